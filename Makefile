@@ -1,0 +1,65 @@
+# Everything a person does with this project. `make` alone lists it.
+# Each target that needs packages first sees that .venv holds what requirements.lock says (devstack/bootstrap.py).
+
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+.PHONY: help up down demo test check fmt lock clean install seed load bench
+
+# The oldest supported version first: it is the one that is tested. PYTHON=... chooses another.
+PYTHON = $(shell for python in python3.11 python3.12 python3.13 python3; do \
+	"$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo "$$python" && break; done)
+BIN := .venv/bin
+RUN := $(BIN)/python -m
+CODE := $(patsubst %/__init__.py,%,$(wildcard */__init__.py)) tests
+WORKERS ?= 2
+
+help:  ## list what there is to do
+	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "%-14s %s\n", $$1, $$2 }'
+
+up: install  ## start everything on this machine; Ctrl-C stops it
+	@exec $(RUN) devstack up --with-parent
+
+down: install  ## stop what runs in NP_DATA (default .data)
+	@exec $(RUN) devstack down
+
+demo: install  ## walk through one sale on the running stack, step by step
+	@exec $(RUN) devstack demo
+
+test: install  ## the whole suite on real PostgreSQL and Valkey
+	@exec $(RUN) pytest -n $(WORKERS) $(ARGS)
+
+check: install  ## format, lint, types, import contracts, compose.yaml, and a list of long places
+	$(BIN)/ruff format --check $(CODE)
+	$(BIN)/ruff check $(CODE)
+	$(BIN)/mypy $(CODE)
+	$(BIN)/lint-imports
+	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec compose.yaml
+	$(RUN) devstack.proofread
+
+N ?= 10000
+seed: install  ## licences and customers for load tests on the running stack: make seed N=100000
+	@exec $(RUN) loadtest.seed --licenses $(N) $(ARGS)
+
+load: install  ## a mixed load on the running stack; fails on any error or a broken p99
+	@exec $(RUN) loadtest.run --scenario mixed --users 20 --seconds 30 --p99-ms 500 $(ARGS)
+
+bench: install  ## what a validation costs, beside FastAPI, Litestar and nginx with LuaJIT
+	@exec $(RUN) bench $(ARGS)
+
+fmt: install  ## format the code and mend what can be mended
+	$(BIN)/ruff check --fix $(CODE)
+	$(BIN)/ruff format $(CODE)
+
+# Pins stay as they are unless pyproject.toml no longer allows them; UPGRADE=--upgrade takes the newest of everything.
+COMPILE = $(RUN) uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header $(UPGRADE)
+lock: install  ## pin every dependency with its hashes: for development, and without its tools for deploy/
+	$(COMPILE) --group devstack --group test pyproject.toml -o requirements.lock
+	$(COMPILE) --constraint requirements.lock pyproject.toml -o deploy/requirements.lock
+
+clean:  ## remove caches and .venv; the data in .data stays
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis htmlcov .coverage .coverage.*
+
+install:
+	@python="$(PYTHON)"; if [ -z "$$python" ]; then \
+		echo "make: no Python 3.11 or newer found: install one (Debian: apt-get install python3 python3-venv), or name it with PYTHON=..." >&2; \
+		exit 1; fi; exec "$$python" devstack/bootstrap.py
