@@ -1,0 +1,1 @@
+"""What every process must agree on: rules, formats, contracts. Imports nothing else of the project."""

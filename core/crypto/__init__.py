@@ -1,0 +1,1 @@
+"""Request signatures, sealed secrets, keyed hashes and leases."""

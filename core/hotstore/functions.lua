@@ -1,0 +1,251 @@
+#!lua name=nextpanel_@VERSION@
+-- The projection's functions. Each stands with its KEYS, ARGV and answer; the typed doors are writer.py, reader.py and
+-- the validator's store.
+--
+-- functions.py fills in the @places@. VERSION is a hash of this very text, so that two releases never share a function:
+-- during a roll-out each calls its own, and a process that finds its own missing knows the server is not ready.
+--
+-- Instants here are milliseconds of the server's clock, the only one that all validators share.
+
+local PREFIX = 'np_@VERSION@_'
+local RESOURCES = {@RESOURCES@}
+local UNLIMITED = @UNLIMITED@
+local HELD = {@HELD@}  -- fields of the holds hash with the sums
+
+local function now_ms()
+  local time = redis.call('TIME')
+  return time[1] * 1000 + math.floor(time[2] / 1000)
+end
+
+local function newer(epoch, version, old_epoch, old_version)
+  return epoch > old_epoch or (epoch == old_epoch and version > old_version)
+end
+
+-- The first `n` fields of a packed record: epoch, version, of a license its limits, of a lease all five
+-- (core/hotstore/codec.py).
+local function beginning(packed, n)
+  return select(2, cmsgpack.unpack_limit(packed, n, 1))
+end
+
+-- A hold is stored as "count:resource", with a "!" behind it once it is pinned.
+local function hold_parts(stored)
+  local count, resource, pinned = string.match(stored, '^(%d+):([^!]+)(!?)$')
+  return tonumber(count), resource, pinned == '!'
+end
+
+-- The key ends with its last hold, so that a license nobody asks for again leaves nothing behind.
+local function end_with_last_hold(holds, ends)
+  local last = redis.call('ZRANGE', ends, -1, -1, 'WITHSCORES')[2]
+  if last then
+    redis.call('PEXPIREAT', holds, last)
+    redis.call('PEXPIREAT', ends, last)
+  else
+    redis.call('DEL', holds)
+  end
+end
+
+local function drop_hold(holds, ends, id)
+  local stored = redis.call('HGET', holds, id)
+  if not stored then return false end
+  local count, resource = hold_parts(stored)
+  redis.call('HDEL', holds, id)
+  redis.call('HINCRBY', holds, '=' .. resource, -count)
+  redis.call('ZREM', ends, id)
+  return true
+end
+
+local function prune(holds, ends, now)
+  local expired = redis.call('ZRANGEBYSCORE', ends, '-inf', now)
+  for _, id in ipairs(expired) do drop_hold(holds, ends, id) end
+  return #expired
+end
+
+-- read: everything one verdict needs, of one instant. O(1), and O(expired) where holds ran out since the last write.
+-- KEYS document, usage, holds, hold ends, mark
+-- Answer {document or nil, loaded incarnation or nil, {used …}, {held …} or nil, ms until a hold ends or nil};
+-- used and held stand in the order of RESOURCES, each a number in text or nil for 0.
+local function read(keys)
+  local document = redis.call('GET', keys[1])
+  local loaded = redis.call('HGET', keys[5], 'loaded')
+  local used = redis.call('HMGET', keys[2], unpack(RESOURCES))
+  if redis.call('EXISTS', keys[3]) == 0 then return {document, loaded, used, false, false} end
+  local held = redis.call('HMGET', keys[3], unpack(HELD))
+  local now = now_ms()
+  for _, id in ipairs(redis.call('ZRANGEBYSCORE', keys[4], '-inf', now)) do
+    local count, resource = hold_parts(redis.call('HGET', keys[3], id))
+    for i, name in ipairs(RESOURCES) do
+      if name == resource then held[i] = tostring(held[i] - count) end
+    end
+  end
+  local first = redis.call('ZRANGEBYSCORE', keys[4], '(' .. now, '+inf', 'WITHSCORES', 'LIMIT', 0, 1)[2]
+  return {document, loaded, used, held, first and first - now or false}  -- a nil would shorten the answer
+end
+
+-- read_key: an API key and the mark that says whether its absence means anything.
+-- KEYS key, mark
+-- Answer {packed key or nil, loaded incarnation or nil}
+local function read_key(keys)
+  return {redis.call('GET', keys[1]), redis.call('HGET', keys[2], 'loaded')}
+end
+
+-- apply: writes packed records that are newer than what stands there.
+-- KEYS any number of one bucket; ARGV '>' or '>=', then one record for each key. '>=' is for leases: a version has one
+-- after another, and of two the one that was signed earlier gives way.
+-- Answer: how many were written
+local function apply(keys, args)
+  local written = 0
+  for i, key in ipairs(keys) do
+    local old = redis.call('GET', key)
+    local fits = not old
+    if old then
+      local fields = args[1] == '>=' and 5 or 2
+      local old_epoch, old_version, _, _, old_signed_at = beginning(old, fields)
+      local epoch, version, _, _, signed_at = beginning(args[i + 1], fields)
+      fits = newer(epoch, version, old_epoch, old_version)
+        or (signed_at and epoch == old_epoch and version == old_version and signed_at >= old_signed_at)
+    end
+    if fits then
+      redis.call('SET', key, args[i + 1])
+      written = written + 1
+    end
+  end
+  return written
+end
+
+-- usage: absolute totals, and the holds whose reports they contain, so that nothing counts as used and held at once.
+-- KEYS usage, holds, hold ends for each total, all of one bucket; ARGV for each total: resource, used, epoch, version,
+-- how many holds it settles, their ids
+-- Answer: how many totals were newer and written; the holds end either way, they were reported.
+local function usage(keys, args)
+  local written, at = 0, 1
+  for k = 1, #keys, 3 do
+    local resource, epoch, version, settled = args[at], tonumber(args[at + 2]), tonumber(args[at + 3]), args[at + 4]
+    for i = at + 5, at + 4 + settled do drop_hold(keys[k + 1], keys[k + 2], args[i]) end
+    if settled ~= '0' then end_with_last_hold(keys[k + 1], keys[k + 2]) end
+    local stamp = redis.call('HGET', keys[k], resource .. ':v')
+    local old_epoch, old_version = string.match(stamp or '-1:0', '^(-?%d+):(%d+)$')
+    if newer(epoch, version, tonumber(old_epoch), tonumber(old_version)) then
+      redis.call('HSET', keys[k], resource, args[at + 1], resource .. ':v', args[at + 2] .. ':' .. args[at + 3])
+      written = written + 1
+    end
+    at = at + 5 + settled
+  end
+  return written
+end
+
+-- reserve: holds `count` of a resource if so many are left. Which license may hold anything is not decided here: the
+-- caller judged a document and names its age; where another one stands now the answer is "changed": judge again.
+-- KEYS document, usage, holds, hold ends, mark; ARGV resource, count, ttl ms, id, epoch, version, run id
+-- Answer {"granted", remaining after it}, {"exceeded", remaining}, {"changed"}, {"conflict"}, {"not_granted"},
+-- {"not_ready", ms to wait or 0}; remaining is -1 for unlimited.
+local function reserve(keys, args)
+  local document, used_key, holds, ends, mark = unpack(keys)
+  local resource, count, ttl, id = args[1], tonumber(args[2]), tonumber(args[3]), args[4]
+  local loaded, from = unpack(redis.call('HMGET', mark, 'loaded', 'reserve_from'))
+  if not loaded or string.sub(loaded, 1, #args[7]) ~= args[7] then return {'not_ready', 0} end
+  local now = now_ms()
+  if from and now < tonumber(from) then return {'not_ready', from - now} end
+  local packed = redis.call('GET', document)
+  if not packed then return {'changed'} end
+  local epoch, version, limits = beginning(packed, 3)
+  if epoch ~= tonumber(args[5]) or version ~= tonumber(args[6]) then return {'changed'} end
+  local limit = limits[resource]
+  if not limit then return {'not_granted'} end
+  prune(holds, ends, now)
+  local used = math.max(0, tonumber(redis.call('HGET', used_key, resource) or 0))
+  local held = tonumber(redis.call('HGET', holds, '=' .. resource) or 0)
+  local remaining = limit - used - held
+  local before = redis.call('HGET', holds, id)
+  if before then
+    local old_count, old_resource = hold_parts(before)
+    if old_count ~= count or old_resource ~= resource then return {'conflict'} end
+    return {'granted', limit == UNLIMITED and -1 or math.max(0, remaining)}
+  end
+  if limit ~= UNLIMITED and remaining < count then return {'exceeded', math.max(0, remaining)} end
+  redis.call('HSETNX', holds, id, args[2] .. ':' .. resource)  -- nothing else calls it: workers/hold_watch.py counts
+  redis.call('HINCRBY', holds, '=' .. resource, count)
+  redis.call('ZADD', ends, now + ttl, id)
+  end_with_last_hold(holds, ends)
+  return {'granted', limit == UNLIMITED and -1 or remaining - count}
+end
+
+-- pin: keeps a hold alive while its report is being written down; after this only a settlement or its new end ends it.
+-- KEYS holds, hold ends; ARGV id, ms to live from now at least
+-- Answer 1, or 0 where the hold is gone
+local function pin(keys, args)
+  local now = now_ms()
+  local ends_at = redis.call('ZSCORE', keys[2], args[1])
+  if not ends_at or tonumber(ends_at) <= now then return 0 end
+  local count, resource = hold_parts(redis.call('HGET', keys[1], args[1]))
+  redis.call('HSET', keys[1], args[1], count .. ':' .. resource .. '!')
+  redis.call('ZADD', keys[2], 'GT', now + tonumber(args[2]), args[1])
+  end_with_last_hold(keys[1], keys[2])
+  return 1
+end
+
+-- settle: ends holds whose reports are recorded, pinned or not, where the total came by another way.
+-- KEYS holds, hold ends; ARGV ids …
+-- Answer: how many stood
+local function settle(keys, args)
+  local ended = 0
+  for _, id in ipairs(args) do
+    if drop_hold(keys[1], keys[2], id) then ended = ended + 1 end
+  end
+  if ended > 0 then end_with_last_hold(keys[1], keys[2]) end
+  return ended
+end
+
+-- release: the panel gives a hold back. One that is pinned stays: its report is on the way.
+-- KEYS holds, hold ends; ARGV id
+-- Answer "released", "pinned" or "gone"
+local function release(keys, args)
+  local stored = redis.call('HGET', keys[1], args[1])
+  if not stored then return 'gone' end
+  local _, _, pinned = hold_parts(stored)
+  if pinned then return 'pinned' end
+  settle(keys, args)
+  return 'released'
+end
+
+-- begin: names the incarnation that is being built; whatever is loaded stays so until the new one is.
+-- KEYS mark; ARGV incarnation, ms for which nothing may be reserved
+local function begin(keys, args)
+  redis.call('HSET', keys[1], 'building', args[1])
+  if tonumber(args[2]) > 0 then redis.call('HSET', keys[1], 'reserve_from', now_ms() + tonumber(args[2])) end
+  return 1
+end
+
+-- loaded: compare-and-set of the mark, so that a FLUSHALL in the midst of a rebuild cannot end as "loaded".
+-- KEYS mark; ARGV incarnation
+-- Answer 1, or 0 where another incarnation or none is being built
+local function loaded(keys, args)
+  if redis.call('HGET', keys[1], 'building') ~= args[1] then return 0 end
+  redis.call('HSET', keys[1], 'loaded', args[1])
+  redis.call('HDEL', keys[1], 'building')
+  return 1
+end
+
+-- synced: the projection has caught up with this instant. Never goes back within an epoch.
+-- KEYS sync; ARGV epoch, ms since 1970
+local function synced(keys, args)
+  local epoch, through = unpack(redis.call('HMGET', keys[1], 'epoch', 'synced_through'))
+  if epoch and not newer(tonumber(args[1]), tonumber(args[2]), tonumber(epoch), tonumber(through)) then return 0 end
+  redis.call('HSET', keys[1], 'epoch', args[1], 'synced_through', args[2])
+  return 1
+end
+
+local function register(name, callback, flags)
+  redis.register_function{function_name = PREFIX .. name, callback = callback, flags = flags or {}}
+end
+
+register('read', read, {'no-writes'})
+register('read_key', read_key, {'no-writes'})
+register('apply', apply)
+register('usage', usage)
+register('reserve', reserve)
+register('pin', pin)
+register('settle', settle)
+register('release', release)
+register('begin', begin)
+register('loaded', loaded)
+register('synced', synced)

@@ -1,0 +1,61 @@
+"""The function library: its text, its version, the names to call, and the one way to tell that it is not there."""
+
+import hashlib
+from importlib import resources
+from typing import Final
+
+from typing_extensions import override
+
+from core.errors import Unavailable
+from core.hotstore.codec import UNLIMITED
+from core.licensing.plan import RESOURCES
+
+_TEMPLATE: Final = (
+    resources.files("core.hotstore")
+    .joinpath("functions.lua")
+    .read_text("utf-8")
+    .replace("@RESOURCES@", ", ".join(f"'{resource}'" for resource in RESOURCES))
+    .replace("@HELD@", ", ".join(f"'={resource}'" for resource in RESOURCES))
+    .replace("@UNLIMITED@", str(UNLIMITED))
+)
+
+VERSION: Final = hashlib.sha256(_TEMPLATE.encode()).hexdigest()[:8]
+LIBRARY: Final = f"nextpanel_{VERSION}"
+SOURCE: Final = _TEMPLATE.replace("@VERSION@", VERSION)
+
+
+def name(function: str) -> str:
+    """What `function` of this release is called on the server."""
+    return f"np_{VERSION}_{function}"
+
+
+READ: Final = name("read")
+READ_KEY: Final = name("read_key")
+APPLY: Final = name("apply")
+USAGE: Final = name("usage")
+RESERVE: Final = name("reserve")
+PIN: Final = name("pin")
+SETTLE: Final = name("settle")
+RELEASE: Final = name("release")
+BEGIN: Final = name("begin")
+LOADED: Final = name("loaded")
+SYNCED: Final = name("synced")
+
+
+class NotReady(Unavailable):
+    """The hot store cannot answer yet: nobody may conclude anything from what is not in it."""
+
+    code, title = "not_ready", "License data is being loaded; try again"
+
+
+class FunctionsMissing(NotReady):
+    """The server does not hold this release's functions: it is new, or came back empty. `load_functions` mends it."""
+
+    @override
+    def __init__(self) -> None:
+        super().__init__(f"the function library {LIBRARY} is not loaded")
+
+
+def is_missing(message: str) -> bool:
+    """Whether a server's error says that the called function does not exist."""
+    return "Function not found" in message

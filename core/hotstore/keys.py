@@ -1,0 +1,88 @@
+"""Every Redis key of the projection. No other file spells one.
+
+    npd:{b}:h   document of a license (msgpack)
+    npu:{b}:h   what was used: hash of resource → total, and `resource:v` → "epoch:version" of that total
+    nph:{b}:h   holds: hash of reservation id → "count:resource", and `=resource` → sum of the holds
+    npx:{b}:h   when they end: sorted set of reservation id, scored by server time in milliseconds
+    npl:{b}:h   lease (msgpack)
+    npa:{b}:k   API key k (msgpack)
+    npz:{b}     the bucket's mark: `building` and `loaded` incarnation, `reserve_from`
+    npj         public keys of the leases (JWKS, RFC 7517)
+    npz         `epoch` and `synced_through` (milliseconds)
+
+`h` is the first half of the license key's keyed hash in hex, the bucket `b` its first byte. The braces are a Cluster's
+hash tag: whatever one question or one function touches lies in one slot. An API key's bucket comes from a hash of its
+id, for the same reason as a license's: "there is no such key" may be said only where the mark beside it says loaded.
+"""
+
+import hashlib
+from typing import Final
+
+BUCKETS: Final = 256
+HASH_BYTES: Final = 16
+
+RUN_ID_LENGTH: Final = 16
+"""How much of the server's run id an incarnation begins with; after the next restart it is known as an older one's."""
+
+LONGEST_HOLD: Final = 60
+"""Seconds a reservation may live; also how long none is granted where live ones may have been lost."""
+
+SYNC: Final = "npz"
+JWKS: Final = "npj"
+
+DOCUMENT_KIND: Final = "npd"
+USAGE_KIND: Final = "npu"
+HOLDS_KIND: Final = "nph"
+API_KEY_KIND: Final = "npa"
+MARK_KIND: Final = "npz"
+
+TAGS: Final = tuple(f"{bucket:02x}" for bucket in range(BUCKETS))
+"""What stands in the braces of a bucket's keys, and what the `h` of its licenses begin with."""
+
+
+def short_hash(digest: bytes) -> str:
+    """`h` of a license, from its keyed hash as Postgres stores it (32 bytes) or as Redis does (16)."""
+    if len(digest) < HASH_BYTES:
+        raise ValueError(f"a license hash has at least {HASH_BYTES} bytes, not {len(digest)}")
+    return digest[:HASH_BYTES].hex()
+
+
+def bucket_of_api_key(key_id: str) -> int:
+    return hashlib.sha256(key_id.encode()).digest()[0]
+
+
+def document(h: str) -> str:
+    return f"npd:{{{h[:2]}}}:{h}"
+
+
+def usage(h: str) -> str:
+    return f"npu:{{{h[:2]}}}:{h}"
+
+
+def holds(h: str) -> str:
+    return f"nph:{{{h[:2]}}}:{h}"
+
+
+def hold_ends(h: str) -> str:
+    return f"npx:{{{h[:2]}}}:{h}"
+
+
+def lease(h: str) -> str:
+    return f"npl:{{{h[:2]}}}:{h}"
+
+
+def api_key(key_id: str) -> str:
+    return f"npa:{{{bucket_of_api_key(key_id):02x}}}:{key_id}"
+
+
+def mark(bucket: int) -> str:
+    return f"npz:{{{bucket:02x}}}"
+
+
+def mark_of(h: str) -> str:
+    return f"npz:{{{h[:2]}}}"
+
+
+def parts(key: str) -> tuple[str, int, str]:
+    """Kind, bucket and what follows (`h`, an API key's id, nothing for a mark) of any key but SYNC."""
+    return key[:3], int(key[5:7], 16), key[9:]

@@ -1,0 +1,201 @@
+"""The servers behind one address, for the writer: a single one, or the primaries of a Cluster.
+
+Which of the two it is the server says itself, at the first use (`cluster_enabled` of INFO). Of a Cluster one client is
+kept for each primary, commands are grouped by the node that serves their key, and a node that no longer does says where
+to go: MOVED is remembered, ASK is followed once. What cannot be placed after a few rounds is an absence, like a server
+that is away: the caller tries again later.
+
+redis-py's own Cluster client is not used: it asks the server where the keys of an FCALL stand, once a command, and
+sends with time limits of its own, which workers/redis_pool.py says must not be.
+"""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Awaitable, Iterable, Mapping, Sequence
+from typing import Any, Final, NamedTuple, Protocol, TypeVar, cast
+
+from redis.asyncio import ConnectionPool, Redis
+from redis.exceptions import RedisError, ResponseError
+
+from core.hotstore import keys
+from core.hotstore.functions import NotReady
+from core.hotstore.slots import BUCKET_SLOTS, Address, owners_of, redirection, slot_of
+
+_ROUNDS: Final = 4
+
+Command = tuple[str | bytes | int, ...]
+T = TypeVar("T")
+
+
+class Servers(Protocol):
+    async def pipeline(self, commands: Sequence[Command]) -> list[Any]:
+        """The answers in the order of the commands; what a server refuses with stands among them as an exception."""
+
+    async def everywhere(self, *command: str) -> list[Any]:
+        """The answer of each primary, exceptions among them."""
+
+    async def info(self, section: str) -> list[Mapping[str, Any]]:
+        """What each primary says of itself."""
+
+    async def run_ids(self) -> Sequence[str | None]:
+        """For each bucket the run id of the process that serves it."""
+
+    async def close(self) -> None:
+        """Closes what was opened here; the client that it was made from belongs to the caller."""
+
+
+async def find_servers(redis: Redis) -> Servers:
+    facts = await redis.info("cluster")
+    return ClusterServers(redis) if facts.get("cluster_enabled") else OneServer(redis)
+
+
+class OneServer:
+    def __init__(self, redis: Redis) -> None:
+        self._redis = redis
+
+    async def pipeline(self, commands: Sequence[Command]) -> list[Any]:
+        return await _send(self._redis, commands)
+
+    async def everywhere(self, *command: str) -> list[Any]:
+        return await _send(self._redis, [command])
+
+    async def info(self, section: str) -> list[Mapping[str, Any]]:
+        return [await self._redis.info(section)]
+
+    async def run_ids(self) -> Sequence[str | None]:
+        (info,) = await self.info("server")
+        return [str(info["run_id"])] * keys.BUCKETS
+
+    async def close(self) -> None:
+        return
+
+
+class ClusterServers:
+    def __init__(self, seed: Redis) -> None:
+        """`seed`: a client of any node; its way of connecting is used for all."""
+        self._seed = seed
+        self._clients: dict[Address, Redis] = {}
+        self._owners: dict[int, Address] = {}
+        """By slot; empty where the Cluster has to be asked again."""
+
+    async def pipeline(self, commands: Sequence[Command]) -> list[Any]:
+        answers: list[Any] = [None] * len(commands)
+        left: dict[int, Address | None] = dict.fromkeys(range(len(commands)))  # to whom; None: to whoever serves it
+        for _ in range(_ROUNDS):
+            await self._read_map()
+            placed: dict[Address, list[_Sending]] = defaultdict(list)
+            for number, asked in left.items():
+                node = asked or self._owner(slot_of(_key(commands[number])))
+                placed[node].append(_Sending(number, commands[number], asking=asked is not None))
+            left = {}
+            for again in await self._reach(self._send_to(node, some, answers) for node, some in placed.items()):
+                left |= again
+            if not left:
+                break
+        return answers
+
+    async def everywhere(self, *command: str) -> list[Any]:
+        nodes = await self._nodes()
+        found = await self._reach(_send(self._client(node), [command]) for node in nodes)
+        return [answer for (answer,) in found]
+
+    async def info(self, section: str) -> list[Mapping[str, Any]]:
+        return await self._reach(self._client(node).info(section) for node in await self._nodes())
+
+    async def run_ids(self) -> Sequence[str | None]:
+        nodes = await self._nodes()
+        facts = await self._reach(self._client(node).info("server") for node in nodes)
+        ids = {node: str(said["run_id"]) for node, said in zip(nodes, facts, strict=True)}
+        return [ids.get(self._owners[slot]) if slot in self._owners else None for slot in BUCKET_SLOTS]
+
+    async def close(self) -> None:
+        clients, self._clients = self._clients, {}
+        for client in clients.values():
+            await client.aclose()
+
+    async def _nodes(self) -> list[Address]:
+        await self._read_map()
+        return list(dict.fromkeys(self._owners.values()))
+
+    async def _read_map(self) -> None:
+        """Asks the nodes that are known, then the one we were given, until one tells."""
+        if self._owners:
+            return
+        kwargs = self._seed.connection_pool.connection_kwargs
+        given = Address(kwargs.get("host", "localhost"), kwargs.get("port", 6379))
+        failure: Exception = NotReady("no node of the Cluster tells who serves what")
+        for address, client in [*self._clients.items(), (given, self._seed)]:
+            try:
+                (answer,) = await _send(client, [("CLUSTER", "SLOTS")])
+            except (RedisError, OSError) as fault:
+                failure = fault
+                continue
+            if isinstance(answer, list) and answer:
+                self._owners = owners_of(answer, address)
+                return
+        raise failure
+
+    def _client(self, address: Address) -> Redis:
+        client = self._clients.get(address)
+        if client is None:
+            pool = self._seed.connection_pool
+            kwargs = pool.connection_kwargs | address._asdict()
+            client = Redis.from_pool(ConnectionPool(connection_class=pool.connection_class, **kwargs))
+            self._clients[address] = client
+        return client
+
+    def _owner(self, slot: int) -> Address:
+        owner = self._owners.get(slot)
+        if owner is None:
+            self._owners = {}
+            raise NotReady(f"no node of the Cluster serves slot {slot}")
+        return owner
+
+    async def _reach(self, asking: Iterable[Awaitable[T]]) -> list[T]:
+        """All at once. Where a node is away, who serves what may have changed with it."""
+        found = await asyncio.gather(*asking, return_exceptions=True)
+        for answer in found:
+            if isinstance(answer, BaseException):
+                self._owners = {}
+                raise answer
+        return cast("list[T]", found)
+
+    async def _send_to(
+        self, node: Address, some: Sequence["_Sending"], answers: list[Any]
+    ) -> dict[int, Address | None]:
+        """Fills in the answers; returns what has to be sent again, and to whom."""
+        found = iter(await _send(self._client(node), [command for each in some for command in each.commands]))
+        again: dict[int, Address | None] = {}
+        for each in some:
+            if each.asking:
+                next(found)
+            answers[each.number] = answer = next(found)
+            elsewhere = redirection(str(answer), node) if isinstance(answer, ResponseError) else None
+            if elsewhere is not None:
+                again[each.number] = None if elsewhere.moved else elsewhere.address
+                if elsewhere.moved:
+                    self._owners[elsewhere.slot] = elsewhere.address
+        return again
+
+
+class _Sending(NamedTuple):
+    number: int
+    command: Command
+    asking: bool
+
+    @property
+    def commands(self) -> tuple[Command, ...]:
+        return (("ASKING",), self.command) if self.asking else (self.command,)
+
+
+def _key(command: Command) -> str:
+    """The key that decides where a command goes: FCALL names its function and its number of keys first."""
+    key = command[3] if command[0] in {"FCALL", "FCALL_RO"} else command[1]
+    return cast("str", key)
+
+
+async def _send(redis: Redis, commands: Sequence[Command]) -> list[Any]:
+    async with redis.pipeline(transaction=False) as pipe:
+        for command in commands:
+            pipe.execute_command(*command)
+        return await cast("Awaitable[list[Any]]", pipe.execute(raise_on_error=False))

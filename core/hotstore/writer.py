@@ -1,0 +1,205 @@
+"""The projection's writing side: what the relay, the rebuild and the usage reports do to Redis.
+
+Everything is idempotent and ordered by (epoch, version), so callers need no order among themselves: the newest state
+wins, however often and however late the others arrive. Calls for many rows leave in pipelines.
+
+A rebuild, for the caller:
+
+    missing = await writer.missing_buckets()
+    tokens = await writer.begin_rebuild(missing, holds_lost=...)
+    ... apply every API key, license and usage total of these buckets ...
+    await writer.mark_loaded(bucket, tokens[bucket])     # False: the data went away meanwhile; begin again
+
+An incarnation starts with the server's run id. A mark from another run is one whose server has restarted since: with
+an append-only file flushed each second it may have lost its last second of writes, and a promoted replica may lag, so
+such a bucket counts as missing (validators go on answering from it, marked stale). On a Cluster the server that counts
+is the one that serves the bucket: after a failover, or when a slot has moved, its buckets are missing and no others.
+"""
+
+import secrets
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, Final, NamedTuple, TypeVar, cast
+
+from redis.asyncio import Redis
+from redis.exceptions import ResponseError
+
+from core.hotstore import codec, functions, keys
+from core.hotstore.servers import Command, Servers, find_servers
+from core.licensing.plan import Resource
+from core.licensing.record import ApiKeyRecord, LeaseRecord, LicenseRecord
+
+PIN_SECONDS: Final = 60
+_ROWS_A_CALL: Final = 50  # a function blocks the server: about 0.1 ms
+_CALLS_A_PIPELINE: Final = 500
+
+Row = TypeVar("Row")
+
+
+class UsageTotal(NamedTuple):
+    """The absolute total of one resource, and the reservations whose reports are contained in it."""
+
+    license_hash: bytes
+    resource: Resource
+    used: int
+    epoch: int
+    version: int
+    settled: tuple[str, ...] = ()
+
+
+class HoldsMade(NamedTuple):
+    """How many holds the server has made since its start; the count outlives a FLUSHALL."""
+
+    run_id: str
+    """Of a Cluster those of all primaries: when one is replaced this is another count."""
+    holds: int
+
+
+class HotStoreWriter:
+    def __init__(self, redis: Redis) -> None:
+        """`redis` answers bytes (decode_responses off); any node where it is a Cluster's, its peers are found."""
+        self._redis = redis
+        self._found: Servers | None = None
+
+    async def close(self) -> None:
+        """Closes what the writer opened; `redis` belongs to whoever made it."""
+        if self._found is not None:
+            await self._found.close()
+
+    async def load_functions(self) -> None:
+        """Idempotent. Libraries of other releases stay: their processes may still run."""
+        for answer in await (await self._servers()).everywhere("FUNCTION", "LOAD", functions.SOURCE):
+            if isinstance(answer, Exception) and "already exists" not in str(answer):
+                raise answer
+
+    async def apply_licenses(self, licenses: Sequence[tuple[bytes, LicenseRecord]]) -> int:
+        """Writes those that are newer than what stands there; says how many."""
+        named = ((keys.short_hash(digest), record) for digest, record in licenses)
+        return await self._apply(">", ((h, (keys.document(h), codec.encode_license(record))) for h, record in named))
+
+    async def apply_leases(self, leases: Sequence[tuple[bytes, LeaseRecord]]) -> int:
+        """Of two leases for one version the one that was signed later stands, in whichever order they come."""
+        named = ((keys.short_hash(digest), record) for digest, record in leases)
+        return await self._apply(">=", ((h, (keys.lease(h), codec.encode_lease(record))) for h, record in named))
+
+    async def apply_api_keys(self, api_keys: Sequence[ApiKeyRecord]) -> int:
+        """A revoked key is applied with `active=False`; it is never deleted."""
+        rows = ((record.key_id, (keys.api_key(record.key_id), codec.encode_api_key(record))) for record in api_keys)
+        return await self._apply(">", ((f"{keys.bucket_of_api_key(key_id):02x}", pair) for key_id, pair in rows))
+
+    async def apply_usage(self, totals: Sequence[UsageTotal]) -> int:
+        """Writes newer totals and ends the settled holds in the same step; says how many totals were written."""
+        commands: list[Command] = []
+        for some in _by_bucket((keys.short_hash(total.license_hash), total) for total in totals):
+            names = [key for h, _ in some for key in (keys.usage(h), keys.holds(h), keys.hold_ends(h))]
+            values: list[str | int] = []
+            for _, total in some:
+                values += (total.resource, total.used, total.epoch, total.version, len(total.settled), *total.settled)
+            commands.append((functions.USAGE, len(names), *names, *values))
+        return sum(await self._call_all(commands))
+
+    async def publish_synced(self, epoch: int, synced_through: float) -> None:
+        """`synced_through`: unix seconds at which nothing was left to project."""
+        await self._call(functions.SYNCED, 1, keys.SYNC, epoch, int(synced_through * 1000))
+
+    async def publish_jwks(self, document: bytes) -> None:
+        """The public keys that leases are checked with, as JSON; validators hand them out."""
+        await self._pipeline([("SET", keys.JWKS, document)])
+
+    async def pin(self, license_hash: bytes, reservation_id: str) -> bool:
+        """Keeps a hold alive until its report is recorded; False where it is gone already."""
+        return bool(await self._call_holds(functions.PIN, license_hash, reservation_id, PIN_SECONDS * 1000))
+
+    async def settle(self, license_hash: bytes, reservation_ids: Iterable[str]) -> int:
+        """Ends holds whose reports need no new total (a repeated report, say); says how many stood."""
+        return cast("int", await self._call_holds(functions.SETTLE, license_hash, *reservation_ids))
+
+    async def release(self, license_hash: bytes, reservation_id: str) -> bool:
+        """Gives a hold back; False where there is none, or where its report is being recorded."""
+        return bool(await self._call_holds(functions.RELEASE, license_hash, reservation_id) == b"released")
+
+    async def holds_made(self) -> HoldsMade:
+        """Only `reserve` calls HSETNX, and the server counts the calls of each command."""
+        infos = await (await self._servers()).info("all")
+        runs = ",".join(sorted(str(info["run_id"]) for info in infos))
+        return HoldsMade(runs, sum(int(info.get("cmdstat_hsetnx", {}).get("calls", 0)) for info in infos))
+
+    async def missing_buckets(self) -> list[int]:
+        """Buckets without a mark, never loaded, or loaded before the server's last start."""
+        marks = await self._pipeline([("HGET", keys.mark(bucket), "loaded") for bucket in range(keys.BUCKETS)])
+        loaded = cast("list[bytes | None]", marks)
+        runs = await self._runs()
+        return [bucket for bucket, mark in enumerate(loaded) if not _of_run(mark, runs[bucket])]
+
+    async def is_ready(self) -> bool:
+        return not await self.missing_buckets()
+
+    async def begin_rebuild(self, buckets: Iterable[int], *, holds_lost: bool) -> dict[int, str]:
+        """Starts an incarnation of each bucket.
+
+        `holds_lost`: whether a reservation made before may still be counted on by a panel. Then none is granted for
+        keys.LONGEST_HOLD, until whatever was held has been reported or has run out. On a first start it is False.
+        """
+        runs = await self._runs()
+        tokens = {bucket: f"{runs[bucket]}:{secrets.token_hex(8)}" for bucket in buckets}
+        pause = keys.LONGEST_HOLD * 1000 if holds_lost else 0
+        await self._call_all([(functions.BEGIN, 1, keys.mark(b), token, pause) for b, token in tokens.items()])
+        return tokens
+
+    async def mark_loaded(self, bucket: int, incarnation: str) -> bool:
+        """False where this incarnation's data is gone (flushed, restarted) or another rebuild took its place."""
+        if not _of_run(incarnation.encode(), (await self._runs())[bucket]):
+            return False
+        return bool(await self._call(functions.LOADED, 1, keys.mark(bucket), incarnation))
+
+    async def _servers(self) -> Servers:
+        if self._found is None:
+            self._found = await find_servers(self._redis)
+        return self._found
+
+    async def _runs(self) -> list[str]:
+        """What an incarnation of each bucket begins with; empty where nobody serves it."""
+        return [(run_id or "")[: keys.RUN_ID_LENGTH] for run_id in await (await self._servers()).run_ids()]
+
+    async def _apply(self, order: str, rows: Iterable[tuple[str, tuple[str, bytes]]]) -> int:
+        """`rows`: something that begins with the bucket, then key and packed record."""
+        commands: list[Command] = []
+        for some in _by_bucket(rows):
+            names, records = zip(*(pair for _, pair in some), strict=True)
+            commands.append((functions.APPLY, len(names), *names, order, *records))
+        return sum(await self._call_all(commands))
+
+    async def _call_holds(self, function: str, license_hash: bytes, *args: str | int) -> Any:
+        h = keys.short_hash(license_hash)
+        return await self._call(function, 2, keys.holds(h), keys.hold_ends(h), *args)
+
+    async def _call(self, *command: str | bytes | int) -> Any:
+        return (await self._call_all([command]))[0]
+
+    async def _call_all(self, commands: Sequence[Command]) -> list[Any]:
+        return await self._pipeline([("FCALL", *command) for command in commands])
+
+    async def _pipeline(self, commands: Sequence[Command]) -> list[Any]:
+        servers = await self._servers()
+        answers: list[Any] = []
+        for start in range(0, len(commands), _CALLS_A_PIPELINE):
+            answers += await servers.pipeline(commands[start : start + _CALLS_A_PIPELINE])
+        for answer in answers:
+            if isinstance(answer, ResponseError) and functions.is_missing(str(answer)):
+                raise functions.FunctionsMissing
+            if isinstance(answer, Exception):
+                raise answer
+        return answers
+
+
+def _of_run(incarnation: bytes | None, run: str) -> bool:
+    return incarnation is not None and run != "" and incarnation.startswith(run.encode())
+
+
+def _by_bucket(rows: Iterable[tuple[str, Row]]) -> Iterator[list[tuple[str, Row]]]:
+    """Rows of one bucket together, for a call may touch one slot of a Cluster only, and not too many, for it blocks."""
+    buckets: dict[str, list[tuple[str, Row]]] = defaultdict(list)
+    for row in rows:
+        buckets[row[0][:2]].append(row)
+    for some in buckets.values():
+        yield from (some[start : start + _ROWS_A_CALL] for start in range(0, len(some), _ROWS_A_CALL))

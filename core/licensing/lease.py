@@ -1,0 +1,203 @@
+"""A lease: how one version of a license stands, signed, so that a panel may go by it while it cannot ask.
+
+It is not proof that the license is valid now; it bounds for how long "cannot ask" may be told from "may not". So its
+use falls away on a ladder:
+
+    until not_after       full: every rule can be answered; of a counted feature, by whoever knows what is used
+    until offline_until   reduced: what runs goes on running (plain flags), nothing new is granted (counted features)
+    after that            nothing: the license may be good or not, this paper does not say
+
+The license's own calendar goes on within a lease: one whose grace ends tomorrow does not last until a later not_after.
+
+A clock set back would make every lease eternal. So a lease from the future is refused, and so is a now before an
+instant that the panel has already seen; both with the tolerance that request signatures give a slow clock.
+
+Nothing here does I/O: keys, clock and what was seen are handed in. clients/python carries its own copy of these rules,
+held to this one by a test.
+"""
+
+import enum
+import math
+from collections.abc import Mapping
+from typing import Final, NamedTuple
+from uuid import UUID
+
+import msgspec
+
+from core.crypto import lease as jws
+from core.licensing.plan import RESOURCE_OF_FEATURE, Resource
+from core.licensing.record import LicenseRecord, Usage
+from core.licensing.state import Status
+from core.licensing.verdict import STANDS, Code, Verdict, judge, standing
+
+ISSUER: Final = "nextpanel-billing"
+AUDIENCE: Final = "nextpanel"
+
+LIFE: Final = 24 * 3600
+"""Seconds from the signature to not_after."""
+
+OFFLINE_GRACE: Final = 7 * 24 * 3600
+"""Seconds from not_after to offline_until."""
+
+TOLERANCE: Final = 300
+"""Seconds by which a clock may be slow; as many as a request's signature may be old (core/crypto/signature.py)."""
+
+
+class LeaseCode(enum.StrEnum):
+    """What a lease says. The first that applies is told, in this order."""
+
+    MALFORMED = "MALFORMED"
+    UNKNOWN_KEY = "UNKNOWN_KEY"
+    BAD_SIGNATURE = "BAD_SIGNATURE"
+    FOR_SOMEBODY_ELSE = "FOR_SOMEBODY_ELSE"
+    CLOCK_SET_BACK = "CLOCK_SET_BACK"
+    LEASE_EXPIRED = "LEASE_EXPIRED"
+    NOT_YET_VALID = "NOT_YET_VALID"
+    EXPIRED = "EXPIRED"
+    FINGERPRINT_REQUIRED = "FINGERPRINT_REQUIRED"
+    FINGERPRINT_MISMATCH = "FINGERPRINT_MISMATCH"
+    GRACE = "GRACE"
+    VALID = "VALID"
+
+
+class LeaseTerms(msgspec.Struct, frozen=True, kw_only=True):
+    """The claims. Instants are unix seconds; a limit of null is unlimited, a resource not named is not granted."""
+
+    iss: str
+    aud: str
+    sub: UUID
+    version: int
+    iat: int
+    not_before: int
+    not_after: int
+    offline_until: int
+    valid_from: int | None
+    valid_until: int | None
+    grace_until: int | None
+    features: Mapping[str, bool]
+    limits: Mapping[Resource, int | None]
+    fingerprint_required: bool
+    fingerprint: str | None
+
+    def record(self) -> LicenseRecord:
+        """The license as the lease states it, for the rules that judge the original."""
+        return LicenseRecord(
+            epoch=0,
+            version=self.version,
+            limits=self.limits,
+            license_id=self.sub,
+            status=Status.ACTIVE,
+            valid_from=self.valid_from,
+            valid_until=self.valid_until,
+            grace_until=self.grace_until,
+            features=self.features,
+            fingerprint_required=self.fingerprint_required,
+            fingerprint=self.fingerprint,
+        )
+
+
+class LeaseReading(NamedTuple):
+    """`terms` wherever the signature holds and they are meant for us, be they in force or not."""
+
+    code: LeaseCode
+    terms: LeaseTerms | None
+    reduced: bool = False
+    """On the second rung of the ladder; the code is GRACE then."""
+
+
+_encode: Final = msgspec.json.Encoder().encode
+_decode: Final = msgspec.json.Decoder(LeaseTerms).decode
+
+
+def leasable(record: LicenseRecord, now: float) -> bool:
+    """Whether there is anything good to be said of this license: it stands, or will once it begins."""
+    fitting = record.fingerprint or ""
+    return standing(record, fitting, now) in STANDS | {Code.NOT_YET_VALID}
+
+
+def draft(record: LicenseRecord, *, now: float, life: float = LIFE) -> LeaseTerms:
+    """The terms of a lease made now, for a license that is leasable."""
+    issued_at = math.floor(now)
+    begins = None if record.valid_from is None else math.floor(record.valid_from)
+    not_after = issued_at + math.floor(life)
+    return LeaseTerms(
+        iss=ISSUER,
+        aud=AUDIENCE,
+        sub=record.license_id,
+        version=record.version,
+        iat=issued_at,
+        not_before=max(issued_at, begins or 0),
+        not_after=not_after,
+        offline_until=not_after + OFFLINE_GRACE,
+        valid_from=begins,
+        valid_until=None if record.valid_until is None else math.ceil(record.valid_until),
+        grace_until=None if record.grace_until is None else math.ceil(record.grace_until),
+        features=record.features,
+        limits=record.limits,
+        fingerprint_required=record.fingerprint_required,
+        fingerprint=record.fingerprint,
+    )
+
+
+def encode(terms: LeaseTerms) -> bytes:
+    """As the claims of a token."""
+    return _encode(terms)
+
+
+def read(
+    token: str,
+    public_keys: Mapping[str, bytes],
+    *,
+    now: float,
+    last_seen: float | None = None,
+    fingerprint: str | None = None,
+) -> LeaseReading:
+    """What a lease says at `now`, to the panel with this fingerprint.
+
+    `public_keys`: kid → 32 bytes. `last_seen`: the latest instant that the panel has ever seen.
+    """
+    claims = jws.opened(token, public_keys)
+    if isinstance(claims, jws.Fault):
+        return LeaseReading(LeaseCode[claims.name], None)
+    try:
+        terms = _decode(claims)
+    except ValueError:
+        return LeaseReading(LeaseCode.MALFORMED, None)
+    if (terms.iss, terms.aud) != (ISSUER, AUDIENCE):
+        return LeaseReading(LeaseCode.FOR_SOMEBODY_ELSE, None)
+    fault = _out_of_time(terms, now, terms.iat if last_seen is None else last_seen)
+    if fault is not None:
+        return LeaseReading(fault, terms)
+    code = LeaseCode[standing(terms.record(), fingerprint, now).name]
+    if code in {LeaseCode.VALID, LeaseCode.GRACE} and now >= terms.not_after:
+        return LeaseReading(LeaseCode.GRACE, terms, reduced=True)
+    return LeaseReading(code, terms)
+
+
+def _out_of_time(terms: LeaseTerms, now: float, last_seen: float) -> LeaseCode | None:
+    if now + TOLERANCE < max(terms.iat, last_seen):
+        return LeaseCode.CLOCK_SET_BACK
+    if now >= terms.offline_until:
+        return LeaseCode.LEASE_EXPIRED
+    if now + TOLERANCE < terms.not_before:
+        return LeaseCode.NOT_YET_VALID
+    return None
+
+
+def answer(reading: LeaseReading, feature: str, *, now: float, used: int | None = None) -> Verdict | None:
+    """The verdict on a feature, or None where this lease cannot tell.
+
+    `used`: what the panel itself counts of the resource that the feature draws on. A lease knows the limit only.
+    """
+    terms = reading.terms
+    if terms is None or reading.code not in {LeaseCode.VALID, LeaseCode.GRACE}:
+        return None
+    resource = RESOURCE_OF_FEATURE.get(feature)
+    if resource is None:
+        usage = Usage()
+    elif reading.reduced or (used is None and terms.limits.get(resource) is not None):
+        return None
+    else:
+        usage = Usage(used={resource: used or 0})
+    verdict = judge(terms.record(), usage, feature, terms.fingerprint or "", now)
+    return verdict._replace(code=Code[reading.code.name]) if verdict.valid else verdict

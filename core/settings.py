@@ -1,0 +1,233 @@
+"""The only file that reads the environment.
+
+Each process reads its settings once, in its `__main__`, and passes them down; they never change afterwards. A value
+that is missing or cannot be read is told by name, all of them at once, with what to do.
+"""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final, Literal, TypeVar
+
+from core.crypto.sealing import KEY_BYTES, KeyedHash, Sealer
+from core.environment import Reader
+
+T = TypeVar("T")
+Environment = Literal["devstack", "production"]
+
+_LOG_LEVELS: Final = ("debug", "info", "warning", "error", "critical")
+
+
+class BadSettings(Exception):
+    """One line for each setting that is missing or wrong."""
+
+
+def process_environment() -> dict[str, str]:
+    """A copy of this process's environment, for a supervisor or a test that starts children."""
+    return dict(os.environ)
+
+
+def count_in(folder: str) -> None:
+    """Lets prometheus_client keep its counters in this folder, in processes that start from now on."""
+    os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder
+
+
+@dataclass(frozen=True, repr=False)
+class Secrets:
+    """Keys that never leave the process. No repr: a traceback must not print them."""
+
+    sealer: Sealer
+    index: KeyedHash
+    license_checksum_key: bytes
+
+
+@dataclass(frozen=True, repr=False)
+class ApiSettings:
+    environment: Environment
+    host: str
+    port: int
+    metrics_port: int
+    processes: int
+    database_url: str
+    redis_url: str
+    queue_redis_url: str
+    public_url: str
+    portal_url: str | None
+    cors_origins: tuple[str, ...]
+    secrets: Secrets
+    jwt_keys: Mapping[str, bytes]
+    stripe: "StripeSettings"
+    log_level: str
+
+
+@dataclass(frozen=True, repr=False)
+class StripeSettings:
+    api_key: str
+    api_base: str | None
+    webhook_secrets: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, repr=False)
+class WorkerSettings:
+    environment: Environment
+    host: str
+    port: int
+    database_url: str
+    redis_url: str
+    queue_redis_url: str
+    public_url: str
+    portal_url: str | None
+    secrets: Secrets
+    stripe: StripeSettings
+    nextpanel_url: str
+    nextpanel_jwt_secret: str
+    mail_url: str
+    lease_keys: Mapping[str, bytes]
+    log_level: str
+
+
+@dataclass(frozen=True, repr=False)
+class ValidatorSettings:
+    environment: Environment
+    host: str
+    port: int
+    metrics_port: int
+    processes: int
+    redis_url: str
+    secrets: Secrets
+    near_cache: bool
+    log_level: str
+
+
+@dataclass(frozen=True, repr=False)
+class MigrationSettings:
+    owner_database_url: str
+    api_database_url: str
+    worker_database_url: str
+
+
+@dataclass(frozen=True, repr=False)
+class DemoSettings:
+    """Demo people, given by the devstack; `email:password` and `key id:secret`."""
+
+    admin: tuple[str, str]
+    customer: tuple[str, str]
+    platform_key: tuple[str, str]
+
+
+class _Settings(Reader):
+    """The values that more than one kind of process reads."""
+
+    def lease_keys(self) -> dict[str, bytes]:
+        """The devstack can do without: a key that lives for one start, its public half published like any other."""
+        if self.environment() == "devstack" and not self.optional("NP_LEASE_KEYS"):
+            return {f"devstack-{os.urandom(4).hex()}": os.urandom(KEY_BYTES)}
+        return self.keys("NP_LEASE_KEYS")
+
+    def secrets(self) -> Secrets:
+        keyed_hash = KeyedHash(self.key("NP_INDEX_KEY"))
+        return Secrets(Sealer(self.keys("NP_KEK")), keyed_hash, keyed_hash.digest("license_key_checksum", ""))
+
+    def environment(self) -> Environment:
+        return "devstack" if self.text("NP_ENVIRONMENT", "production") == "devstack" else "production"
+
+    def stripe(self, *, receives_events: bool) -> StripeSettings:
+        """Whoever receives events needs a secret: without one every event would be refused, and nobody told."""
+        secrets = self.some("STRIPE_WEBHOOK_SECRETS") if receives_events else ()
+        return StripeSettings(self.text("STRIPE_API_KEY"), self.optional("STRIPE_API_BASE"), secrets)
+
+    def log_level(self) -> str:
+        return self.one_of("NP_LOG_LEVEL", _LOG_LEVELS, "info")
+
+    def done(self, settings: T) -> T:
+        if self.faults:
+            raise BadSettings("; ".join(self.faults) + " (every setting is described in docs/operations.md)")
+        return settings
+
+
+def _reader(source: Mapping[str, str] | None) -> _Settings:
+    return _Settings(os.environ if source is None else source)
+
+
+def api_settings(source: Mapping[str, str] | None = None) -> ApiSettings:
+    r = _reader(source)
+    redis_url = r.url("REDIS_URL", "redis", "rediss", "unix")
+    port = r.port("NP_API_PORT", 8001)
+    public_url = r.url("NP_PUBLIC_URL", "http", "https", default=f"http://127.0.0.1:{port}")
+    return r.done(
+        ApiSettings(
+            environment=r.environment(),
+            host=r.text("NP_HOST", "127.0.0.1"),
+            port=port,
+            metrics_port=r.port("NP_API_METRICS_PORT", 8101),
+            processes=r.number("NP_API_PROCESSES", 1),
+            database_url=r.url("DATABASE_URL", "postgresql"),
+            redis_url=redis_url,
+            queue_redis_url=r.url("QUEUE_REDIS_URL", "redis", "rediss", "unix", default=redis_url),
+            public_url=public_url.rstrip("/"),
+            portal_url=r.optional("NP_PORTAL_URL"),
+            cors_origins=r.listed("NP_CORS_ORIGINS"),
+            secrets=r.secrets(),
+            jwt_keys=r.keys("NP_JWT_KEYS"),
+            stripe=r.stripe(receives_events=True),
+            log_level=r.log_level(),
+        )
+    )
+
+
+def worker_settings(source: Mapping[str, str] | None = None) -> WorkerSettings:
+    r = _reader(source)
+    redis_url = r.url("REDIS_URL", "redis", "rediss", "unix")
+    return r.done(
+        WorkerSettings(
+            environment=r.environment(),
+            host=r.text("NP_HOST", "127.0.0.1"),
+            port=r.port("NP_WORKER_PORT", 8003),
+            database_url=r.url("WORKER_DATABASE_URL", "postgresql"),
+            redis_url=redis_url,
+            queue_redis_url=r.url("QUEUE_REDIS_URL", "redis", "rediss", "unix", default=redis_url),
+            public_url=r.url("NP_PUBLIC_URL", "http", "https", default="http://127.0.0.1:8001").rstrip("/"),
+            portal_url=r.optional("NP_PORTAL_URL"),
+            secrets=r.secrets(),
+            stripe=r.stripe(receives_events=False),
+            nextpanel_url=r.url("NEXTPANEL_URL", "http", "https").rstrip("/"),
+            nextpanel_jwt_secret=r.text("NEXTPANEL_JWT_SECRET"),
+            mail_url=r.url("MAIL_URL", "http", "https").rstrip("/"),
+            lease_keys=r.lease_keys(),
+            log_level=r.log_level(),
+        )
+    )
+
+
+def validator_settings(source: Mapping[str, str] | None = None) -> ValidatorSettings:
+    r = _reader(source)
+    port = r.port("NP_VALIDATOR_PORT", 8002)
+    return r.done(
+        ValidatorSettings(
+            environment=r.environment(),
+            host=r.text("NP_HOST", "127.0.0.1"),
+            port=port,
+            metrics_port=r.port("NP_VALIDATOR_METRICS_PORT", 8102),
+            processes=r.number("NP_VALIDATOR_PROCESSES", os.cpu_count() or 1),
+            redis_url=r.url("REDIS_URL", "redis", "rediss", "unix"),
+            secrets=r.secrets(),
+            near_cache=r.flag("NP_NEAR_CACHE", default=True),
+            log_level=r.log_level(),
+        )
+    )
+
+
+def migration_settings(source: Mapping[str, str] | None = None) -> MigrationSettings:
+    r = _reader(source)
+    return r.done(
+        MigrationSettings(
+            r.url("OWNER_DATABASE_URL", "postgresql"),
+            r.url("DATABASE_URL", "postgresql"),
+            r.url("WORKER_DATABASE_URL", "postgresql"),
+        )
+    )
+
+
+def demo_settings(source: Mapping[str, str] | None = None) -> DemoSettings:
+    r = _reader(source)
+    return r.done(DemoSettings(r.pair("NP_DEMO_ADMIN"), r.pair("NP_DEMO_CUSTOMER"), r.pair("NP_DEMO_PLATFORM_KEY")))
