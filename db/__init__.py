@@ -1,0 +1,1 @@
+"""PostgreSQL: the truth. Engine, unit of work, outbox, inbox, models and migrations."""

@@ -1,0 +1,32 @@
+"""The engine: asyncpg under SQLAlchemy, a pool of bounded size, instants in UTC."""
+
+from typing import Final
+from urllib.parse import urlsplit, urlunsplit
+
+import msgspec
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+
+POOL_SIZE: Final = 20
+"""Connections a process may hold."""
+
+
+def create_engine(url: str, *, pool_size: int = POOL_SIZE, name: str = "nextpanel-billing") -> AsyncEngine:
+    """`url` is a plain postgresql:// URL; `name` shows in pg_stat_activity."""
+    return create_async_engine(
+        urlunsplit(urlsplit(url)._replace(scheme="postgresql+asyncpg")),
+        pool_size=pool_size,
+        max_overflow=0,
+        pool_timeout=5,
+        pool_pre_ping=False,
+        hide_parameters=True,  # an exception is logged; hashes, tokens and addresses are among the parameters
+        json_serializer=lambda value: msgspec.json.encode(value).decode(),
+        json_deserializer=msgspec.json.decode,
+        connect_args={
+            "timeout": 5,
+            "server_settings": {
+                "application_name": name,
+                "timezone": "UTC",
+                "idle_in_transaction_session_timeout": "60000",
+            },
+        },
+    )

@@ -1,0 +1,91 @@
+"""Brings a database to the newest schema: roles first (they belong to the server), then Alembic.
+
+Both are idempotent; two migrations at once take turns through an advisory lock.
+"""
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from alembic import command
+from alembic.config import Config
+from sqlalchemy import Connection, text
+
+from db.engine import create_engine
+
+_ONE_AT_A_TIME = 0x6E70_6D69  # any constant: who holds this advisory lock migrates
+_GROUP_ROLES = ("np_customer", "np_staff", "np_system")
+
+
+async def upgrade(owner_url: str, *, api_url: str, worker_url: str, revision: str = "head") -> None:
+    """Creates the login roles that the two URLs name, with their passwords, and runs the pending migrations."""
+
+    def work(connection: Connection) -> None:
+        _ensure_roles(connection, api_url, worker_url)
+        command.upgrade(_config(connection), revision)
+
+    await _with_lock(owner_url, work)
+
+
+async def downgrade(owner_url: str, revision: str) -> None:
+    await _with_lock(owner_url, lambda connection: command.downgrade(_config(connection), revision))
+
+
+async def _with_lock(owner_url: str, work: Callable[[Connection], None]) -> None:
+    engine = create_engine(owner_url, pool_size=1)
+    try:
+        async with engine.begin() as connection:
+            await connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _ONE_AT_A_TIME})
+            await connection.run_sync(work)
+    finally:
+        await engine.dispose()
+
+
+def _config(connection: Connection) -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    config.attributes["connection"] = connection
+    return config
+
+
+def _ensure_roles(connection: Connection, api_url: str, worker_url: str) -> None:
+    for role in _GROUP_ROLES:
+        _ensure_role(connection, role, "NOLOGIN")
+    api, worker = _ensure_login(connection, api_url), _ensure_login(connection, worker_url)
+    grants = (
+        f"GRANT np_customer TO {api} WITH INHERIT TRUE, SET TRUE",
+        f"GRANT np_staff, np_system TO {api} WITH INHERIT FALSE, SET TRUE",
+        f"GRANT np_system TO {worker} WITH INHERIT TRUE, SET TRUE",
+    )
+    for grant in grants:
+        connection.execute(text(grant))
+
+
+def _ensure_login(connection: Connection, url: str) -> str:
+    parts = urlsplit(url)
+    if not parts.username or not parts.password:
+        raise ValueError("DATABASE_URL and WORKER_DATABASE_URL must name a user and a password")
+    role = _quoted(unquote(parts.username))
+    _ensure_role(connection, role, "LOGIN")
+    password = connection.scalar(text("SELECT quote_literal(:password)"), {"password": unquote(parts.password)})
+    connection.execute(text(f"ALTER ROLE {role} WITH LOGIN NOBYPASSRLS PASSWORD {password}".replace(":", r"\:")))
+    return role
+
+
+def _ensure_role(connection: Connection, role: str, kind: str) -> None:
+    # Roles are the server's, not the database's: another database's migration may make them at the same moment.
+    connection.execute(
+        text(
+            f"DO $$ BEGIN CREATE ROLE {role} {kind};"
+            " EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL; END $$"
+        )
+    )
+
+
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
+
+
+def run(owner_url: str, api_url: str, worker_url: str) -> None:
+    asyncio.run(upgrade(owner_url, api_url=api_url, worker_url=worker_url))

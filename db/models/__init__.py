@@ -1,0 +1,1 @@
+"""The tables, by what they are about. Import `db.models.all_tables` where every one of them must be known."""

@@ -1,0 +1,56 @@
+"""The declarative base, and the column kinds that all tables share.
+
+Identifiers come from `core.ids`, instants are `timestamptz` in UTC, amounts are integer minor units. Nothing is loaded
+lazily: a query says what it reads.
+"""
+
+import enum
+from collections.abc import Callable
+from datetime import datetime
+from typing import Annotated, Any, ClassVar
+from uuid import UUID
+
+from advanced_alchemy.types import DateTimeUTC
+from sqlalchemy import BigInteger, Enum, Integer, LargeBinary, MetaData, Text, Uuid
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.orm import DeclarativeBase, mapped_column
+from sqlalchemy.sql import func
+
+from core.ids import new_id
+
+METADATA = MetaData(
+    naming_convention={
+        "pk": "pk_%(table_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+    }
+)
+
+
+class Table(DeclarativeBase):
+    """Base of every table. Not Advanced Alchemy's: its JSON type (1.12) does not load under SQLAlchemy 2.1."""
+
+    metadata = METADATA
+    type_annotation_map: ClassVar[dict[Any, Any]] = {
+        UUID: Uuid(),
+        datetime: DateTimeUTC(),
+        str: Text(),
+        bytes: LargeBinary(),
+        int: Integer(),
+        dict[str, Any]: JSONB(),
+        list[str]: JSONB(),
+    }
+
+
+RowId = Annotated[UUID, mapped_column(primary_key=True, default=new_id)]
+CreatedAt = Annotated[datetime, mapped_column(server_default=func.now())]
+UpdatedAt = Annotated[datetime, mapped_column(server_default=func.now(), onupdate=func.now())]
+BigInt = Annotated[int, mapped_column(BigInteger)]
+
+
+def enum_type(members: type[enum.StrEnum], name: str) -> Enum:
+    """A native PostgreSQL enum that stores the members' values."""
+    values: Callable[[type[enum.StrEnum]], list[str]] = lambda kind: [member.value for member in kind]  # noqa: E731  SQLAlchemy wants a callable
+    return Enum(members, name=name, values_callable=values, create_type=False)

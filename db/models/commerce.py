@@ -1,0 +1,159 @@
+"""What was bought: checkouts, subscriptions, invoices, payments, domains.
+
+Subscriptions, invoices and payments mirror Stripe's objects; nothing here is changed but by reading them anew.
+"""
+
+import enum
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import ForeignKey, Index, text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from db.models.columns import BigInt, CreatedAt, RowId, Table, UpdatedAt, enum_type
+from db.models.licensing import Interval
+
+
+class CheckoutStatus(enum.StrEnum):
+    OPEN = "open"
+    COMPLETE = "complete"
+    EXPIRED = "expired"
+
+
+class Checkout(Table):
+    """A customer's intent to buy, written before Stripe is asked; its id is the idempotency key of that call."""
+
+    __tablename__ = "checkout_sessions"
+
+    id: Mapped[RowId]
+    user_id: Mapped[UUID] = mapped_column(ForeignKey("users.id"), index=True)
+    plan_id: Mapped[UUID] = mapped_column(ForeignKey("plans.id"))
+    interval: Mapped[Interval] = mapped_column(enum_type(Interval, "billing_interval"))
+    status: Mapped[CheckoutStatus] = mapped_column(
+        enum_type(CheckoutStatus, "checkout_status"), default=CheckoutStatus.OPEN
+    )
+    stripe_session_id: Mapped[str | None] = mapped_column(unique=True)
+    url: Mapped[str | None]
+    created_at: Mapped[CreatedAt]
+    updated_at: Mapped[UpdatedAt]
+
+
+class SubscriptionStatus(enum.StrEnum):
+    ACTIVE = "active"
+    PAST_DUE = "past_due"
+    CANCELLED = "cancelled"
+    TRIALING = "trialing"
+
+
+class Subscription(Table):
+    __tablename__ = "subscriptions"
+
+    id: Mapped[RowId]
+    user_id: Mapped[UUID] = mapped_column(ForeignKey("users.id"), index=True)
+    license_id: Mapped[UUID] = mapped_column(ForeignKey("licenses.id"), index=True)
+    stripe_subscription_id: Mapped[str] = mapped_column(unique=True)
+    plan_id: Mapped[UUID] = mapped_column(ForeignKey("plans.id"))
+    interval: Mapped[Interval] = mapped_column(enum_type(Interval, "billing_interval"))
+    status: Mapped[SubscriptionStatus] = mapped_column(enum_type(SubscriptionStatus, "subscription_status"))
+    current_period_start: Mapped[datetime]
+    current_period_end: Mapped[datetime]
+    cancel_at_period_end: Mapped[bool] = mapped_column(default=False)
+    created_at: Mapped[CreatedAt]
+    updated_at: Mapped[UpdatedAt]
+
+
+class InvoiceStatus(enum.StrEnum):
+    DRAFT = "draft"
+    OPEN = "open"
+    PAID = "paid"
+    VOID = "void"
+    UNCOLLECTIBLE = "uncollectible"
+
+
+class Invoice(Table):
+    __tablename__ = "invoices"
+
+    id: Mapped[RowId]
+    user_id: Mapped[UUID] = mapped_column(ForeignKey("users.id"), index=True)
+    stripe_invoice_id: Mapped[str] = mapped_column(unique=True)
+    subscription_id: Mapped[UUID | None] = mapped_column(ForeignKey("subscriptions.id"), index=True)
+    number: Mapped[str | None]
+    amount_due: Mapped[BigInt]
+    amount_paid: Mapped[BigInt]
+    currency: Mapped[str]
+    status: Mapped[InvoiceStatus] = mapped_column(enum_type(InvoiceStatus, "invoice_status"))
+    invoice_pdf_url: Mapped[str | None]
+    created_at: Mapped[CreatedAt]
+    due_date: Mapped[datetime | None]
+    paid_at: Mapped[datetime | None]
+
+
+class PaymentStatus(enum.StrEnum):
+    SUCCEEDED = "succeeded"
+    PENDING = "pending"
+    FAILED = "failed"
+    REFUNDED = "refunded"
+
+
+class Payment(Table):
+    """Partitioned by month of `created_at`, which therefore is part of the primary key; see `PaymentIntent`."""
+
+    __tablename__ = "payments"
+    __table_args__ = (
+        Index("ix_payments_user_id_created_at", "user_id", "created_at"),
+        {"postgresql_partition_by": "RANGE (created_at)"},
+    )
+
+    id: Mapped[RowId]
+    created_at: Mapped[datetime] = mapped_column(primary_key=True)
+    user_id: Mapped[UUID] = mapped_column(ForeignKey("users.id"))
+    license_id: Mapped[UUID | None] = mapped_column(ForeignKey("licenses.id"), index=True)
+    stripe_payment_intent_id: Mapped[str] = mapped_column(index=True)
+    amount: Mapped[BigInt]
+    currency: Mapped[str]
+    status: Mapped[PaymentStatus] = mapped_column(enum_type(PaymentStatus, "payment_status"))
+    payment_method: Mapped[str | None]
+    description: Mapped[str | None]
+    metadata_: Mapped[dict[str, Any]] = mapped_column("metadata", server_default=text("'{}'"))
+
+
+class PaymentIntent(Table):
+    """Keeps `stripe_payment_intent_id` unique, which an index over partitions cannot: the intent's one payment row."""
+
+    __tablename__ = "payment_intents"
+
+    stripe_payment_intent_id: Mapped[str] = mapped_column(primary_key=True)
+    payment_id: Mapped[UUID]
+    payment_created_at: Mapped[datetime]
+
+
+class Registrar(enum.StrEnum):
+    RESELLERCLUB = "resellerclub"
+    NAMECHEAP = "namecheap"
+    OPENSRS = "opensrs"
+
+
+class DomainStatus(enum.StrEnum):
+    ACTIVE = "active"
+    PENDING = "pending"
+    EXPIRED = "expired"
+    TRANSFERRED = "transferred"
+
+
+class Domain(Table):
+    __tablename__ = "domains"
+
+    id: Mapped[RowId]
+    user_id: Mapped[UUID] = mapped_column(ForeignKey("users.id"), index=True)
+    license_id: Mapped[UUID | None] = mapped_column(ForeignKey("licenses.id"), index=True)
+    domain_name: Mapped[str] = mapped_column(unique=True)
+    registrar: Mapped[Registrar] = mapped_column(enum_type(Registrar, "registrar"))
+    registrar_domain_id: Mapped[str | None]
+    registration_date: Mapped[datetime | None]
+    expiry_date: Mapped[datetime | None]
+    auto_renew: Mapped[bool] = mapped_column(default=True)
+    nameservers: Mapped[list[str]]
+    status: Mapped[DomainStatus] = mapped_column(enum_type(DomainStatus, "domain_status"))
+    created_at: Mapped[CreatedAt]
+    updated_at: Mapped[UpdatedAt]

@@ -1,0 +1,196 @@
+"""Plans, licences, the API keys that speak for them, and what has been used."""
+
+import enum
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import CheckConstraint, ForeignKey, ForeignKeyConstraint, Index, UniqueConstraint
+from sqlalchemy.orm import Mapped, mapped_column
+
+from core.licensing.plan import Limits
+from core.licensing.state import Status
+from db.models.columns import BigInt, CreatedAt, RowId, Table, UpdatedAt, enum_type
+
+
+class LicenseType(enum.StrEnum):
+    STARTER = "starter"
+    PROFESSIONAL = "professional"
+    ENTERPRISE = "enterprise"
+
+
+class Interval(enum.StrEnum):
+    """How often a subscription renews."""
+
+    MONTH = "month"
+    YEAR = "year"
+
+
+class _Limited:
+    """The limit columns, the same on a plan and on a licence; NULL is unlimited."""
+
+    max_accounts: Mapped[int | None]
+    max_domains: Mapped[int | None]
+    max_databases: Mapped[int | None]
+    max_emails: Mapped[int | None]
+    max_storage_gb: Mapped[int | None]
+
+    @property
+    def limits(self) -> Limits:
+        return Limits(
+            accounts=self.max_accounts,
+            domains=self.max_domains,
+            databases=self.max_databases,
+            emails=self.max_emails,
+            storage_gb=self.max_storage_gb,
+        )
+
+
+class Plan(_Limited, Table):
+    """What is on offer. Editing a plan touches no licence: each carries its own copy of the limits."""
+
+    __tablename__ = "plans"
+
+    id: Mapped[RowId]
+    name: Mapped[str] = mapped_column(unique=True)
+    license_type: Mapped[LicenseType] = mapped_column(enum_type(LicenseType, "license_type"))
+    description: Mapped[str]
+    price_monthly: Mapped[int]
+    price_yearly: Mapped[int]
+    currency: Mapped[str] = mapped_column(default="usd")
+    features: Mapped[dict[str, Any]]
+    stripe_price_id_monthly: Mapped[str | None]
+    stripe_price_id_yearly: Mapped[str | None]
+    is_active: Mapped[bool] = mapped_column(default=True)
+    created_at: Mapped[CreatedAt]
+    updated_at: Mapped[UpdatedAt]
+
+
+class PlanPrice(Table):
+    """Every Stripe price that ever stood for a plan: subscriptions keep the one they were sold at."""
+
+    __tablename__ = "plan_prices"
+
+    stripe_price_id: Mapped[str] = mapped_column(primary_key=True)
+    plan_id: Mapped[UUID] = mapped_column(ForeignKey("plans.id"), index=True)
+    interval: Mapped[Interval] = mapped_column(enum_type(Interval, "billing_interval"))
+    created_at: Mapped[CreatedAt]
+
+
+class ProvisioningState(enum.StrEnum):
+    PENDING = "pending"
+    DONE = "done"
+    FAILED = "failed"
+
+
+class FingerprintPolicy(enum.StrEnum):
+    NONE = "none"
+    REQUIRED = "required"
+
+
+class License(_Limited, Table):
+    """A right to run NextPanel. Its limits are effective as they stand here; `version` rises with every change.
+
+    `license_key` is ciphertext; `license_key_hash` finds it again. `checkout_id` is unique: one purchase, one licence.
+    """
+
+    __tablename__ = "licenses"
+
+    id: Mapped[RowId]
+    user_id: Mapped[UUID] = mapped_column(ForeignKey("users.id"), index=True)
+    plan_id: Mapped[UUID] = mapped_column(ForeignKey("plans.id"))
+    checkout_id: Mapped[UUID | None] = mapped_column(ForeignKey("checkout_sessions.id"), unique=True)
+    license_key: Mapped[bytes]
+    license_key_hash: Mapped[bytes] = mapped_column(unique=True)
+    license_type: Mapped[LicenseType] = mapped_column(enum_type(LicenseType, "license_type"))
+    status: Mapped[Status] = mapped_column(enum_type(Status, "license_status"), default=Status.ACTIVE)
+    status_reason: Mapped[str | None]
+    features: Mapped[dict[str, Any]]
+    fingerprint_policy: Mapped[FingerprintPolicy] = mapped_column(
+        enum_type(FingerprintPolicy, "fingerprint_policy"), default=FingerprintPolicy.NONE
+    )
+    fingerprint: Mapped[str | None]
+    nextpanel_user_id: Mapped[UUID | None]
+    nextpanel_login_url: Mapped[str | None]
+    provisioning: Mapped[ProvisioningState] = mapped_column(
+        enum_type(ProvisioningState, "provisioning_state"), default=ProvisioningState.PENDING
+    )
+    provisioning_error: Mapped[str | None]
+    activation_date: Mapped[datetime]
+    expiry_date: Mapped[datetime | None]
+    grace_until: Mapped[datetime | None]
+    auto_renew: Mapped[bool] = mapped_column(default=True)
+    version: Mapped[BigInt] = mapped_column(default=1)
+    created_at: Mapped[CreatedAt]
+    updated_at: Mapped[UpdatedAt]
+
+
+class ApiKey(Table):
+    """A key that signs NextPanel's calls: for one licence or, without one, for the whole platform.
+
+    `key_id` is public and names the key in a signature. `key_hash` is the secret's keyed hash; the secret itself is
+    sealed, for an HMAC cannot be verified with a hash. Two secrets hold while one replaces the other.
+    """
+
+    __tablename__ = "api_keys"
+
+    id: Mapped[RowId]
+    user_id: Mapped[UUID | None] = mapped_column(ForeignKey("users.id"), index=True)
+    license_id: Mapped[UUID | None] = mapped_column(ForeignKey("licenses.id"), index=True)
+    key_id: Mapped[str] = mapped_column(unique=True)
+    key_hash: Mapped[bytes] = mapped_column(index=True)
+    secret: Mapped[bytes]
+    previous_secret: Mapped[bytes | None]
+    previous_until: Mapped[datetime | None]
+    name: Mapped[str]
+    permissions: Mapped[list[str]]
+    last_used_at: Mapped[datetime | None]
+    expires_at: Mapped[datetime | None]
+    is_active: Mapped[bool] = mapped_column(default=True)
+    version: Mapped[BigInt] = mapped_column(default=1)
+    created_at: Mapped[CreatedAt]
+
+
+class UsageAction(enum.StrEnum):
+    CREATED = "created"
+    DELETED = "deleted"
+    SET = "set"
+
+
+class UsageEvent(Table):
+    """One report, once: facts are recorded even over the limit, and flagged there."""
+
+    __tablename__ = "usage_events"
+    __table_args__ = (
+        UniqueConstraint("license_id", "idempotency_key"),
+        Index("ix_usage_events_license_id_occurred_at", "license_id", "resource", "occurred_at"),
+        CheckConstraint("count >= 0", name="count_not_negative"),
+    )
+
+    id: Mapped[RowId]
+    license_id: Mapped[UUID] = mapped_column(ForeignKey("licenses.id"))
+    user_id: Mapped[UUID] = mapped_column(ForeignKey("users.id"), index=True)
+    resource: Mapped[str]
+    action: Mapped[UsageAction] = mapped_column(enum_type(UsageAction, "usage_action"))
+    count: Mapped[BigInt]
+    idempotency_key: Mapped[str]
+    body_hash: Mapped[bytes]
+    reservation_id: Mapped[str | None]
+    used_after: Mapped[BigInt]
+    is_overage: Mapped[bool] = mapped_column(default=False)
+    occurred_at: Mapped[datetime]
+    created_at: Mapped[CreatedAt]
+
+
+class LicenseUsage(Table):
+    """The running total of one resource. `used` may pass below zero while reports arrive out of order; shown as 0."""
+
+    __tablename__ = "license_usage"
+    __table_args__ = (ForeignKeyConstraint(["license_id"], ["licenses.id"]),)
+
+    license_id: Mapped[UUID] = mapped_column(primary_key=True)
+    resource: Mapped[str] = mapped_column(primary_key=True)
+    user_id: Mapped[UUID] = mapped_column(ForeignKey("users.id"), index=True)
+    used: Mapped[BigInt] = mapped_column(default=0)
+    version: Mapped[BigInt] = mapped_column(default=1)
+    updated_at: Mapped[UpdatedAt]

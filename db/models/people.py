@@ -1,0 +1,71 @@
+"""Users, their sessions, the tokens mailed to them."""
+
+import enum
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import ForeignKey, Index, text
+from sqlalchemy.orm import Mapped, mapped_column
+from sqlalchemy.sql import func
+
+from db.models.columns import CreatedAt, RowId, Table, UpdatedAt, enum_type
+
+
+class Role(enum.StrEnum):
+    CUSTOMER = "customer"
+    SUPPORT = "support"
+    ADMIN = "admin"
+
+
+class User(Table):
+    """Somebody with a login. E-mail addresses are kept as typed and compared without case."""
+
+    __tablename__ = "users"
+    __table_args__ = (Index("uq_users_email", func.lower(text("email")), unique=True),)
+
+    id: Mapped[RowId]
+    email: Mapped[str]
+    password_hash: Mapped[str] = mapped_column(deferred=True, deferred_raiseload=True)  # asked for by sign-in alone
+    full_name: Mapped[str]
+    company_name: Mapped[str | None]
+    stripe_customer_id: Mapped[str | None] = mapped_column(unique=True)
+    role: Mapped[Role] = mapped_column(enum_type(Role, "user_role"), default=Role.CUSTOMER)
+    email_verified_at: Mapped[datetime | None]
+    is_active: Mapped[bool] = mapped_column(default=True)
+    created_at: Mapped[CreatedAt]
+    updated_at: Mapped[UpdatedAt]
+
+
+class Session(Table):
+    """One sign-in: a family of refresh tokens, of which only the newest is good. Hashes, never tokens."""
+
+    __tablename__ = "sessions"
+
+    id: Mapped[RowId]
+    user_id: Mapped[UUID] = mapped_column(ForeignKey("users.id"), index=True)
+    refresh_hash: Mapped[bytes] = mapped_column(unique=True)
+    previous_hash: Mapped[bytes | None] = mapped_column(index=True)
+    rotated_at: Mapped[datetime]
+    authenticated_at: Mapped[datetime]
+    expires_at: Mapped[datetime]
+    revoked_at: Mapped[datetime | None]
+    user_agent: Mapped[str | None]
+    created_at: Mapped[CreatedAt]
+
+
+class TokenPurpose(enum.StrEnum):
+    VERIFY_EMAIL = "verify_email"
+    RESET_PASSWORD = "reset_password"  # noqa: S105  a purpose's name
+
+
+class OneTimeToken(Table):
+    """A token that was mailed to somebody: good once, until it expires. Kept as a keyed hash."""
+
+    __tablename__ = "one_time_tokens"
+
+    token_hash: Mapped[bytes] = mapped_column(primary_key=True)
+    user_id: Mapped[UUID] = mapped_column(ForeignKey("users.id"), index=True)
+    purpose: Mapped[TokenPurpose] = mapped_column(enum_type(TokenPurpose, "token_purpose"))
+    expires_at: Mapped[datetime]
+    used_at: Mapped[datetime | None]
+    created_at: Mapped[CreatedAt]

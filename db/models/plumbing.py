@@ -1,0 +1,136 @@
+"""What makes effects happen once: outbox, inbox, idempotency keys, webhooks, mails, the audit trail."""
+
+import enum
+from datetime import datetime
+from typing import Any, Literal
+from uuid import UUID
+
+from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Identity, Index, UniqueConstraint, text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from db.models.columns import BigInt, CreatedAt, RowId, Table, enum_type
+
+JobState = Literal["waiting", "done", "dead"]
+
+
+class OutboxRow(Table):
+    """A job that waits: written with the change that causes it, performed at least once after its commit."""
+
+    __tablename__ = "outbox"
+    __table_args__ = (
+        Index("ix_outbox_waiting", "lane", "due_at", postgresql_where=text("done_at IS NULL AND dead_at IS NULL")),
+        CheckConstraint("lane IN ('projection', 'partner')", name="lane"),
+    )
+
+    id: Mapped[int] = mapped_column(BigInteger, Identity(always=True), primary_key=True)
+    lane: Mapped[str]
+    job: Mapped[dict[str, Any]]
+    created_at: Mapped[CreatedAt]
+    due_at: Mapped[CreatedAt]
+    attempts: Mapped[int] = mapped_column(server_default=text("0"), default=0)
+    last_error: Mapped[str | None]
+    done_at: Mapped[datetime | None]
+    dead_at: Mapped[datetime | None]
+
+    def pauses(self, now: datetime) -> bool:
+        """Whether it waits after a failure. A lease puts `due_at` off as well, but clears the last error."""
+        return self.state == "waiting" and self.last_error is not None and self.due_at > now
+
+    @property
+    def state(self) -> JobState:
+        if self.dead_at is not None:
+            return "dead"
+        return "waiting" if self.done_at is None else "done"
+
+
+class InboxRow(Table):
+    """Something from outside that has been dealt with: (source, key) commits with the work it stands for."""
+
+    __tablename__ = "inbox"
+
+    source: Mapped[str] = mapped_column(primary_key=True)
+    key: Mapped[str] = mapped_column(primary_key=True)
+    created_at: Mapped[CreatedAt]
+
+
+class IdempotencyKey(Table):
+    """A client's Idempotency-Key with the answer it was given; commits with the work it protects."""
+
+    __tablename__ = "idempotency_keys"
+
+    scope: Mapped[str] = mapped_column(primary_key=True)
+    key: Mapped[str] = mapped_column(primary_key=True)
+    user_id: Mapped[UUID | None] = mapped_column(ForeignKey("users.id"), index=True)
+    body_hash: Mapped[bytes]
+    status_code: Mapped[int | None]
+    answer: Mapped[bytes | None]
+    created_at: Mapped[CreatedAt]
+
+
+class WebhookSource(enum.StrEnum):
+    STRIPE = "stripe"
+    REGISTRAR = "registrar"
+
+
+class WebhookEvent(Table):
+    """A verified event as it came; its effects are worked out later, from the object it points at."""
+
+    __tablename__ = "webhook_events"
+    __table_args__ = (
+        UniqueConstraint("source", "source_event_id"),
+        Index("ix_webhook_events_unprocessed", "created_at", postgresql_where=text("NOT processed")),
+    )
+
+    id: Mapped[RowId]
+    event_type: Mapped[str]
+    source: Mapped[WebhookSource] = mapped_column(enum_type(WebhookSource, "webhook_source"))
+    source_event_id: Mapped[str]
+    payload: Mapped[dict[str, Any]]
+    processed: Mapped[bool] = mapped_column(default=False)
+    processed_at: Mapped[datetime | None]
+    error_message: Mapped[str | None]
+    created_at: Mapped[CreatedAt]
+
+
+class Mail(Table):
+    """A mail that is to be sent once: `key` names its occasion, and the row's id is the relay's idempotency key.
+
+    The body is rendered when it is sent; a mail that carries a token holds it sealed in `parameters` until then.
+    """
+
+    __tablename__ = "mails"
+
+    id: Mapped[RowId]
+    key: Mapped[str] = mapped_column(unique=True)
+    user_id: Mapped[UUID] = mapped_column(ForeignKey("users.id"), index=True)
+    recipient: Mapped[str]
+    template: Mapped[str]
+    parameters: Mapped[dict[str, Any]]
+    sent_at: Mapped[datetime | None]
+    created_at: Mapped[CreatedAt]
+
+
+class AuditRow(Table):
+    """A privileged act, written in the transaction that does it. Rows are only ever added."""
+
+    __tablename__ = "audit_log"
+    __table_args__ = (Index("ix_audit_log_target", "target_kind", "target_id"),)
+
+    id: Mapped[int] = mapped_column(BigInteger, Identity(always=True), primary_key=True)
+    at: Mapped[CreatedAt]
+    actor_id: Mapped[UUID | None]
+    action: Mapped[str]
+    target_kind: Mapped[str]
+    target_id: Mapped[str]
+    detail: Mapped[dict[str, Any]]
+    request_id: Mapped[str | None]
+
+
+class ProjectionEpoch(Table):
+    """One row: raised by a restore from a backup, so that everything in Redis gives way to what Postgres says now."""
+
+    __tablename__ = "projection_epoch"
+    __table_args__ = (CheckConstraint("only_row", name="only_row"),)
+
+    only_row: Mapped[bool] = mapped_column(primary_key=True, default=True)
+    epoch: Mapped[BigInt]

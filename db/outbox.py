@@ -1,0 +1,230 @@
+"""The outbox: every statement that claims a job or writes down what became of it.
+
+A row waits while it is neither done nor dead, and is due once `due_at` has passed. Two lanes, two ways to claim:
+
+projection   A claim deletes the rows, in the transaction that applies them to Redis. If applying fails, the rollback
+             brings them back; a second process skips them meanwhile (SKIP LOCKED). Nothing of them is kept.
+partner      A claim leases the row: `attempts` rises and `due_at` moves to the end of the lease, in a transaction of
+             its own, for nobody holds a row lock while a partner thinks. A process that dies simply lets the lease run
+             out. The number of the attempt is the token that an outcome has to show, so that one which comes after its
+             lease was taken over writes nothing. `last_error` is cleared with it: a row that waits with an error has
+             no lease, it pauses.
+
+Rows are taken in the order they fell due, which is how the index has them. There is no "last id" cursor: ids commit out
+of order. `statement_timestamp()` and not `now()`: a transaction that began before a row was committed would otherwise
+see the row and hold it not yet due.
+"""
+
+from datetime import datetime
+from typing import Any, Final, NamedTuple
+
+from sqlalchemy import BigInteger, DateTime, Float, Text, text
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.ext.asyncio import AsyncSession
+
+_WAITING: Final = "done_at IS NULL AND dead_at IS NULL"
+_DUE: Final = f"{_WAITING} AND due_at <= statement_timestamp()"
+_SECONDS: Final = "make_interval(secs => :seconds)"
+
+# The array is computed once; IN (SELECT … LIMIT) may be planned as a join that runs the SELECT again and takes more.
+_TAKE_PROJECTION: Final = text(
+    f"""
+    DELETE FROM outbox WHERE id = ANY (ARRAY(
+        SELECT id FROM outbox WHERE lane = 'projection' AND {_DUE} ORDER BY due_at LIMIT :most FOR UPDATE SKIP LOCKED))
+    RETURNING id, job, attempts, created_at
+    """  # noqa: S608  put together from the constants above
+).columns(id=BigInteger, job=JSONB, attempts=BigInteger, created_at=DateTime(timezone=True))
+
+_TAKE_ONE: Final = text(
+    f"""
+    DELETE FROM outbox WHERE id = (
+        SELECT id FROM outbox WHERE id = :id AND lane = 'projection' AND {_DUE} FOR UPDATE SKIP LOCKED)
+    RETURNING id, job, attempts, created_at
+    """  # noqa: S608  put together from the constants above
+).columns(id=BigInteger, job=JSONB, attempts=BigInteger, created_at=DateTime(timezone=True))
+
+# Without SKIP LOCKED: what another process has claimed and not committed yet is still to be done.
+_SYNC_POINT: Final = text(
+    f"""
+    SELECT epoch, extract(epoch FROM statement_timestamp())::float8 FROM projection_epoch
+    WHERE NOT EXISTS (SELECT FROM outbox WHERE lane = 'projection' AND {_DUE})
+    """  # noqa: S608  put together from the constants above
+)
+
+# So many of each kind: behind a thousand jobs that wait for one partner, those of the others must still be seen.
+_DUE_PARTNER_JOBS: Final = text(
+    f"""
+    SELECT id, overdue FROM (
+        SELECT id, due_at, extract(epoch FROM statement_timestamp() - due_at)::float8 AS overdue,
+            row_number() OVER (PARTITION BY job ->> 'type' ORDER BY due_at) AS place
+        FROM outbox WHERE lane = 'partner' AND {_DUE}) AS due
+    WHERE place <= :most ORDER BY due_at
+    """  # noqa: S608  put together from the constants above
+).columns(id=BigInteger, overdue=Float)
+
+_KIND: Final = text(f"SELECT job ->> 'type' FROM outbox WHERE id = :id AND lane = 'partner' AND {_DUE}")  # noqa: S608
+
+_LOCK: Final = text(
+    f"""
+    SELECT id, job, attempts, created_at FROM outbox
+    WHERE id = :id AND lane = 'partner' AND {_DUE} FOR UPDATE SKIP LOCKED
+    """  # noqa: S608  put together from the constants above
+).columns(id=BigInteger, job=JSONB, attempts=BigInteger, created_at=DateTime(timezone=True))
+
+_LEASE: Final = text(
+    f"""
+    UPDATE outbox SET attempts = attempts + 1, due_at = statement_timestamp() + {_SECONDS}, last_error = NULL
+    WHERE id = :id RETURNING attempts
+    """  # noqa: S608  put together from the constants above
+)
+
+_FINISH: Final = text("UPDATE outbox SET done_at = statement_timestamp(), last_error = NULL WHERE id = :id")
+
+_RETRY: Final = text(
+    f"""
+    UPDATE outbox SET last_error = :error, due_at = statement_timestamp() + {_SECONDS}
+    WHERE id = :id AND attempts = :attempt AND {_WAITING} RETURNING true
+    """  # noqa: S608  put together from the constants above
+)
+
+_BURY: Final = text(
+    f"""
+    UPDATE outbox SET last_error = :error, dead_at = statement_timestamp()
+    WHERE id = :id AND attempts = :attempt AND {_WAITING} RETURNING true
+    """  # noqa: S608  put together from the constants above
+)
+
+_SET_ASIDE: Final = text(
+    f"""
+    UPDATE outbox SET last_error = :error, attempts = attempts + :counted,
+                      due_at = statement_timestamp() + {_SECONDS}
+    WHERE id = :id AND {_WAITING}
+    """  # noqa: S608  put together from the constants above
+)
+
+_PURGE: Final = text(
+    """
+    DELETE FROM outbox WHERE id = ANY (ARRAY(
+        SELECT id FROM outbox WHERE done_at < now() - make_interval(days => :days) LIMIT :most FOR UPDATE SKIP LOCKED))
+    """
+)
+
+_LANES: Final = text(
+    f"""
+    SELECT lanes.lane,
+        count(outbox.id) FILTER (WHERE {_WAITING}) AS waiting,
+        count(outbox.id) FILTER (WHERE dead_at IS NOT NULL) AS dead,
+        count(outbox.id) FILTER (WHERE {_WAITING} AND last_error IS NOT NULL) AS failing,
+        coalesce(extract(epoch FROM statement_timestamp() - min(due_at) FILTER (WHERE {_DUE})), 0)::float8 AS lag
+    FROM (VALUES ('projection'), ('partner')) AS lanes (lane)
+    LEFT JOIN outbox ON outbox.lane = lanes.lane AND done_at IS NULL
+    GROUP BY lanes.lane
+    """  # noqa: S608  put together from the constants above
+).columns(lane=Text, waiting=BigInteger, dead=BigInteger, failing=BigInteger, lag=Float)
+
+
+class Claim(NamedTuple):
+    """A row that is ours now. `attempt` counts from 1 in the partner lane; 0 where it was never tried before."""
+
+    id: int
+    job: dict[str, Any]
+    attempt: int
+    created_at: datetime
+
+
+class DueJob(NamedTuple):
+    id: int
+    overdue: float
+    """Seconds since it fell due."""
+
+
+class SyncPoint(NamedTuple):
+    """Nothing that was committed before `through` (unix seconds, the database's clock) is left to project."""
+
+    epoch: int
+    through: float
+
+
+class LaneState(NamedTuple):
+    lane: str
+    waiting: int
+    dead: int
+    failing: int
+    """Of those that wait: how many failed the last time."""
+    lag: float
+    """Seconds for which the oldest due row has been due."""
+
+
+async def take_projection(session: AsyncSession, most: int) -> list[Claim]:
+    """Due rows of the projection lane; gone with this transaction's commit, back with its rollback."""
+    return [Claim(*row) for row in await session.execute(_TAKE_PROJECTION, {"most": most})]
+
+
+async def take_one_projection(session: AsyncSession, row_id: int) -> Claim | None:
+    """The same for one row; None where it is gone, locked or not due."""
+    row = (await session.execute(_TAKE_ONE, {"id": row_id})).one_or_none()
+    return None if row is None else Claim(*row)
+
+
+async def sync_point(session: AsyncSession) -> SyncPoint | None:
+    """None while rows are due, those included that another process has claimed.
+
+    What this transaction has deleted counts as projected: ask after it has been applied. Rows that were set aside after
+    a failure do not hold this back; each of them is an alert of its own.
+    """
+    row = (await session.execute(_SYNC_POINT)).one_or_none()
+    return None if row is None else SyncPoint(*row)
+
+
+async def due_partner_jobs(session: AsyncSession, most: int) -> list[DueJob]:
+    """The longest due first, at most so many of each kind."""
+    return [DueJob(*row) for row in await session.execute(_DUE_PARTNER_JOBS, {"most": most})]
+
+
+async def kind_of_due_job(session: AsyncSession, row_id: int) -> str | None:
+    """None where there is nothing to do for it now; "" for a job that names no kind."""
+    row = (await session.execute(_KIND, {"id": row_id})).one_or_none()
+    return None if row is None else row[0] or ""
+
+
+async def lock_partner_job(session: AsyncSession, row_id: int) -> Claim | None:
+    """The row, locked until the transaction ends; None where it is done, dead, leased, locked or not due yet."""
+    row = (await session.execute(_LOCK, {"id": row_id})).one_or_none()
+    return None if row is None else Claim(*row)
+
+
+async def lease(session: AsyncSession, claim: Claim, seconds: float) -> Claim:
+    """Makes a locked row ours for so long; the claim comes back with the number of this attempt."""
+    attempt = await session.scalar(_LEASE, {"id": claim.id, "seconds": seconds})
+    return claim._replace(attempt=attempt)
+
+
+async def finish(session: AsyncSession, claim: Claim) -> None:
+    """Done is done, even where the lease has run out meanwhile."""
+    await session.execute(_FINISH, {"id": claim.id})
+
+
+async def retry(session: AsyncSession, claim: Claim, error: str, seconds: float) -> bool:
+    """Due again in so many seconds. False where the lease was taken over: the outcome is somebody else's now."""
+    values = {"id": claim.id, "attempt": claim.attempt, "error": error, "seconds": seconds}
+    return await session.scalar(_RETRY, values) is not None
+
+
+async def bury(session: AsyncSession, claim: Claim, error: str) -> bool:
+    """Dead: kept, shown to an admin, not tried again by itself. False as in `retry`."""
+    return await session.scalar(_BURY, {"id": claim.id, "attempt": claim.attempt, "error": error}) is not None
+
+
+async def set_aside(session: AsyncSession, row_id: int, error: str, seconds: float, *, counted: bool) -> None:
+    """Lets the rows behind it pass. `counted`: whether this was an attempt."""
+    values = {"id": row_id, "error": error, "seconds": seconds, "counted": int(counted)}
+    await session.execute(_SET_ASIDE, values)
+
+
+async def purge_done(session: AsyncSession, *, days: int, most: int) -> int:
+    """Removes rows done longer ago than so many days; says how many."""
+    return int((await session.execute(_PURGE, {"days": days, "most": most})).rowcount)  # type: ignore[attr-defined]  # a DELETE has one
+
+
+async def lanes(session: AsyncSession) -> list[LaneState]:
+    return [LaneState(*row) for row in await session.execute(_LANES)]

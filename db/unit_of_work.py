@@ -1,0 +1,101 @@
+"""One transaction, as one of three kinds of session.
+
+    async with database.as_customer(user_id) as tx: ...   sees and writes that user's rows only
+    async with database.as_staff(staff_id) as tx: ...     every row, no secrets of sign-in
+    async with database.as_system() as tx: ...            the application on its own behalf
+
+Who the session is, is set with the transaction and ends with it (SET LOCAL), so a pooled connection carries nobody's
+rights into the next request. The database enforces it by row-level security (db/migrations/versions/0003_*.sql): a
+query that forgets its WHERE returns nothing of anybody else's. The three types let a repository function say in its
+signature which kind it needs.
+
+Leaving the block commits; an exception rolls back. Nothing has happened until the block has been left.
+"""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any, Final
+from uuid import UUID
+
+from sqlalchemy import insert, text
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
+
+from core.jobs import Job, lane, to_row
+from db.models.plumbing import AuditRow, OutboxRow
+
+_BECOME: Final = text("SELECT set_config('role', :role, true), set_config('np.user_id', :user_id, true)")
+_SPEAK_FOR: Final = text("SELECT set_config('np.user_id', :user_id, true)")
+
+
+class Transaction:
+    """What every kind of transaction offers: the session, the outbox, the audit trail."""
+
+    def __init__(self, session: AsyncSession, actor_id: UUID | None, request_id: str | None) -> None:
+        self.session = session
+        self.actor_id = actor_id
+        self._request_id = request_id
+
+    async def audit(self, action: str, target_kind: str, target_id: UUID | str, **detail: Any) -> None:
+        """Records a privileged act; commits with it or not at all."""
+        row = {
+            "actor_id": self.actor_id,
+            "action": action,
+            "target_kind": target_kind,
+            "target_id": str(target_id),
+            "detail": detail,
+            "request_id": self._request_id,
+        }
+        await self.session.execute(insert(AuditRow).values(row).inline())  # who may add a row may not read it
+
+
+class CustomerTransaction(Transaction):
+    """Speaks for one customer."""
+
+
+class PrivilegedTransaction(Transaction):
+    """May write the outbox: what follows from a change is decided by staff or by the application."""
+
+    async def enqueue(self, *jobs: Job) -> None:
+        """Has the jobs performed after this transaction commits, at least once each."""
+        rows = [{"lane": lane(job), "job": to_row(job)} for job in jobs]
+        if rows:
+            await self.session.execute(insert(OutboxRow), rows)
+
+
+class StaffTransaction(PrivilegedTransaction):
+    """Speaks for support or an admin."""
+
+
+class SystemTransaction(PrivilegedTransaction):
+    """The application itself: sign-in, webhooks, workers."""
+
+
+class Database:
+    """Opens transactions. One for each process, made where the process is wired."""
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        self.engine = engine
+
+    @asynccontextmanager
+    async def as_customer(self, user_id: UUID, request_id: str | None = None) -> AsyncIterator[CustomerTransaction]:
+        async with AsyncSession(self.engine, expire_on_commit=False) as session, session.begin():
+            await session.execute(_SPEAK_FOR, {"user_id": str(user_id)})
+            yield CustomerTransaction(session, user_id, request_id)
+
+    @asynccontextmanager
+    async def as_staff(self, staff_id: UUID, request_id: str | None = None) -> AsyncIterator[StaffTransaction]:
+        async with AsyncSession(self.engine, expire_on_commit=False) as session, session.begin():
+            await session.execute(_BECOME, {"role": "np_staff", "user_id": str(staff_id)})
+            yield StaffTransaction(session, staff_id, request_id)
+
+    @asynccontextmanager
+    async def as_system(
+        self, actor_id: UUID | None = None, request_id: str | None = None
+    ) -> AsyncIterator[SystemTransaction]:
+        """`actor_id`: the person on whose behalf the application acts, for the audit trail."""
+        async with AsyncSession(self.engine, expire_on_commit=False) as session, session.begin():
+            await session.execute(_BECOME, {"role": "np_system", "user_id": ""})
+            yield SystemTransaction(session, actor_id, request_id)
+
+    async def close(self) -> None:
+        await self.engine.dispose()
