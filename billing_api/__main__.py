@@ -1,0 +1,64 @@
+"""`python -m billing_api`: serves the API, or runs one of its commands (--help)."""
+
+import argparse
+import multiprocessing
+import sys
+from collections.abc import Sequence
+
+from granian.constants import Interfaces, Loops
+from granian.log import LogLevels
+from granian.server import Server
+from litestar import Litestar
+
+from billing_api import commands, metrics
+from billing_api.app import create_app
+from core.process import die_with_parent
+from core.settings import BadSettings, api_settings
+from core.telemetry import configure_logging
+
+
+def served() -> Litestar:
+    """The application, in a Granian worker. It outlives neither its master nor itself."""
+    die_with_parent()
+    settings = api_settings()
+    configure_logging("billing_api", settings.log_level)
+    return create_app(settings)
+
+
+def serve() -> None:
+    die_with_parent()
+    settings = api_settings()
+    # Not forked: a worker must not inherit the locks of the thread that shows the metrics, nor counters chosen before.
+    multiprocessing.set_start_method("spawn")
+    with metrics.shown(settings.host, settings.metrics_port):
+        Server(
+            "billing_api.__main__:served",
+            factory=True,
+            interface=Interfaces.ASGI,
+            loop=Loops.uvloop,
+            address=settings.host,
+            port=settings.port,
+            workers=settings.processes,
+            respawn_failed_workers=True,
+            workers_kill_timeout=10,
+            log_level=LogLevels.warning,
+        ).serve()
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m billing_api", description="NextPanel's billing API.")
+    subcommands = parser.add_subparsers(dest="command", title="commands (none: serve)")
+    commands.describe(subcommands)
+    chosen = parser.parse_args(arguments)
+    try:
+        if chosen.command is None:
+            serve()
+            return 0
+        return commands.run(chosen)
+    except BadSettings as fault:
+        print(f"billing_api: {fault}", file=sys.stderr)  # noqa: T201  a command speaks to a person
+        return 2
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

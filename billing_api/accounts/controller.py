@@ -1,0 +1,185 @@
+"""Accounts over HTTP: registration, sign-in, and what a customer says about himself.
+
+The refresh token lives in a cookie that scripts cannot read and that is sent to these routes alone. A cookie goes with
+every request a browser makes, whoever made it do so; hence the routes that set or read it refuse requests that another
+site's page has caused (`SameSite=Strict` is the first fence, the headers that browsers add are the second).
+"""
+
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+import msgspec
+from litestar import Controller, MediaType, Request, Response, get, patch, post
+from litestar.datastructures import Cookie
+from litestar.di import NamedDependency
+from litestar.params import FromQuery, JSONBody, URLEncodedBody
+
+from billing_api.access import Permission, Principal
+from billing_api.accounts import verification_page
+from billing_api.accounts.schemas import (
+    AccessGranted,
+    Credentials,
+    EmailProof,
+    EmailVerified,
+    Me,
+    MyChanges,
+    Registered,
+    Registration,
+)
+from billing_api.accounts.service import AccountService, SignedIn
+from billing_api.refresh_tokens import LIFETIME
+from core.errors import Forbidden, InvalidInput, Unauthenticated
+from core.settings import ApiSettings
+
+COOKIE: Final = "np_refresh"
+_COOKIE_PATH: Final = "/api/v1/auth"
+_OWN_SITE: Final = frozenset({"same-origin", "same-site", "none"})
+
+AnyRequest = Request[Any, Any, Any]
+
+
+class RefreshCookie(msgspec.Struct, frozen=True):
+    """How the refresh token travels. `origins`: the pages that may use it, as browsers name them."""
+
+    secure: bool
+    origins: frozenset[str]
+
+    @classmethod
+    def configured(cls, settings: ApiSettings) -> "RefreshCookie":
+        pages = (settings.public_url, settings.portal_url, *settings.cors_origins)
+        return cls(
+            secure=settings.environment != "devstack", origins=frozenset(_origin(page) for page in pages if page)
+        )
+
+    def holding(self, token: str) -> Cookie:
+        return self._cookie(token, int(LIFETIME.total_seconds()))
+
+    def cleared(self) -> Cookie:
+        return self._cookie("", 0)
+
+    def read(self, request: AnyRequest) -> str | None:
+        self.refuse_other_sites(request)
+        return request.cookies.get(COOKIE)
+
+    def refuse_other_sites(self, request: AnyRequest) -> None:
+        """Browsers send both headers with a POST; what sends neither is no browser, with cookies of its own."""
+        origin = request.headers.get("origin")
+        site = request.headers.get("sec-fetch-site", "none")
+        if site not in _OWN_SITE or (origin is not None and origin not in self.origins):
+            raise Forbidden("this call is not taken from another site's page")
+
+    def _cookie(self, value: str, max_age: int) -> Cookie:
+        return Cookie(
+            COOKIE,
+            value=value,
+            max_age=max_age,
+            path=_COOKIE_PATH,
+            httponly=True,
+            secure=self.secure,
+            samesite="strict",
+        )
+
+
+class AuthController(Controller):
+    path = "/auth"
+    tags = ("accounts",)
+
+    @post("/register", permission=Permission.PUBLIC, summary="Open an account; a mail asks to confirm the address")
+    async def register(self, accounts: NamedDependency[AccountService], data: JSONBody[Registration]) -> Registered:
+        return await accounts.register(data)
+
+    @post("/verify-email", permission=Permission.PUBLIC, status_code=200, summary="Confirm the address with the token")
+    async def verify_email(
+        self, accounts: NamedDependency[AccountService], data: JSONBody[EmailProof]
+    ) -> EmailVerified:
+        return await accounts.verify_email(data.token)
+
+    @post("/login", permission=Permission.PUBLIC, status_code=200, summary="Sign in with e-mail address and password")
+    async def login(
+        self,
+        request: AnyRequest,
+        accounts: NamedDependency[AccountService],
+        refresh_cookie: NamedDependency[RefreshCookie],
+        data: JSONBody[Credentials],
+    ) -> Response[AccessGranted]:
+        refresh_cookie.refuse_other_sites(request)
+        user_agent = request.headers.get("user-agent")
+        return _granted(await accounts.sign_in(data.email, data.password, user_agent=user_agent), refresh_cookie)
+
+    @post("/refresh", permission=Permission.PUBLIC, status_code=200, summary="A fresh access token for the cookie's")
+    async def refresh(
+        self,
+        request: AnyRequest,
+        request_id: NamedDependency[str],
+        accounts: NamedDependency[AccountService],
+        refresh_cookie: NamedDependency[RefreshCookie],
+    ) -> Response[AccessGranted]:
+        token = refresh_cookie.read(request)
+        if token is None:
+            raise Unauthenticated("there is no refresh cookie; sign in")
+        return _granted(await accounts.refresh(token, request_id=request_id), refresh_cookie)
+
+    @post("/logout", permission=Permission.PUBLIC, status_code=204, summary="End this sign-in")
+    async def logout(
+        self,
+        request: AnyRequest,
+        accounts: NamedDependency[AccountService],
+        refresh_cookie: NamedDependency[RefreshCookie],
+    ) -> Response[None]:
+        await accounts.sign_out(refresh_cookie.read(request))
+        return Response(None, status_code=204, cookies=[refresh_cookie.cleared()])
+
+
+@get(verification_page.PATH, permission=Permission.PUBLIC, media_type=MediaType.HTML, include_in_schema=False)
+async def show_verification(token: FromQuery[str]) -> Response[str]:
+    """What the mail's link opens. It only asks: whatever opens links on its own confirms nothing."""
+    return _page(verification_page.asking(token))
+
+
+@post(verification_page.PATH, permission=Permission.PUBLIC, media_type=MediaType.HTML, include_in_schema=False)
+async def verify_by_form(accounts: NamedDependency[AccountService], data: URLEncodedBody[EmailProof]) -> Response[str]:
+    """The page's button. No look at where the form came from: without referrers browsers do not tell."""
+    try:
+        verified = await accounts.verify_email(data.token)
+    except InvalidInput:
+        return _page(verification_page.not_good(), status_code=400)
+    return _page(verification_page.confirmed(verified.email))
+
+
+class MeController(Controller):
+    path = "/me"
+    tags = ("accounts",)
+
+    @get("/", permission=Permission.OWN_ACCOUNT, summary="My account")
+    async def get_me(self, principal: NamedDependency[Principal], accounts: NamedDependency[AccountService]) -> Me:
+        return await accounts.me(principal)
+
+    @patch("/", permission=Permission.OWN_ACCOUNT, summary="Change my name or my company's")
+    async def change_me(
+        self,
+        principal: NamedDependency[Principal],
+        accounts: NamedDependency[AccountService],
+        data: JSONBody[MyChanges],
+    ) -> Me:
+        return await accounts.change_me(principal, data)
+
+
+def _granted(signed_in: SignedIn, refresh_cookie: RefreshCookie) -> Response[AccessGranted]:
+    return Response(
+        AccessGranted(signed_in.access_token),
+        status_code=200,
+        cookies=[refresh_cookie.holding(signed_in.refresh_token)],
+        headers={"Cache-Control": "no-store"},
+    )
+
+
+def _page(page: str, status_code: int = 200) -> Response[str]:
+    headers = verification_page.HEADERS
+    return Response(page, status_code=status_code, media_type=MediaType.HTML, headers=headers)
+
+
+def _origin(url: str) -> str:
+    """Scheme and authority, as browsers write them in `Origin`: lower case, without a default port."""
+    parts = urlsplit(url.lower())
+    default_port = {"http": ":80", "https": ":443"}.get(parts.scheme, "")
+    return f"{parts.scheme}://{parts.netloc.removesuffix(default_port)}"

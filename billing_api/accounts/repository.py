@@ -1,0 +1,116 @@
+"""Every SQL statement about users, their sign-ins and the tokens mailed to them."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, select, update
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.orm import undefer
+from sqlalchemy.sql import func
+
+from db.models.people import OneTimeToken, Session, TokenPurpose, User
+from db.models.plumbing import Mail
+from db.unit_of_work import CustomerTransaction, SystemTransaction
+
+
+async def user_by_email(tx: SystemTransaction, email: str) -> User | None:
+    """With the password's hash, which no other query reads."""
+    statement = select(User).where(_has_email(email)).options(undefer(User.password_hash))
+    user: User | None = await tx.session.scalar(statement)
+    return user
+
+
+async def lock_user(tx: SystemTransaction, email: str) -> User | None:
+    user: User | None = await tx.session.scalar(select(User).where(_has_email(email)).with_for_update())
+    return user
+
+
+async def insert_user(tx: SystemTransaction, **columns: Any) -> User | None:
+    """None where the address is known. Of two at once the second waits for the first to commit, then gets None."""
+    statement = insert(User).values(columns).on_conflict_do_nothing().returning(User)
+    user: User | None = await tx.session.scalar(statement)
+    return user
+
+
+async def lock_active_user(tx: SystemTransaction, user_id: UUID, *, password_hash: str) -> User | None:
+    """None where the user was suspended or the password changed since that hash was read."""
+    statement = select(User).where(User.id == user_id, User.password_hash == password_hash, User.is_active)
+    with_hash = statement.options(undefer(User.password_hash))
+    user: User | None = await tx.session.scalar(with_hash.with_for_update(key_share=True))
+    return user
+
+
+async def own_user(tx: CustomerTransaction, user_id: UUID) -> User | None:
+    user: User | None = await tx.session.scalar(select(User).where(User.id == user_id))
+    return user
+
+
+async def change_own_user(tx: CustomerTransaction, user_id: UUID, changes: Mapping[str, str | None]) -> User | None:
+    statement = update(User).where(User.id == user_id).values(changes).returning(User)
+    user: User | None = await tx.session.scalar(statement)
+    return user
+
+
+async def add_token(
+    tx: SystemTransaction, user_id: UUID, purpose: TokenPurpose, *, token_hash: bytes, expires_at: datetime
+) -> None:
+    row = {"token_hash": token_hash, "user_id": user_id, "purpose": purpose, "expires_at": expires_at}
+    await tx.session.execute(insert(OneTimeToken).values(row))
+
+
+async def spend_token(tx: SystemTransaction, purpose: TokenPurpose, token_hash: bytes, now: datetime) -> UUID | None:
+    """Whose token it was; None where it is unknown, spent or expired. Of two at once one gets None."""
+    statement = update(OneTimeToken).where(
+        OneTimeToken.token_hash == token_hash,
+        OneTimeToken.purpose == purpose,
+        OneTimeToken.used_at.is_(None),
+        OneTimeToken.expires_at > now,
+    )
+    user_id: UUID | None = await tx.session.scalar(statement.values(used_at=now).returning(OneTimeToken.user_id))
+    return user_id
+
+
+async def live_until(tx: SystemTransaction, user_id: UUID, purpose: TokenPurpose, now: datetime) -> datetime | None:
+    """When the last of the user's tokens expires; None where none is good any more."""
+    statement = select(func.max(OneTimeToken.expires_at)).where(
+        OneTimeToken.user_id == user_id,
+        OneTimeToken.purpose == purpose,
+        OneTimeToken.used_at.is_(None),
+        OneTimeToken.expires_at > now,
+    )
+    expires_at: datetime | None = await tx.session.scalar(statement)
+    return expires_at
+
+
+async def verify_email(tx: SystemTransaction, user_id: UUID, now: datetime) -> str:
+    """The address; the first verification's instant stays."""
+    verified_at = func.coalesce(User.email_verified_at, now)
+    statement = update(User).where(User.id == user_id).values(email_verified_at=verified_at).returning(User.email)
+    return (await tx.session.execute(statement)).scalar_one()
+
+
+async def mails_since(tx: SystemTransaction, user_id: UUID, since: datetime) -> int:
+    statement = select(func.count()).select_from(Mail).where(Mail.user_id == user_id, Mail.created_at > since)
+    return await tx.session.scalar(statement) or 0
+
+
+async def add_mail(tx: SystemTransaction, **columns: Any) -> UUID:
+    return (await tx.session.execute(insert(Mail).values(columns).returning(Mail.id))).scalar_one()
+
+
+async def lock_session(tx: SystemTransaction, session_id: UUID) -> tuple[Session, User] | None:
+    """The lock has two refreshes at once take turns."""
+    statement = select(Session, User).join(User, User.id == Session.user_id).where(Session.id == session_id)
+    row = (await tx.session.execute(statement.with_for_update(of=Session))).one_or_none()
+    return None if row is None else (row[0], row[1])
+
+
+async def revoke_session(tx: SystemTransaction, session_id: UUID, now: datetime) -> None:
+    live = update(Session).where(Session.id == session_id, Session.revoked_at.is_(None))
+    await tx.session.execute(live.values(revoked_at=now))
+
+
+def _has_email(email: str) -> ColumnElement[bool]:
+    return func.lower(User.email) == func.lower(email)

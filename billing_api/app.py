@@ -1,0 +1,241 @@
+"""The one file that wires the billing API: settings in, a Litestar application out."""
+
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass, fields
+from typing import Any
+
+from litestar import Litestar, Request, Router
+from litestar.config.cors import CORSConfig
+from litestar.datastructures import State
+from litestar.di import Provide
+from litestar.handlers import HTTPRouteHandler
+from litestar.middleware import DefineMiddleware
+from litestar.openapi import OpenAPIConfig
+from litestar.openapi.plugins import SwaggerRenderPlugin
+from litestar.plugins.prometheus import PrometheusConfig
+from litestar.routes import HTTPRoute
+from redis.asyncio import Redis
+
+from billing_api import health, observability, problems
+from billing_api.access import Permission, Principal, TokenIssuer
+from billing_api.accounts.controller import (
+    AuthController,
+    MeController,
+    RefreshCookie,
+    show_verification,
+    verify_by_form,
+)
+from billing_api.accounts.service import AccountService
+from billing_api.api_keys.service import SignatureChecker
+from billing_api.auth import Authentication, guard
+from billing_api.checkout.controller import CheckoutController, checkout_return
+from billing_api.checkout.service import CheckoutService
+from billing_api.gateways.stripe import StripeGateway
+from billing_api.idempotency import Once
+from billing_api.jobs.controller import AdminJobController
+from billing_api.jobs.service import JobAdministration
+from billing_api.licenses.controller import AdminLicenseController, LicenseController
+from billing_api.licenses.service import LicenseAdministration, LicenseService
+from billing_api.mirror.service import Mirror
+from billing_api.passwords import Passwords
+from billing_api.payments.controller import InvoiceController, PaymentController
+from billing_api.payments.service import PaymentService
+from billing_api.plans.controller import PlanController
+from billing_api.plans.service import PlanService
+from billing_api.strict_request import StrictRequest
+from billing_api.subscriptions.controller import SubscriptionController
+from billing_api.subscriptions.service import SubscriptionService
+from billing_api.usage.controller import report_usage
+from billing_api.usage.service import UsageService
+from billing_api.webhooks.controller import AdminWebhookController, receive_stripe_event
+from billing_api.webhooks.service import WebhookAdministration, WebhookReceiver
+from core.clock import Clock, utc_now
+from core.hotstore.reader import HotStoreReader
+from core.settings import ApiSettings
+from db.engine import create_engine
+from db.unit_of_work import Database
+
+MAX_BODY_BYTES = 1_000_000
+
+
+@dataclass(frozen=True)
+class Services:
+    """Everything a handler may ask for, each under its field's name."""
+
+    database: Database
+    accounts: AccountService
+    plans: PlanService
+    checkouts: CheckoutService
+    licenses: LicenseService
+    license_administration: LicenseAdministration
+    subscriptions: SubscriptionService
+    payments: PaymentService
+    usage: UsageService
+    signature_checker: SignatureChecker
+    webhook_receiver: WebhookReceiver
+    webhook_administration: WebhookAdministration
+    job_administration: JobAdministration
+
+
+def create_app(settings: ApiSettings, clock: Clock = utc_now) -> Litestar:
+    cookie = RefreshCookie.configured(settings)
+    app = Litestar(
+        route_handlers=[_api(), checkout_return, show_verification, verify_by_form, health.live, health.ready],
+        dependencies={
+            **{field.name: _service(field.name) for field in fields(Services)},
+            "principal": Provide(_principal, sync_to_thread=False),
+            "request_id": Provide(_request_id, sync_to_thread=False),
+            "once": Provide(_once),
+            "refresh_cookie": Provide(lambda: cookie, sync_to_thread=False),
+        },
+        guards=[guard],
+        middleware=[
+            observability.request_context,
+            PrometheusConfig(app_name="billing_api", prefix="billing_api", group_path=True).middleware,
+            DefineMiddleware(Authentication),
+        ],
+        exception_handlers=problems.HANDLERS,
+        lifespan=[_wired(settings, clock)],
+        state=State({"settings": settings, "tokens": TokenIssuer(settings.jwt_keys, clock)}),
+        cors_config=CORSConfig(allow_origins=sorted(cookie.origins), allow_credentials=True),
+        request_class=StrictRequest,
+        request_max_body_size=MAX_BODY_BYTES,
+        openapi_config=_openapi(),
+        logging_config=None,
+        debug=False,
+    )
+    require_permissions(app)
+    _document_errors(app)
+    return app
+
+
+def _api() -> Router:
+    return Router(
+        path="/api/v1",
+        route_handlers=[
+            AuthController,
+            MeController,
+            PlanController,
+            CheckoutController,
+            LicenseController,
+            SubscriptionController,
+            InvoiceController,
+            PaymentController,
+            report_usage,
+            receive_stripe_event,
+            AdminLicenseController,
+            AdminWebhookController,
+            AdminJobController,
+        ],
+    )
+
+
+def _openapi() -> OpenAPIConfig:
+    return OpenAPIConfig(
+        title="NextPanel billing",
+        version="1",
+        description="Licences for NextPanel and domain names. Errors are application/problem+json (RFC 9457).",
+        path="/schema",
+        render_plugins=[SwaggerRenderPlugin(path="/swagger")],
+        openapi_router=Router("/schema", route_handlers=[], opt={"permission": Permission.PUBLIC}),
+    )
+
+
+def _wired(settings: ApiSettings, clock: Clock) -> Callable[[Litestar], AbstractAsyncContextManager[None]]:
+    @asynccontextmanager
+    async def lifespan(app: Litestar) -> AsyncIterator[None]:
+        database = Database(create_engine(settings.database_url, name="billing_api"))
+        stripe = StripeGateway(settings.stripe)
+        passwords = Passwords()
+        redis = Redis.from_url(settings.redis_url)
+        hot_store = HotStoreReader(redis)
+        app.state.services = _services(settings, clock, database, stripe, passwords, hot_store, app.state.tokens)
+        try:
+            yield
+        finally:
+            passwords.close()
+            await redis.aclose()
+            await stripe.close()
+            await database.close()
+
+    return lifespan
+
+
+def _services(
+    settings: ApiSettings,
+    clock: Clock,
+    database: Database,
+    stripe: StripeGateway,
+    passwords: Passwords,
+    hot_store: HotStoreReader,
+    tokens: TokenIssuer,
+) -> Services:
+    secrets = settings.secrets
+    mirror = Mirror(database, stripe, secrets, clock)
+    return Services(
+        database=database,
+        accounts=AccountService(database, tokens=tokens, passwords=passwords, secrets=secrets, clock=clock),
+        plans=PlanService(database),
+        checkouts=CheckoutService(database, stripe, mirror, public_url=settings.public_url),
+        licenses=LicenseService(database, secrets, clock, hot_store),
+        license_administration=LicenseAdministration(database, secrets, clock),
+        subscriptions=SubscriptionService(database),
+        payments=PaymentService(database),
+        usage=UsageService(database, secrets, clock),
+        signature_checker=SignatureChecker(database, secrets, clock),
+        webhook_receiver=WebhookReceiver(database, settings.stripe.webhook_secrets),
+        webhook_administration=WebhookAdministration(database),
+        job_administration=JobAdministration(database, clock),
+    )
+
+
+def _service(name: str) -> Provide:
+    def provide(state: State) -> Any:
+        return getattr(state.services, name)
+
+    return Provide(provide, sync_to_thread=False)
+
+
+def _principal(request: Request[Any, Any, Any]) -> Principal:
+    principal: Principal = request.user
+    return principal
+
+
+def _request_id(request: Request[Any, Any, Any]) -> str:
+    return str(request.state.request_id)
+
+
+async def _once(request: Request[Any, Any, Any]) -> Once:
+    """The claim of this request under its Idempotency-Key; one caller's keys never meet another's."""
+    principal: Principal = request.user
+    settings: ApiSettings = request.app.state.settings
+    return Once(
+        settings.secrets.sealer,
+        scope=f"{principal.user_id} {request.method} {request.scope['path']}",  # with its ids: each thing has its own
+        key=request.headers.get("idempotency-key"),
+        body=await request.body(),
+        user_id=principal.user_id,
+    )
+
+
+def require_permissions(app: Litestar) -> None:
+    """A route that declares no permission is a mistake that must not reach anybody."""
+    for path, handler in _handlers(app):
+        if "permission" not in handler.opt:
+            raise RuntimeError(f"{path} declares no permission: {handler}")
+
+
+def _document_errors(app: Litestar) -> None:
+    """Litestar documents answers handler by handler; ours refuse all alike. The document is made on first demand."""
+    for path, handler in _handlers(app):
+        if path.startswith("/api/"):
+            handler.responses = problems.DOCUMENTED | dict(handler.responses or {})
+
+
+def _handlers(app: Litestar) -> Iterator[tuple[str, HTTPRouteHandler]]:
+    for route in app.routes:
+        if isinstance(route, HTTPRoute):
+            yield from (
+                (route.path, handler) for handler in route.route_handlers if "OPTIONS" not in handler.http_methods
+            )

@@ -1,0 +1,1 @@
+"""Buying a licence: from a plan to a paid Stripe Checkout Session."""

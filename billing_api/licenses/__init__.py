@@ -1,0 +1,1 @@
+"""Licences: issued, shown, suspended, resumed."""

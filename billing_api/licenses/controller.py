@@ -1,0 +1,156 @@
+"""Licences over HTTP."""
+
+from uuid import UUID
+
+from litestar import Controller, Response, get, post
+from litestar.di import NamedDependency
+from litestar.params import FromPath, FromQuery, JSONBody
+
+from billing_api.access import Permission, Principal
+from billing_api.http import Limit, Offset, reply
+from billing_api.idempotency import Once
+from billing_api.licenses.schemas import (
+    AdminLicenseView,
+    IssuedLicense,
+    IssueLicense,
+    KeyGiven,
+    LicenseView,
+    ReasonGiven,
+    RevealedKey,
+    UsageView,
+)
+from billing_api.licenses.service import LicenseAdministration, LicenseService
+from billing_api.paging import Page
+from core.licensing.state import Status
+from db.models.licensing import ProvisioningState
+
+
+class LicenseController(Controller):
+    path = "/licenses"
+    tags = ("licenses",)
+
+    @get("/", permission=Permission.OWN_ACCOUNT, summary="My licences")
+    async def list_licenses(
+        self,
+        principal: NamedDependency[Principal],
+        licenses: NamedDependency[LicenseService],
+        status: FromQuery[Status | None] = None,
+        limit: Limit = 20,
+        offset: Offset = 0,
+    ) -> Page[LicenseView]:
+        return await licenses.page(principal, status=status, limit=limit, offset=offset)
+
+    @get("/{license_id:uuid}", permission=Permission.OWN_ACCOUNT, summary="One of my licences")
+    async def get_license(
+        self,
+        principal: NamedDependency[Principal],
+        licenses: NamedDependency[LicenseService],
+        license_id: FromPath[UUID],
+    ) -> LicenseView:
+        return await licenses.one(principal, license_id)
+
+    @post(
+        "/{license_id:uuid}/reveal-key",
+        permission=Permission.OWN_ACCOUNT,
+        status_code=200,
+        summary="The key in plain text; within 5 minutes of a login",
+    )
+    async def reveal_key(
+        self,
+        principal: NamedDependency[Principal],
+        licenses: NamedDependency[LicenseService],
+        license_id: FromPath[UUID],
+    ) -> Response[RevealedKey]:
+        revealed = await licenses.reveal_key(principal, license_id)
+        return Response(revealed, headers={"Cache-Control": "no-store"})
+
+    @get("/{license_id:uuid}/usage", permission=Permission.OWN_ACCOUNT, summary="What is used of it")
+    async def get_usage(
+        self,
+        principal: NamedDependency[Principal],
+        licenses: NamedDependency[LicenseService],
+        license_id: FromPath[UUID],
+    ) -> UsageView:
+        return await licenses.usage(principal, license_id)
+
+
+class AdminLicenseController(Controller):
+    path = "/admin/licenses"
+    tags = ("admin",)
+
+    @get("/", permission=Permission.LICENSES_VIEW, summary="Search by e-mail, status or stuck provisioning")
+    async def search_licenses(
+        self,
+        principal: NamedDependency[Principal],
+        license_administration: NamedDependency[LicenseAdministration],
+        email: FromQuery[str | None] = None,
+        status: FromQuery[Status | None] = None,
+        provisioning: FromQuery[ProvisioningState | None] = None,
+        limit: Limit = 20,
+        offset: Offset = 0,
+    ) -> Page[AdminLicenseView]:
+        return await license_administration.search(
+            principal, email=email, status=status, provisioning=provisioning, limit=limit, offset=offset
+        )
+
+    @get("/{license_id:uuid}", permission=Permission.LICENSES_VIEW, summary="Anybody's licence")
+    async def get_any_license(
+        self,
+        principal: NamedDependency[Principal],
+        license_administration: NamedDependency[LicenseAdministration],
+        license_id: FromPath[UUID],
+    ) -> AdminLicenseView:
+        return await license_administration.one(principal, license_id)
+
+    @post("/find-by-key", permission=Permission.LICENSES_VIEW, status_code=200, summary="The licence a key opens")
+    async def find_by_key(
+        self,
+        principal: NamedDependency[Principal],
+        license_administration: NamedDependency[LicenseAdministration],
+        data: JSONBody[KeyGiven],
+    ) -> AdminLicenseView:
+        return await license_administration.find_by_key(principal, data.license_key)
+
+    @post("/", permission=Permission.LICENSES_CHANGE, summary="Issue a licence; its key is shown this once")
+    async def issue_license(
+        self,
+        principal: NamedDependency[Principal],
+        license_administration: NamedDependency[LicenseAdministration],
+        once: NamedDependency[Once],
+        data: JSONBody[IssueLicense],
+    ) -> Response[IssuedLicense]:
+        return reply(await license_administration.issue(principal, data, once), status_code=201)
+
+    @post("/{license_id:uuid}/suspend", permission=Permission.LICENSES_CHANGE, status_code=200)
+    async def suspend_license(
+        self,
+        principal: NamedDependency[Principal],
+        license_administration: NamedDependency[LicenseAdministration],
+        license_id: FromPath[UUID],
+        data: JSONBody[ReasonGiven],
+    ) -> AdminLicenseView:
+        return await license_administration.suspend(principal, license_id, data.reason)
+
+    @post("/{license_id:uuid}/resume", permission=Permission.LICENSES_CHANGE, status_code=200)
+    async def resume_license(
+        self,
+        principal: NamedDependency[Principal],
+        license_administration: NamedDependency[LicenseAdministration],
+        license_id: FromPath[UUID],
+        data: JSONBody[ReasonGiven],
+    ) -> AdminLicenseView:
+        return await license_administration.resume(principal, license_id, data.reason)
+
+    @post(
+        "/{license_id:uuid}/retry-provisioning",
+        permission=Permission.LICENSES_CHANGE,
+        status_code=200,
+        summary="Another try for an account that NextPanel refused",
+    )
+    async def retry_provisioning(
+        self,
+        principal: NamedDependency[Principal],
+        license_administration: NamedDependency[LicenseAdministration],
+        license_id: FromPath[UUID],
+    ) -> AdminLicenseView:
+        return await license_administration.retry_provisioning(principal, license_id)

@@ -1,0 +1,78 @@
+"""Making a licence, inside of somebody else's transaction: a purchase that was paid, or an admin's word.
+
+A file of its own because two domains need it (the mirror of Stripe's objects and the admin's endpoint), and both must
+write the licence in the very transaction that gives the reason for it.
+"""
+
+from datetime import datetime
+from typing import NamedTuple
+from uuid import UUID
+
+from core.ids import new_id
+from core.jobs import Provision
+from core.licensing import key as license_key
+from core.licensing.state import Status
+from core.settings import Secrets
+from db.models.licensing import FingerprintPolicy, License, Plan, ProvisioningState
+from db.unit_of_work import PrivilegedTransaction
+
+KEY_CONTEXT = "licenses.license_key:{}"
+
+
+class Issued(NamedTuple):
+    """`key` is the plain text: to be shown once or not at all, never stored."""
+
+    license: License
+    key: str
+
+
+class Term(NamedTuple):
+    """From when to when a licence is good; `expiry` None: without end. Between expiry and grace it still answers."""
+
+    start: datetime
+    expiry: datetime | None = None
+    grace_until: datetime | None = None
+
+
+async def issue(
+    tx: PrivilegedTransaction,
+    secrets: Secrets,
+    *,
+    user_id: UUID,
+    plan: Plan,
+    term: Term,
+    checkout_id: UUID | None = None,
+) -> Issued:
+    """Writes the licence with the plan's limits as they are now, and has its NextPanel account made."""
+    key = license_key.generate(secrets.license_checksum_key)
+    license_id = new_id()
+    license_ = License(
+        id=license_id,
+        user_id=user_id,
+        plan_id=plan.id,
+        checkout_id=checkout_id,
+        license_key=secrets.sealer.seal(key.encode(), context=KEY_CONTEXT.format(license_id)),
+        license_key_hash=secrets.index.digest("license_key", key),
+        license_type=plan.license_type,
+        status=Status.ACTIVE,
+        features=plan.features,
+        max_accounts=plan.max_accounts,
+        max_domains=plan.max_domains,
+        max_databases=plan.max_databases,
+        max_emails=plan.max_emails,
+        max_storage_gb=plan.max_storage_gb,
+        fingerprint_policy=FingerprintPolicy.NONE,
+        provisioning=ProvisioningState.PENDING,
+        activation_date=term.start,
+        expiry_date=term.expiry,
+        grace_until=term.grace_until,
+        auto_renew=checkout_id is not None,
+    )
+    tx.session.add(license_)
+    await tx.session.flush()
+    await tx.enqueue(Provision(license_id))
+    return Issued(license_, key)
+
+
+def open_key(secrets: Secrets, license_: License) -> str:
+    return secrets.sealer.open(license_.license_key, context=KEY_CONTEXT.format(license_.id)).decode()

@@ -1,0 +1,103 @@
+"""Every SQL statement about licences."""
+
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, Select, case, func, literal, select
+
+from core.errors import NotFound
+from core.licensing.state import Status
+from db.models.licensing import License, LicenseUsage, Plan, ProvisioningState
+from db.models.people import User
+from db.unit_of_work import PrivilegedTransaction, StaffTransaction, SystemTransaction, Transaction
+
+
+def effective_status(now: datetime) -> ColumnElement[Status]:
+    """`schemas.effective_status` for the database, so that a list is filtered by what it shows."""
+    # greatest() passes over NULL, as max() does over the instants that are not there.
+    lapsed = License.expiry_date.is_not(None) & (func.greatest(License.expiry_date, License.grace_until) <= now)
+    expired = literal(Status.EXPIRED, License.status.type)
+    return case(((License.status == Status.ACTIVE) & lapsed, expired), else_=License.status)
+
+
+def visible() -> Select[License, str]:
+    """Licences with their plan's name, newest first: whichever the session may see."""
+    return (
+        select(License, Plan.name)
+        .join(Plan, Plan.id == License.plan_id)
+        .order_by(License.created_at.desc(), License.id.desc())
+    )
+
+
+async def one(tx: Transaction, license_id: UUID) -> tuple[License, str]:
+    row = (await tx.session.execute(visible().where(License.id == license_id))).one_or_none()
+    if row is None:
+        raise NotFound("there is no such licence")
+    return row[0], row[1]
+
+
+async def lock(tx: PrivilegedTransaction, license_id: UUID) -> License:
+    """The licence, held against every other change until the transaction ends."""
+    license_ = await tx.session.scalar(select(License).where(License.id == license_id).with_for_update())
+    if license_ is None:
+        raise NotFound("there is no such licence")
+    return license_
+
+
+async def of_checkout(tx: SystemTransaction, checkout_id: UUID) -> License | None:
+    statement = select(License).where(License.checkout_id == checkout_id).with_for_update()
+    license_: License | None = await tx.session.scalar(statement)
+    return license_
+
+
+async def usage_of(tx: Transaction, license_id: UUID) -> dict[str, int]:
+    rows = await tx.session.execute(
+        select(LicenseUsage.resource, LicenseUsage.used).where(LicenseUsage.license_id == license_id)
+    )
+    return {row.resource: row.used for row in rows}
+
+
+def search(
+    *,
+    email: str | None = None,
+    key_hash: bytes | None = None,
+    provisioning: ProvisioningState | None = None,
+) -> Select[License, str, str]:
+    """For staff: licences with plan name and owner's address; every given condition must hold."""
+    statement = (
+        select(License, Plan.name, User.email)
+        .join(Plan, Plan.id == License.plan_id)
+        .join(User, User.id == License.user_id)
+        .order_by(License.created_at.desc(), License.id.desc())
+    )
+    if email is not None:
+        statement = statement.where(func.lower(User.email) == email.lower())
+    if key_hash is not None:
+        statement = statement.where(License.license_key_hash == key_hash)
+    if provisioning is not None:
+        statement = statement.where(License.provisioning == provisioning)
+    return statement
+
+
+async def found(tx: StaffTransaction, license_id: UUID) -> tuple[License, str, str]:
+    # As it stands in the database: triggers have raised the version of a row that this transaction changed.
+    statement = search().where(License.id == license_id).execution_options(populate_existing=True)
+    row = (await tx.session.execute(statement)).one_or_none()
+    if row is None:
+        raise NotFound("there is no such licence")
+    return row[0], row[1], row[2]
+
+
+async def user_by_email(tx: StaffTransaction, email: str) -> User:
+    user = await tx.session.scalar(select(User).where(func.lower(User.email) == email.lower()))
+    if user is None:
+        raise NotFound("nobody is registered with this e-mail address")
+    return user
+
+
+async def plan_of_type(tx: StaffTransaction, license_type: str) -> Plan:
+    statement = select(Plan).where(Plan.license_type == license_type, Plan.is_active).order_by(Plan.created_at).limit(1)
+    plan = await tx.session.scalar(statement)
+    if plan is None:
+        raise NotFound("no such plan is on offer")
+    return plan

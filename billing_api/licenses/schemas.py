@@ -1,0 +1,124 @@
+"""Licences on the wire."""
+
+from datetime import UTC, datetime
+from typing import Annotated, Any, Literal
+from uuid import UUID
+
+import msgspec
+
+from billing_api.http import STORABLE
+from core.licensing.state import Status
+from db.models.licensing import License, LicenseType, ProvisioningState
+
+
+class LicenseView(msgspec.Struct, frozen=True, kw_only=True):
+    """A licence as its owner sees it. A limit of null is unlimited. The key itself: reveal-key."""
+
+    id: UUID
+    plan: str
+    license_type: LicenseType
+    status: Status
+    status_reason: str | None
+    features: dict[str, Any]
+    max_accounts: int | None
+    max_domains: int | None
+    max_databases: int | None
+    max_emails: int | None
+    max_storage_gb: int | None
+    nextpanel_user_id: UUID | None
+    nextpanel_login_url: str | None
+    provisioning: ProvisioningState
+    activation_date: datetime
+    expiry_date: datetime | None
+    grace_until: datetime | None
+    auto_renew: bool
+    created_at: datetime
+    updated_at: datetime
+
+    @classmethod
+    def of(cls, license_: License, plan: str, now: datetime) -> "LicenseView":
+        return cls(**_facts(license_, plan, now))
+
+
+class AdminLicenseView(LicenseView, frozen=True, kw_only=True):
+    """The same for staff, with whose it is and what stands in the way of its account."""
+
+    user_id: UUID
+    email: str
+    provisioning_error: str | None
+    version: int
+
+    @classmethod
+    def of_row(cls, license_: License, plan: str, email: str, now: datetime) -> "AdminLicenseView":
+        return cls(
+            **_facts(license_, plan, now),
+            user_id=license_.user_id,
+            email=email,
+            provisioning_error=license_.provisioning_error,
+            version=license_.version,
+        )
+
+
+class RevealedKey(msgspec.Struct, frozen=True):
+    license_key: str
+
+
+class ResourceUsage(msgspec.Struct, frozen=True):
+    """`limit` null is unlimited; `held` null is not known now; `over` tells by how much the limit is passed."""
+
+    used: int
+    held: int | None
+    limit: int | None
+    over: int
+
+
+class UsageView(msgspec.Struct, frozen=True):
+    resources: dict[str, ResourceUsage]
+
+
+Reason = Annotated[str, msgspec.Meta(min_length=1, max_length=500, pattern=STORABLE)]
+
+
+class ReasonGiven(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    reason: Reason
+
+
+class KeyGiven(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    license_key: Annotated[str, msgspec.Meta(max_length=64)]
+
+
+class IssueLicense(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`expiry_date` absent or null: without end."""
+
+    email: Annotated[str, msgspec.Meta(min_length=3, max_length=254, pattern=STORABLE)]
+    plan: Literal["starter", "professional", "enterprise"]
+    expiry_date: Annotated[datetime, msgspec.Meta(tz=True)] | None = None
+
+
+class IssuedLicense(msgspec.Struct, frozen=True):
+    """The key is shown this once."""
+
+    id: UUID
+    license_key: str
+
+
+def effective_status(license_: License, now: datetime) -> Status:
+    """Expiry needs no job: an active licence whose last instant has passed is shown as expired."""
+    ends = [instant for instant in (license_.expiry_date, license_.grace_until) if instant is not None]
+    if license_.status is Status.ACTIVE and license_.expiry_date is not None and max(ends) <= now:
+        return Status.EXPIRED
+    return license_.status
+
+
+def _facts(license_: License, plan: str, now: datetime) -> dict[str, Any]:
+    same = (
+        "id license_type status_reason features max_accounts max_domains max_databases max_emails max_storage_gb"
+        " nextpanel_user_id nextpanel_login_url provisioning activation_date expiry_date grace_until auto_renew"
+    )
+    return {
+        **{name: getattr(license_, name) for name in same.split()},
+        "plan": plan,
+        "status": effective_status(license_, now),
+        "created_at": license_.created_at.astimezone(UTC),
+        "updated_at": license_.updated_at.astimezone(UTC),
+    }

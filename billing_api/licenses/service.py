@@ -1,0 +1,194 @@
+"""What customers do with their licences, and what staff do with everybody's."""
+
+import asyncio
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Final
+from uuid import UUID
+
+from redis.exceptions import RedisError
+
+from billing_api.access import Principal, require_step_up
+from billing_api.idempotency import Once, Replayable
+from billing_api.licenses import repository
+from billing_api.licenses.issuing import Term, issue, open_key
+from billing_api.licenses.schemas import (
+    AdminLicenseView,
+    IssuedLicense,
+    IssueLicense,
+    LicenseView,
+    ResourceUsage,
+    RevealedKey,
+    UsageView,
+)
+from billing_api.paging import Page, fetch_page
+from core.clock import Clock
+from core.errors import Conflict, InvalidInput, NotFound
+from core.hotstore.functions import NotReady
+from core.hotstore.reader import HotStoreReader
+from core.jobs import AlignAccount, Provision
+from core.licensing import key as license_key
+from core.licensing.plan import RESOURCES, Resource
+from core.licensing.state import Event, Status, move
+from core.settings import Secrets
+from db.models.licensing import License, ProvisioningState
+from db.unit_of_work import Database
+
+_HELD_WITHIN: Final = 0.2
+"""Seconds that Redis may take to say what is held; the page does without then."""
+
+
+class LicenseService:
+    """The owner's view: every method sees the caller's licences and nobody else's."""
+
+    def __init__(self, database: Database, secrets: Secrets, clock: Clock, hot_store: HotStoreReader) -> None:
+        self._database = database
+        self._secrets = secrets
+        self._clock = clock
+        self._hot_store = hot_store
+
+    async def page(self, principal: Principal, *, status: Status | None, limit: int, offset: int) -> Page[LicenseView]:
+        now = self._clock()
+        statement = repository.visible()
+        if status is not None:
+            statement = statement.where(repository.effective_status(now) == status)
+        async with self._database.as_customer(principal.user_id) as tx:
+            rows, total = await fetch_page(tx.session, statement, limit=limit, offset=offset)
+        return Page([LicenseView.of(license_, plan, now) for license_, plan in rows], total, limit, offset)
+
+    async def one(self, principal: Principal, license_id: UUID) -> LicenseView:
+        async with self._database.as_customer(principal.user_id) as tx:
+            license_, plan = await repository.one(tx, license_id)
+        return LicenseView.of(license_, plan, self._clock())
+
+    async def reveal_key(self, principal: Principal, license_id: UUID) -> RevealedKey:
+        """The key in plain text; only shortly after a login, and never without a trace."""
+        require_step_up(principal, self._clock())
+        async with self._database.as_customer(principal.user_id) as tx:
+            license_, _ = await repository.one(tx, license_id)
+            await tx.audit("license.key_revealed", "license", license_id)
+        return RevealedKey(open_key(self._secrets, license_))
+
+    async def usage(self, principal: Principal, license_id: UUID) -> UsageView:
+        async with self._database.as_customer(principal.user_id) as tx:
+            license_, _ = await repository.one(tx, license_id)
+            used = await repository.usage_of(tx, license_id)
+        held = await self._held(license_)
+        limits = license_.limits
+        return UsageView(
+            {
+                name: _resource(used.get(name, 0), None if held is None else held.get(name, 0), limits.of(name))
+                for name in RESOURCES
+            }
+        )
+
+    async def _held(self, license_: License) -> Mapping[Resource, int] | None:
+        """What live reservations hold; only Redis knows, and None where it cannot tell within a moment."""
+        try:
+            async with asyncio.timeout(_HELD_WITHIN):
+                reading = await self._hot_store.read(license_.license_key_hash)
+        except (RedisError, OSError, NotReady):  # TimeoutError is an OSError
+            return None
+        return None if reading.loaded is None else reading.usage.held
+
+
+class LicenseAdministration:
+    """Staff: everybody's licences."""
+
+    def __init__(self, database: Database, secrets: Secrets, clock: Clock) -> None:
+        self._database = database
+        self._secrets = secrets
+        self._clock = clock
+
+    async def search(
+        self,
+        principal: Principal,
+        *,
+        email: str | None,
+        status: Status | None,
+        provisioning: ProvisioningState | None,
+        limit: int,
+        offset: int,
+    ) -> Page[AdminLicenseView]:
+        now = self._clock()
+        statement = repository.search(email=email, provisioning=provisioning)
+        if status is not None:
+            statement = statement.where(repository.effective_status(now) == status)
+        async with self._database.as_staff(principal.user_id) as tx:
+            rows, total = await fetch_page(tx.session, statement, limit=limit, offset=offset)
+        return Page([_for_staff(row, now) for row in rows], total, limit, offset)
+
+    async def one(self, principal: Principal, license_id: UUID) -> AdminLicenseView:
+        async with self._database.as_staff(principal.user_id) as tx:
+            row = await repository.found(tx, license_id)
+        return _for_staff(row, self._clock())
+
+    async def find_by_key(self, principal: Principal, text: str) -> AdminLicenseView:
+        """The licence that a key opens; the key comes in a body, for addresses end up in logs."""
+        key = license_key.parse(text, self._secrets.license_checksum_key)
+        if key is None:
+            raise NotFound("this is no licence key: a symbol is mistyped or missing")
+        statement = repository.search(key_hash=self._secrets.index.digest("license_key", key))
+        async with self._database.as_staff(principal.user_id) as tx:
+            rows, _ = await fetch_page(tx.session, statement, limit=1, offset=0)
+        if not rows:
+            raise NotFound("no licence has this key")
+        return _for_staff(rows[0], self._clock())
+
+    async def issue(self, principal: Principal, order: IssueLicense, once: Once) -> Replayable[IssuedLicense]:
+        """A licence without a purchase; its key is in this answer and nowhere else."""
+        now = self._clock()
+        if order.expiry_date is not None and order.expiry_date <= now:
+            raise InvalidInput("expiry_date lies in the past")
+        async with self._database.as_staff(principal.user_id) as tx:
+            if stored := await once.claim(tx, IssuedLicense):
+                return stored
+            user = await repository.user_by_email(tx, order.email)
+            plan = await repository.plan_of_type(tx, order.plan)
+            made = await issue(tx, self._secrets, user_id=user.id, plan=plan, term=Term(now, order.expiry_date))
+            await tx.audit("license.issued", "license", made.license.id, plan=order.plan, user_id=str(user.id))
+            return await once.record(tx, IssuedLicense(made.license.id, made.key))
+
+    async def suspend(self, principal: Principal, license_id: UUID, reason: str) -> AdminLicenseView:
+        return await self._moved(principal, license_id, Event.SUSPENDED_BY_ADMIN, reason)
+
+    async def resume(self, principal: Principal, license_id: UUID, reason: str) -> AdminLicenseView:
+        return await self._moved(principal, license_id, Event.RESUMED_BY_ADMIN, reason)
+
+    async def retry_provisioning(self, principal: Principal, license_id: UUID) -> AdminLicenseView:
+        """Another try for an account that NextPanel refused; the same idempotency key goes out again."""
+        async with self._database.as_staff(principal.user_id) as tx:
+            license_ = await repository.lock(tx, license_id)
+            if license_.provisioning is ProvisioningState.DONE:
+                raise Conflict("the licence has its NextPanel account already")
+            license_.provisioning = ProvisioningState.PENDING
+            license_.provisioning_error = None
+            await tx.enqueue(Provision(license_id))
+            await tx.audit("license.provisioning_retried", "license", license_id)
+            await tx.session.flush()
+            row = await repository.found(tx, license_id)
+        return _for_staff(row, self._clock())
+
+    async def _moved(self, principal: Principal, license_id: UUID, event: Event, reason: str) -> AdminLicenseView:
+        async with self._database.as_staff(principal.user_id) as tx:
+            license_ = await repository.lock(tx, license_id)
+            before, after = license_.status, move(license_.status, event)
+            license_.status = after
+            license_.status_reason = reason  # the latest word counts, also where the state is the same
+            license_.updated_at = self._clock()
+            if after is not before:
+                await tx.enqueue(AlignAccount(license_id))
+            await tx.audit(f"license.{event.name.lower()}", "license", license_id, before=before, reason=reason)
+            await tx.session.flush()
+            row = await repository.found(tx, license_id)
+        return _for_staff(row, self._clock())
+
+
+def _for_staff(row: tuple[License, str, str], now: datetime) -> AdminLicenseView:
+    license_, plan, email = row
+    return AdminLicenseView.of_row(license_, plan, email, now)
+
+
+def _resource(used: int, held: int | None, limit: int | None) -> ResourceUsage:
+    shown = max(0, used)
+    return ResourceUsage(used=shown, held=held, limit=limit, over=max(0, shown - limit) if limit is not None else 0)

@@ -1,0 +1,67 @@
+"""What the API's processes count, added up and shown by the process that started them, on a port of its own.
+
+A request meets one of several processes, and so would a scrape: it would see that one's counters, and take those of the
+next one for a reset. So each process counts in files of a folder that they share (the multiprocess mode of
+prometheus_client), and the master adds them up. The port is not the customers': how many of them pay, and what fails,
+is not theirs to read.
+"""
+
+import os
+import re
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Final
+
+from prometheus_client import CollectorRegistry, Metric, start_http_server
+from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
+from prometheus_client.registry import Collector
+from typing_extensions import override
+
+from core.settings import count_in
+
+_LIVE_GAUGE: Final = re.compile(r"gauge_live\w*_(\d+)")
+
+
+@contextmanager
+def shown(host: str, port: int) -> Iterator[None]:
+    """Serves what the processes count that are started in this block."""
+    with TemporaryDirectory(prefix="billing_api-metrics-") as folder:
+        count_in(folder)
+        registry = CollectorRegistry()
+        registry.register(Sum(Path(folder)))
+        server, thread = start_http_server(port, addr=host, registry=registry)
+        try:
+            yield
+        finally:
+            server.shutdown()
+            server.server_close()
+            thread.join()
+
+
+class Sum(Collector):
+    """All processes' counters and histograms, those of ended ones included; of gauges only what lives."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._files = MultiProcessCollector(None, path=str(folder))  # type: ignore[no-untyped-call]  # left untyped
+
+    @override
+    def collect(self) -> Iterable[Metric]:
+        for file in self._folder.glob("gauge_live*.db"):
+            counted_by = _LIVE_GAUGE.fullmatch(file.stem)
+            if counted_by and not _lives(int(counted_by[1])):
+                mark_process_dead(int(counted_by[1]), path=str(self._folder))  # type: ignore[no-untyped-call]  # left untyped
+        collected: Iterable[Metric] = self._files.collect()  # type: ignore[no-untyped-call]  # left untyped
+        return collected
+
+
+def _lives(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # somebody's
+        return True
+    return True

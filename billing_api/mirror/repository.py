@@ -1,0 +1,103 @@
+"""Every SQL statement of the mirror."""
+
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import select, text, update
+from sqlalchemy.dialects.postgresql import insert
+
+from billing_api.gateways.stripe import InvoiceFacts, PaymentFacts
+from core.ids import new_id
+from db.models.commerce import (
+    Checkout,
+    CheckoutStatus,
+    Invoice,
+    InvoiceStatus,
+    Payment,
+    PaymentIntent,
+    PaymentStatus,
+    Subscription,
+)
+from db.models.people import User
+from db.unit_of_work import SystemTransaction
+
+
+async def lock_customer(tx: SystemTransaction, customer_id: str) -> None:
+    """Until the transaction ends, nobody else mirrors anything of this Stripe customer; new objects have no row."""
+    statement = text("SELECT pg_advisory_xact_lock(hashtextextended('stripe customer ' || :customer, 0))")
+    await tx.session.execute(statement, {"customer": customer_id})
+
+
+async def user_of(tx: SystemTransaction, customer_id: str) -> User | None:
+    user: User | None = await tx.session.scalar(select(User).where(User.stripe_customer_id == customer_id))
+    return user
+
+
+async def checkout(tx: SystemTransaction, checkout_id: UUID) -> Checkout | None:
+    return await tx.session.get(Checkout, checkout_id, with_for_update=True)
+
+
+async def close_checkout(tx: SystemTransaction, checkout_id: UUID, status: CheckoutStatus) -> None:
+    await tx.session.execute(update(Checkout).where(Checkout.id == checkout_id).values(status=status))
+
+
+async def subscription(tx: SystemTransaction, stripe_subscription_id: str) -> Subscription | None:
+    found: Subscription | None = await tx.session.scalar(
+        select(Subscription).where(Subscription.stripe_subscription_id == stripe_subscription_id).with_for_update()
+    )
+    return found
+
+
+async def write_invoice(
+    tx: SystemTransaction, facts: InvoiceFacts, *, user_id: UUID, subscription_id: UUID | None
+) -> None:
+    values: dict[str, Any] = {
+        "user_id": user_id,
+        "subscription_id": subscription_id,
+        "number": facts.number,
+        "amount_due": facts.amount_due,
+        "amount_paid": facts.amount_paid,
+        "currency": facts.currency,
+        "status": InvoiceStatus(facts.status),
+        "invoice_pdf_url": facts.pdf_url,
+        "due_date": facts.due,
+        "paid_at": facts.paid_at,
+    }
+    statement = insert(Invoice).values(id=new_id(), stripe_invoice_id=facts.id, created_at=facts.created, **values)
+    await tx.session.execute(statement.on_conflict_do_update(index_elements=["stripe_invoice_id"], set_=values))
+
+
+async def write_payment(
+    tx: SystemTransaction, facts: PaymentFacts, *, user_id: UUID, license_id: UUID | None, description: str
+) -> None:
+    """One row for each intent: the registry decides, for an index over the partitions could not."""
+    payment_id = new_id()
+    values: dict[str, Any] = {
+        "status": payment_status(facts.status),
+        "amount": facts.amount,
+        "payment_method": facts.method,
+        "license_id": license_id,
+    }
+    claim = (
+        insert(PaymentIntent)
+        .values(stripe_payment_intent_id=facts.intent_id, payment_id=payment_id, payment_created_at=facts.created)
+        .on_conflict_do_nothing()
+        .returning(PaymentIntent.payment_id)
+    )
+    if await tx.session.scalar(claim) is not None:
+        row = {"id": payment_id, "created_at": facts.created, "user_id": user_id, "currency": facts.currency}
+        new = {"stripe_payment_intent_id": facts.intent_id, "description": description, "metadata_": {}}
+        await tx.session.execute(insert(Payment).values(**row, **new, **values))
+        return
+    known = await tx.session.get_one(PaymentIntent, facts.intent_id)
+    # The creation instant names the partition, so that only one is looked at.
+    mine = (Payment.id == known.payment_id, Payment.created_at == known.payment_created_at)
+    await tx.session.execute(update(Payment).where(*mine).values(**values))
+
+
+def payment_status(stripe_status: str) -> PaymentStatus:
+    if stripe_status == "succeeded":
+        return PaymentStatus.SUCCEEDED
+    if stripe_status in {"requires_payment_method", "canceled"}:
+        return PaymentStatus.FAILED
+    return PaymentStatus.PENDING

@@ -1,0 +1,218 @@
+"""Stripe's objects made into our rows: the one place where money becomes a licence.
+
+An event only says which object to look at. `mirror` takes a lock on the object's Stripe customer, then reads the object
+as it is now, then makes our rows agree with it, in one transaction. The webhook, the return page and a replay by an
+admin all call it, so order and duplicates cannot matter: whoever comes second finds nothing left to do.
+
+The lock comes before the read. Session, subscription and invoice events of one purchase are worked off at once, and the
+rows they are about do not exist yet, so there is no row to lock; and a read made before the lock could be older than
+what the holder of the lock has just written.
+
+A licence is made when, and only when, the subscription's invoice is paid: in the transaction that writes the payment.
+"""
+
+from datetime import datetime, timedelta
+from typing import Final, Literal, NamedTuple
+
+from billing_api.gateways.stripe import InvoiceFacts, Stripe, SubscriptionFacts
+from billing_api.licenses.issuing import Term, issue
+from billing_api.licenses.repository import lock as lock_license
+from billing_api.licenses.repository import of_checkout
+from billing_api.mirror import repository
+from billing_api.plans.repository import of_price
+from core.clock import Clock
+from core.errors import IllegalMove, Unavailable
+from core.ids import new_id
+from core.jobs import AlignAccount
+from core.licensing.state import Event, Status, move
+from core.settings import Secrets
+from core.telemetry import logger
+from db.models.commerce import CheckoutStatus, Subscription, SubscriptionStatus
+from db.models.licensing import Interval, License, Plan
+from db.models.people import User
+from db.unit_of_work import Database, SystemTransaction
+
+GRACE: Final = timedelta(days=7)
+"""How long an unpaid renewal keeps answering; none where the customer asked for the end."""
+
+Kind = Literal["checkout.session", "subscription", "invoice"]
+
+_STATUS: Final = {
+    "active": SubscriptionStatus.ACTIVE,
+    "trialing": SubscriptionStatus.TRIALING,
+    "canceled": SubscriptionStatus.CANCELLED,
+    "incomplete_expired": SubscriptionStatus.CANCELLED,
+}
+
+
+class CannotMirror(Unavailable):
+    """Stripe's object makes no sense to us. Whoever asked tries again later, and an admin sees why it fails."""
+
+
+class StripeObject(NamedTuple):
+    """Which object to look at, and the Stripe customer under whose lock."""
+
+    kind: Kind
+    id: str
+    customer_id: str
+
+
+class Mirror:
+    def __init__(self, database: Database, stripe: Stripe, secrets: Secrets, clock: Clock) -> None:
+        self._database = database
+        self._stripe = stripe
+        self._secrets = secrets
+        self._clock = clock
+
+    async def mirror(self, subject: StripeObject) -> None:
+        """Makes our rows agree with the object; a customer that is not ours is left alone."""
+        async with self._database.as_system() as tx:
+            await repository.lock_customer(tx, subject.customer_id)
+            user = await repository.user_of(tx, subject.customer_id)
+            if user is None:
+                logger().info("mirror.unknown_customer", kind=subject.kind, object_id=subject.id)
+                return
+            match subject.kind:
+                case "checkout.session":
+                    await self._session(tx, user, subject.id)
+                case "subscription":
+                    await self._subscription(tx, user, subject.id)
+                case "invoice":
+                    await self._invoice(tx, user, subject.id)
+
+    async def _session(self, tx: SystemTransaction, user: User, session_id: str) -> None:
+        session = await self._stripe.session(session_id)
+        if session.checkout_id is None:
+            return
+        if session.status == "expired":
+            await repository.close_checkout(tx, session.checkout_id, CheckoutStatus.EXPIRED)
+        if session.status == "complete" and session.subscription_id is not None:
+            await self._subscription(tx, user, session.subscription_id)
+
+    async def _invoice(self, tx: SystemTransaction, user: User, invoice_id: str) -> None:
+        invoice = await self._stripe.invoice(invoice_id)
+        if invoice.subscription_id is None:
+            await self._write_invoice(tx, user, invoice, None)
+            return
+        known = await self._subscription(tx, user, invoice.subscription_id)
+        if known is not None:
+            await self._write_invoice(tx, user, invoice, known)  # which need not be its latest
+
+    async def _subscription(self, tx: SystemTransaction, user: User, subscription_id: str) -> Subscription | None:
+        """Our row of the subscription; None while nothing has been paid, or where it is not one of our checkouts."""
+        facts = await self._stripe.subscription(subscription_id)
+        invoice = await self._stripe.invoice(facts.latest_invoice_id) if facts.latest_invoice_id else None
+        known = await repository.subscription(tx, subscription_id)
+        if known is None and facts.checkout_id is None:
+            return None  # made by hand at Stripe: no purchase of ours
+        sold = await of_price(tx, facts.price_id)
+        if sold is None:
+            raise CannotMirror(f"subscription {facts.id} is at the price {facts.price_id}, which is no plan's")
+        if known is None:
+            known = await self._first_payment(tx, user, facts, invoice, *sold)
+        else:
+            await self._follow(tx, known, facts, invoice, *sold)
+        if known is not None and invoice is not None:
+            await self._write_invoice(tx, user, invoice, known)
+        return known
+
+    async def _first_payment(
+        self,
+        tx: SystemTransaction,
+        user: User,
+        facts: SubscriptionFacts,
+        latest: InvoiceFacts | None,
+        plan: Plan,
+        interval: Interval,
+    ) -> Subscription | None:
+        """Any paid invoice will do: the latest may be the next period's, where nobody looked for a month."""
+        paid = latest if latest and latest.status == "paid" else await self._stripe.paid_invoice(facts.id)
+        if paid is None or facts.checkout_id is None:
+            return None
+        checkout = await repository.checkout(tx, facts.checkout_id)
+        if checkout is None or checkout.user_id != user.id:
+            raise CannotMirror(f"subscription {facts.id} names a checkout that is not its customer's")
+        license_ = await of_checkout(tx, checkout.id)
+        if license_ is None:
+            made = await issue(
+                tx, self._secrets, user_id=user.id, plan=plan, term=_term(facts), checkout_id=checkout.id
+            )
+            license_ = made.license
+            logger().info("license.issued", license_id=str(license_.id), checkout_id=str(checkout.id))
+        checkout.status = CheckoutStatus.COMPLETE
+        row = Subscription(
+            id=new_id(), user_id=user.id, license_id=license_.id, stripe_subscription_id=facts.id, plan_id=plan.id
+        )
+        _copy(row, facts, plan, interval)
+        tx.session.add(row)
+        await tx.session.flush()
+        await self._write_invoice(tx, user, paid, row)
+        return row
+
+    async def _follow(
+        self,
+        tx: SystemTransaction,
+        row: Subscription,
+        facts: SubscriptionFacts,
+        invoice: InvoiceFacts | None,
+        plan: Plan,
+        interval: Interval,
+    ) -> None:
+        _copy(row, facts, plan, interval)
+        license_ = await lock_license(tx, row.license_id)
+        if row.status is SubscriptionStatus.CANCELLED:
+            await self._end(tx, license_)
+        elif invoice is not None and invoice.status == "paid":
+            _extend(license_, _term(facts))
+        elif facts.ends_with_period:
+            license_.grace_until = None
+        license_.auto_renew = not facts.ends_with_period and row.status is not SubscriptionStatus.CANCELLED
+
+    async def _end(self, tx: SystemTransaction, license_: License) -> None:
+        if license_.status is Status.CANCELLED:
+            return
+        try:
+            license_.status = move(license_.status, Event.CANCELLED)
+        except IllegalMove:
+            logger().error("mirror.illegal_cancellation", license_id=str(license_.id), status=license_.status)
+            return
+        license_.status_reason = "the subscription ended"
+        license_.grace_until = None
+        await tx.enqueue(AlignAccount(license_.id))
+
+    async def _write_invoice(
+        self, tx: SystemTransaction, user: User, invoice: InvoiceFacts, subscription: Subscription | None
+    ) -> None:
+        await repository.write_invoice(
+            tx, invoice, user_id=user.id, subscription_id=subscription.id if subscription else None
+        )
+        for payment in invoice.payments:
+            await repository.write_payment(
+                tx,
+                payment,
+                user_id=user.id,
+                license_id=subscription.license_id if subscription else None,
+                description=f"Invoice {invoice.number or invoice.id}",
+            )
+
+
+def _copy(row: Subscription, facts: SubscriptionFacts, plan: Plan, interval: Interval) -> None:
+    row.plan_id = plan.id
+    row.interval = interval
+    row.status = _STATUS.get(facts.status, SubscriptionStatus.PAST_DUE)
+    row.current_period_start = facts.period_start
+    row.current_period_end = facts.period_end
+    row.cancel_at_period_end = facts.ends_with_period
+
+
+def _term(facts: SubscriptionFacts) -> Term:
+    grace_until = None if facts.ends_with_period else facts.period_end + GRACE
+    return Term(facts.period_start, facts.period_end, grace_until)
+
+
+def _extend(license_: License, term: Term) -> None:
+    """A paid period never shortens a licence that an admin extended."""
+    assert term.expiry is not None
+    later: datetime = max(term.expiry, license_.expiry_date or term.expiry)
+    license_.expiry_date = later
+    license_.grace_until = term.grace_until

@@ -1,0 +1,56 @@
+"""What is known about each request: an id that its answer and every log line carries, and one line when it ends."""
+
+import re
+import time
+from typing import Any, Final
+
+import structlog
+from litestar.datastructures import MutableScopeHeaders
+from litestar.enums import ScopeType
+from litestar.types import ASGIApp, Message, Receive, Scope, Send
+
+from core.ids import new_id
+from core.telemetry import logger
+
+_GIVEN_ID: Final = re.compile(rb"[A-Za-z0-9._\-]{8,64}")
+_QUIET: Final = "/health/"
+
+
+def request_context(app: ASGIApp) -> ASGIApp:
+    """Takes over a plausible `X-Request-Id` from a proxy in front, or makes one."""
+
+    async def middleware(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != ScopeType.HTTP:
+            await app(scope, receive, send)
+            return
+        request_id = _request_id(scope)
+        scope.setdefault("state", {})["request_id"] = request_id
+        # Nothing is cleared: the process's name is bound too, and the last request's id gives way to this one.
+        structlog.contextvars.bind_contextvars(request_id=request_id)
+        began = time.perf_counter()
+        status = 0
+
+        async def send_with_id(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                MutableScopeHeaders.from_message(message)["X-Request-Id"] = request_id
+            await send(message)
+
+        try:
+            await app(scope, receive, send_with_id)
+        finally:
+            _log(scope, status, time.perf_counter() - began)
+
+    return middleware
+
+
+def _request_id(scope: Scope) -> str:
+    given = next((value for name, value in scope["headers"] if name == b"x-request-id"), b"")
+    return given.decode() if _GIVEN_ID.fullmatch(given) else new_id().hex
+
+
+def _log(scope: Any, status: int, seconds: float) -> None:
+    # The path only: a query may hold what does not belong into a log.
+    if not scope["path"].startswith(_QUIET):
+        logger().info("request", method=scope["method"], path=scope["path"], status=status, ms=round(seconds * 1000, 1))

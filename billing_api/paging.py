@@ -1,0 +1,25 @@
+"""Lists: a bounded page of a stable order, and how many there are in all."""
+
+from typing import Any, Generic, TypeVar
+
+import msgspec
+from sqlalchemy import Select, func, select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+T = TypeVar("T")
+
+
+class Page(msgspec.Struct, Generic[T], frozen=True):
+    items: list[T]
+    total: int
+    limit: int
+    offset: int
+
+
+async def fetch_page(
+    session: AsyncSession, statement: Select[*tuple[Any, ...]], *, limit: int, offset: int
+) -> tuple[list[Any], int]:
+    """The page's rows and the number of all rows; `statement` is ordered and unpaged."""
+    total = await session.scalar(select(func.count()).select_from(statement.order_by(None).subquery()))
+    rows = (await session.execute(statement.limit(limit).offset(offset))).all()
+    return list(rows), total or 0

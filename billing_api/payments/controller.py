@@ -1,0 +1,61 @@
+"""Invoices and payments over HTTP."""
+
+from uuid import UUID
+
+from litestar import Controller, get
+from litestar.di import NamedDependency
+from litestar.params import FromPath
+
+from billing_api.access import Permission, Principal
+from billing_api.http import Limit, Offset
+from billing_api.paging import Page
+from billing_api.payments.schemas import InvoiceView, PaymentView
+from billing_api.payments.service import PaymentService
+
+
+class InvoiceController(Controller):
+    path = "/invoices"
+    tags = ("payments",)
+
+    @get("/", permission=Permission.OWN_ACCOUNT, summary="My invoices")
+    async def list_invoices(
+        self,
+        principal: NamedDependency[Principal],
+        payments: NamedDependency[PaymentService],
+        limit: Limit = 20,
+        offset: Offset = 0,
+    ) -> Page[InvoiceView]:
+        return await payments.invoices(principal, limit=limit, offset=offset)
+
+    @get("/{invoice_id:uuid}", permission=Permission.OWN_ACCOUNT, summary="One of my invoices")
+    async def get_invoice(
+        self,
+        principal: NamedDependency[Principal],
+        payments: NamedDependency[PaymentService],
+        invoice_id: FromPath[UUID],
+    ) -> InvoiceView:
+        return await payments.invoice(principal, invoice_id)
+
+
+class PaymentController(Controller):
+    path = "/payments"
+    tags = ("payments",)
+
+    @get("/", permission=Permission.OWN_ACCOUNT, summary="My payments")
+    async def list_payments(
+        self,
+        principal: NamedDependency[Principal],
+        payments: NamedDependency[PaymentService],
+        limit: Limit = 20,
+        offset: Offset = 0,
+    ) -> Page[PaymentView]:
+        return await payments.payments(principal, limit=limit, offset=offset)
+
+    @get("/{payment_id:uuid}", permission=Permission.OWN_ACCOUNT, summary="One of my payments")
+    async def get_payment(
+        self,
+        principal: NamedDependency[Principal],
+        payments: NamedDependency[PaymentService],
+        payment_id: FromPath[UUID],
+    ) -> PaymentView:
+        return await payments.payment(principal, payment_id)

@@ -1,0 +1,40 @@
+"""Every SQL statement about plans."""
+
+from collections.abc import Mapping, Sequence
+from uuid import UUID
+
+from sqlalchemy import select
+from sqlalchemy.dialects.postgresql import insert
+
+from core.errors import NotFound
+from db.models.licensing import Interval, Plan, PlanPrice
+from db.unit_of_work import SystemTransaction, Transaction
+
+
+async def on_offer(tx: Transaction) -> Sequence[Plan]:
+    """Cheapest first."""
+    return (await tx.session.scalars(select(Plan).where(Plan.is_active).order_by(Plan.price_monthly, Plan.id))).all()
+
+
+async def one_on_offer(tx: Transaction, plan_id: UUID) -> Plan:
+    plan = await tx.session.scalar(select(Plan).where(Plan.id == plan_id, Plan.is_active))
+    if plan is None:
+        raise NotFound("no such plan is on offer; see GET /api/v1/plans")
+    return plan
+
+
+async def note_prices(tx: SystemTransaction, plan_id: UUID, prices: Mapping[Interval, str]) -> None:
+    """Prices are only ever added: whoever subscribed at an older one goes on paying it."""
+    rows = [{"stripe_price_id": price, "plan_id": plan_id, "interval": interval} for interval, price in prices.items()]
+    await tx.session.execute(insert(PlanPrice).values(rows).on_conflict_do_nothing())
+
+
+async def of_price(tx: Transaction, price_id: str) -> tuple[Plan, Interval] | None:
+    """The plan and interval that a Stripe price stands for, also where it is no longer on offer."""
+    statement = (
+        select(Plan, PlanPrice.interval)
+        .join(PlanPrice, PlanPrice.plan_id == Plan.id)
+        .where(PlanPrice.stripe_price_id == price_id)
+    )
+    row = (await tx.session.execute(statement)).one_or_none()
+    return (row[0], row[1]) if row else None

@@ -1,0 +1,1 @@
+"""Events from outside: verified, stored, worked off."""

@@ -1,0 +1,54 @@
+"""Events over HTTP: received from Stripe, shown to staff."""
+
+from typing import Annotated, Any
+from uuid import UUID
+
+from litestar import Controller, Request, get, post
+from litestar.di import NamedDependency
+from litestar.params import FromPath, FromQuery, HeaderParameter
+
+from billing_api.access import Permission, Principal
+from billing_api.http import Limit, Offset
+from billing_api.paging import Page
+from billing_api.webhooks.schemas import Received, WebhookEventView
+from billing_api.webhooks.service import WebhookAdministration, WebhookReceiver
+
+
+@post("/webhooks/stripe", permission=Permission.SIGNED, status_code=200, tags=["webhooks"])
+async def receive_stripe_event(
+    request: Request[Any, Any, Any],
+    webhook_receiver: NamedDependency[WebhookReceiver],
+    signature: Annotated[str | None, HeaderParameter(name="Stripe-Signature")] = None,
+) -> Received:
+    """Stores a signed event. 200 means it is safe with us; Stripe sends it again after anything else."""
+    return await webhook_receiver.receive(await request.body(), signature)
+
+
+class AdminWebhookController(Controller):
+    path = "/admin/webhook-events"
+    tags = ("admin",)
+
+    @get("/", permission=Permission.OPERATIONS_VIEW, summary="Received events, newest first")
+    async def list_events(
+        self,
+        principal: NamedDependency[Principal],
+        webhook_administration: NamedDependency[WebhookAdministration],
+        processed: FromQuery[bool | None] = None,
+        event_type: FromQuery[str | None] = None,
+        limit: Limit = 20,
+        offset: Offset = 0,
+    ) -> Page[WebhookEventView]:
+        return await webhook_administration.page(
+            principal, processed=processed, event_type=event_type, limit=limit, offset=offset
+        )
+
+    @post(
+        "/{event_id:uuid}/replay", permission=Permission.OPERATIONS_CHANGE, status_code=200, summary="Work it off again"
+    )
+    async def replay_event(
+        self,
+        principal: NamedDependency[Principal],
+        webhook_administration: NamedDependency[WebhookAdministration],
+        event_id: FromPath[UUID],
+    ) -> WebhookEventView:
+        return await webhook_administration.replay(principal, event_id)

@@ -1,0 +1,118 @@
+"""Events from Stripe: verified, stored, answered; worked off later by a worker.
+
+Receiving does as little as it can, so that it can be fast and always says the truth: once it answered 200 the event is
+in Postgres, with the job that works it off. Whatever cannot be verified is refused with 400 and leaves no trace.
+"""
+
+import json
+from typing import Any
+from uuid import UUID
+
+from stripe import SignatureVerificationError, WebhookSignature
+
+from billing_api.access import Principal
+from billing_api.mirror.service import Mirror, StripeObject
+from billing_api.paging import Page, fetch_page
+from billing_api.webhooks import repository
+from billing_api.webhooks.schemas import Received, WebhookEventView
+from core.errors import InvalidInput
+from core.jobs import ProcessWebhook
+from db.models.plumbing import WebhookEvent, WebhookSource
+from db.unit_of_work import Database
+
+_TOLERANCE_SECONDS = 300
+
+
+class WebhookReceiver:
+    def __init__(self, database: Database, secrets: tuple[str, ...]) -> None:
+        """`secrets`: every signing secret that is good now; two while one replaces the other."""
+        self._database = database
+        self._secrets = secrets
+
+    async def receive(self, raw: bytes, signature: str | None) -> Received:
+        if not signature or not any(_signed(raw, signature, secret) for secret in self._secrets):
+            raise InvalidInput("the Stripe-Signature header is missing, too old or does not fit this body")
+        event = _event(raw)
+        async with self._database.as_system() as tx:
+            stored = await repository.store(tx, WebhookSource.STRIPE, event["id"], event["type"], event)
+            if stored is not None:
+                await tx.enqueue(ProcessWebhook(stored))
+        return Received(received=True, duplicate=stored is None)
+
+
+class WebhookProcessor:
+    """Works off one stored event; run again, it does nothing new."""
+
+    def __init__(self, database: Database, mirror: Mirror) -> None:
+        self._database = database
+        self._mirror = mirror
+
+    async def process(self, webhook_event_id: UUID) -> None:
+        async with self._database.as_system() as tx:
+            event = await repository.one(tx, webhook_event_id)
+        if event.processed:
+            return
+        try:
+            subject = subject_of(event.payload)
+            if subject is not None:
+                await self._mirror.mirror(subject)
+        except BaseException as failure:  # a job that takes too long is cancelled, which an admin should read too
+            async with self._database.as_system() as tx:
+                await repository.note_failed(tx, webhook_event_id, f"{type(failure).__name__}: {failure}"[:1000])
+            raise
+        async with self._database.as_system() as tx:
+            await repository.note_processed(tx, webhook_event_id)
+
+
+class WebhookAdministration:
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def page(
+        self, principal: Principal, *, processed: bool | None, event_type: str | None, limit: int, offset: int
+    ) -> Page[WebhookEventView]:
+        statement = repository.newest_first(processed=processed, event_type=event_type)
+        async with self._database.as_staff(principal.user_id) as tx:
+            rows, total = await fetch_page(tx.session, statement, limit=limit, offset=offset)
+        return Page([WebhookEventView.of(row[0]) for row in rows], total, limit, offset)
+
+    async def replay(self, principal: Principal, event_id: UUID) -> WebhookEventView:
+        """Has the event worked off again; harmless, for its object is read anew."""
+        async with self._database.as_staff(principal.user_id) as tx:
+            event: WebhookEvent = await repository.one(tx, event_id)
+            event.processed, event.processed_at, event.error_message = False, None, None
+            await tx.enqueue(ProcessWebhook(event_id))
+            await tx.audit("webhook_event.replayed", "webhook_event", event_id, event_type=event.event_type)
+        return WebhookEventView.of(event)
+
+
+def subject_of(event: dict[str, Any]) -> StripeObject | None:
+    """Which object the event wants looked at; None for all the kinds we have no use for."""
+    match event.get("data"):
+        case {"object": {"object": "checkout.session", "id": str(object_id), "customer": str(customer)}}:
+            return StripeObject("checkout.session", object_id, customer)
+        case {"object": {"object": "subscription", "id": str(object_id), "customer": str(customer)}}:
+            return StripeObject("subscription", object_id, customer)
+        case {"object": {"object": "invoice", "id": str(object_id), "customer": str(customer)}}:
+            return StripeObject("invoice", object_id, customer)
+        case _:
+            return None
+
+
+def _signed(raw: bytes, header: str, secret: str) -> bool:
+    try:
+        return bool(WebhookSignature.verify_header(raw.decode(), header, secret, _TOLERANCE_SECONDS))
+    except (SignatureVerificationError, UnicodeDecodeError, ValueError, TypeError, AttributeError):
+        return False  # what the SDK raises for foreign bytes and headers, as found by feeding it some
+
+
+def _event(raw: bytes) -> dict[str, Any]:
+    try:
+        event = json.loads(raw)
+    except (ValueError, RecursionError):
+        raise InvalidInput("the event is not JSON") from None
+    good = isinstance(event, dict) and isinstance(event.get("id"), str) and isinstance(event.get("type"), str)
+    if not good or not isinstance(event.get("data"), dict):
+        raise InvalidInput("the event has no id, type or data")
+    result: dict[str, Any] = event
+    return result
