@@ -1,0 +1,111 @@
+"""What the workers tell Prometheus: counted as it happens, or looked up when somebody asks."""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Final, Protocol
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from redis.exceptions import RedisError
+from sqlalchemy import text
+from sqlalchemy.exc import SQLAlchemyError
+
+from core.telemetry import logger
+from db import outbox
+from db.unit_of_work import Database
+
+_LOOK_UP_WITHIN: Final = 3.0
+_DELAYS: Final = (0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10, 60)
+_OLDEST_WEBHOOK: Final = text(
+    "SELECT coalesce(extract(epoch FROM statement_timestamp() - min(created_at)), 0)::float8"
+    " FROM webhook_events WHERE NOT processed"
+)
+_IN_DEFAULT_PARTITION: Final = text("SELECT np_payments_in_default_partition()")
+
+
+class Depth(Protocol):
+    async def depth(self) -> int: ...
+
+
+class Progress(Protocol):
+    @property
+    def missing(self) -> int | None: ...
+
+
+class Metrics:
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self._delay = Histogram(
+            "np_projection_delay_seconds",
+            "From the beginning of the transaction that changed a row to its record in the hot store",
+            buckets=_DELAYS,
+            registry=self.registry,
+        )
+        self._rebuilt = Counter("np_rebuild_rows", "Rows applied by rebuilds", registry=self.registry)
+        self._leases = Counter("np_leases_signed", "Leases signed", registry=self.registry)
+        self._jobs = Counter(
+            "np_jobs_performed", "Attempts at partner jobs", ("kind", "outcome"), registry=self.registry
+        )
+        self._missing = self._gauge("np_hot_store_missing_buckets", "Buckets not loaded; -1 before the first look")
+        self._up = self._gauge("np_up", "Whether a part answered when this was asked for", "part")
+        self._waiting = self._gauge("np_outbox_waiting", "Outbox rows neither done nor dead", "lane")
+        self._lag = self._gauge("np_outbox_lag_seconds", "For how long the oldest due row has been due", "lane")
+        self._dead = self._gauge("np_outbox_dead", "Jobs given up; an admin may try them again", "lane")
+        self._failing = self._gauge("np_outbox_failing", "Waiting rows whose last attempt failed", "lane")
+        self._webhook = self._gauge("np_webhook_oldest_unprocessed_seconds", "Age of the oldest unprocessed webhook")
+        self._stranded = self._gauge(
+            "np_payments_default_partition_rows", "Payments outside of all months' partitions; any is one to move"
+        )
+        self._depth = self._gauge("np_arq_depth", "Hints in the queue")
+
+    def projected(self, delays: Sequence[float]) -> None:
+        for delay in delays:
+            self._delay.observe(delay)
+
+    def rebuilt(self, rows: int) -> None:
+        self._rebuilt.inc(rows)
+
+    def signed(self, leases: int) -> None:
+        self._leases.inc(leases)
+
+    def performed(self, kind: str, outcome: str) -> None:
+        self._jobs.labels(kind, outcome).inc()
+
+    async def exposition(self, database: Database, queue: Depth, progress: Progress) -> bytes:
+        """Prometheus text. A part that is away is told as such and leaves its last figures standing."""
+        self._missing.set(-1 if progress.missing is None else progress.missing)
+        await asyncio.gather(self._look_into_postgres(database), self._look_into_queue(queue))
+        return generate_latest(self.registry)
+
+    async def _look_into_postgres(self, database: Database) -> None:
+        try:
+            async with asyncio.timeout(_LOOK_UP_WITHIN), database.as_system() as tx:
+                lanes = await outbox.lanes(tx.session)
+                oldest_webhook = await tx.session.scalar(_OLDEST_WEBHOOK)
+                stranded = await tx.session.scalar(_IN_DEFAULT_PARTITION)
+        except (SQLAlchemyError, OSError, TimeoutError) as failure:
+            self._away("postgres", failure)
+            return
+        self._up.labels("postgres").set(1)
+        self._webhook.set(oldest_webhook or 0)
+        self._stranded.set(stranded or 0)
+        for lane in lanes:
+            self._waiting.labels(lane.lane).set(lane.waiting)
+            self._lag.labels(lane.lane).set(lane.lag)
+            self._dead.labels(lane.lane).set(lane.dead)
+            self._failing.labels(lane.lane).set(lane.failing)
+
+    async def _look_into_queue(self, queue: Depth) -> None:
+        try:
+            async with asyncio.timeout(_LOOK_UP_WITHIN):
+                self._depth.set(await queue.depth())
+        except (RedisError, OSError, TimeoutError) as failure:
+            self._away("queue", failure)
+            return
+        self._up.labels("queue").set(1)
+
+    def _away(self, part: str, failure: Exception) -> None:
+        logger().warning("metrics.part_away", part=part, error=type(failure).__name__)
+        self._up.labels(part).set(0)
+
+    def _gauge(self, name: str, about: str, *labels: str) -> Gauge:
+        return Gauge(name, about, labels, registry=self.registry)

@@ -1,0 +1,50 @@
+"""What is done by the clock. Each task may be dropped or doubled: it looks at what there is to do."""
+
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
+
+from arq.cron import CronJob, cron
+from sqlalchemy import text
+
+from core.telemetry import logger
+from db import outbox
+from db.unit_of_work import Database
+
+KEEP_DONE_DAYS: Final = 7
+_PURGE_BATCH: Final = 5000
+_CREATE_PARTITIONS: Final = text("SELECT np_create_payment_partitions((now() AT TIME ZONE 'UTC')::date, 4)")
+
+
+async def create_payment_partitions(database: Database) -> int:
+    """The present month's partition of payments and the three after it; says how many were missing."""
+    async with database.as_system() as tx:
+        created = int(await tx.session.scalar(_CREATE_PARTITIONS) or 0)
+    if created:
+        logger().info("payments.partitions_created", count=created)
+    return created
+
+
+async def purge_done_jobs(database: Database, *, days: int = KEEP_DONE_DAYS) -> int:
+    """Removes jobs that were done longer ago, a batch at a time; dead ones stay until somebody decides."""
+    purged = 0
+    while True:
+        async with database.as_system() as tx:
+            removed = await outbox.purge_done(tx.session, days=days, most=_PURGE_BATCH)
+        purged += removed
+        if removed < _PURGE_BATCH:
+            return purged
+
+
+def crons(database: Database) -> list[CronJob]:
+    """Hours are UTC. Partitions reach months ahead, so a day that nobody rang for does no harm."""
+    return [
+        _cron(create_payment_partitions, database, hour={3}, minute={17}, run_at_startup=True),
+        _cron(purge_done_jobs, database, minute={41}),
+    ]
+
+
+def _cron(task: Callable[[Database], Awaitable[int]], database: Database, **when: Any) -> CronJob:
+    async def run(ctx: dict[Any, Any], *_args: Any, **_kwargs: Any) -> None:  # noqa: ARG001  arq's calling convention
+        await task(database)
+
+    return cron(run, name=task.__name__, **when)

@@ -1,0 +1,143 @@
+"""One worker process, wired: every part is made here, knows its neighbours from here, and is kept running from here.
+
+    listen ──rings──► relay          projection lane → hot store
+           ──rings──► partner lane   due jobs → hints → arq → dispatcher → handlers
+    rebuild                          each second: is anything missing in the hot store?
+    leases                           signs what the relay has projected, and what is due
+    arq                              takes hints, rings for periodic work
+    status                           health and metrics
+
+No part waits for another one to be up: Postgres or Redis may be away at the start, in between, and come back.
+"""
+
+import asyncio
+import signal
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from typing import Any
+
+from prometheus_client import CONTENT_TYPE_LATEST
+from redis.asyncio import Redis
+
+from billing_api.gateways.mail import HttpMailRelay
+from billing_api.gateways.nextpanel import NextPanelGateway
+from billing_api.gateways.stripe import StripeGateway
+from billing_api.mirror.service import Mirror
+from billing_api.webhooks.service import WebhookProcessor
+from core.clock import utc_now
+from core.hotstore.writer import HotStoreWriter
+from core.jobs import AlignAccount, DeliverMail, Lane, Provision
+from core.settings import WorkerSettings
+from core.telemetry import logger
+from db.engine import create_engine
+from db.unit_of_work import Database
+from workers import periodic, status
+from workers.dispatch import Dispatcher, Work
+from workers.health import Health
+from workers.leases import Leases
+from workers.listening import listen
+from workers.mail import MailDelivery
+from workers.metrics import Metrics
+from workers.partner_lane import PartnerLane
+from workers.provisioning import Provisioning
+from workers.queue import ArqQueue
+from workers.rebuild import Rebuild
+from workers.redis_pool import redis_pool
+from workers.relay import Relay
+from workers.status import Page
+from workers.supervision import end, keep_running
+from workers.webhooks import webhook_work
+
+
+async def run(settings: WorkerSettings) -> None:
+    """Works until SIGTERM or SIGINT."""
+    stop = asyncio.Event()
+    for signum in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(signum, stop.set)
+    async with AsyncExitStack() as closing:
+        runtime = Runtime(settings, closing)
+        health = runtime.health
+        pages = {"/health/live": health.live, "/health/ready": health.ready, "/metrics": runtime.show_metrics}
+        server = await status.serve(settings.host, settings.port, pages)
+        parts = runtime.start()
+        logger().info("workers.started", port=settings.port)
+        await stop.wait()
+        logger().info("workers.stopping")
+        server.close()
+        await end(parts)
+
+
+class Runtime:
+    """The parts of one process. `closing` closes what they hold, last made first."""
+
+    def __init__(self, settings: WorkerSettings, closing: AsyncExitStack) -> None:
+        self._settings = settings
+        self.metrics = Metrics()
+        self._database = Database(create_engine(settings.database_url, name="nextpanel-workers"))
+        closing.push_async_callback(self._database.close)
+        redis = Redis.from_pool(redis_pool(settings.redis_url))
+        closing.push_async_callback(redis.aclose)
+        writer = HotStoreWriter(redis)
+        closing.push_async_callback(writer.close)
+        self._rebuild = Rebuild(self._database, writer, applied=self.metrics.rebuilt)
+        self.health = Health(self._database, redis, self._rebuild)
+        self._leases = Leases(self._database, writer, settings.lease_keys, utc_now, signed=self.metrics.signed)
+        self._relay = Relay(
+            self._database,
+            writer,
+            utc_now,
+            complete=lambda: self._rebuild.complete,
+            projected=self.metrics.projected,
+            changed=self._leases.changed,
+        )
+        works, crons = self._works(closing), periodic.crons(self._database)
+        self._dispatcher = Dispatcher(self._database, works, performed=self.metrics.performed)
+        places = sum(work.at_once for work in works) + len(crons)  # no kind, were it full, takes another's
+        self._queue = ArqQueue(settings.queue_redis_url, self._take, crons, at_once=places)
+        closing.push_async_callback(self._queue.close)
+        self._partners = PartnerLane(self._database, self._dispatcher, self._queue)
+
+    async def _take(self, outbox_id: int) -> None:
+        await self._partners.take(outbox_id)
+
+    def _works(self, closing: AsyncExitStack) -> list[Work[Any]]:
+        settings = self._settings
+        nextpanel = NextPanelGateway(settings.nextpanel_url, settings.nextpanel_jwt_secret, utc_now)
+        relay = HttpMailRelay(settings.mail_url, utc_now)
+        stripe = StripeGateway(settings.stripe)
+        for gateway in (nextpanel, relay, stripe):
+            closing.push_async_callback(gateway.close)
+        provisioning = Provisioning(self._database, nextpanel)
+        mail = MailDelivery(
+            self._database,
+            relay,
+            settings.secrets.sealer,
+            public_url=settings.public_url,
+            portal_url=settings.portal_url,
+        )
+        processor = WebhookProcessor(self._database, Mirror(self._database, stripe, settings.secrets, utc_now))
+        return [
+            webhook_work(processor),
+            Work(Provision, provisioning.provision, lease=15, on_death=provisioning.refuse),
+            Work(AlignAccount, provisioning.align, lease=30),
+            Work(DeliverMail, mail.deliver, lease=15),
+        ]
+
+    def start(self) -> list[asyncio.Task[Any]]:
+        bells: dict[Lane, Callable[[], None]] = {
+            "projection": self._relay.woken.ring,
+            "partner": self._partners.woken.ring,
+        }
+        parts = {
+            "listen": lambda: listen(self._settings.database_url, bells),
+            "relay": self._relay.run,
+            "rebuild": self._rebuild.run,
+            "leases": self._leases.run,
+            "partner_lane": self._partners.run,
+            "arq": self._queue.run,
+        }
+        return [asyncio.create_task(keep_running(name, part), name=name) for name, part in parts.items()]
+
+    async def show_metrics(self) -> Page:
+        body = await self.metrics.exposition(self._database, self._queue, self._rebuild)
+        return Page(body, content_type=CONTENT_TYPE_LATEST)

@@ -1,0 +1,77 @@
+"""Loops that outlive their failures.
+
+Postgres and Redis go away and come back; a partner's bug must not stop the others. So each part of the process is a
+coroutine that runs until something fails, and this starts it again, after a pause that grows while it keeps failing
+and stays short, because the parts are what a customer waits for.
+"""
+
+import asyncio
+import random
+import time
+from collections.abc import Awaitable, Callable, Collection
+from contextlib import suppress
+from typing import Any, Final, NoReturn
+
+from redis.exceptions import ConnectionError as RedisAway
+from redis.exceptions import TimeoutError as RedisSilent
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolExhausted
+
+from core.errors import Unavailable
+from core.telemetry import logger
+
+_FIRST_PAUSE: Final = 0.1
+_LONGEST_PAUSE: Final = 1.0
+_RECOVERED: Final = 10.0
+"""Seconds of life after which a failure counts as the first one again."""
+
+_ENDS_WITHIN: Final = 7.0
+
+_AWAY: Final = (OSError, TimeoutError, Unavailable, RedisAway, RedisSilent, DBAPIError, PoolExhausted)
+"""What says that somebody else is away. It is one line in the log; anything else is ours, and comes with a trace."""
+
+
+async def keep_running(name: str, run: Callable[[], Awaitable[None]]) -> NoReturn:
+    """Runs `run` again whenever it ends, until cancelled."""
+    pause = _FIRST_PAUSE
+    while True:
+        began = time.monotonic()
+        try:
+            await run()
+        except _AWAY as failure:
+            logger().warning("part.away", part=name, error=f"{type(failure).__name__}: {failure}"[:300])
+        except Exception:  # noqa: BLE001  whatever it was, the part has to run again
+            logger().exception("part.failed", part=name)
+        if time.monotonic() - began > _RECOVERED:
+            pause = _FIRST_PAUSE
+        await asyncio.sleep(pause * random.uniform(0.5, 1))  # noqa: S311  spreads restarts, guards nothing
+        pause = min(2 * pause, _LONGEST_PAUSE)
+
+
+async def end(parts: Collection[asyncio.Task[Any]]) -> None:
+    """Cancels the parts and lets them finish what they are at; whoever has not heard it is told again."""
+    running = set(parts)
+    for patience in (_ENDS_WITHIN, 1.0, 1.0):
+        for part in running:
+            part.cancel()
+        if running:
+            _, running = await asyncio.wait(running, timeout=patience)
+    for part in running:
+        logger().error("part.does_not_end", part=part.get_name())
+
+
+class Wakeup:
+    """A bell that one loop waits for, a second at most, because a bell may be missed."""
+
+    def __init__(self) -> None:
+        self._rung = asyncio.Event()
+
+    def ring(self) -> None:
+        self._rung.set()
+
+    async def wait(self, seconds: float) -> None:
+        """Forgets the ring before it returns: one that comes during the work makes the next wait short."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._rung.wait()
+        self._rung.clear()

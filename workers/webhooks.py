@@ -1,0 +1,19 @@
+"""Stored webhook events: a worker asks for each to be worked off; how, is billing_api's business."""
+
+from typing import Protocol
+from uuid import UUID
+
+from core.jobs import ProcessWebhook
+from workers.dispatch import Work
+
+
+class EventProcessor(Protocol):
+    async def process(self, webhook_event_id: UUID) -> None:
+        """Works off one stored event; run again, it does nothing new."""
+
+
+def webhook_work(processor: EventProcessor) -> Work[ProcessWebhook]:
+    async def process(job: ProcessWebhook) -> None:
+        await processor.process(job.webhook_event_id)
+
+    return Work(ProcessWebhook, process, lease=30, at_once=6)
