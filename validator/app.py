@@ -1,0 +1,103 @@
+"""Puts one validator process together: the only file that knows all of its parts."""
+
+import asyncio
+import socket
+from collections.abc import Callable
+from time import monotonic
+from typing import Final
+
+from core.clock import unix_time
+from core.settings import ValidatorSettings
+from validator.answers import Letterhead
+from validator.gate import Gate
+from validator.handlers import Verdicts
+from validator.hashes import LicenseHashes
+from validator.limits import RateLimit
+from validator.metrics import Tally, exposition
+from validator.protocol import Request
+from validator.questions import Questions
+from validator.reservations import Reservations
+from validator.routes import PREFIX, Route, Routes
+from validator.server import Server
+from validator.store import Store
+
+_RENEW_SECONDS: Final = 0.05
+_LOOKS: Final = 250  # at Redis, while starting: for half a second at most
+_LOOK_SECONDS: Final = 0.002
+_METRICS_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
+
+
+class Validator:
+    def __init__(self, settings: ValidatorSettings) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._tally = Tally()
+        self._letterhead = Letterhead()
+        self._due = self._loop.time()
+        secrets = settings.secrets
+        self._store = Store(settings.redis_url, secrets.sealer, near_cache=settings.near_cache)
+        gate = Gate(self._store.api_keys, RateLimit())
+        hashes = LicenseHashes(secrets.index, secrets.license_checksum_key)
+        verdicts = Verdicts(self._store, gate, Questions(hashes), self._letterhead, self._tally)
+        reservations = Reservations(self._store, gate, hashes, self._letterhead, self._tally)
+        health = {
+            b"/health/live": Route(b"GET", self._live),
+            b"/health/ready": Route(b"GET", self._ready),
+        }
+        calls = {
+            b"validate-license": verdicts.validate_license,
+            b"validate-licenses": verdicts.validate_licenses,
+            b"explain": verdicts.explain,
+            b"reserve": reservations.reserve,
+            b"release": reservations.release,
+            b"lease": reservations.lease,
+        }
+        table = {PREFIX + name: Route(b"POST", handler) for name, handler in calls.items()}
+        table[b"/.well-known/jwks.json"] = Route(b"GET", self._jwks)
+        self._server = Server(Routes(table | health, self._letterhead, self._tally), self._tally)
+        scraped = {b"/metrics": Route(b"GET", self._metrics)}
+        self._metrics_server = Server(Routes(scraped | health, self._letterhead, Tally()), Tally())
+
+    async def start(self, at: socket.socket, metrics_at: socket.socket) -> None:
+        """Serves once Redis answers, which takes milliseconds; or without it, for then somebody has to say so."""
+        self._renew()
+        self._store.nodes.start()
+        for _ in range(_LOOKS):
+            if self._store.nodes.up:
+                break
+            await asyncio.sleep(_LOOK_SECONDS)
+        await self._server.listen(at)
+        await self._metrics_server.listen(metrics_at)
+
+    async def stop(self) -> None:
+        """Answers what is under way, then lets go of Redis."""
+        await asyncio.gather(self._server.drain(), self._metrics_server.drain())
+        self._store.nodes.close()
+
+    def _renew(self) -> None:
+        now = self._loop.time()
+        self._tally.lateness.add(now - self._due)
+        self._due = now + _RENEW_SECONDS
+        self._loop.call_at(self._due, self._renew)
+        self._letterhead.renew(unix_time(), self._store.nodes.sync.synced_through)
+
+    async def _live(self, _request: Request) -> bytes:
+        return self._letterhead.ok({"status": "live"})
+
+    async def _ready(self, _request: Request) -> bytes:
+        """Whether every question could be answered from Redis now. What is answered from memory is not readiness."""
+        fault = await self._store.fault()
+        if fault is None:
+            return self._letterhead.ok({"status": "ready"})
+        return self._letterhead.json(503, {"status": "not ready", "detail": fault})
+
+    async def _jwks(self, _request: Request) -> bytes:
+        return self._letterhead.text(200, await self._store.jwks(), {"Content-Type": "application/jwk-set+json"})
+
+    async def _metrics(self, _request: Request) -> bytes:
+        nodes = self._store.nodes
+        gauges: dict[str, tuple[str, Callable[[], float]]] = {
+            "np_validator_connections": ("Clients now", lambda: self._server.connections),
+            "np_validator_cache_age_seconds": ("How old cached data may be", lambda: monotonic() - nodes.proven),
+            "np_validator_redis_up": ("Whether Redis answers", lambda: nodes.up),
+        }
+        return self._letterhead.text(200, exposition(self._tally, gauges), {"Content-Type": _METRICS_TYPE})

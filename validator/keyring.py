@@ -1,0 +1,147 @@
+"""API keys with their secrets opened, held in memory: opening one costs more than all the rest of a request.
+
+They are fenced like licenses, near cache or not, so a revoked key is refused as soon as its change has been pushed. The
+opened secrets live nowhere but here.
+"""
+
+from functools import partial
+from time import monotonic
+from typing import Final, NamedTuple
+
+import structlog
+
+from core.crypto.sealing import CannotOpen, Sealer
+from core.crypto.signature import Verifier
+from core.hotstore import keys
+from core.hotstore.functions import NotReady
+from core.hotstore.reading import KeyReading, decode_key_reading, read_key_command
+from core.licensing.record import ApiKeyRecord, Permission
+from validator.link import MAX_AGE, checked
+from validator.nearcache import STALE_SECONDS, Era, Eras, Shelf
+from validator.resp import Answer, pack
+from validator.waiting import Reply
+
+MOST_KEYS: Final = 100_000
+MOST_UNKNOWN: Final = 20_000
+
+log = structlog.get_logger()
+
+
+class OpenKey:
+    """An API key ready for use; `record` is None where it is certain that there is none, and then it is never live."""
+
+    __slots__ = (
+        "current",
+        "era",
+        "license_hash",
+        "live_until",
+        "permissions",
+        "previous",
+        "previous_until",
+        "record",
+        "replaced",
+        "verifier",
+    )
+
+    def __init__(self, record: ApiKeyRecord | None, era: Era, sealer: Sealer) -> None:
+        self.record = record
+        self.era = era
+        self.current = True
+        self.replaced = False
+        self.live_until = self.previous_until = float("-inf")
+        self.permissions: frozenset[Permission] = frozenset()
+        self.license_hash: str | None = None
+        self.verifier: Verifier | None = None
+        self.previous: Verifier | None = None
+        if record is not None and record.active:
+            self._open(record, sealer)
+
+    def _open(self, record: ApiKeyRecord, sealer: Sealer) -> None:
+        context = f"api_key:{record.key_id}"
+        self.live_until = float("inf") if record.expires_at is None else record.expires_at
+        self.permissions = record.permissions
+        self.verifier = Verifier(sealer.open(record.current_secret, context=context))
+        if record.previous_secret is not None and record.previous_until is not None:
+            self.previous = Verifier(sealer.open(record.previous_secret, context=context))
+            self.previous_until = record.previous_until
+        if record.license_hash is not None:
+            self.license_hash = keys.short_hash(record.license_hash)
+
+    def believed(self) -> bool:
+        return self.current and self.era.live
+
+
+class Known(NamedTuple):
+    key: OpenKey
+    stale: bool
+
+
+class KeyRing:
+    def __init__(self, eras: Eras, sealer: Sealer) -> None:
+        self._eras = eras
+        self._sealer = sealer
+        self._keys: Shelf[bytes, OpenKey] = Shelf(MOST_KEYS)
+        self._unknown: Shelf[bytes, OpenKey] = Shelf(MOST_UNKNOWN)
+        self._under_way: dict[bytes, Reply[Known | NotReady]] = {}
+
+    def peek(self, key_id: bytes, now: float) -> OpenKey | None:
+        """The key if it is believed at the monotonic instant `now`."""
+        key = self._keys.items.get(key_id) or self._unknown.items.get(key_id)
+        if key is not None and now - key.era.link.proven <= MAX_AGE and key.believed():
+            return key
+        return None
+
+    async def find(self, key_id: bytes) -> Known:
+        """Raises NotReady where it cannot be told whether there is such a key."""
+        key = self.peek(key_id, monotonic())
+        if key is not None:
+            return Known(key, stale=False)
+        read = await self._read(key_id)
+        if isinstance(read, Known):
+            return read
+        old = self._keys.items.get(key_id)
+        if old is None or old.replaced or monotonic() - old.era.known_until > STALE_SECONDS:
+            raise read
+        return Known(old, stale=True)
+
+    def changed(self, key_id: bytes) -> None:
+        key = self._keys.items.get(key_id) or self._unknown.items.get(key_id)
+        if key is not None:
+            key.current = False
+            key.replaced = True
+
+    def _era(self, key_id: bytes) -> Era:
+        return self._eras.of(keys.bucket_of_api_key(key_id.decode()))
+
+    def _read(self, key_id: bytes) -> Reply[Known | NotReady]:
+        under_way = self._under_way.get(key_id)
+        if under_way is not None:
+            return under_way
+        result: Reply[Known | NotReady] = Reply()
+        self._under_way[key_id] = result
+        answer = self._era(key_id).link.call(pack(*read_key_command(key_id.decode())))
+        answer.when_done(partial(self._have_read, key_id, answer, result))
+        return result
+
+    def _have_read(self, key_id: bytes, answer: Reply[Answer], result: Reply[Known | NotReady]) -> None:
+        del self._under_way[key_id]
+        try:
+            result.resolve(self._conclude(key_id, decode_key_reading(checked(answer.value))))
+        except NotReady as fault:
+            result.resolve(fault)
+        except (ValueError, CannotOpen) as fault:
+            log.exception("api_key.unreadable", exc_info=fault)
+            result.resolve(NotReady("what is stored of this API key cannot be read"))
+
+    def _conclude(self, key_id: bytes, reading: KeyReading) -> Known:
+        """A key that is there may be used, whatever the mark says; that there is none, the mark must bear out."""
+        era = self._era(key_id)
+        certain = era.link.of_this_run(reading.loaded)
+        if reading.record is None and not certain:
+            raise NotReady("the API keys are being loaded")
+        key = OpenKey(reading.record, era, self._sealer)
+        if certain:
+            kept, dropped = (self._keys, self._unknown) if key.record is not None else (self._unknown, self._keys)
+            dropped.items.pop(key_id, None)
+            kept.put(key_id, key)
+        return Known(key, stale=not certain)

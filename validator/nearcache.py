@@ -1,0 +1,148 @@
+"""What this process remembers of licenses, and how far it may be believed.
+
+An Entry is believed while nothing it was made from has changed: no push named its keys, no reservation in it has run
+out, its Era lives, and the fence of the link that the Era belongs to has passed lately. An Era covers whatever lies in
+one bucket while one server answers for it; it dies when the bucket's mark changes, when every key may have (a flush, a
+lost connection), and when another server takes the bucket over, so that a million entries are disbelieved by setting
+one flag.
+
+An entry that is no longer believed is kept, for the times when Redis cannot be asked. It is then an answer of some age,
+and says so. Two kinds are never used that way: one whose document was replaced (what we have is known to be wrong), and
+"there is no such license" (one may have been issued since).
+"""
+
+from typing import Final, Generic, NamedTuple, TypeVar
+
+from core.hotstore import keys
+from core.licensing.record import LicenseRecord, Usage
+from validator.link import RedisLink
+
+MOST_LICENSES: Final = 100_000
+MOST_UNKNOWN: Final = 20_000
+STALE_SECONDS: Final = 300
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+
+class Era:
+    __slots__ = ("_known_until", "link", "live")
+
+    def __init__(self, link: RedisLink) -> None:
+        self.link = link
+        self.live = True
+        self._known_until = float("-inf")
+
+    @property
+    def known_until(self) -> float:
+        """Monotonic instant up to which what lies in it is known to have been true."""
+        return self.link.proven if self.live else self._known_until
+
+    def end(self) -> None:
+        self._known_until = self.link.proven
+        self.live = False
+
+
+class Eras:
+    """The current era of each bucket, and with it the link to the server that answers for the bucket."""
+
+    def __init__(self, link: RedisLink) -> None:
+        self.by_tag = {tag: Era(link) for tag in keys.TAGS}
+        """By the first two letters of an `h`. Kept up to date in place."""
+
+    def of(self, bucket: int) -> Era:
+        return self.by_tag[keys.TAGS[bucket]]
+
+    def end(self, bucket: int) -> None:
+        tag = keys.TAGS[bucket]
+        self._begin(tag, self.by_tag[tag].link)
+
+    def end_of(self, link: RedisLink) -> None:
+        """Whatever this server answers for may have changed."""
+        for tag, era in self.by_tag.items():
+            if era.link is link:
+                self._begin(tag, link)
+
+    def give(self, bucket: int, link: RedisLink) -> None:
+        """Another server answers for the bucket, if it is another."""
+        tag = keys.TAGS[bucket]
+        if self.by_tag[tag].link is not link:
+            self._begin(tag, link)
+
+    def _begin(self, tag: str, link: RedisLink) -> None:
+        self.by_tag[tag].end()
+        self.by_tag[tag] = Era(link)
+
+
+class Shelf(Generic[K, V]):
+    """A dictionary that holds so many and lets the oldest go: whoever invents keys cannot fill our memory."""
+
+    __slots__ = ("_most", "items")
+
+    def __init__(self, most: int) -> None:
+        self.items: dict[K, V] = {}
+        self._most = most
+
+    def put(self, key: K, value: V) -> None:
+        items = self.items
+        items.pop(key, None)
+        if len(items) >= self._most:
+            del items[next(iter(items))]
+        items[key] = value
+
+
+class Kept(NamedTuple):
+    """A verdict that was given, ready to be given again: its text, where it is counted, unix time until it holds."""
+
+    text: bytes
+    place: int
+    until: float
+
+
+class Entry:
+    """A license, or the certainty that there is none (`record` is None)."""
+
+    __slots__ = ("answers", "current", "ends_at", "era", "record", "replaced", "usage")
+
+    def __init__(self, record: LicenseRecord | None, usage: Usage, era: Era, ends_at: float) -> None:
+        self.record = record
+        self.usage = usage
+        self.era = era
+        self.ends_at = ends_at
+        """Monotonic instant at which a reservation in `usage` runs out."""
+        self.current = True
+        self.replaced = False
+        self.answers: dict[str, Kept] = {}
+        """Verdicts made from it, by feature."""
+
+    def believed(self, now: float) -> bool:
+        return self.current and self.era.live and now < self.ends_at
+
+
+class NearCache:
+    """Licenses by their hash `h`. What exists and what does not lie apart: guesses must not push licenses out."""
+
+    def __init__(self, eras: Eras) -> None:
+        self._eras = eras
+        self._known: Shelf[str, Entry] = Shelf(MOST_LICENSES)
+        self._unknown: Shelf[str, Entry] = Shelf(MOST_UNKNOWN)
+
+    def get(self, h: str) -> Entry | None:
+        return self._known.items.get(h) or self._unknown.items.get(h)
+
+    def old(self, h: str) -> Entry | None:
+        """What may be answered, with its age, when nothing newer can be had."""
+        return self._known.items.get(h)
+
+    def put(self, h: str, record: LicenseRecord | None, usage: Usage, ends_at: float) -> Entry:
+        kept, dropped = (self._known, self._unknown) if record is not None else (self._unknown, self._known)
+        dropped.items.pop(h, None)
+        entry = Entry(record, usage, self._eras.by_tag[h[:2]], ends_at)
+        kept.put(h, entry)
+        return entry
+
+    def changed(self, h: str, *, replaced: bool) -> None:
+        entry = self.get(h)
+        if entry is not None:
+            entry.current = False
+            entry.replaced = entry.replaced or replaced

@@ -1,0 +1,80 @@
+"""From a request to its handler: path, method, media type. And from a refusal to its answer, in one place."""
+
+from collections.abc import Callable, Mapping
+from typing import Final, NamedTuple
+from urllib.parse import urlsplit
+
+import structlog
+
+from core.errors import InvalidInput, Refusal
+from validator.answers import Letterhead
+from validator.metrics import Tally
+from validator.problems import (
+    Crashed,
+    LengthRequired,
+    Malformed,
+    MethodNotAllowed,
+    RouteNotFound,
+    UnsupportedMediaType,
+    status_of,
+)
+from validator.protocol import Fault, Request
+from validator.waiting import Work
+
+Handler = Callable[[Request], bytes | Work[bytes]]
+
+PREFIX: Final = b"/api/v1/nextpanel/"
+_JSON: Final = b"application/json"
+
+log = structlog.get_logger()
+
+
+class Route(NamedTuple):
+    method: bytes
+    handler: Handler
+
+
+class Routes:
+    def __init__(self, table: Mapping[bytes, Route], letterhead: Letterhead, tally: Tally) -> None:
+        self._table = dict(table)
+        self._letterhead = letterhead
+        self._tally = tally
+
+    def respond(self, request: Request) -> bytes | Work[bytes]:
+        """The answer, or the work that leads to it. Raises Refusal: there is no such route, or its handler refuses."""
+        route = self._table.get(request.target) or self._find(request.target)
+        if route.method != request.method and not (route.method == b"GET" and request.method == b"HEAD"):
+            raise MethodNotAllowed("GET, HEAD" if route.method == b"GET" else route.method.decode())
+        if route.method == b"POST" and (not request.body or request.headers.get(b"content-type") != _JSON):
+            _check_content(request)
+        return route.handler(request)
+
+    def refuse(self, fault: Exception) -> bytes:
+        """The answer to whatever a handler raised."""
+        if not isinstance(fault, Refusal):
+            log.error("handler.crashed", exc_info=fault)
+            fault = Crashed()
+        self._tally.problems[status_of(fault), fault.code] += 1
+        return self._letterhead.problem(fault)
+
+    def malformed(self, fault: Fault) -> bytes:
+        return self.refuse(Malformed(fault.status, fault.detail))
+
+    def _find(self, target: bytes) -> Route:
+        """The route of a target with a query, or in absolute form (RFC 9112, 3.2.2)."""
+        try:
+            path = urlsplit(target).path
+        except ValueError as fault:
+            raise InvalidInput("the request's target is no URL") from fault
+        route = self._table.get(path)
+        if route is None:
+            raise RouteNotFound
+        return route
+
+
+def _check_content(request: Request) -> None:
+    if b"content-length" not in request.headers and b"transfer-encoding" not in request.headers:
+        raise LengthRequired
+    media_type, _, parameters = request.headers.get(b"content-type", _JSON).lower().partition(b";")
+    if media_type.strip() != _JSON or parameters.strip() not in {b"", b"charset=utf-8", b'charset="utf-8"'}:
+        raise UnsupportedMediaType

@@ -1,0 +1,252 @@
+"""Licenses and API keys, from the near cache or from Redis; reservations, in Redis only.
+
+The one question this file answers is "what may be concluded?":
+
+    the record is believed, or was just read            → conclusive
+    Redis answers, but the bucket is not loaded,
+      or was loaded before the server's last start      → what we have, marked stale; never "there is none"
+    Redis does not answer                               → what we have, marked stale, for STALE_SECONDS
+    none of these                                       → NotReady: the client is told that it cannot know
+
+With the near cache off every license is read anew and none is remembered for a time when Redis is away. What was made
+of an answer is kept beside it all the same: when the next answer is the same to the last byte, so is what it means.
+"""
+
+from functools import partial
+from time import monotonic
+from typing import Final, NamedTuple
+
+import structlog
+
+from core.crypto.sealing import Sealer
+from core.hotstore import codec, functions, keys
+from core.hotstore.functions import FunctionsMissing, NotReady
+from core.hotstore.reading import Reading, decode_reading, read_command, read_keys
+from core.licensing.plan import Resource
+from core.licensing.record import LeaseRecord, LicenseRecord, Usage
+from validator.keyring import KeyRing
+from validator.link import MAX_AGE, checked
+from validator.nearcache import MOST_LICENSES, STALE_SECONDS, Entry, Kept, NearCache, Shelf
+from validator.nodes import Nodes
+from validator.resp import Answer, pack
+from validator.waiting import Reply
+
+_READINESS_SECONDS: Final = 0.2
+_LATE_SECONDS: Final = 1.0  # far above MAX_AGE: a pause makes us read Redis, it does not make us unfit
+
+log = structlog.get_logger()
+
+
+class Known(NamedTuple):
+    """What is known of a license, true up to the monotonic instant `known_until`; `stale` where that may be long ago.
+
+    `record` is None only where it is certain that there is no such license. `answers` are the verdicts made of exactly
+    this, by feature; None where it will not be met again.
+    """
+
+    record: LicenseRecord | None
+    usage: Usage
+    stale: bool
+    known_until: float
+    answers: dict[str, Kept] | None = None
+
+
+class _Seen(NamedTuple):
+    """An answer of Redis, the run of the server that gave it, and what it meant."""
+
+    answer: Answer
+    run_id: bytes | None
+    known: Known
+
+
+class Store:
+    def __init__(self, url: str, sealer: Sealer, *, near_cache: bool) -> None:
+        kinds = [keys.API_KEY_KIND, keys.MARK_KIND]
+        if near_cache:
+            kinds += [keys.DOCUMENT_KIND, keys.USAGE_KIND, keys.HOLDS_KIND]
+        self.nodes = Nodes(url, [f"{kind}:" for kind in kinds], self._changed)
+        self._eras = self.nodes.eras
+        self._by_tag = self._eras.by_tag
+        self.api_keys = KeyRing(self._eras, sealer)
+        self._licenses = NearCache(self._eras)
+        self._near_cache = near_cache
+        self._under_way: dict[str, Reply[Known | NotReady]] = {}
+        self._seen: Shelf[str, _Seen] = Shelf(MOST_LICENSES)
+        self._readiness: tuple[float, str | None] = (float("-inf"), None)
+
+    def peek(self, h: str, now: float) -> Entry | None:
+        """The entry of a license if it is believed at the monotonic instant `now`."""
+        entry = self._licenses.get(h)
+        if entry is not None and now - entry.era.link.proven <= MAX_AGE and entry.believed(now):
+            return entry
+        return None
+
+    async def license(self, h: str) -> Known:
+        """Raises NotReady where nothing may be concluded."""
+        if not self._near_cache:
+            return await self._look(h)
+        entry = self.peek(h, monotonic())
+        if entry is not None:
+            return Known(
+                entry.record, entry.usage, stale=False, known_until=entry.era.known_until, answers=entry.answers
+            )
+        known = await self._read(h)
+        if isinstance(known, NotReady):
+            raise known
+        return known
+
+    def forget(self, h: str) -> None:
+        """The next look at this license goes to Redis."""
+        self._licenses.changed(h, replaced=False)
+
+    async def reserve(
+        self, h: str, record: LicenseRecord, resource: Resource, count: int, ttl: int, hold_id: str
+    ) -> tuple[str, int]:
+        """One of the outcomes that functions.lua lists for `reserve`, and its number. `ttl` in seconds."""
+        link = self._by_tag[h[:2]].link
+        run_id = link.run_id
+        if run_id is None:
+            raise NotReady("Redis does not answer")
+        names = read_keys(h)
+        outcome, *number = await link.ask(
+            "FCALL", functions.RESERVE, len(names), *names,
+            resource, count, ttl * 1000, hold_id, record.epoch, record.version, run_id[: keys.RUN_ID_LENGTH],
+        )  # fmt: skip
+        return outcome.decode(), number[0] if number else 0
+
+    async def release(self, h: str, hold_id: str) -> str:
+        """`released`, `pinned` or `gone`."""
+        answer: bytes = await self._by_tag[h[:2]].link.ask(
+            "FCALL", functions.RELEASE, 2, keys.holds(h), keys.hold_ends(h), hold_id
+        )
+        return answer.decode()
+
+    async def lease(self, h: str) -> LeaseRecord | None:
+        packed: bytes | None = await self._by_tag[h[:2]].link.ask("GET", keys.lease(h))
+        return None if packed is None else codec.decode_lease(packed)
+
+    async def jwks(self) -> bytes:
+        """The public keys of the leases, as JSON."""
+        document: bytes | None = await self.nodes.jwks.ask("GET", keys.JWKS)
+        if document is None:
+            raise NotReady("the keys have not been published yet")
+        return document
+
+    async def fault(self) -> str | None:
+        """Why this process could not answer every question now; None where it could."""
+        if not self.nodes.up:
+            return "Redis does not answer"
+        if monotonic() - self.nodes.proven > _LATE_SECONDS:
+            return "changes in Redis do not arrive in time"
+        at, verdict = self._readiness
+        if monotonic() - at > _READINESS_SECONDS:
+            try:
+                verdict = await self._loading()
+            except NotReady as fault:
+                verdict = fault.detail
+            self._readiness = (monotonic(), verdict)
+        return verdict
+
+    async def _loading(self) -> str | None:
+        for link in self.nodes.serving:
+            if not await link.ask("FUNCTION", "LIST", "LIBRARYNAME", functions.LIBRARY):
+                return FunctionsMissing().detail
+        links = [self._eras.of(bucket).link for bucket in range(keys.BUCKETS)]
+        asked = [link.call(pack("HGET", keys.mark(bucket), "loaded")) for bucket, link in enumerate(links)]
+        marks = [checked(await answer) for answer in asked]
+        missing = sum(not link.of_this_run(mark) for link, mark in zip(links, marks, strict=True))
+        return f"{missing} of {keys.BUCKETS} buckets are not loaded" if missing else None
+
+    def _changed(self, key: bytes) -> None:
+        kind, bucket, subject = keys.parts(key.decode())
+        if kind == keys.MARK_KIND:
+            self._eras.end(bucket)
+        elif kind == keys.API_KEY_KIND:
+            self.api_keys.changed(subject.encode())
+        else:
+            self._licenses.changed(subject, replaced=kind == keys.DOCUMENT_KIND)
+
+    async def _look(self, h: str) -> Known:
+        """Nobody is given an answer to a question asked before his own, so nothing is shared."""
+        link = self._by_tag[h[:2]].link
+        answer = await link.call(packed_read(h))
+        seen = self._seen.items.get(h)
+        if seen is not None and seen.answer == answer and seen.run_id == link.run_id:
+            return seen.known
+        known = self._conclude(h, answer)
+        if isinstance(known, NotReady):
+            raise known
+        if known.answers is not None:
+            self._seen.put(h, _Seen(answer, link.run_id, known))
+        return known
+
+    def _read(self, h: str) -> Reply[Known | NotReady]:
+        """Who asks while a license is being read for the cache waits for the same answer."""
+        under_way = self._under_way.get(h)
+        if under_way is not None:
+            return under_way
+        result: Reply[Known | NotReady] = Reply()
+        self._under_way[h] = result
+        answer = self._by_tag[h[:2]].link.call(packed_read(h))
+        answer.when_done(partial(self._have_read, h, answer, result))
+        return result
+
+    def _have_read(self, h: str, answer: Reply[Answer], result: Reply[Known | NotReady]) -> None:
+        del self._under_way[h]
+        result.resolve(self._conclude(h, answer.value))
+
+    def _conclude(self, h: str, answer: Answer) -> Known | NotReady:
+        """What may be concluded from an answer of Redis, and from what is remembered where that is not enough."""
+        try:
+            reading = decode_reading(checked(answer))
+        except NotReady as fault:
+            return self._remembered(h) or fault
+        except ValueError as fault:
+            log.exception("license.unreadable", bucket=h[:2], exc_info=fault)
+            return self._remembered(h) or NotReady("what is stored of this license cannot be read")
+        if reading.loaded is None:
+            return self._while_loading(h, reading) or NotReady("the data is being loaded")
+        if self._by_tag[h[:2]].link.of_this_run(reading.loaded):
+            return self._certain(h, reading)
+        if reading.record is None:
+            return NotReady("the data is being compared with its source after a restart")
+        return Known(reading.record, reading.usage, stale=True, known_until=monotonic())
+
+    def _certain(self, h: str, reading: Reading) -> Known:
+        record, usage, ends_in = reading.record, reading.usage, reading.hold_ends_in
+        if self._near_cache:
+            ends_at = float("inf") if ends_in is None else monotonic() + ends_in
+            entry = self._licenses.put(h, record, usage, ends_at)
+            return Known(record, usage, stale=False, known_until=monotonic(), answers=entry.answers)
+        # It is met again only after another reading, so it is always of this moment.
+        answers: dict[str, Kept] | None = {} if ends_in is None else None
+        return Known(record, usage, stale=False, known_until=float("inf"), answers=answers)
+
+    def _remembered(self, h: str) -> Known | None:
+        old = self._licenses.old(h)
+        if old is None or old.replaced or not _recent(old):
+            return None
+        return Known(old.record, old.usage, stale=True, known_until=old.era.known_until)
+
+    def _while_loading(self, h: str, reading: Reading) -> Known | None:
+        """The bucket is being filled: a record that is there is true, a total that is missing is not zero."""
+        old = self._licenses.old(h)
+        if old is None or not _recent(old) or (reading.record is None and old.replaced):
+            return None
+        usage = Usage({**old.usage.used, **reading.usage.used}, old.usage.held)
+        return Known(reading.record or old.record, usage, stale=True, known_until=old.era.known_until)
+
+
+def _recent(entry: Entry) -> bool:
+    return monotonic() - entry.era.known_until <= STALE_SECONDS
+
+
+def packed_read(h: str) -> bytes:
+    """The command that reads a license. Every `h` has the same length, so all but the names is packed ahead."""
+    name = h.encode()
+    bucket = name[:2]
+    return _PACKED_READ % (bucket, name, bucket, name, bucket, name, bucket, name, bucket)
+
+
+_PLACE: Final = "zz" * keys.HASH_BYTES
+_PACKED_READ: Final = pack(*read_command(_PLACE)).replace(b"{zz}", b"{%b}").replace(_PLACE.encode(), b"%b")
