@@ -1,0 +1,31 @@
+"""`python -m devstack.simulators.stripe`: the process."""
+
+from devstack.simulators.journal import Journal
+from devstack.simulators.serving import HOST, arguments, serve
+from devstack.simulators.stripe.app import application
+
+
+def main() -> None:
+    parser = arguments("devstack.simulators.stripe", "A small Stripe, with hosted checkout and webhooks.", port=9010)
+    parser.add_argument("--api-key", required=True, help="the secret key that is accepted")
+    parser.add_argument("--public-url", help="how browsers reach it; by default the loopback address and the port")
+    parser.add_argument("--webhook", metavar="URL", help="an endpoint that gets every event")
+    parser.add_argument("--webhook-secret", metavar="SECRET", default="", help="what its deliveries are signed with")
+    parser.add_argument("--webhook-delay-ms", type=int, default=0, help="how late each delivery leaves")
+    parser.add_argument("--webhook-backoff", type=float, default=0.2, help="seconds before the first retry; doubles")
+    chosen = parser.parse_args()
+    if chosen.webhook and not chosen.webhook_secret:
+        parser.error("--webhook needs --webhook-secret")
+    app = application(
+        Journal(chosen.data / "stripe.sqlite3"),
+        api_key=chosen.api_key,
+        public_url=chosen.public_url or f"http://{HOST}:{chosen.port}",
+        webhook=(chosen.webhook, chosen.webhook_secret.partition(",")[0]) if chosen.webhook else None,
+        webhook_delay_ms=chosen.webhook_delay_ms,
+        webhook_backoff=chosen.webhook_backoff,
+    )
+    serve(app, chosen.port)
+
+
+if __name__ == "__main__":
+    main()

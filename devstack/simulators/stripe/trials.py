@@ -1,0 +1,76 @@
+"""The end of a trial: moved, or now. What happens now is what the subscription's trial settings say for its card."""
+
+from devstack.simulators.stripe import invoices, lifecycle, settlement
+from devstack.simulators.stripe.books import Books, Document, Params
+from devstack.simulators.stripe.customers import default_payment_method
+from devstack.simulators.stripe.errors import Refused, invalid
+from devstack.simulators.stripe.lines import cycle_lines, next_period
+
+
+def move(subscription: Document, params: Params) -> Document:
+    """Another end, with the periods and the anchor along; returns what they were."""
+    end = params.get("trial_end")
+    if end in (None, "now") or subscription["status"] != "trialing":
+        return {}
+    previous = {name: subscription[name] for name in ("trial_end", "billing_cycle_anchor")}
+    subscription |= {"trial_end": end, "billing_cycle_anchor": end}
+    for item in subscription["items"]["data"]:
+        item["current_period_end"] = end
+    return previous
+
+
+def finish(books: Books, subscription: Document) -> None:
+    """End the trial now: bill the first period; or without any card pause or cancel, where that was asked for."""
+    if subscription["status"] != "trialing":
+        raise invalid("The subscription is not trialing.", param="trial_end")
+    now = books.now()
+    subscription["trial_end"] = now
+    has_card = subscription["default_payment_method"] or default_payment_method(books, subscription["customer"])
+    missing = None if has_card else subscription["trial_settings"]["end_behavior"]["missing_payment_method"]
+    if missing == "pause":
+        pause(books, subscription, "trial_end_without_payment_method")
+    elif missing == "cancel":
+        lifecycle.end(books, subscription, "canceled", None)
+    else:
+        _bill(books, subscription)
+
+
+def pause(books: Books, subscription: Document, why: str) -> None:
+    details = {"subscription": {"type": why}, "transitioned_at": books.now(), "type": "subscription"}
+    subscription |= {"status": "paused", "status_details": {"paused": details}}
+    books.emit("customer.subscription.paused", books.keep(subscription))
+
+
+def _bill(books: Books, subscription: Document) -> None:
+    subscription |= {"status": "active", "billing_cycle_anchor": books.now()}
+    for item in subscription["items"]["data"]:
+        item["current_period_start"], item["current_period_end"] = next_period(books, item["price"], books.now())
+    customer = books.fetch("customer", subscription["customer"])
+    invoice = invoices.draft(
+        books,
+        customer,
+        cycle_lines(books, subscription),
+        currency=subscription["currency"],
+        reason="subscription_cycle",
+        subscription=subscription,
+        discount_ids=subscription["discounts"],
+    )
+    subscription["latest_invoice"] = invoice["id"]
+    books.keep(subscription)
+    invoices.finalize(books, invoice)
+    if invoice["status"] == "open":
+        _collect(books, subscription, invoice)
+
+
+def _collect(books: Books, subscription: Document, invoice: Document) -> None:
+    """Nobody waits for this payment; without a card it has failed as surely as with a declined one."""
+    method = settlement.method_for(books, invoice)
+    if method is None:
+        invoices.payment_failed(books, invoice)
+        lifecycle.failed(books, subscription["id"])
+        return
+    try:
+        settlement.collect(books, invoice, method, off_session=True)
+    except Refused as refusal:
+        if not refusal.keeps_effects:
+            raise

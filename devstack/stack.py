@@ -1,0 +1,209 @@
+"""The stack of this project, as data for the supervisor: who runs with which command and environment, after whom.
+
+Each process is given what it needs and no more; above all the validator gets no database, which keeps it honest.
+"""
+
+import sys
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+
+from devstack.choices import Choices
+from devstack.keyring import Keyring
+from devstack.leash import Launch
+from devstack.parts import Node, Part, Plan, Service, Stack, Step
+from devstack.postgres import Postgres
+from devstack.valkey import Valkey
+
+ROOT: Final = Path(__file__).resolve().parent.parent
+DATABASE: Final = "nextpanel_billing"
+_OWNER: Final = "np_owner"
+_DATABASES: Final = ("DATABASE_URL", "WORKER_DATABASE_URL", "OWNER_DATABASE_URL")
+_HERE: Final = "127.0.0.1"
+
+
+def wanted_ports(choices: Choices) -> dict[str, int]:
+    """The ports that this stack needs, by name, and how many in a row."""
+    simulators = {"stripe": "STRIPE_API_KEY", "nextpanel": "NEXTPANEL_URL", "mail": "MAIL_URL"}
+    servers = {"postgres": "DATABASE_URL", "valkey": "REDIS_URL"}
+    stand_ins = [name for name, replacement in (simulators | servers).items() if replacement not in choices.replaced]
+    own = {"api": 1, "api_metrics": 1, "validator": 1, "worker": 1, "validator_metrics": choices.validator_processes}
+    return own | dict.fromkeys(stand_ins, 1)
+
+
+def describe(choices: Choices, keyring: Keyring, ports: Mapping[str, int]) -> Stack:
+    postgres = Postgres(
+        data=choices.data / "postgres",
+        port=ports.get("postgres", 0),
+        password=keyring.postgres_password,
+        max_connections=choices.max_connections,
+    )
+    valkey = Valkey(data=choices.data / "valkey", port=ports.get("valkey", 0))
+    env = _environment(choices, keyring, ports, postgres, valkey)
+    nodes: list[Node] = []
+    if "postgres" in ports:
+        create = partial(postgres.ensure_database, DATABASE, owner=_OWNER, password=keyring.owner_password)
+        nodes += [
+            Part(name="postgres", server=postgres, patience=30),
+            Step(name="database", work=create, after=("postgres",)),
+        ]
+    if "valkey" in ports:
+        nodes.append(Part(name="valkey", server=valkey))
+    nodes += _simulators(choices, env, ports)
+    nodes += _our_own(choices, env, frozenset(node.name for node in nodes))
+    return Stack(tuple(nodes), _facts(env, ports))
+
+
+def _environment(
+    choices: Choices, keyring: Keyring, ports: Mapping[str, int], postgres: Postgres, valkey: Valkey
+) -> dict[str, str]:
+    """Secrets as defaults, what the person has set above them, and what was settled here on top."""
+    defaults = {
+        "NP_KEK": keyring.kek,
+        "NP_INDEX_KEY": keyring.index_key,
+        "NP_JWT_KEYS": keyring.jwt_keys,
+        "NP_DEMO_ADMIN": f"admin@example.com:{keyring.admin_password}",
+        "NP_DEMO_CUSTOMER": f"customer@example.com:{keyring.customer_password}",
+        "NP_DEMO_PLATFORM_KEY": f"{keyring.platform_key_id}:{keyring.platform_key_secret}",
+        "NP_PUBLIC_URL": f"http://{_reached_at(choices.host)}:{ports['api']}",
+        "XDG_CONFIG_HOME": str(choices.data / "config"),  # the stripe package leaves a file there
+    }
+    settled = {
+        "NP_ENVIRONMENT": "devstack",
+        "NP_DATA": str(choices.data),
+        "NP_HOST": choices.host,
+        "NP_API_PORT": str(ports["api"]),
+        "NP_API_METRICS_PORT": str(ports["api_metrics"]),
+        "NP_API_PROCESSES": str(choices.api_processes),
+        "NP_VALIDATOR_PORT": str(ports["validator"]),
+        "NP_VALIDATOR_PROCESSES": str(choices.validator_processes),
+        "NP_VALIDATOR_METRICS_PORT": str(ports["validator_metrics"]),
+        "NP_WORKER_PORT": str(ports["worker"]),
+        "PYTHONUNBUFFERED": "1",
+    }
+    return defaults | dict(choices.env) | _stand_ins(keyring, ports, postgres, valkey) | settled
+
+
+def _stand_ins(keyring: Keyring, ports: Mapping[str, int], postgres: Postgres, valkey: Valkey) -> dict[str, str]:
+    """How the stand-ins that are started, which have a port, are reached."""
+    reached = {
+        "postgres": {
+            "OWNER_DATABASE_URL": postgres.url(DATABASE, _OWNER, keyring.owner_password),
+            "DATABASE_URL": postgres.url(DATABASE, "np_api", keyring.api_password),
+            "WORKER_DATABASE_URL": postgres.url(DATABASE, "np_worker", keyring.worker_password),
+        },
+        "valkey": {"REDIS_URL": valkey.url},
+        "stripe": {
+            "STRIPE_API_KEY": keyring.stripe_api_key,
+            "STRIPE_API_BASE": _local(ports, "stripe"),
+            "STRIPE_WEBHOOK_SECRETS": keyring.stripe_webhook_secret,
+        },
+        "nextpanel": {
+            "NEXTPANEL_URL": _local(ports, "nextpanel"),
+            "NEXTPANEL_JWT_SECRET": keyring.nextpanel_jwt_secret,
+        },
+        "mail": {"MAIL_URL": _local(ports, "mail")},
+    }
+    return {variable: value for name in reached if name in ports for variable, value in reached[name].items()}
+
+
+def _simulators(choices: Choices, env: Mapping[str, str], ports: Mapping[str, int]) -> list[Part]:
+    webhook = f"http://{_reached_at(choices.host)}:{env['NP_API_PORT']}/api/v1/webhooks/stripe"
+    flags = {
+        "stripe": (
+            f"--api-key={env.get('STRIPE_API_KEY', '')}",
+            f"--webhook={webhook}",
+            f"--webhook-secret={env.get('STRIPE_WEBHOOK_SECRETS', '')}",
+        ),
+        "nextpanel": (f"--jwt-secret={env.get('NEXTPANEL_JWT_SECRET', '')}",),
+        "mail": (),
+    }
+    bare = _without(env, *_DATABASES, "NP_KEK", "NP_INDEX_KEY", "NP_JWT_KEYS")
+    return [
+        Part(
+            name=name,
+            server=Service(
+                argv=(
+                    *(sys.executable, "-m", f"devstack.simulators.{name}"),
+                    *("--port", str(ports[name]), "--data", str(choices.data / name), *flags[name]),
+                ),
+                env=bare,
+                cwd=ROOT,
+                health=f"{_local(ports, name)}/health/ready",
+            ),
+        )
+        for name in flags
+        if name in ports
+    ]
+
+
+def _our_own(choices: Choices, env: Mapping[str, str], stand_ins: frozenset[str]) -> list[Node]:
+    """The project's own commands. What the person's own servers replace need not be waited for."""
+
+    def after(*names: str) -> tuple[str, ...]:
+        return tuple(name for name in names if name in stand_ins or name in ("migrate", "seed", "demo-users"))
+
+    def step(name: str, *words: str, earlier: tuple[str, ...]) -> Step:
+        return Step(name=name, work=Launch(argv=(sys.executable, "-m", *words), env=env, cwd=ROOT), after=earlier)
+
+    def service(module: str, port: str, *withheld: str, earlier: tuple[str, ...]) -> Part:
+        health = f"http://{_reached_at(choices.host)}:{env[port]}/health/ready"
+        own = _without(env, "OWNER_DATABASE_URL", *withheld)
+        argv = (sys.executable, "-m", module)
+        return Part(name=module, server=Service(argv=argv, env=own, cwd=ROOT, health=health), after=earlier)
+
+    return [
+        step("migrate", "db", "migrate", earlier=after("database")),
+        step("seed", "billing_api", "seed", earlier=after("migrate", "valkey", "stripe")),
+        step("demo-users", "billing_api", "demo-users", earlier=after("seed")),
+        service(
+            "billing_api",
+            "NP_API_PORT",
+            "WORKER_DATABASE_URL",
+            earlier=after("demo-users", "valkey", "stripe", "nextpanel", "mail"),
+        ),
+        service(
+            "workers",
+            "NP_WORKER_PORT",
+            "DATABASE_URL",
+            earlier=after("demo-users", "valkey", "stripe", "nextpanel", "mail"),
+        ),
+        service("validator", "NP_VALIDATOR_PORT", *_DATABASES, "STRIPE_API_KEY", earlier=after("valkey")),
+    ]
+
+
+def _facts(env: Mapping[str, str], ports: Mapping[str, int]) -> dict[str, Any]:
+    host = _reached_at(env["NP_HOST"])
+    admin, customer = (env[name].partition(":") for name in ("NP_DEMO_ADMIN", "NP_DEMO_CUSTOMER"))
+    platform_key = env["NP_DEMO_PLATFORM_KEY"].partition(":")
+    return {
+        "billing_api": f"http://{host}:{ports['api']}",
+        "validator": f"http://{host}:{ports['validator']}",
+        "workers": f"http://{host}:{ports['worker']}",
+        "portal": env.get("NP_PORTAL_URL"),
+        "simulators": {name: _local(ports, name) for name in ("stripe", "nextpanel", "mail") if name in ports},
+        "database_url": env["DATABASE_URL"],
+        "worker_database_url": env["WORKER_DATABASE_URL"],
+        "owner_database_url": env["OWNER_DATABASE_URL"],
+        "redis_url": env["REDIS_URL"],
+        "admin": {"email": admin[0], "password": admin[2]},
+        "customer": {"email": customer[0], "password": customer[2]},
+        "platform_key": {"key_id": platform_key[0], "secret": platform_key[2]},
+    }
+
+
+def _local(ports: Mapping[str, int], name: str) -> str:
+    return f"http://{_HERE}:{ports.get(name, 0)}"
+
+
+def _reached_at(host: str) -> str:
+    """The address at which this machine reaches what listens on `host`."""
+    return _HERE if host in ("0.0.0.0", "::") else host
+
+
+def _without(env: Mapping[str, str], *names: str) -> dict[str, str]:
+    return {name: value for name, value in env.items() if name not in names}
+
+
+THE_STACK: Final = Plan(wanted_ports, describe)
