@@ -1,0 +1,105 @@
+"""What the client answers, and what it raises.
+
+Three things that are not the same: a verdict that says no, a service that cannot be asked, and a call that was wrong.
+Only the first is about the license.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """May this license do that? `used`: how many of the resource you count yourself, for an answer while offline."""
+
+    license_key: str = field(repr=False)
+    feature: str
+    fingerprint: str | None = field(default=None, repr=False)
+    used: int | None = None
+
+    def body(self) -> dict[str, str]:
+        asked = {"license_key": self.license_key, "feature": self.feature}
+        return asked if self.fingerprint is None else asked | {"fingerprint": self.fingerprint}
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """`remaining_quota` counts before the asked action; None: there is nothing to count.
+
+    `offline`: the service could not be asked, a lease answers, and `as_of` is when that was signed. `reduced`: the
+    lease is past its full life, and answers for what runs already, not for anything new. `stale`: the service itself
+    answers from memory.
+    """
+
+    valid: bool
+    code: str
+    remaining_quota: int | None
+    as_of: str | None = None
+    stale: bool = False
+    offline: bool = False
+    reduced: bool = False
+    request_id: str | None = None
+
+    @classmethod
+    def of(cls, answer: dict[str, Any]) -> "Verdict":
+        return cls(
+            valid=answer["valid"] is True,
+            code=answer["code"],
+            remaining_quota=answer["remaining_quota"],
+            as_of=answer["as_of"],
+            stale=answer["stale"],
+            request_id=answer["request_id"],
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """Something reserved for a short while. `remaining_quota` counts after it; None is unlimited."""
+
+    reservation_id: str
+    remaining_quota: int | None
+
+    @classmethod
+    def of(cls, answer: dict[str, Any]) -> "Hold | Declined":
+        if answer["granted"] is not True:
+            return Declined(answer["code"], answer["remaining_quota"])
+        return cls(answer["reservation_id"], answer["remaining_quota"])
+
+
+@dataclass(frozen=True, slots=True)
+class RefusedReport:
+    """A report that the service will never take; it waits for a person."""
+
+    idempotency_key: str
+    body: str = field(repr=False)
+    reason: str = ""
+
+
+class BillingError(Exception):
+    """Everything that this package raises on purpose."""
+
+
+class Unreachable(BillingError):
+    """The service did not answer, and no lease could. Nothing may be concluded about the license."""
+
+    def __init__(self, detail: str, retry_after: float | None = None) -> None:
+        super().__init__(detail)
+        self.retry_after = retry_after
+
+
+class Refused(BillingError):
+    """The service does not take this call: the key, its rights or the request are wrong. Trying again will not help."""
+
+    def __init__(self, status: int, code: str, detail: str) -> None:
+        super().__init__(f"{code}: {detail}")
+        self.status = status
+        self.code = code
+
+
+class Declined(BillingError):
+    """A reservation that is not granted."""
+
+    def __init__(self, code: str, remaining_quota: int | None) -> None:
+        super().__init__(code)
+        self.code = code
+        self.remaining_quota = remaining_quota

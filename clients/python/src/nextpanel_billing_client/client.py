@@ -1,0 +1,213 @@
+"""NextPanel's side of the conversation with billing.
+
+    async with BillingClient(validator_url=…, billing_url=…, key_id=…, secret=…, store=Path("billing.db")) as billing:
+        verdict = await billing.validate(license_key, "create_database", used=3)
+        async with billing.reserve(license_key, "databases"):
+            ...  # create it; leaving the block reports it, an exception gives the reservation back
+
+No verdict is cached: the validator answers faster than a cache could be kept honest. What is kept is a lease, and it
+answers only where the service cannot be asked.
+"""
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, Literal, Self, TypeVar
+from uuid import uuid4
+
+import httpx
+
+from nextpanel_billing_client.answers import (
+    BillingError,
+    Declined,
+    Hold,
+    Question,
+    RefusedReport,
+    Unreachable,
+    Verdict,
+)
+from nextpanel_billing_client.leases import Leases
+from nextpanel_billing_client.reports import Reports
+from nextpanel_billing_client.store import Store
+from nextpanel_billing_client.transport import Read, Transport
+
+T = TypeVar("T")
+Resource = Literal["accounts", "domains", "databases", "emails", "storage_gb"]
+Action = Literal["created", "deleted", "set"]
+
+_MOST_ITEMS: Final = 100
+_RELEASE_WITHIN: Final = 1.0
+
+
+class BillingClient:
+    def __init__(
+        self,
+        *,
+        validator_url: str,
+        billing_url: str,
+        key_id: str,
+        secret: str,
+        store: Path,
+        http: httpx.AsyncClient | None = None,
+        attempts: int = 3,
+        patience: float = 2.0,
+        clock: Callable[[], float] = time.time,  # noqa: TID251  a package of its own has its own clock
+    ) -> None:
+        """`store`: a file of this client's own. `patience`: seconds for a question with all its attempts."""
+        self._validator_url = validator_url.rstrip("/")
+        self._http = http or httpx.AsyncClient()
+        self._closes_http = http is None
+        self._clock = clock
+        self._store = Store(store)
+        self._ask = Transport(self._http, key_id, secret, attempts=attempts, patience=patience, clock=clock)
+        tell = Transport(self._http, key_id, secret, attempts=1, patience=10, clock=clock)
+        self._leases = Leases(self._store, self._ask, self._validator_url, clock)
+        self._reports = Reports(self._store, tell, billing_url.rstrip("/"), clock)
+        self._delivery: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> Self:
+        self._delivery = asyncio.create_task(self._reports.run())
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, fault: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """What has not been delivered stays in the store for the next start."""
+        if self._delivery is not None:
+            self._delivery.cancel()
+            await asyncio.gather(self._delivery, return_exceptions=True)
+        await self._leases.close()
+        if self._closes_http:
+            await self._http.aclose()
+        self._store.close()
+
+    async def validate(
+        self, license_key: str, feature: str, *, fingerprint: str | None = None, used: int | None = None
+    ) -> Verdict:
+        """Whether the license may do it. Raises Unreachable where nobody can tell, Refused where the call is wrong.
+
+        `used`: how many of the resource you count yourself; without it a lease cannot answer for counted features.
+        """
+        question = Question(license_key, feature, fingerprint, used)
+        try:
+            verdict = await self._post("validate-license", question.body(), Verdict.of)
+        except Unreachable as failure:
+            return await self._from_lease(question, failure)
+        await self._leases.heard(question, verdict)
+        return verdict
+
+    async def validate_many(self, questions: Sequence[Question]) -> list[Verdict]:
+        """In the same order. Raises Unreachable where even one of them cannot be told."""
+        verdicts: list[Verdict] = []
+        for start in range(0, len(questions), _MOST_ITEMS):
+            verdicts += await self._validate_some(questions[start : start + _MOST_ITEMS])
+        return verdicts
+
+    @asynccontextmanager
+    async def reserve(
+        self, license_key: str, resource: Resource, count: int = 1, *, ttl: int = 30, fingerprint: str | None = None
+    ) -> AsyncIterator[Hold]:
+        """Holds `count` of a resource for the block: its end reports them as created, an exception gives them back.
+
+        Raises Declined where they are not granted, Unreachable where nobody can tell: a lease grants nothing. The block
+        has `ttl` seconds (60 at most); after that others may be given what it holds, and the report may be overage.
+        """
+        asked: dict[str, Any] = {"license_key": license_key, "resource": resource, "count": count, "ttl": ttl}
+        if fingerprint is not None:
+            asked["fingerprint"] = fingerprint
+        hold = await self._post("reserve", asked, Hold.of, idempotency_key=uuid4().hex)
+        if isinstance(hold, Declined):
+            raise hold
+        try:
+            yield hold
+        except BaseException:
+            await self._release(license_key, hold)
+            raise
+        await self.report(license_key, resource, "created", count, reservation_id=hold.reservation_id)
+
+    async def report(
+        self,
+        license_key: str,
+        resource: Resource,
+        action: Action,
+        count: int,
+        *,
+        reservation_id: str | None = None,
+        occurred_at: datetime | None = None,
+        idempotency_key: str | None = None,
+    ) -> str:
+        """Returns once the report is on this machine's disk; it is delivered from there. Answers its idempotency key.
+
+        With an `idempotency_key` of your own the same report may be made twice and counts once. It needs its own
+        `occurred_at` then: two reports under one key must be alike.
+        """
+        if idempotency_key is not None and occurred_at is None:
+            raise ValueError("a report with an idempotency key of its own says when it occurred")
+        occurred_at = occurred_at or datetime.fromtimestamp(self._clock(), UTC)
+        report: dict[str, Any] = {
+            "license_key": license_key,
+            "resource": resource,
+            "action": action,
+            "count": count,
+            "occurred_at": occurred_at.astimezone(UTC).isoformat(),
+        }
+        if reservation_id is not None:
+            report["reservation_id"] = reservation_id
+        return await self._reports.add(report, idempotency_key)
+
+    async def deliver_reports(self) -> int:
+        """Now, without waiting for the background's turn; says how many went. Raises Unreachable or Refused."""
+        return await self._reports.deliver()
+
+    async def waiting_reports(self) -> int:
+        return await asyncio.to_thread(self._store.waiting)
+
+    async def refused_reports(self) -> list[RefusedReport]:
+        """Reports that the service will never take. They stay until somebody decides."""
+        return await asyncio.to_thread(self._store.refused)
+
+    async def retry_refused(self, report: RefusedReport) -> None:
+        """Once whatever stood against it is out of the way."""
+        await asyncio.to_thread(self._store.retry_refused, report.idempotency_key)
+        self._reports.wake()
+
+    async def forget_refused(self, report: RefusedReport) -> None:
+        await asyncio.to_thread(self._store.forget_refused, report.idempotency_key)
+
+    async def fetch_lease(self, license_key: str, *, fingerprint: str | None = None) -> bool:
+        """Now, rather than after the next valid answer; whether there is a good one in store."""
+        return await self._leases.fetch(license_key, fingerprint)
+
+    async def _validate_some(self, questions: Sequence[Question]) -> list[Verdict]:
+        def read(answer: dict[str, Any]) -> list[Verdict]:
+            return [Verdict.of(item) for _, item in zip(questions, answer["items"], strict=True)]
+
+        try:
+            verdicts = await self._post("validate-licenses", {"items": [one.body() for one in questions]}, read)
+        except Unreachable as failure:
+            return [await self._from_lease(question, failure) for question in questions]
+        for question, verdict in zip(questions, verdicts, strict=True):
+            await self._leases.heard(question, verdict)
+        return verdicts
+
+    async def _from_lease(self, question: Question, failure: Unreachable) -> Verdict:
+        verdict = await self._leases.answer(question)
+        if verdict is None:
+            raise failure
+        return verdict
+
+    async def _release(self, license_key: str, hold: Hold) -> None:
+        """As a courtesy to others: what is not released runs out by itself."""
+        asked = {"license_key": license_key, "reservation_id": hold.reservation_id}
+        with suppress(BillingError, TimeoutError):
+            async with asyncio.timeout(_RELEASE_WITHIN):
+                await self._post("release", asked, lambda answer: answer["released"])
+
+    async def _post(self, call: str, content: Any, read: Read[T], *, idempotency_key: str = "") -> T:
+        url = f"{self._validator_url}/api/v1/nextpanel/{call}"
+        return await self._ask.post(url, json.dumps(content).encode(), read, idempotency_key=idempotency_key)

@@ -1,0 +1,142 @@
+"""Leases kept for the time in which the service cannot be asked.
+
+One is fetched after an answer that says yes, again at half of its life, and forgotten as soon as the service says that
+the license does not stand: a refusal that was heard must not be unsaid by pulling a cable.
+"""
+
+import asyncio
+import hashlib
+import json
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+from nextpanel_billing_client import lease
+from nextpanel_billing_client.answers import BillingError, Question, Verdict
+from nextpanel_billing_client.store import Store
+from nextpanel_billing_client.transport import Transport
+
+_TRY_AGAIN_AFTER: Final = 60.0
+_REMEMBERED: Final = 100_000
+_DOES_NOT_STAND: Final = frozenset({"NOT_FOUND", "SUSPENDED", "CANCELLED", "EXPIRED"})
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(eq=False)
+class _Fetch:
+    name: str
+    wanted: bool = True
+    """Until a refusal is heard while the lease, asked for earlier, is on its way."""
+
+
+class Leases:
+    def __init__(self, store: Store, transport: Transport, validator_url: str, clock: Callable[[], float]) -> None:
+        self._store = store
+        self._transport = transport
+        self._url = f"{validator_url}/api/v1/nextpanel/lease"
+        self._keys_url = f"{validator_url}/.well-known/jwks.json"
+        self._clock = clock
+        self._due_at: dict[str, float] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._under_way: list[_Fetch] = []
+        self._one_writes = asyncio.Lock()
+
+    async def heard(self, question: Question, verdict: Verdict) -> None:
+        """What an answer of the service means for the lease. Fetching goes on in the background."""
+        name = _name(question.license_key)
+        if verdict.code in _DOES_NOT_STAND:
+            self._due_at.pop(name, None)
+            await self._drop(name)
+        elif verdict.valid and self._clock() >= self._due_at.get(name, 0):
+            if len(self._due_at) >= _REMEMBERED:
+                self._due_at.clear()
+            self._due_at[name] = self._clock() + _TRY_AGAIN_AFTER
+            task = asyncio.create_task(self._fetch(question.license_key, question.fingerprint))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    async def fetch(self, license_key: str, fingerprint: str | None = None) -> bool:
+        """Whether there is a good lease in store now."""
+        fetch = _Fetch(_name(license_key))
+        self._under_way.append(fetch)
+        try:
+            return await self._fetched(fetch, license_key, fingerprint)
+        finally:
+            self._under_way.remove(fetch)
+
+    async def _fetched(self, fetch: "_Fetch", license_key: str, fingerprint: str | None) -> bool:
+        asked = {"license_key": license_key} | ({} if fingerprint is None else {"fingerprint": fingerprint})
+        token, code = await self._transport.post(self._url, json.dumps(asked).encode(), _token_and_code)
+        if token is None:
+            if code in _DOES_NOT_STAND:
+                await self._drop(fetch.name)
+            return False
+        # The service has just taken a signature with our time in it, so our clock is right, whatever it was before.
+        await asyncio.to_thread(self._store.keep_fact, "last_seen", str(self._clock()))
+        reading = await self._read(token, fingerprint, renew_keys=True)
+        if reading.terms is None or reading.code not in {"VALID", "GRACE"}:
+            log.warning("a lease was not taken: %s", reading.code)
+            return False
+        async with self._one_writes:
+            if not fetch.wanted:
+                return False
+            await asyncio.to_thread(self._store.keep_lease, fetch.name, token)
+        self._due_at[fetch.name] = self._clock() + (reading.terms.not_after - self._clock()) / 2
+        return True
+
+    async def answer(self, question: Question) -> Verdict | None:
+        """From the lease in store; None where there is none, or it cannot tell."""
+        token = await asyncio.to_thread(self._store.lease, _name(question.license_key))
+        if token is None:
+            return None
+        reading = await self._read(token, question.fingerprint, renew_keys=False)
+        return lease.answer(reading, question.feature, used=question.used)
+
+    async def close(self) -> None:
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _drop(self, name: str) -> None:
+        for fetch in self._under_way:
+            fetch.wanted = fetch.wanted and fetch.name != name
+        async with self._one_writes:
+            await asyncio.to_thread(self._store.drop_lease, name)
+
+    async def _fetch(self, license_key: str, fingerprint: str | None) -> None:
+        try:
+            await self.fetch(license_key, fingerprint)
+        except BillingError as failure:
+            log.info("no lease for now: %s", failure)
+
+    async def _read(self, token: str, fingerprint: str | None, *, renew_keys: bool) -> lease.Reading:
+        now = self._clock()
+        reading = await asyncio.to_thread(self._read_with_kept_keys, token, fingerprint, now)
+        if renew_keys and reading.code == "UNKNOWN_KEY":
+            published = await self._transport.get(self._keys_url, _key_set)
+            await asyncio.to_thread(self._store.keep_fact, "jwks", published)
+            reading = await asyncio.to_thread(self._read_with_kept_keys, token, fingerprint, now)
+        return reading
+
+    def _read_with_kept_keys(self, token: str, fingerprint: str | None, now: float) -> lease.Reading:
+        jwks: dict[str, Any] = json.loads(self._store.fact("jwks") or '{"keys": []}')
+        last_seen = float(self._store.fact("last_seen") or 0)
+        self._store.saw(now)
+        return lease.read(token, lease.public_keys(jwks), now=now, last_seen=last_seen, fingerprint=fingerprint)
+
+
+def _token_and_code(answer: dict[str, Any]) -> tuple[str | None, str]:
+    return answer["lease"], answer["code"]
+
+
+def _key_set(answer: dict[str, Any]) -> str:
+    """As it came, once it is known to be one."""
+    lease.public_keys(answer)
+    return json.dumps(answer)
+
+
+def _name(license_key: str) -> str:
+    """Under which a license's lease lies on the disk: the key itself has no business there."""
+    return hashlib.sha256(license_key.strip().upper().encode()).hexdigest()

@@ -1,0 +1,105 @@
+"""One signed call: sent, sent again where that may help, and sorted into an answer, Unreachable or Refused.
+
+Whoever answers what the service never says (a proxy's page, a portal's redirect, another's JSON) is not the service, so
+that call did not reach it. Every call is safe to repeat: questions change nothing, a reservation is known by its
+idempotency key, and so is a report.
+"""
+
+import asyncio
+import json
+import random
+from collections.abc import Callable
+from time import monotonic
+from typing import Any, Final, TypeVar
+
+import httpx
+
+from nextpanel_billing_client.answers import Refused, Unreachable
+from nextpanel_billing_client.signing import sign
+
+T = TypeVar("T")
+Read = Callable[[dict[str, Any]], T]
+"""Makes something of an answer; KeyError, TypeError or ValueError where it is no answer of the service."""
+
+_PROBLEM: Final = "application/problem+json"
+_TRY_AGAIN: Final = frozenset({408, 425, 429, 500, 502, 503, 504})
+_FIRST_PAUSE: Final = 0.05
+
+
+class Transport:
+    def __init__(
+        self,
+        http: httpx.AsyncClient,
+        key_id: str,
+        secret: str,
+        *,
+        attempts: int,
+        patience: float,
+        clock: Callable[[], float],
+    ) -> None:
+        """`patience`: seconds for a call with all its attempts and the pauses between them."""
+        self._http = http
+        self._key_id = key_id
+        self._secret = secret
+        self._attempts = attempts
+        self._patience = patience
+        self._clock = clock
+
+    async def post(self, url: str, body: bytes, read: Read[T], *, idempotency_key: str = "") -> T:
+        give_up_at = monotonic() + self._patience
+        attempt = 1
+        while True:
+            try:
+                return await self._once(url, body, read, idempotency_key, give_up_at - monotonic())
+            except Unreachable as failure:
+                spread = random.uniform(0.5, 1)  # noqa: S311  spreads retries, guards nothing
+                pause = max(_FIRST_PAUSE * 2**attempt * spread, failure.retry_after or 0)
+                if attempt == self._attempts or monotonic() + pause >= give_up_at:
+                    raise
+            await asyncio.sleep(pause)
+            attempt += 1
+
+    async def get(self, url: str, read: Read[T]) -> T:
+        """Unsigned, and past every cache."""
+        return await self._exchange("GET", url, b"", {"Cache-Control": "no-cache"}, read, self._patience)
+
+    async def _once(self, url: str, body: bytes, read: Read[T], idempotency_key: str, within: float) -> T:
+        target = httpx.URL(url).raw_path.decode()
+        signature = sign(
+            self._key_id, self._secret, target=target, body=body, now=self._clock(), idempotency_key=idempotency_key
+        )
+        headers = {"NP-Signature": signature, "Content-Type": "application/json"}
+        if idempotency_key:
+            headers["Idempotency-Key"] = idempotency_key
+        return await self._exchange("POST", url, body, headers, read, within)
+
+    async def _exchange(
+        self, method: str, url: str, body: bytes, headers: dict[str, str], read: Read[T], within: float
+    ) -> T:
+        try:
+            async with asyncio.timeout(within):  # httpx limits each step, a slow trickle would pass it for ever
+                response = await self._http.request(
+                    method, url, content=body, headers=headers, timeout=within, follow_redirects=False
+                )
+        except (httpx.HTTPError, TimeoutError) as failure:
+            raise Unreachable(type(failure).__name__) from failure
+        return _sorted(response, read)
+
+
+def _sorted(response: httpx.Response, read: Read[T]) -> T:
+    status = response.status_code
+    if status in _TRY_AGAIN:
+        raise Unreachable(f"HTTP {status}", _seconds(response.headers.get("retry-after")))
+    try:
+        if status == httpx.codes.OK:
+            return read(json.loads(response.content))
+        if response.headers.get("content-type", "").startswith(_PROBLEM):
+            problem = json.loads(response.content)
+            raise Refused(status, str(problem["code"]), str(problem["detail"]))
+    except (ValueError, KeyError, TypeError) as failure:
+        raise Unreachable(f"HTTP {status} from somebody else") from failure
+    raise Unreachable(f"HTTP {status} from somebody else")
+
+
+def _seconds(retry_after: str | None) -> float | None:
+    return float(retry_after) if retry_after is not None and retry_after.isdecimal() else None
