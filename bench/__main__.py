@@ -1,0 +1,170 @@
+"""Starts every contender with one Redis behind them, loads them in turn, and prints what a request costs each.
+
+Contenders run on one core, the load and Redis on the other. Only the contender's own CPU time is counted: that of its
+processes, user and system, over the requests it answered. Every answer is checked.
+
+    python -m bench [--seconds 3] [--rounds 5] [--connections 64] [--licenses 1000] [--json FILE]
+"""
+
+import argparse
+import asyncio
+import base64
+import os
+import secrets
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Final
+
+import httpx
+import msgspec
+
+from bench import contenders, cost, load, material, report
+from bench.contenders import HOST, ROOT, Absent, Contender, Place
+from core.settings import process_environment, validator_settings
+from devstack.ports import choose
+from devstack.valkey import Valkey
+from devstack.waiting import wait_until
+
+_READY_WITHIN: Final = 30.0
+_WARM_UP: Final = 1.5
+
+
+def main() -> None:
+    options = _options()
+    if len(os.sched_getaffinity(0)) < 2:
+        sys.exit("bench: two cores are needed, one for the contender and one for its load")
+    serving, loading = sorted(os.sched_getaffinity(0))[:2]
+    os.sched_setaffinity(0, {loading})
+    folder = ROOT / ".data" / "bench"
+    folder.mkdir(parents=True, exist_ok=True)
+    with ExitStack() as running:
+        place = running.enter_context(_place(folder))
+        keys = material.make_keys(options.licenses, validator_settings(place.env).secrets)
+        asyncio.run(material.fill(place.redis_url, keys, validator_settings(place.env).secrets))
+        taking_part = [running.enter_context(_started(one, folder, serving)) for one in _present(place)]
+        rounds = [_round(taking_part, keys, folder, options) for _ in range(options.rounds)]
+    _print(report.table(rounds))
+    if options.json:
+        options.json.write_bytes(msgspec.json.format(msgspec.json.encode(rounds)))
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    parser.add_argument("--seconds", type=float, default=3.0, help="how long each contender is loaded in a round")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--connections", type=int, default=64)
+    parser.add_argument("--licenses", type=int, default=1000)
+    parser.add_argument("--json", type=Path, help="where to write the figures of every round")
+    return parser.parse_args()
+
+
+def _present(place: Place) -> list[Contender]:
+    present: list[Contender] = []
+    for one in contenders.all_of_them(place):
+        if isinstance(one, Absent):
+            _print(f"without {one.name}: {one.reason}")
+        else:
+            present.append(one)
+    return present
+
+
+@contextmanager
+def _place(folder: Path) -> Iterator[Place]:
+    server = Valkey(data=folder / "valkey", port=choose(HOST), fast=True)
+    server.prepare()
+    launch = server.launch()
+    key = base64.b64encode(secrets.token_bytes(32)).decode()
+    env = {"NP_ENVIRONMENT": "devstack", "NP_KEK": f"k1:{key}", "NP_INDEX_KEY": key, "REDIS_URL": server.url}
+    process = subprocess.Popen(launch.argv, stdout=subprocess.DEVNULL, **launch.options())  # noqa: S603  # our own words
+    with _ending(process):
+        if not wait_until(server.is_ready, _READY_WITHIN):
+            sys.exit("bench: Valkey does not start")
+        yield Place(folder, server.url, server.port, env)
+
+
+@contextmanager
+def _started(one: Contender, folder: Path, core: int) -> Iterator[tuple[Contender, int]]:
+    """The contender and its pid, once it gives the right answer."""
+    log = folder / "contenders.log"
+    with log.open("ab") as out:
+        env = process_environment() | dict(one.env) | {"PYTHONPATH": str(ROOT)}
+        process = subprocess.Popen(one.argv, env=env, cwd=ROOT, stdout=out, stderr=out)  # noqa: S603  # our own words
+    with _ending(process):
+        if not wait_until(lambda: _accepts(one.port), _READY_WITHIN):
+            sys.exit(f"bench: {one.name} does not start; see {log}")
+        cost.pin(process.pid, {core})
+        yield one, process.pid
+
+
+def _accepts(port: int) -> bool:
+    try:
+        httpx.get(f"http://{HOST}:{port}/", timeout=1)
+    except httpx.HTTPError:
+        return False
+    return True
+
+
+@contextmanager
+def _ending(process: "subprocess.Popen[bytes]") -> Iterator[None]:
+    try:
+        yield
+    finally:
+        process.terminate()
+        try:
+            process.wait(15)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def _round(
+    taking_part: Sequence[tuple[Contender, int]], keys: Sequence[str], folder: Path, options: argparse.Namespace
+) -> Mapping[str, report.Measured]:
+    requests = folder / "requests"
+    load.write_requests(requests, material.signed_requests(keys))
+    figures: dict[str, report.Measured] = {}
+    for one, pid in taking_part:
+        _check_answer(one, keys[0])
+        _load(one, requests, options.connections, _WARM_UP)
+        before = cost.cpu_seconds(pid)
+        tally = _load(one, requests, options.connections, options.seconds)
+        spent = cost.cpu_seconds(pid) - before
+        if tally.wrong or not tally.answered:
+            sys.exit(f"bench: {one.name} gave {tally.wrong} wrong answers of {tally.answered}")
+        figures[one.name] = report.Measured(
+            micros=spent / tally.answered * 1e6,
+            per_second=tally.answered / tally.seconds,
+            p99_ms=tally.p99_ms,
+        )
+    return figures
+
+
+def _check_answer(one: Contender, key: str) -> None:
+    """The same answer from everybody, before anything is counted."""
+    (request,) = material.signed_requests([key])
+    head, _, body = request.partition(b"\r\n\r\n")
+    headers = dict(line.split(": ", 1) for line in head.decode().split("\r\n")[1:])
+    answer = httpx.post(f"http://{HOST}:{one.port}{material.PATH}", content=body, headers=headers, timeout=5)
+    told = answer.json()
+    if told.get("valid") is not True or told.get("remaining_quota") != material.LIMIT - material.USED:
+        sys.exit(f"bench: {one.name} answers {answer.status_code} {answer.text[:200]}")
+
+
+def _load(one: Contender, requests: Path, connections: int, seconds: float) -> load.Tally:
+    argv = (sys.executable, "-m", "bench.load", str(one.port), str(requests), str(connections), str(seconds))
+    done = subprocess.run(argv, cwd=ROOT, capture_output=True, check=False)  # noqa: S603  # our own words
+    if done.returncode:
+        sys.exit(f"bench: the load on {one.name} failed: {done.stderr.decode()[-300:]}")
+    return msgspec.json.decode(done.stdout, type=load.Tally)
+
+
+def _print(text: str) -> None:
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()

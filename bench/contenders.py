@@ -1,0 +1,114 @@
+"""Who takes part: how each is started, and why one may have to stay away.
+
+Each contender is one process that works (its helpers, if any, are counted with it), on one core, with the same server
+behind it.
+"""
+
+import shutil
+import subprocess
+import sys
+import venv
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from devstack.ports import choose
+
+HOST: Final = "127.0.0.1"
+ROOT: Final = Path(__file__).resolve().parents[1]
+_FASTAPI_PACKAGES: Final = ("fastapi>=0.115", "uvicorn[standard]>=0.34", "redis>=5.3,<6")
+_NGINX_MODULES: Final = (Path("/usr/lib/nginx/modules"), Path("/usr/share/nginx/modules"))
+
+
+class Contender(NamedTuple):
+    name: str
+    argv: tuple[str, ...]
+    port: int
+    env: Mapping[str, str]
+
+
+class Absent(NamedTuple):
+    name: str
+    reason: str
+
+
+class Place(NamedTuple):
+    """Where the run happens."""
+
+    folder: Path
+    redis_url: str
+    redis_port: int
+    env: Mapping[str, str]
+    """Settings of the validator."""
+
+
+def validator(place: Place, *, near_cache: bool) -> Contender:
+    port = choose(HOST)
+    env = {
+        **place.env,
+        "NP_VALIDATOR_PORT": str(port),
+        "NP_VALIDATOR_METRICS_PORT": str(choose(HOST)),
+        "NP_VALIDATOR_PROCESSES": "1",
+        "NP_NEAR_CACHE": str(near_cache).lower(),
+    }
+    name = "validator" if near_cache else "validator, near cache off"
+    return Contender(name, (sys.executable, "-m", "validator"), port, env)
+
+
+def litestar(place: Place) -> Contender:
+    port = choose(HOST)
+    program = str(Path(sys.executable).with_name("granian"))
+    argv = (program, "--interface", "asgi", "--loop", "uvloop", "--workers", "1", "--no-access-log")
+    address = ("--host", HOST, "--port", str(port), "bench.yardsticks.litestar_app:app")
+    return Contender("Litestar + Granian + redis-py", (*argv, *address), port, {"REDIS_URL": place.redis_url})
+
+
+def fastapi(place: Place, *, hiredis: bool) -> Contender | Absent:
+    """In an environment of its own, built on the first run: these packages have no other business here.
+
+    As its packages come by themselves, and with the parser in C that redis-py takes up where it finds it.
+    """
+    name = "FastAPI + Uvicorn + redis-py" + (" + hiredis" if hiredis else "")
+    folder = place.folder / ("fastapi-hiredis" if hiredis else "fastapi")
+    python = folder / "bin" / "python"
+    if not (python.parent / "uvicorn").exists():
+        venv.create(folder, with_pip=True, clear=True)
+        packages = (*_FASTAPI_PACKAGES, "hiredis>=3,<4") if hiredis else _FASTAPI_PACKAGES
+        install = (str(python), "-m", "pip", "install", "-q", "--disable-pip-version-check", *packages)
+        done = subprocess.run(install, capture_output=True, text=True, check=False)  # noqa: S603  # our own words
+        if done.returncode:
+            shutil.rmtree(folder)
+            return Absent(name, f"its packages cannot be installed: {done.stderr.strip().splitlines()[-1]}")
+    port = choose(HOST)
+    argv = (str(python), "-m", "uvicorn", "bench.yardsticks.fastapi_app:app", "--host", HOST, "--port", str(port))
+    options = ("--loop", "uvloop", "--http", "httptools", "--no-access-log", "--log-level", "warning")
+    return Contender(name, (*argv, *options), port, {"REDIS_URL": place.redis_url})
+
+
+def nginx(place: Place) -> Contender | Absent:
+    name = "nginx + LuaJIT + Redis, signature unchecked"
+    program = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")
+    modules = next((folder for folder in _NGINX_MODULES if (folder / "ngx_http_lua_module.so").exists()), None)
+    if program is None or modules is None:
+        return Absent(name, "not installed (Debian: nginx-light and libnginx-mod-http-lua)")
+    port = choose(HOST)
+    folder = place.folder / "nginx"
+    folder.mkdir(parents=True, exist_ok=True)
+    text = (Path(__file__).with_name("yardsticks") / "nginx.conf").read_text("utf-8")
+    places = {"MODULES": modules, "FOLDER": folder, "PORT": port, "REDIS_PORT": place.redis_port}
+    for word, value in places.items():
+        text = text.replace(f"@{word}@", str(value))
+    config = folder / "nginx.conf"
+    config.write_text(text, "utf-8")
+    return Contender(name, (program, "-c", str(config), "-p", str(folder), "-e", "stderr"), port, {})
+
+
+def all_of_them(place: Place) -> list[Contender | Absent]:
+    return [
+        validator(place, near_cache=True),
+        validator(place, near_cache=False),
+        nginx(place),
+        litestar(place),
+        fastapi(place, hiredis=True),
+        fastapi(place, hiredis=False),
+    ]

@@ -1,0 +1,33 @@
+"""What a process costs: the CPU time of it and everything it started, user and system, in seconds."""
+
+import os
+import time
+from collections.abc import Iterable
+from typing import Final
+
+import psutil
+
+_SETTLED: Final = 0.05
+
+
+def family(pid: int) -> list[psutil.Process]:
+    parent = psutil.Process(pid)
+    return [parent, *parent.children(recursive=True)]
+
+
+def pin(pid: int, cores: Iterable[int]) -> None:
+    """To these cores, with all its threads: a thread that is running already does not follow its process."""
+    for process in family(pid):
+        for thread in process.threads():
+            os.sched_setaffinity(thread.id, cores)
+
+
+def cpu_seconds(pid: int) -> float:
+    return sum(sum(process.cpu_times()[:2]) for process in family(pid))
+
+
+def idle(pid: int, *, seconds: float) -> float:
+    """CPU seconds a second that it uses while nobody asks anything."""
+    before, began = cpu_seconds(pid), time.monotonic()
+    time.sleep(seconds)
+    return (cpu_seconds(pid) - before) / (time.monotonic() - began)

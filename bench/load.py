@@ -1,0 +1,102 @@
+"""Closed-loop load: a number of kept connections, each with one request under way, for some seconds.
+
+It must be cheaper than what it measures, or it would be the measured thing that waits. So: one thread, one epoll, raw
+sockets, requests that were put together and signed beforehand. It is a process of its own, on the other core.
+
+And it never sleeps. Waking a sleeper on another core is work that the kernel does at the expense of whoever sends, and
+on a virtual machine that costs more than the sending itself; in production the other end is another machine. While it
+has nothing to do it yields its core, on which Redis lives as well.
+
+    python -m bench.load PORT REQUESTS CONNECTIONS SECONDS     prints a Tally as JSON
+"""
+
+import os
+import select
+import socket
+import sys
+from itertools import cycle
+from pathlib import Path
+from time import perf_counter
+from typing import Final
+
+import msgspec
+
+HOST: Final = "127.0.0.1"
+_SEPARATOR: Final = b"\0"
+
+
+class Tally(msgspec.Struct, frozen=True):
+    answered: int
+    wrong: int
+    """Answers that are no yes."""
+    seconds: float
+    p50_ms: float
+    p99_ms: float
+
+
+class WrongEnd(Exception):
+    """The server closed a connection, or said something that is no answer."""
+
+
+def write_requests(file: Path, requests: list[bytes]) -> None:
+    file.write_bytes(_SEPARATOR.join(requests))
+
+
+def run(port: int, requests: list[bytes], connections: int, seconds: float) -> Tally:
+    following = cycle(requests)
+    poll = select.epoll()
+    peers: dict[int, socket.socket] = {}
+    sent_at: dict[int, float] = {}
+    began = perf_counter()
+    for _ in range(connections):
+        peer = socket.create_connection((HOST, port))
+        peer.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        peers[peer.fileno()] = peer
+        poll.register(peer.fileno(), select.EPOLLIN)
+        sent_at[peer.fileno()] = perf_counter()
+        peer.sendall(next(following))
+    waits: list[float] = []
+    wrong = 0
+    while (now := perf_counter()) - began < seconds:
+        ready = poll.poll(0)
+        if not ready:
+            os.sched_yield()
+        for number, _ in ready:
+            answer = _answer(peers[number])
+            now = perf_counter()
+            waits.append(now - sent_at[number])
+            wrong += b'"valid":true' not in answer
+            sent_at[number] = now
+            peers[number].sendall(next(following))
+    for peer in peers.values():
+        peer.close()
+    waits.sort()
+    return Tally(
+        answered=len(waits),
+        wrong=wrong,
+        seconds=now - began,
+        p50_ms=waits[len(waits) // 2] * 1000,
+        p99_ms=waits[len(waits) * 99 // 100] * 1000,
+    )
+
+
+def _answer(peer: socket.socket) -> bytes:
+    """One answer: everybody's is small and ends with the closing brace of its body, so it mostly comes in one piece."""
+    answer = peer.recv(65536)
+    while not answer.endswith(b"}"):
+        more = peer.recv(65536)
+        if not more:
+            raise WrongEnd(answer[:200].decode(errors="replace") or "the connection was closed")
+        answer += more
+    return answer
+
+
+def main() -> None:
+    port, file, connections, seconds = sys.argv[1:]
+    requests = Path(file).read_bytes().split(_SEPARATOR)
+    tally = run(int(port), requests, int(connections), float(seconds))
+    sys.stdout.buffer.write(msgspec.json.encode(tally))
+
+
+if __name__ == "__main__":
+    main()

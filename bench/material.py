@@ -1,0 +1,108 @@
+"""The licenses all contenders are asked about, the requests, and what each of them finds in Redis.
+
+Every license allows 50 databases and has used 7, so everybody has to say 43. The validator reads the projection,
+written as the worker writes it. The yardsticks read a hash per license with the few fields that the question needs and
+nothing else, which is the least that one can read: `yard:license:<key>` → status, expires, features, limit:…, used:…,
+and `yard:key:<id>` → secret.
+"""
+
+from collections.abc import Sequence
+from typing import Final
+from uuid import uuid4
+
+from redis.asyncio import Redis
+
+from core.clock import unix_time
+from core.crypto.signature import sign
+from core.hotstore.keys import BUCKETS
+from core.hotstore.writer import HotStoreWriter, UsageTotal
+from core.licensing import key as license_key
+from core.licensing.record import PERMISSIONS, ApiKeyRecord, LicenseRecord
+from core.licensing.state import Status
+from core.settings import Secrets
+
+PATH: Final = "/api/v1/nextpanel/validate-license"
+KEY_ID: Final = "npk_bench"
+SECRET: Final = "a-secret-for-the-bench-alone-0123456789"  # noqa: S105  # guards nothing
+LIMIT: Final = 50
+USED: Final = 7
+_FOREVER: Final = 4_000_000_000
+_AT_ONCE: Final = 5_000
+
+
+def make_keys(number: int, secrets: Secrets) -> list[str]:
+    return [license_key.generate(secrets.license_checksum_key) for _ in range(number)]
+
+
+async def fill(url: str, keys: Sequence[str], secrets: Secrets) -> None:
+    async with Redis.from_url(url) as redis:
+        await redis.flushall()
+        await _fill_projection(redis, keys, secrets)
+        await _fill_yardsticks(redis, keys)
+
+
+async def _fill_projection(redis: Redis, keys: Sequence[str], secrets: Secrets) -> None:
+    writer = HotStoreWriter(redis)
+    await writer.load_functions()
+    tokens = await writer.begin_rebuild(range(BUCKETS), holds_lost=False)
+    sealed = secrets.sealer.seal(SECRET.encode(), context=f"api_key:{KEY_ID}")
+    api_key = ApiKeyRecord(
+        epoch=1,
+        version=1,
+        key_id=KEY_ID,
+        active=True,
+        license_hash=None,
+        permissions=PERMISSIONS,
+        current_secret=sealed,
+    )
+    await writer.apply_api_keys([api_key])
+    for start in range(0, len(keys), _AT_ONCE):
+        some = [secrets.index.digest("license_key", key) for key in keys[start : start + _AT_ONCE]]
+        await writer.apply_licenses([(digest, _record()) for digest in some])
+        await writer.apply_usage([UsageTotal(digest, "databases", USED, 1, 1) for digest in some])
+    for bucket, token in tokens.items():
+        await writer.mark_loaded(bucket, token)
+    await writer.publish_synced(1, unix_time())
+
+
+async def _fill_yardsticks(redis: Redis, keys: Sequence[str]) -> None:
+    row = {
+        "status": "active",
+        "expires": str(_FOREVER),
+        "features": "create_database,create_domain",
+        "limit:databases": str(LIMIT),
+        "used:databases": str(USED),
+    }
+    async with redis.pipeline(transaction=False) as pipe:
+        pipe.set(f"yard:key:{KEY_ID}", SECRET)
+        for key in keys:
+            pipe.hset(f"yard:license:{key}", mapping=row)
+        await pipe.execute()
+
+
+def _record() -> LicenseRecord:
+    return LicenseRecord(
+        epoch=1,
+        version=1,
+        license_id=uuid4(),
+        status=Status.ACTIVE,
+        valid_from=0.0,
+        valid_until=float(_FOREVER),
+        features={"backups": True, "white_label": False},
+        limits={"accounts": 5, "domains": 25, "databases": LIMIT, "emails": 100, "storage_gb": 100},
+    )
+
+
+def signed_requests(keys: Sequence[str]) -> list[bytes]:
+    """One request for each key, signed now; a signature is good for five minutes."""
+    return [_request(key) for key in keys]
+
+
+def _request(key: str) -> bytes:
+    body = f'{{"license_key":"{key}","feature":"create_database"}}'.encode()
+    signature = sign(KEY_ID, SECRET, method="POST", target=PATH, body=body, now=unix_time())
+    head = (
+        f"POST {PATH} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
+        f"NP-Signature: {signature}\r\nContent-Length: {len(body)}\r\n\r\n"
+    )
+    return head.encode() + body

@@ -1,0 +1,56 @@
+"""Figures of a run, as a table.
+
+Other work on the machine makes single figures wander, for all contenders alike, so each round measures everybody once,
+one after another, and a ratio is taken within a round. Shown are the median of the rounds and their range.
+"""
+
+from collections.abc import Mapping, Sequence
+from statistics import median
+from typing import Final, NamedTuple
+
+import msgspec
+
+REFERENCE: Final = "validator"
+
+
+class Measured(msgspec.Struct, frozen=True):
+    micros: float
+    """CPU time of the server for one request."""
+    per_second: float
+    p99_ms: float
+
+
+class Line(NamedTuple):
+    name: str
+    micros: Sequence[float]
+    per_second: float
+    p99_ms: float
+    ratios: Sequence[float]
+    """How many times the reference's cost, round by round."""
+
+
+def lines(rounds: Sequence[Mapping[str, Measured]]) -> list[Line]:
+    """Cheapest first. `rounds`: in each, what was measured of every contender by its name."""
+    made: list[Line] = []
+    for name in rounds[0]:
+        own = [figures[name] for figures in rounds]
+        made.append(
+            Line(
+                name,
+                [figure.micros for figure in own],
+                median(figure.per_second for figure in own),
+                median(figure.p99_ms for figure in own),
+                [figures[name].micros / figures[REFERENCE].micros for figures in rounds],
+            )
+        )
+    return sorted(made, key=lambda line: median(line.micros))
+
+
+def table(rounds: Sequence[Mapping[str, Measured]]) -> str:
+    head = f"{'':44}{'CPU µs a request':>26}{'requests/s':>12}{'p99 ms':>8}{'times the validator':>28}"
+    rows = [head]
+    for line in lines(rounds):
+        micros = f"{median(line.micros):.1f}  ({min(line.micros):.1f}–{max(line.micros):.1f})"
+        ratio = f"{median(line.ratios):.2f}  ({min(line.ratios):.2f}–{max(line.ratios):.2f})"
+        rows.append(f"{line.name:44}{micros:>26}{line.per_second:>12,.0f}{line.p99_ms:>8.1f}{ratio:>28}")
+    return "\n".join(rows)

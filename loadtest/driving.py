@@ -1,0 +1,134 @@
+"""Driver processes: one run's load, spread over as many as are wanted, begun at one instant.
+
+Each is a process of its own, so that whoever measures the server beside them (or suspends licenses meanwhile) does not
+compete with them for one interpreter.
+"""
+
+import gc
+import multiprocessing
+import signal
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from multiprocessing.connection import Connection as Pipe
+from time import perf_counter
+from typing import Final, NamedTuple
+
+import uvloop
+
+from core.process import die_with_parent
+from loadtest.driver import CannotDrive, Driven, Driver, Plan
+from loadtest.seed_files import SeedFiles
+from loadtest.signed_calls import FEATURES, SignedCalls
+from loadtest.stack import NoStack, Stack
+
+_HEAD_START: Final = 0.3
+
+
+class Target(NamedTuple):
+    """Whom to ask, with whose signature, about which licenses."""
+
+    url: str
+    key: tuple[str, str]
+    license_keys: Sequence[str]
+    features: Sequence[str] = FEATURES
+
+
+class Drivers:
+    """The processes of one run, connected and waiting for the word."""
+
+    def __init__(self, target: Target, plans: Iterable[Plan]) -> None:
+        self._context = multiprocessing.get_context("spawn")
+        self._children: list[tuple[multiprocessing.process.BaseProcess, Pipe]] = []
+        for plan in plans:
+            mine, its = self._context.Pipe()
+            child = self._context.Process(target=_drive, args=(target, plan, its), daemon=True)
+            child.start()
+            its.close()
+            self._children.append((child, mine))
+
+    @property
+    def pids(self) -> list[int]:
+        return [child.pid for child, _ in self._children if child.pid]
+
+    def start(self) -> float:
+        """Waits until all are connected; then the instant of the first request, which is a moment away."""
+        for _, pipe in self._children:
+            _heard(pipe)
+        start = perf_counter() + _HEAD_START
+        for _, pipe in self._children:
+            pipe.send(start)
+        return start
+
+    def finish(self) -> list[Driven]:
+        """What each saw, once all have ended."""
+        driven = [_heard(pipe) for _, pipe in self._children]
+        for child, _ in self._children:
+            child.join()
+        return [one for one in driven if isinstance(one, Driven)]
+
+    def kill(self) -> None:
+        """Ends those that still run."""
+        for child, pipe in self._children:
+            child.kill()
+            child.join()
+            pipe.close()
+
+
+@contextmanager
+def drivers(target: Target, plans: Iterable[Plan]) -> Iterator[Drivers]:
+    started = Drivers(target, plans)
+    try:
+        yield started
+    finally:
+        started.kill()
+
+
+def share(plan: Plan, processes: int) -> list[Plan]:
+    """A plan for each process; together they send what `plan` says, evenly spaced."""
+    return [
+        plan._replace(
+            rate=plan.rate / processes,
+            connections=max(1, plan.connections // processes),
+            phase=number / processes,
+        )
+        for number in range(processes)
+    ]
+
+
+def target_of(stack: Stack, files: SeedFiles) -> Target:
+    """The running stack's validator, and the seeded licenses."""
+    license_keys = files.read_keys()
+    if not license_keys:
+        raise NoStack(f"{files.keys} holds no license keys: make some with `python -m loadtest.seed`")
+    return Target(stack.validator, (stack.platform_key.key_id, stack.platform_key.secret), license_keys)
+
+
+def _drive(target: Target, plan: Plan, pipe: Pipe) -> None:
+    """A child's whole life."""
+    die_with_parent()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches everybody; the parent ends its drivers itself
+
+    async def drive() -> Driven:
+        calls = SignedCalls(target.url, target.key, target.license_keys, features=target.features)
+        driver = Driver(plan, calls)
+        await driver.connect()
+        pipe.send(None)
+        start: float = pipe.recv()
+        gc.collect()
+        gc.disable()  # the driver makes no cycles, and a collection would delay whatever is due
+        return await driver.run(start)
+
+    try:
+        pipe.send(uvloop.run(drive()))
+    except CannotDrive as fault:
+        pipe.send(fault)
+
+
+def _heard(pipe: Pipe) -> Driven | None:
+    try:
+        word: Driven | CannotDrive | None = pipe.recv()
+    except EOFError:
+        raise CannotDrive("a driver process has died") from None
+    if isinstance(word, CannotDrive):
+        raise word
+    return word

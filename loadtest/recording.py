@@ -1,0 +1,73 @@
+"""What a run saw: every request once, by the second in which it was meant to be sent, and by what became of it.
+
+An outcome is an answer that was to be expected (a verdict's code, a refusal that the rules foresee); a fault is all
+else (no answer, a status that nobody should see). Both have a latency: a request that was given up counts with the time
+after which it was given up, or a server could look fast by not answering.
+"""
+
+from collections import Counter, defaultdict
+from typing import Self
+
+from loadtest.histogram import Histogram
+from loadtest.results import PERCENTILES, Moment
+
+
+class Recorder:
+    def __init__(self) -> None:
+        self.seconds: defaultdict[int, Histogram] = defaultdict(Histogram)
+        self.faults_at: Counter[int] = Counter()
+        self.outcomes: Counter[str] = Counter()
+        self.faults: Counter[str] = Counter()
+
+    def answered(self, second: int, microseconds: int, outcome: str) -> None:
+        """`second`: of the run, in which the request was to be sent."""
+        self.seconds[second].record(microseconds)
+        self.outcomes[outcome] += 1
+
+    def failed(self, second: int, microseconds: int, fault: str) -> None:
+        self.seconds[second].record(microseconds)
+        self.faults_at[second] += 1
+        self.faults[fault] += 1
+
+    def add(self, other: Self) -> None:
+        """What another process saw of the same run."""
+        for second, histogram in other.seconds.items():
+            self.seconds[second].add(histogram)
+        self.faults_at.update(other.faults_at)
+        self.outcomes.update(other.outcomes)
+        self.faults.update(other.faults)
+
+    def whole(self) -> Histogram:
+        everything = Histogram()
+        for histogram in self.seconds.values():
+            everything.add(histogram)
+        return everything
+
+    def moments(self) -> list[Moment]:
+        """One for each second between the first and the last, silent ones included."""
+        if not self.seconds:
+            return []
+        silence = Histogram()
+        return [
+            self._moment(second, self.seconds.get(second, silence))
+            for second in range(min(self.seconds), max(self.seconds) + 1)
+        ]
+
+    def _moment(self, second: int, latencies: Histogram) -> Moment:
+        return Moment(
+            second=second,
+            requests=latencies.count,
+            faults=self.faults_at[second],
+            p50=latencies.percentile(50) / 1000,
+            p99=latencies.percentile(99) / 1000,
+            longest=latencies.highest / 1000,
+        )
+
+
+def curve(latencies: Histogram) -> list[tuple[float, float]]:
+    """Percentiles and their milliseconds, as far as there are requests to speak of them."""
+    if not latencies.count:
+        return []
+    known = [percent for percent in PERCENTILES if latencies.count * (100 - percent) >= 100]
+    points = [(percent, latencies.percentile(percent) / 1000) for percent in known]
+    return [*points, (100.0, latencies.highest / 1000)]

@@ -1,0 +1,128 @@
+"""What all simulated users have in common: a call that is told which answers are expected of it.
+
+A refusal that the rules foresee (409 on a license that is suspended already) is an answer like any other. Everything
+else is a failure, and whoever met with one drops what he was doing.
+"""
+
+import secrets
+from collections.abc import Collection, Mapping
+from typing import Any, Final, NamedTuple
+
+import gevent  # type: ignore[import-untyped]  # ships no types
+import msgspec
+from locust import FastHttpUser
+from locust.exception import RescheduleTask
+
+from core.clock import unix_time
+from core.crypto.signature import HEADER, sign
+from loadtest.scenarios.world import World, world
+
+Content = Mapping[str, Any]
+_OK: Final = frozenset({200, 201, 204})
+_NETWORK_SECONDS: Final = 30.0
+
+
+class Reply(NamedTuple):
+    status: int
+    body: dict[str, Any]
+
+
+class Dropped(RescheduleTask):
+    """A call failed, and is counted; the task ends here."""
+
+
+class Caller(FastHttpUser):
+    abstract = True
+    network_timeout = connection_timeout = _NETWORK_SECONDS
+
+    def __init__(self, environment: Any) -> None:
+        self.world: World = world()
+        self.host = self.world.stack.billing_api
+        super().__init__(environment)
+
+    def call(
+        self,
+        method: str,
+        path: str,
+        content: Content | None = None,
+        *,
+        name: str,
+        headers: Mapping[str, str] | None = None,
+        refusals: Collection[int] = (),
+    ) -> Reply:
+        """`path`: of the billing API, or a whole URL. `name`: what the call is counted under."""
+        body = None if content is None else msgspec.json.encode(content)
+        return self.exchange(method, path, body, name=name, headers=headers, refusals=refusals)
+
+    def signed(
+        self, service: str, path: str, content: Content, *, idempotency_key: str = "", refusals: Collection[int] = ()
+    ) -> Reply:
+        """A call of NextPanel. `service`: the address of who serves it."""
+        key = self.world.stack.platform_key
+        body = msgspec.json.encode(content)
+        now = unix_time()
+        signature = sign(
+            key.key_id, key.secret, method="POST", target=path, body=body, now=now, idempotency_key=idempotency_key
+        )
+        headers = {HEADER: signature} | ({"Idempotency-Key": idempotency_key} if idempotency_key else {})
+        return self.exchange("POST", service + path, body, name=path, headers=headers, refusals=refusals)
+
+    def exchange(
+        self,
+        method: str,
+        path: str,
+        body: bytes | None,
+        *,
+        name: str,
+        headers: Mapping[str, str] | None = None,
+        refusals: Collection[int] = (),
+    ) -> Reply:
+        kind = {} if body is None else {"Content-Type": "application/json"}
+        with self.client.request(
+            method,
+            path,
+            name=name,
+            data=None if body is None else body.decode(),
+            headers={**kind, **(headers or {})},
+            catch_response=True,
+        ) as response:
+            status = int(response.status_code or 0)
+            if status in _OK or status in refusals:
+                response.success()
+                return Reply(status, _decoded(response.content))
+            response.failure(_fault(status, response.content, getattr(response, "error", None)))
+        raise Dropped
+
+    def pause(self, seconds: float) -> None:
+        """Waits, and so does this user alone."""
+        gevent.sleep(seconds)
+
+    def complain(self, name: str, what: str) -> None:
+        """An answer that came in good form and cannot be true."""
+        self.environment.events.request.fire(
+            request_type="CHECK",
+            name=name,
+            response_time=0.0,
+            response_length=0,
+            exception=AssertionError(what),
+            context={},
+        )
+
+
+def fresh_key() -> str:
+    """An Idempotency-Key."""
+    return secrets.token_hex(16)
+
+
+def _decoded(content: bytes | None) -> dict[str, Any]:
+    try:
+        decoded = msgspec.json.decode(content or b"{}")
+    except msgspec.DecodeError:
+        return {}  # a page for people
+    return decoded if isinstance(decoded, dict) else {}
+
+
+def _fault(status: int, content: bytes | None, error: object) -> str:
+    if not status:
+        return f"no answer: {type(error).__name__}"
+    return f"HTTP {status} {_decoded(content).get('code', '')}".strip()

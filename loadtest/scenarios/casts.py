@@ -1,0 +1,28 @@
+"""Who plays in which scenario. Within one, the weights of the classes say how many of each there are."""
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Final
+
+from locust import User
+
+from loadtest.scenarios.admins import Admin
+from loadtest.scenarios.caller import Caller
+from loadtest.scenarios.customers import Customer, Newcomer
+from loadtest.scenarios.panels import Panel
+
+CASTS: Final[Mapping[str, Sequence[type[Caller]]]] = {
+    "fleet": (Panel,),
+    "customers": (Customer, Newcomer),
+    "admins": (Admin,),
+    "mixed": (Panel, Customer, Newcomer, Admin),
+}
+
+
+def cast(scenario: str, tags: Collection[str] = ()) -> list[type[User]]:
+    """Without those for whom nothing is left to do under these tags."""
+    return [who for who in CASTS[scenario] if not tags or any(_tags(each) & set(tags) for each in who.tasks)]
+
+
+def _tags(each: object) -> set[str]:
+    found: set[str] = getattr(each, "locust_tag_set", set())
+    return found

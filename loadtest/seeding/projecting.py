@@ -1,0 +1,15 @@
+"""License documents into Redis by the way every writer takes, whether or not a worker has prepared the server."""
+
+from collections.abc import Sequence
+
+from core.hotstore.functions import FunctionsMissing
+from core.hotstore.writer import HotStoreWriter
+from core.licensing.record import LicenseRecord
+
+
+async def apply(writer: HotStoreWriter, records: Sequence[tuple[bytes, LicenseRecord]]) -> None:
+    try:
+        await writer.apply_licenses(records)
+    except FunctionsMissing:
+        await writer.load_functions()
+        await writer.apply_licenses(records)
