@@ -1,0 +1,40 @@
+"""A partner that says whatever a test wants it to say, over real HTTP."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+
+
+class Partner:
+    """Answers every request with `answer`, bytes as they go over the wire; None hangs up. `endless` never stops."""
+
+    def __init__(self) -> None:
+        self.answer: bytes | None = None
+        self.endless = False
+        self.url = ""
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        if self.answer is not None:
+            writer.write(self.answer)
+            await writer.drain()
+        while self.endless and not reader.at_eof():
+            writer.write(b".")
+            await asyncio.sleep(0.02)
+        writer.close()
+        await writer.wait_closed()
+
+    def says(self, status: int, body: str = "", **headers: str) -> None:
+        lines = [f"HTTP/1.1 {status} Said", f"Content-Length: {len(body.encode())}", "Connection: close"]
+        lines += [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
+        self.answer = ("\r\n".join(lines) + "\r\n\r\n" + body).encode()
+
+
+@pytest.fixture
+async def partner() -> AsyncIterator[Partner]:
+    partner = Partner()
+    server = await asyncio.start_server(partner.serve, "127.0.0.1", 0)
+    partner.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    async with server:
+        yield partner

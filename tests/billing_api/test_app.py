@@ -1,0 +1,192 @@
+"""What holds for every route: a declared permission, errors of one form, nothing that crashes it."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from litestar import Litestar, get
+from litestar.handlers import HTTPRouteHandler
+from litestar.routes import HTTPRoute
+from litestar.testing import RequestFactory
+from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
+
+from billing_api import app as wiring
+from billing_api import problems
+from billing_api.access import Permission, Principal
+from billing_api.app import MAX_BODY_BYTES, require_permissions
+from core.clock import utc_now
+from core.ids import new_id
+from db.models.people import Role
+from db.unit_of_work import Database
+from tests.billing_api.conftest import Client
+from tests.support.people import Desk
+
+OPEN = {
+    "/api/v1/auth/login",
+    "/api/v1/auth/logout",
+    "/api/v1/auth/refresh",
+    "/api/v1/auth/register",
+    "/api/v1/auth/verify-email",
+    "/api/v1/plans",
+    "/checkout/return",
+    "/health/live",
+    "/health/ready",
+    "/verify-email",
+}
+SIGNED = {"/api/v1/billing/usage", "/api/v1/webhooks/stripe"}
+
+
+def handlers(app: Litestar) -> Iterator[tuple[str, HTTPRouteHandler]]:
+    for route in app.routes:
+        if isinstance(route, HTTPRoute):
+            yield from (
+                (route.path, handler) for handler in route.route_handlers if "OPTIONS" not in handler.http_methods
+            )
+
+
+def concrete(path: str) -> str:
+    """The path with ids in it that exist nowhere."""
+    return "/".join("0" * 32 if ":uuid}" in part else "1" if ":int}" in part else part for part in path.split("/"))
+
+
+def test_routes_without_a_permission(app: Litestar) -> None:
+    assert [path for path, handler in handlers(app) if "permission" not in handler.opt] == []
+
+
+def test_what_is_open_to_anybody_is_on_this_list(app: Litestar) -> None:
+    found = {path for path, handler in handlers(app) if handler.opt["permission"] is Permission.PUBLIC}
+    assert {path for path in found if not path.startswith("/schema")} == OPEN
+    assert {path for path, handler in handlers(app) if handler.opt["permission"] is Permission.SIGNED} == SIGNED
+
+
+def test_an_application_with_an_undeclared_route_does_not_start() -> None:
+    @get("/forgotten")
+    async def forgotten() -> str:
+        return "open to all"
+
+    with pytest.raises(RuntimeError, match="/forgotten declares no permission"):
+        require_permissions(Litestar([forgotten], openapi_config=None))
+
+
+async def test_every_closed_route_turns_a_stranger_away(app: Litestar, client: Client) -> None:
+    closed = [(path, handler) for path, handler in handlers(app) if path not in OPEN | SIGNED and "/schema" not in path]
+    assert len(closed) > 20
+    for path, handler in closed:
+        for method in handler.http_methods:
+            answer = await client.request(method, concrete(path), json={})
+            assert (answer.status_code, answer.json()["code"]) == (401, "unauthenticated"), (method, path)
+
+
+async def test_options_tells_the_methods_of_any_path(app: Litestar, client: Client) -> None:
+    for path in {path for path, _ in handlers(app)}:
+        answer = await client.options(concrete(path))
+        assert answer.status_code == 204, (path, answer.text)
+        assert "OPTIONS" in answer.headers["allow"]
+
+
+UNFIT = ("%00", "a%00b", "%ED%A0%80", "%FF", "9" * 30, "-" + "9" * 30, "9999-12-31T23:59:59-14:00")
+"""What is no value of PostgreSQL's, or none of its numbers and instants."""
+
+
+@pytest.mark.parametrize("value", UNFIT)
+async def test_bad_queries_and_numbers_are_no_crash(app: Litestar, client: Client, desk: Desk, value: str) -> None:
+    admin = await desk.staff()
+    asked = [path for path, handler in handlers(app) if path.startswith("/api/") and "GET" in handler.http_methods]
+    names = ("email", "event_type", "status", "state", "provisioning", "processed", "limit", "offset")
+    for path in asked:
+        for name in names:
+            answer = await client.get(f"{concrete(path)}?{name}={value}", headers=admin)
+            assert answer.status_code < 500, (path, name, answer.text)
+
+
+@pytest.mark.parametrize("query", ["licenses?email=%00", "webhook-events?event_type=a%00b"])
+async def test_a_nul_is_no_search(client: Client, desk: Desk, query: str) -> None:
+    answer = await client.get(f"/api/v1/admin/{query}", headers=await desk.staff())
+    assert (answer.status_code, answer.json()["code"]) == (400, "invalid_input")
+
+
+async def test_other_failures_of_statements_stay_crashes(database: Database) -> None:
+    async with database.as_system() as tx:
+        with pytest.raises(DBAPIError) as missing:
+            await tx.session.execute(text("SELECT nothing FROM nowhere"))
+    assert problems.statement_failed(RequestFactory().get("/"), missing.value).status_code == 500
+
+
+async def test_a_key_for_one_thing_is_no_key_for_another(app: Litestar) -> None:
+    principal = Principal(new_id(), Role.CUSTOMER, new_id(), utc_now())
+    asked = RequestFactory(app=app)
+    scopes = []
+    for path in ("/api/v1/things/1", "/api/v1/things/2", "/api/v1/things/2"):
+        request = asked.post(path, headers={"Idempotency-Key": "once"}, user=principal)
+        request.scope["path_template"] = "/api/v1/things/{id}"
+        scopes.append((await wiring._once(request))._scope)
+    assert scopes[0] != scopes[1] == scopes[2]
+
+
+BAD_BODIES: dict[str, bytes] = {
+    "empty": b"",
+    "cut off": b'{"email":',
+    "a list": b"[]",
+    "null": b"null",
+    "a number": b"7",
+    "no utf-8": b"\xff\xfe",
+    "wrong types": b'{"email":1,"password":[],"full_name":{},"plan_id":7,"interval":null,"reason":[],"license_key":0}',
+    "unknown fields": json.dumps({"surprise": True}).encode(),
+    "deep": b"[" * 5000 + b"]" * 5000,
+    "a lone surrogate": b'{"email":"\\ud800@example.com","password":"long enough 1","reason":"\\udfff"}',
+    "nul": b'{"email":"a\\u0000@example.com","password":"long enough 1","full_name":"x"}',
+}
+
+
+@pytest.mark.parametrize("body", BAD_BODIES.values(), ids=BAD_BODIES.keys())
+async def test_bad_bodies_are_4xx_everywhere(app: Litestar, client: Client, desk: Desk, body: bytes) -> None:
+    admin = await desk.staff() | {"Content-Type": "application/json"}
+    for path, handler in handlers(app):
+        if not handler.http_methods & {"POST", "PATCH", "PUT"} or handler.parsed_data_field is None:
+            continue
+        for method in handler.http_methods:
+            answer = await client.request(method, concrete(path), content=body, headers=admin)
+            assert 400 <= answer.status_code < 500, (path, answer.status_code, answer.text)
+            assert answer.headers["content-type"] == "application/problem+json"
+
+
+async def test_a_huge_body_is_refused(client: Client, desk: Desk) -> None:
+    admin = await desk.staff()
+    answer = await client.post("/api/v1/admin/licenses", content=b"x" * (MAX_BODY_BYTES + 1), headers=admin)
+    assert (answer.status_code, answer.json()["code"]) == (413, "payload_too_large")
+
+
+async def test_a_field_that_does_not_fit_is_named(client: Client, desk: Desk) -> None:
+    admin = await desk.staff()
+    order: dict[str, Any] = {"email": "a@example.com", "plan": 7}
+    problem = (await client.post("/api/v1/admin/licenses", json=order, headers=admin)).json()
+    assert problem["errors"][0]["field"] == "plan"
+    assert problem["request_id"]
+
+
+async def test_unknown_paths_and_methods_are_problems_too(client: Client) -> None:
+    missing = await client.get("/api/v1/nothing")
+    assert (missing.status_code, missing.json()["code"]) == (404, "not_found")
+    wrong = await client.delete("/api/v1/plans")
+    assert (wrong.status_code, wrong.json()["code"]) == (405, "method_not_allowed")
+    assert "GET" in wrong.headers["allow"]
+
+
+async def test_a_request_id_is_taken_over_or_made(client: Client) -> None:
+    assert (await client.get("/health/live", headers={"X-Request-Id": "proxy-1234"})).headers[
+        "x-request-id"
+    ] == "proxy-1234"
+    made = (await client.get("/health/live", headers={"X-Request-Id": "bad id\t"})).headers["x-request-id"]
+    assert len(made) == 32
+
+
+async def test_the_interface_describes_itself(client: Client) -> None:
+    schema = (await client.get("/schema/openapi.json")).json()
+    assert schema["openapi"].startswith("3.1")
+    assert {"/api/v1/checkout/sessions", "/api/v1/licenses", "/api/v1/billing/usage"} <= set(schema["paths"])
+    answers = schema["paths"]["/api/v1/checkout/sessions"]["post"]["responses"]
+    assert {"201", "400", "401", "403", "409", "422", "502", "503"} <= set(answers)
+    assert answers["422"]["content"]["application/problem+json"]["examples"]
+    assert (await client.get("/schema/swagger")).status_code == 200

@@ -1,0 +1,112 @@
+"""Receiving: what is signed is stored once and answered; what is not leaves no trace."""
+
+import asyncio
+import json
+from typing import Any
+
+import pytest
+from sqlalchemy import func, select
+from stripe import WebhookSignature
+
+from billing_api.mirror.service import Mirror
+from billing_api.webhooks.service import WebhookProcessor, WebhookReceiver
+from core.clock import unix_time
+from db.models.plumbing import OutboxRow, WebhookEvent
+from db.unit_of_work import Database
+from tests.billing_api.conftest import Client
+from tests.support.environment import WEBHOOK_SECRET
+
+PATH = "/api/v1/webhooks/stripe"
+
+
+def an_event(**changes: Any) -> bytes:
+    thing = {"object": "invoice", "id": "in_1", "customer": "cus_nobody"}
+    event = {"id": "evt_1", "object": "event", "type": "invoice.paid", "data": {"object": thing}}
+    return json.dumps(event | changes).encode()
+
+
+def signature(body: bytes, *, secret: str = WEBHOOK_SECRET, age: int = 0) -> str:
+    header: str = WebhookSignature.generate_signature_header(body.decode(), secret, timestamp=int(unix_time()) - age)
+    return header
+
+
+async def count(database: Database, table: Any) -> int:
+    async with database.as_system() as tx:
+        return await tx.session.scalar(select(func.count()).select_from(table)) or 0
+
+
+async def test_a_signed_event_is_stored_with_its_job(client: Client, database: Database) -> None:
+    body = an_event()
+    answer = await client.post(PATH, content=body, headers={"Stripe-Signature": signature(body)})
+    assert (answer.status_code, answer.json()) == (200, {"received": True, "duplicate": False})
+    async with database.as_system() as tx:
+        event = (await tx.session.execute(select(WebhookEvent))).scalar_one()
+        job = (await tx.session.execute(select(OutboxRow.job))).scalar_one()
+    assert (event.source_event_id, event.event_type, event.processed) == ("evt_1", "invoice.paid", False)
+    assert event.payload == json.loads(body)
+    assert job == {"type": "process_webhook", "webhook_event_id": str(event.id)}
+
+
+async def test_the_same_event_ten_times_at_once_is_one_row_and_one_job(client: Client, database: Database) -> None:
+    body = an_event()
+    headers = {"Stripe-Signature": signature(body)}
+    answers = await asyncio.gather(*(client.post(PATH, content=body, headers=headers) for _ in range(10)))
+    assert [answer.status_code for answer in answers] == [200] * 10
+    assert sorted(answer.json()["duplicate"] for answer in answers) == [False] + [True] * 9
+    assert await count(database, WebhookEvent) == 1
+    assert await count(database, OutboxRow) == 1
+
+
+@pytest.mark.parametrize(
+    ("body", "headers"),
+    [
+        (an_event(), {}),
+        (an_event(), {"Stripe-Signature": ""}),
+        (an_event(), {"Stripe-Signature": "t=1,v1=00"}),
+        (an_event(), {"Stripe-Signature": "nonsense"}),
+        (an_event(), {"Stripe-Signature": "t=x,v1=é".encode("latin-1")}),
+        (an_event(), {"Stripe-Signature": signature(an_event(), secret="whsec_another")}),
+        (an_event(), {"Stripe-Signature": signature(an_event(), age=301)}),
+        (an_event(id="evt_2"), {"Stripe-Signature": signature(an_event())}),
+        (b"\xff\xfe", {"Stripe-Signature": signature(an_event())}),
+    ],
+    ids=["missing", "empty", "forged", "nonsense", "non-ascii", "other secret", "stale", "other body", "no utf-8"],
+)
+async def test_what_is_not_signed_is_refused_and_leaves_nothing(
+    client: Client, database: Database, body: bytes, headers: dict[str, Any]
+) -> None:
+    answer = await client.post(PATH, content=body, headers=headers)
+    assert answer.status_code == 400
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert answer.json()["code"] == "invalid_input"
+    assert await count(database, WebhookEvent) == 0
+    assert await count(database, OutboxRow) == 0
+
+
+@pytest.mark.parametrize("body", [b"{", b"[]", b"null", b'{"id":1}', b'{"id":"e","type":"t"}', b'"text"'])
+async def test_signed_nonsense_is_refused_too(client: Client, database: Database, body: bytes) -> None:
+    answer = await client.post(PATH, content=body, headers={"Stripe-Signature": signature(body)})
+    assert answer.status_code == 400
+    assert await count(database, WebhookEvent) == 0
+
+
+async def test_while_a_secret_is_rotated_both_hold(database: Database) -> None:
+
+    receiver = WebhookReceiver(database, ("whsec_new", WEBHOOK_SECRET))
+    old, new = an_event(), an_event(id="evt_2")
+    assert not (await receiver.receive(old, signature(old))).duplicate
+    assert not (await receiver.receive(new, signature(new, secret="whsec_new"))).duplicate
+
+
+async def test_an_event_type_we_have_no_use_for_is_stored_and_worked_off(
+    client: Client, database: Database, mirror: Mirror
+) -> None:
+    body = an_event(type="some.future_event", data={"object": {"object": "unheard_of", "id": "x", "customer": "cus"}})
+    answer = await client.post(PATH, content=body, headers={"Stripe-Signature": signature(body)})
+    assert answer.status_code == 200
+
+    async with database.as_system() as tx:
+        event_id = (await tx.session.execute(select(WebhookEvent.id))).scalar_one()
+    await WebhookProcessor(database, mirror).process(event_id)
+    async with database.as_system() as tx:
+        assert (await tx.session.execute(select(WebhookEvent.processed))).scalar_one() is True

@@ -1,0 +1,112 @@
+"""Servers that every test may ask for. They are real, and each run of pytest has its own.
+
+PostgreSQL is started once a run, by the process that outlives all others: pytest itself, or xdist's controller, which
+tells its workers where. The schema is migrated once into a template; each worker works in its own copy of it. Valkey
+starts in a few hundredths of a second, so each worker has one to itself.
+"""
+
+import fcntl
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+
+from devstack.ports import choose
+from devstack.postgres import Postgres
+from devstack.valkey import Valkey
+from tests.support.servers import (
+    OWNER,
+    PASSWORD,
+    DatabaseUrls,
+    database,
+    migrate,
+    postgres_server,
+    running,
+)
+
+_TEMPLATE: Final = "np_template"
+_RUN: Final = pytest.StashKey[ExitStack]()
+_SERVER: Final = pytest.StashKey[Postgres]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[_RUN] = ExitStack()
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    config.stash[_RUN].close()
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """Xdist's controller prepares a worker."""
+    facts = asdict(_server(node.config))
+    node.workerinput["postgres"] = facts | {"data": str(facts["data"])}
+
+
+def _server(config: pytest.Config) -> Postgres:
+    if _SERVER not in config.stash:
+        facts: dict[str, Any] | None = getattr(config, "workerinput", {}).get("postgres")
+        if facts is None:
+            config.stash[_SERVER] = config.stash[_RUN].enter_context(postgres_server())
+        else:
+            config.stash[_SERVER] = Postgres(**facts | {"data": Path(facts["data"])})
+    return config.stash[_SERVER]
+
+
+@pytest.fixture(scope="session")
+def postgres(pytestconfig: pytest.Config) -> Postgres:
+    """The run's PostgreSQL server."""
+    return _server(pytestconfig)
+
+
+@pytest.fixture(scope="session")
+def migrated_template(postgres: Postgres) -> str:
+    """The name of a database with the newest schema, to be copied, never connected to."""
+    with (postgres.data.parent / "template.lock").open("w") as turn:
+        fcntl.flock(turn, fcntl.LOCK_EX)  # the first worker makes it, the others wait for that
+        if not postgres.run_sql("SELECT 1 FROM pg_database WHERE datname = :'name'", name=_TEMPLATE):
+            postgres.ensure_database("np_unfinished", owner=OWNER, password=PASSWORD)
+            migrate(DatabaseUrls.of(postgres, "np_unfinished"))
+            postgres.run_sql(f"ALTER DATABASE np_unfinished RENAME TO {_TEMPLATE}")
+    return _TEMPLATE
+
+
+@pytest.fixture(scope="session")
+def database_urls(postgres: Postgres, migrated_template: str) -> Iterator[DatabaseUrls]:
+    """The worker's own database with the newest schema. Who commits in it truncates afterwards."""
+    with database(postgres, migrated_template) as urls:
+        yield urls
+
+
+@pytest.fixture
+def empty_database_urls(postgres: Postgres) -> Iterator[DatabaseUrls]:
+    """A database without a schema, for this test only."""
+    with database(postgres) as urls:
+        yield urls
+
+
+@pytest.fixture(scope="session")
+def valkey_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Valkey]:
+    """The worker's own Valkey server."""
+    folder = tmp_path_factory.mktemp("valkey")
+    server = Valkey(data=folder, port=choose("127.0.0.1"), fast=True)
+    with running(server, folder / "log"):
+        yield server
+
+
+@pytest.fixture(scope="session")
+def valkey_url(valkey_server: Valkey) -> str:
+    """The address of the worker's Valkey, whatever is in it."""
+    return valkey_server.url
+
+
+@pytest.fixture
+def valkey(valkey_server: Valkey) -> str:
+    """The address of the worker's Valkey, emptied: no keys, no functions."""
+    assert valkey_server.call("FLUSHALL") == "+OK"
+    assert valkey_server.call("FUNCTION", "FLUSH") == "+OK"
+    return valkey_server.url

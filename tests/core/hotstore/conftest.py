@@ -1,0 +1,64 @@
+"""A writer and a reader on a server that is empty but for the functions."""
+
+from collections.abc import AsyncIterator
+from typing import Any, NamedTuple
+from uuid import uuid4
+
+import pytest
+from redis.asyncio import Redis
+
+from core.hotstore import functions, keys
+from core.hotstore.reader import HotStoreReader
+from core.hotstore.reading import read_keys
+from core.hotstore.writer import HotStoreWriter
+from core.licensing.plan import Resource
+from core.licensing.record import LicenseRecord
+from core.licensing.state import Status
+
+
+class HotStore(NamedTuple):
+    redis: Redis
+    writer: HotStoreWriter
+    reader: HotStoreReader
+    run_id: str
+
+    async def load(self, *, holds_lost: bool = False) -> None:
+        tokens = await self.writer.begin_rebuild(range(keys.BUCKETS), holds_lost=holds_lost)
+        for bucket, token in tokens.items():
+            assert await self.writer.mark_loaded(bucket, token)
+
+    async def reserve(
+        self,
+        license_hash: bytes,
+        hold_id: str,
+        count: int = 1,
+        resource: Resource = "domains",
+        ttl_ms: int = 30_000,
+        version: int = 1,
+        run_id: str | None = None,
+    ) -> list[Any]:
+        """The function as the validator calls it."""
+        names = read_keys(keys.short_hash(license_hash))
+        args = (resource, count, ttl_ms, hold_id, 1, version, self.run_id if run_id is None else run_id)
+        (answer,) = await self.writer._call_all([(functions.RESERVE, len(names), *names, *args)])
+        return [part.decode() if isinstance(part, bytes) else part for part in answer]
+
+
+def a_license(number: int = 1, **changes: Any) -> tuple[bytes, LicenseRecord]:
+    facts: dict[str, Any] = {
+        "epoch": 1,
+        "version": 1,
+        "license_id": uuid4(),
+        "status": Status.ACTIVE,
+        "limits": {"domains": 3, "databases": 50, "emails": None},
+    }
+    return number.to_bytes(16, "big"), LicenseRecord(**facts | changes)
+
+
+@pytest.fixture
+async def store(valkey: str) -> AsyncIterator[HotStore]:
+    async with Redis.from_url(valkey) as redis:
+        writer = HotStoreWriter(redis)
+        await writer.load_functions()
+        run_id = (await writer.holds_made()).run_id[: keys.RUN_ID_LENGTH]
+        yield HotStore(redis, writer, HotStoreReader(redis), run_id)

@@ -1,0 +1,185 @@
+"""Reservations in Redis: counted once, never more than there is, and gone when they should be."""
+
+import asyncio
+
+import pytest
+from redis.asyncio import Redis
+
+from core.hotstore import keys
+from core.hotstore.writer import UsageTotal
+from tests.core.hotstore.conftest import HotStore, a_license
+
+
+@pytest.fixture
+async def digest(store: HotStore) -> bytes:
+    """A license of three domains in a store that is loaded."""
+    await store.load()
+    digest, record = a_license()
+    await store.writer.apply_licenses([(digest, record)])
+    return digest
+
+
+async def held(store: HotStore, digest: bytes) -> int:
+    return (await store.reader.read(digest)).usage.held.get("domains", 0)
+
+
+async def until_held(store: HotStore, digest: bytes, number: int) -> None:
+    async with asyncio.timeout(5):
+        while True:
+            if await held(store, digest) == number:
+                return
+            await asyncio.sleep(0.01)
+
+
+async def left_behind(redis: Redis) -> list[bytes]:
+    return [key for pattern in ("nph:*", "npx:*") async for key in redis.scan_iter(pattern)]
+
+
+class TestReserve:
+    async def test_takes_what_is_left_and_no_more(self, store: HotStore, digest: bytes) -> None:
+        await store.writer.apply_usage([UsageTotal(digest, "domains", 1, 1, 1)])
+        assert await store.reserve(digest, "a", 1) == ["granted", 1]
+        assert await store.reserve(digest, "b", 2) == ["exceeded", 1]
+        assert await store.reserve(digest, "c", 1) == ["granted", 0]
+        assert await store.reserve(digest, "d", 1) == ["exceeded", 0]
+        assert await held(store, digest) == 2
+
+    async def test_again_is_the_same_hold(self, store: HotStore, digest: bytes) -> None:
+        assert await store.reserve(digest, "a", 2) == ["granted", 1]
+        assert await store.reserve(digest, "a", 2) == ["granted", 1]
+        assert await store.reserve(digest, "a", 1) == ["conflict"]
+        assert await store.reserve(digest, "a", 2, "databases") == ["conflict"]
+        assert await held(store, digest) == 2
+
+    async def test_of_the_unlimited_is_counted_all_the_same(self, store: HotStore, digest: bytes) -> None:
+        assert await store.reserve(digest, "a", 1000, "emails") == ["granted", -1]
+        assert (await store.reader.read(digest)).usage.held["emails"] == 1000
+
+    async def test_of_what_is_not_granted_is_refused(self, store: HotStore, digest: bytes) -> None:
+        assert await store.reserve(digest, "a", 1, "storage_gb") == ["not_granted"]
+
+    async def test_asks_to_judge_again_where_another_document_stands(self, store: HotStore, digest: bytes) -> None:
+        assert await store.reserve(digest, "a", version=2) == ["changed"]
+        assert await store.reserve(bytes(15) + b"\x09", "a") == ["changed"]
+        assert await held(store, digest) == 0
+
+    async def test_needs_a_loaded_bucket_of_this_run(self, store: HotStore, digest: bytes) -> None:
+        assert await store.reserve(digest, "a", run_id="another-run") == ["not_ready", 0]
+        await store.redis.delete(keys.mark(digest[0]))
+        assert await store.reserve(digest, "a") == ["not_ready", 0]
+
+    async def test_waits_where_holds_were_lost(self, store: HotStore, digest: bytes) -> None:
+        await store.load(holds_lost=True)
+        outcome, wait = await store.reserve(digest, "a")
+        assert outcome == "not_ready"
+        assert 55_000 < wait <= keys.LONGEST_HOLD * 1000
+
+    async def test_of_a_total_below_zero_does_not_grant_more_than_the_limit(
+        self, store: HotStore, digest: bytes
+    ) -> None:
+        await store.writer.apply_usage([UsageTotal(digest, "domains", -5, 1, 1)])
+        assert await store.reserve(digest, "a", 4) == ["exceeded", 3]
+
+    async def test_follows_a_limit_that_shrank(self, store: HotStore, digest: bytes) -> None:
+        await store.writer.apply_usage([UsageTotal(digest, "domains", 3, 1, 1)])
+        await store.writer.apply_licenses([a_license(version=2, limits={"domains": 1})])
+        assert await store.reserve(digest, "a", version=2) == ["exceeded", 0]
+
+
+class TestTheEndOfAHold:
+    async def test_comes_by_server_time_without_a_write(self, store: HotStore, digest: bytes) -> None:
+        await store.reserve(digest, "short", 1, ttl_ms=60)
+        await store.reserve(digest, "long", 1)
+        reading = await store.reader.read(digest)
+        assert reading.usage.held == {"domains": 2}
+        assert reading.hold_ends_in is not None
+        assert 0 < reading.hold_ends_in <= 0.06
+        await until_held(store, digest, 1)
+        assert await store.reserve(digest, "next", 2) == ["granted", 0]
+
+    async def test_leaves_nothing_behind(self, store: HotStore, digest: bytes) -> None:
+        await store.reserve(digest, "a", ttl_ms=50)
+        await store.reserve(digest, "b", ttl_ms=80)
+        assert len(await left_behind(store.redis)) == 2
+        await until_held(store, digest, 0)
+        assert await left_behind(store.redis) == []
+
+    async def test_comes_with_its_total_in_one_step(self, store: HotStore, digest: bytes) -> None:
+        await store.reserve(digest, "a", 2)
+        await store.writer.apply_usage([UsageTotal(digest, "domains", 2, 1, 1, ("a",))])
+        usage = (await store.reader.read(digest)).usage
+        assert (usage.used, usage.held.get("domains", 0)) == ({"domains": 2}, 0)
+        assert await left_behind(store.redis) == []
+
+    async def test_comes_even_with_a_total_that_is_old_news(self, store: HotStore, digest: bytes) -> None:
+        """A relay was quicker with a newer total; the hold is reported all the same."""
+        await store.reserve(digest, "a", 2)
+        await store.writer.apply_usage([UsageTotal(digest, "domains", 2, 1, 2)])
+        assert await store.writer.apply_usage([UsageTotal(digest, "domains", 2, 1, 1, ("a",))]) == 0
+        assert await held(store, digest) == 0
+
+    async def test_comes_once(self, store: HotStore, digest: bytes) -> None:
+        await store.reserve(digest, "a", 1)
+        await store.reserve(digest, "b", 1)
+        assert await store.writer.settle(digest, ["a", "never-was"]) == 1
+        assert await store.writer.settle(digest, ["a"]) == 0
+        assert await held(store, digest) == 1
+
+    async def test_by_release_gives_back(self, store: HotStore, digest: bytes) -> None:
+        await store.reserve(digest, "a", 3)
+        assert await store.writer.release(digest, "a")
+        assert not await store.writer.release(digest, "a")
+        assert await store.reserve(digest, "b", 3) == ["granted", 0]
+
+
+class TestPins:
+    async def test_keep_a_hold_alive_while_its_report_is_written_down(self, store: HotStore, digest: bytes) -> None:
+        await store.reserve(digest, "pinned", 1, ttl_ms=60)
+        await store.reserve(digest, "not", 1, ttl_ms=60)
+        assert await store.writer.pin(digest, "pinned")
+        await until_held(store, digest, 1)
+        assert not await store.writer.release(digest, "pinned")
+        assert await store.writer.settle(digest, ["pinned"]) == 1
+
+    async def test_never_shorten_a_hold(self, store: HotStore, digest: bytes) -> None:
+        await store.reserve(digest, "a", 1, ttl_ms=1_000_000)
+        await store.writer.pin(digest, "a")
+        score = await store.redis.zscore(keys.hold_ends(keys.short_hash(digest)), "a")
+        seconds, _ = await store.redis.time()
+        assert score is not None
+        assert score / 1000 - seconds > 900
+
+    async def test_may_be_set_again(self, store: HotStore, digest: bytes) -> None:
+        await store.reserve(digest, "a", 2)
+        assert await store.writer.pin(digest, "a")
+        assert await store.writer.pin(digest, "a")
+        assert await held(store, digest) == 2
+        assert await store.reserve(digest, "a", 2) == ["granted", 1]
+
+    async def test_find_nothing_where_the_hold_is_gone(self, store: HotStore, digest: bytes) -> None:
+        assert not await store.writer.pin(digest, "never-was")
+        await store.reserve(digest, "a", 1, ttl_ms=30)
+        await store.reserve(digest, "b", 1)
+        await until_held(store, digest, 1)
+        assert not await store.writer.pin(digest, "a")
+
+
+async def test_any_interleaving_keeps_the_sums(store: HotStore, digest: bytes) -> None:
+    """Many panels at once: in the end the sum of the holds is the sum of those that stand."""
+    await store.writer.apply_licenses([a_license(version=2, limits={"domains": 200})])
+
+    async def panel(number: int) -> int:
+        granted = 0
+        for step in range(10):
+            hold = f"{number}-{step}"
+            if (await store.reserve(digest, hold, 1 + step % 3, version=2))[0] != "granted":
+                continue
+            granted += 1 + step % 3
+            if step % 2:
+                await store.writer.pin(digest, hold)
+            if step % 3 == 0:
+                granted -= (1 + step % 3) * (await store.writer.settle(digest, [hold]))
+        return granted
+
+    sums = await asyncio.gather(*[panel(number) for number in range(20)])
+    assert await held(store, digest) == sum(sums) <= 200

@@ -1,0 +1,122 @@
+"""Settings: read once, told all at once what is wrong, and never printed."""
+
+import base64
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from core import settings
+from core.settings import BadSettings
+
+KEY = base64.b64encode(bytes(32)).decode()
+GOOD = {
+    "DATABASE_URL": "postgresql://api:secret-pw@127.0.0.1/np",
+    "WORKER_DATABASE_URL": "postgresql://worker:pw@127.0.0.1/np",
+    "OWNER_DATABASE_URL": "postgresql://owner:pw@127.0.0.1/np",
+    "REDIS_URL": "redis://127.0.0.1:6379/0",
+    "NP_KEK": f"k2:{KEY},k1:{KEY}",
+    "NP_INDEX_KEY": KEY,
+    "NP_JWT_KEYS": f"j1:{KEY}",
+    "NP_LEASE_KEYS": f"l1:{KEY}",
+    "STRIPE_API_KEY": "sk_test_secret",
+    "STRIPE_WEBHOOK_SECRETS": "whsec_new, whsec_old",
+    "NEXTPANEL_URL": "http://127.0.0.1:9000/",
+    "NEXTPANEL_JWT_SECRET": "jwt-secret",
+    "MAIL_URL": "http://127.0.0.1:9025",
+    "NP_DEMO_ADMIN": "admin@example.com:pass:word",
+    "NP_DEMO_CUSTOMER": "customer@example.com:password",
+    "NP_DEMO_PLATFORM_KEY": "npk:secret",
+}
+READERS: list[Callable[[dict[str, str]], Any]] = [
+    settings.api_settings,
+    settings.worker_settings,
+    settings.validator_settings,
+    settings.migration_settings,
+    settings.demo_settings,
+]
+
+
+def test_defaults_are_those_of_production() -> None:
+    api = settings.api_settings(GOOD)
+    assert (api.environment, api.host, api.port, api.processes) == ("production", "127.0.0.1", 8001, 1)
+    assert api.metrics_port == 8101
+    assert api.public_url == "http://127.0.0.1:8001"
+    assert api.queue_redis_url == api.redis_url
+    assert api.stripe.webhook_secrets == ("whsec_new", "whsec_old")
+    assert api.stripe.api_base is None
+    assert api.secrets.sealer.current == "k2"
+    validator = settings.validator_settings(GOOD)
+    assert (validator.port, validator.near_cache) == (8002, True)
+    assert settings.worker_settings(GOOD).nextpanel_url == "http://127.0.0.1:9000"
+    assert settings.demo_settings(GOOD).admin == ("admin@example.com", "pass:word")
+
+
+@pytest.mark.parametrize("read", READERS)
+def test_everything_that_is_missing_is_told_at_once(read: Callable[[dict[str, str]], Any]) -> None:
+    with pytest.raises(BadSettings) as fault:
+        read({})
+    told = str(fault.value)
+    assert told.count("is not set") >= 2
+    assert "docs/operations.md" in told
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "told"),
+    [
+        ("DATABASE_URL", "mysql://x", "DATABASE_URL must be a URL that starts with postgresql://"),
+        ("REDIS_URL", "127.0.0.1:6379", "REDIS_URL must be a URL"),
+        ("NP_API_PORT", "http", "NP_API_PORT must be a whole number"),
+        ("NP_API_PORT", "-1", "NP_API_PORT must be a whole number from 0 to 65535"),
+        ("NP_API_PORT", "65536", "NP_API_PORT must be a whole number from 0 to 65535"),
+        ("NP_LOG_LEVEL", "chatty", "NP_LOG_LEVEL must be one of debug, info, warning, error, critical"),
+        ("STRIPE_WEBHOOK_SECRETS", " , ", "STRIPE_WEBHOOK_SECRETS is not set"),
+        ("NP_KEK", "k1:short", "NP_KEK must be id:base64 of 32 bytes"),
+        ("NP_KEK", f":{KEY}", "NP_KEK must be id:base64 of 32 bytes"),
+        ("NP_INDEX_KEY", "!", "NP_INDEX_KEY must be base64 of 32 bytes"),
+        ("NP_INDEX_KEY", base64.b64encode(bytes(16)).decode(), "NP_INDEX_KEY must be base64 of 32 bytes"),
+    ],
+)
+def test_what_cannot_be_read_is_told_by_name(name: str, value: str, told: str) -> None:
+    with pytest.raises(BadSettings, match=told) as fault:
+        settings.api_settings(GOOD | {name: value})
+    assert str(fault.value).count(name) == 1
+
+
+@pytest.mark.parametrize(
+    ("read", "name"),
+    [
+        (settings.api_settings, "NP_API_METRICS_PORT"),
+        (settings.worker_settings, "NP_WORKER_PORT"),
+        (settings.validator_settings, "NP_VALIDATOR_PORT"),
+        (settings.validator_settings, "NP_VALIDATOR_METRICS_PORT"),
+    ],
+)
+def test_every_port_is_one(read: Callable[[dict[str, str]], Any], name: str) -> None:
+    read(GOOD | {name: "0"})
+    read(GOOD | {name: "65535"})
+    with pytest.raises(BadSettings, match=f"{name} must be a whole number from 0 to 65535"):
+        read(GOOD | {name: "65536"})
+
+
+def test_a_log_level_may_be_in_capitals() -> None:
+    assert settings.api_settings(GOOD | {"NP_LOG_LEVEL": "DEBUG"}).log_level == "debug"
+
+
+def test_only_the_api_needs_the_secrets_of_webhooks() -> None:
+    without = {name: value for name, value in GOOD.items() if name != "STRIPE_WEBHOOK_SECRETS"}
+    assert settings.worker_settings(without).stripe.webhook_secrets == ()
+    with pytest.raises(BadSettings, match="STRIPE_WEBHOOK_SECRETS is not set"):
+        settings.api_settings(without)
+
+
+def test_the_near_cache_can_be_switched_off() -> None:
+    assert settings.validator_settings(GOOD | {"NP_NEAR_CACHE": "off"}).near_cache is False
+    with pytest.raises(BadSettings, match="NP_NEAR_CACHE must be true or false"):
+        settings.validator_settings(GOOD | {"NP_NEAR_CACHE": "perhaps"})
+
+
+@pytest.mark.parametrize("read", READERS)
+def test_settings_are_not_printed(read: Callable[[dict[str, str]], Any]) -> None:
+    printed = repr(read(GOOD))
+    assert not any(value in printed for value in GOOD.values())

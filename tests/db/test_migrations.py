@@ -1,0 +1,93 @@
+"""The migrations: one line of them, there and back again, and at its end just what the models say."""
+
+import asyncio
+from typing import Any
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection
+
+from db.migrate import downgrade
+from db.models.all_tables import METADATA
+from tests.support.databases import as_owner, rows
+from tests.support.servers import ROOT, DatabaseUrls, migrate
+
+LEFT = """
+    SELECT relname AS name FROM pg_class WHERE relnamespace = 'public'::regnamespace
+    UNION ALL SELECT proname FROM pg_proc WHERE pronamespace = 'public'::regnamespace
+    UNION ALL SELECT typname FROM pg_type WHERE typnamespace = 'public'::regnamespace
+"""
+"""Whatever a migration makes lies in this schema: tables, indexes, sequences, functions, types."""
+
+
+@pytest.fixture(scope="module")
+def script() -> ScriptDirectory:
+    config = Config()
+    config.set_main_option("script_location", str(ROOT / "db" / "migrations"))
+    return ScriptDirectory.from_config(config)
+
+
+def test_there_is_one_head_and_one_root(script: ScriptDirectory) -> None:
+    assert len(script.get_heads()) == 1
+    assert len(script.get_bases()) == 1
+
+
+async def test_up_down_and_up_again(empty_database_urls: DatabaseUrls, script: ScriptDirectory) -> None:
+    urls = empty_database_urls
+    for _ in range(2):
+        await asyncio.to_thread(migrate, urls)
+        assert await rows(urls, "SELECT version_num FROM alembic_version") == [{"version_num": script.get_heads()[0]}]
+        await downgrade(urls.owner, "base")
+        assert {row["name"] for row in await rows(urls, LEFT)} == {
+            "alembic_version",
+            "alembic_version_pkc",
+            "_alembic_version",
+        }
+
+
+def is_no_partition(name: str | None, kind: str, _parents: Any) -> bool:
+    """Partitions of payments come with the months, made by the database; the models know the whole."""
+    return kind != "table" or name is None or not name.startswith("payments_")
+
+
+async def test_the_migrated_database_is_what_the_models_say(database_urls: DatabaseUrls) -> None:
+    def differences(connection: Connection) -> list[Any]:
+        options: dict[str, Any] = {"compare_type": True, "compare_server_default": True}
+        options["include_name"] = is_no_partition
+        return list(compare_metadata(MigrationContext.configure(connection, opts=options), METADATA))
+
+    async with as_owner(database_urls) as owner:
+        assert await owner.run_sync(differences) == []
+
+
+async def test_payments_have_this_month_three_more_and_a_last_resort(database_urls: DatabaseUrls) -> None:
+    found = await rows(
+        database_urls,
+        """
+        SELECT inhrelid::regclass::text AS name, pg_get_expr(relpartbound, oid) AS bound
+        FROM pg_inherits JOIN pg_class ON oid = inhrelid WHERE inhparent = 'payments'::regclass
+        """,
+    )
+    bounds = {row["name"]: row["bound"] for row in found}
+    assert bounds.pop("payments_default") == "DEFAULT"
+    assert len(bounds) == 4
+    for name, bound in bounds.items():
+        _, year, month = name.split("_")
+        assert f"FROM ('{year}-{month}-01 00:00:00+00')" in bound
+    [this_month] = await rows(database_urls, "SELECT to_char(now() AT TIME ZONE 'UTC', 'YYYY_MM') AS name")
+    assert f"payments_{this_month['name']}" in bounds
+
+
+async def test_three_plans_are_on_offer(database_urls: DatabaseUrls) -> None:
+    found = await rows(
+        database_urls,
+        "SELECT name, license_type::text, is_active, max_domains FROM plans ORDER BY price_monthly",
+    )
+    assert [tuple(row.values()) for row in found] == [
+        ("Starter", "starter", True, 3),
+        ("Professional", "professional", True, 25),
+        ("Enterprise", "enterprise", True, None),
+    ]

@@ -1,0 +1,117 @@
+"""The installation, on a project as small as can be: one package, made here, found in a folder instead of an index."""
+
+import hashlib
+import shutil
+import signal
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from core.settings import process_environment
+from devstack.bootstrap import explain
+from devstack.waiting import wait_until
+from tests.support.servers import ROOT
+
+
+class Project:
+    """A root with bootstrap.py and a lock, and a shelf with packages."""
+
+    def __init__(self, root: Path) -> None:
+        self.root, self.shelf = root / "project", root / "shelf"
+        (self.root / "devstack").mkdir(parents=True)
+        self.shelf.mkdir()
+        shutil.copy(ROOT / "devstack" / "bootstrap.py", self.root / "devstack")
+
+    def lock(self, version: str, *, spoilt: bool = False) -> None:
+        digest = "0" * 64 if spoilt else hashlib.sha256(self._wheel(version).read_bytes()).hexdigest()
+        (self.root / "requirements.lock").write_text(f"tiny=={version} --hash=sha256:{digest}\n")
+
+    def start(self) -> subprocess.Popen[str]:
+        offline = {"PIP_CONFIG_FILE": "/dev/null", "PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(self.shelf)}
+        return subprocess.Popen(
+            (sys.executable, "devstack/bootstrap.py"),
+            cwd=self.root,
+            env=process_environment() | offline,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
+    def run(self) -> tuple[int, str]:
+        process = self.start()
+        said = process.communicate()[0]
+        return process.returncode, said
+
+    def installed(self) -> str:
+        code = "import tiny; print(tiny.VERSION)"
+        shown = subprocess.run((self.root / ".venv/bin/python", "-c", code), capture_output=True, text=True, check=True)
+        return shown.stdout.strip()
+
+    def _wheel(self, version: str) -> Path:
+        file, facts = self.shelf / f"tiny-{version}-py3-none-any.whl", f"tiny-{version}.dist-info"
+        with zipfile.ZipFile(file, "w") as wheel:
+            wheel.writestr("tiny.py", f"VERSION = {version!r}\n")
+            wheel.writestr(f"{facts}/METADATA", f"Metadata-Version: 2.1\nName: tiny\nVersion: {version}\n")
+            wheel.writestr(f"{facts}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+            wheel.writestr(f"{facts}/RECORD", "")
+        return file
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Project:
+    return Project(tmp_path)
+
+
+def test_it_installs_once_and_again_when_the_lock_changes(project: Project) -> None:
+    project.lock("1.0")
+    code, said = project.run()
+    assert code == 0, said
+    assert "Successfully installed tiny-1.0" in said
+    shutil.rmtree(project.shelf)  # nothing can be had from now on, and nothing is wanted
+    assert project.run() == (0, "")
+    project.shelf.mkdir()
+    project.lock("2.0")
+    assert project.run()[0] == 0
+    assert project.installed() == "2.0"
+
+
+def test_a_killed_installation_is_begun_anew(project: Project) -> None:
+    project.lock("1.0")
+    process = project.start()
+    assert wait_until((project.root / ".venv" / "unfinished").exists, 20)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    (project.root / ".venv" / "half").touch()
+    code, said = project.run()
+    assert code == 0, said
+    assert project.installed() == "1.0"
+    assert not (project.root / ".venv" / "half").exists()
+
+
+def test_what_cannot_be_had_is_told_in_one_line_and_had_the_next_time(project: Project) -> None:
+    project.lock("1.0", spoilt=True)
+    code, said = project.run()
+    assert code == 1
+    assert said.splitlines()[-1].startswith("make: packages cannot be downloaded: check the network")
+    project.lock("1.0")
+    assert project.run()[0] == 0
+    assert project.installed() == "1.0"
+
+
+@pytest.mark.parametrize(
+    ("said", "advice"),
+    [
+        ("The virtual environment was not created because ensurepip is not available.", "apt-get install python3-venv"),
+        ("OSError: [Errno 28] No space left on device", "the disk is full"),
+        ("ERROR: THESE PACKAGES DO NOT MATCH THE HASHES FROM THE REQUIREMENTS FILE.", "is not the one that was locked"),
+        ("error: command 'x86_64-linux-gnu-gcc' failed: No such file or directory", "install a C compiler"),
+        ("fatal error: Python.h: No such file or directory", "gcc python3-dev"),
+        ("NewConnectionError: [Errno -3] Temporary failure in name resolution", "check the network"),
+        ("something nobody has seen before", "for the reason above"),
+    ],
+)
+def test_failures_are_explained(said: str, advice: str) -> None:
+    assert advice in explain(f"Collecting x\n{said}\nmore\n")

@@ -1,0 +1,157 @@
+"""The description of the stack: what each process gets, and what the person's own servers replace."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from core.settings import api_settings, demo_settings, migration_settings, validator_settings, worker_settings
+from devstack.choices import Choices
+from devstack.faults import CannotStart
+from devstack.keyring import Keyring
+from devstack.leash import Launch
+from devstack.parts import Part, Stack, Step, levels
+from devstack.stack import THE_STACK
+from devstack.up import table
+
+KEYRING = Keyring()
+OWN_DATABASE = {
+    "DATABASE_URL": "postgresql://api:p@db/shop",
+    "OWNER_DATABASE_URL": "postgresql://owner:p@db/shop",
+    "WORKER_DATABASE_URL": "postgresql://worker:p@db/shop",
+}
+
+
+def describe(data: Path, **env: str) -> Stack:
+    choices = Choices.read({"NP_DATA": str(data), "PATH": "/bin"} | env)
+    ports = {name: 20_000 + 100 * number for number, name in enumerate(THE_STACK.wanted_ports(choices))}
+    return THE_STACK.describe(choices, KEYRING, ports)
+
+
+def launch(stack: Stack, name: str) -> Launch:
+    node = next(node for node in stack.nodes if node.name == name)
+    if isinstance(node, Step):
+        assert isinstance(node.work, Launch)
+        return node.work
+    return node.server.launch()
+
+
+def names(stack: Stack) -> set[str]:
+    return {node.name for node in stack.nodes}
+
+
+def test_every_process_can_read_its_settings_from_what_it_is_given(tmp_path: Path) -> None:
+    stack = describe(tmp_path)
+    assert api_settings(launch(stack, "billing_api").env).stripe.api_key == KEYRING.stripe_api_key
+    assert worker_settings(launch(stack, "workers").env).nextpanel_jwt_secret == KEYRING.nextpanel_jwt_secret
+    assert validator_settings(launch(stack, "validator").env).redis_url == stack.facts["redis_url"]
+    assert migration_settings(launch(stack, "migrate").env).owner_database_url == stack.facts["owner_database_url"]
+    demo = demo_settings(launch(stack, "demo-users").env)
+    assert demo.platform_key == (KEYRING.platform_key_id, KEYRING.platform_key_secret)
+    assert demo.admin == ("admin@example.com", stack.facts["admin"]["password"])
+
+
+def test_nobody_gets_a_database_role_that_is_not_his(tmp_path: Path) -> None:
+    stack = describe(tmp_path)
+    roles = {
+        name: {role for role in ("DATABASE_URL", "WORKER_DATABASE_URL", "OWNER_DATABASE_URL") if role in given.env}
+        for name in ("billing_api", "workers", "validator", "stripe", "nextpanel", "mail")
+        for given in [launch(stack, name)]
+    }
+    assert roles == {
+        "billing_api": {"DATABASE_URL"},
+        "workers": {"WORKER_DATABASE_URL"},
+        "validator": set(),
+        "stripe": set(),
+        "nextpanel": set(),
+        "mail": set(),
+    }
+
+
+def test_a_secret_that_begins_with_a_dash_is_not_taken_for_an_option(tmp_path: Path) -> None:
+    choices = Choices.read({"NP_DATA": str(tmp_path)})
+    ports = dict.fromkeys(THE_STACK.wanted_ports(choices), 20_000)
+    stack = THE_STACK.describe(choices, Keyring(nextpanel_jwt_secret="-x", stripe_api_key="--y"), ports)
+    assert "--jwt-secret=-x" in launch(stack, "nextpanel").argv
+    assert "--api-key=--y" in launch(stack, "stripe").argv
+
+
+def test_services_come_after_what_they_need_and_the_validator_needs_no_database(tmp_path: Path) -> None:
+    heights = levels(describe(tmp_path).nodes)
+    order = ("postgres", "database", "migrate", "seed", "demo-users", "billing_api")
+    assert [heights[name] for name in order] == sorted({heights[name] for name in order})
+    assert heights["validator"] < heights["migrate"]
+
+
+@pytest.mark.parametrize(
+    ("own", "gone"),
+    [
+        (OWN_DATABASE, {"postgres", "database"}),
+        ({"REDIS_URL": "redis://cache/0"}, {"valkey"}),
+        ({"STRIPE_API_KEY": "sk_live_1", "STRIPE_WEBHOOK_SECRETS": "whsec_1"}, {"stripe"}),
+        ({"NEXTPANEL_URL": "https://panel", "NEXTPANEL_JWT_SECRET": "s"}, {"nextpanel"}),
+        ({"MAIL_URL": "https://mail"}, {"mail"}),
+    ],
+)
+def test_the_persons_own_server_replaces_its_stand_in(tmp_path: Path, own: dict[str, str], gone: set[str]) -> None:
+    everything, stack = describe(tmp_path), describe(tmp_path, **own)
+    assert names(everything) - names(stack) == gone
+    env: Any = launch(stack, "seed").env
+    assert own.items() <= env.items()
+    assert "STRIPE_API_BASE" not in env or "stripe" in names(stack)
+    assert levels(stack.nodes)  # nothing comes after what is not there
+
+
+@pytest.mark.parametrize(
+    ("env", "says"),
+    [
+        (
+            {"DATABASE_URL": "postgresql://x"},
+            "DATABASE_URL is set, so set OWNER_DATABASE_URL and WORKER_DATABASE_URL too",
+        ),
+        ({"STRIPE_API_KEY": "sk"}, "STRIPE_API_KEY is set, so set STRIPE_WEBHOOK_SECRETS too"),
+        ({"NEXTPANEL_URL": "http://x"}, "NEXTPANEL_URL is set, so set NEXTPANEL_JWT_SECRET too"),
+        ({"NP_API_PROCESSES": "many"}, "NP_API_PROCESSES is 'many': give a whole number from 1"),
+        ({"NP_VALIDATOR_PROCESSES": "0"}, "NP_VALIDATOR_PROCESSES is '0': give a whole number from 1"),
+    ],
+)
+def test_choices_that_do_not_fit_are_refused_with_what_to_do(env: dict[str, str], says: str) -> None:
+    with pytest.raises(CannotStart) as refusal:
+        Choices.read(env)
+    assert str(refusal.value) == says
+
+
+def test_an_empty_variable_is_as_good_as_none(tmp_path: Path) -> None:
+    assert "postgres" in names(describe(tmp_path, DATABASE_URL="", NP_API_PORT=" "))
+
+
+def test_the_database_takes_the_connections_of_every_process(tmp_path: Path) -> None:
+    few, many = (Choices.read({"NP_API_PROCESSES": number}).max_connections for number in ("1", "9"))
+    assert many - few == 8 * 20
+    stack = describe(tmp_path, NP_API_PROCESSES="9")
+    postgres = next(node for node in stack.nodes if isinstance(node, Part) and node.name == "postgres")
+    assert postgres.server.max_connections == many  # type: ignore[attr-defined]  # the protocol does not tell
+
+
+def test_run_json_has_what_others_rely_on(tmp_path: Path) -> None:
+    facts = describe(tmp_path, NP_HOST="0.0.0.0").facts  # who listens everywhere is reached here
+    assert facts["billing_api"].startswith("http://127.0.0.1:")
+    assert set(facts["simulators"]) == {"stripe", "nextpanel", "mail"}
+    assert facts["portal"] is None
+    assert facts["database_url"].startswith("postgresql://np_api:")
+    assert facts["redis_url"].startswith("redis://127.0.0.1:")
+    assert facts["platform_key"] == {"key_id": KEYRING.platform_key_id, "secret": KEYRING.platform_key_secret}
+
+
+def test_the_table_shows_addresses_and_logins(tmp_path: Path) -> None:
+    facts = describe(tmp_path).facts
+    shown = table(facts, tmp_path / "run.json")
+    for value in (facts["billing_api"], facts["validator"], facts["admin"]["password"], str(tmp_path / "run.json")):
+        assert value in shown
+    assert "portal" not in shown
+
+
+def test_a_node_that_comes_after_a_later_one_is_a_mistake() -> None:
+    nothing = Launch(argv=("true",), cwd=Path("/"))
+    with pytest.raises(ValueError, match="first comes after"):
+        levels([Step(name="first", work=nothing, after=("second",)), Step(name="second", work=nothing)])

@@ -1,0 +1,96 @@
+"""The whole stack, as `make up` starts it, with ports and data of its own: one for each run of these tests."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from core.settings import process_environment
+from devstack.ports import choose
+from devstack.visitor import Visitor, eventually
+from devstack.waiting import wait_until
+from tests.support.servers import ROOT, slot
+
+_READY_WITHIN = 60.0
+_STOPS_WITHIN = 30.0
+
+
+class RunningStack:
+    """A supervisor, and what its run.json says at this moment."""
+
+    def __init__(self, data: Path) -> None:
+        self._run = data / "run.json"
+
+    def facts(self) -> dict[str, object]:
+        """Waits out the moment in which a part that was killed is started again."""
+        wait_until(self._run.exists, _READY_WITHIN)
+        facts: dict[str, object] = json.loads(self._run.read_text(encoding="utf-8"))
+        return facts
+
+    def pids(self, part: str) -> list[int]:
+        pids = self.facts()["pids"]
+        assert isinstance(pids, dict)
+        found: list[int] = pids[part]
+        return found
+
+    def kill(self, part: str) -> None:
+        """SIGKILL to every process of a part."""
+        for pid in self.pids(part):
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                continue
+
+    def restarted(self, part: str, before: list[int]) -> bool:
+        """Whether the part runs in other processes than before."""
+        return wait_until(lambda: bool(now := set(self.pids(part))) and not now & set(before), _READY_WITHIN)
+
+
+@pytest.fixture(scope="session")
+def stack() -> Iterator[RunningStack]:
+    with slot() as folder:
+        names = ("NP_API_PORT", "NP_VALIDATOR_PORT", "NP_NEXTPANEL_PORT", "NP_STRIPE_PORT", "NP_PORTAL_PORT")
+        ports = {name: str(choose("127.0.0.1")) for name in names}
+        env = {name: value for name, value in process_environment().items() if not name.startswith(("NP_", "STRIPE_"))}
+        env |= ports | {"NP_DATA": str(folder / "stack"), "NP_VALIDATOR_PROCESSES": "1", "NP_API_PROCESSES": "1"}
+        log = folder / "up.log"
+        with log.open("ab") as out:
+            argv = (sys.executable, "-m", "devstack", "up", "--with-parent")
+            supervisor = subprocess.Popen(argv, cwd=ROOT, env=env, stdout=out, stderr=out)
+        run = folder / "stack" / "run.json"
+        try:
+            wait_until(lambda: run.exists() or supervisor.poll() is not None, _READY_WITHIN)
+            assert run.exists(), log.read_text(errors="replace")[-3000:]
+            yield RunningStack(folder / "stack")
+        finally:
+            supervisor.send_signal(signal.SIGINT)
+            try:
+                supervisor.wait(_STOPS_WITHIN)
+            except subprocess.TimeoutExpired:
+                supervisor.kill()
+                supervisor.wait()
+
+
+@pytest.fixture
+def visitor(stack: RunningStack) -> Iterator[Visitor]:
+    """A world of faultless partners to begin with."""
+    with httpx.Client(timeout=15) as http:
+        visitor = Visitor(stack.facts(), http)
+        yield visitor
+        for simulator in ("stripe", "nextpanel", "mail"):
+            http.delete(f"{visitor.simulator(simulator)}/_sim/faults")
+        eventually("a calm stack", lambda: _answers(http, visitor), 30)
+
+
+def _answers(http: httpx.Client, visitor: Visitor) -> bool:
+    urls = (visitor.facts["billing_api"], visitor.facts["validator"], *visitor.facts["simulators"].values())
+    try:
+        return all(http.get(f"{url}/health/ready").is_success for url in urls if url)
+    except httpx.HTTPError:
+        return False

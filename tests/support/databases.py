@@ -1,0 +1,71 @@
+"""The worker's database as the code under test sees it: with the API's rights, and empty again afterwards."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any, Final
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from db.engine import create_engine
+from db.models.all_tables import METADATA
+from db.unit_of_work import Database
+from tests.support.servers import DatabaseUrls
+
+_SEEDED: Final = frozenset({"plans", "projection_epoch"})
+"""What migrations have put there, for every test to find."""
+
+
+@asynccontextmanager
+async def opened(urls: DatabaseUrls, *, pool_size: int = 10) -> AsyncIterator[Database]:
+    """Tests commit, as the application does; the rows go at the end of the block."""
+    database = Database(create_engine(urls.api, pool_size=pool_size, name="test"))
+    try:
+        yield database
+    finally:
+        await database.close()
+        await _empty(urls)
+
+
+@asynccontextmanager
+async def as_owner(urls: DatabaseUrls) -> AsyncIterator[AsyncConnection]:
+    """A committed look or change past all row security: to arrange a state, or to see what is really there."""
+    engine = create_engine(urls.owner, pool_size=1, name="test-owner")
+    try:
+        async with engine.begin() as connection:
+            yield connection
+    finally:
+        await engine.dispose()
+
+
+async def rows(urls: DatabaseUrls, statement: str, **parameters: Any) -> list[dict[str, Any]]:
+    """What really is there."""
+    async with as_owner(urls) as owner:
+        return [dict(row) for row in (await owner.execute(text(statement), parameters)).mappings()]
+
+
+async def change(urls: DatabaseUrls, statement: str, **parameters: Any) -> int:
+    """Arranges what no code under test would do; answers how many rows it changed."""
+    async with as_owner(urls) as owner:
+        return (await owner.execute(text(statement), parameters)).rowcount
+
+
+async def _empty(urls: DatabaseUrls) -> None:
+    # Deleting a few rows takes a hundredth of the time that TRUNCATE needs to make new files for every table and index.
+    # The audit trail knows no other way: its rows cannot be deleted.
+    tables = [table.name for table in METADATA.sorted_tables if table.name not in {*_SEEDED, "audit_log"}]
+    deletions = " ".join(f"DELETE FROM {name};" for name in reversed(tables))
+    audit_trail = "IF EXISTS (SELECT FROM audit_log) THEN TRUNCATE audit_log; END IF;"
+    async with as_owner(urls) as owner:
+        await owner.execute(text(f"DO $$ BEGIN {deletions} {audit_trail} END $$"))
+
+
+async def until_blocked(urls: DatabaseUrls) -> None:
+    """Waits for a statement in this database to stand at a lock that another transaction holds."""
+    waiting = (
+        "SELECT 1 FROM pg_locks JOIN pg_stat_activity USING (pid) WHERE NOT granted AND datname = current_database()"
+    )
+    async with asyncio.timeout(10):
+        while not await rows(urls, waiting):  # noqa: ASYNC110  the server has to be asked, it does not tell
+            await asyncio.sleep(0.01)

@@ -1,0 +1,52 @@
+"""A process of the project, started as the devstack starts it, for as long as a block of code runs."""
+
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+import httpx
+
+from core.settings import process_environment
+from devstack.waiting import wait_until
+from tests.support.servers import ROOT
+
+_READY_WITHIN: Final = 60.0
+_STOPS_WITHIN: Final = 15.0
+
+
+@contextmanager
+def module(
+    name: str, *arguments: str, health: str, log: Path, env: Mapping[str, str] | None = None
+) -> Iterator[subprocess.Popen[bytes]]:
+    """`python -m name arguments`, from the moment its `health` URL answers 200."""
+    with log.open("ab") as out:
+        process = subprocess.Popen(
+            (sys.executable, "-m", name, *arguments),
+            cwd=ROOT,
+            env=process_environment() | dict(env or {}),
+            stdout=out,
+            stderr=out,
+        )
+    try:
+        ready = wait_until(lambda: process.poll() is not None or answers(health), _READY_WITHIN)
+        assert ready, f"{name} is not ready: {log.read_text(errors='replace')[-2000:]}"
+        assert process.poll() is None, f"{name} ended: {log.read_text(errors='replace')[-2000:]}"
+        yield process
+    finally:
+        process.send_signal(signal.SIGTERM)
+        try:
+            process.wait(_STOPS_WITHIN)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def answers(url: str) -> bool:
+    try:
+        return httpx.get(url, timeout=5).status_code == 200
+    except httpx.HTTPError:
+        return False

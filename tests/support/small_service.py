@@ -1,0 +1,47 @@
+"""A service as small as can be: answers /health/ready, and has one worker process, as Granian's masters do.
+
+Arguments: port, diary, and how it behaves: `deaf` ignores SIGTERM, `careless` leaves its worker behind when it is
+asked to end, `slow` is not ready for a while.
+"""
+
+import signal
+import subprocess
+import sys
+import time
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from typing import Any
+
+from typing_extensions import override
+
+PORT, DIARY, MANNERS = int(sys.argv[1]), Path(sys.argv[2]), sys.argv[3:]
+WORKER = subprocess.Popen((sys.executable, "-c", "import signal; signal.pause()"))
+READY_AT = time.monotonic() + (0.5 if "slow" in MANNERS else 0)
+
+
+class Answer(BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        self.send_response(200 if time.monotonic() >= READY_AT else 503)
+        self.end_headers()
+
+    @override
+    def log_message(self, *_: Any) -> None:
+        """Say nothing."""
+
+
+def note(what: str) -> None:
+    with DIARY.open("a") as diary:
+        diary.write(f"{PORT} {what}\n")
+
+
+def end(*_: Any) -> None:
+    note("asked")
+    if "deaf" not in MANNERS:
+        if "careless" not in MANNERS:
+            WORKER.terminate()
+        sys.exit(0)
+
+
+signal.signal(signal.SIGTERM, end)
+note("started")
+HTTPServer(("127.0.0.1", PORT), Answer).serve_forever()

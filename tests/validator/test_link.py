@@ -1,0 +1,124 @@
+"""Coming to Redis, staying, and coming back."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from redis.asyncio import Redis
+
+from core.clock import unix_time
+from devstack.ports import choose
+from devstack.valkey import Valkey
+from tests.support.servers import running
+from tests.validator.stage import HOST, Projection, eventually, finished
+from validator.link import RedisLink
+
+
+@asynccontextmanager
+async def a_link(url: str, pushed: Callable[[bytes | None], None] = lambda _: None) -> AsyncIterator[RedisLink]:
+    link = RedisLink(url, ["npd:"], pushed)
+    link.start()
+    try:
+        yield link
+    finally:
+        link.close()
+
+
+def state(link: RedisLink) -> Callable[[], Awaitable[bool]]:
+    async def up() -> bool:
+        return link.up
+
+    return up
+
+
+async def test_waits_for_a_server_that_is_not_there_yet(tmp_path: Path) -> None:
+    server = Valkey(data=tmp_path / "valkey", port=choose(HOST), fast=True)
+    async with a_link(server.url) as link:
+        assert not link.up
+        with running(server, tmp_path / "log"):
+            await eventually(state(link), bool)
+            assert await finished(link.ask("PING")) == b"PONG"
+
+
+async def test_comes_back_after_every_loss(tmp_path: Path) -> None:
+    server = Valkey(data=tmp_path / "valkey", port=choose(HOST), fast=True)
+    pushes: list[bytes | None] = []
+    runs: set[bytes | None] = set()
+    async with a_link(server.url, pushes.append) as link:
+        for number in range(3):
+            with running(server, tmp_path / "log") as process:
+                await eventually(state(link), bool)
+                runs.add(link.run_id)
+                process.kill()
+                await eventually(state(link), lambda up: not up)
+                assert pushes.count(None) == number + 1  # whatever was believed is not believed any more
+    assert len(runs) == 3
+
+
+async def test_shows_its_password(tmp_path: Path) -> None:
+    server = Valkey(data=tmp_path / "valkey", port=choose(HOST), fast=True)
+    with running(server, tmp_path / "log"):
+        server.call("CONFIG", "SET", "requirepass", "a/secret")
+        async with a_link(f"redis://:wrong@{HOST}:{server.port}/0") as stranger:
+            async with a_link(f"redis://:a%2Fsecret@{HOST}:{server.port}/0") as friend:
+                await eventually(state(friend), bool)
+            assert not stranger.up
+
+
+async def test_takes_the_database_it_is_told(hot_valkey: Valkey) -> None:
+    url = hot_valkey.url.removesuffix("/0") + "/3"
+    async with Redis.from_url(url) as redis, a_link(url) as link:
+        await redis.set("here", "3")
+        await eventually(state(link), bool)
+        assert await finished(link.ask("GET", "here")) == b"3"
+
+
+async def test_takes_a_socket_in_the_file_system(hot_valkey: Valkey, tmp_path: Path) -> None:
+    async def relay(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        onward = await asyncio.open_connection(HOST, hot_valkey.port)
+        await asyncio.gather(pour(reader, onward[1]), pour(onward[0], writer))
+
+    async def pour(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(OSError):
+            while data := await reader.read(65536):
+                writer.write(data)
+        writer.close()
+
+    path = tmp_path / "s"
+    async with await asyncio.start_unix_server(relay, path):
+        async with a_link(f"unix://{path}") as link:
+            await eventually(state(link), bool)
+            assert await finished(link.ask("PING")) == b"PONG"
+        await eventually(state(link), lambda up: not up)
+
+
+async def test_hears_of_changes_under_its_prefixes_only(tmp_path: Path) -> None:
+    server = Valkey(data=tmp_path / "valkey", port=choose(HOST), fast=True)
+    pushes: list[bytes | None] = []
+
+    async def heard() -> list[bytes | None]:
+        return list(pushes)
+
+    with running(server, tmp_path / "log"):
+        async with a_link(server.url, pushes.append) as link:
+            await eventually(state(link), bool)
+            for key in ("arq:queue", "npd:{00}:1", "npx", "npd:{00}:2"):
+                server.call("SET", key, "x")
+            assert await eventually(heard, lambda all_: len(all_) == 2) == [b"npd:{00}:1", b"npd:{00}:2"]
+            server.call("FLUSHALL")
+            assert (await eventually(heard, lambda all_: len(all_) == 3))[-1] is None
+
+
+async def test_learns_how_far_the_projection_has_come(projection: Projection, hot_valkey: Valkey) -> None:
+    async with a_link(hot_valkey.url) as link:
+        await eventually(state(link), bool)
+        now = unix_time()
+        await projection.writer.publish_synced(1, now)
+
+        async def through() -> float | None:
+            return link.synced_through
+
+        got = await eventually(through, lambda instant: instant is not None and instant >= int(now * 1000) / 1000)
+        assert got is not None

@@ -1,0 +1,223 @@
+"""Redis empty, dead, asleep, restarted: whatever happens to it, "cannot tell" is never told as "no"."""
+
+import asyncio
+import signal
+import subprocess
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import httpx
+import pytest
+from redis.asyncio import Redis
+
+from core.hotstore.keys import BUCKETS
+from core.licensing.state import Status
+from devstack.ports import choose
+from devstack.valkey import Valkey
+from tests.support.servers import running
+from tests.validator.stage import HOST, License, Panel, Projection, eventually, ready, validator
+
+
+class Scene(NamedTuple):
+    server: Valkey
+    process: subprocess.Popen[bytes]
+    log: Path
+    projection: Projection
+    panel: Panel
+    known: License
+    """A license the validator has been asked about, so that it remembers it."""
+    unasked: License
+
+    async def ask(self, issued: License) -> tuple[int, dict[str, Any]]:
+        content = {"license_key": issued.key, "feature": "create_database"}
+        response = await self.panel.call("validate-license", content)
+        return response.status_code, response.json()
+
+    async def stale(self, issued: License) -> dict[str, Any]:
+        """The first answer that says it is stale."""
+        _, answer = await eventually(lambda: self.ask(issued), lambda got: got[1].get("stale") is True, 10)
+        return answer
+
+    async def fresh(self, issued: License) -> dict[str, Any]:
+        _, answer = await eventually(lambda: self.ask(issued), lambda got: got[1].get("stale") is False, 10)
+        return answer
+
+    async def is_told_that_nobody_knows(self, issued: License) -> dict[str, Any]:
+        status, problem = await self.ask(issued)
+        assert status == 503
+        assert problem["conclusive"] is False
+        return problem
+
+
+@asynccontextmanager
+async def a_scene(folder: Path, *, fast: bool = True, **settings: str) -> AsyncIterator[Scene]:
+    server = Valkey(data=folder / "valkey", port=choose(HOST), fast=fast)
+    log = folder / "valkey.log"
+    with running(server, log) as redis_process, validator(server.url, folder / "log", **settings) as process:
+        async with (
+            Redis.from_url(server.url) as redis,
+            httpx.AsyncClient(base_url=process.url, timeout=5) as client,
+        ):
+            projection = Projection(redis)
+            await projection.load()
+            known, unasked = await projection.license(), await projection.license()
+            panel = Panel(client, await projection.api_key())
+            scene = Scene(server, redis_process, log, projection, panel, known, unasked)
+            assert ready(process.url)
+            assert (await scene.fresh(known))["code"] == "VALID"
+            yield scene
+
+
+@pytest.fixture
+async def scene(tmp_path: Path) -> AsyncIterator[Scene]:
+    async with a_scene(tmp_path) as scene:
+        yield scene
+
+
+class TestAnEmptyRedis:
+    async def test_is_not_ready_and_what_is_remembered_is_stale(self, scene: Scene) -> None:
+        await scene.projection.redis.flushall()
+        answer = await scene.stale(scene.known)
+        assert answer["code"] == "VALID"
+        assert (await scene.is_told_that_nobody_knows(scene.unasked))["code"] == "not_ready"
+
+    async def test_is_believed_once_it_is_loaded(self, scene: Scene) -> None:
+        await scene.projection.redis.flushall()
+        await scene.stale(scene.known)
+        tokens = await scene.projection.writer.begin_rebuild(range(BUCKETS), holds_lost=False)
+        await scene.projection.apply(scene.unasked)
+        await scene.projection.finish(tokens)
+        assert (await scene.fresh(scene.unasked))["code"] == "VALID"
+        assert (await scene.fresh(scene.known))["code"] == "NOT_FOUND"  # now it is certain
+
+    async def test_says_what_has_changed_even_while_it_is_being_loaded(self, scene: Scene) -> None:
+        await scene.projection.redis.flushall()
+        await scene.stale(scene.known)
+        await scene.projection.change(scene.known, status=Status.SUSPENDED)
+        _, answer = await eventually(lambda: scene.ask(scene.known), lambda got: got[1].get("code") == "SUSPENDED")
+        assert answer["stale"] is True
+
+    async def test_does_not_grant_what_is_left_of_a_quota_nobody_remembers(self, scene: Scene) -> None:
+        """A document that is back before its totals says nothing of the quota."""
+        await scene.projection.redis.flushall()
+        await scene.projection.apply(scene.unasked)
+        assert (await scene.is_told_that_nobody_knows(scene.unasked))["code"] == "not_ready"
+
+    async def test_grants_no_reservation_while_lost_ones_may_be_in_use(self, scene: Scene) -> None:
+        projection = scene.projection
+        assert (await scene.panel.reserve(scene.known, count=2))["granted"]
+        await projection.redis.flushall()
+        tokens = await projection.writer.begin_rebuild(range(BUCKETS), holds_lost=True)
+        await projection.apply(scene.known)
+        await projection.finish(tokens)
+        await scene.fresh(scene.known)
+        content = {"license_key": scene.known.key, "resource": "domains", "count": 2, "ttl": 30}
+        response = await scene.panel.call("reserve", content)
+        assert response.status_code == 503
+        assert 50 <= int(response.headers["retry-after"]) <= 60
+
+    async def test_emptied_at_any_moment_never_makes_a_license_unknown(self, scene: Scene) -> None:
+        """Many flushes, in the midst of rebuilds too, while panels ask."""
+        issued = [scene.known, scene.unasked, *[await scene.projection.license() for _ in range(6)]]
+        seen: Counter[tuple[int, str]] = Counter()
+        done = asyncio.Event()
+
+        async def ask_on(one: License) -> None:
+            while not done.is_set():
+                status, answer = await scene.ask(one)
+                seen[status, answer["code"]] += 1
+
+        async with asyncio.TaskGroup() as panels:
+            for one in issued:
+                panels.create_task(ask_on(one))
+            for _ in range(12):
+                await scene.projection.redis.flushall()
+                tokens = await scene.projection.writer.begin_rebuild(range(BUCKETS), holds_lost=False)
+                await scene.projection.apply(*issued[: len(issued) // 2])
+                await scene.projection.redis.flushall()
+                assert not await scene.projection.writer.mark_loaded(0, tokens[0])
+            done.set()
+        assert {code for status, code in seen if status == 200} <= {"VALID"}
+        assert {status for status, _ in seen} <= {200, 503}
+        assert seen
+
+
+class TestADeadRedis:
+    async def test_leaves_stale_answers_and_no_others(self, scene: Scene) -> None:
+        scene.process.kill()
+        answer = await scene.stale(scene.known)
+        assert (answer["code"], answer["remaining_quota"]) == ("VALID", 50)
+        await scene.is_told_that_nobody_knows(scene.unasked)
+
+    async def test_that_comes_back_empty_is_not_ready_until_it_is_loaded(self, scene: Scene) -> None:
+        scene.process.kill()
+        scene.process.wait()
+        await scene.stale(scene.known)
+        with running(scene.server, scene.log):
+            assert (await scene.stale(scene.known))["code"] == "VALID"
+            await scene.is_told_that_nobody_knows(scene.unasked)
+            await scene.projection.writer.load_functions()
+            tokens = await scene.projection.writer.begin_rebuild(range(BUCKETS), holds_lost=False)
+            await scene.projection.apply(scene.known, scene.unasked)
+            await scene.projection.finish(tokens)
+            assert (await scene.fresh(scene.known))["code"] == "VALID"
+            assert (await scene.fresh(scene.unasked))["code"] == "VALID"
+
+    async def test_with_its_data_is_believed_after_a_comparison(self, tmp_path: Path) -> None:
+        """An append-only file may have lost its last second, so what is missing from it may exist."""
+        async with a_scene(tmp_path, fast=False) as scene:
+            scene.process.kill()
+            scene.process.wait()
+            with running(scene.server, scene.log):
+                answer = await scene.stale(scene.unasked)
+                assert answer["code"] == "VALID"
+                absent = scene.unasked._replace(key=(await scene.projection.license(tombstone=True)).key)
+                missing = await scene.projection.writer.missing_buckets()
+                assert len(missing) == BUCKETS
+                tokens = await scene.projection.writer.begin_rebuild(missing, holds_lost=False)
+                await scene.projection.finish(tokens)
+                assert (await scene.fresh(scene.unasked))["code"] == "VALID"
+                assert (await scene.fresh(absent))["code"] == "NOT_FOUND"
+
+
+class TestASilentRedis:
+    async def test_is_not_waited_for(self, scene: Scene) -> None:
+        loop = asyncio.get_running_loop()
+        scene.process.send_signal(signal.SIGSTOP)
+        try:
+            before = loop.time()
+            assert (await scene.stale(scene.known))["code"] == "VALID"
+            await scene.is_told_that_nobody_knows(scene.unasked)
+            assert loop.time() - before < 2
+        finally:
+            scene.process.send_signal(signal.SIGCONT)
+        assert (await scene.fresh(scene.known))["code"] == "VALID"
+        assert (await scene.fresh(scene.unasked))["code"] == "VALID"
+
+    async def test_that_wakes_up_gives_each_its_own_answer(self, scene: Scene) -> None:
+        """Late replies belong to commands long given up; none may reach somebody else."""
+        issued = [await scene.projection.license(limits={"databases": number}) for number in range(1, 21)]
+        for _ in range(3):
+            scene.process.send_signal(signal.SIGSTOP)
+            await asyncio.gather(*[scene.ask(one) for one in issued])
+            scene.process.send_signal(signal.SIGCONT)
+            answers = await asyncio.gather(*[scene.fresh(one) for one in issued])
+            assert [answer["remaining_quota"] for answer in answers] == list(range(1, 21))
+
+
+class TestWithoutNearCache:
+    async def test_every_answer_comes_from_redis(self, tmp_path: Path) -> None:
+        async with a_scene(tmp_path, NP_NEAR_CACHE="off") as scene:
+            suspended = await scene.projection.change(scene.known, status=Status.SUSPENDED)
+            assert (await scene.ask(suspended))[1]["code"] == "SUSPENDED"
+            scene.process.kill()
+            scene.process.wait()
+            await scene.is_told_that_nobody_knows(suspended)
+
+    async def test_a_revoked_key_is_refused_all_the_same(self, tmp_path: Path) -> None:
+        async with a_scene(tmp_path, NP_NEAR_CACHE="off") as scene:
+            await scene.projection.api_key(key_id=scene.panel.api_key.key_id, active=False, version=2)
+            await eventually(lambda: scene.ask(scene.known), lambda got: got[0] == 401)

@@ -1,0 +1,96 @@
+"""What is done by the clock, run whenever it is run."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import insert
+
+from core.ids import new_id
+from core.jobs import DeliverMail
+from db.models.all_tables import METADATA
+from db.unit_of_work import Database
+from tests.support.databases import as_owner, change, rows
+from tests.support.rows import STARTER_PLAN, a_row
+from tests.support.servers import DatabaseUrls
+from workers.metrics import Metrics
+from workers.periodic import create_payment_partitions, crons, purge_done_jobs
+
+
+async def test_partitions_are_created_ahead_and_only_once(database: Database, database_urls: DatabaseUrls) -> None:
+    [latest] = await rows(
+        database_urls,
+        "SELECT to_char(date_trunc('month', now() AT TIME ZONE 'UTC') + interval '3 months', 'YYYY_MM') AS month",
+    )
+    await change(database_urls, f"DROP TABLE payments_{latest['month']}")
+    assert await create_payment_partitions(database) == 1
+    assert await create_payment_partitions(database) == 0
+    assert await rows(database_urls, f"SELECT * FROM payments_{latest['month']}") == []
+
+
+class Quiet:
+    """A queue and a rebuild with nothing to tell."""
+
+    missing = 0
+
+    async def depth(self) -> int:
+        return 0
+
+
+async def a_payment(urls: DatabaseUrls, created_at: datetime) -> None:
+    user_id = new_id()
+    made: dict[str, Mapping[str, Any]] = {"plans": {"id": STARTER_PLAN}}
+    async with as_owner(urls) as owner:
+        for table in METADATA.sorted_tables:
+            if table.name == "users" or "user_id" in table.c:
+                made[table.name] = a_row(table, user_id, made)
+                if table.name == "payments":
+                    made[table.name] = {**made[table.name], "created_at": created_at}
+                await owner.execute(insert(table).values(made[table.name]))
+
+
+async def test_a_month_that_cannot_be_made_is_an_alert_and_keeps_no_other_from_being_made(
+    database: Database, database_urls: DatabaseUrls
+) -> None:
+    months = await rows(
+        database_urls,
+        "SELECT to_char(month, 'YYYY_MM') AS name, month AT TIME ZONE 'UTC' AS begins FROM (SELECT"
+        " date_trunc('month', now() AT TIME ZONE 'UTC') + make_interval(months => ahead) AS month"
+        " FROM generate_series(2, 3) AS ahead) AS months ORDER BY month",
+    )
+    for month in months:
+        await change(database_urls, f"DROP TABLE payments_{month['name']}")
+    metrics = Metrics()
+    assert b"np_payments_default_partition_rows 0.0" in await metrics.exposition(database, Quiet(), Quiet())
+    await a_payment(database_urls, months[0]["begins"])
+
+    assert await create_payment_partitions(database) == 1
+    assert await rows(database_urls, f"SELECT * FROM payments_{months[1]['name']}") == []
+    assert b"np_payments_default_partition_rows 1.0" in await metrics.exposition(database, Quiet(), Quiet())
+
+    await change(database_urls, "DELETE FROM payments")
+    assert await create_payment_partitions(database) == 1
+    assert b"np_payments_default_partition_rows 0.0" in await metrics.exposition(database, Quiet(), Quiet())
+
+
+async def test_done_jobs_are_purged_after_a_week_and_nothing_else(
+    database: Database, database_urls: DatabaseUrls
+) -> None:
+    async with database.as_system() as tx:
+        await tx.enqueue(*(DeliverMail(new_id()) for _ in range(4)))
+    ids = [row["id"] for row in await rows(database_urls, "SELECT id FROM outbox ORDER BY id")]
+    for outbox_id, column, days in ((ids[0], "done_at", 8), (ids[1], "done_at", 6), (ids[2], "dead_at", 400)):
+        statement = f"UPDATE outbox SET {column} = now() - make_interval(days => :days) WHERE id = :id"
+        await change(database_urls, statement, id=outbox_id, days=days)
+    assert await purge_done_jobs(database) == 1
+    assert [row["id"] for row in await rows(database_urls, "SELECT id FROM outbox ORDER BY id")] == ids[1:]
+
+
+async def test_the_clock_rings_for_each_task(database: Database, database_urls: DatabaseUrls) -> None:
+    async with database.as_system() as tx:
+        await tx.enqueue(DeliverMail(new_id()))
+    await change(database_urls, "UPDATE outbox SET done_at = now() - interval '8 days'")
+    by_name = {cron.name: cron for cron in crons(database)}
+    assert by_name["create_payment_partitions"].run_at_startup
+    await by_name["purge_done_jobs"].coroutine({})
+    assert await rows(database_urls, "SELECT id FROM outbox") == []
