@@ -114,6 +114,22 @@ async def test_other_failures_of_statements_stay_crashes(database: Database) -> 
     assert problems.statement_failed(RequestFactory().get("/"), missing.value).status_code == 500
 
 
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "DO $$ BEGIN RESET ROLE; PERFORM pg_terminate_backend(pg_backend_pid()); END $$",
+        "DO $$ BEGIN RAISE 'the database system is starting up' USING ERRCODE = 'cannot_connect_now'; END $$",
+    ],
+)
+async def test_a_server_that_goes_or_comes_is_away_and_proves_nothing(database: Database, statement: str) -> None:
+    with pytest.raises(DBAPIError) as broken:
+        async with database.as_system() as tx:
+            await tx.session.execute(text(statement))
+    answer = problems.statement_failed(RequestFactory().get("/"), broken.value)
+    assert (answer.status_code, answer.content.conclusive) == (503, False)
+    assert answer.headers["Retry-After"]
+
+
 async def test_a_key_for_one_thing_is_no_key_for_another(app: Litestar) -> None:
     principal = Principal(new_id(), Role.CUSTOMER, new_id(), utc_now())
     asked = RequestFactory(app=app)
