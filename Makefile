@@ -3,7 +3,7 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help up down demo test check fmt lock clean install seed load bench
+.PHONY: help up down demo test check fmt lock clean install seed load openloop suspension load-report bench openapi
 
 # The oldest supported version first: it is the one that is tested. PYTHON=... chooses another.
 PYTHON = $(shell for python in python3.11 python3.12 python3.13 python3; do \
@@ -42,6 +42,15 @@ seed: install  ## licences and customers for load tests on the running stack: ma
 
 load: install  ## a mixed load on the running stack; fails on any error or a broken p99
 	@exec $(RUN) loadtest.run --scenario mixed --users 20 --seconds 30 --p99-ms 500 $(ARGS)
+
+openloop: install  ## 10,000 validations a second over 10,000 connections of the running stack; fails on any error
+	@exec $(RUN) loadtest.openloop --rate 10000 --connections 10000 --seconds 20 --p99-ms 10 $(ARGS)
+
+suspension: install  ## from COMMIT of a suspension to its refusal, under 5,000 validations a second
+	@exec $(RUN) loadtest.suspension --rate 5000 --suspensions 100 --p99-ms 250 $(ARGS)
+
+load-report: install  ## all results of load tests as one page with plots
+	@exec $(RUN) loadtest.report $(ARGS)
 
 bench: install  ## what a validation costs, beside FastAPI, Litestar and nginx with LuaJIT
 	@exec $(RUN) bench $(ARGS)

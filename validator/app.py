@@ -1,10 +1,13 @@
 """Puts one validator process together: the only file that knows all of its parts."""
 
 import asyncio
+import math
 import socket
-from collections.abc import Callable
+from collections.abc import Iterator
 from time import monotonic
 from typing import Final
+
+from prometheus_client.core import CounterMetricFamily
 
 from core.clock import unix_time
 from core.settings import ValidatorSettings
@@ -13,7 +16,8 @@ from validator.gate import Gate
 from validator.handlers import Verdicts
 from validator.hashes import LicenseHashes
 from validator.limits import RateLimit
-from validator.metrics import Tally, exposition
+from validator.link import RedisLink
+from validator.metrics import Figure, Tally, exposition
 from validator.protocol import Request
 from validator.questions import Questions
 from validator.reservations import Reservations
@@ -35,7 +39,7 @@ class Validator:
         self._due = self._loop.time()
         secrets = settings.secrets
         self._store = Store(settings.redis_url, secrets.sealer, near_cache=settings.near_cache)
-        gate = Gate(self._store.api_keys, RateLimit())
+        gate = Gate(self._store.api_keys, RateLimit(settings.license_rate))
         hashes = LicenseHashes(secrets.index, secrets.license_checksum_key)
         verdicts = Verdicts(self._store, gate, Questions(hashes), self._letterhead, self._tally)
         reservations = Reservations(self._store, gate, hashes, self._letterhead, self._tally)
@@ -94,10 +98,35 @@ class Validator:
         return self._letterhead.text(200, await self._store.jwks(), {"Content-Type": "application/jwk-set+json"})
 
     async def _metrics(self, _request: Request) -> bytes:
-        nodes = self._store.nodes
-        gauges: dict[str, tuple[str, Callable[[], float]]] = {
-            "np_validator_connections": ("Clients now", lambda: self._server.connections),
-            "np_validator_cache_age_seconds": ("How old cached data may be", lambda: monotonic() - nodes.proven),
-            "np_validator_redis_up": ("Whether Redis answers", lambda: nodes.up),
-        }
-        return self._letterhead.text(200, exposition(self._tally, gauges), {"Content-Type": _METRICS_TYPE})
+        trips = {_name(link): link.round_trips for link in self._store.nodes.serving}
+        page = exposition(self._tally, self._figures(), trips)
+        return self._letterhead.text(200, page, {"Content-Type": _METRICS_TYPE})
+
+    def _figures(self) -> Iterator[Figure]:
+        store, nodes = self._store, self._store.nodes
+        yield Figure("np_validator_connections", "Clients now", lambda: self._server.connections)
+        yield Figure("np_validator_cached_licenses", "Licenses remembered", lambda: store.remembered)
+        yield Figure("np_validator_license_reads", "Licenses read from Redis", lambda: store.reads, CounterMetricFamily)
+        yield Figure("np_validator_cache_age_seconds", "How old cached data may be", lambda: monotonic() - nodes.proven)
+        yield Figure(
+            "np_validator_as_of_age_seconds", "Since when changes may be missing in Redis", lambda: _since(nodes.sync)
+        )
+        yield Figure("np_validator_redis_up", "Whether Redis answers", lambda: nodes.up)
+        yield Figure(
+            "np_validator_redis_breaker_open",
+            "Whether a server is silent and not asked",
+            lambda: {_name(link): link.silent for link in nodes.serving},
+        )
+        yield Figure(
+            "np_validator_fence_lag_seconds",
+            "Since when changes may be unknown here",
+            lambda: {_name(link): monotonic() - link.proven for link in nodes.serving},
+        )
+
+
+def _name(link: RedisLink) -> str:
+    return f"{link.address.host}:{link.address.port}"
+
+
+def _since(link: RedisLink) -> float:
+    return math.inf if link.synced_through is None else unix_time() - link.synced_through

@@ -1,7 +1,7 @@
 """The limit per license, by GCRA (the generic cell rate algorithm, ITU-T I.371), in this process alone.
 
 One number per license: the instant at which it will have paid for everything it asked so far, at one request per
-1/RATE seconds. It may run ahead of now by WINDOW. No timer, no counter to reset, no burst at a window's edge.
+1/rate seconds. It may run ahead of now by the window. No timer, no counter to reset, no burst at a window's edge.
 
 Each process counts for itself: asking Redis would cost more than the answer that is being limited. A panel that spreads
 its connections over n processes may so reach n times the rate; the limit is there for runaway loops, not for billing.
@@ -10,7 +10,6 @@ its connections over n processes may so reach n times the rate; the limit is the
 import math
 from typing import Final, NamedTuple
 
-RATE: Final = 6000
 WINDOW: Final = 1.0
 _REMEMBERED: Final = 50_000
 
@@ -24,7 +23,7 @@ class Allowance(NamedTuple):
 
 
 class RateLimit:
-    def __init__(self, rate: int = RATE, window: float = WINDOW) -> None:
+    def __init__(self, rate: int, window: float = WINDOW) -> None:
         self.rate = rate
         self.window = window
         self._paid_at: dict[str, float] = {}

@@ -25,6 +25,7 @@ from hiredis import ReplyError
 from core.hotstore import keys
 from core.hotstore.functions import FunctionsMissing, NotReady, is_missing
 from core.hotstore.slots import Address
+from validator.metrics import Histogram
 from validator.resp import TICK, Answer, NoReply, RedisConnection, pack
 from validator.waiting import Reply, drive
 
@@ -66,6 +67,8 @@ class RedisLink:
         self.proven = float("-inf")
         self.run_id: bytes | None = None
         self.synced_through: float | None = None
+        self.round_trips = Histogram()
+        """Of the fence: what a question to this server takes now."""
         self.fences: Sequence[bytes] = (SYNC_FENCE,)
         """Reads that the server must answer with a list, taken in turn."""
         self._url = urlsplit(url)
@@ -96,6 +99,10 @@ class RedisLink:
     @property
     def up(self) -> bool:
         return self.run_id is not None and self._connection is not None and not self._connection.silent
+
+    @property
+    def silent(self) -> bool:
+        return self._connection is not None and self._connection.silent
 
     def of_this_run(self, loaded: bytes | None) -> bool:
         """Whether an incarnation was completed on the server that we are connected to, since its last start."""
@@ -136,6 +143,7 @@ class RedisLink:
         if connection is not self._connection or not isinstance(answer.value, list):
             return
         self.proven, self._asked_at = self._asked_at, asked_at
+        self.round_trips.add(monotonic() - asked_at)
         if len(answer.value) == 2:  # it was SYNC_FENCE
             synced_through = answer.value[1]
             self.synced_through = int(synced_through) / 1000 if synced_through else None

@@ -10,8 +10,8 @@ feels. Both fall into classes by powers of two of a microsecond, found by `int.b
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterator
-from typing import Final
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Final, NamedTuple
 
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
@@ -51,13 +51,36 @@ class Tally:
         self.lateness = Histogram()
 
 
+class Figure(NamedTuple):
+    """Something that is asked for when somebody looks. `read` gives one value, or one for each server by its name."""
+
+    name: str
+    text: str
+    read: Callable[[], float | Mapping[str, float]]
+    family: type[GaugeMetricFamily | CounterMetricFamily] = GaugeMetricFamily
+
+
 class _Families(Collector):
-    def __init__(self, tally: Tally, gauges: dict[str, tuple[str, Callable[[], float]]]) -> None:
+    def __init__(self, tally: Tally, figures: Iterable[Figure], round_trips: Mapping[str, Histogram]) -> None:
         self._tally = tally
-        self._gauges = gauges
+        self._figures = figures
+        self._round_trips = round_trips
 
     @override
     def collect(self) -> Iterator[Metric]:
+        yield from self._counted()
+        yield _shown("np_validator_wait_seconds", "Answers that waited for Redis", {"": self._tally.waits})
+        yield _shown("np_validator_loop_lateness_seconds", "How late a timer fires", {"": self._tally.lateness})
+        yield _shown("np_validator_redis_round_trip_seconds", "A question to Redis, by server", self._round_trips)
+        for figure in self._figures:
+            value = figure.read()
+            values = value if isinstance(value, Mapping) else {"": value}
+            family = figure.family(figure.name, figure.text, labels=_labels(values))
+            for server, one in values.items():
+                family.add_metric([server] if server else [], one)
+            yield family
+
+    def _counted(self) -> Iterator[Metric]:
         tally = self._tally
         verdicts = CounterMetricFamily("np_validator_verdicts", "Verdicts given", labels=["code"])
         for code, place in tally.PLACES.items():
@@ -74,24 +97,26 @@ class _Families(Collector):
         yield CounterMetricFamily(
             "np_validator_answers_at_once", "Answers that waited for nothing", value=tally.at_once
         )
-        yield _shown("np_validator_wait_seconds", "Answers that waited for Redis", tally.waits)
-        yield _shown("np_validator_loop_lateness_seconds", "How late a timer fires", tally.lateness)
-        for name, (text, read) in self._gauges.items():
-            yield GaugeMetricFamily(name, text, value=read())
 
 
-def _shown(name: str, text: str, histogram: Histogram) -> Metric:
-    family = HistogramMetricFamily(name, text)
-    total, buckets = 0, []
-    for place, number in enumerate(histogram.classes[:-1]):
-        total += number
-        buckets.append((str((1 << place) / 1e6), total))
-    buckets.append(("+Inf", total + histogram.classes[-1]))
-    family.add_metric([], buckets, histogram.micros / 1e6)
+def _shown(name: str, text: str, histograms: Mapping[str, Histogram]) -> Metric:
+    family = HistogramMetricFamily(name, text, labels=_labels(histograms))
+    for server, histogram in histograms.items():
+        total, buckets = 0, []
+        for place, number in enumerate(histogram.classes[:-1]):
+            total += number
+            buckets.append((str((1 << place) / 1e6), total))
+        buckets.append(("+Inf", total + histogram.classes[-1]))
+        family.add_metric([server] if server else [], buckets, histogram.micros / 1e6)
     return family
 
 
-def exposition(tally: Tally, gauges: dict[str, tuple[str, Callable[[], float]]]) -> bytes:
+def _labels(values: Mapping[str, object]) -> Sequence[str]:
+    """One value stands under the name "", several under those of their servers."""
+    return () if "" in values else ("server",)
+
+
+def exposition(tally: Tally, figures: Iterable[Figure], round_trips: Mapping[str, Histogram]) -> bytes:
     registry = CollectorRegistry()
-    registry.register(_Families(tally, gauges))
+    registry.register(_Families(tally, figures, round_trips))
     return generate_latest(registry)

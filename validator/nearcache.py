@@ -127,6 +127,9 @@ class NearCache:
         self._known: Shelf[str, Entry] = Shelf(MOST_LICENSES)
         self._unknown: Shelf[str, Entry] = Shelf(MOST_UNKNOWN)
 
+    def __len__(self) -> int:
+        return len(self._known.items) + len(self._unknown.items)
+
     def get(self, h: str) -> Entry | None:
         return self._known.items.get(h) or self._unknown.items.get(h)
 

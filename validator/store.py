@@ -73,6 +73,8 @@ class Store:
         self._under_way: dict[str, Reply[Known | NotReady]] = {}
         self._seen: Shelf[str, _Seen] = Shelf(MOST_LICENSES)
         self._readiness: tuple[float, str | None] = (float("-inf"), None)
+        self.reads = 0
+        """Licenses that had to be read from Redis."""
 
     def peek(self, h: str, now: float) -> Entry | None:
         """The entry of a license if it is believed at the monotonic instant `now`."""
@@ -94,6 +96,10 @@ class Store:
         if isinstance(known, NotReady):
             raise known
         return known
+
+    @property
+    def remembered(self) -> int:
+        return len(self._licenses)
 
     def forget(self, h: str) -> None:
         """The next look at this license goes to Redis."""
@@ -169,6 +175,7 @@ class Store:
     async def _look(self, h: str) -> Known:
         """Nobody is given an answer to a question asked before his own, so nothing is shared."""
         link = self._by_tag[h[:2]].link
+        self.reads += 1
         answer = await link.call(packed_read(h))
         seen = self._seen.items.get(h)
         if seen is not None and seen.answer == answer and seen.run_id == link.run_id:
@@ -187,6 +194,7 @@ class Store:
             return under_way
         result: Reply[Known | NotReady] = Reply()
         self._under_way[h] = result
+        self.reads += 1
         answer = self._by_tag[h[:2]].link.call(packed_read(h))
         answer.when_done(partial(self._have_read, h, answer, result))
         return result

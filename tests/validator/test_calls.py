@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -10,7 +11,19 @@ import pytest
 from core.clock import unix_time
 from core.licensing.record import PERMISSIONS
 from core.licensing.state import Status
-from tests.validator.stage import PATH, ApiKey, License, Panel, Projection, eventually, sealed, signed_headers
+from devstack.valkey import Valkey
+from tests.validator.stage import (
+    PATH,
+    ApiKey,
+    License,
+    Panel,
+    Projection,
+    eventually,
+    ready,
+    sealed,
+    signed_headers,
+    validator,
+)
 
 VALIDATE = PATH + "validate-license"
 
@@ -307,6 +320,23 @@ class TestRateLimit:
         response = await panel.call("validate-license", content, api_key=key)
         assert response.headers["ratelimit-policy"] == '"license";q=6000;w=1'
         assert response.headers["ratelimit"].startswith('"license";r=5999')
+
+    async def test_is_a_setting_and_beyond_it_is_too_much(
+        self, hot_valkey: Valkey, projection: Projection, tmp_path: Path
+    ) -> None:
+        issued, platform = await projection.license(), await projection.api_key()
+        key = await projection.api_key(license_hash=issued.hash)
+        content = {"license_key": issued.key, "feature": "create_database"}
+        with validator(hot_valkey.url, tmp_path / "log", NP_LICENSE_RATE="3") as process:
+            assert ready(process.url)
+            async with httpx.AsyncClient(base_url=process.url, timeout=5) as client:
+                panel = Panel(client, key)
+                batch = await panel.call("validate-licenses", {"items": [content] * 4})
+                assert batch.status_code == 429
+                assert batch.json()["conclusive"] is False
+                assert int(batch.headers["retry-after"]) >= 1
+                assert batch.headers["ratelimit-policy"] == '"license";q=3;w=1'
+                assert (await panel.call("validate-licenses", {"items": [content] * 4}, api_key=platform)).is_success
 
     async def test_platform_keys_have_none(self, panel: Panel, projection: Projection) -> None:
         issued = await projection.license()

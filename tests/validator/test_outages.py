@@ -1,6 +1,7 @@
 """Redis empty, dead, asleep, restarted: whatever happens to it, "cannot tell" is never told as "no"."""
 
 import asyncio
+import re
 import signal
 import subprocess
 from collections import Counter
@@ -13,6 +14,7 @@ import httpx
 import pytest
 from redis.asyncio import Redis
 
+from core.clock import unix_time
 from core.hotstore.keys import BUCKETS
 from core.licensing.state import Status
 from devstack.ports import choose
@@ -30,6 +32,8 @@ class Scene(NamedTuple):
     known: License
     """A license the validator has been asked about, so that it remembers it."""
     unasked: License
+    http: httpx.AsyncClient
+    metrics_port: int
 
     async def ask(self, issued: License) -> tuple[int, dict[str, Any]]:
         content = {"license_key": issued.key, "feature": "create_database"}
@@ -44,6 +48,13 @@ class Scene(NamedTuple):
     async def fresh(self, issued: License) -> dict[str, Any]:
         _, answer = await eventually(lambda: self.ask(issued), lambda got: got[1].get("stale") is False, 10)
         return answer
+
+    async def as_of(self) -> str:
+        return str((await self.fresh(self.known))["as_of"])
+
+    async def as_of_age(self) -> float:
+        page = (await self.http.get(f"http://{HOST}:{self.metrics_port}/metrics")).text
+        return float(re.findall(r"^np_validator_as_of_age_seconds (.+)$", page, re.MULTILINE)[0])
 
     async def is_told_that_nobody_knows(self, issued: License) -> dict[str, Any]:
         status, problem = await self.ask(issued)
@@ -65,7 +76,7 @@ async def a_scene(folder: Path, *, fast: bool = True, **settings: str) -> AsyncI
             await projection.load()
             known, unasked = await projection.license(), await projection.license()
             panel = Panel(client, await projection.api_key())
-            scene = Scene(server, redis_process, log, projection, panel, known, unasked)
+            scene = Scene(server, redis_process, log, projection, panel, known, unasked, client, process.metrics_port)
             assert ready(process.url)
             assert (await scene.fresh(known))["code"] == "VALID"
             yield scene
@@ -206,6 +217,19 @@ class TestASilentRedis:
             scene.process.send_signal(signal.SIGCONT)
             answers = await asyncio.gather(*[scene.fresh(one) for one in issued])
             assert [answer["remaining_quota"] for answer in answers] == list(range(1, 21))
+
+
+class TestAProjectionThatStandsStill:
+    """No worker is left to project: verdicts stay right as of an instant that no longer moves."""
+
+    async def test_is_told_by_as_of_and_by_a_metric(self, scene: Scene) -> None:
+        early = await eventually(scene.as_of_age, lambda age: age < float("inf"))
+        first = await scene.as_of()
+        later = await eventually(scene.as_of_age, lambda age: age > early + 0.2)
+        assert await scene.as_of() == first
+        await scene.projection.writer.publish_synced(1, unix_time())
+        await eventually(scene.as_of_age, lambda age: age < later)
+        assert await scene.as_of() > first
 
 
 class TestWithoutNearCache:

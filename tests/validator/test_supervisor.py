@@ -103,7 +103,9 @@ async def test_a_roll_replaces_every_child_and_loses_no_request(house: Running, 
     assert set(codes) == {"VALID"}
 
 
-async def test_each_process_shows_its_metrics_on_a_port_of_its_own(house: Running, projection: Projection) -> None:
+async def test_each_process_shows_its_metrics_on_a_port_of_its_own(
+    house: Running, projection: Projection, hot_valkey: Valkey
+) -> None:
     issued, key = await projection.license(), await projection.api_key()
     async with httpx.AsyncClient() as client:
         panel = Panel(httpx.AsyncClient(base_url=house.url, timeout=10), key)
@@ -118,6 +120,13 @@ async def test_each_process_shows_its_metrics_on_a_port_of_its_own(house: Runnin
     assert total(lines, "np_validator_answers_at_once_total") + total(lines, "np_validator_wait_seconds_count") >= 6
     assert total(lines, "np_validator_loop_lateness_seconds_count") > 0
     assert "np_validator_redis_up 1.0" in lines
+    assert 1 <= total(lines, "np_validator_license_reads_total") <= 2
+    assert total(lines, "np_validator_cached_licenses") == total(lines, "np_validator_license_reads_total")
+    server = f'{{server="{HOST}:{hot_valkey.port}"}}'
+    assert total(lines, f"np_validator_redis_round_trip_seconds_count{server}") > 2
+    assert total(lines, f"np_validator_redis_breaker_open{server}") == 0
+    assert 0 < total(lines, f"np_validator_fence_lag_seconds{server}") < 10
+    assert total(lines, "np_validator_as_of_age_seconds") > 0
 
 
 def test_settings_that_are_wrong_are_told_by_name(hot_valkey: Valkey, tmp_path: Path) -> None:
