@@ -46,12 +46,16 @@ from billing_api.plans.service import PlanService
 from billing_api.strict_request import StrictRequest
 from billing_api.subscriptions.controller import SubscriptionController
 from billing_api.subscriptions.service import SubscriptionService
+from billing_api.usage.controller import COMPONENTS as USAGE_COMPONENTS
 from billing_api.usage.controller import report_usage
+from billing_api.usage.holds import Holds
+from billing_api.usage.recording import Recording
 from billing_api.usage.service import UsageService
 from billing_api.webhooks.controller import AdminWebhookController, receive_stripe_event
 from billing_api.webhooks.service import WebhookAdministration, WebhookReceiver
 from core.clock import Clock, utc_now
 from core.hotstore.reader import HotStoreReader
+from core.hotstore.writer import HotStoreWriter
 from core.settings import ApiSettings
 from db.engine import create_engine
 from db.unit_of_work import Database
@@ -137,6 +141,7 @@ def _openapi() -> OpenAPIConfig:
         version="1",
         description="Licences for NextPanel and domain names. Errors are application/problem+json (RFC 9457).",
         path="/schema",
+        components=USAGE_COMPONENTS,
         render_plugins=[SwaggerRenderPlugin(path="/swagger")],
         openapi_router=Router("/schema", route_handlers=[], opt={"permission": Permission.PUBLIC}),
     )
@@ -150,10 +155,12 @@ def _wired(settings: ApiSettings, clock: Clock) -> Callable[[Litestar], Abstract
         passwords = Passwords()
         redis = Redis.from_url(settings.redis_url)
         hot_store = HotStoreReader(redis)
-        app.state.services = _services(settings, clock, database, stripe, passwords, hot_store, app.state.tokens)
+        usage = UsageService(Recording(database, Holds(HotStoreWriter(redis)), clock), settings.secrets, clock)
+        app.state.services = _services(settings, clock, database, stripe, passwords, hot_store, usage, app.state.tokens)
         try:
             yield
         finally:
+            await usage.close()
             passwords.close()
             await redis.aclose()
             await stripe.close()
@@ -169,6 +176,7 @@ def _services(
     stripe: StripeGateway,
     passwords: Passwords,
     hot_store: HotStoreReader,
+    usage: UsageService,
     tokens: TokenIssuer,
 ) -> Services:
     secrets = settings.secrets
@@ -182,7 +190,7 @@ def _services(
         license_administration=LicenseAdministration(database, secrets, clock),
         subscriptions=SubscriptionService(database),
         payments=PaymentService(database),
-        usage=UsageService(database, secrets, clock),
+        usage=usage,
         signature_checker=SignatureChecker(database, secrets, clock),
         webhook_receiver=WebhookReceiver(database, settings.stripe.webhook_secrets),
         webhook_administration=WebhookAdministration(database),

@@ -5,7 +5,6 @@ core.licensing; whether so many are left is counted in Redis, atomically. The tw
 function grants only where the very document stands that was judged, else it says "changed" and it is judged again.
 """
 
-import hashlib
 import math
 from datetime import UTC, datetime
 from typing import Final
@@ -13,6 +12,7 @@ from typing import Final
 import msgspec
 
 from core.clock import rfc3339
+from core.hotstore import keys
 from core.hotstore.functions import NotReady
 from core.licensing.record import LeaseRecord, LicenseRecord
 from core.licensing.verdict import STANDS, Code, standing
@@ -44,8 +44,7 @@ class Reservations:
         caller = await self._gate.admit(request, "reserve")
         headers = self._gate.charge(caller)
         ask = read(_ask, request.body)
-        hold_id = _identity(caller, request.headers.get(b"idempotency-key"))
-        outcome = await self._reserve(ask, caller, hold_id)
+        outcome = await self._reserve(ask, caller, _identity(caller, request.headers.get(b"idempotency-key")))
         self._tally.reservations[outcome.code if not outcome.granted else "GRANTED"] += 1
         return self._letterhead.ok(outcome, headers=headers)
 
@@ -68,10 +67,11 @@ class Reservations:
         answer = await self._lease(ask, caller)
         return self._letterhead.ok(answer, headers=headers)
 
-    async def _reserve(self, ask: AskReservation, caller: Caller, hold_id: str) -> Reservation:
+    async def _reserve(self, ask: AskReservation, caller: Caller, identity: bytes) -> Reservation:
         h = self._hashes.find(ask.license_key)
         if h is None or not caller.may_ask_about(h):
             return self._refused(Code.NOT_FOUND)
+        hold_id = keys.reservation_id(h, identity)
         for _ in range(_ROUNDS):
             known = await self._store.license(h)
             code = standing(known.record, ask.fingerprint, caller.now)
@@ -136,7 +136,7 @@ def _age(record: LicenseRecord | LeaseRecord) -> tuple[int, int]:
     return record.epoch, record.version
 
 
-def _identity(caller: Caller, idempotency_key: bytes | None) -> str:
-    """The hold's id: who asks and which of his questions it is, so that a retry finds the hold it made."""
+def _identity(caller: Caller, idempotency_key: bytes | None) -> bytes:
+    """Who asks and which of his questions it is, so that a retry finds the hold it made."""
     which = caller.signature.nonce if idempotency_key is None else b"key " + idempotency_key
-    return hashlib.sha256(caller.signature.key_id + b"\n" + which).hexdigest()[:32]
+    return caller.signature.key_id + b"\n" + which

@@ -50,7 +50,7 @@ LICENSES: Final = select(
     License.max_storage_gb,
 )
 USAGE: Final = select(
-    _EPOCH, License.license_key_hash, LicenseUsage.resource, LicenseUsage.used, LicenseUsage.version
+    _EPOCH, License.id, License.license_key_hash, LicenseUsage.resource, LicenseUsage.used, LicenseUsage.version
 ).join(License, License.id == LicenseUsage.license_id)
 API_KEYS: Final = select(
     _EPOCH,
@@ -78,10 +78,19 @@ _NAMED_LICENSES: Final = LICENSES.where(License.id == _IDS)
 _NAMED_USAGE: Final = USAGE.where(LicenseUsage.license_id == _IDS)
 _NAMED_API_KEYS: Final = API_KEYS.where(ApiKey.id == _IDS)
 
+# In the statement before the totals are read: whatever a settlement belongs to is contained in them then.
+_TAKE_SETTLEMENTS: Final = text(
+    "DELETE FROM hold_settlements WHERE license_id = ANY (:ids) RETURNING license_id, resource, reservation_id"
+).bindparams(bindparam("ids", type_=ARRAY(Uuid())))
+
 # A key names its licence by the hash of the licence's key, so it is a new record once that has been rotated.
 _RENEW_API_KEYS: Final = text("UPDATE api_keys SET version = version + 1 WHERE license_id = ANY (:ids)").bindparams(
     bindparam("ids", type_=ARRAY(Uuid()))
 )
+
+Settled = Mapping[tuple[UUID, str], Sequence[str]]
+"""By licence and resource: the reservations that have ended with a report."""
+_NOTHING_SETTLED: Final[Settled] = {}
 
 _RESOURCES: Final = frozenset(get_args(Resource))
 assert frozenset(RESOURCES) == _RESOURCES
@@ -125,12 +134,13 @@ async def read(session: AsyncSession, jobs: Iterable[ProjectionJob]) -> Rows:
     if retired:
         await session.execute(_RENEW_API_KEYS, {"ids": list(retired)})
         usage.update(retired)  # totals stand under the key's hash as well
+    settled = await _take_settlements(session, usage)
     found = await _rows(session, _NAMED_LICENSES, licenses)
     standing = [license_record(row) for row in found]
     tombstones = _tombstones(found, retired)
     return Rows(
         [*standing, *tombstones],
-        usage_totals(await _rows(session, _NAMED_USAGE, usage)),
+        usage_totals(await _rows(session, _NAMED_USAGE, usage), settled),
         [api_key_record(row) for row in await _rows(session, _NAMED_API_KEYS, api_keys)],
         # New leases come from workers/leases.py. That there is none any more is told with the reason for it.
         [(digest, no_lease(record)) for digest, record in standing if record.status is not Status.ACTIVE]
@@ -163,10 +173,17 @@ def license_record(row: Row[Any]) -> tuple[bytes, LicenseRecord]:
     return row.license_key_hash, record
 
 
-def usage_totals(rows: Iterable[Row[Any]]) -> list[UsageTotal]:
-    """Rows of USAGE; a resource of a newer release is left to that release."""
+def usage_totals(rows: Iterable[Row[Any]], settled: Settled = _NOTHING_SETTLED) -> list[UsageTotal]:
+    """Rows of USAGE, and the holds they end; a resource of a newer release is left to that release."""
     return [
-        UsageTotal(row.license_key_hash, cast("Resource", row.resource), row.used, row.epoch, row.version)
+        UsageTotal(
+            row.license_key_hash,
+            cast("Resource", row.resource),
+            row.used,
+            row.epoch,
+            row.version,
+            tuple(settled.get((row.id, row.resource), ())),
+        )
         for row in rows
         if row.resource in _RESOURCES
     ]
@@ -225,6 +242,15 @@ def _tombstones(rows: Iterable[Row[Any]], retired: Mapping[UUID, list[bytes]]) -
         for digest in retired.get(row.id, ())
         if digest != row.license_key_hash
     ]
+
+
+async def _take_settlements(session: AsyncSession, ids: set[UUID]) -> Settled:
+    """Holds whose reports have been recorded. They come back if this round fails, and ending one twice is harmless."""
+    settled: dict[tuple[UUID, str], list[str]] = {}
+    if ids:
+        for row in await session.execute(_TAKE_SETTLEMENTS, {"ids": list(ids)}):
+            settled.setdefault((row.license_id, row.resource), []).append(row.reservation_id)
+    return settled
 
 
 async def _rows(session: AsyncSession, statement: Select[Any], ids: set[UUID]) -> Sequence[Row[Any]]:

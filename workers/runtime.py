@@ -3,6 +3,7 @@
     listen ──rings──► relay          projection lane → hot store
            ──rings──► partner lane   due jobs → hints → arq → dispatcher → handlers
     rebuild                          each second: is anything missing in the hot store?
+    pins                             each second: is anything held for reports that never came?
     leases                           signs what the relay has projected, and what is due
     arq                              takes hints, rings for periodic work
     status                           health and metrics
@@ -39,6 +40,7 @@ from workers.listening import listen
 from workers.mail import MailDelivery
 from workers.metrics import Metrics
 from workers.partner_lane import PartnerLane
+from workers.pins import PinSweeper
 from workers.provisioning import Provisioning
 from workers.queue import ArqQueue
 from workers.rebuild import Rebuild
@@ -80,6 +82,7 @@ class Runtime:
         writer = HotStoreWriter(redis)
         closing.push_async_callback(writer.close)
         self._rebuild = Rebuild(self._database, writer, applied=self.metrics.rebuilt)
+        self._pins = PinSweeper(self._database, writer)
         self.health = Health(self._database, redis, self._rebuild)
         self._leases = Leases(self._database, writer, settings.lease_keys, utc_now, signed=self.metrics.signed)
         self._relay = Relay(
@@ -132,6 +135,7 @@ class Runtime:
             "listen": lambda: listen(self._settings.database_url, bells),
             "relay": self._relay.run,
             "rebuild": self._rebuild.run,
+            "pins": self._pins.run,
             "leases": self._leases.run,
             "partner_lane": self._partners.run,
             "arq": self._queue.run,

@@ -1,92 +1,149 @@
 """What customers use, as NextPanel reports it: each report counted once, and answered after its COMMIT.
 
 A report is a fact. It is recorded even where it passes the limit, and flagged; only grants are refused, and those are
-the validator's. Events and total change together under the total's row lock, so the total always equals its events.
+the validator's. Here a report is read and judged by itself; recording.py writes down many together.
 """
 
+import asyncio
 import hashlib
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Final
 
 import msgspec
+from redis.exceptions import RedisError
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from billing_api.api_keys.service import Signer
-from billing_api.usage import repository
-from billing_api.usage.schemas import UsageRecorded, UsageReport
+from billing_api.problems import invalid_body
+from billing_api.usage import metrics
+from billing_api.usage.batches import Batches
+from billing_api.usage.recording import Counted, Outcome, Recording, Report
+from billing_api.usage.schemas import RawReports, UsageItem, UsageReport
 from core.clock import Clock
-from core.errors import IdempotencyMismatch, InvalidInput, NotFound
+from core.errors import FieldError, InvalidInput, NotFound, Refusal, Unavailable
+from core.hotstore import keys
 from core.licensing import key as license_key
+from core.licensing.counting import UsageAction
 from core.settings import Secrets
-from db.models.licensing import License, UsageAction, UsageEvent
-from db.unit_of_work import Database, SystemTransaction
+from core.telemetry import logger
 
-_LONGEST_KEY = 255
+_WITHIN: Final = 15.0
+"""Seconds a batch may take; well below what a pin waits for its report (core.hotstore.writer.REPORT_SECONDS)."""
+_LONGEST_KEY: Final = 255
+_AHEAD: Final = timedelta(minutes=5)
+_BEHIND: Final = timedelta(days=366)
+
+_item: Final = msgspec.json.Decoder(UsageItem)
+
+
+class _NotRecorded(Refusal):
+    status, code, title = 500, "internal", "Something went wrong on our side"
 
 
 class UsageService:
-    def __init__(self, database: Database, secrets: Secrets, clock: Clock) -> None:
-        self._database = database
+    def __init__(self, recording: Recording, secrets: Secrets, clock: Clock) -> None:
+        self._recording = recording
         self._secrets = secrets
         self._clock = clock
+        self._batches: Batches[Report, Outcome] = Batches(
+            self._record, is_absence=_is_absence, performed=metrics.BATCH.observe
+        )
 
-    async def report(self, signer: Signer, report: UsageReport, idempotency_key: str) -> UsageRecorded:
+    async def close(self) -> None:
+        """Waits for the reports that are being recorded."""
+        await self._batches.close()
+
+    async def report(self, signer: Signer, report: UsageReport, idempotency_key: str) -> Counted:
         if not 0 < len(idempotency_key) <= _LONGEST_KEY:
-            raise InvalidInput(f"an Idempotency-Key of 1 to {_LONGEST_KEY} characters is required on usage reports")
-        body_hash = hashlib.sha256(msgspec.json.encode(report)).digest()
-        async with self._database.as_system() as tx:
-            license_ = await self._license(tx, signer, report.license_key)
-            if event := await repository.recorded(tx, license_.id, idempotency_key):
-                return _again(event, license_, body_hash)
-            total = await repository.lock_total(tx, license_, report.resource)
-            used = _total_after(total.used, report)
-            limit = license_.limits.of(report.resource)
-            now = self._clock()
-            written = await repository.write_event(
-                tx,
-                license_,
-                resource=report.resource,
-                action=report.action,
-                count=report.count,
-                idempotency_key=idempotency_key,
-                body_hash=body_hash,
-                reservation_id=report.reservation_id,
-                used_after=used,
-                is_overage=limit is not None and used > limit,
-                occurred_at=report.occurred_at or now,
+            raise InvalidInput(
+                f"an Idempotency-Key of 1 to {_LONGEST_KEY} characters is required on usage reports",
+                errors=(FieldError("Idempotency-Key", "is required"),),
             )
-            if written:
-                await repository.write_total(tx, total, used, now)
-                return _answer(used, limit)
-            event = await repository.recorded(tx, license_.id, idempotency_key)
-            assert event is not None
-            return _again(event, license_, body_hash)
+        (outcome,) = await self._batches.add([self._read(signer, report, idempotency_key)])
+        metrics.count([outcome := _judged(outcome)])
+        if isinstance(outcome, Refusal):
+            raise outcome
+        return outcome
 
-    async def _license(self, tx: SystemTransaction, signer: Signer, text: str) -> License:
-        key = license_key.parse(text, self._secrets.license_checksum_key)
-        found = None
-        if key is not None:
-            found = await repository.license_by_hash(tx, self._secrets.index.digest("license_key", key))
-        if found is None or signer.license_id not in {None, found.id}:
+    async def report_many(self, signer: Signer, reports: RawReports) -> Sequence[Counted | Refusal]:
+        """An outcome for each, in their order. Raises where the database is away: then nobody can tell."""
+        outcomes: list[Refusal | None] = []
+        items: list[Report] = []
+        for raw in reports.items:
+            try:
+                item = _item.decode(raw)
+                items.append(self._read(signer, item, item.idempotency_key))
+                outcomes.append(None)
+            except Refusal as refusal:
+                outcomes.append(refusal)
+            except (msgspec.DecodeError, UnicodeDecodeError) as failure:
+                outcomes.append(invalid_body(failure))
+        recorded = iter(await self._batches.add(items))
+        answers = [_judged(next(recorded)) if outcome is None else outcome for outcome in outcomes]
+        metrics.count(answers)
+        return answers
+
+    def _read(self, signer: Signer, report: UsageReport, idempotency_key: str) -> Report:
+        key = license_key.parse(report.license_key, self._secrets.license_checksum_key)
+        if key is None:
             raise NotFound("there is no such licence")
-        return found
+        license_hash = self._secrets.index.digest("license_key", key)
+        if faults := self._faults(report, license_hash):
+            raise InvalidInput("the report cannot be true", errors=faults)
+        return Report(
+            license_hash=license_hash,
+            only_license=signer.license_id,
+            resource=report.resource,
+            action=report.action,
+            number=report.count,
+            idempotency_key=idempotency_key,
+            body_hash=_hash(report),
+            reservation_id=report.reservation_id,
+            occurred_at=report.occurred_at,
+        )
+
+    def _faults(self, report: UsageReport, license_hash: bytes) -> tuple[FieldError, ...]:
+        faults = []
+        if report.count == 0 and report.action is not UsageAction.SET:
+            faults.append(FieldError("count", f"nothing was {report.action}; at least 1"))
+        if report.reservation_id and not keys.is_made_for(report.reservation_id, keys.short_hash(license_hash)):
+            faults.append(FieldError("reservation_id", "was made for another license"))
+        if report.occurred_at is not None and not self._is_near(report.occurred_at):
+            faults.append(FieldError("occurred_at", "lies years off; look at the sender's clock"))
+        return tuple(faults)
+
+    def _is_near(self, instant: datetime) -> bool:
+        """Reports may have waited for a year in somebody's queue; none is about tomorrow."""
+        now = self._clock()
+        return now - _BEHIND <= instant <= now + _AHEAD
+
+    async def _record(self, reports: Sequence[Report]) -> Sequence[Outcome]:
+        async with asyncio.timeout(_WITHIN):
+            return await self._recording.record(reports)
 
 
-def _total_after(used: int, report: UsageReport) -> int:
-    match report.action:
-        case UsageAction.CREATED:
-            return used + report.count
-        case UsageAction.DELETED:
-            return used - report.count
-        case UsageAction.SET:
-            return report.count
+def _judged(outcome: Outcome | Exception) -> Counted | Refusal:
+    """Raises what is not the report's fault alone."""
+    if isinstance(outcome, Unavailable):
+        raise outcome
+    if isinstance(outcome, Counted | Refusal):
+        return outcome
+    if _is_absence(outcome):
+        raise Unavailable("reports cannot be recorded now; send them again with the same keys") from outcome
+    logger().error("usage.report_failed", exc_info=outcome)
+    return _NotRecorded("the report was not recorded; tell us the request_id")
 
 
-def _again(event: UsageEvent, license_: License, body_hash: bytes) -> UsageRecorded:
-    """The answer to a report that is recorded already."""
-    if event.body_hash != body_hash:
-        raise IdempotencyMismatch("this Idempotency-Key was used with another report; use a new key")
-    return _answer(event.used_after, license_.limits.of(event.resource))  # type: ignore[arg-type]  # was checked when it was stored
+def _hash(report: UsageReport) -> bytes:
+    """What makes a report this one and no other, whether it came alone or in a list; its licence is in its key."""
+    facts = (report.resource, report.action, report.count, report.reservation_id, report.occurred_at)
+    return hashlib.sha256(msgspec.json.encode(facts)).digest()
 
 
-def _answer(used: int, limit: int | None) -> UsageRecorded:
-    if limit is None:
-        return UsageRecorded(success=True, quota_remaining=None)
-    return UsageRecorded(success=True, quota_remaining=max(0, limit - max(0, used)), overage=used > limit)
+def _is_absence(failure: Exception) -> bool:
+    """Whether a server is away: then every report of the batch has failed, and none of them is to blame."""
+    if isinstance(failure, DBAPIError):
+        return failure.connection_invalidated or isinstance(failure, OperationalError | InterfaceError)
+    return isinstance(failure, PoolTimeout | OSError | Unavailable | RedisError)

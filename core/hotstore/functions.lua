@@ -33,10 +33,14 @@ local function hold_parts(stored)
   return tonumber(count), resource, pinned == '!'
 end
 
--- The key ends with its last hold, so that a license nobody asks for again leaves nothing behind.
+-- The key ends with its last hold, so that a license nobody asks for again leaves nothing behind. A pinned one has no
+-- end.
 local function end_with_last_hold(holds, ends)
   local last = redis.call('ZRANGE', ends, -1, -1, 'WITHSCORES')[2]
-  if last then
+  if last == 'inf' then
+    redis.call('PERSIST', holds)
+    redis.call('PERSIST', ends)
+  elseif last then
     redis.call('PEXPIREAT', holds, last)
     redis.call('PEXPIREAT', ends, last)
   else
@@ -44,8 +48,15 @@ local function end_with_last_hold(holds, ends)
   end
 end
 
-local function drop_hold(holds, ends, id)
+-- What a pin is called among those of its bucket: a holds key ends with the license's hash.
+local function pin_name(holds, id)
+  return string.match(holds, '[^:]+$') .. ':' .. id
+end
+
+-- `pins` may be left out where the hold is known not to be pinned.
+local function drop_hold(holds, ends, pins, id)
   local stored = redis.call('HGET', holds, id)
+  if pins then redis.call('ZREM', pins, pin_name(holds, id)) end
   if not stored then return false end
   local count, resource = hold_parts(stored)
   redis.call('HDEL', holds, id)
@@ -56,7 +67,7 @@ end
 
 local function prune(holds, ends, now)
   local expired = redis.call('ZRANGEBYSCORE', ends, '-inf', now)
-  for _, id in ipairs(expired) do drop_hold(holds, ends, id) end
+  for _, id in ipairs(expired) do drop_hold(holds, ends, nil, id) end
   return #expired
 end
 
@@ -78,7 +89,8 @@ local function read(keys)
     end
   end
   local first = redis.call('ZRANGEBYSCORE', keys[4], '(' .. now, '+inf', 'WITHSCORES', 'LIMIT', 0, 1)[2]
-  return {document, loaded, used, held, first and first - now or false}  -- a nil would shorten the answer
+  local lasts = first and first ~= 'inf' and first - now or false  -- a nil would shorten the answer
+  return {document, loaded, used, held, lasts}
 end
 
 -- read_key: an API key and the mark that says whether its absence means anything.
@@ -113,14 +125,14 @@ local function apply(keys, args)
 end
 
 -- usage: absolute totals, and the holds whose reports they contain, so that nothing counts as used and held at once.
--- KEYS usage, holds, hold ends for each total, all of one bucket; ARGV for each total: resource, used, epoch, version,
--- how many holds it settles, their ids
+-- KEYS the bucket's pins, then usage, holds, hold ends for each total; ARGV for each total: resource, used, epoch,
+-- version, how many holds it settles, their ids
 -- Answer: how many totals were newer and written; the holds end either way, they were reported.
 local function usage(keys, args)
   local written, at = 0, 1
-  for k = 1, #keys, 3 do
+  for k = 2, #keys, 3 do
     local resource, epoch, version, settled = args[at], tonumber(args[at + 2]), tonumber(args[at + 3]), args[at + 4]
-    for i = at + 5, at + 4 + settled do drop_hold(keys[k + 1], keys[k + 2], args[i]) end
+    for i = at + 5, at + 4 + settled do drop_hold(keys[k + 1], keys[k + 2], keys[1], args[i]) end
     if settled ~= '0' then end_with_last_hold(keys[k + 1], keys[k + 2]) end
     local stamp = redis.call('HGET', keys[k], resource .. ':v')
     local old_epoch, old_version = string.match(stamp or '-1:0', '^(-?%d+):(%d+)$')
@@ -169,27 +181,38 @@ local function reserve(keys, args)
   return {'granted', limit == UNLIMITED and -1 or remaining - count}
 end
 
--- pin: keeps a hold alive while its report is being written down; after this only a settlement or its new end ends it.
--- KEYS holds, hold ends; ARGV id, ms to live from now at least
--- Answer 1, or 0 where the hold is gone
+-- pin: keeps a hold, without an end, while its report is being written down. Its settlement ends it or, where no report
+-- came of it, the sweeper. Pinned again it counts from now.
+-- KEYS holds, hold ends, the bucket's pins; ARGV id, resource
+-- Answer "pinned", "gone", or "other": it holds another resource
 local function pin(keys, args)
+  local holds, ends, pins = unpack(keys)
   local now = now_ms()
-  local ends_at = redis.call('ZSCORE', keys[2], args[1])
-  if not ends_at or tonumber(ends_at) <= now then return 0 end
-  local count, resource = hold_parts(redis.call('HGET', keys[1], args[1]))
-  redis.call('HSET', keys[1], args[1], count .. ':' .. resource .. '!')
-  redis.call('ZADD', keys[2], 'GT', now + tonumber(args[2]), args[1])
-  end_with_last_hold(keys[1], keys[2])
-  return 1
+  local ends_at = redis.call('ZSCORE', ends, args[1])
+  if not ends_at or (ends_at ~= 'inf' and tonumber(ends_at) <= now) then return 'gone' end
+  local count, resource = hold_parts(redis.call('HGET', holds, args[1]))
+  if resource ~= args[2] then return 'other' end
+  redis.call('HSET', holds, args[1], count .. ':' .. resource .. '!')
+  redis.call('ZADD', ends, '+inf', args[1])
+  redis.call('ZADD', pins, now, pin_name(holds, args[1]))
+  end_with_last_hold(holds, ends)
+  return 'pinned'
 end
 
--- settle: ends holds whose reports are recorded, pinned or not, where the total came by another way.
--- KEYS holds, hold ends; ARGV ids …
+-- pinned: pins that are older than they should be.
+-- KEYS the bucket's pins; ARGV ms that a report may take, how many at most
+-- Answer {"h:id" …}
+local function pinned(keys, args)
+  return redis.call('ZRANGEBYSCORE', keys[1], '-inf', now_ms() - args[1], 'LIMIT', 0, args[2])
+end
+
+-- settle: ends holds, pinned or not, whose totals came by another way or of whose reports nothing came.
+-- KEYS holds, hold ends, the bucket's pins; ARGV ids …
 -- Answer: how many stood
 local function settle(keys, args)
   local ended = 0
   for _, id in ipairs(args) do
-    if drop_hold(keys[1], keys[2], id) then ended = ended + 1 end
+    if drop_hold(keys[1], keys[2], keys[3], id) then ended = ended + 1 end
   end
   if ended > 0 then end_with_last_hold(keys[1], keys[2]) end
   return ended
@@ -201,9 +224,10 @@ end
 local function release(keys, args)
   local stored = redis.call('HGET', keys[1], args[1])
   if not stored then return 'gone' end
-  local _, _, pinned = hold_parts(stored)
-  if pinned then return 'pinned' end
-  settle(keys, args)
+  local _, _, is_pinned = hold_parts(stored)
+  if is_pinned then return 'pinned' end
+  drop_hold(keys[1], keys[2], nil, args[1])
+  end_with_last_hold(keys[1], keys[2])
   return 'released'
 end
 
@@ -244,6 +268,7 @@ register('apply', apply)
 register('usage', usage)
 register('reserve', reserve)
 register('pin', pin)
+register('pinned', pinned, {'no-writes'})
 register('settle', settle)
 register('release', release)
 register('begin', begin)

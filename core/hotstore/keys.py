@@ -4,6 +4,7 @@
     npu:{b}:h   what was used: hash of resource → total, and `resource:v` → "epoch:version" of that total
     nph:{b}:h   holds: hash of reservation id → "count:resource", and `=resource` → sum of the holds
     npx:{b}:h   when they end: sorted set of reservation id, scored by server time in milliseconds
+    npp:{b}     pins, holds whose reports are being written down: sorted set of "h:id", scored by when they were pinned
     npl:{b}:h   lease (msgpack)
     npa:{b}:k   API key k (msgpack)
     npz:{b}     the bucket's mark: `building` and `loaded` incarnation, `reserve_from`
@@ -30,9 +31,12 @@ LONGEST_HOLD: Final = 60
 SYNC: Final = "npz"
 JWKS: Final = "npj"
 
+_OWNER_LENGTH: Final = 8  # symbols of `h` that a reservation's id begins with
+
 DOCUMENT_KIND: Final = "npd"
 USAGE_KIND: Final = "npu"
 HOLDS_KIND: Final = "nph"
+PINS_KIND: Final = "npp"
 API_KEY_KIND: Final = "npa"
 MARK_KIND: Final = "npz"
 
@@ -65,6 +69,24 @@ def holds(h: str) -> str:
 
 def hold_ends(h: str) -> str:
     return f"npx:{{{h[:2]}}}:{h}"
+
+
+def pins(bucket: int) -> str:
+    return f"npp:{{{bucket:02x}}}"
+
+
+def pins_of(h: str) -> str:
+    return f"npp:{{{h[:2]}}}"
+
+
+def reservation_id(h: str, identity: bytes) -> str:
+    """The name of a hold: which license's it is can be told from it, so that nobody reports under another's."""
+    return h[:_OWNER_LENGTH] + hashlib.sha256(identity).hexdigest()[:24]
+
+
+def is_made_for(reservation: str, h: str) -> bool:
+    """Whether the reservation may be this license's; what stands in Redis says whether it is."""
+    return reservation[:_OWNER_LENGTH] == h[:_OWNER_LENGTH]
 
 
 def lease(h: str) -> str:

@@ -19,7 +19,7 @@ is the one that serves the bucket: after a failover, or when a slot has moved, i
 import secrets
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, Final, NamedTuple, TypeVar, cast
+from typing import Any, Final, Literal, NamedTuple, TypeVar, cast
 
 from redis.asyncio import Redis
 from redis.exceptions import ResponseError
@@ -29,7 +29,9 @@ from core.hotstore.servers import Command, Servers, find_servers
 from core.licensing.plan import Resource
 from core.licensing.record import ApiKeyRecord, LeaseRecord, LicenseRecord
 
-PIN_SECONDS: Final = 60
+REPORT_SECONDS: Final = 60
+"""How long a report may take from its pin to its commit; what is pinned for longer and not recorded is given up."""
+
 _ROWS_A_CALL: Final = 50  # a function blocks the server: about 0.1 ms
 _CALLS_A_PIPELINE: Final = 500
 
@@ -45,6 +47,18 @@ class UsageTotal(NamedTuple):
     epoch: int
     version: int
     settled: tuple[str, ...] = ()
+
+
+class Hold(NamedTuple):
+    """A reservation that a report names."""
+
+    license_hash: bytes
+    reservation_id: str
+    resource: Resource
+
+
+Pinned = Literal["pinned", "gone", "other"]
+"""`other`: the reservation holds another resource than the report is about."""
 
 
 class HoldsMade(NamedTuple):
@@ -91,7 +105,8 @@ class HotStoreWriter:
         """Writes newer totals and ends the settled holds in the same step; says how many totals were written."""
         commands: list[Command] = []
         for some in _by_bucket((keys.short_hash(total.license_hash), total) for total in totals):
-            names = [key for h, _ in some for key in (keys.usage(h), keys.holds(h), keys.hold_ends(h))]
+            names = [keys.pins_of(some[0][0])]
+            names += [key for h, _ in some for key in (keys.usage(h), keys.holds(h), keys.hold_ends(h))]
             values: list[str | int] = []
             for _, total in some:
                 values += (total.resource, total.used, total.epoch, total.version, len(total.settled), *total.settled)
@@ -106,17 +121,33 @@ class HotStoreWriter:
         """The public keys that leases are checked with, as JSON; validators hand them out."""
         await self._pipeline([("SET", keys.JWKS, document)])
 
-    async def pin(self, license_hash: bytes, reservation_id: str) -> bool:
-        """Keeps a hold alive until its report is recorded; False where it is gone already."""
-        return bool(await self._call_holds(functions.PIN, license_hash, reservation_id, PIN_SECONDS * 1000))
+    async def pin(self, holds: Sequence[Hold]) -> list[Pinned]:
+        """Keeps holds, without an end, until their reports are recorded."""
+        named = ((keys.short_hash(hold.license_hash), hold) for hold in holds)
+        commands = [
+            (functions.PIN, 3, keys.holds(h), keys.hold_ends(h), keys.pins_of(h), hold.reservation_id, hold.resource)
+            for h, hold in named
+        ]
+        return [cast("Pinned", answer.decode()) for answer in await self._call_all(commands)]
 
-    async def settle(self, license_hash: bytes, reservation_ids: Iterable[str]) -> int:
-        """Ends holds whose reports need no new total (a repeated report, say); says how many stood."""
-        return cast("int", await self._call_holds(functions.SETTLE, license_hash, *reservation_ids))
+    async def old_pins(self, most: int) -> list[tuple[str, str]]:
+        """Pins whose reports had more time than they may take, as (`h`, reservation id); at most so many a bucket."""
+        asked = [
+            (functions.PINNED, 1, keys.pins(bucket), REPORT_SECONDS * 1000, most) for bucket in range(keys.BUCKETS)
+        ]
+        names = [name.decode() for found in await self._call_all(asked) for name in found]
+        return [(h, reservation_id) for h, _, reservation_id in (name.partition(":") for name in names)]
+
+    async def settle(self, h: str, reservation_ids: Iterable[str]) -> int:
+        """Ends holds that no report will end; says how many stood."""
+        names = (keys.holds(h), keys.hold_ends(h), keys.pins_of(h))
+        return cast("int", await self._call(functions.SETTLE, len(names), *names, *reservation_ids))
 
     async def release(self, license_hash: bytes, reservation_id: str) -> bool:
         """Gives a hold back; False where there is none, or where its report is being recorded."""
-        return bool(await self._call_holds(functions.RELEASE, license_hash, reservation_id) == b"released")
+        h = keys.short_hash(license_hash)
+        answer = await self._call(functions.RELEASE, 2, keys.holds(h), keys.hold_ends(h), reservation_id)
+        return bool(answer == b"released")
 
     async def holds_made(self) -> HoldsMade:
         """Only `reserve` calls HSETNX, and the server counts the calls of each command."""
@@ -168,10 +199,6 @@ class HotStoreWriter:
             names, records = zip(*(pair for _, pair in some), strict=True)
             commands.append((functions.APPLY, len(names), *names, order, *records))
         return sum(await self._call_all(commands))
-
-    async def _call_holds(self, function: str, license_hash: bytes, *args: str | int) -> Any:
-        h = keys.short_hash(license_hash)
-        return await self._call(function, 2, keys.holds(h), keys.hold_ends(h), *args)
 
     async def _call(self, *command: str | bytes | int) -> Any:
         return (await self._call_all([command]))[0]

@@ -5,9 +5,18 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import CheckConstraint, ForeignKey, ForeignKeyConstraint, Index, UniqueConstraint
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    ForeignKey,
+    ForeignKeyConstraint,
+    Identity,
+    Index,
+    UniqueConstraint,
+)
 from sqlalchemy.orm import Mapped, mapped_column
 
+from core.licensing.counting import UsageAction
 from core.licensing.plan import Limits
 from core.licensing.state import Status
 from db.models.columns import BigInt, CreatedAt, RowId, Table, UpdatedAt, enum_type
@@ -151,14 +160,12 @@ class ApiKey(Table):
     created_at: Mapped[CreatedAt]
 
 
-class UsageAction(enum.StrEnum):
-    CREATED = "created"
-    DELETED = "deleted"
-    SET = "set"
-
-
 class UsageEvent(Table):
-    """One report, once: facts are recorded even over the limit, and flagged there."""
+    """One report, once: facts are recorded even over the limit, and flagged there.
+
+    `seq` numbers the events of one licence and resource without a gap, in the order they changed the total: each
+    `used_after` follows from the one before it, so anybody can add up again what was counted.
+    """
 
     __tablename__ = "usage_events"
     __table_args__ = (
@@ -177,13 +184,17 @@ class UsageEvent(Table):
     body_hash: Mapped[bytes]
     reservation_id: Mapped[str | None]
     used_after: Mapped[BigInt]
+    seq: Mapped[BigInt]
     is_overage: Mapped[bool] = mapped_column(default=False)
     occurred_at: Mapped[datetime]
     created_at: Mapped[CreatedAt]
 
 
 class LicenseUsage(Table):
-    """The running total of one resource. `used` may pass below zero while reports arrive out of order; shown as 0."""
+    """The running total of one resource, and how many events it contains.
+
+    `used` may pass below zero while reports arrive out of order; shown as 0.
+    """
 
     __tablename__ = "license_usage"
     __table_args__ = (ForeignKeyConstraint(["license_id"], ["licenses.id"]),)
@@ -192,5 +203,17 @@ class LicenseUsage(Table):
     resource: Mapped[str] = mapped_column(primary_key=True)
     user_id: Mapped[UUID] = mapped_column(ForeignKey("users.id"), index=True)
     used: Mapped[BigInt] = mapped_column(default=0)
+    events: Mapped[BigInt] = mapped_column(default=0, server_default="0")
     version: Mapped[BigInt] = mapped_column(default=1)
     updated_at: Mapped[UpdatedAt]
+
+
+class HoldSettlement(Table):
+    """A reservation whose report is recorded, until the relay has ended it in Redis together with the new total."""
+
+    __tablename__ = "hold_settlements"
+
+    id: Mapped[int] = mapped_column(BigInteger, Identity(always=True), primary_key=True)
+    license_id: Mapped[UUID] = mapped_column(index=True)
+    resource: Mapped[str]
+    reservation_id: Mapped[str]

@@ -8,6 +8,7 @@ import httpx
 import pytest
 
 from core.clock import unix_time
+from core.hotstore.writer import Hold
 from core.licensing.record import LeaseRecord
 from core.licensing.state import Status
 from tests.validator.stage import License, Panel, Projection, eventually
@@ -143,7 +144,8 @@ class TestTheEndOfAHold:
     async def test_comes_by_a_report_and_nothing_counts_twice(self, panel: Panel, projection: Projection) -> None:
         issued = await projection.license()
         held = await panel.reserve(issued, count=2)
-        assert await projection.writer.pin(issued.hash, held["reservation_id"])
+        hold = Hold(issued.hash, held["reservation_id"], "domains")
+        assert await projection.writer.pin([hold]) == ["pinned"]
         await projection.use(issued, "domains", 2, 1, held["reservation_id"])
         for _ in range(20):
             assert (await panel.verdict(issued, "create_domain"))["remaining_quota"] == 1
@@ -151,7 +153,8 @@ class TestTheEndOfAHold:
     async def test_waits_for_a_report_under_way(self, panel: Panel, projection: Projection) -> None:
         issued = await projection.license()
         held = await panel.reserve(issued, ttl=1)
-        assert await projection.writer.pin(issued.hash, held["reservation_id"])
+        hold = Hold(issued.hash, held["reservation_id"], "domains")
+        assert await projection.writer.pin([hold]) == ["pinned"]
         answer = await release(panel, issued, held["reservation_id"])
         assert (answer["released"], answer["code"]) == (False, "PINNED")
 

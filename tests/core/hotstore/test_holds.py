@@ -6,7 +6,7 @@ import pytest
 from redis.asyncio import Redis
 
 from core.hotstore import keys
-from core.hotstore.writer import UsageTotal
+from core.hotstore.writer import Hold, Pinned, UsageTotal
 from tests.core.hotstore.conftest import HotStore, a_license
 
 
@@ -31,8 +31,13 @@ async def until_held(store: HotStore, digest: bytes, number: int) -> None:
             await asyncio.sleep(0.01)
 
 
+async def pin(store: HotStore, digest: bytes, reservation_id: str) -> Pinned:
+    (answer,) = await store.writer.pin([Hold(digest, reservation_id, "domains")])
+    return answer
+
+
 async def left_behind(redis: Redis) -> list[bytes]:
-    return [key for pattern in ("nph:*", "npx:*") async for key in redis.scan_iter(pattern)]
+    return [key for pattern in ("nph:*", "npx:*", "npp:*") async for key in redis.scan_iter(pattern)]
 
 
 class TestReserve:
@@ -121,8 +126,8 @@ class TestTheEndOfAHold:
     async def test_comes_once(self, store: HotStore, digest: bytes) -> None:
         await store.reserve(digest, "a", 1)
         await store.reserve(digest, "b", 1)
-        assert await store.writer.settle(digest, ["a", "never-was"]) == 1
-        assert await store.writer.settle(digest, ["a"]) == 0
+        assert await store.writer.settle(keys.short_hash(digest), ["a", "never-was"]) == 1
+        assert await store.writer.settle(keys.short_hash(digest), ["a"]) == 0
         assert await held(store, digest) == 1
 
     async def test_by_release_gives_back(self, store: HotStore, digest: bytes) -> None:
@@ -133,35 +138,62 @@ class TestTheEndOfAHold:
 
 
 class TestPins:
-    async def test_keep_a_hold_alive_while_its_report_is_written_down(self, store: HotStore, digest: bytes) -> None:
+    async def test_keep_a_hold_while_its_report_is_written_down(self, store: HotStore, digest: bytes) -> None:
         await store.reserve(digest, "pinned", 1, ttl_ms=60)
         await store.reserve(digest, "not", 1, ttl_ms=60)
-        assert await store.writer.pin(digest, "pinned")
+        assert await pin(store, digest, "pinned") == "pinned"
         await until_held(store, digest, 1)
         assert not await store.writer.release(digest, "pinned")
-        assert await store.writer.settle(digest, ["pinned"]) == 1
+        assert await store.writer.settle(keys.short_hash(digest), ["pinned"]) == 1
+        assert await left_behind(store.redis) == []
 
-    async def test_never_shorten_a_hold(self, store: HotStore, digest: bytes) -> None:
-        await store.reserve(digest, "a", 1, ttl_ms=1_000_000)
-        await store.writer.pin(digest, "a")
-        score = await store.redis.zscore(keys.hold_ends(keys.short_hash(digest)), "a")
-        seconds, _ = await store.redis.time()
-        assert score is not None
-        assert score / 1000 - seconds > 900
+    async def test_have_no_end_of_their_own(self, store: HotStore, digest: bytes) -> None:
+        await store.reserve(digest, "a", 1, ttl_ms=60)
+        assert await pin(store, digest, "a") == "pinned"
+        h = keys.short_hash(digest)
+        assert await store.redis.zscore(keys.hold_ends(h), "a") == float("inf")
+        assert [await store.redis.pttl(key) for key in (keys.holds(h), keys.hold_ends(h))] == [-1, -1]
+        reading = await store.reader.read(digest)
+        assert (reading.usage.held, reading.hold_ends_in) == ({"domains": 1}, None)
+
+    async def test_outlive_the_holds_beside_them(self, store: HotStore, digest: bytes) -> None:
+        await store.reserve(digest, "a", 1)
+        assert await pin(store, digest, "a") == "pinned"
+        await store.reserve(digest, "b", 1, ttl_ms=30)
+        await until_held(store, digest, 1)
+        assert await store.reserve(digest, "c", 2) == ["granted", 0]
+        assert await store.redis.pttl(keys.holds(keys.short_hash(digest))) == -1
 
     async def test_may_be_set_again(self, store: HotStore, digest: bytes) -> None:
         await store.reserve(digest, "a", 2)
-        assert await store.writer.pin(digest, "a")
-        assert await store.writer.pin(digest, "a")
+        assert [await pin(store, digest, "a") for _ in range(2)] == ["pinned", "pinned"]
         assert await held(store, digest) == 2
         assert await store.reserve(digest, "a", 2) == ["granted", 1]
 
     async def test_find_nothing_where_the_hold_is_gone(self, store: HotStore, digest: bytes) -> None:
-        assert not await store.writer.pin(digest, "never-was")
+        assert await pin(store, digest, "never-was") == "gone"
         await store.reserve(digest, "a", 1, ttl_ms=30)
         await store.reserve(digest, "b", 1)
         await until_held(store, digest, 1)
-        assert not await store.writer.pin(digest, "a")
+        assert await pin(store, digest, "a") == "gone"
+
+    async def test_tell_a_hold_of_another_resource(self, store: HotStore, digest: bytes) -> None:
+        await store.reserve(digest, "a", 1)
+        assert await store.writer.pin([Hold(digest, "a", "emails")]) == ["other"]
+        assert await store.writer.release(digest, "a")  # it was left as it stood
+
+    async def test_are_found_when_their_report_took_too_long(self, store: HotStore, digest: bytes) -> None:
+        h = keys.short_hash(digest)
+        for hold in ("old", "settled", "young"):
+            await store.reserve(digest, hold, 1)
+            await pin(store, digest, hold)
+        for hold in ("old", "settled"):
+            await store.redis.zincrby(keys.pins_of(h), -61_000, f"{h}:{hold}")
+        await store.writer.apply_usage([UsageTotal(digest, "domains", 1, 1, 1, ("settled",))])
+        assert await store.writer.old_pins(10) == [(h, "old")]
+        assert await store.writer.settle(h, ["old"]) == 1
+        assert await store.writer.old_pins(10) == []
+        assert await held(store, digest) == 1
 
 
 async def test_any_interleaving_keeps_the_sums(store: HotStore, digest: bytes) -> None:
@@ -176,9 +208,9 @@ async def test_any_interleaving_keeps_the_sums(store: HotStore, digest: bytes) -
                 continue
             granted += 1 + step % 3
             if step % 2:
-                await store.writer.pin(digest, hold)
+                await pin(store, digest, hold)
             if step % 3 == 0:
-                granted -= (1 + step % 3) * (await store.writer.settle(digest, [hold]))
+                granted -= (1 + step % 3) * (await store.writer.settle(keys.short_hash(digest), [hold]))
         return granted
 
     sums = await asyncio.gather(*[panel(number) for number in range(20)])

@@ -1,0 +1,104 @@
+"""Many small pieces of work in one transaction, for whoever waits for its COMMIT.
+
+Whatever comes while one batch is under way makes up the next one. So a lone report waits for nobody, and the more there
+are, the more share a COMMIT: the size of a batch follows the load, and no timer has to be right.
+
+A batch that fails is divided, and its halves tried, until what was wrong stands alone: it harms nobody but itself. Not
+so where the database is away: then all of it failed, and each is told so.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Final, Generic, TypeVar
+
+from core.errors import Unavailable
+
+ItemT = TypeVar("ItemT")
+OutcomeT = TypeVar("OutcomeT")
+
+MOST_TOGETHER: Final = 2000
+MOST_WAITING: Final = 20_000
+"""Items; more than that would be answered after their senders have gone."""
+
+
+class _Part(Generic[ItemT, OutcomeT]):
+    """What one caller has brought, and where it waits for the outcomes."""
+
+    __slots__ = ("items", "outcomes")
+
+    def __init__(self, items: Sequence[ItemT]) -> None:
+        self.items = items
+        self.outcomes: asyncio.Future[Sequence[OutcomeT | Exception]] = asyncio.get_running_loop().create_future()
+
+
+class Batches(Generic[ItemT, OutcomeT]):
+    def __init__(
+        self,
+        perform: Callable[[Sequence[ItemT]], Awaitable[Sequence[OutcomeT]]],
+        *,
+        is_absence: Callable[[Exception], bool],
+        performed: Callable[[int], None] = lambda _: None,
+    ) -> None:
+        """`perform`: all or nothing, one outcome an item. `is_absence`: whether a failure was nobody's fault here.
+
+        `performed` is told the size of each batch.
+        """
+        self._perform = perform
+        self._is_absence = is_absence
+        self._performed = performed
+        self._waiting: deque[_Part[ItemT, OutcomeT]] = deque()
+        self._number = 0
+        self._work: asyncio.Task[None] | None = None
+
+    async def add(self, items: Sequence[ItemT]) -> Sequence[OutcomeT | Exception]:
+        """The outcomes, in order; an exception in the place of an item that could not be done.
+
+        A caller that is cancelled leaves its items: they may be on their way already.
+        """
+        if not items:
+            return ()
+        if self._number + len(items) > MOST_WAITING:
+            raise Unavailable("too many reports are waiting; try again in a moment")
+        part: _Part[ItemT, OutcomeT] = _Part(items)
+        self._waiting.append(part)
+        self._number += len(items)
+        if self._work is None or self._work.done():
+            self._work = asyncio.create_task(self._go_on())
+        return await part.outcomes
+
+    async def close(self) -> None:
+        """Waits for what is under way."""
+        if self._work is not None:
+            await self._work
+
+    async def _go_on(self) -> None:
+        while self._waiting:
+            parts = self._next()
+            outcomes = iter(await self._divide([item for part in parts for item in part.items]))
+            for part in parts:
+                mine = [next(outcomes) for _ in part.items]
+                if not part.outcomes.done():
+                    part.outcomes.set_result(mine)
+
+    def _next(self) -> list[_Part[ItemT, OutcomeT]]:
+        """As many as fit together, one caller's never torn apart."""
+        parts: list[_Part[ItemT, OutcomeT]] = []
+        number = 0
+        while self._waiting and (not parts or number + len(self._waiting[0].items) <= MOST_TOGETHER):
+            part = self._waiting.popleft()
+            parts.append(part)
+            number += len(part.items)
+        self._number -= number
+        return parts
+
+    async def _divide(self, items: Sequence[ItemT]) -> Sequence[OutcomeT | Exception]:
+        try:
+            outcomes = await self._perform(items)
+        except Exception as failure:  # noqa: BLE001  whoever brought the item is told
+            if len(items) == 1 or self._is_absence(failure):
+                return [failure] * len(items)
+            middle = len(items) // 2
+            return [*await self._divide(items[:middle]), *await self._divide(items[middle:])]
+        self._performed(len(items))
+        return outcomes

@@ -1,0 +1,192 @@
+"""A batch of reports in one transaction: looked up, pinned, counted, written, committed.
+
+Events and totals change together, under the totals' row locks, and the events of a total are numbered in the order they
+changed it. So the total always equals its events, whoever is killed when.
+
+The order of things: what has been recorded already is answered again and touches nothing. The reservation of a new
+report is pinned before anything is locked, so that a slow Redis keeps nobody waiting for a lock. Then the totals are
+locked, in one order by everybody, and the events are inserted. Where another process has recorded one of them since we
+looked, our sums are wrong: everything is rolled back and looked at once more.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Final, NamedTuple
+from uuid import UUID
+
+from billing_api.usage import repository
+from billing_api.usage.holds import Holds
+from billing_api.usage.repository import KnownLicense, NewEvent, Recorded, Standing, Total
+from core.clock import Clock
+from core.errors import FieldError, IdempotencyMismatch, InvalidInput, NotFound, Refusal, Unavailable
+from core.hotstore.writer import Hold
+from core.ids import new_id
+from core.licensing.counting import UsageAction, left, passes, total_after
+from core.licensing.plan import Resource
+from db.unit_of_work import Database, SystemTransaction
+
+_ROUNDS: Final = 5
+
+
+class Report(NamedTuple):
+    """A report that has been read: what happened to which licence, and who may say so."""
+
+    license_hash: bytes
+    only_license: UUID | None
+    """The one licence that the signer speaks for; None is the platform."""
+    resource: Resource
+    action: UsageAction
+    number: int
+    idempotency_key: str
+    body_hash: bytes
+    reservation_id: str | None
+    occurred_at: datetime | None
+
+
+class Counted(NamedTuple):
+    remaining: int | None
+    overage: bool
+    replayed: bool = False
+
+
+Outcome = Counted | Refusal
+
+
+class _Overtaken(Exception):
+    """Another process has just recorded one of these reports."""
+
+
+class _Fresh(NamedTuple):
+    """A report that is new, and its place in the batch."""
+
+    place: int
+    report: Report
+    license: KnownLicense
+
+
+class Recording:
+    def __init__(self, database: Database, holds: Holds, clock: Clock) -> None:
+        self._database = database
+        self._holds = holds
+        self._clock = clock
+
+    async def record(self, reports: Sequence[Report]) -> Sequence[Outcome]:
+        """All of them or, with an exception, none. It has been committed when this returns."""
+        for _ in range(_ROUNDS):
+            try:
+                async with self._database.as_system() as tx:
+                    return await self._record(tx, reports)
+            except _Overtaken:
+                continue
+        raise Unavailable("the same reports keep coming in on another way; try again")
+
+    async def _record(self, tx: SystemTransaction, reports: Sequence[Report]) -> Sequence[Outcome]:
+        outcomes: dict[int, Outcome] = {}
+        known = await repository.licenses(tx, {report.license_hash for report in reports})
+        asked: list[_Fresh] = []
+        for place, report in enumerate(reports):
+            license_ = known.get(report.license_hash)
+            if license_ is None or report.only_license not in {None, license_.id}:
+                outcomes[place] = NotFound("there is no such licence")
+            else:
+                asked.append(_Fresh(place, report, license_))
+        if asked:
+            fresh, repeated = await self._sort_out(tx, asked, outcomes)
+            fresh = await self._with_holds(fresh, outcomes)
+            if fresh:
+                await self._write(tx, fresh, outcomes)
+            for place, first in repeated.items():
+                outcomes[place] = _as_before(reports[place], reports[first], outcomes[first])
+        return [outcomes[place] for place in range(len(reports))]
+
+    async def _sort_out(
+        self, tx: SystemTransaction, asked: Sequence[_Fresh], outcomes: dict[int, Outcome]
+    ) -> tuple[list[_Fresh], dict[int, int]]:
+        """The new ones; and of those that stand twice in this batch, the place of the first. Answers the rest."""
+        names = [(each.license.id, each.report.idempotency_key) for each in asked]
+        before = await repository.recorded(tx, names)
+        first: dict[tuple[UUID, str], int] = {}
+        fresh: list[_Fresh] = []
+        repeated: dict[int, int] = {}
+        for name, each in zip(names, asked, strict=True):
+            if name in before:
+                outcomes[each.place] = _again(each, before[name])
+            elif name in first:
+                repeated[each.place] = first[name]
+            else:
+                first[name] = each.place
+                fresh.append(each)
+        return fresh, repeated
+
+    async def _with_holds(self, fresh: list[_Fresh], outcomes: dict[int, Outcome]) -> list[_Fresh]:
+        """Those whose reservations fit, pinned. A reservation that is gone is no matter: the fact is."""
+        named = [each for each in fresh if each.report.reservation_id is not None]
+        holds = [
+            Hold(each.report.license_hash, each.report.reservation_id or "", each.report.resource) for each in named
+        ]
+        for each, found in zip(named, await self._holds.pin(holds), strict=True):
+            if found == "other":
+                detail = f"holds another resource than {each.report.resource}"
+                outcomes[each.place] = InvalidInput(
+                    "the reservation does not fit the report", errors=(FieldError("reservation_id", detail),)
+                )
+        return [each for each in fresh if each.place not in outcomes]
+
+    async def _write(self, tx: SystemTransaction, fresh: Sequence[_Fresh], outcomes: dict[int, Outcome]) -> None:
+        totals = await repository.lock_totals(
+            tx, {(each.license.id, each.report.resource): each.license.user_id for each in fresh}
+        )
+        now = self._clock()
+        events: list[NewEvent] = []
+        for place, report, license_ in fresh:
+            total: Total = (license_.id, report.resource)
+            used = total_after(totals[total].used, report.action, report.number)
+            seq = totals[total].events + 1
+            totals[total] = Standing(used, seq)
+            limit = license_.limits.of(report.resource)
+            event = _event(report, license_, Standing(used, seq), now, is_overage=passes(limit, used))
+            events.append(event)
+            outcomes[place] = Counted(left(limit, used), event.is_overage)
+        if await repository.write_events(tx, events) < len(events):
+            raise _Overtaken
+        await repository.write_totals(tx, totals)
+
+
+def _event(report: Report, license_: KnownLicense, after: Standing, now: datetime, *, is_overage: bool) -> NewEvent:
+    return NewEvent(
+        id=new_id(),
+        license_id=license_.id,
+        user_id=license_.user_id,
+        resource=report.resource,
+        action=report.action,
+        number=report.number,
+        idempotency_key=report.idempotency_key,
+        body_hash=report.body_hash,
+        reservation_id=report.reservation_id,
+        used_after=after.used,
+        seq=after.events,
+        is_overage=is_overage,
+        occurred_at=report.occurred_at or now,
+    )
+
+
+def _again(each: _Fresh, before: Recorded) -> Outcome:
+    """The answer to a report that is recorded already."""
+    if before.body_hash != each.report.body_hash:
+        return _another_body()
+    limit = each.license.limits.of(before.resource)
+    return Counted(left(limit, before.used_after), before.is_overage, replayed=True)
+
+
+def _as_before(report: Report, first: Report, outcome: Outcome) -> Outcome:
+    """The answer to a report that stands in its batch twice."""
+    if report.body_hash != first.body_hash:
+        return _another_body()
+    return outcome._replace(replayed=True) if isinstance(outcome, Counted) else outcome
+
+
+def _another_body() -> Refusal:
+    return IdempotencyMismatch(
+        "this Idempotency-Key was used with another report; use a new key",
+        errors=(FieldError("idempotency_key", "stands for another report"),),
+    )
