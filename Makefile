@@ -3,7 +3,7 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help up down demo test check fmt lock clean install seed load openloop suspension load-report bench openapi
+.PHONY: help up down demo test check fmt lock clean install seed load openloop suspension load-report bench chaos openapi
 
 # The oldest supported version first: it is the one that is tested. PYTHON=... chooses another.
 PYTHON = $(shell for python in python3.11 python3.12 python3.13 python3; do \
@@ -54,6 +54,9 @@ load-report: install  ## all results of load tests as one page with plots
 
 bench: install  ## what a validation costs, beside FastAPI, Litestar and nginx with LuaJIT
 	@exec $(RUN) bench $(ARGS)
+
+chaos: install  ## kill parts of a stack of its own for 5 minutes, then prove every count: ARGS="--seconds 600 --seed 7"
+	@exec $(RUN) chaos $(ARGS)
 
 fmt: install  ## format the code and mend what can be mended
 	$(BIN)/ruff check --fix $(CODE)

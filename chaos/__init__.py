@@ -1,0 +1,7 @@
+"""The crash test: a real stack under traffic, struck with kill -9 again and again, and a judge over what is left.
+
+A package of its own, beside `loadtest` and not in it: load asks how fast, and may know no database and no supervisor;
+this asks whether it is true, and has to start the stack, kill its parts and read both stores. It is no test of one
+module either, so it is a command (`make chaos`), of which `tests/chaos` runs a short turn and puts false histories
+before the judge.
+"""

@@ -1,0 +1,88 @@
+"""Signed calls, and what clients see of outages."""
+
+from collections import Counter as Tally
+from typing import Any, Final, NamedTuple
+
+import httpx
+import msgspec
+from typing_extensions import override
+
+from core.clock import unix_time
+from core.crypto.signature import HEADER, sign
+
+VALIDATOR: Final = "validator"
+API: Final = "billing_api"
+PATIENCE: Final = 3.0
+
+
+class Answer(NamedTuple):
+    status: int
+    """0: none came."""
+    body: Any
+    """What JSON it was, or the text that says why there is none."""
+
+    @property
+    def conclusive(self) -> bool:
+        return 0 < self.status < 500
+
+    @override
+    def __str__(self) -> str:
+        if self.status == 0:
+            return f"no answer ({self.body})"
+        return f"{self.status} {msgspec.json.encode(self.body).decode()[:300]}"
+
+
+class Outages:
+    """When a service was of no use, as its clients together saw it."""
+
+    def __init__(self) -> None:
+        self.answers: Tally[str] = Tally()
+        self.longest = 0.0
+        self.total = 0.0
+        self._since: float | None = None
+
+    def saw(self, answer: Answer, at: float) -> None:
+        useful = answer.conclusive
+        code = answer.body.get("code", "") if isinstance(answer.body, dict) and not useful else ""
+        self.answers[f"{answer.status or 'none'} {code or ('' if answer.status else answer.body)}".strip()] += 1
+        if not useful and self._since is None:
+            self._since = at
+        elif useful and self._since is not None:
+            self.end(at)
+
+    def end(self, at: float) -> None:
+        """It is of use again, or nobody looks any more."""
+        if self._since is not None:
+            length, self._since = at - self._since, None
+            self.longest = max(self.longest, length)
+            self.total += length
+
+
+class Caller:
+    """One platform key, and any number of requests at once."""
+
+    def __init__(self, http: httpx.AsyncClient, urls: dict[str, str], key_id: str, secret: str) -> None:
+        self._http = http
+        self._urls = urls
+        self._key = key_id, secret
+        self.outages = {VALIDATOR: Outages(), API: Outages()}
+
+    async def post(
+        self, service: str, path: str, content: Any, idempotency_key: str = "", patience: float = PATIENCE
+    ) -> Answer:
+        """`patience`: seconds after which the connection is dropped; very few of them make a lost answer."""
+        body, sent = msgspec.json.encode(content), unix_time()
+        signature = sign(*self._key, method="POST", target=path, body=body, now=sent, idempotency_key=idempotency_key)
+        headers = {HEADER: signature, "Content-Type": "application/json"}
+        if idempotency_key:
+            headers["Idempotency-Key"] = idempotency_key
+        try:
+            response = await self._http.post(
+                self._urls[service] + path, content=body, headers=headers, timeout=httpx.Timeout(patience)
+            )
+            answer = Answer(response.status_code, msgspec.json.decode(response.content))
+        except (httpx.HTTPError, OSError, msgspec.DecodeError) as fault:
+            answer = Answer(0, type(fault).__name__)
+        if patience == PATIENCE:  # who does not wait sees no outage
+            self.outages[service].saw(answer, sent)
+        return answer

@@ -1,0 +1,111 @@
+"""What the clients' own log proves about grants.
+
+Every client reserves before it creates, and deletes nothing but what it created. So each granted reservation is a lot
+that occupied its limit, certainly, from the answer that granted it
+
+    until the first try to delete it left          where its report was recorded while the hold lived
+    until the hold's end, or its release           where it was not: reported late, given up, or not known to be stored
+
+A hold lives from some instant after the first try was sent, so "sent + ttl" is before its end. A report that comes when
+the hold is gone is a fact and recorded all the same: then the next grant may pass the limit, which is the design's, and
+such a lot counts no longer than its hold. (What is certain of both is left out, never what is doubtful of one.)
+
+The instant at which a reservation was decided lies between its first try and its answer. Whoever occupied the limit
+throughout that time was there when it was decided; with him and the new one, the limit must hold.
+
+Where the design itself allows an over-grant, a failover to a lagging replica, this stack has no replica. A restarted
+server has another run id, so that its buckets count as missing, and holds that the append-only file may have lost are
+waited out: after a loss nothing may be granted until PAUSE seconds after the last grant before it.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from math import inf
+from typing import NamedTuple
+
+from chaos.history import PAUSE, Books, Counter, Event, History, Report, Reservation
+from chaos.violation import Violation
+
+_COMMITS_WITHIN = 5.0
+"""Seconds between an event's `created_at`, the begin of its transaction, and its commit, at most."""
+
+
+class Lot(NamedTuple):
+    reservation: Reservation
+    since: float
+    until: float
+    """It occupied its limit from `since` to `until`, certainly."""
+    log: Sequence[str]
+
+    def throughout(self, other: Reservation) -> bool:
+        assert other.answered_at is not None
+        return self.since <= other.sent_at and self.until >= other.answered_at
+
+
+def beyond_the_limit(history: History, books: Books) -> Iterator[Violation]:
+    for counter, lots in _lots(history, books).items():
+        limit = books.limits[counter]
+        if limit is None:
+            continue
+        for lot in lots:
+            new = lot.reservation
+            others = [other for other in lots if other is not lot and other.throughout(new)]
+            occupied = sum(other.reservation.count for other in others)
+            if occupied + new.count > limit:
+                text = f"{new.key} was granted {new.count} with {occupied} of {limit} taken"
+                evidence = [*lot.log, *(line for other in others for line in other.log)]
+                yield Violation("over-grant", text, counter, evidence)
+
+
+def in_the_pause(history: History) -> Iterator[Violation]:
+    granted = [each for each in history.reservations if each.granted and each.answered_at is not None]
+    for loss in history.losses:
+        last = max((each.sent_at for each in granted if (each.answered_at or inf) < loss), default=-inf)
+        for each in granted:
+            if loss < each.sent_at and (each.answered_at or inf) < last + PAUSE:
+                text = f"{each.key} was granted {each.sent_at - loss:.1f} s after holds were lost that may have lived"
+                yield Violation("granted in the pause", text, each.counter, each.log)
+
+
+def late_reports(history: History, books: Books) -> int:
+    """How many reports were not surely recorded within their hold."""
+    events = _events_by_key(books)
+    return sum(
+        not _in_time(report, report.reservation, events.get(report.key))
+        for report in history.reports
+        if report.reservation is not None
+    )
+
+
+def _lots(history: History, books: Books) -> Mapping[Counter, list[Lot]]:
+    events = _events_by_key(books)
+    created = {report.reservation.key: report for report in history.reports if report.reservation is not None}
+    deleted = {report.undoes: report for report in history.reports if report.undoes is not None}
+    lots: dict[Counter, list[Lot]] = defaultdict(list)
+    for each in history.reservations:
+        if not each.granted or each.answered_at is None:
+            continue
+        report = created.get(each.key)
+        end = deleted.get(report.key) if report else None
+        lots[each.counter].append(_lot(each, report, end, events))
+    return lots
+
+
+def _lot(held: Reservation, report: Report | None, end: Report | None, events: Mapping[str, Event]) -> Lot:
+    assert held.answered_at is not None
+    log = [*held.log, *(report.log if report else ()), *(end.log if end else ())]
+    if report is not None and _in_time(report, held, events.get(report.key)):
+        return Lot(held, held.answered_at, end.sent_at if end else inf, log)
+    until = min(held.ends_at, held.released_at or inf, end.sent_at if end else inf)
+    return Lot(held, held.answered_at, until, log)
+
+
+def _in_time(report: Report, held: Reservation, event: Event | None) -> bool:
+    """Whether the report was surely recorded before its hold ended."""
+    if report.acknowledged_at is not None and report.acknowledged_at <= held.ends_at:
+        return True
+    return event is not None and event.created_at + _COMMITS_WITHIN <= held.ends_at
+
+
+def _events_by_key(books: Books) -> Mapping[str, Event]:
+    return {event.key: event for event in books.events}

@@ -1,0 +1,44 @@
+"""The outcome of a turn, for a person."""
+
+from collections import Counter as Tally
+from collections.abc import Iterable, Iterator
+
+from chaos.plan import Target
+from chaos.run import Outcome
+
+
+def report(outcome: Outcome) -> str:
+    return "\n".join(["", *(f"  {name:<30}{value}" for name, value in _rows(outcome)), "", *_verdict(outcome)])
+
+
+def _rows(outcome: Outcome) -> Iterator[tuple[str, object]]:
+    history, setting = outcome.history, outcome.setting
+    acknowledged = sum(report.acknowledged_at is not None for report in history.reports)
+    abandoned = sum(report.abandoned for report in history.reports)
+    tried = sum(len(report.log) for report in history.reports)
+    yield "seed, seconds", f"{setting.seed}, {setting.seconds:g}"
+    yield "clients", f"{setting.licenses * setting.panels} on {setting.licenses} licenses"
+    yield "list call", "used" if outcome.lists else "this API has none"
+    yield "reports", f"{acknowledged} acknowledged after {tried} tries, {abandoned} abandoned"
+    yield "events in PostgreSQL", len(outcome.books.events)
+    yield "reported late", f"{outcome.late} not surely within their hold"
+    for target in Target:
+        yield f"kills: {target}", outcome.struck[target]
+    yield "reservations", _counts(each.code or "unknown" for each in history.reservations)
+    for service, outages in outcome.outages.items():
+        yield f"{service}: answers", ", ".join(f"{code}: {number}" for code, number in outages.answers.most_common())
+        yield f"{service}: away", f"{outages.total:.1f} s in all, {outages.longest:.1f} s at a stretch"
+
+
+def _counts(codes: Iterable[str]) -> str:
+    return ", ".join(f"{code}: {number}" for code, number in Tally(codes).most_common())
+
+
+def _verdict(outcome: Outcome) -> Iterator[str]:
+    yield from map(str, outcome.violations)
+    if outcome.violations:
+        kinds = _counts(violation.kind for violation in outcome.violations)
+        replay = f"make chaos ARGS='--seed {outcome.setting.seed} --seconds {outcome.setting.seconds:g}'"
+        yield f"FAILED: {len(outcome.violations)} violations ({kinds}); replay: {replay}"
+    else:
+        yield "PASSED: every acknowledged report counted once, all totals agree, nothing granted beyond its limit"
