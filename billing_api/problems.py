@@ -11,7 +11,7 @@ from litestar import Request, Response
 from litestar.exceptions import HTTPException, ValidationException
 from litestar.openapi.datastructures import ResponseSpec
 from litestar.openapi.spec import Example
-from sqlalchemy.exc import DBAPIError, InterfaceError, InternalError, OperationalError, StatementError
+from sqlalchemy.exc import DBAPIError, StatementError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from core.errors import (
@@ -28,11 +28,10 @@ from core.errors import (
 )
 from core.ids import new_id
 from core.telemetry import logger
+from db.absence import is_absence
 
 PROBLEM_JSON: Final = "application/problem+json"
 _TYPE: Final = "urn:nextpanel:problem:"
-_AWAY: Final = ("08", "53", "57P")
-"""How an SQLSTATE begins where the server cannot serve: no connection, no resources, it stops, recovers or starts."""
 _MSGSPEC_PATH: Final = re.compile(r"^(?P<what>.*?)(?: - at `\$(?P<path>[^`]*)`)?$", re.DOTALL)
 
 
@@ -96,7 +95,7 @@ def statement_failed(request: Request[Any, Any, Any], failure: StatementError) -
     if _does_not_fit(failure):
         logger().info("request.value_refused", error=type(failure.orig).__name__)
         return refused(request, InvalidInput("a value cannot be stored: a NUL, a date too far, or a number too big"))
-    if isinstance(failure, OperationalError | InterfaceError) or _is_away(failure):
+    if is_absence(failure):
         return database_away(request, failure)
     return crashed(request, failure)
 
@@ -171,17 +170,6 @@ def _does_not_fit(failure: StatementError) -> bool:
         return True
     state: str | None = getattr(failure.orig, "sqlstate", None)
     return isinstance(failure, DBAPIError) and (state or "").startswith("22")
-
-
-def _is_away(failure: StatementError) -> bool:
-    """SQLAlchemy puts what a server says while it stops or starts under no name of its own, so its SQLSTATE decides.
-
-    An internal error without one is the driver's: it has lost its place in a conversation that broke off.
-    """
-    state: str | None = getattr(failure.orig, "sqlstate", None)
-    if state is None:
-        return isinstance(failure, InternalError)
-    return isinstance(failure, DBAPIError) and state.startswith(_AWAY)
 
 
 def _request_id(request: Request[Any, Any, Any]) -> str:

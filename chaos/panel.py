@@ -77,7 +77,7 @@ class Panel:
 
     async def _fact(self, end: Deadline) -> None:
         action = self._chance.choice(("created", "deleted"))
-        await self._deliver([self._report(self._counter("emails"), action, self._chance.randint(0, 3))], end)
+        await self._deliver([self._report(self._counter("emails"), action, self._chance.randint(1, 3))], end)
 
     async def _resync(self, end: Deadline) -> None:
         await self._deliver([self._report(self._counter("storage_gb"), "set", self._chance.randint(0, 20))], end)
@@ -188,7 +188,7 @@ class Panel:
             report.log += log
             if item.get("success"):
                 report.acknowledged_at = at
-            elif answer.conclusive and item.get("conclusive", True):
+            elif answer.conclusive and item.get("problem", {}).get("conclusive", True):
                 report.refused = str(item or answer)
 
     def _wire(self, report: Report) -> dict[str, Any]:

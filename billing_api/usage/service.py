@@ -12,8 +12,6 @@ from typing import Final
 
 import msgspec
 from redis.exceptions import RedisError
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
-from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from billing_api.api_keys.service import Signer
 from billing_api.problems import invalid_body
@@ -28,6 +26,7 @@ from core.licensing import key as license_key
 from core.licensing.counting import UsageAction
 from core.settings import Secrets
 from core.telemetry import logger
+from db.absence import is_absence
 
 _WITHIN: Final = 15.0
 """Seconds a batch may take; well below what a pin waits for its report (core.hotstore.writer.REPORT_SECONDS)."""
@@ -48,7 +47,7 @@ class UsageService:
         self._secrets = secrets
         self._clock = clock
         self._batches: Batches[Report, Outcome] = Batches(
-            self._record, is_absence=_is_absence, performed=metrics.BATCH.observe
+            self._record, is_absence=_is_away, performed=metrics.BATCH.observe
         )
 
     async def close(self) -> None:
@@ -130,7 +129,7 @@ def _judged(outcome: Outcome | Exception) -> Counted | Refusal:
         raise outcome
     if isinstance(outcome, Counted | Refusal):
         return outcome
-    if _is_absence(outcome):
+    if _is_away(outcome):
         raise Unavailable("reports cannot be recorded now; send them again with the same keys") from outcome
     logger().error("usage.report_failed", exc_info=outcome)
     return _NotRecorded("the report was not recorded; tell us the request_id")
@@ -142,8 +141,6 @@ def _hash(report: UsageReport) -> bytes:
     return hashlib.sha256(msgspec.json.encode(facts)).digest()
 
 
-def _is_absence(failure: Exception) -> bool:
+def _is_away(failure: Exception) -> bool:
     """Whether a server is away: then every report of the batch has failed, and none of them is to blame."""
-    if isinstance(failure, DBAPIError):
-        return failure.connection_invalidated or isinstance(failure, OperationalError | InterfaceError)
-    return isinstance(failure, PoolTimeout | OSError | Unavailable | RedisError)
+    return is_absence(failure) or isinstance(failure, OSError | Unavailable | RedisError)
