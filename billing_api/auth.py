@@ -30,7 +30,7 @@ class Authentication(AbstractAuthenticationMiddleware):
             return AuthenticationResult(user=None, auth=refusal)
 
 
-def guard(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
+async def guard(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
     """The one guard of the application: holds the route's declared permission against the caller's role."""
     if isinstance(handler, HTTPRouteHandler) and handler.http_methods == {"OPTIONS"}:
         return  # Litestar's own, on every path: tells which methods there are and nothing else

@@ -14,6 +14,8 @@ from core.telemetry import logger
 
 _GIVEN_ID: Final = re.compile(rb"[A-Za-z0-9._\-]{8,64}")
 _QUIET: Final = "/health/"
+_COUNTED: Final = "/api/v1/billing/usage"
+"""Thousands a second: those that go well are counted (billing_api/usage/metrics.py) and leave no line each."""
 
 
 def request_context(app: ASGIApp) -> ASGIApp:
@@ -52,5 +54,6 @@ def _request_id(scope: Scope) -> str:
 
 def _log(scope: Any, status: int, seconds: float) -> None:
     # The path only: a query may hold what does not belong into a log.
-    if not scope["path"].startswith(_QUIET):
-        logger().info("request", method=scope["method"], path=scope["path"], status=status, ms=round(seconds * 1000, 1))
+    path: str = scope["path"]
+    if not path.startswith(_QUIET) and not (path == _COUNTED and status == 200):
+        logger().info("request", method=scope["method"], path=path, status=status, ms=round(seconds * 1000, 1))

@@ -2,11 +2,12 @@
 
 SQLAlchemy names a failure after the driver's class, and what a server says while it stops, recovers or starts has none
 of its own there: it comes as a bare DBAPIError, and its SQLSTATE decides. An internal error without one is the
-driver's: it has lost its place in a conversation that broke off.
+driver's: it has lost its place in a conversation that broke off. What asyncpg was asked directly it answers directly.
 """
 
 from typing import Final
 
+import asyncpg  # type: ignore[import-untyped]  # nobody has typed it
 from sqlalchemy.exc import DBAPIError, InterfaceError, InternalError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
@@ -15,6 +16,10 @@ _CLASSES: Final = ("08", "53", "57P")
 
 
 def is_absence(failure: Exception) -> bool:
+    if isinstance(failure, asyncpg.PostgresError):
+        return (failure.sqlstate or "").startswith(_CLASSES)
+    if isinstance(failure, asyncpg.InterfaceError | asyncpg.InternalClientError):
+        return True
     if not isinstance(failure, DBAPIError):
         return isinstance(failure, PoolTimeout | ConnectionError)
     if failure.connection_invalidated or isinstance(failure, OperationalError | InterfaceError):

@@ -16,7 +16,7 @@ import resource
 import socket
 from collections import deque
 from time import perf_counter
-from typing import Final, NamedTuple, cast
+from typing import Final, NamedTuple, Protocol, cast
 from urllib.parse import urlsplit
 
 from typing_extensions import override
@@ -24,13 +24,17 @@ from typing_extensions import override
 from loadtest.answer import Answer, BadAnswer, read, verdict_code
 from loadtest.histogram import Histogram
 from loadtest.recording import Recorder
-from loadtest.signed_calls import SignedCalls
 
 _GRAIN: Final = 0.001
 _LOOK_EACH: Final = 0.05
 _CONNECTING_AT_ONCE: Final = 200
 _FILES_BESIDES: Final = 100
 _AGAIN_AFTER: Final = 0.2
+
+
+class Calls(Protocol):
+    def take(self) -> bytes:
+        """The bytes of the next request."""
 
 
 class CannotDrive(Exception):
@@ -105,7 +109,7 @@ class Connection(asyncio.Protocol):
 
 
 class Driver:
-    def __init__(self, plan: Plan, calls: SignedCalls) -> None:
+    def __init__(self, plan: Plan, calls: Calls) -> None:
         self._plan = plan
         self._calls = calls
         self._loop = asyncio.get_running_loop()
@@ -265,5 +269,7 @@ def _address(url: str) -> tuple[str, int]:
 
 
 def _outcome(body: bytes) -> str:
+    if b'"success":false' in body:
+        return "not recorded"
     code = verdict_code(body)
     return f"{code} (stale)" if b'"stale":true' in body else code

@@ -16,10 +16,11 @@ from typing import Final, NamedTuple
 import uvloop
 
 from core.process import die_with_parent
-from loadtest.driver import CannotDrive, Driven, Driver, Plan
+from loadtest.driver import Calls, CannotDrive, Driven, Driver, Plan
 from loadtest.seed_files import SeedFiles
 from loadtest.signed_calls import FEATURES, SignedCalls
 from loadtest.stack import NoStack, Stack
+from loadtest.usage_calls import UsageCalls
 
 _HEAD_START: Final = 0.3
 
@@ -31,6 +32,13 @@ class Target(NamedTuple):
     key: tuple[str, str]
     license_keys: Sequence[str]
     features: Sequence[str] = FEATURES
+    reports: int = 0
+    """Not a verdict is asked for, but so many usage reports are sent in each call."""
+
+    def calls(self) -> Calls:
+        if self.reports:
+            return UsageCalls(self.url, self.key, self.license_keys, items=self.reports)
+        return SignedCalls(self.url, self.key, self.license_keys, features=self.features)
 
 
 class Drivers:
@@ -109,8 +117,7 @@ def _drive(target: Target, plan: Plan, pipe: Pipe) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches everybody; the parent ends its drivers itself
 
     async def drive() -> Driven:
-        calls = SignedCalls(target.url, target.key, target.license_keys, features=target.features)
-        driver = Driver(plan, calls)
+        driver = Driver(plan, target.calls())
         await driver.connect()
         pipe.send(None)
         start: float = pipe.recv()

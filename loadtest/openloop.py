@@ -1,4 +1,6 @@
-"""`python -m loadtest.openloop --rate 10000 --connections 10000 --seconds 30`: how fast verdicts come at a rate.
+"""`python -m loadtest.openloop --rate 10000 --connections 10000 --seconds 30`: how fast answers come at a rate.
+
+Validations, or with `--reports 1` usage reports, of which `--reports 1000` puts so many into each call.
 
 Spreads the load over driver processes, starts them at one instant, and adds up what they saw, with the processor time
 that the server needed for it. Ends with 1 where a request failed, or where the p99 that was asked for is broken.
@@ -41,7 +43,7 @@ def measure(target: Target, plan: Plan, *, processes: int, pids: Sequence[int], 
         checks.append(Check("p99 in ms", p99_ms, whole.percentile(99) / 1000))
     return Result(
         tool="openloop",
-        title=f"Open loop: {plan.rate:,.0f} validations a second over {plan.connections:,} connections",
+        title=f"Open loop: {plan.rate:,.0f} {_asked(target)} a second over {plan.connections:,} connections",
         began=began,
         settings={**plan._asdict(), "processes": processes, "license keys": len(target.license_keys)},
         facts=_facts(recorder, driven, plan) | used.facts(whole.count, plan.seconds),
@@ -52,6 +54,16 @@ def measure(target: Target, plan: Plan, *, processes: int, pids: Sequence[int], 
         faults=dict(recorder.faults),
         checks=checks,
     )
+
+
+def _asked(target: Target) -> str:
+    match target.reports:
+        case 0:
+            return "validations"
+        case 1:
+            return "usage reports"
+        case many:
+            return f"lists of {many:,} usage reports"
 
 
 def _facts(recorder: Recorder, driven: Sequence[Driven], plan: Plan) -> dict[str, str | Number]:
@@ -126,12 +138,13 @@ def _chosen_target(chosen: argparse.Namespace, data: Path) -> tuple[Target, list
         raise NoStack("there are no license keys: give --keys FILE, or make some with `python -m loadtest.seed`")
     if chosen.url and chosen.api_key:
         key_id, _, secret = chosen.api_key.partition(":")
-        return Target(chosen.url, (key_id, secret), license_keys), chosen.pid
+        return Target(chosen.url, (key_id, secret), license_keys, reports=chosen.reports), chosen.pid
     stack = read_stack(data)
-    target = target_of(stack, SeedFiles(data))._replace(license_keys=license_keys)
-    if chosen.url:
-        target = target._replace(url=chosen.url)
-    return target, chosen.pid or stack.pids.get("validator", [])
+    part, url = ("billing_api", stack.billing_api) if chosen.reports else ("validator", stack.validator)
+    target = target_of(stack, SeedFiles(data))._replace(
+        license_keys=license_keys, url=chosen.url or url, reports=chosen.reports
+    )
+    return target, chosen.pid or stack.pids.get(part, [])
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -145,7 +158,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--processes", type=positive_count, default=1, help="driver processes")
     parser.add_argument("--p99-ms", type=positive_number, help="the run fails where p99 is above")
-    parser.add_argument("--url", help="default: the validator in run.json")
+    parser.add_argument("--reports", type=int, default=0, help="send so many usage reports in each call")
+    parser.add_argument("--url", help="default: the validator in run.json, or the billing API for reports")
     parser.add_argument("--api-key", help="id:secret; default: the platform key in run.json")
     parser.add_argument("--keys", type=Path, help="license keys, one a line; default: the seeded ones")
     parser.add_argument("--pid", type=int, action="append", default=[], help="of the server; with its children")

@@ -5,6 +5,7 @@ comes from Postgres, where the report it covers is going too. A key that was rea
 revoked is refused that much later at most, and a panel that reports a thousand times a second is looked up five times.
 """
 
+import asyncio
 import time
 from collections.abc import Callable
 from datetime import datetime
@@ -61,6 +62,7 @@ class SignatureChecker:
         self._clock = clock
         self._monotonic = monotonic
         self._known: dict[str, _KnownKey] = {}
+        self._reading: dict[str, asyncio.Task[_KnownKey | None]] = {}
 
     async def check(self, request: SignedRequest, permission: str) -> Signer:
         """InvalidSignature tells which check failed and this server's time; Forbidden, that the key may not do this."""
@@ -86,19 +88,23 @@ class SignatureChecker:
         known = self._known.get(key_id)
         if known is not None and self._monotonic() - known.read_at < KNOWN_FOR:
             return known
+        reading = self._reading.get(key_id)
+        if reading is None:  # of a thousand who ask at once, one goes and looks
+            reading = self._reading[key_id] = asyncio.create_task(self._read(key_id))
+            reading.add_done_callback(lambda _: self._reading.pop(key_id, None))
+        return await asyncio.shield(reading)
+
+    async def _read(self, key_id: str) -> _KnownKey | None:
         read_at = self._monotonic()
         async with self._database.as_system() as tx:
             row = await repository.by_key_id(tx, key_id)
         if row is None:
             self._known.pop(key_id, None)
             return None
-        previous = row.previous_secret
-        known = _KnownKey(
-            row, self._verifier(key_id, row.secret), self._verifier(key_id, previous) if previous else None, read_at
-        )
         if len(self._known) >= _MOST_KNOWN:
             self._known.clear()
-        self._known[key_id] = known
+        previous = None if row.previous_secret is None else self._verifier(key_id, row.previous_secret)
+        known = self._known[key_id] = _KnownKey(row, self._verifier(key_id, row.secret), previous, read_at)
         return known
 
     def _verifier(self, key_id: str, sealed: bytes) -> Verifier:

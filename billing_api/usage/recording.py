@@ -23,7 +23,7 @@ from core.hotstore.writer import Hold
 from core.ids import new_id
 from core.licensing.counting import UsageAction, left, passes, total_after
 from core.licensing.plan import Resource
-from db.unit_of_work import Database, SystemTransaction
+from db.unit_of_work import Database, Driver
 
 _ROUNDS: Final = 5
 
@@ -75,14 +75,14 @@ class Recording:
         for _ in range(_ROUNDS):
             try:
                 async with self._database.as_system() as tx:
-                    return await self._record(tx, reports)
+                    return await self._record(await tx.driver(), reports)
             except _Overtaken:
                 continue
         raise Unavailable("the same reports keep coming in on another way; try again")
 
-    async def _record(self, tx: SystemTransaction, reports: Sequence[Report]) -> Sequence[Outcome]:
+    async def _record(self, driver: Driver, reports: Sequence[Report]) -> Sequence[Outcome]:
         outcomes: dict[int, Outcome] = {}
-        known = await repository.licenses(tx, {report.license_hash for report in reports})
+        known = await repository.licenses(driver, {report.license_hash for report in reports})
         asked: list[_Fresh] = []
         for place, report in enumerate(reports):
             license_ = known.get(report.license_hash)
@@ -91,20 +91,20 @@ class Recording:
             else:
                 asked.append(_Fresh(place, report, license_))
         if asked:
-            fresh, repeated = await self._sort_out(tx, asked, outcomes)
+            fresh, repeated = await self._sort_out(driver, asked, outcomes)
             fresh = await self._with_holds(fresh, outcomes)
             if fresh:
-                await self._write(tx, fresh, outcomes)
+                await self._write(driver, fresh, outcomes)
             for place, first in repeated.items():
                 outcomes[place] = _as_before(reports[place], reports[first], outcomes[first])
         return [outcomes[place] for place in range(len(reports))]
 
     async def _sort_out(
-        self, tx: SystemTransaction, asked: Sequence[_Fresh], outcomes: dict[int, Outcome]
+        self, driver: Driver, asked: Sequence[_Fresh], outcomes: dict[int, Outcome]
     ) -> tuple[list[_Fresh], dict[int, int]]:
         """The new ones; and of those that stand twice in this batch, the place of the first. Answers the rest."""
         names = [(each.license.id, each.report.idempotency_key) for each in asked]
-        before = await repository.recorded(tx, names)
+        before = await repository.recorded(driver, names)
         first: dict[tuple[UUID, str], int] = {}
         fresh: list[_Fresh] = []
         repeated: dict[int, int] = {}
@@ -132,9 +132,9 @@ class Recording:
                 )
         return [each for each in fresh if each.place not in outcomes]
 
-    async def _write(self, tx: SystemTransaction, fresh: Sequence[_Fresh], outcomes: dict[int, Outcome]) -> None:
+    async def _write(self, driver: Driver, fresh: Sequence[_Fresh], outcomes: dict[int, Outcome]) -> None:
         totals = await repository.lock_totals(
-            tx, {(each.license.id, each.report.resource): each.license.user_id for each in fresh}
+            driver, {(each.license.id, each.report.resource): each.license.user_id for each in fresh}
         )
         now = self._clock()
         events: list[NewEvent] = []
@@ -147,9 +147,9 @@ class Recording:
             event = _event(report, license_, Standing(used, seq), now, is_overage=passes(limit, used))
             events.append(event)
             outcomes[place] = Counted(left(limit, used), event.is_overage)
-        if await repository.write_events(tx, events) < len(events):
+        if await repository.write_events(driver, events) < len(events):
             raise _Overtaken
-        await repository.write_totals(tx, totals)
+        await repository.write_totals(driver, totals)
 
 
 def _event(report: Report, license_: KnownLicense, after: Standing, now: datetime, *, is_overage: bool) -> NewEvent:

@@ -1,0 +1,77 @@
+"""Signed usage reports, ready to be sent: each is a new one, so each is signed as it leaves.
+
+Half of them create and half delete, so that totals stay where they are however long a run lasts.
+"""
+
+import random
+from collections.abc import Callable, Sequence
+from itertools import count
+from typing import Final
+from urllib.parse import urlsplit
+from uuid import uuid4
+
+import msgspec
+
+from core.clock import unix_time
+from core.crypto.signature import HEADER, sign
+
+USAGE: Final = "/api/v1/billing/usage"
+_RESOURCES: Final = ("domains", "databases", "emails")
+_ACTIONS: Final = ("created", "deleted")
+
+
+class UsageCalls:
+    """Endless. `items` above 1: that many reports in each call."""
+
+    def __init__(
+        self,
+        url: str,
+        key: tuple[str, str],
+        license_keys: Sequence[str],
+        *,
+        items: int = 1,
+        clock: Callable[[], float] = unix_time,
+    ) -> None:
+        """`url`: the billing API's; `key`: id and secret."""
+        self._host = urlsplit(url).netloc
+        self._key = key
+        self._license_keys = license_keys
+        self._items = items
+        self._clock = clock
+        self._run = uuid4().hex[:16]
+        self._numbers = count()
+
+    def take(self) -> bytes:
+        if self._items == 1:
+            report = self._report()
+            return self._request(msgspec.json.encode(report), f"{self._run}-{next(self._numbers)}")
+        items = [self._report() | {"idempotency_key": f"{self._run}-{next(self._numbers)}"} for _ in range(self._items)]
+        return self._request(msgspec.json.encode({"items": items}), "")
+
+    def _report(self) -> dict[str, str | int]:
+        license_key = random.choice(self._license_keys)
+        place = int(random.random() * 6)
+        return {
+            "license_key": license_key,
+            "resource": _RESOURCES[place >> 1],
+            "action": _ACTIONS[place & 1],
+            "count": 1,
+        }
+
+    def _request(self, body: bytes, idempotency_key: str) -> bytes:
+        key_id, secret = self._key
+        signature = sign(
+            key_id,
+            secret,
+            method="POST",
+            target=USAGE,
+            body=body,
+            now=self._clock(),
+            idempotency_key=idempotency_key,
+        )
+        named = f"Idempotency-Key: {idempotency_key}\r\n" if idempotency_key else ""
+        head = (
+            f"POST {USAGE} HTTP/1.1\r\nHost: {self._host}\r\nContent-Type: application/json\r\n{named}"
+            f"Content-Length: {len(body)}\r\n{HEADER}: {signature}\r\n\r\n"
+        )
+        return head.encode() + body
