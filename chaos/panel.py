@@ -5,6 +5,7 @@ or report and never hear what became of it. What they do is decided by the seed;
 """
 
 import asyncio
+from contextlib import suppress
 from random import Random
 from typing import Any, Final
 
@@ -59,7 +60,8 @@ class Panel:
         fate = self._chance.random()
         if fate < 0.08:
             return  # it dies with what it holds
-        await asyncio.sleep(self._chance.uniform(0, 0.05))
+        with suppress(TimeoutError):
+            await asyncio.wait_for(end.wait(), self._takes(held))
         if fate < 0.18:
             await self._release(held, end)
             return
@@ -70,6 +72,12 @@ class Panel:
         await self._deliver([report], end)
         if report.acknowledged_at is not None:
             self._mine.append(report)
+
+    def _takes(self, held: Reservation) -> float:
+        """Seconds to create it: mostly next to nothing, now and then almost all the time that the hold leaves."""
+        if self._chance.random() < 0.9:
+            return self._chance.uniform(0, 0.05)
+        return self._chance.uniform(0, max(0.0, held.ends_at - unix_time()))
 
     async def _delete(self, end: Deadline) -> None:
         if self._mine:
