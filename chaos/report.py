@@ -38,7 +38,11 @@ def _verdict(outcome: Outcome) -> Iterator[str]:
     yield from map(str, outcome.violations)
     if outcome.violations:
         kinds = _counts(violation.kind for violation in outcome.violations)
-        replay = f"make chaos ARGS='--seed {outcome.setting.seed} --seconds {outcome.setting.seconds:g}'"
+        of = outcome.setting
+        chosen = (
+            f"--seed {of.seed} --seconds {of.seconds:g} --licenses {of.licenses} --panels {of.panels} --ttl {of.ttl:g}"
+        )
+        replay = f"make chaos ARGS='{chosen}'"
         yield f"FAILED: {len(outcome.violations)} violations ({kinds}); replay: {replay}"
     else:
         yield "PASSED: every acknowledged report counted once, all totals agree, nothing granted beyond its limit"
