@@ -58,6 +58,9 @@ bench: install  ## what a validation costs, beside FastAPI, Litestar and nginx w
 chaos: install  ## kill parts of a stack of its own for 5 minutes, then prove every count: ARGS="--seconds 600 --seed 7"
 	@exec $(RUN) chaos $(ARGS)
 
+openapi: install  ## write the validator's OpenAPI document and its table of errors into docs/
+	@exec $(RUN) validator.openapi docs
+
 fmt: install  ## format the code and mend what can be mended
 	$(BIN)/ruff check --fix $(CODE)
 	$(BIN)/ruff format $(CODE)

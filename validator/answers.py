@@ -14,10 +14,10 @@ from typing import Any, Final
 
 import msgspec
 
-from core.clock import rfc3339
+from core.clock import rfc3339, unix_time
 from core.errors import Refusal
 from core.licensing.verdict import Verdict
-from validator.problems import body_of, headers_of, status_of
+from validator.problems import headers_of, problem_of
 
 _encode = msgspec.json.Encoder().encode
 _REASONS: Final = {status.value: status.phrase for status in HTTPStatus}
@@ -83,6 +83,6 @@ class Letterhead:
         lines += [f"{name}: {value}" for name, value in headers.items()]
         return "\r\n".join([*lines, f"Content-Length: {len(body)}", "", ""]).encode("latin-1") + body
 
-    def problem(self, refusal: Refusal, headers: Mapping[str, str] | None = None) -> bytes:
-        body = body_of(refusal, self.request_id())
-        return self.text(status_of(refusal), body, {**headers_of(refusal), **(headers or {})})
+    def problem(self, refusal: Refusal) -> bytes:
+        body = _encode(problem_of(refusal, self.request_id(), unix_time()))
+        return self.text(refusal.status, body, headers_of(refusal))

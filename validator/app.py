@@ -11,6 +11,7 @@ from prometheus_client.core import CounterMetricFamily
 
 from core.clock import unix_time
 from core.settings import ValidatorSettings
+from validator import openapi
 from validator.answers import Letterhead
 from validator.gate import Gate
 from validator.handlers import Verdicts
@@ -57,6 +58,7 @@ class Validator:
         }
         table = {PREFIX + name: Route(b"POST", handler) for name, handler in calls.items()}
         table[b"/.well-known/jwks.json"] = Route(b"GET", self._jwks)
+        table[b"/schema/openapi.json"] = Route(b"GET", self._openapi)
         self._server = Server(Routes(table | health, self._letterhead, self._tally), self._tally)
         scraped = {b"/metrics": Route(b"GET", self._metrics)}
         self._metrics_server = Server(Routes(scraped | health, self._letterhead, Tally()), Tally())
@@ -96,6 +98,9 @@ class Validator:
 
     async def _jwks(self, _request: Request) -> bytes:
         return self._letterhead.text(200, await self._store.jwks(), {"Content-Type": "application/jwk-set+json"})
+
+    async def _openapi(self, _request: Request) -> bytes:
+        return self._letterhead.text(200, openapi.document(), {"Content-Type": "application/json"})
 
     async def _metrics(self, _request: Request) -> bytes:
         trips = {_name(link): link.round_trips for link in self._store.nodes.serving}

@@ -71,8 +71,8 @@ class Verdicts:
         explanation = Explanation(
             valid=verdict.valid,
             remaining_quota=verdict.remaining,
-            code=verdict.code.value,
-            rules=[Rule(found.rule.value, found.applies, found.saw) for found in explain(*facts)],
+            code=verdict.code,
+            rules=[Rule(found.rule, found.applies, found.saw) for found in explain(*facts)],
             license_id=None if record is None else str(record.license_id),
             epoch=None if record is None else record.epoch,
             version=None if record is None else record.version,

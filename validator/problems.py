@@ -6,17 +6,13 @@ A verdict, be it ever so negative, is an answer (HTTP 200); what stands here is 
 import math
 from collections.abc import Mapping
 from http import HTTPStatus
-from typing import Any, Final
+from typing import Final, Literal
 
 import msgspec
 
-from core.clock import unix_time
 from core.crypto.signature import Fault
 from core.errors import Conflict, Forbidden, InvalidSignature, Refusal, TooManyRequests
 from validator.limits import Allowance, RateLimit, rate_limit_headers
-
-_encode = msgspec.json.Encoder().encode
-_TYPE: Final = "about:blank"
 
 
 class RouteNotFound(Refusal):
@@ -60,47 +56,96 @@ class LimitReached(TooManyRequests):
         self.limit = limit
 
 
-class Malformed(Refusal):
-    """The stream of bytes cannot be read on (validator.protocol.Fault)."""
+class Unreadable(Refusal):
+    """The stream of bytes cannot be read on (validator.protocol.Fault); the connection ends with this answer."""
 
     code, title = "bad_request", "The request cannot be read"
 
-    def __init__(self, status: int, detail: str) -> None:
-        super().__init__(detail)
-        self.http_status = status
+
+class RequestTimeout(Unreadable):
+    status, code, title = 408, "request_timeout", "The request took too long to arrive"
+
+
+class BodyTooLarge(Unreadable):
+    status, code, title = 413, "body_too_large", "The body is too long"
+
+
+class ExpectationFailed(Unreadable):
+    status, code, title = 417, "expectation_failed", "This expectation is not known here"
+
+
+class HeadTooLarge(Unreadable):
+    status, code, title = 431, "head_too_large", "The request's head is too long"
+
+
+class TransferCodingUnknown(Unreadable):
+    status, code, title = 501, "transfer_coding_unknown", "This transfer coding is not known here"
+
+
+class TooManyConnections(Unreadable):
+    status, code, title = 503, "too_many_connections", "There are too many clients; try again"
+
+
+class VersionNotSupported(Unreadable):
+    status, code, title = 505, "version_not_supported", "This version of HTTP is not spoken here"
+
+
+UNREADABLE: Final[Mapping[int, type[Unreadable]]] = {
+    kind.status: kind
+    for kind in (
+        Unreadable,
+        RequestTimeout,
+        BodyTooLarge,
+        ExpectationFailed,
+        HeadTooLarge,
+        TransferCodingUnknown,
+        TooManyConnections,
+        VersionNotSupported,
+    )
+}
+"""By the status that the protocol's reader gives."""
 
 
 class Crashed(Refusal):
     status, code, title = 500, "internal_error", "The fault is ours; try again"
 
 
-def status_of(refusal: Refusal) -> int:
-    return refusal.http_status if isinstance(refusal, Malformed) else refusal.status
+class Problem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Why there is no answer (RFC 9457). `code` is for programs, `detail` for people."""
+
+    type: Literal["about:blank"]
+    title: str
+    status: int
+    detail: str
+    code: str
+    request_id: str
+    conclusive: bool
+    check: str | msgspec.UnsetType = msgspec.UNSET
+    """Of a signature: which check failed."""
+    server_time: int | msgspec.UnsetType = msgspec.UNSET
+    """Of a signature: unix seconds here, to compare a clock with."""
 
 
-def body_of(refusal: Refusal, request_id: str) -> bytes:
-    status = status_of(refusal)
-    problem: dict[str, Any] = {
-        "type": _TYPE,
-        "title": refusal.title,
-        "status": status,
-        "detail": refusal.detail,
-        "code": refusal.code,
-        "request_id": request_id,
-        "conclusive": False,
-    }
-    if isinstance(refusal, SignatureFault):
-        problem |= {"check": refusal.fault.name.lower(), "server_time": int(unix_time())}
-    if refusal.errors:
-        problem["errors"] = refusal.errors
-    return _encode(problem)
+def problem_of(refusal: Refusal, request_id: str, now: float) -> Problem:
+    fault = refusal.fault if isinstance(refusal, SignatureFault) else None
+    return Problem(
+        type="about:blank",
+        title=refusal.title,
+        status=refusal.status,
+        detail=refusal.detail,
+        code=refusal.code,
+        request_id=request_id,
+        conclusive=False,
+        check=msgspec.UNSET if fault is None else fault.name.lower(),
+        server_time=msgspec.UNSET if fault is None else int(now),
+    )
 
 
 def headers_of(refusal: Refusal) -> Mapping[str, str]:
     headers: dict[str, str] = {"Content-Type": "application/problem+json"}
     if refusal.retry_after is not None:
         headers["Retry-After"] = str(refusal.retry_after)
-    elif status_of(refusal) == HTTPStatus.SERVICE_UNAVAILABLE:
+    elif refusal.status == HTTPStatus.SERVICE_UNAVAILABLE:
         headers["Retry-After"] = "1"
     if isinstance(refusal, MethodNotAllowed):
         headers["Allow"] = refusal.allowed

@@ -35,7 +35,6 @@ HEAD_LIMIT: Final = 8 * 1024
 BODY_LIMIT: Final = 64 * 1024
 EMPTY_LINES_LIMIT: Final = 8
 
-_VERSIONS: Final = frozenset({b"HTTP/1.1", b"HTTP/1.0"})
 _ONLY_ONCE: Final = frozenset({b"host", b"content-type", b"np-signature", b"idempotency-key", b"expect"})
 _CAPITALS: Final = range(ord("A"), ord("Z") + 1)
 _SIGNATURE: Final = b"np-signature"
@@ -155,7 +154,7 @@ class RequestParser:
         return events
 
     def _recognise(self, data: bytes) -> Request | None:
-        """The request, if `data` is one from its first byte to its last and has a head we have read before."""
+        """The request, if `data` is one from its first byte to its last and its head has been read before."""
         pattern = self._patterns.get(len(data))
         if pattern is None:
             return None
@@ -230,7 +229,7 @@ class RequestParser:
         if len(line) != 3:
             raise BadStream(400, "a request line is a method, a target and a version, a space between them")
         method, target, version = line
-        if version not in _VERSIONS:
+        if version not in {b"HTTP/1.1", b"HTTP/1.0"}:
             raise BadStream(505, "this server speaks HTTP/1.1 and HTTP/1.0")
         if upgrade:
             self._renew_llhttp()

@@ -7,7 +7,7 @@ function grants only where the very document stands that was judged, else it say
 
 import math
 from datetime import UTC, datetime
-from typing import Final
+from typing import Final, cast
 
 import msgspec
 
@@ -23,7 +23,7 @@ from validator.metrics import Tally
 from validator.problems import ReservationConflict
 from validator.protocol import Request
 from validator.store import Store
-from validator.wire import AskLease, AskRelease, AskReservation, Lease, Release, Reservation, read
+from validator.wire import AskLease, AskRelease, AskReservation, Lease, Release, ReleaseCode, Reservation, read
 
 _ask: Final = msgspec.json.Decoder(AskReservation)
 _ask_release: Final = msgspec.json.Decoder(AskRelease)
@@ -56,7 +56,7 @@ class Reservations:
         code = "not_found"
         if h is not None and caller.may_ask_about(h):
             code = await self._store.release(h, ask.reservation_id)
-        answer = Release(code == "released", code.upper(), self._letterhead.request_id())
+        answer = Release(code == "released", cast("ReleaseCode", code.upper()), self._letterhead.request_id())
         return self._letterhead.ok(answer, headers=headers)
 
     async def lease(self, request: Request) -> bytes:
@@ -91,7 +91,7 @@ class Reservations:
                     granted=True,
                     reservation_id=hold_id,
                     remaining_quota=remaining,
-                    code=code.value,
+                    code=code,
                     stale=False,
                     request_id=self._letterhead.request_id(),
                 )
@@ -112,7 +112,7 @@ class Reservations:
             granted=False,
             reservation_id=None,
             remaining_quota=remaining,
-            code=code.value,
+            code=code,
             stale=stale,
             request_id=self._letterhead.request_id(),
         )
@@ -120,16 +120,16 @@ class Reservations:
     async def _lease(self, ask: AskLease, caller: Caller) -> Lease:
         h = self._hashes.find(ask.license_key)
         if h is None or not caller.may_ask_about(h):
-            return Lease(None, None, Code.NOT_FOUND.value, self._letterhead.request_id())
+            return Lease(None, None, Code.NOT_FOUND, self._letterhead.request_id())
         known = await self._store.license(h)
         code = standing(known.record, ask.fingerprint, caller.now)
         if known.record is None or code not in STANDS:
-            return Lease(None, None, code.value, self._letterhead.request_id())
+            return Lease(None, None, code, self._letterhead.request_id())
         lease = await self._store.lease(h)
         if lease is None or not lease.token or _age(lease) != _age(known.record) or lease.not_after <= caller.now:
             raise NotReady("the lease for this state of the license is being signed", retry_after=1)
         not_after = rfc3339(datetime.fromtimestamp(lease.not_after, UTC))
-        return Lease(lease.token, not_after, code.value, self._letterhead.request_id())
+        return Lease(lease.token, not_after, code, self._letterhead.request_id())
 
 
 def _age(record: LicenseRecord | LeaseRecord) -> tuple[int, int]:

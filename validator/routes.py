@@ -10,13 +10,12 @@ from core.errors import InvalidInput, Refusal
 from validator.answers import Letterhead
 from validator.metrics import Tally
 from validator.problems import (
+    UNREADABLE,
     Crashed,
     LengthRequired,
-    Malformed,
     MethodNotAllowed,
     RouteNotFound,
     UnsupportedMediaType,
-    status_of,
 )
 from validator.protocol import Fault, Request
 from validator.waiting import Work
@@ -54,11 +53,11 @@ class Routes:
         if not isinstance(fault, Refusal):
             log.error("handler.crashed", exc_info=fault)
             fault = Crashed()
-        self._tally.problems[status_of(fault), fault.code] += 1
+        self._tally.problems[fault.status, fault.code] += 1
         return self._letterhead.problem(fault)
 
     def malformed(self, fault: Fault) -> bytes:
-        return self.refuse(Malformed(fault.status, fault.detail))
+        return self.refuse(UNREADABLE[fault.status](fault.detail))
 
     def _find(self, target: bytes) -> Route:
         """The route of a target with a query, or in absolute form (RFC 9112, 3.2.2)."""

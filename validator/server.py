@@ -18,7 +18,6 @@ from collections import deque
 from time import perf_counter
 from typing import Final, Protocol, cast
 
-import structlog
 from typing_extensions import override
 
 from validator.metrics import Tally
@@ -38,8 +37,6 @@ _DRAIN_GRACE: Final = 0.25
 _DRAIN_FRESH: Final = 5.0
 _DRAIN_MOST: Final = 10.0
 _DRAIN_LOOK: Final = 0.05
-
-log = structlog.get_logger()
 
 
 class Application(Protocol):
