@@ -43,6 +43,8 @@ from billing_api.payments.controller import InvoiceController, PaymentController
 from billing_api.payments.service import PaymentService
 from billing_api.plans.controller import PlanController
 from billing_api.plans.service import PlanService
+from billing_api.reconciliation.controller import AdminReconciliationController
+from billing_api.reconciliation.service import ReconciliationReports
 from billing_api.strict_request import StrictRequest
 from billing_api.subscriptions.controller import SubscriptionController
 from billing_api.subscriptions.service import SubscriptionService
@@ -80,6 +82,7 @@ class Services:
     webhook_receiver: WebhookReceiver
     webhook_administration: WebhookAdministration
     job_administration: JobAdministration
+    reconciliation_reports: ReconciliationReports
 
 
 def create_app(settings: ApiSettings, clock: Clock = utc_now) -> Litestar:
@@ -131,6 +134,7 @@ def _api() -> Router:
             AdminLicenseController,
             AdminWebhookController,
             AdminJobController,
+            AdminReconciliationController,
         ],
     )
 
@@ -195,6 +199,7 @@ def _services(
         webhook_receiver=WebhookReceiver(database, settings.stripe.webhook_secrets),
         webhook_administration=WebhookAdministration(database),
         job_administration=JobAdministration(database, clock),
+        reconciliation_reports=ReconciliationReports(database),
     )
 
 

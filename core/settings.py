@@ -83,7 +83,16 @@ class WorkerSettings:
     nextpanel_jwt_secret: str
     mail_url: str
     lease_keys: Mapping[str, bytes]
+    reconcile_seconds: int
     log_level: str
+
+
+@dataclass(frozen=True, repr=False)
+class StoreSettings:
+    """Both stores as the workers reach them, for commands that look at them."""
+
+    database_url: str
+    redis_url: str
 
 
 @dataclass(frozen=True, repr=False)
@@ -137,6 +146,14 @@ class _Settings(Reader):
         """Whoever receives events needs a secret: without one every event would be refused, and nobody told."""
         secrets = self.some("STRIPE_WEBHOOK_SECRETS") if receives_events else ()
         return StripeSettings(self.text("STRIPE_API_KEY"), self.optional("STRIPE_API_BASE"), secrets)
+
+    def seconds(self, name: str, default: int) -> int:
+        def parse(raw: str) -> int:
+            if int(raw) < 1:
+                raise ValueError
+            return int(raw)
+
+        return self.parsed(name, str(default), parse, "a whole number from 1", default)
 
     def log_level(self) -> str:
         return self.one_of("NP_LOG_LEVEL", _LOG_LEVELS, "info")
@@ -196,8 +213,16 @@ def worker_settings(source: Mapping[str, str] | None = None) -> WorkerSettings:
             nextpanel_jwt_secret=r.text("NEXTPANEL_JWT_SECRET"),
             mail_url=r.url("MAIL_URL", "http", "https").rstrip("/"),
             lease_keys=r.lease_keys(),
+            reconcile_seconds=r.seconds("NP_RECONCILE_SECONDS", 60),
             log_level=r.log_level(),
         )
+    )
+
+
+def store_settings(source: Mapping[str, str] | None = None) -> StoreSettings:
+    r = _reader(source)
+    return r.done(
+        StoreSettings(r.url("WORKER_DATABASE_URL", "postgresql"), r.url("REDIS_URL", "redis", "rediss", "unix"))
     )
 
 

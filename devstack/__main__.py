@@ -1,7 +1,9 @@
-"""`python -m devstack up|down|demo`: what `make up`, `make down` and `make demo` run."""
+"""`python -m devstack up|down|demo|run`: what `make up`, `make down`, `make demo` and `make reconcile` run."""
 
 import argparse
+import json
 import signal
+import subprocess
 import sys
 from importlib import import_module
 
@@ -20,6 +22,9 @@ def main() -> int:
     start.add_argument("--with-parent", action="store_true", help="stop when the process that started this one ends")
     commands.add_parser("down", help="stop what runs in NP_DATA")
     commands.add_parser("demo", help="walk through a sale on the running stack")
+    other = commands.add_parser("run", help="run a module of the project against the running stack's two stores")
+    other.add_argument("module")
+    other.add_argument("arguments", nargs=argparse.REMAINDER)
     chosen = parser.parse_args()
     try:
         if chosen.command == "up":
@@ -29,12 +34,29 @@ def main() -> int:
             return 0
         if chosen.command == "down":
             return _down()
+        if chosen.command == "run":
+            return _run(chosen.module, chosen.arguments)
         return int(import_module("devstack.demo").main(Choices.read(process_environment()).data))
     except CannotStart as fault:
         print(f"make {chosen.command}: {fault}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:  # before anything was started
         return 130
+
+
+def _run(module: str, arguments: list[str]) -> int:
+    """What the person's environment says goes before what the stack has written down."""
+    env = process_environment()
+    facts_file = Choices.read(env).data / "run.json"
+    try:
+        facts = json.loads(facts_file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise CannotStart(
+            f"{facts_file} is not there: start a stack with `make up`, or name its folder in NP_DATA"
+        ) from None
+    stores = {"WORKER_DATABASE_URL": facts["worker_database_url"], "REDIS_URL": facts["redis_url"]}
+    given = {name: value for name, value in env.items() if value.strip()}
+    return subprocess.call((sys.executable, "-m", module, *arguments), env=stores | given)
 
 
 def _down() -> int:

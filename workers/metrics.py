@@ -9,8 +9,11 @@ from redis.exceptions import RedisError
 from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
+from billing_api.reconciliation import repository as reconciliation
+from billing_api.reconciliation.repository import LastRun
 from core.telemetry import logger
 from db import outbox
+from db.models.reconciliation import FAULTS, Fault, Subject
 from db.unit_of_work import Database
 
 _LOOK_UP_WITHIN: Final = 3.0
@@ -45,6 +48,18 @@ class Metrics:
         self._jobs = Counter(
             "np_jobs_performed", "Attempts at partner jobs", ("kind", "outcome"), registry=self.registry
         )
+        self._differences = Counter(
+            "np_reconcile_differences",
+            "Differences between the stores that outlasted the relay, found by this process",
+            ("subject", "fault"),
+            registry=self.registry,
+        )
+        for subject, fault in FAULTS:
+            self._differences.labels(subject, fault)
+        self._reconciled = self._gauge("np_reconcile_last_run_age_seconds", "Since the last finished run; -1 if none")
+        self._reconcile_took = self._gauge("np_reconcile_last_run_seconds", "How long the last finished run took")
+        self._unrepaired = self._gauge("np_reconcile_unrepaired", "Differences the last finished run has left")
+        self._undecided = self._gauge("np_reconcile_undecided", "Records the last finished run could not compare")
         self._missing = self._gauge("np_hot_store_missing_buckets", "Buckets not loaded; -1 before the first look")
         self._up = self._gauge("np_up", "Whether a part answered when this was asked for", "part")
         self._waiting = self._gauge("np_outbox_waiting", "Outbox rows neither done nor dead", "lane")
@@ -70,6 +85,9 @@ class Metrics:
     def performed(self, kind: str, outcome: str) -> None:
         self._jobs.labels(kind, outcome).inc()
 
+    def differs(self, subject: Subject, fault: Fault) -> None:
+        self._differences.labels(subject, fault).inc()
+
     async def exposition(self, database: Database, queue: Depth, progress: Progress) -> bytes:
         """Prometheus text. A part that is away is told as such and leaves its last figures standing."""
         self._missing.set(-1 if progress.missing is None else progress.missing)
@@ -82,12 +100,14 @@ class Metrics:
                 lanes = await outbox.lanes(tx.session)
                 oldest_webhook = await tx.session.scalar(_OLDEST_WEBHOOK)
                 stranded = await tx.session.scalar(_IN_DEFAULT_PARTITION)
+                reconciled = await reconciliation.last_finished(tx)
         except (SQLAlchemyError, OSError, TimeoutError) as failure:
             self._away("postgres", failure)
             return
         self._up.labels("postgres").set(1)
         self._webhook.set(oldest_webhook or 0)
         self._stranded.set(stranded or 0)
+        self._show_reconciliation(reconciled)
         for lane in lanes:
             self._waiting.labels(lane.lane).set(lane.waiting)
             self._lag.labels(lane.lane).set(lane.lag)
@@ -102,6 +122,13 @@ class Metrics:
             self._away("queue", failure)
             return
         self._up.labels("queue").set(1)
+
+    def _show_reconciliation(self, last: LastRun | None) -> None:
+        self._reconciled.set(-1 if last is None else last.age)
+        if last is not None:
+            self._reconcile_took.set(last.seconds)
+            self._unrepaired.set(last.unrepaired)
+            self._undecided.set(last.undecided)
 
     def _away(self, part: str, failure: Exception) -> None:
         logger().warning("metrics.part_away", part=part, error=type(failure).__name__)

@@ -15,13 +15,13 @@ saves work only; a worker that loses it with its connection can do no harm, sinc
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Iterator, Sequence
-from contextlib import aclosing, asynccontextmanager
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Sequence
+from contextlib import aclosing
 from itertools import groupby
 from typing import Any, Final, NamedTuple, cast
 from uuid import UUID
 
-from sqlalchemy import ARRAY, Uuid, any_, bindparam, text
+from sqlalchemy import ARRAY, Uuid, any_, bindparam
 
 from core.hotstore import functions, keys
 from core.hotstore.writer import HotStoreWriter
@@ -31,6 +31,7 @@ from db.models.leases import LeaseRow
 from db.models.licensing import ApiKey, License, LicenseUsage
 from db.unit_of_work import Database
 from workers import projection
+from workers.alone import only_one
 from workers.hold_watch import HoldWatch
 from workers.projection import Rows
 
@@ -96,7 +97,7 @@ class Rebuild:
         try:
             missing = await self._find_missing()
             if missing:
-                async with self._only_one() as alone:
+                async with only_one(self._database, _ONE_AT_A_TIME) as alone:
                     missing = await self._find_missing() if alone else []  # another one may have just been at it
                     if missing:
                         await self._rebuild(missing)
@@ -210,19 +211,6 @@ class Rebuild:
             leases=[projection.lease_record(row) for row in leases],
         )
         return _Page(rows, len(found), found[-1].license_key_hash)
-
-    @asynccontextmanager
-    async def _only_one(self) -> AsyncIterator[bool]:
-        """Whether this process may rebuild now. The lock is the connection's, and ends with it."""
-        async with self._database.engine.connect() as connection:
-            await connection.execution_options(isolation_level="AUTOCOMMIT")
-            key = {"key": _ONE_AT_A_TIME}
-            alone = bool(await connection.scalar(text("SELECT pg_try_advisory_lock(:key)"), key))
-            try:
-                yield alone
-            finally:
-                if alone:
-                    await connection.execute(text("SELECT pg_advisory_unlock(:key)"), key)
 
 
 def runs(buckets: Iterable[int]) -> Iterator[tuple[int, int]]:

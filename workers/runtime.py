@@ -4,6 +4,7 @@
            ──rings──► partner lane   due jobs → hints → arq → dispatcher → handlers
     rebuild                          each second: is anything missing in the hot store?
     pins                             each second: is anything held for reports that never came?
+    reconcile                        each minute: do the stores say the same?
     leases                           signs what the relay has projected, and what is due
     arq                              takes hints, rings for periodic work
     status                           health and metrics
@@ -44,6 +45,7 @@ from workers.pins import PinSweeper
 from workers.provisioning import Provisioning
 from workers.queue import ArqQueue
 from workers.rebuild import Rebuild
+from workers.reconcile import Reconciliation
 from workers.redis_pool import redis_pool
 from workers.relay import Relay
 from workers.status import Page
@@ -83,6 +85,14 @@ class Runtime:
         closing.push_async_callback(writer.close)
         self._rebuild = Rebuild(self._database, writer, applied=self.metrics.rebuilt)
         self._pins = PinSweeper(self._database, writer)
+        self._reconciliation = Reconciliation(
+            self._database,
+            writer,
+            utc_now,
+            every=settings.reconcile_seconds,
+            load=self._rebuild.look,
+            told=self.metrics.differs,
+        )
         self.health = Health(self._database, redis, self._rebuild)
         self._leases = Leases(self._database, writer, settings.lease_keys, utc_now, signed=self.metrics.signed)
         self._relay = Relay(
@@ -136,6 +146,7 @@ class Runtime:
             "relay": self._relay.run,
             "rebuild": self._rebuild.run,
             "pins": self._pins.run,
+            "reconcile": self._reconciliation.run,
             "leases": self._leases.run,
             "partner_lane": self._partners.run,
             "arq": self._queue.run,

@@ -11,6 +11,8 @@ local PREFIX = 'np_@VERSION@_'
 local RESOURCES = {@RESOURCES@}
 local UNLIMITED = @UNLIMITED@
 local HELD = {@HELD@}  -- fields of the holds hash with the sums
+local TOTALS = {@TOTALS@}  -- fields of the usage hash: each resource, in the order of their names, and its stamp
+local TOMBSTONE = 0x80  -- what stands for the limits of a tombstone: an empty map
 
 local function now_ms()
   local time = redis.call('TIME')
@@ -100,26 +102,45 @@ local function read_key(keys)
   return {redis.call('GET', keys[1]), redis.call('HGET', keys[2], 'loaded')}
 end
 
+-- What a record is compared by: "epoch:version"; "-" where none stands or one that says so, by a tombstone or by being
+-- older than every row; "?" where it cannot be read.
+local function stamp_of(packed)
+  if not packed then return '-' end
+  if type(packed) ~= 'string' then return '?' end  -- the error of a GET on a key of another type
+  local fine, offset, epoch, version = pcall(cmsgpack.unpack_limit, packed, 2, 1)
+  if not fine or type(epoch) ~= 'number' or type(version) ~= 'number' then return '?' end
+  if version == 0 or string.byte(packed, offset + 1) == TOMBSTONE then return '-' end
+  return string.format('%d:%d', epoch, version)
+end
+
+-- The index of a bucket names what stands in it, so that reconciliation sees what is there and should not be.
+local function keep_in_index(index, key, packed)
+  local name = string.sub(key, 10)
+  if stamp_of(packed) == '-' then redis.call('ZREM', index, name) else redis.call('ZADD', index, 0, name) end
+end
+
 -- apply: writes packed records that are newer than what stands there.
--- KEYS any number of one bucket; ARGV '>' or '>=', then one record for each key. '>=' is for leases: a version has one
--- after another, and of two the one that was signed earlier gives way.
+-- KEYS for '>' the index; then any number of one bucket; ARGV '>' or '>=', then one record for each of these. '>=' is
+-- for leases: a version has one after another, and of two the one that was signed earlier gives way.
 -- Answer: how many were written
 local function apply(keys, args)
-  local written = 0
-  for i, key in ipairs(keys) do
+  local written, before = 0, args[1] == '>' and 1 or 0
+  for i = before + 1, #keys do
+    local key, packed = keys[i], args[i - before + 1]
     local old = redis.call('GET', key)
     local fits = not old
     if old then
       local fields = args[1] == '>=' and 5 or 2
       local old_epoch, old_version, _, _, old_signed_at = beginning(old, fields)
-      local epoch, version, _, _, signed_at = beginning(args[i + 1], fields)
+      local epoch, version, _, _, signed_at = beginning(packed, fields)
       fits = newer(epoch, version, old_epoch, old_version)
         or (signed_at and epoch == old_epoch and version == old_version and signed_at >= old_signed_at)
     end
     if fits then
-      redis.call('SET', key, args[i + 1])
+      redis.call('SET', key, packed)
       written = written + 1
     end
+    if before == 1 then keep_in_index(keys[1], key, fits and packed or old) end
   end
   return written
 end
@@ -258,6 +279,93 @@ local function synced(keys, args)
   return 1
 end
 
+-- One line of what reconciliation compares, as Postgres writes it too (workers/screening.py).
+local function line_of(name, document, totals)
+  local line = name .. ' ' .. stamp_of(redis.pcall('GET', document))
+  if not totals then return line end
+  local stored = redis.pcall('HMGET', totals, unpack(TOTALS))
+  if stored.err then return line .. ' ?' end
+  for i = 1, #TOTALS, 2 do
+    local used, stamp = stored[i], stored[i + 1]
+    if used or stamp then
+      line = line .. ' ' .. TOTALS[i] .. '=' .. (used or '') .. '/' .. (stamp or '')
+    end
+  end
+  return line
+end
+
+-- digest: what stands under a part of an index, in the order of the names. Nothing is kept for it: every record is read.
+-- KEYS index, mark; ARGV after which name, up to which one ("" to the end), how many at most, kind of the documents,
+-- kind of their totals or "", "digest" or "lines"
+-- Answer {loaded incarnation or nil, how many, SHA-1 of their lines in hex}; or the lines themselves in its place
+local function digest(keys, args)
+  local tag = string.sub(keys[1], 4) .. ':'
+  local from = args[1] == '' and '-' or '(' .. args[1]
+  local upto = args[2] == '' and '+' or '[' .. args[2]
+  local lines = redis.call('ZRANGEBYLEX', keys[1], from, upto, 'LIMIT', 0, args[3])
+  for i, name in ipairs(lines) do
+    lines[i] = line_of(name, args[4] .. tag .. name, args[5] ~= '' and args[5] .. tag .. name)
+  end
+  local said = args[6] == 'lines' and lines or redis.sha1hex(table.concat(lines, '\n'))
+  return {redis.call('HGET', keys[2], 'loaded'), #lines, said}
+end
+
+-- A value as it can be told and compared, whatever stands there: "-" nothing, "?" another type, "=" and the value.
+local function told(value)
+  if not value then return '-' end
+  return type(value) == 'string' and '=' .. value or '?'
+end
+
+local function told_totals(key)
+  local stored, answer = redis.pcall('HMGET', key, unpack(TOTALS)), {}
+  for i = 1, #TOTALS do answer[i] = stored.err and '?' or told(stored[i]) end
+  return answer
+end
+
+-- standing: records and totals as they are, byte by byte.
+-- KEYS mark, then documents, or with 'totals' document and totals alternately; ARGV 'totals' or ''
+-- Answer {loaded incarnation or nil, {document, used, stamp, used, stamp …} for each}, every value as `told`
+local function standing(keys, args)
+  local answer, step = {redis.call('HGET', keys[1], 'loaded')}, args[1] == 'totals' and 2 or 1
+  for i = 2, #keys, step do
+    local one = {told(redis.pcall('GET', keys[i]))}
+    if step == 2 then
+      for _, value in ipairs(told_totals(keys[i + 1])) do one[#one + 1] = value end
+    end
+    answer[#answer + 1] = one
+  end
+  return answer
+end
+
+-- repair: puts in place what Postgres says, of what was seen there exactly, in the incarnation in which it was seen.
+-- KEYS index, mark, document[, totals]; ARGV incarnation, document seen, document to stand or "" to leave it; then for
+-- each total: its place in TOTALS, used seen, stamp seen, used and stamp to stand, or both "" for none
+-- Answer "repaired", or "changed" where something else stands there by now; the index is right in either case
+local function repair(keys, args)
+  local document = redis.pcall('GET', keys[3])
+  local same = redis.call('HGET', keys[2], 'loaded') == args[1] and told(document) == args[2]
+  local totals = keys[4] and told_totals(keys[4])
+  for i = 4, #args, 5 do
+    local at = tonumber(args[i])
+    same = same and totals[at] == args[i + 1] and totals[at + 1] == args[i + 2]
+  end
+  if same and args[3] ~= '' then
+    redis.call('SET', keys[3], args[3])
+    document = args[3]
+  end
+  if same and totals and totals[1] == '?' and #args > 3 then redis.call('DEL', keys[4]) end
+  for i = 4, same and #args or 0, 5 do
+    local resource, stamp = TOTALS[tonumber(args[i])], TOTALS[args[i] + 1]
+    if args[i + 4] == '' then
+      redis.call('HDEL', keys[4], resource, stamp)
+    else
+      redis.call('HSET', keys[4], resource, args[i + 3], stamp, args[i + 4])
+    end
+  end
+  keep_in_index(keys[1], keys[3], document)
+  return same and 'repaired' or 'changed'
+end
+
 local function register(name, callback, flags)
   redis.register_function{function_name = PREFIX .. name, callback = callback, flags = flags or {}}
 end
@@ -274,3 +382,6 @@ register('release', release)
 register('begin', begin)
 register('loaded', loaded)
 register('synced', synced)
+register('digest', digest, {'no-writes'})
+register('standing', standing, {'no-writes'})
+register('repair', repair)

@@ -16,6 +16,7 @@ _TEMPLATE: Final = (
     .read_text("utf-8")
     .replace("@RESOURCES@", ", ".join(f"'{resource}'" for resource in RESOURCES))
     .replace("@HELD@", ", ".join(f"'={resource}'" for resource in RESOURCES))
+    .replace("@TOTALS@", ", ".join(f"'{resource}', '{resource}:v'" for resource in sorted(RESOURCES)))
     .replace("@UNLIMITED@", str(UNLIMITED))
 )
 
@@ -41,6 +42,9 @@ RELEASE: Final = name("release")
 BEGIN: Final = name("begin")
 LOADED: Final = name("loaded")
 SYNCED: Final = name("synced")
+DIGEST: Final = name("digest")
+STANDING: Final = name("standing")
+REPAIR: Final = name("repair")
 
 
 class NotReady(Unavailable):

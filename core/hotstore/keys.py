@@ -7,6 +7,8 @@
     npp:{b}     pins, holds whose reports are being written down: sorted set of "h:id", scored by when they were pinned
     npl:{b}:h   lease (msgpack)
     npa:{b}:k   API key k (msgpack)
+    npi:{b}     index: sorted set of the `h` of all documents but tombstones, all scored 0, so in the order of the names
+    npk:{b}     index: the same of the API keys
     npz:{b}     the bucket's mark: `building` and `loaded` incarnation, `reserve_from`
     npj         public keys of the leases (JWKS, RFC 7517)
     npz         `epoch` and `synced_through` (milliseconds)
@@ -39,6 +41,8 @@ HOLDS_KIND: Final = "nph"
 PINS_KIND: Final = "npp"
 API_KEY_KIND: Final = "npa"
 MARK_KIND: Final = "npz"
+INDEX_KIND: Final = "npi"
+API_KEY_INDEX_KIND: Final = "npk"
 
 TAGS: Final = tuple(f"{bucket:02x}" for bucket in range(BUCKETS))
 """What stands in the braces of a bucket's keys, and what the `h` of its licenses begin with."""
@@ -49,6 +53,13 @@ def short_hash(digest: bytes) -> str:
     if len(digest) < HASH_BYTES:
         raise ValueError(f"a license hash has at least {HASH_BYTES} bytes, not {len(digest)}")
     return digest[:HASH_BYTES].hex()
+
+
+def bucket_of_license(h: str) -> int:
+    """ValueError where this is no `h`."""
+    if len(bytes.fromhex(h)) != HASH_BYTES or h != h.lower():
+        raise ValueError(f"{h!r} is no license's hash")
+    return int(h[:2], 16)
 
 
 def bucket_of_api_key(key_id: str) -> int:
@@ -95,6 +106,14 @@ def lease(h: str) -> str:
 
 def api_key(key_id: str) -> str:
     return f"npa:{{{bucket_of_api_key(key_id):02x}}}:{key_id}"
+
+
+def index(bucket: int) -> str:
+    return f"npi:{{{bucket:02x}}}"
+
+
+def api_key_index(bucket: int) -> str:
+    return f"npk:{{{bucket:02x}}}"
 
 
 def mark(bucket: int) -> str:

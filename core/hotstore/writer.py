@@ -18,7 +18,7 @@ is the one that serves the bucket: after a failover, or when a slot has moved, i
 
 import secrets
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Final, Literal, NamedTuple, TypeVar, cast
 
 from redis.asyncio import Redis
@@ -89,7 +89,8 @@ class HotStoreWriter:
     async def apply_licenses(self, licenses: Sequence[tuple[bytes, LicenseRecord]]) -> int:
         """Writes those that are newer than what stands there; says how many."""
         named = ((keys.short_hash(digest), record) for digest, record in licenses)
-        return await self._apply(">", ((h, (keys.document(h), codec.encode_license(record))) for h, record in named))
+        rows = ((h, (keys.document(h), codec.encode_license(record))) for h, record in named)
+        return await self._apply(">", rows, index=keys.index)
 
     async def apply_leases(self, leases: Sequence[tuple[bytes, LeaseRecord]]) -> int:
         """Of two leases for one version the one that was signed later stands, in whichever order they come."""
@@ -99,7 +100,8 @@ class HotStoreWriter:
     async def apply_api_keys(self, api_keys: Sequence[ApiKeyRecord]) -> int:
         """A revoked key is applied with `active=False`; it is never deleted."""
         rows = ((record.key_id, (keys.api_key(record.key_id), codec.encode_api_key(record))) for record in api_keys)
-        return await self._apply(">", ((f"{keys.bucket_of_api_key(key_id):02x}", pair) for key_id, pair in rows))
+        placed = ((f"{keys.bucket_of_api_key(key_id):02x}", pair) for key_id, pair in rows)
+        return await self._apply(">", placed, index=keys.api_key_index)
 
     async def apply_usage(self, totals: Sequence[UsageTotal]) -> int:
         """Writes newer totals and ends the settled holds in the same step; says how many totals were written."""
@@ -130,11 +132,9 @@ class HotStoreWriter:
         ]
         return [cast("Pinned", answer.decode()) for answer in await self._call_all(commands)]
 
-    async def old_pins(self, most: int) -> list[tuple[str, str]]:
+    async def old_pins(self, most: int, *, seconds: int = REPORT_SECONDS) -> list[tuple[str, str]]:
         """Pins whose reports had more time than they may take, as (`h`, reservation id); at most so many a bucket."""
-        asked = [
-            (functions.PINNED, 1, keys.pins(bucket), REPORT_SECONDS * 1000, most) for bucket in range(keys.BUCKETS)
-        ]
+        asked = [(functions.PINNED, 1, keys.pins(bucket), seconds * 1000, most) for bucket in range(keys.BUCKETS)]
         names = [name.decode() for found in await self._call_all(asked) for name in found]
         return [(h, reservation_id) for h, _, reservation_id in (name.partition(":") for name in names)]
 
@@ -183,6 +183,16 @@ class HotStoreWriter:
             return False
         return bool(await self._call(functions.LOADED, 1, keys.mark(bucket), incarnation))
 
+    async def empty(self) -> None:
+        """Forgets everything; workers fill it again."""
+        for answer in await (await self._servers()).everywhere("FLUSHALL"):
+            if isinstance(answer, Exception):
+                raise answer
+
+    async def ask(self, commands: Sequence[Command]) -> list[Any]:
+        """Whole commands, for the doors beside this one."""
+        return await self._pipeline(commands)
+
     async def _servers(self) -> Servers:
         if self._found is None:
             self._found = await find_servers(self._redis)
@@ -192,12 +202,19 @@ class HotStoreWriter:
         """What an incarnation of each bucket begins with; empty where nobody serves it."""
         return [(run_id or "")[: keys.RUN_ID_LENGTH] for run_id in await (await self._servers()).run_ids()]
 
-    async def _apply(self, order: str, rows: Iterable[tuple[str, tuple[str, bytes]]]) -> int:
+    async def _apply(
+        self,
+        order: str,
+        rows: Iterable[tuple[str, tuple[str, bytes]]],
+        *,
+        index: Callable[[int], str] | None = None,
+    ) -> int:
         """`rows`: something that begins with the bucket, then key and packed record."""
         commands: list[Command] = []
         for some in _by_bucket(rows):
             names, records = zip(*(pair for _, pair in some), strict=True)
-            commands.append((functions.APPLY, len(names), *names, order, *records))
+            indexes = () if index is None else (index(int(some[0][0][:2], 16)),)
+            commands.append((functions.APPLY, len(indexes) + len(names), *indexes, *names, order, *records))
         return sum(await self._call_all(commands))
 
     async def _call(self, *command: str | bytes | int) -> Any:

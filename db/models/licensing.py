@@ -13,6 +13,7 @@ from sqlalchemy import (
     Identity,
     Index,
     UniqueConstraint,
+    text,
 )
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -142,6 +143,7 @@ class ApiKey(Table):
     """
 
     __tablename__ = "api_keys"
+    __table_args__ = (Index("ix_api_keys_bucket", text("np_api_key_bucket(key_id)")),)
 
     id: Mapped[RowId]
     user_id: Mapped[UUID | None] = mapped_column(ForeignKey("users.id"), index=True)

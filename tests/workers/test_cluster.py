@@ -20,6 +20,7 @@ from tests.support.people import Desk
 from tests.support.servers import DatabaseUrls
 from tests.workers.world import eventually, many_licenses
 from workers.rebuild import Rebuild
+from workers.reconcile import Reconciliation
 from workers.relay import Relay
 
 
@@ -98,3 +99,23 @@ async def test_the_relay_writes_to_whoever_serves(
     assert scene.lacking([one.license.license_key_hash for one in issued]) == []
     owner = next(node for node in scene.cluster.primaries if node.serves(slot_of(keys.SYNC)))
     assert owner.ask("EXISTS", keys.SYNC) == 1
+
+
+async def test_damage_on_any_node_is_found_and_repaired(
+    scene: Scene, database: Database, desk: Desk, database_urls: DatabaseUrls
+) -> None:
+    digests = sorted(await many_licenses(database_urls, await desk.a_user(), 100))
+    while not await scene.rebuild.look():
+        pass
+    reconciliation = Reconciliation(database, scene.writer, utc_now, every=60, load=scene.rebuild.look)
+    first = await reconciliation.look("command", ())
+    assert first is not None
+    assert first.state == "agreed"
+    damaged = {scene.cluster.owner(digest[0]).port: digest for digest in digests}
+    assert len(damaged) == 3
+    for digest in damaged.values():
+        scene.cluster.owner(digest[0]).ask("DEL", keys.document(keys.short_hash(digest)))
+    second = await reconciliation.look("command", ())
+    assert second is not None
+    assert (second.state, second.counts["repaired"]) == ("repaired", 3)
+    assert scene.lacking(digests) == []
