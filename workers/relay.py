@@ -31,6 +31,7 @@ from workers.supervision import Wakeup
 
 BATCH: Final = 500
 _LOOK_EACH: Final = 1.0
+_GATHERING: Final = 0.005
 _ROUND_WITHIN: Final = 30.0
 _SET_ASIDE_SECONDS: Final = 30.0
 _ABSENCES: Final = (RedisError, SQLAlchemyError, OSError, TimeoutError, Unavailable)
@@ -79,17 +80,21 @@ class Relay:
 
     async def run(self) -> None:
         while True:
-            await self.catch_up()
+            if await self.catch_up() > 1:
+                await asyncio.sleep(_GATHERING)  # there is traffic: what comes meanwhile shares a round
             await self.woken.wait(_LOOK_EACH)
 
-    async def catch_up(self) -> None:
-        """Applies all that is due, and says so to the validators."""
+    async def catch_up(self) -> int:
+        """Applies all that is due, and says so to the validators; how many rows it was."""
+        applied = 0
         more = True
         while more:
             async with asyncio.timeout(_ROUND_WITHIN):
                 delays, more = await self._round()
             if delays:
                 self._projected(delays)
+            applied += len(delays)
+        return applied
 
     async def _round(self) -> _Round:
         try:
