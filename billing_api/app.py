@@ -191,7 +191,7 @@ def _services(
         plans=PlanService(database),
         checkouts=CheckoutService(database, stripe, mirror, public_url=settings.public_url),
         licenses=LicenseService(database, secrets, clock, hot_store),
-        license_administration=LicenseAdministration(database, secrets, clock),
+        license_administration=LicenseAdministration(database, secrets, clock, hot_store),
         subscriptions=SubscriptionService(database),
         payments=PaymentService(database),
         usage=usage,

@@ -15,6 +15,7 @@ from billing_api.licenses.schemas import (
     IssueLicense,
     KeyGiven,
     LicenseView,
+    LimitsGiven,
     ReasonGiven,
     RevealedKey,
     UsageView,
@@ -78,7 +79,7 @@ class AdminLicenseController(Controller):
     path = "/admin/licenses"
     tags = ("admin",)
 
-    @get("/", permission=Permission.LICENSES_VIEW, summary="Search by e-mail, status or stuck provisioning")
+    @get("/", permission=Permission.LICENSES_VIEW, summary="Search by e-mail, status, stuck provisioning or overage")
     async def search_licenses(
         self,
         principal: NamedDependency[Principal],
@@ -86,11 +87,18 @@ class AdminLicenseController(Controller):
         email: FromQuery[str | None] = None,
         status: FromQuery[Status | None] = None,
         provisioning: FromQuery[ProvisioningState | None] = None,
+        overage: FromQuery[bool | None] = None,
         limit: Limit = 20,
         offset: Offset = 0,
     ) -> Page[AdminLicenseView]:
         return await license_administration.search(
-            principal, email=email, status=status, provisioning=provisioning, limit=limit, offset=offset
+            principal,
+            email=email,
+            status=status,
+            provisioning=provisioning,
+            overage=overage,
+            limit=limit,
+            offset=offset,
         )
 
     @get("/{license_id:uuid}", permission=Permission.LICENSES_VIEW, summary="Anybody's licence")
@@ -101,6 +109,30 @@ class AdminLicenseController(Controller):
         license_id: FromPath[UUID],
     ) -> AdminLicenseView:
         return await license_administration.one(principal, license_id)
+
+    @get("/{license_id:uuid}/usage", permission=Permission.LICENSES_VIEW, summary="What is used of anybody's licence")
+    async def get_any_usage(
+        self,
+        principal: NamedDependency[Principal],
+        license_administration: NamedDependency[LicenseAdministration],
+        license_id: FromPath[UUID],
+    ) -> UsageView:
+        return await license_administration.usage(principal, license_id)
+
+    @post(
+        "/{license_id:uuid}/limits",
+        permission=Permission.LICENSES_CHANGE,
+        status_code=200,
+        summary="Limits of this one licence; null is unlimited, what is absent stays",
+    )
+    async def set_limits(
+        self,
+        principal: NamedDependency[Principal],
+        license_administration: NamedDependency[LicenseAdministration],
+        license_id: FromPath[UUID],
+        data: JSONBody[LimitsGiven],
+    ) -> AdminLicenseView:
+        return await license_administration.set_limits(principal, license_id, data)
 
     @post("/find-by-key", permission=Permission.LICENSES_VIEW, status_code=200, summary="The licence a key opens")
     async def find_by_key(

@@ -3,9 +3,10 @@
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Select, case, func, literal, select
+from sqlalchemy import ColumnElement, Select, case, exists, func, literal, select
 
 from core.errors import NotFound
+from core.licensing.plan import RESOURCES
 from core.licensing.state import Status
 from db.models.licensing import License, LicenseUsage, Plan, ProvisioningState
 from db.models.people import User
@@ -55,6 +56,13 @@ async def usage_of(tx: Transaction, license_id: UUID) -> dict[str, int]:
         select(LicenseUsage.resource, LicenseUsage.used).where(LicenseUsage.license_id == license_id)
     )
     return {row.resource: row.used for row in rows}
+
+
+def is_over() -> ColumnElement[bool]:
+    """Whether a resource of the licence passes its limit. NULL, which is unlimited, compares as no."""
+    limit = case({name: getattr(License, f"max_{name}") for name in RESOURCES}, value=LicenseUsage.resource)
+    # By the totals' primary key, which begins with the licence.
+    return exists().where(LicenseUsage.license_id == License.id, LicenseUsage.used > limit)
 
 
 def search(

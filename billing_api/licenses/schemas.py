@@ -83,6 +83,24 @@ class ReasonGiven(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     reason: Reason
 
 
+_Limit = Annotated[int, msgspec.Meta(ge=0, le=2_147_483_647)]
+
+
+class LimitsGiven(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Limits of this one licence: null is unlimited, what is absent stays. May be below what is used already."""
+
+    reason: Reason
+    max_accounts: _Limit | msgspec.UnsetType | None = msgspec.UNSET
+    max_domains: _Limit | msgspec.UnsetType | None = msgspec.UNSET
+    max_databases: _Limit | msgspec.UnsetType | None = msgspec.UNSET
+    max_emails: _Limit | msgspec.UnsetType | None = msgspec.UNSET
+    max_storage_gb: _Limit | msgspec.UnsetType | None = msgspec.UNSET
+
+    def given(self) -> dict[str, int | None]:
+        values = {name: getattr(self, name) for name in self.__struct_fields__ if name != "reason"}
+        return {name: value for name, value in values.items() if value is not msgspec.UNSET}
+
+
 class KeyGiven(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     license_key: Annotated[str, msgspec.Meta(max_length=64)]
 

@@ -17,13 +17,14 @@ from billing_api.licenses.schemas import (
     IssuedLicense,
     IssueLicense,
     LicenseView,
+    LimitsGiven,
     ResourceUsage,
     RevealedKey,
     UsageView,
 )
 from billing_api.paging import Page, fetch_page
 from core.clock import Clock
-from core.errors import Conflict, InvalidInput, NotFound
+from core.errors import Conflict, FieldError, InvalidInput, NotFound
 from core.hotstore.functions import NotReady
 from core.hotstore.reader import HotStoreReader
 from core.jobs import AlignAccount, Provision
@@ -73,32 +74,17 @@ class LicenseService:
         async with self._database.as_customer(principal.user_id) as tx:
             license_, _ = await repository.one(tx, license_id)
             used = await repository.usage_of(tx, license_id)
-        held = await self._held(license_)
-        limits = license_.limits
-        return UsageView(
-            {
-                name: _resource(used.get(name, 0), None if held is None else held.get(name, 0), limits.of(name))
-                for name in RESOURCES
-            }
-        )
-
-    async def _held(self, license_: License) -> Mapping[Resource, int] | None:
-        """What live reservations hold; only Redis knows, and None where it cannot tell within a moment."""
-        try:
-            async with asyncio.timeout(_HELD_WITHIN):
-                reading = await self._hot_store.read(license_.license_key_hash)
-        except (RedisError, OSError, NotReady):  # TimeoutError is an OSError
-            return None
-        return None if reading.loaded is None else reading.usage.held
+        return await _usage_view(self._hot_store, license_, used)
 
 
 class LicenseAdministration:
     """Staff: everybody's licences."""
 
-    def __init__(self, database: Database, secrets: Secrets, clock: Clock) -> None:
+    def __init__(self, database: Database, secrets: Secrets, clock: Clock, hot_store: HotStoreReader) -> None:
         self._database = database
         self._secrets = secrets
         self._clock = clock
+        self._hot_store = hot_store
 
     async def search(
         self,
@@ -107,6 +93,7 @@ class LicenseAdministration:
         email: str | None,
         status: Status | None,
         provisioning: ProvisioningState | None,
+        overage: bool | None,
         limit: int,
         offset: int,
     ) -> Page[AdminLicenseView]:
@@ -114,6 +101,8 @@ class LicenseAdministration:
         statement = repository.search(email=email, provisioning=provisioning)
         if status is not None:
             statement = statement.where(repository.effective_status(now) == status)
+        if overage is not None:
+            statement = statement.where(repository.is_over() if overage else ~repository.is_over())
         async with self._database.as_staff(principal.user_id) as tx:
             rows, total = await fetch_page(tx.session, statement, limit=limit, offset=offset)
         return Page([_for_staff(row, now) for row in rows], total, limit, offset)
@@ -122,6 +111,12 @@ class LicenseAdministration:
         async with self._database.as_staff(principal.user_id) as tx:
             row = await repository.found(tx, license_id)
         return _for_staff(row, self._clock())
+
+    async def usage(self, principal: Principal, license_id: UUID) -> UsageView:
+        async with self._database.as_staff(principal.user_id) as tx:
+            license_, _, _ = await repository.found(tx, license_id)
+            used = await repository.usage_of(tx, license_id)
+        return await _usage_view(self._hot_store, license_, used)
 
     async def find_by_key(self, principal: Principal, text: str) -> AdminLicenseView:
         """The licence that a key opens; the key comes in a body, for addresses end up in logs."""
@@ -155,6 +150,22 @@ class LicenseAdministration:
     async def resume(self, principal: Principal, license_id: UUID, reason: str) -> AdminLicenseView:
         return await self._moved(principal, license_id, Event.RESUMED_BY_ADMIN, reason)
 
+    async def set_limits(self, principal: Principal, license_id: UUID, order: LimitsGiven) -> AdminLicenseView:
+        """Effective at once. What is used stays, also above the limit: it shows as overage."""
+        after = order.given()
+        if not after:
+            raise InvalidInput("no limit is named", errors=(FieldError("body", "needs one of max_…"),))
+        async with self._database.as_staff(principal.user_id) as tx:
+            license_ = await repository.lock(tx, license_id)
+            before = {name: getattr(license_, name) for name in after}
+            for name, limit in after.items():
+                setattr(license_, name, limit)
+            reason = order.reason
+            await tx.audit("license.limits_set", "license", license_id, before=before, after=after, reason=reason)
+            await tx.session.flush()
+            row = await repository.found(tx, license_id)
+        return _for_staff(row, self._clock())
+
     async def retry_provisioning(self, principal: Principal, license_id: UUID) -> AdminLicenseView:
         """Another try for an account that NextPanel refused; the same idempotency key goes out again."""
         async with self._database.as_staff(principal.user_id) as tx:
@@ -182,6 +193,27 @@ class LicenseAdministration:
             await tx.session.flush()
             row = await repository.found(tx, license_id)
         return _for_staff(row, self._clock())
+
+
+async def _usage_view(hot_store: HotStoreReader, license_: License, used: Mapping[str, int]) -> UsageView:
+    held = await _held(hot_store, license_)
+    limits = license_.limits
+    return UsageView(
+        {
+            name: _resource(used.get(name, 0), None if held is None else held.get(name, 0), limits.of(name))
+            for name in RESOURCES
+        }
+    )
+
+
+async def _held(hot_store: HotStoreReader, license_: License) -> Mapping[Resource, int] | None:
+    """What live reservations hold; only Redis knows, and None where it cannot tell within a moment."""
+    try:
+        async with asyncio.timeout(_HELD_WITHIN):
+            reading = await hot_store.read(license_.license_key_hash)
+    except (RedisError, OSError, NotReady):  # TimeoutError is an OSError
+        return None
+    return None if reading.loaded is None else reading.usage.held
 
 
 def _for_staff(row: tuple[License, str, str], now: datetime) -> AdminLicenseView:
