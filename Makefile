@@ -3,7 +3,7 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help up down demo test check fmt lock clean install seed load openloop suspension load-report bench chaos reconcile rebuild openapi
+.PHONY: help up down demo test check fmt lock clean install seed load openloop suspension load-report bench bench-alone chaos reconcile rebuild openapi
 
 # The oldest supported version first: it is the one that is tested. PYTHON=... chooses another.
 PYTHON = $(shell for python in python3.11 python3.12 python3.13 python3; do \
@@ -54,6 +54,9 @@ load-report: install  ## all results of load tests as one page with plots
 
 bench: install  ## what a validation costs, beside FastAPI, Litestar and nginx with LuaJIT
 	@exec $(RUN) bench $(ARGS)
+
+bench-alone: install  ## start, memory, metrics, and whether a million licences make a validation dearer
+	@exec $(RUN) bench.alone $(ARGS)
 
 reconcile: install  ## compare Redis with Postgres now, repair what differs, and print the proof: ARGS=--help
 	@exec $(RUN) devstack run workers.reconcile_now $(ARGS)

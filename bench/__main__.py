@@ -8,27 +8,20 @@ processes, user and system, over the requests it answered. Every answer is check
 
 import argparse
 import asyncio
-import base64
 import os
-import secrets
-import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Final
 
 import httpx
 import msgspec
 
-from bench import contenders, cost, load, material, report
+from bench import contenders, cost, load, material, report, running
 from bench.contenders import HOST, ROOT, Absent, Contender, Place
-from core.settings import process_environment, validator_settings
-from devstack.ports import choose
-from devstack.valkey import Valkey
-from devstack.waiting import wait_until
+from core.settings import validator_settings
 
-_READY_WITHIN: Final = 30.0
 _WARM_UP: Final = 1.5
 
 
@@ -40,11 +33,11 @@ def main() -> None:
     os.sched_setaffinity(0, {loading})
     folder = ROOT / ".data" / "bench"
     folder.mkdir(parents=True, exist_ok=True)
-    with ExitStack() as running:
-        place = running.enter_context(_place(folder))
+    with ExitStack() as open_things:
+        place = open_things.enter_context(running.place(folder))
         keys = material.make_keys(options.licenses, validator_settings(place.env).secrets)
         asyncio.run(material.fill(place.redis_url, keys, validator_settings(place.env).secrets))
-        taking_part = [running.enter_context(_started(one, folder, serving)) for one in _present(place)]
+        taking_part = [open_things.enter_context(running.started(one, folder, serving)) for one in _present(place)]
         rounds = [_round(taking_part, keys, folder, options) for _ in range(options.rounds)]
     _print(report.table(rounds))
     if options.json:
@@ -71,55 +64,6 @@ def _present(place: Place) -> list[Contender]:
     return present
 
 
-@contextmanager
-def _place(folder: Path) -> Iterator[Place]:
-    server = Valkey(data=folder / "valkey", port=choose(HOST), fast=True)
-    server.prepare()
-    launch = server.launch()
-    key = base64.b64encode(secrets.token_bytes(32)).decode()
-    env = {"NP_ENVIRONMENT": "devstack", "NP_KEK": f"k1:{key}", "NP_INDEX_KEY": key, "REDIS_URL": server.url}
-    process = subprocess.Popen(launch.argv, stdout=subprocess.DEVNULL, **launch.options())  # noqa: S603  # our own words
-    with _ending(process):
-        if not wait_until(server.is_ready, _READY_WITHIN):
-            sys.exit("bench: Valkey does not start")
-        yield Place(folder, server.url, server.port, env)
-
-
-@contextmanager
-def _started(one: Contender, folder: Path, core: int) -> Iterator[tuple[Contender, int]]:
-    """The contender and its pid, once it gives the right answer."""
-    log = folder / "contenders.log"
-    with log.open("ab") as out:
-        env = process_environment() | dict(one.env) | {"PYTHONPATH": str(ROOT)}
-        process = subprocess.Popen(one.argv, env=env, cwd=ROOT, stdout=out, stderr=out)  # noqa: S603  # our own words
-    with _ending(process):
-        if not wait_until(lambda: _accepts(one.port), _READY_WITHIN):
-            sys.exit(f"bench: {one.name} does not start; see {log}")
-        cost.pin(process.pid, {core})
-        yield one, process.pid
-
-
-def _accepts(port: int) -> bool:
-    try:
-        httpx.get(f"http://{HOST}:{port}/", timeout=1)
-    except httpx.HTTPError:
-        return False
-    return True
-
-
-@contextmanager
-def _ending(process: "subprocess.Popen[bytes]") -> Iterator[None]:
-    try:
-        yield
-    finally:
-        process.terminate()
-        try:
-            process.wait(15)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-
-
 def _round(
     taking_part: Sequence[tuple[Contender, int]], keys: Sequence[str], folder: Path, options: argparse.Namespace
 ) -> Mapping[str, report.Measured]:
@@ -128,9 +72,9 @@ def _round(
     figures: dict[str, report.Measured] = {}
     for one, pid in taking_part:
         _check_answer(one, keys[0])
-        _load(one, requests, options.connections, _WARM_UP)
+        running.load_on(one, requests, options.connections, _WARM_UP)
         before = cost.cpu_seconds(pid)
-        tally = _load(one, requests, options.connections, options.seconds)
+        tally = running.load_on(one, requests, options.connections, options.seconds)
         spent = cost.cpu_seconds(pid) - before
         if tally.wrong or not tally.answered:
             sys.exit(f"bench: {one.name} gave {tally.wrong} wrong answers of {tally.answered}")
@@ -151,14 +95,6 @@ def _check_answer(one: Contender, key: str) -> None:
     told = answer.json()
     if told.get("valid") is not True or told.get("remaining_quota") != material.LIMIT - material.USED:
         sys.exit(f"bench: {one.name} answers {answer.status_code} {answer.text[:200]}")
-
-
-def _load(one: Contender, requests: Path, connections: int, seconds: float) -> load.Tally:
-    argv = (sys.executable, "-m", "bench.load", str(one.port), str(requests), str(connections), str(seconds))
-    done = subprocess.run(argv, cwd=ROOT, capture_output=True, check=False)  # noqa: S603  # our own words
-    if done.returncode:
-        sys.exit(f"bench: the load on {one.name} failed: {done.stderr.decode()[-300:]}")
-    return msgspec.json.decode(done.stdout, type=load.Tally)
 
 
 def _print(text: str) -> None:

@@ -34,11 +34,12 @@ def make_keys(number: int, secrets: Secrets) -> list[str]:
     return [license_key.generate(secrets.license_checksum_key) for _ in range(number)]
 
 
-async def fill(url: str, keys: Sequence[str], secrets: Secrets) -> None:
+async def fill(url: str, keys: Sequence[str], secrets: Secrets, *, yardsticks: bool = True) -> None:
     async with Redis.from_url(url) as redis:
         await redis.flushall()
         await _fill_projection(redis, keys, secrets)
-        await _fill_yardsticks(redis, keys)
+        if yardsticks:
+            await _fill_yardsticks(redis, keys)
 
 
 async def _fill_projection(redis: Redis, keys: Sequence[str], secrets: Secrets) -> None:

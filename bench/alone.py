@@ -1,0 +1,185 @@
+"""`python -m bench.alone`: what the validator takes by itself.
+
+Start to ready, memory with many connections, what its metrics cost, and whether a request costs more when there are
+more licenses. Ends with 1 where a promise of the design is broken.
+
+    python -m bench.alone [--licenses 1000000] [--connections 10000] [--seconds 2] [--rounds 5]
+"""
+
+import argparse
+import asyncio
+import http.client
+import os
+import resource
+import socket
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from statistics import median
+from time import perf_counter, sleep
+from timeit import repeat
+from typing import Final, NamedTuple
+
+from typing_extensions import override
+
+from bench import contenders, cost, load, material, running
+from bench.contenders import HOST, ROOT, Contender, Place
+from core.settings import validator_settings
+from validator.metrics import Tally
+
+_FEW: Final = 1000
+_ASKED_ABOUT: Final = 1000
+_LOOPS: Final = 200_000
+
+
+class Line(NamedTuple):
+    what: str
+    values: Sequence[float]
+    limit: float
+
+    @property
+    def holds(self) -> bool:
+        return median(self.values) <= self.limit
+
+    @override
+    def __str__(self) -> str:
+        told = f"{median(self.values):.3g}  ({min(self.values):.3g}–{max(self.values):.3g})"
+        return f"{self.what:52}{told:>24}   {'holds' if self.holds else 'BROKEN'}: at most {self.limit:g}"
+
+
+def main() -> int:
+    options = _options()
+    serving, loading = sorted(os.sched_getaffinity(0))[:2]
+    os.sched_setaffinity(0, {loading})
+    _allow_files(options.connections + 100)
+    folder = ROOT / ".data" / "bench"
+    folder.mkdir(parents=True, exist_ok=True)
+    with running.place(folder) as place:
+        _fill(place, _FEW)
+        lines = [
+            Line("start to ready, s", [_start(place, folder) for _ in range(options.rounds)], 1.0),
+            Line("metrics, µs a request", _metrics(), 1.0),
+            _memory(place, folder, serving, options.connections),
+            *_growth(place, folder, serving, options),
+        ]
+    print(*lines, sep="\n")  # noqa: T201  # what it is for
+    return 0 if all(line.holds for line in lines) else 1
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m bench.alone", description=__doc__)
+    parser.add_argument("--licenses", type=int, default=1_000_000)
+    parser.add_argument("--connections", type=int, default=10_000)
+    parser.add_argument("--seconds", type=float, default=2.0)
+    parser.add_argument("--rounds", type=int, default=5)
+    return parser.parse_args()
+
+
+def _fill(place: Place, number: int) -> list[str]:
+    """So many licenses in an emptied Redis, and some of them to ask about."""
+    secrets = validator_settings(place.env).secrets
+    keys = material.make_keys(number, secrets)
+    asyncio.run(material.fill(place.redis_url, keys, secrets, yardsticks=False))
+    return keys[:: max(1, number // _ASKED_ABOUT)][:_ASKED_ABOUT]
+
+
+def _start(place: Place, folder: Path) -> float:
+    """Seconds until it could answer every question: interpreter, imports, Redis and its marks."""
+    one = contenders.validator(place, near_cache=True)
+    began = perf_counter()
+    with running.process_of(one, folder):
+        _until_ready(one)
+        return perf_counter() - began
+
+
+def _until_ready(one: Contender) -> None:
+    while True:
+        connection = http.client.HTTPConnection(HOST, one.port, timeout=1)
+        try:
+            connection.request("GET", "/health/ready")
+            if connection.getresponse().status == http.client.OK:
+                return
+        except OSError:
+            pass
+        finally:
+            connection.close()
+        sleep(0.005)
+
+
+def _metrics() -> list[float]:
+    """What the hot path counts for one verdict from memory (validator.handlers, validator.server)."""
+    tally = Tally()
+
+    def counted() -> None:
+        tally.by_place[3] += 1
+        tally.at_once += 1
+
+    def nothing() -> None:
+        pass
+
+    def micros(what: Callable[[], None]) -> list[float]:
+        return [seconds / _LOOPS * 1e6 for seconds in repeat(what, number=_LOOPS, repeat=5)]
+
+    return [max(0.0, with_it - without) for with_it, without in zip(micros(counted), micros(nothing), strict=True)]
+
+
+def _memory(place: Place, folder: Path, core: int, connections: int) -> Line:
+    """Resident, of the process that serves, after each of the connections has asked once."""
+    one = contenders.validator(place, near_cache=True)
+    (request,) = material.signed_requests(_fill(place, 1))
+    with running.started(one, folder, core) as (_, pid), ExitStack() as open_ones:
+        _until_ready(one)
+        for _ in range(connections):
+            peer = open_ones.enter_context(socket.create_connection((HOST, one.port), timeout=10))
+            peer.sendall(request)
+            if b'"valid":true' not in peer.recv(65_536):
+                sys.exit("bench.alone: a wrong answer")
+        resident = max(process.memory_info().rss for process in cost.family(pid)) / 1e6
+    return Line(f"memory with {connections:,} connections, MB", [resident], 120.0)
+
+
+def _growth(place: Place, folder: Path, core: int, options: argparse.Namespace) -> Iterator[Line]:
+    """The same number of licenses is asked about, among few, among all, and among few again: machines drift."""
+    with ExitStack() as both:
+        makers = [contenders.validator(place, near_cache=near_cache) for near_cache in (True, False)]
+        servers = [both.enter_context(running.started(one, folder, core)) for one in makers]
+        few = _costs(servers, _fill(place, _FEW), folder, options)
+        many = _costs(servers, _fill(place, options.licenses), folder, options)
+        again = _costs(servers, _fill(place, _FEW), folder, options)
+    for name in few:
+        yield Line(
+            f"{name}: cost with {options.licenses:,} to {_FEW:,}",
+            [after / median(few[name] + again[name]) for after in many[name]],
+            1.15,
+        )
+
+
+def _costs(
+    servers: Sequence[tuple[Contender, int]],
+    keys: Sequence[str],
+    folder: Path,
+    options: argparse.Namespace,
+) -> dict[str, list[float]]:
+    costs: dict[str, list[float]] = {one.name: [] for one, _ in servers}
+    for _ in range(options.rounds):
+        requests = folder / "requests"
+        load.write_requests(requests, material.signed_requests(keys))
+        for one, pid in servers:
+            _until_ready(one)
+            running.load_on(one, requests, 64, 0.5)
+            before = cost.cpu_seconds(pid)
+            tally = running.load_on(one, requests, 64, options.seconds)
+            costs[one.name].append((cost.cpu_seconds(pid) - before) / tally.answered * 1e6)
+    return costs
+
+
+def _allow_files(wanted: int) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft < wanted:
+        most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
