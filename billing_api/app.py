@@ -53,6 +53,8 @@ from billing_api.usage.controller import report_usage
 from billing_api.usage.holds import Holds
 from billing_api.usage.recording import Recording
 from billing_api.usage.service import UsageService
+from billing_api.usage_history.controller import AdminUsageHistoryController, UsageHistoryController
+from billing_api.usage_history.service import UsageHistoryService
 from billing_api.webhooks.controller import AdminWebhookController, receive_stripe_event
 from billing_api.webhooks.service import WebhookAdministration, WebhookReceiver
 from core.clock import Clock, utc_now
@@ -78,6 +80,7 @@ class Services:
     subscriptions: SubscriptionService
     payments: PaymentService
     usage: UsageService
+    usage_history: UsageHistoryService
     signature_checker: SignatureChecker
     webhook_receiver: WebhookReceiver
     webhook_administration: WebhookAdministration
@@ -126,12 +129,14 @@ def _api() -> Router:
             PlanController,
             CheckoutController,
             LicenseController,
+            UsageHistoryController,
             SubscriptionController,
             InvoiceController,
             PaymentController,
             report_usage,
             receive_stripe_event,
             AdminLicenseController,
+            AdminUsageHistoryController,
             AdminWebhookController,
             AdminJobController,
             AdminReconciliationController,
@@ -195,6 +200,7 @@ def _services(
         subscriptions=SubscriptionService(database),
         payments=PaymentService(database),
         usage=usage,
+        usage_history=UsageHistoryService(database, clock),
         signature_checker=SignatureChecker(database, secrets, clock),
         webhook_receiver=WebhookReceiver(database, settings.stripe.webhook_secrets),
         webhook_administration=WebhookAdministration(database),

@@ -1,0 +1,71 @@
+"""Every SQL statement of the history, both by the index (license_id, resource, occurred_at).
+
+Only buckets in which something happened come from the database; the service fills the gaps. A generate_series joined
+to them would do the same, but would send rows that say nothing, and hide from the planner how little it has to read.
+
+`used` is what the last report of the bucket left, last by the instant it is about. A report that came late carries the
+total it found on its arrival.
+"""
+
+from datetime import datetime, timedelta
+from typing import Final, NamedTuple
+from uuid import UUID
+
+from sqlalchemy import text
+
+from core.licensing.plan import Resource
+from db.unit_of_work import Transaction
+
+BUCKETS: Final = text(
+    """
+    SELECT date_bin(:step, occurred_at, :since) AS start,
+        coalesce(sum(count) FILTER (WHERE action = 'created'), 0)::bigint AS created,
+        coalesce(sum(count) FILTER (WHERE action = 'deleted'), 0)::bigint AS deleted,
+        (array_agg(used_after ORDER BY occurred_at DESC, seq DESC))[1] AS used,
+        bool_or(is_overage) AS overage,
+        (array_agg(is_overage ORDER BY occurred_at DESC, seq DESC))[1] AS ends_over
+    FROM usage_events
+    WHERE license_id = :license_id AND resource = :resource AND occurred_at >= :since AND occurred_at < :until
+    GROUP BY 1
+    """
+)
+
+BEFORE: Final = text(
+    """
+    SELECT used_after, is_overage FROM usage_events
+    WHERE license_id = :license_id AND resource = :resource AND occurred_at < :since
+    ORDER BY occurred_at DESC, seq DESC LIMIT 1
+    """
+)
+
+
+class Bucket(NamedTuple):
+    """`overage`: some report in it passed the limit; `ends_over`: its last one did."""
+
+    start: datetime
+    created: int
+    deleted: int
+    used: int
+    overage: bool
+    ends_over: bool
+
+
+class Window(NamedTuple):
+    """From `since`, which begins a bucket, to before `until`."""
+
+    since: datetime
+    until: datetime
+    step: timedelta
+
+
+async def buckets(tx: Transaction, license_id: UUID, resource: Resource, window: Window) -> dict[datetime, Bucket]:
+    names = {"license_id": license_id, "resource": resource, **window._asdict()}
+    found = [Bucket(*row) for row in await tx.session.execute(BUCKETS, names)]
+    return {bucket.start: bucket for bucket in found}
+
+
+async def standing_before(tx: Transaction, license_id: UUID, resource: Resource, since: datetime) -> tuple[int, bool]:
+    """What was used when the window began, and whether that passed the limit."""
+    names = {"license_id": license_id, "resource": resource, "since": since}
+    row = (await tx.session.execute(BEFORE, names)).one_or_none()
+    return (row[0], row[1]) if row else (0, False)

@@ -1,0 +1,36 @@
+"""The history on the wire."""
+
+import enum
+from datetime import datetime, timedelta
+
+import msgspec
+
+from core.licensing.plan import Resource
+
+
+class Step(enum.StrEnum):
+    HOUR = "hour"
+    DAY = "day"
+
+    @property
+    def length(self) -> timedelta:
+        """In UTC every day has 24 hours."""
+        return timedelta(hours=1) if self is Step.HOUR else timedelta(days=1)
+
+
+class UsagePoint(msgspec.Struct, frozen=True):
+    """`used` is what it was at the end of the bucket that begins at `at`; a full count (`set`) changes only that."""
+
+    at: datetime
+    created: int
+    deleted: int
+    used: int
+    overage: bool
+
+
+class UsageHistory(msgspec.Struct, frozen=True):
+    """A point for each hour or day (UTC), oldest first, also where nothing happened."""
+
+    resource: Resource
+    by: Step
+    points: list[UsagePoint]
