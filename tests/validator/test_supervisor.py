@@ -120,10 +120,10 @@ async def test_each_process_shows_its_metrics_on_a_port_of_its_own(
     assert total(lines, "np_validator_answers_at_once_total") + total(lines, "np_validator_wait_seconds_count") >= 6
     assert total(lines, "np_validator_loop_lateness_seconds_count") > 0
     assert "np_validator_redis_up 1.0" in lines
-    assert 1 <= total(lines, "np_validator_license_reads_total") <= 2
-    assert total(lines, "np_validator_cached_licenses") == total(lines, "np_validator_license_reads_total")
+    assert 1 <= total(lines, "np_validator_cached_licenses") <= 2  # one license, in as many processes as were asked
+    assert 1 <= total(lines, "np_validator_license_reads_total") <= 5  # where the fence is late, it is read again
     server = f'{{server="{HOST}:{hot_valkey.port}"}}'
-    assert total(lines, f"np_validator_redis_round_trip_seconds_count{server}") > 2
+    assert total(lines, f"np_validator_redis_round_trip_seconds_count{server}") >= 2
     assert total(lines, f"np_validator_redis_breaker_open{server}") == 0
     assert 0 < total(lines, f"np_validator_fence_lag_seconds{server}") < 10
     assert total(lines, "np_validator_as_of_age_seconds") > 0
