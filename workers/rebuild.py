@@ -35,7 +35,7 @@ from workers.alone import only_one
 from workers.hold_watch import HoldWatch
 from workers.projection import Rows
 
-PAGE: Final = 2000
+PAGE: Final = 1000
 _LOOK_EACH: Final = 1.0
 _STEP_WITHIN: Final = 30.0
 _ONE_AT_A_TIME: Final = 0x6E70_7262  # any constant: who holds this advisory lock rebuilds
@@ -119,10 +119,20 @@ class Rebuild:
         tokens = await self._writer.begin_rebuild(missing, holds_lost=holds_lost)
         logger().info("rebuild.began", buckets=len(missing), holds_lost=holds_lost)
         await self._load_api_keys(frozenset(missing))
-        for start, end in runs(missing):
+        # Two streams: while Redis works off a page of one, this process makes records of the other's.
+        half = len(missing) // 2
+        async with asyncio.TaskGroup() as streams:
+            filled = [
+                streams.create_task(self._fill_all(tokens, some)) for some in (missing[:half], missing[half:]) if some
+            ]
+        if all(stream.result() for stream in filled):
+            logger().info("rebuild.done", buckets=len(missing))
+
+    async def _fill_all(self, tokens: dict[int, str], buckets: Sequence[int]) -> bool:
+        for start, end in runs(buckets):
             if not await self._fill(tokens, start, end):
-                return
-        logger().info("rebuild.done", buckets=len(missing))
+                return False
+        return True
 
     async def _fill(self, tokens: dict[int, str], start: int, end: int) -> bool:
         """Loads and marks the buckets from `start` up to `end`; False where an incarnation is gone."""

@@ -23,20 +23,21 @@ from db.unit_of_work import Database
 
 _MINE: Final = "license_key_hash >= :first AND (CAST(:before AS bytea) IS NULL OR license_key_hash < :before)"
 
+# The totals license by license, over their index: as a join they are planned as a sort of all totals for each stride.
 # A hash that is too short makes no record (workers/projection.py says so of such a row): there is nothing to compare.
 _LICENSE_LINES: Final = f"""
     mine AS (
         SELECT id, version, get_byte(license_key_hash, 0) AS bucket,
             encode(substring(license_key_hash FROM 1 FOR {keys.HASH_BYTES}), 'hex') AS name
         FROM licenses WHERE {_MINE} AND octet_length(license_key_hash) >= {keys.HASH_BYTES}),
-    totals AS (
-        SELECT license_id, string_agg(' ' || resource || '=' || used || '/' || epoch || ':' || license_usage.version,
-            '' ORDER BY resource COLLATE "C") AS line
-        FROM license_usage JOIN mine ON mine.id = license_id, projection_epoch
-        WHERE resource IN ({", ".join(f"'{resource}'" for resource in RESOURCES)}) GROUP BY license_id),
     lines AS (
-        SELECT bucket, name, name || ' ' || epoch || ':' || version || coalesce(totals.line, '') AS line
-        FROM mine LEFT JOIN totals ON license_id = id, projection_epoch)
+        SELECT bucket, name, name || ' ' || epoch || ':' || version || coalesce((
+            SELECT string_agg(' ' || resource || '=' || used || '/' || epoch || ':' || license_usage.version,
+                '' ORDER BY resource COLLATE "C")
+            FROM license_usage
+            WHERE license_id = mine.id AND resource IN ({", ".join(f"'{resource}'" for resource in RESOURCES)})
+        ), '') AS line
+        FROM mine, projection_epoch)
 """  # noqa: S608  put together from constants
 _API_KEY_LINES: Final = """
     mine AS (
