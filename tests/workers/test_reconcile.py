@@ -329,7 +329,7 @@ async def test_traffic_is_not_taken_for_damage(scene: Scene) -> None:
     async def relaying() -> None:
         while not ended.is_set():
             await scene.relay.catch_up()
-            await asyncio.sleep(0.003)
+            await asyncio.sleep(0.03)  # late enough to be seen by every look
 
     traffic = [asyncio.create_task(writing()), asyncio.create_task(relaying())]
     reports = [await scene.look() for _ in range(4)]
