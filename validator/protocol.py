@@ -41,6 +41,7 @@ _SIGNATURE: Final = b"np-signature"
 _PLAIN: Final = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789=,_-"
 _SPECIAL: Final = frozenset({b"transfer-encoding", b"expect"})
 _MOST_PATTERNS: Final = 16
+_MOST_SHARED: Final = 1024
 
 
 class Request(msgspec.Struct):
@@ -70,6 +71,18 @@ class _Pattern(NamedTuple):
     target: bytes
     headers: Mapping[bytes, bytes]
     http_1_0: bool
+
+
+class Heads:
+    """Heads that the connections of one process have read, each kept once: ten thousand clients send few of them."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[bytes, bytes, int], _Pattern] = {}
+
+    def share(self, head: _Pattern) -> _Pattern:
+        if len(self._known) >= _MOST_SHARED:
+            self._known.clear()
+        return self._known.setdefault((head.before, head.behind, head.value_ends), head)
 
 
 class Continue(msgspec.Struct, frozen=True):
@@ -109,6 +122,7 @@ class RequestParser:
         "_chunks",
         "_empty_lines",
         "_head",
+        "_heads",
         "_llhttp",
         "_llhttp_waits",
         "_missing",
@@ -117,8 +131,10 @@ class RequestParser:
         "deaf",
     )
 
-    def __init__(self) -> None:
+    def __init__(self, heads: Heads | None = None) -> None:
+        """`heads`: what all parsers of a process share."""
         self.deaf = False
+        self._heads = heads or Heads()
         self._buffer = b""
         self._at = 0
         self._empty_lines = 0
@@ -178,9 +194,8 @@ class RequestParser:
             return
         if len(self._patterns) >= _MOST_PATTERNS:
             self._patterns.clear()
-        self._patterns[len(data)] = _Pattern(
-            before, behind, value_ends, head_ends, request.method, request.target, request.headers, request.http_1_0
-        )
+        known = (before, behind, value_ends, head_ends, request.method, request.target, request.headers)
+        self._patterns[len(data)] = self._heads.share(_Pattern(*known, request.http_1_0))
 
     def _take_head(self, events: list[Event]) -> bool:
         """Whether a head was whole, so that its body comes next."""

@@ -21,7 +21,7 @@ from typing import Final, Protocol, cast
 from typing_extensions import override
 
 from validator.metrics import Tally
-from validator.protocol import Event, Fault, Request, RequestParser
+from validator.protocol import Event, Fault, Heads, Request, RequestParser
 from validator.waiting import Work, drive
 
 REQUEST_SECONDS: Final = 10
@@ -82,7 +82,7 @@ class Connection(asyncio.Protocol):
         self._server = server
         self._app = server.app
         self._tally = server.tally
-        self._parser = RequestParser()
+        self._parser = RequestParser(server.heads)
         self._owed: deque[_Owed | _Ready] = deque()
         self._ending = False  # nothing more will be written
         self._unread = False  # the client does not read its answers
@@ -239,6 +239,7 @@ class Server:
     def __init__(self, app: Application, tally: Tally) -> None:
         self.app = app
         self.tally = tally
+        self.heads = Heads()
         self.draining = False
         self._connections: set[Connection] = set()
         self._listener: asyncio.Server | None = None

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from validator.protocol import BODY_LIMIT, HEAD_LIMIT, Continue, Event, Fault, Request, RequestParser
+from validator.protocol import BODY_LIMIT, HEAD_LIMIT, Continue, Event, Fault, Heads, Request, RequestParser
 
 POST = b"POST /a?b=c HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\nabc"
 GET = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -156,6 +156,22 @@ class TestWhatIsKeptOfAHead:
         for number in range(100):
             parser.feed((SIGNED % b"a").replace(b"Host: x", b"Host: " + b"x" * number))
         assert len(parser._patterns) <= 16
+
+    def test_connections_keep_a_head_that_they_share_once(self) -> None:
+        heads = Heads()
+        parsers = [RequestParser(heads) for _ in range(3)]
+        for parser in parsers:
+            parser.feed(bytes(bytearray(SIGNED % b"a")))  # bytes of its own, as each connection receives them
+        kept = [pattern for parser in parsers for pattern in parser._patterns.values()]
+        assert len(kept) == 3
+        assert all(pattern is kept[0] for pattern in kept)
+        assert events_of(SIGNED % b"b") == list(parsers[1].feed(SIGNED % b"b"))
+
+    def test_the_heads_of_many_connections_do_not_add_up(self) -> None:
+        heads = Heads()
+        for number in range(3000):
+            RequestParser(heads).feed((SIGNED % b"a").replace(b"Host: x", b"Host: " + b"x" * number))
+        assert len(heads._known) <= 1024
 
     def test_a_signature_that_looks_like_another_header_s_value(self) -> None:
         twin = SIGNED.replace(b"Host: x", b"Host: a\r\nX: a") % b"a"
