@@ -9,6 +9,7 @@ import secrets
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from email.utils import formatdate
+from functools import lru_cache
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -23,6 +24,7 @@ _encode = msgspec.json.Encoder().encode
 _REASONS: Final = {status.value: status.phrase for status in HTTPStatus}
 
 
+@lru_cache(maxsize=4096)
 def verdict_text(verdict: Verdict) -> bytes:
     """A verdict's part of an answer, open at its end: the letterhead's tail completes it."""
     remaining = b"null" if verdict.remaining is None else b"%d" % verdict.remaining

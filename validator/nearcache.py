@@ -11,7 +11,9 @@ and says so. Two kinds are never used that way: one whose document was replaced 
 "there is no such license" (one may have been issued since).
 """
 
-from typing import Final, Generic, NamedTuple, TypeVar
+from typing import Any, Final, Generic, NamedTuple, TypeVar
+
+import msgspec
 
 from core.hotstore import keys
 from core.licensing.record import LicenseRecord, Usage
@@ -20,6 +22,7 @@ from validator.link import RedisLink
 MOST_LICENSES: Final = 100_000
 MOST_UNKNOWN: Final = 20_000
 STALE_SECONDS: Final = 300
+_MOST_SHARED: Final = 1024
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -126,6 +129,7 @@ class NearCache:
         self._eras = eras
         self._known: Shelf[str, Entry] = Shelf(MOST_LICENSES)
         self._unknown: Shelf[str, Entry] = Shelf(MOST_UNKNOWN)
+        self._shared: dict[tuple[object, ...], Any] = {}
 
     def __len__(self) -> int:
         return len(self._known.items) + len(self._unknown.items)
@@ -140,9 +144,17 @@ class NearCache:
     def put(self, h: str, record: LicenseRecord | None, usage: Usage, ends_at: float) -> Entry:
         kept, dropped = (self._known, self._unknown) if record is not None else (self._unknown, self._known)
         dropped.items.pop(h, None)
-        entry = Entry(record, usage, self._eras.by_tag[h[:2]], ends_at)
+        entry = Entry(record and self._slim(record), usage, self._eras.by_tag[h[:2]], ends_at)
         kept.put(h, entry)
         return entry
+
+    def _slim(self, record: LicenseRecord) -> LicenseRecord:
+        """With limits and features that licenses of one plan share: half of what a record takes."""
+        if len(self._shared) >= _MOST_SHARED:
+            self._shared.clear()
+        limits = self._shared.setdefault(("limits", *record.limits.items()), record.limits)
+        features = self._shared.setdefault(("features", *record.features.items()), record.features)
+        return msgspec.structs.replace(record, limits=limits, features=features)
 
     def changed(self, h: str, *, replaced: bool) -> None:
         entry = self.get(h)

@@ -5,6 +5,7 @@ digest that is signed, the fields, the license's hash) is kept under them. A que
 held, and only if its key is one of ours, so strangers and guesses leave nothing here.
 """
 
+from sys import intern
 from typing import Final, NamedTuple
 
 import msgspec
@@ -39,7 +40,7 @@ class Questions:
     def of(self, body: bytes) -> Question:
         """Of a body that was signed for. Raises InvalidInput."""
         ask = read(_ask, body)
-        question = Question(self._hashes.find(ask.license_key), ask.feature, ask.fingerprint, body_digest(body))
+        question = Question(self._hashes.find(ask.license_key), intern(ask.feature), ask.fingerprint, body_digest(body))
         if question.h is not None and ask.nonce is None:
             self._known.put(body, question)
         return question
