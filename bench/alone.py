@@ -77,11 +77,11 @@ def _options() -> argparse.Namespace:
 
 
 def _fill(place: Place, number: int) -> list[str]:
-    """So many licenses in an emptied Redis, and some of them to ask about."""
+    """So many licenses in an emptied Redis."""
     secrets = validator_settings(place.env).secrets
     keys = material.make_keys(number, secrets)
     asyncio.run(material.fill(place.redis_url, keys, secrets, yardsticks=False))
-    return keys[:: max(1, number // _ASKED_ABOUT)][:_ASKED_ABOUT]
+    return keys
 
 
 def _start(place: Place, folder: Path) -> float:
@@ -125,18 +125,32 @@ def _metrics() -> list[float]:
 
 
 def _memory(place: Place, folder: Path, core: int, connections: int) -> Line:
-    """Resident, of the process that serves, after each of the connections has asked once."""
+    """Resident, of the process that serves, once it remembers as much as it may.
+
+    More licenses than it remembers were asked about, two features each, and then by keys of their own.
+    """
     one = contenders.validator(place, near_cache=True)
-    (request,) = material.signed_requests(_fill(place, 1))
+    settings = validator_settings(place.env)
+    keys = _fill(place, settings.remembered * 5 // 4)
+    asyncio.run(material.give_own_keys(place.redis_url, keys, settings.secrets))
     with running.started(one, folder, core) as (_, pid), ExitStack() as open_ones:
         _until_ready(one)
-        for _ in range(connections):
-            peer = open_ones.enter_context(socket.create_connection((HOST, one.port), timeout=10))
+        reach = (HOST, one.port)
+        peers = [open_ones.enter_context(socket.create_connection(reach, timeout=30)) for _ in range(connections)]
+        for number, request in enumerate(_questions(keys)):
+            peer = peers[number % connections]
             peer.sendall(request)
-            if b'"valid":true' not in peer.recv(65_536):
-                sys.exit("bench.alone: a wrong answer")
+            answer = peer.recv(65_536)
+            if b'"valid":true' not in answer:
+                sys.exit(f"bench.alone: a wrong answer: {answer.decode()}")
         resident = max(process.memory_info().rss for process in cost.family(pid)) / 1e6
-    return Line(f"memory with {connections:,} connections, MB", [resident], 120.0)
+    return Line(f"memory with {connections:,} connections, all caches full, MB", [resident], 120.0)
+
+
+def _questions(keys: Sequence[str]) -> Iterator[bytes]:
+    for feature in ("create_database", "create_domain"):
+        yield from (material.signed_request(key, feature) for key in keys)
+    yield from (material.signed_request(key, key_id=material.own_key_id(place)) for place, key in enumerate(keys))
 
 
 def _growth(place: Place, folder: Path, core: int, options: argparse.Namespace) -> Iterator[Line]:
@@ -162,9 +176,10 @@ def _costs(
     options: argparse.Namespace,
 ) -> dict[str, list[float]]:
     costs: dict[str, list[float]] = {one.name: [] for one, _ in servers}
+    asked_about = keys[:: max(1, len(keys) // _ASKED_ABOUT)][:_ASKED_ABOUT]
     for _ in range(options.rounds):
         requests = folder / "requests"
-        load.write_requests(requests, material.signed_requests(keys))
+        load.write_requests(requests, material.signed_requests(asked_about))
         for one, pid in servers:
             _until_ready(one)
             running.load_on(one, requests, 64, 0.5)

@@ -46,17 +46,7 @@ async def _fill_projection(redis: Redis, keys: Sequence[str], secrets: Secrets) 
     writer = HotStoreWriter(redis)
     await writer.load_functions()
     tokens = await writer.begin_rebuild(range(BUCKETS), holds_lost=False)
-    sealed = secrets.sealer.seal(SECRET.encode(), context=f"api_key:{KEY_ID}")
-    api_key = ApiKeyRecord(
-        epoch=1,
-        version=1,
-        key_id=KEY_ID,
-        active=True,
-        license_hash=None,
-        permissions=PERMISSIONS,
-        current_secret=sealed,
-    )
-    await writer.apply_api_keys([api_key])
+    await writer.apply_api_keys([_api_key(KEY_ID, None, secrets)])
     for start in range(0, len(keys), _AT_ONCE):
         some = [secrets.index.digest("license_key", key) for key in keys[start : start + _AT_ONCE]]
         await writer.apply_licenses([(digest, _record()) for digest in some])
@@ -64,6 +54,31 @@ async def _fill_projection(redis: Redis, keys: Sequence[str], secrets: Secrets) 
     for bucket, token in tokens.items():
         await writer.mark_loaded(bucket, token)
     await writer.publish_synced(1, unix_time())
+
+
+async def give_own_keys(url: str, keys: Sequence[str], secrets: Secrets) -> None:
+    """An API key for each of these licenses that may ask about nothing else; `own_key_id` names it."""
+    hashes = [secrets.index.digest("license_key", key) for key in keys]
+    records = [_api_key(own_key_id(place), digest, secrets) for place, digest in enumerate(hashes)]
+    async with Redis.from_url(url) as redis:
+        for start in range(0, len(records), _AT_ONCE):
+            await HotStoreWriter(redis).apply_api_keys(records[start : start + _AT_ONCE])
+
+
+def own_key_id(place: int) -> str:
+    return f"npk_own{place:017d}"
+
+
+def _api_key(key_id: str, license_hash: bytes | None, secrets: Secrets) -> ApiKeyRecord:
+    return ApiKeyRecord(
+        epoch=1,
+        version=1,
+        key_id=key_id,
+        active=True,
+        license_hash=license_hash,
+        permissions=PERMISSIONS,
+        current_secret=secrets.sealer.seal(SECRET.encode(), context=f"api_key:{key_id}"),
+    )
 
 
 async def _fill_yardsticks(redis: Redis, keys: Sequence[str]) -> None:
@@ -96,12 +111,12 @@ def _record() -> LicenseRecord:
 
 def signed_requests(keys: Sequence[str]) -> list[bytes]:
     """One request for each key, signed now; a signature is good for five minutes."""
-    return [_request(key) for key in keys]
+    return [signed_request(key) for key in keys]
 
 
-def _request(key: str) -> bytes:
-    body = f'{{"license_key":"{key}","feature":"create_database"}}'.encode()
-    signature = sign(KEY_ID, SECRET, method="POST", target=PATH, body=body, now=unix_time())
+def signed_request(key: str, feature: str = "create_database", key_id: str = KEY_ID) -> bytes:
+    body = f'{{"license_key":"{key}","feature":"{feature}"}}'.encode()
+    signature = sign(key_id, SECRET, method="POST", target=PATH, body=body, now=unix_time())
     head = (
         f"POST {PATH} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
         f"NP-Signature: {signature}\r\nContent-Length: {len(body)}\r\n\r\n"

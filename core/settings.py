@@ -105,6 +105,8 @@ class ValidatorSettings:
     redis_url: str
     secrets: Secrets
     near_cache: bool
+    remembered: int
+    """Licenses whose answers one process remembers; of API keys half as many."""
     license_rate: int
     """Requests a second that a license's own key may make of one process; platform keys may make any number."""
     log_level: str
@@ -239,6 +241,7 @@ def validator_settings(source: Mapping[str, str] | None = None) -> ValidatorSett
             redis_url=r.url("REDIS_URL", "redis", "rediss", "unix"),
             secrets=r.secrets(),
             near_cache=r.flag("NP_NEAR_CACHE", default=True),
+            remembered=r.number("NP_REMEMBERED", 20_000),
             license_rate=r.number("NP_LICENSE_RATE", 6000),
             log_level=r.log_level(),
         )

@@ -39,10 +39,11 @@ class Validator:
         self._letterhead = Letterhead()
         self._due = self._loop.time()
         secrets = settings.secrets
-        self._store = Store(settings.redis_url, secrets.sealer, near_cache=settings.near_cache)
+        most = settings.remembered
+        self._store = Store(settings.redis_url, secrets.sealer, near_cache=settings.near_cache, most=most)
         gate = Gate(self._store.api_keys, RateLimit(settings.license_rate))
-        hashes = LicenseHashes(secrets.index, secrets.license_checksum_key)
-        verdicts = Verdicts(self._store, gate, Questions(hashes), self._letterhead, self._tally)
+        hashes = LicenseHashes(secrets.index, secrets.license_checksum_key, most)
+        verdicts = Verdicts(self._store, gate, Questions(hashes, 2 * most), self._letterhead, self._tally)
         reservations = Reservations(self._store, gate, hashes, self._letterhead, self._tally)
         health = {
             b"/health/live": Route(b"GET", self._live),

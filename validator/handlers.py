@@ -27,7 +27,6 @@ _ask_many: Final = msgspec.json.Decoder(AskMany)
 
 _NOBODY: Final = Known(None, NOTHING_USED, stale=False, known_until=float("inf"))
 """Also what a license is to a caller who may not ask about it."""
-_MOST_ANSWERS: Final = 32  # a license has so many features at most; a client may invent any number
 
 
 class Verdicts:
@@ -94,18 +93,15 @@ class Verdicts:
 
     def _kept(self, question: Question, caller: Caller) -> bytes | None:
         """The text of this verdict, if it has been given before and all that it was made from still holds."""
-        h, feature, fingerprint, _ = question
-        if h is None or fingerprint is not None or not caller.may_ask_about(h):
+        h = question.h
+        if h is None or question.fingerprint is not None or not caller.may_ask_about(h):
             return None
         entry = self._store.peek(h, caller.at)
-        kept = None if entry is None else entry.answers.get(feature)
-        if kept is None:
+        kept = None if entry is None else entry.of(question.feature)
+        if kept is None or caller.now >= kept.until:
             return None
-        text, place, until = kept
-        if caller.now >= until:
-            return None
-        self._tally.by_place[place] += 1
-        return text
+        self._tally.by_place[kept.place] += 1
+        return kept.text
 
     async def _verdict(self, question: Question, caller: Caller) -> tuple[bytes, bool]:
         """The verdict's text, counted, and whether it is stale."""
@@ -113,14 +109,14 @@ class Verdicts:
         return await self._judged(question, caller) if text is None else (text, caller.stale)
 
     async def _judged(self, question: Question, caller: Caller) -> tuple[bytes, bool]:
-        h, feature, fingerprint, _ = question
+        h = question.h
         known = await self._store.license(h) if h is not None and caller.may_ask_about(h) else _NOBODY
-        answers = known.answers if fingerprint is None else None
-        kept = None if answers is None else answers.get(feature)
+        given = known.given if question.fingerprint is None else None
+        kept = None if given is None else given.of(question.feature)
         if kept is None or caller.now >= kept.until:
             kept = _judge(known, question, caller.now)
-            if answers is not None and len(answers) < _MOST_ANSWERS:
-                answers[feature] = kept
+            if given is not None:
+                given.keep(kept)
         self._tally.by_place[kept.place] += 1
         return kept.text, known.stale or caller.stale
 
@@ -128,4 +124,4 @@ class Verdicts:
 def _judge(known: Known, question: Question, now: float) -> Kept:
     verdict = judge(known.record, known.usage, question.feature, question.fingerprint, now)
     until = float("inf") if known.record is None else holds_until(known.record, now)
-    return Kept(verdict_text(verdict), Tally.PLACES[verdict.code], until)
+    return Kept(question.feature, verdict_text(verdict), Tally.PLACES[verdict.code], until)

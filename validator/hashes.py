@@ -9,14 +9,12 @@ from core.hotstore.keys import short_hash
 from core.licensing import key as license_key
 from validator.nearcache import Shelf
 
-MOST: int = 200_000
-
 
 class LicenseHashes:
-    def __init__(self, index: KeyedHash, checksum_key: bytes) -> None:
+    def __init__(self, index: KeyedHash, checksum_key: bytes, most: int) -> None:
         self._index = index
         self._checksum_key = checksum_key
-        self._remembered: Shelf[str, str] = Shelf(MOST)
+        self._remembered: Shelf[str, str] = Shelf(most)
 
     def find(self, typed: str) -> str | None:
         """None where the checksum says that it is no key of ours: a typo or a guess, refused without asking Redis."""

@@ -17,34 +17,34 @@ from core.hotstore.functions import NotReady
 from core.hotstore.reading import KeyReading, decode_key_reading, read_key_command
 from core.licensing.record import ApiKeyRecord, Permission
 from validator.link import MAX_AGE, checked
-from validator.nearcache import STALE_SECONDS, Era, Eras, Shelf
+from validator.nearcache import MOST_UNKNOWN, STALE_SECONDS, Era, Eras, Shelf
 from validator.resp import Answer, pack
 from validator.waiting import Reply
 
-MOST_KEYS: Final = 100_000
-MOST_UNKNOWN: Final = 20_000
+_PERMISSION_SETS: Final[dict[frozenset[Permission], frozenset[Permission]]] = {}
+"""Each set that is met, once: there are sixteen at most, and thousands of keys."""
 
 log = structlog.get_logger()
 
 
 class OpenKey:
-    """An API key ready for use; `record` is None where it is certain that there is none, and then it is never live."""
+    """An API key ready for use; where it is certain that there is none (`exists`) it is never live."""
 
     __slots__ = (
         "current",
         "era",
+        "exists",
         "license_hash",
         "live_until",
         "permissions",
         "previous",
         "previous_until",
-        "record",
         "replaced",
         "verifier",
     )
 
     def __init__(self, record: ApiKeyRecord | None, era: Era, sealer: Sealer) -> None:
-        self.record = record
+        self.exists = record is not None
         self.era = era
         self.current = True
         self.replaced = False
@@ -59,7 +59,7 @@ class OpenKey:
     def _open(self, record: ApiKeyRecord, sealer: Sealer) -> None:
         context = f"api_key:{record.key_id}"
         self.live_until = float("inf") if record.expires_at is None else record.expires_at
-        self.permissions = record.permissions
+        self.permissions = _PERMISSION_SETS.setdefault(record.permissions, record.permissions)
         self.verifier = Verifier(sealer.open(record.current_secret, context=context))
         if record.previous_secret is not None and record.previous_until is not None:
             self.previous = Verifier(sealer.open(record.previous_secret, context=context))
@@ -77,10 +77,10 @@ class Known(NamedTuple):
 
 
 class KeyRing:
-    def __init__(self, eras: Eras, sealer: Sealer) -> None:
+    def __init__(self, eras: Eras, sealer: Sealer, most: int) -> None:
         self._eras = eras
         self._sealer = sealer
-        self._keys: Shelf[bytes, OpenKey] = Shelf(MOST_KEYS)
+        self._keys: Shelf[bytes, OpenKey] = Shelf(most)
         self._unknown: Shelf[bytes, OpenKey] = Shelf(MOST_UNKNOWN)
         self._under_way: dict[bytes, Reply[Known | NotReady]] = {}
 
@@ -141,7 +141,7 @@ class KeyRing:
             raise NotReady("the API keys are being loaded")
         key = OpenKey(reading.record, era, self._sealer)
         if certain:
-            kept, dropped = (self._keys, self._unknown) if key.record is not None else (self._unknown, self._keys)
+            kept, dropped = (self._keys, self._unknown) if key.exists else (self._unknown, self._keys)
             dropped.items.pop(key_id, None)
             kept.put(key_id, key)
         return Known(key, stale=not certain)

@@ -11,18 +11,21 @@ and says so. Two kinds are never used that way: one whose document was replaced 
 "there is no such license" (one may have been issued since).
 """
 
-from typing import Any, Final, Generic, NamedTuple, TypeVar
+from typing import Final, Generic, TypeVar
 
 import msgspec
 
 from core.hotstore import keys
+from core.licensing.plan import Resource
 from core.licensing.record import LicenseRecord, Usage
 from validator.link import RedisLink
 
-MOST_LICENSES: Final = 100_000
-MOST_UNKNOWN: Final = 20_000
+MOST_UNKNOWN: Final = 4096
 STALE_SECONDS: Final = 300
-_MOST_SHARED: Final = 1024
+MOST_GIVEN: Final = 16
+
+_pack: Final = msgspec.msgpack.Encoder(uuid_format="bytes").encode
+_unpack: Final = msgspec.msgpack.Decoder(tuple[LicenseRecord | None, dict[Resource, int], dict[Resource, int]]).decode
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -94,29 +97,61 @@ class Shelf(Generic[K, V]):
         items[key] = value
 
 
-class Kept(NamedTuple):
+class Kept(msgspec.Struct, frozen=True, gc=False):
     """A verdict that was given, ready to be given again: its text, where it is counted, unix time until it holds."""
 
+    feature: str
     text: bytes
     place: int
     until: float
 
 
-class Entry:
-    """A license, or the certainty that there is none (`record` is None)."""
+class Given:
+    """The verdicts that were made of one state of a license, one for each feature.
 
-    __slots__ = ("answers", "current", "ends_at", "era", "record", "replaced", "usage")
+    Looked through from the start: a license is asked about few features, and a dictionary for three takes more room
+    than the three. What comes when there are MOST_GIVEN is not kept, for a client may invent any number of features.
+    """
+
+    __slots__ = ("_kept",)
+
+    def __init__(self) -> None:
+        self._kept: tuple[Kept, ...] = ()
+
+    def of(self, feature: str) -> Kept | None:
+        for kept in self._kept:
+            if kept.feature == feature:
+                return kept
+        return None
+
+    def keep(self, kept: Kept) -> None:
+        others = tuple(one for one in self._kept if one.feature != kept.feature)
+        if len(others) < MOST_GIVEN:
+            self._kept = (*others, kept)
+
+
+class Entry(Given):
+    """A license, or the certainty that there is none.
+
+    What it was made from is kept packed, and unpacked for the few who need more than a verdict that was given before:
+    as objects a record and its totals take four times the room, and this is what a process's memory goes to.
+    """
+
+    __slots__ = ("_facts", "current", "ends_at", "era", "replaced")
 
     def __init__(self, record: LicenseRecord | None, usage: Usage, era: Era, ends_at: float) -> None:
-        self.record = record
-        self.usage = usage
+        super().__init__()
+        self._facts = _pack((record, usage.used, usage.held))
         self.era = era
         self.ends_at = ends_at
-        """Monotonic instant at which a reservation in `usage` runs out."""
+        """Monotonic instant at which a reservation in its usage runs out."""
         self.current = True
         self.replaced = False
-        self.answers: dict[str, Kept] = {}
-        """Verdicts made from it, by feature."""
+
+    @property
+    def facts(self) -> tuple[LicenseRecord | None, Usage]:
+        record, used, held = _unpack(self._facts)
+        return record, Usage(used, held)
 
     def believed(self, now: float) -> bool:
         return self.current and self.era.live and now < self.ends_at
@@ -125,11 +160,10 @@ class Entry:
 class NearCache:
     """Licenses by their hash `h`. What exists and what does not lie apart: guesses must not push licenses out."""
 
-    def __init__(self, eras: Eras) -> None:
+    def __init__(self, eras: Eras, most: int) -> None:
         self._eras = eras
-        self._known: Shelf[str, Entry] = Shelf(MOST_LICENSES)
+        self._known: Shelf[str, Entry] = Shelf(most)
         self._unknown: Shelf[str, Entry] = Shelf(MOST_UNKNOWN)
-        self._shared: dict[tuple[object, ...], Any] = {}
 
     def __len__(self) -> int:
         return len(self._known.items) + len(self._unknown.items)
@@ -144,17 +178,9 @@ class NearCache:
     def put(self, h: str, record: LicenseRecord | None, usage: Usage, ends_at: float) -> Entry:
         kept, dropped = (self._known, self._unknown) if record is not None else (self._unknown, self._known)
         dropped.items.pop(h, None)
-        entry = Entry(record and self._slim(record), usage, self._eras.by_tag[h[:2]], ends_at)
+        entry = Entry(record, usage, self._eras.by_tag[h[:2]], ends_at)
         kept.put(h, entry)
         return entry
-
-    def _slim(self, record: LicenseRecord) -> LicenseRecord:
-        """With limits and features that licenses of one plan share: half of what a record takes."""
-        if len(self._shared) >= _MOST_SHARED:
-            self._shared.clear()
-        limits = self._shared.setdefault(("limits", *record.limits.items()), record.limits)
-        features = self._shared.setdefault(("features", *record.features.items()), record.features)
-        return msgspec.structs.replace(record, limits=limits, features=features)
 
     def changed(self, h: str, *, replaced: bool) -> None:
         entry = self.get(h)

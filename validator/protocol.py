@@ -42,6 +42,7 @@ _PLAIN: Final = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789
 _SPECIAL: Final = frozenset({b"transfer-encoding", b"expect"})
 _MOST_PATTERNS: Final = 16
 _MOST_SHARED: Final = 1024
+_MOST_JUDGES: Final = 64
 
 
 class Request(msgspec.Struct):
@@ -74,15 +75,27 @@ class _Pattern(NamedTuple):
 
 
 class Heads:
-    """Heads that the connections of one process have read, each kept once: ten thousand clients send few of them."""
+    """What the connections of one process share: heads that were read, each kept once, and judges that are free.
+
+    Ten thousand clients send few different heads, and few of them are in the midst of a request at one time.
+    """
 
     def __init__(self) -> None:
         self._known: dict[tuple[bytes, bytes, int], _Pattern] = {}
+        self._judges: list[_Judge] = []
 
     def share(self, head: _Pattern) -> _Pattern:
         if len(self._known) >= _MOST_SHARED:
             self._known.clear()
         return self._known.setdefault((head.before, head.behind, head.value_ends), head)
+
+    def judge(self) -> "_Judge":
+        return self._judges.pop() if self._judges else _Judge()
+
+    def dismiss(self, judge: "_Judge") -> None:
+        """It stands at the beginning of a request again."""
+        if len(self._judges) < _MOST_JUDGES:
+            self._judges.append(judge)
 
 
 class Continue(msgspec.Struct, frozen=True):
@@ -97,14 +110,39 @@ class Fault(msgspec.Struct, frozen=True):
 Event = Request | Continue | Fault
 
 
-class _Sink:
-    """Where llhttp puts the headers of the head it is reading."""
+class _Judge:
+    """llhttp, and where it puts the headers of the head it is reading.
 
-    __slots__ = ("headers", "repeated")
+    Making one costs half of what judging a head does, and each takes more memory than all the rest of an idle
+    connection's parser: hence they are lent. Only one that is sure to expect a next request is lent again: whoever
+    breaks off in the midst of one lets his go, and so does whoever speaks of the connection's end, for after that
+    llhttp takes nothing more.
+    """
+
+    __slots__ = ("_llhttp", "headers", "repeated")
 
     def __init__(self) -> None:
         self.headers: dict[bytes, bytes] = {}
         self.repeated: bytes | None = None
+        self._llhttp = httptools.HttpRequestParser(self)
+
+    def read(self, head: bytes) -> tuple[dict[bytes, bytes], bool]:
+        """The headers; and whether another protocol is offered, which we do not take up."""
+        upgrade = False
+        try:
+            self._llhttp.feed_data(head)
+        except httptools.HttpParserUpgrade:
+            upgrade = True
+        except httptools.HttpParserError as fault:
+            raise BadStream(400, str(fault)) from fault
+        if self.repeated is not None:
+            raise BadStream(400, f"the header {self.repeated.decode()} stands twice")
+        headers, self.headers = self.headers, {}
+        return headers, upgrade
+
+    def pass_over(self, body: bytes) -> None:
+        if body:
+            self._llhttp.feed_data(body)
 
     def on_header(self, name: bytes, value: bytes) -> None:
         name = name.lower()
@@ -123,11 +161,9 @@ class RequestParser:
         "_empty_lines",
         "_head",
         "_heads",
-        "_llhttp",
-        "_llhttp_waits",
+        "_judge",
         "_missing",
         "_patterns",
-        "_sink",
         "deaf",
     )
 
@@ -142,7 +178,7 @@ class RequestParser:
         self._missing = 0  # the body's length, where the head told it
         self._chunks: ChunkedBody | None = None
         self._patterns: dict[int, _Pattern] = {}
-        self._renew_llhttp()
+        self._judge: _Judge | None = None  # of the head that waits for its body
 
     @property
     def in_midst(self) -> bool:
@@ -229,29 +265,17 @@ class RequestParser:
         raise BadStream(400, "a request begins with its method")
 
     def _read_head(self, head: bytes) -> Request:
-        sink = self._sink
-        upgrade = False
-        try:
-            self._llhttp.feed_data(head)
-        except httptools.HttpParserUpgrade:  # an offer, which we do not take up
-            upgrade = True
-        except httptools.HttpParserError as fault:
-            raise BadStream(400, str(fault)) from fault
-        headers = sink.headers
-        if sink.repeated is not None:
-            raise BadStream(400, f"the header {sink.repeated.decode()} stands twice")
+        judge = self._heads.judge()
+        headers, upgrade = judge.read(head)
         line = head[: head.find(b"\r\n")].split(b" ")
         if len(line) != 3:
             raise BadStream(400, "a request line is a method, a target and a version, a space between them")
         method, target, version = line
         if version not in {b"HTTP/1.1", b"HTTP/1.0"}:
             raise BadStream(505, "this server speaks HTTP/1.1 and HTTP/1.0")
-        if upgrade:
-            self._renew_llhttp()
-        else:
-            sink.headers = {}
-            self._llhttp_waits = True
         old = version == b"HTTP/1.0"
+        if not (old or upgrade or b"connection" in headers):
+            self._judge = judge
         signature = headers.pop(_SIGNATURE, None)
         return Request(method, target, headers, signature, b"", _keeps_alive(headers, old=old), old)
 
@@ -264,7 +288,7 @@ class RequestParser:
             if head.http_1_0 or headers[b"transfer-encoding"].lower() != b"chunked":
                 raise BadStream(501, "of transfer codings this server takes `chunked` alone, in HTTP/1.1")
             self._chunks = ChunkedBody(BODY_LIMIT)
-            self._renew_llhttp()
+            self._judge = None
             return
         self._missing = int(headers.get(b"content-length", 0))
         if self._missing > BODY_LIMIT:
@@ -293,18 +317,14 @@ class RequestParser:
             head.body = self._buffer[self._at : end]
             self._at = end
             self._missing = 0
-            if self._llhttp_waits:
-                self._llhttp.feed_data(head.body)
+        if self._judge is not None:
+            self._judge.pass_over(head.body)
+            self._heads.dismiss(self._judge)
+            self._judge = None
         self._head = None
         self.deaf = not head.keep_alive
         events.append(head)
         return True
-
-    def _renew_llhttp(self) -> None:
-        """A parser at its beginning; the old one waits for bytes it shall not see."""
-        self._sink = _Sink()
-        self._llhttp = httptools.HttpRequestParser(self._sink)
-        self._llhttp_waits = False
 
 
 def _keeps_alive(headers: Mapping[bytes, bytes], *, old: bool) -> bool:

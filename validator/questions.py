@@ -6,7 +6,7 @@ held, and only if its key is one of ours, so strangers and guesses leave nothing
 """
 
 from sys import intern
-from typing import Final, NamedTuple
+from typing import Final
 
 import msgspec
 
@@ -15,12 +15,10 @@ from validator.hashes import LicenseHashes
 from validator.nearcache import Shelf
 from validator.wire import Ask, read
 
-MOST: Final = 100_000
-
 _ask: Final = msgspec.json.Decoder(Ask)
 
 
-class Question(NamedTuple):
+class Question(msgspec.Struct, frozen=True, gc=False):
     """`h` is None where the license key cannot be one of ours. `digest` is empty for a part of a batch."""
 
     h: str | None
@@ -30,9 +28,9 @@ class Question(NamedTuple):
 
 
 class Questions:
-    def __init__(self, hashes: LicenseHashes) -> None:
+    def __init__(self, hashes: LicenseHashes, most: int) -> None:
         self._hashes = hashes
-        self._known: Shelf[bytes, Question] = Shelf(MOST)
+        self._known: Shelf[bytes, Question] = Shelf(most)
 
     def known(self, body: bytes) -> Question | None:
         return self._known.items.get(body)

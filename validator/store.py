@@ -26,7 +26,7 @@ from core.licensing.plan import Resource
 from core.licensing.record import LeaseRecord, LicenseRecord, Usage
 from validator.keyring import KeyRing
 from validator.link import MAX_AGE, checked
-from validator.nearcache import MOST_LICENSES, STALE_SECONDS, Entry, Kept, NearCache, Shelf
+from validator.nearcache import STALE_SECONDS, Entry, Given, NearCache, Shelf
 from validator.nodes import Nodes
 from validator.resp import Answer, pack
 from validator.waiting import Reply
@@ -40,15 +40,15 @@ log = structlog.get_logger()
 class Known(NamedTuple):
     """What is known of a license, true up to the monotonic instant `known_until`; `stale` where that may be long ago.
 
-    `record` is None only where it is certain that there is no such license. `answers` are the verdicts made of exactly
-    this, by feature; None where it will not be met again.
+    `record` is None only where it is certain that there is no such license. `given` are the verdicts made of exactly
+    this; None where it will not be met again.
     """
 
     record: LicenseRecord | None
     usage: Usage
     stale: bool
     known_until: float
-    answers: dict[str, Kept] | None = None
+    given: Given | None = None
 
 
 class _Seen(NamedTuple):
@@ -60,18 +60,19 @@ class _Seen(NamedTuple):
 
 
 class Store:
-    def __init__(self, url: str, sealer: Sealer, *, near_cache: bool) -> None:
+    def __init__(self, url: str, sealer: Sealer, *, near_cache: bool, most: int) -> None:
+        """`most`: how many licenses are remembered, and half as many API keys."""
         kinds = [keys.API_KEY_KIND, keys.MARK_KIND]
         if near_cache:
             kinds += [keys.DOCUMENT_KIND, keys.USAGE_KIND, keys.HOLDS_KIND]
         self.nodes = Nodes(url, [f"{kind}:" for kind in kinds], self._changed)
         self._eras = self.nodes.eras
         self._by_tag = self._eras.by_tag
-        self.api_keys = KeyRing(self._eras, sealer)
-        self._licenses = NearCache(self._eras)
+        self.api_keys = KeyRing(self._eras, sealer, max(1, most // 2))
+        self._licenses = NearCache(self._eras, most)
         self._near_cache = near_cache
         self._under_way: dict[str, Reply[Known | NotReady]] = {}
-        self._seen: Shelf[str, _Seen] = Shelf(MOST_LICENSES)
+        self._seen: Shelf[str, _Seen] = Shelf(most)
         self._readiness: tuple[float, str | None] = (float("-inf"), None)
         self.reads = 0
         """Licenses that had to be read from Redis."""
@@ -89,9 +90,8 @@ class Store:
             return await self._look(h)
         entry = self.peek(h, monotonic())
         if entry is not None:
-            return Known(
-                entry.record, entry.usage, stale=False, known_until=entry.era.known_until, answers=entry.answers
-            )
+            record, usage = entry.facts
+            return Known(record, usage, stale=False, known_until=entry.era.known_until, given=entry)
         known = await self._read(h)
         if isinstance(known, NotReady):
             raise known
@@ -183,7 +183,7 @@ class Store:
         known = self._conclude(h, answer)
         if isinstance(known, NotReady):
             raise known
-        if known.answers is not None:
+        if known.given is not None:
             self._seen.put(h, _Seen(answer, link.run_id, known))
         return known
 
@@ -225,24 +225,26 @@ class Store:
         if self._near_cache:
             ends_at = float("inf") if ends_in is None else monotonic() + ends_in
             entry = self._licenses.put(h, record, usage, ends_at)
-            return Known(record, usage, stale=False, known_until=monotonic(), answers=entry.answers)
+            return Known(record, usage, stale=False, known_until=monotonic(), given=entry)
         # It is met again only after another reading, so it is always of this moment.
-        answers: dict[str, Kept] | None = {} if ends_in is None else None
-        return Known(record, usage, stale=False, known_until=float("inf"), answers=answers)
+        given = Given() if ends_in is None else None
+        return Known(record, usage, stale=False, known_until=float("inf"), given=given)
 
     def _remembered(self, h: str) -> Known | None:
         old = self._licenses.old(h)
         if old is None or old.replaced or not _recent(old):
             return None
-        return Known(old.record, old.usage, stale=True, known_until=old.era.known_until)
+        record, usage = old.facts
+        return Known(record, usage, stale=True, known_until=old.era.known_until)
 
     def _while_loading(self, h: str, reading: Reading) -> Known | None:
         """The bucket is being filled: a record that is there is true, a total that is missing is not zero."""
         old = self._licenses.old(h)
         if old is None or not _recent(old) or (reading.record is None and old.replaced):
             return None
-        usage = Usage({**old.usage.used, **reading.usage.used}, old.usage.held)
-        return Known(reading.record or old.record, usage, stale=True, known_until=old.era.known_until)
+        record, usage = old.facts
+        usage = Usage({**usage.used, **reading.usage.used}, usage.held)
+        return Known(reading.record or record, usage, stale=True, known_until=old.era.known_until)
 
 
 def _recent(entry: Entry) -> bool:

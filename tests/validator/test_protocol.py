@@ -167,6 +167,26 @@ class TestWhatIsKeptOfAHead:
         assert all(pattern is kept[0] for pattern in kept)
         assert events_of(SIGNED % b"b") == list(parsers[1].feed(SIGNED % b"b"))
 
+    @pytest.mark.parametrize(
+        "last",
+        [
+            (SIGNED % b"a").replace(b"Host: x", b"Host: x\r\nConnection: close"),
+            (SIGNED % b"a").replace(b"Host: x", b"Host: x\r\nConnection: Keep-Alive, Close"),
+            (SIGNED % b"a").replace(b"Host: x", b"Host: x\r\nConnection: upgrade\r\nUpgrade: h2c"),
+            (SIGNED % b"a").replace(b"HTTP/1.1", b"HTTP/1.0"),
+            (SIGNED % b"a").replace(b"Content-Length: 2", b"Content-Length: two"),
+            (SIGNED % b"a").replace(b"Content-Length: 2", b"Transfer-Encoding: chunked"),
+            (SIGNED % b"a").replace(b"Host: x", b"Host: x\r\nHost: y"),
+            (SIGNED % b"a")[:-1],
+            (SIGNED % b"a")[:20],
+        ],
+    )
+    def test_what_ends_one_connection_is_nothing_to_the_next(self, last: bytes) -> None:
+        heads = Heads()
+        RequestParser(heads).feed(last)
+        for _ in range(3):
+            assert list(RequestParser(heads).feed(SIGNED % b"b")) == events_of(SIGNED % b"b")
+
     def test_the_heads_of_many_connections_do_not_add_up(self) -> None:
         heads = Heads()
         for number in range(3000):

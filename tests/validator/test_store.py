@@ -24,7 +24,7 @@ from validator.store import Known, Store
 
 @asynccontextmanager
 async def a_store(url: str, sealer: Sealer = SECRETS.sealer, *, near_cache: bool = True) -> AsyncIterator[Store]:
-    store = Store(url, sealer, near_cache=near_cache)
+    store = Store(url, sealer, near_cache=near_cache, most=1000)
     store.nodes.start()
     try:
         await eventually(lambda: finished(store.fault()), lambda fault: fault is None)
@@ -82,7 +82,7 @@ class TestBelief:
         await remembered(store, issued)
         entry = store.peek(hash_of(issued), monotonic())
         assert entry is not None
-        assert entry.record == issued.record
+        assert entry.facts == (issued.record, Usage())
 
     async def test_what_was_pushed_is_not(self, store: Store, projection: Projection) -> None:
         issued = await projection.license()
@@ -201,7 +201,7 @@ class TestMemory:
     async def test_never_serves_a_key_known_to_be_revoked(self, store: Store, projection: Projection) -> None:
         key = await projection.api_key()
         key_id = key.key_id.encode()
-        assert (await finished(store.api_keys.find(key_id))).key.record is not None
+        assert (await finished(store.api_keys.find(key_id))).key.exists
         await projection.api_key(key_id=key.key_id, version=2, active=False)
 
         async def believed() -> bool:
@@ -263,7 +263,7 @@ class TestBounds:
         assert set(shelf.items) == {3, 1, 4}
 
     async def test_guesses_do_not_push_licenses_out(self) -> None:
-        cache = NearCache(Eras(RedisLink("redis://", [], lambda _: None)))
+        cache = NearCache(Eras(RedisLink("redis://", [], lambda _: None)), 100)
         cache._unknown = Shelf(10)
         cache.put("00aa", a_record(), Usage(), float("inf"))
         for number in range(100):
@@ -272,11 +272,11 @@ class TestBounds:
         assert len(cache._unknown.items) == 10
 
     async def test_what_appears_is_no_longer_unknown(self) -> None:
-        cache = NearCache(Eras(RedisLink("redis://", [], lambda _: None)))
+        cache = NearCache(Eras(RedisLink("redis://", [], lambda _: None)), 100)
         cache.put("00aa", None, Usage(), float("inf"))
         cache.put("00aa", a_record(), Usage(), float("inf"))
         entry = cache.get("00aa")
         assert entry is not None
-        assert entry.record is not None
+        assert entry.facts[0] is not None
         cache.put("00aa", None, Usage(), float("inf"))
         assert cache.old("00aa") is None
