@@ -50,6 +50,7 @@ from billing_api.subscriptions.controller import SubscriptionController
 from billing_api.subscriptions.service import SubscriptionService
 from billing_api.usage.controller import COMPONENTS as USAGE_COMPONENTS
 from billing_api.usage.controller import report_usage
+from billing_api.usage.fast_path import FastPath
 from billing_api.usage.holds import Holds
 from billing_api.usage.recording import Recording
 from billing_api.usage.service import UsageService
@@ -90,6 +91,7 @@ class Services:
 
 def create_app(settings: ApiSettings, clock: Clock = utc_now) -> Litestar:
     cookie = RefreshCookie.configured(settings)
+    prometheus = PrometheusConfig(app_name="billing_api", prefix="billing_api", group_path=True)
     app = Litestar(
         route_handlers=[_api(), checkout_return, show_verification, verify_by_form, health.live, health.ready],
         dependencies={
@@ -102,7 +104,7 @@ def create_app(settings: ApiSettings, clock: Clock = utc_now) -> Litestar:
         guards=[guard],
         middleware=[
             observability.request_context,
-            PrometheusConfig(app_name="billing_api", prefix="billing_api", group_path=True).middleware,
+            prometheus.middleware,
             DefineMiddleware(Authentication),
         ],
         exception_handlers=problems.HANDLERS,
@@ -115,6 +117,7 @@ def create_app(settings: ApiSettings, clock: Clock = utc_now) -> Litestar:
         logging_config=None,
         debug=False,
     )
+    app.asgi_handler = FastPath(app.asgi_handler, app.state, counted_by=prometheus, most_bytes=MAX_BODY_BYTES)
     require_permissions(app)
     _document_errors(app)
     return app

@@ -18,6 +18,16 @@ _COUNTED: Final = "/api/v1/billing/usage"
 """Thousands a second: those that go well are counted (billing_api/usage/metrics.py) and leave no line each."""
 
 
+def enter(scope: Any) -> str:
+    """The request's id, which every log line carries from here on. Whoever comes second finds it given already."""
+    state: dict[str, Any] = scope.setdefault("state", {})
+    request_id: str = state.get("request_id") or _request_id(scope)
+    state["request_id"] = request_id
+    # Nothing is cleared: the process's name is bound too, and the last request's id gives way to this one.
+    structlog.contextvars.bind_contextvars(request_id=request_id)
+    return request_id
+
+
 def request_context(app: ASGIApp) -> ASGIApp:
     """Takes over a plausible `X-Request-Id` from a proxy in front, or makes one."""
 
@@ -25,10 +35,7 @@ def request_context(app: ASGIApp) -> ASGIApp:
         if scope["type"] != ScopeType.HTTP:
             await app(scope, receive, send)
             return
-        request_id = _request_id(scope)
-        scope.setdefault("state", {})["request_id"] = request_id
-        # Nothing is cleared: the process's name is bound too, and the last request's id gives way to this one.
-        structlog.contextvars.bind_contextvars(request_id=request_id)
+        request_id = enter(scope)
         began = time.perf_counter()
         status = 0
 
