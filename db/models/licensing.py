@@ -167,6 +167,8 @@ class UsageEvent(Table):
 
     `seq` numbers the events of one licence and resource without a gap, in the order they changed the total: each
     `used_after` follows from the one before it, so anybody can add up again what was counted.
+
+    It has no foreign keys: its total has them, and is locked by whoever writes the event (docs/decisions/0013).
     """
 
     __tablename__ = "usage_events"
@@ -177,8 +179,8 @@ class UsageEvent(Table):
     )
 
     id: Mapped[RowId]
-    license_id: Mapped[UUID] = mapped_column(ForeignKey("licenses.id"))
-    user_id: Mapped[UUID] = mapped_column(ForeignKey("users.id"), index=True)
+    license_id: Mapped[UUID]
+    user_id: Mapped[UUID]
     resource: Mapped[str]
     action: Mapped[UsageAction] = mapped_column(enum_type(UsageAction, "usage_action"))
     count: Mapped[BigInt]
