@@ -14,7 +14,7 @@ from uuid import UUID
 
 from billing_api.api_keys import repository
 from core.clock import Clock, rfc3339
-from core.crypto.signature import Fault, Verifier, body_digest, check_time, parse
+from core.crypto.signature import Fault, Reader, Verifier, body_digest
 from core.errors import Forbidden, InvalidSignature
 from core.settings import Secrets
 from db.models.licensing import ApiKey
@@ -47,9 +47,13 @@ class Signer(NamedTuple):
 class _KnownKey(NamedTuple):
     """A key as it was read, its secrets ready to check with. `previous` counts until `previous_until`."""
 
-    row: ApiKey
+    signer: Signer
+    is_active: bool
+    expires_at: datetime | None
+    permissions: frozenset[str]
     current: Verifier
     previous: Verifier | None
+    previous_until: datetime | None
     read_at: float
 
 
@@ -61,28 +65,27 @@ class SignatureChecker:
         self._secrets = secrets
         self._clock = clock
         self._monotonic = monotonic
+        self._signatures = Reader()
         self._known: dict[str, _KnownKey] = {}
         self._reading: dict[str, asyncio.Task[_KnownKey | None]] = {}
 
     async def check(self, request: SignedRequest, permission: str) -> Signer:
         """InvalidSignature tells which check failed and this server's time; Forbidden, that the key may not do this."""
         now = self._clock()
-        signature = parse(request.signature)
+        signature = self._signatures.read(request.signature, now.timestamp())
         if isinstance(signature, Fault):
             raise self._refusal(signature)
-        if fault := check_time(signature, now.timestamp()):
-            raise self._refusal(fault)
         known = await self._key(signature.key_id.decode())
-        if known is None or not known.row.is_active or _has_passed(known.row.expires_at, now):
+        if known is None or not known.is_active or _has_passed(known.expires_at, now):
             raise self._refusal(Fault.UNKNOWN_KEY)
         signed = (signature, request.method, request.target, request.idempotency_key, body_digest(request.body))
         if not known.current.holds(*signed):
-            overlaps = known.previous is not None and not _has_passed(known.row.previous_until, now)
+            overlaps = known.previous is not None and not _has_passed(known.previous_until, now)
             if known.previous is None or not overlaps or not known.previous.holds(*signed):
                 raise self._refusal(Fault.MISMATCH)
-        if permission not in known.row.permissions:
+        if permission not in known.permissions:
             raise Forbidden(f"this API key lacks the permission {permission!r}")
-        return Signer(known.row.key_id, known.row.license_id)
+        return known.signer
 
     async def _key(self, key_id: str) -> _KnownKey | None:
         known = self._known.get(key_id)
@@ -103,9 +106,20 @@ class SignatureChecker:
             return None
         if len(self._known) >= _MOST_KNOWN:
             self._known.clear()
-        previous = None if row.previous_secret is None else self._verifier(key_id, row.previous_secret)
-        known = self._known[key_id] = _KnownKey(row, self._verifier(key_id, row.secret), previous, read_at)
+        known = self._known[key_id] = self._known_key(row, read_at)
         return known
+
+    def _known_key(self, row: ApiKey, read_at: float) -> _KnownKey:
+        return _KnownKey(
+            Signer(row.key_id, row.license_id),
+            is_active=row.is_active,
+            expires_at=row.expires_at,
+            permissions=frozenset(row.permissions),
+            current=self._verifier(row.key_id, row.secret),
+            previous=None if row.previous_secret is None else self._verifier(row.key_id, row.previous_secret),
+            previous_until=row.previous_until,
+            read_at=read_at,
+        )
 
     def _verifier(self, key_id: str, sealed: bytes) -> Verifier:
         return Verifier(self._secrets.sealer.open(sealed, context=SECRET_CONTEXT.format(key_id)))

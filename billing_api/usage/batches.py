@@ -17,7 +17,7 @@ from core.errors import Unavailable
 ItemT = TypeVar("ItemT")
 OutcomeT = TypeVar("OutcomeT")
 
-_GATHERING: Final = 0.004
+_GATHERING: Final = 0.008
 MOST_TOGETHER: Final = 2000
 MOST_WAITING: Final = 20_000
 """Items; more than that would be answered after their senders have gone."""

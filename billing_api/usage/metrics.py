@@ -2,6 +2,7 @@
 
 from collections import Counter as Tally
 from collections.abc import Iterable
+from typing import Final
 
 from prometheus_client import Counter, Histogram
 
@@ -16,10 +17,25 @@ BATCH = Histogram(
 _REPORTS = Counter("billing_api_usage_reports", "Usage reports by outcome", ["outcome"])
 
 
+_children: Final[dict[str, Counter]] = {}
+
+
 def count(outcomes: Iterable[Counted | Refusal]) -> None:
     """As counted, overage (counted, and over the limit), replayed, or by the code of a refusal."""
     for name, number in Tally(map(_name, outcomes)).items():
-        _REPORTS.labels(name).inc(number)
+        _child(name).inc(number)
+
+
+def count_one(outcome: Counted | Refusal) -> None:
+    _child(_name(outcome)).inc()
+
+
+def _child(name: str) -> Counter:
+    """Looked up once: there are as many as there are codes."""
+    child = _children.get(name)
+    if child is None:
+        child = _children[name] = _REPORTS.labels(name)
+    return child
 
 
 def _name(outcome: Counted | Refusal) -> str:

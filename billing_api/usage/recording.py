@@ -20,7 +20,7 @@ from billing_api.usage.repository import KnownLicense, NewEvent, Recorded, Stand
 from core.clock import Clock
 from core.errors import FieldError, IdempotencyMismatch, InvalidInput, NotFound, Refusal, Unavailable
 from core.hotstore.writer import Hold
-from core.ids import new_id
+from core.ids import new_ids
 from core.licensing.counting import UsageAction, left, passes, total_after
 from core.licensing.plan import Resource
 from db.unit_of_work import Database, Driver
@@ -138,35 +138,36 @@ class Recording:
         )
         now = self._clock()
         events: list[NewEvent] = []
-        for place, report, license_ in fresh:
+        for event_id, (place, report, license_) in zip(new_ids(len(fresh)), fresh, strict=True):
             total: Total = (license_.id, report.resource)
-            used = total_after(totals[total].used, report.action, report.number)
-            seq = totals[total].events + 1
-            totals[total] = Standing(used, seq)
+            before = totals[total]
+            used = total_after(before.used, report.action, report.number)
+            after = totals[total] = Standing(used, before.events + 1)
             limit = license_.limits.of(report.resource)
-            event = _event(report, license_, Standing(used, seq), now, is_overage=passes(limit, used))
-            events.append(event)
-            outcomes[place] = Counted(left(limit, used), event.is_overage)
-        if await repository.write_events(driver, events) < len(events):
+            is_overage = passes(limit, used)
+            events.append(_event(event_id, report, license_, after, now, is_overage=is_overage))
+            outcomes[place] = Counted(left(limit, used), is_overage)
+        if await repository.write(driver, events, totals) < len(events):
             raise _Overtaken
-        await repository.write_totals(driver, totals)
 
 
-def _event(report: Report, license_: KnownLicense, after: Standing, now: datetime, *, is_overage: bool) -> NewEvent:
+def _event(
+    event_id: UUID, report: Report, license_: KnownLicense, after: Standing, now: datetime, *, is_overage: bool
+) -> NewEvent:
     return NewEvent(
-        id=new_id(),
-        license_id=license_.id,
-        user_id=license_.user_id,
-        resource=report.resource,
-        action=report.action,
-        number=report.number,
-        idempotency_key=report.idempotency_key,
-        body_hash=report.body_hash,
-        reservation_id=report.reservation_id,
-        used_after=after.used,
-        seq=after.events,
-        is_overage=is_overage,
-        occurred_at=report.occurred_at or now,
+        event_id,
+        license_.id,
+        license_.user_id,
+        report.resource,
+        report.action,
+        report.number,
+        report.idempotency_key,
+        report.body_hash,
+        report.reservation_id,
+        after.used,
+        after.events,
+        is_overage,
+        report.occurred_at or now,
     )
 
 

@@ -36,7 +36,7 @@ class Recorded(NamedTuple):
 
 
 class NewEvent(NamedTuple):
-    """A row of usage_events, its fields in the order of _WRITE_EVENTS."""
+    """A row of usage_events, its fields in the order of _WRITE."""
 
     id: UUID
     license_id: UUID
@@ -78,31 +78,32 @@ _BEGIN_TOTALS: Final = """
     ON CONFLICT DO NOTHING
     """
 
-_WRITE_EVENTS: Final = """
-    INSERT INTO usage_events (id, license_id, user_id, resource, action, count, idempotency_key, body_hash,
-        reservation_id, used_after, seq, is_overage, occurred_at)
-    SELECT id, license_id, user_id, resource, action::usage_action, count, idempotency_key, body_hash,
-        reservation_id, used_after, seq, is_overage, occurred_at
-    FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::text[],
-        $5::text[], $6::bigint[], $7::text[],
-        $8::bytea[], $9::text[], $10::bigint[],
-        $11::bigint[], $12::boolean[], $13::timestamptz[])
-        AS event (id, license_id, user_id, resource, action, count, idempotency_key, body_hash,
+# One statement, so that a batch waits for the server once: its parts see the same instant and end together.
+_WRITE: Final = """
+    WITH event AS (
+        SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::text[],
+            $5::text[], $6::bigint[], $7::text[],
+            $8::bytea[], $9::text[], $10::bigint[],
+            $11::bigint[], $12::boolean[], $13::timestamptz[])
+            AS event (id, license_id, user_id, resource, action, count, idempotency_key, body_hash,
+                reservation_id, used_after, seq, is_overage, occurred_at)),
+    written AS (
+        INSERT INTO usage_events (id, license_id, user_id, resource, action, count, idempotency_key, body_hash,
             reservation_id, used_after, seq, is_overage, occurred_at)
-    ORDER BY license_id, idempotency_key
-    ON CONFLICT (license_id, idempotency_key) DO NOTHING
-    """
-
-_SETTLE_HOLDS: Final = """
-    INSERT INTO hold_settlements (license_id, resource, reservation_id)
-    SELECT * FROM unnest($1::uuid[], $2::text[], $3::text[])
-    """
-
-_WRITE_TOTALS: Final = """
-    UPDATE license_usage SET used = total.used, events = total.events, updated_at = now()
-    FROM unnest($1::uuid[], $2::text[], $3::bigint[], $4::bigint[])
-        AS total (license_id, resource, used, events)
-    WHERE (license_usage.license_id, license_usage.resource) = (total.license_id, total.resource)
+        SELECT id, license_id, user_id, resource, action::usage_action, count, idempotency_key, body_hash,
+            reservation_id, used_after, seq, is_overage, occurred_at
+        FROM event ORDER BY license_id, idempotency_key
+        ON CONFLICT (license_id, idempotency_key) DO NOTHING
+        RETURNING 1),
+    settled AS (
+        INSERT INTO hold_settlements (license_id, resource, reservation_id)
+        SELECT license_id, resource, reservation_id FROM event WHERE reservation_id IS NOT NULL),
+    totalled AS (
+        UPDATE license_usage SET used = total.used, events = total.events, updated_at = now()
+        FROM unnest($14::uuid[], $15::text[], $16::bigint[], $17::bigint[])
+            AS total (license_id, resource, used, events)
+        WHERE (license_usage.license_id, license_usage.resource) = (total.license_id, total.resource))
+    SELECT count(*) FROM written
     """
 
 
@@ -127,19 +128,14 @@ async def lock_totals(driver: Driver, wanted: dict[Total, UUID]) -> dict[Total, 
     return totals
 
 
-async def write_events(driver: Driver, events: Sequence[NewEvent]) -> int:
-    """How many were written; fewer where another process has just recorded one of these reports."""
-    written = await driver.execute(_WRITE_EVENTS, *_columns(events))
-    settled = [
-        (event.license_id, event.resource, event.reservation_id) for event in events if event.reservation_id is not None
-    ]
-    if settled:
-        await driver.execute(_SETTLE_HOLDS, *_columns(settled))
-    return int(written.rpartition(" ")[2])  # "INSERT 0 12"
+async def write(driver: Driver, events: Sequence[NewEvent], totals: dict[Total, Standing]) -> int:
+    """The events, the totals after them, and that their holds have ended.
 
-
-async def write_totals(driver: Driver, totals: dict[Total, Standing]) -> None:
-    await driver.execute(_WRITE_TOTALS, *_columns(totals), *_columns(totals.values()))
+    Says how many events were new; fewer than were given where another process has just recorded one of these reports.
+    Then the totals are wrong, and the transaction must not commit.
+    """
+    rows = await driver.fetch(_WRITE, *_columns(events), *_columns(totals), *_columns(totals.values()))
+    return int(rows[0][0])
 
 
 async def _lock(driver: Driver, wanted: Iterable[Total]) -> dict[Total, Standing]:

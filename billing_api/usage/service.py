@@ -35,6 +35,7 @@ _AHEAD: Final = timedelta(minutes=5)
 _BEHIND: Final = timedelta(days=366)
 
 _item: Final = msgspec.json.Decoder(UsageItem)
+_encode: Final = msgspec.json.Encoder().encode
 
 
 class _NotRecorded(Refusal):
@@ -60,8 +61,9 @@ class UsageService:
                 f"an Idempotency-Key of 1 to {_LONGEST_KEY} characters is required on usage reports",
                 errors=(FieldError("Idempotency-Key", "is required"),),
             )
-        (outcome,) = await self._batches.add([self._read(signer, report, idempotency_key)])
-        metrics.count([outcome := _judged(outcome)])
+        license_hash = self._license_hash(report.license_key)
+        (outcome,) = await self._batches.add([self._read(signer, report, license_hash, idempotency_key)])
+        metrics.count_one(outcome := _judged(outcome))
         if isinstance(outcome, Refusal):
             raise outcome
         return outcome
@@ -70,10 +72,14 @@ class UsageService:
         """An outcome for each, in their order. Raises where the database is away: then nobody can tell."""
         outcomes: list[Refusal | None] = []
         items: list[Report] = []
+        hashes: dict[str, bytes | None] = {}  # a list is about few licences
         for raw in reports.items:
             try:
                 item = _item.decode(raw)
-                items.append(self._read(signer, item, item.idempotency_key))
+                text = item.license_key
+                if text not in hashes:
+                    hashes[text] = self._license_hash(text)
+                items.append(self._read(signer, item, hashes[text], item.idempotency_key))
                 outcomes.append(None)
             except Refusal as refusal:
                 outcomes.append(refusal)
@@ -84,34 +90,37 @@ class UsageService:
         metrics.count(answers)
         return answers
 
-    def _read(self, signer: Signer, report: UsageReport, idempotency_key: str) -> Report:
-        key = license_key.parse(report.license_key, self._secrets.license_checksum_key)
-        if key is None:
+    def _license_hash(self, text: str) -> bytes | None:
+        """None where it can be no key of ours."""
+        key = license_key.parse(text, self._secrets.license_checksum_key)
+        return None if key is None else self._secrets.index.digest("license_key", key)
+
+    def _read(self, signer: Signer, report: UsageReport, license_hash: bytes | None, idempotency_key: str) -> Report:
+        if license_hash is None:
             raise NotFound("there is no such licence")
-        license_hash = self._secrets.index.digest("license_key", key)
         if faults := self._faults(report, license_hash):
-            raise InvalidInput("the report cannot be true", errors=faults)
+            raise InvalidInput("the report cannot be true", errors=tuple(faults))
         return Report(
-            license_hash=license_hash,
-            only_license=signer.license_id,
-            resource=report.resource,
-            action=report.action,
-            number=report.count,
-            idempotency_key=idempotency_key,
-            body_hash=_hash(report),
-            reservation_id=report.reservation_id,
-            occurred_at=report.occurred_at,
+            license_hash,
+            signer.license_id,
+            report.resource,
+            report.action,
+            report.count,
+            idempotency_key,
+            _hash(report),
+            report.reservation_id,
+            report.occurred_at,
         )
 
-    def _faults(self, report: UsageReport, license_hash: bytes) -> tuple[FieldError, ...]:
-        faults = []
+    def _faults(self, report: UsageReport, license_hash: bytes) -> list[FieldError]:
+        faults: list[FieldError] = []
         if report.count == 0 and report.action is not UsageAction.SET:
             faults.append(FieldError("count", f"nothing was {report.action}; at least 1"))
         if report.reservation_id and not keys.is_made_for(report.reservation_id, keys.short_hash(license_hash)):
             faults.append(FieldError("reservation_id", "was made for another license"))
         if report.occurred_at is not None and not self._is_near(report.occurred_at):
             faults.append(FieldError("occurred_at", "lies years off; look at the sender's clock"))
-        return tuple(faults)
+        return faults
 
     def _is_near(self, instant: datetime) -> bool:
         """Reports may have waited for a year in somebody's queue; none is about tomorrow."""
@@ -125,9 +134,11 @@ class UsageService:
 
 def _judged(outcome: Outcome | Exception) -> Counted | Refusal:
     """Raises what is not the report's fault alone."""
+    if isinstance(outcome, Counted):
+        return outcome
     if isinstance(outcome, Unavailable):
         raise outcome
-    if isinstance(outcome, Counted | Refusal):
+    if isinstance(outcome, Refusal):
         return outcome
     if _is_away(outcome):
         raise Unavailable("reports cannot be recorded now; send them again with the same keys") from outcome
@@ -138,7 +149,7 @@ def _judged(outcome: Outcome | Exception) -> Counted | Refusal:
 def _hash(report: UsageReport) -> bytes:
     """What makes a report this one and no other, whether it came alone or in a list; its licence is in its key."""
     facts = (report.resource, report.action, report.count, report.reservation_id, report.occurred_at)
-    return hashlib.sha256(msgspec.json.encode(facts)).digest()
+    return hashlib.sha256(_encode(facts)).digest()
 
 
 def _is_away(failure: Exception) -> bool:

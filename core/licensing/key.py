@@ -11,6 +11,7 @@ import secrets
 from typing import Final
 
 ALPHABET: Final = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+_LETTERS: Final = frozenset(ALPHABET)
 _PREFIX: Final = "NP"
 _SYMBOLS: Final = 12
 _READ_AS: Final = str.maketrans("OIL", "011", "-")
@@ -31,7 +32,7 @@ def parse(text: str, checksum_key: bytes) -> str | None:
     if not symbols.startswith(_PREFIX):
         return None
     symbols = symbols[len(_PREFIX) :].translate(_READ_AS)
-    if len(symbols) != _SYMBOLS or any(symbol not in ALPHABET for symbol in symbols):
+    if len(symbols) != _SYMBOLS or not _LETTERS.issuperset(symbols):
         return None
     if symbols[-1] != _checksum(symbols[:-1], checksum_key):
         return None
