@@ -31,7 +31,7 @@ from workers.supervision import Wakeup
 
 BATCH: Final = 500
 _LOOK_EACH: Final = 1.0
-_GATHERING: Final = 0.005
+_GATHERING: Final = 0.02
 _ROUND_WITHIN: Final = 30.0
 _SET_ASIDE_SECONDS: Final = 30.0
 _ABSENCES: Final = (RedisError, SQLAlchemyError, OSError, TimeoutError, Unavailable)
