@@ -34,10 +34,12 @@ class Target(NamedTuple):
     features: Sequence[str] = FEATURES
     reports: int = 0
     """Not a verdict is asked for, but so many usage reports are sent in each call."""
+    about: int = 20
+    """Of how many licences each list of reports speaks."""
 
     def calls(self) -> Calls:
         if self.reports:
-            return UsageCalls(self.url, self.key, self.license_keys, items=self.reports)
+            return UsageCalls(self.url, self.key, self.license_keys, items=self.reports, about=self.about)
         return SignedCalls(self.url, self.key, self.license_keys, features=self.features)
 
 

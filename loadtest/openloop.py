@@ -46,7 +46,7 @@ def measure(target: Target, plan: Plan, *, processes: int, pids: Sequence[int], 
         title=f"Open loop: {plan.rate:,.0f} {_asked(target)} a second over {plan.connections:,} connections",
         began=began,
         settings={**plan._asdict(), "processes": processes, "license keys": len(target.license_keys)},
-        facts=_facts(recorder, driven, plan) | used.facts(whole.count, plan.seconds),
+        facts=_facts(recorder, driven, plan, target.reports) | used.facts(whole.count, plan.seconds),
         requests=whole.count,
         curve=curve(whole),
         moments=recorder.moments(),
@@ -66,15 +66,17 @@ def _asked(target: Target) -> str:
             return f"lists of {many:,} usage reports"
 
 
-def _facts(recorder: Recorder, driven: Sequence[Driven], plan: Plan) -> dict[str, str | Number]:
+def _facts(recorder: Recorder, driven: Sequence[Driven], plan: Plan, reports: int) -> dict[str, str | Number]:
     lateness = Histogram()
     for one in driven:
         lateness.add(one.lateness)
     # A server that is too slow goes on answering after the last request was due.
     took = max(plan.seconds, *(one.ended for one in driven))
+    answered = sum(recorder.outcomes.values()) / took
     return {
         "requests": recorder.whole().count,
-        "answered per second": sum(recorder.outcomes.values()) / took,
+        "answered per second": answered,
+        **({"usage reports per second": answered * reports} if reports else {}),
         "driver's own delay p50 ms": lateness.percentile(50) / 1000,
         "driver's own delay p99 ms": lateness.percentile(99) / 1000,
         "connections opened again": sum(one.reopened for one in driven),
@@ -138,11 +140,13 @@ def _chosen_target(chosen: argparse.Namespace, data: Path) -> tuple[Target, list
         raise NoStack("there are no license keys: give --keys FILE, or make some with `python -m loadtest.seed`")
     if chosen.url and chosen.api_key:
         key_id, _, secret = chosen.api_key.partition(":")
-        return Target(chosen.url, (key_id, secret), license_keys, reports=chosen.reports), chosen.pid
+        return Target(
+            chosen.url, (key_id, secret), license_keys, reports=chosen.reports, about=chosen.about
+        ), chosen.pid
     stack = read_stack(data)
     part, url = ("billing_api", stack.billing_api) if chosen.reports else ("validator", stack.validator)
     target = target_of(stack, SeedFiles(data))._replace(
-        license_keys=license_keys, url=chosen.url or url, reports=chosen.reports
+        license_keys=license_keys, url=chosen.url or url, reports=chosen.reports, about=chosen.about
     )
     return target, chosen.pid or stack.pids.get(part, [])
 
@@ -159,6 +163,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--processes", type=positive_count, default=1, help="driver processes")
     parser.add_argument("--p99-ms", type=positive_number, help="the run fails where p99 is above")
     parser.add_argument("--reports", type=int, default=0, help="send so many usage reports in each call")
+    parser.add_argument("--about", type=positive_count, default=20, help="licences that each list of reports is about")
     parser.add_argument("--url", help="default: the validator in run.json, or the billing API for reports")
     parser.add_argument("--api-key", help="id:secret; default: the platform key in run.json")
     parser.add_argument("--keys", type=Path, help="license keys, one a line; default: the seeded ones")
