@@ -3,7 +3,7 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help up down demo test check fmt lock clean install seed load openloop suspension load-report bench bench-alone chaos reconcile rebuild openapi
+.PHONY: help up down demo test check fmt lock clean install seed load openloop suspension load-report bench bench-usage bench-alone chaos reconcile rebuild openapi
 
 # The oldest supported version first: it is the one that is tested. PYTHON=... chooses another.
 PYTHON = $(shell for python in python3.11 python3.12 python3.13 python3; do \
@@ -52,8 +52,12 @@ suspension: install  ## from COMMIT of a suspension to its refusal, under 5,000 
 load-report: install  ## all results of load tests as one page with plots
 	@exec $(RUN) loadtest.report $(ARGS)
 
-bench: install  ## what a validation costs, beside FastAPI, Litestar and nginx with LuaJIT
-	@exec $(RUN) bench $(ARGS)
+bench: install  ## what a validation costs, beside FastAPI, Litestar and nginx with LuaJIT; then a usage report
+	@$(RUN) bench $(ARGS)
+	@exec $(RUN) bench.usage
+
+bench-usage: install  ## what a usage report costs, beside FastAPI with SQLAlchemy and a COMMIT each
+	@exec $(RUN) bench.usage $(ARGS)
 
 bench-alone: install  ## start, memory, metrics, and whether a million licences make a validation dearer
 	@exec $(RUN) bench.alone $(ARGS)

@@ -8,7 +8,7 @@ import shutil
 import subprocess
 import sys
 import venv
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -69,20 +69,31 @@ def fastapi(place: Place, *, hiredis: bool) -> Contender | Absent:
     As its packages come by themselves, and with the parser in C that redis-py takes up where it finds it.
     """
     name = "FastAPI + Uvicorn + redis-py" + (" + hiredis" if hiredis else "")
-    folder = place.folder / ("fastapi-hiredis" if hiredis else "fastapi")
+    packages = (*_FASTAPI_PACKAGES, "hiredis>=3,<4") if hiredis else _FASTAPI_PACKAGES
+    python = environment_of(place.folder / ("fastapi-hiredis" if hiredis else "fastapi"), packages, name)
+    if isinstance(python, Absent):
+        return python
+    return uvicorn(name, python, "bench.yardsticks.fastapi_app:app", {"REDIS_URL": place.redis_url})
+
+
+def environment_of(folder: Path, packages: Sequence[str], name: str) -> Path | Absent:
+    """The interpreter of an environment that holds Uvicorn and its like, built on the first run."""
     python = folder / "bin" / "python"
     if not (python.parent / "uvicorn").exists():
         venv.create(folder, with_pip=True, clear=True)
-        packages = (*_FASTAPI_PACKAGES, "hiredis>=3,<4") if hiredis else _FASTAPI_PACKAGES
         install = (str(python), "-m", "pip", "install", "-q", "--disable-pip-version-check", *packages)
         done = subprocess.run(install, capture_output=True, text=True, check=False)  # noqa: S603  # our own words
         if done.returncode:
             shutil.rmtree(folder)
             return Absent(name, f"its packages cannot be installed: {done.stderr.strip().splitlines()[-1]}")
+    return python
+
+
+def uvicorn(name: str, python: Path, app: str, env: Mapping[str, str]) -> Contender:
     port = choose(HOST)
-    argv = (str(python), "-m", "uvicorn", "bench.yardsticks.fastapi_app:app", "--host", HOST, "--port", str(port))
+    argv = (str(python), "-m", "uvicorn", app, "--host", HOST, "--port", str(port))
     options = ("--loop", "uvloop", "--http", "httptools", "--no-access-log", "--log-level", "warning")
-    return Contender(name, (*argv, *options), port, {"REDIS_URL": place.redis_url})
+    return Contender(name, (*argv, *options), port, env)
 
 
 def nginx(place: Place) -> Contender | Absent:

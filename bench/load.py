@@ -7,7 +7,9 @@ And it never sleeps. Waking a sleeper on another core is work that the kernel do
 on a virtual machine that costs more than the sending itself; in production the other end is another machine. While it
 has nothing to do it yields its core, on which Redis lives as well.
 
-    python -m bench.load PORT REQUESTS CONNECTIONS SECONDS     prints a Tally as JSON
+    python -m bench.load PORT REQUESTS CONNECTIONS SECONDS YES NO END     prints a Tally as JSON
+
+YES stands in a right answer, NO in none, and END ends them all.
 """
 
 import os
@@ -17,12 +19,26 @@ import sys
 from itertools import cycle
 from pathlib import Path
 from time import perf_counter
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 
 HOST: Final = "127.0.0.1"
 _SEPARATOR: Final = b"\0"
+
+
+class Expected(NamedTuple):
+    """How a right answer can be told, without reading it as JSON."""
+
+    yes: bytes
+    no: bytes
+    end: bytes
+
+
+VALID: Final = Expected(b'"valid":true', b'"valid":false', b"}")
+RECORDED: Final = Expected(b'"success":true', b'"success":false', b"}")
+ALL_RECORDED: Final = RECORDED._replace(end=b"}]}")
+"""A list's answer comes in pieces, each of which may end with an item's brace."""
 
 
 class Tally(msgspec.Struct, frozen=True):
@@ -42,7 +58,7 @@ def write_requests(file: Path, requests: list[bytes]) -> None:
     file.write_bytes(_SEPARATOR.join(requests))
 
 
-def run(port: int, requests: list[bytes], connections: int, seconds: float) -> Tally:
+def run(port: int, requests: list[bytes], connections: int, seconds: float, expected: Expected) -> Tally:
     following = cycle(requests)
     poll = select.epoll()
     peers: dict[int, socket.socket] = {}
@@ -62,10 +78,10 @@ def run(port: int, requests: list[bytes], connections: int, seconds: float) -> T
         if not ready:
             os.sched_yield()
         for number, _ in ready:
-            answer = _answer(peers[number])
+            answer = _answer(peers[number], expected.end)
             now = perf_counter()
             waits.append(now - sent_at[number])
-            wrong += b'"valid":true' not in answer
+            wrong += expected.yes not in answer or expected.no in answer
             sent_at[number] = now
             peers[number].sendall(next(following))
     for peer in peers.values():
@@ -80,11 +96,11 @@ def run(port: int, requests: list[bytes], connections: int, seconds: float) -> T
     )
 
 
-def _answer(peer: socket.socket) -> bytes:
-    """One answer: everybody's is small and ends with the closing brace of its body, so it mostly comes in one piece."""
-    answer = peer.recv(65536)
-    while not answer.endswith(b"}"):
-        more = peer.recv(65536)
+def _answer(peer: socket.socket, end: bytes) -> bytes:
+    """One answer: everybody's ends with the closing brace of its body, and where it is small it comes in one piece."""
+    answer = peer.recv(262_144)
+    while not answer.endswith(end):
+        more = peer.recv(262_144)
         if not more:
             raise WrongEnd(answer[:200].decode(errors="replace") or "the connection was closed")
         answer += more
@@ -92,9 +108,10 @@ def _answer(peer: socket.socket) -> bytes:
 
 
 def main() -> None:
-    port, file, connections, seconds = sys.argv[1:]
+    port, file, connections, seconds, *told = sys.argv[1:]
+    expected = Expected(*(part.encode() for part in told))
     requests = Path(file).read_bytes().split(_SEPARATOR)
-    tally = run(int(port), requests, int(connections), float(seconds))
+    tally = run(int(port), requests, int(connections), float(seconds), expected)
     sys.stdout.buffer.write(msgspec.json.encode(tally))
 
 

@@ -4,7 +4,7 @@ import base64
 import secrets
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
@@ -77,9 +77,22 @@ def ending(process: "subprocess.Popen[bytes]") -> Iterator[None]:
             process.wait()
 
 
-def load_on(one: Contender, requests: Path, connections: int, seconds: float) -> load.Tally:
-    argv = (sys.executable, "-m", "bench.load", str(one.port), str(requests), str(connections), str(seconds))
+def load_on(
+    one: Contender, requests: Path, connections: int, seconds: float, expected: load.Expected = load.VALID
+) -> load.Tally:
+    numbers = (str(one.port), str(requests), str(connections), str(seconds))
+    argv = (sys.executable, "-m", "bench.load", *numbers, *(part.decode() for part in expected))
     done = subprocess.run(argv, cwd=ROOT, capture_output=True, check=False)  # noqa: S603  # our own words
     if done.returncode:
         sys.exit(f"bench: the load on {one.name} failed: {done.stderr.decode()[-300:]}")
     return msgspec.json.decode(done.stdout, type=load.Tally)
+
+
+def command(folder: Path, env: Mapping[str, str], module: str, *arguments: str) -> None:
+    """One of our own commands, to its end."""
+    argv = (sys.executable, "-m", module, *arguments)
+    with (folder / "commands.log").open("ab") as out:
+        whole = process_environment() | dict(env)
+        done = subprocess.run(argv, cwd=ROOT, env=whole, stdout=out, stderr=out, check=False)  # noqa: S603  # our own words
+    if done.returncode:
+        sys.exit(f"bench: {module} failed; see {folder / 'commands.log'}")

@@ -1,0 +1,142 @@
+"""`python -m bench.usage`: what a usage report costs, here and where each is committed by itself, in one run.
+
+Both stand before the same PostgreSQL, which forces every COMMIT to the disk. Each contender has a core, the load and
+the servers the other. Counted is the CPU time of the contender's processes, and beside it PostgreSQL's, over the
+reports that were answered; and the same of reports that come in lists of a thousand. Every answer is looked at. The
+relay, which tells Redis of new totals, does not run: it has no part in the answer.
+
+    python -m bench.usage [--seconds 3] [--rounds 5] [--connections 64] [--licenses 2000] [--json FILE]
+"""
+
+import argparse
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from statistics import median
+from typing import Final
+
+import msgspec
+
+from bench import cost, load, running
+from bench.contenders import ROOT, Absent, Contender
+from bench.ledger import Ledger, ledger
+from loadtest.usage_calls import UsageCalls
+
+_WARM_UP: Final = 1.5
+_MOST_A_SECOND: Final = 6000
+"""Reports that are made ready; no contender on one core may come to the end of them, or repeats would be counted."""
+_ITEMS: Final = 1000
+_LISTS_A_SECOND: Final = 150
+_OURS: Final = "billing API"
+_LISTS: Final = "billing API, lists of 1,000"
+
+
+class Spent(msgspec.Struct, frozen=True):
+    """For one report."""
+
+    micros: float
+    """CPU time of the server."""
+    database: float
+    """CPU time of PostgreSQL."""
+    per_second: float
+    p99_ms: float
+
+
+def main() -> int:
+    options = _options()
+    if len(os.sched_getaffinity(0)) < 2:
+        sys.exit("bench: two cores are needed, one for the contender and one for its load")
+    serving, loading = sorted(os.sched_getaffinity(0))[:2]
+    os.sched_setaffinity(0, {loading})
+    folder = ROOT / ".data" / "bench"
+    folder.mkdir(parents=True, exist_ok=True)
+    with ExitStack() as open_things:
+        books = open_things.enter_context(ledger(folder, options.licenses))
+        taking_part = [open_things.enter_context(running.started(one, folder, serving)) for one in _present(books)]
+        rounds = [_round(taking_part, books, folder, options) for _ in range(options.rounds)]
+    _print(table(rounds))
+    if options.json:
+        options.json.write_bytes(msgspec.json.format(msgspec.json.encode(rounds)))
+    return 0
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m bench.usage", description=__doc__)
+    parser.add_argument("--seconds", type=float, default=3.0, help="how long each contender is loaded in a round")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--connections", type=int, default=64)
+    parser.add_argument("--licenses", type=int, default=2000)
+    parser.add_argument("--json", type=Path, help="where to write the figures of every round")
+    return parser.parse_args()
+
+
+def _present(books: Ledger) -> list[Contender]:
+    present: list[Contender] = [books.billing_api()]
+    yardstick = books.fastapi()
+    if isinstance(yardstick, Absent):
+        _print(f"without {yardstick.name}: {yardstick.reason}")
+    else:
+        present.append(yardstick)
+    return present
+
+
+def _round(
+    taking_part: Sequence[tuple[Contender, int]], books: Ledger, folder: Path, options: argparse.Namespace
+) -> Mapping[str, Spent]:
+    figures: dict[str, Spent] = {}
+    for one, pid in taking_part:
+        figures[one.name] = _measure(one, pid, books, folder, options, items=1)
+        if one.name == _OURS:
+            figures[_LISTS] = _measure(one, pid, books, folder, options, items=_ITEMS)
+    return figures
+
+
+def _measure(
+    one: Contender, pid: int, books: Ledger, folder: Path, options: argparse.Namespace, *, items: int
+) -> Spent:
+    calls = UsageCalls(f"http://127.0.0.1:{one.port}", books.api_key, books.license_keys, items=items)
+    a_second = _MOST_A_SECOND if items == 1 else _LISTS_A_SECOND
+    connections = options.connections if items == 1 else 4
+    for seconds in (_WARM_UP, options.seconds):
+        requests = folder / "reports"
+        ready = [calls.take() for _ in range(round(seconds * a_second))]
+        load.write_requests(requests, ready)
+        before, database_before = cost.cpu_seconds(pid), cost.cpu_seconds(books.postgres)
+        tally = running.load_on(one, requests, connections, seconds, load.RECORDED if items == 1 else load.ALL_RECORDED)
+        spent, database = cost.cpu_seconds(pid) - before, cost.cpu_seconds(books.postgres) - database_before
+    if tally.wrong or not 0 < tally.answered < len(ready):
+        sys.exit(f"bench: {one.name} gave {tally.wrong} wrong answers of {tally.answered}, {len(ready)} were ready")
+    reports = tally.answered * items
+    return Spent(
+        micros=spent / reports * 1e6,
+        database=database / reports * 1e6,
+        per_second=reports / tally.seconds,
+        p99_ms=tally.p99_ms,
+    )
+
+
+def table(rounds: Sequence[Mapping[str, Spent]]) -> str:
+    """Medians of the rounds and their range; a ratio is taken within its round."""
+    rows = [f"{'':44}{'CPU µs a report':>26}{'PostgreSQL':>22}{'reports/s':>12}{'p99 ms':>8}{'times ours':>22}"]
+    for name in rounds[0]:
+        own = [figures[name] for figures in rounds]
+        ratios = [figures[name].micros / figures[_OURS].micros for figures in rounds]
+        micros, database = _spread([each.micros for each in own]), _spread([each.database for each in own])
+        per_second, p99 = median(each.per_second for each in own), median(each.p99_ms for each in own)
+        rows.append(f"{name:44}{micros:>26}{database:>22}{per_second:>12,.0f}{p99:>8.1f}{_spread(ratios, 2):>22}")
+    return "\n".join(rows)
+
+
+def _spread(values: Sequence[float], digits: int = 1) -> str:
+    return f"{median(values):.{digits}f}  ({min(values):.{digits}f}–{max(values):.{digits}f})"
+
+
+def _print(text: str) -> None:
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
