@@ -30,7 +30,7 @@ _READY_WITHIN: Final = 60.0
 _PACKAGES: Final = ("fastapi>=0.115", "uvicorn[standard]>=0.34", "sqlalchemy[asyncio]>=2.0", "asyncpg>=0.30")
 _KEY: Final = """
     INSERT INTO api_keys (id, key_id, key_hash, secret, name, permissions, is_active, version)
-    VALUES ($1, $2, '', $3, 'bench', '{usage}', true, 1)
+    VALUES ($1, $2, '', $3, 'bench', '["usage"]', true, 1)
     """
 _YARDSTICK: Final = """
     CREATE TABLE yard_keys (key_id text PRIMARY KEY, secret text NOT NULL);

@@ -19,7 +19,7 @@ from devstack.ports import choose
 from devstack.valkey import Valkey
 from devstack.waiting import wait_until
 
-_READY_WITHIN: Final = 30.0
+_READY_WITHIN: Final = 120.0
 
 
 @contextmanager

@@ -29,6 +29,7 @@ _MOST_A_SECOND: Final = 6000
 """Reports that are made ready; no contender on one core may come to the end of them, or repeats would be counted."""
 _ITEMS: Final = 1000
 _LISTS_A_SECOND: Final = 150
+_LISTS_AT_ONCE: Final = 4
 _OURS: Final = "billing API"
 _LISTS: Final = "billing API, lists of 1,000"
 
@@ -98,16 +99,21 @@ def _measure(
 ) -> Spent:
     calls = UsageCalls(f"http://127.0.0.1:{one.port}", books.api_key, books.license_keys, items=items)
     a_second = _MOST_A_SECOND if items == 1 else _LISTS_A_SECOND
-    connections = options.connections if items == 1 else 4
-    for seconds in (_WARM_UP, options.seconds):
+    connections = options.connections if items == 1 else _LISTS_AT_ONCE
+
+    def loaded(seconds: float) -> tuple[load.Tally, int]:
         requests = folder / "reports"
         ready = [calls.take() for _ in range(round(seconds * a_second))]
         load.write_requests(requests, ready)
-        before, database_before = cost.cpu_seconds(pid), cost.cpu_seconds(books.postgres)
-        tally = running.load_on(one, requests, connections, seconds, load.RECORDED if items == 1 else load.ALL_RECORDED)
-        spent, database = cost.cpu_seconds(pid) - before, cost.cpu_seconds(books.postgres) - database_before
-    if tally.wrong or not 0 < tally.answered < len(ready):
-        sys.exit(f"bench: {one.name} gave {tally.wrong} wrong answers of {tally.answered}, {len(ready)} were ready")
+        expected = load.RECORDED if items == 1 else load.ALL_RECORDED
+        return running.load_on(one, requests, connections, seconds, expected), len(ready)
+
+    loaded(_WARM_UP)
+    before, database_before = cost.cpu_seconds(pid), cost.cpu_seconds(books.postgres)
+    tally, ready = loaded(options.seconds)
+    spent, database = cost.cpu_seconds(pid) - before, cost.cpu_seconds(books.postgres) - database_before
+    if tally.wrong or not 0 < tally.answered < ready:
+        sys.exit(f"bench: {one.name} gave {tally.wrong} wrong answers of {tally.answered}, {ready} were ready")
     reports = tally.answered * items
     return Spent(
         micros=spent / reports * 1e6,

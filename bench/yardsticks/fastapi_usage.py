@@ -104,5 +104,5 @@ async def report_usage(report: Report, request: Request) -> dict[str, Any]:
         added = total.on_conflict_do_update(
             index_elements=["license_key", "resource"], set_={"used": Total.used + change}
         )
-        used = await session.scalar(added.returning(Total.used))
+        used = (await session.execute(added.returning(Total.used))).scalar_one()
     return {"success": True, "quota_remaining": max(0, limit - max(0, used))}
