@@ -159,7 +159,7 @@ def license_record(row: Row[Any]) -> tuple[bytes, LicenseRecord]:
         valid_from=_unix(row.activation_date),
         valid_until=_unix(row.expiry_date),
         grace_until=_unix(row.grace_until),
-        features=_flags(row.features),
+        features=flags(row.features),
         limits={
             "accounts": row.max_accounts,
             "domains": row.max_domains,
@@ -257,7 +257,7 @@ async def _rows(session: AsyncSession, statement: Select[Any], ids: set[UUID]) -
     return (await session.execute(statement, {"ids": list(ids)})).all() if ids else ()
 
 
-def _flags(features: object) -> dict[str, bool]:
+def flags(features: object) -> dict[str, bool]:
     """Plain flags; whatever else `features` holds ("support": "email") describes and grants nothing."""
     if not isinstance(features, dict):
         return {}

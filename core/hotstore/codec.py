@@ -5,7 +5,8 @@ fields (msgpack's fixarray). Both are held by a test. The rest is opaque to Lua,
 type. It reads a nil as if nothing stood there, hence UNLIMITED: "unlimited" is said, never left out.
 """
 
-from typing import Final
+from collections.abc import Mapping
+from typing import Any, Final, NamedTuple, cast
 
 import msgspec
 
@@ -21,12 +22,28 @@ _decode_api_key = msgspec.msgpack.Decoder(ApiKeyRecord).decode
 _decode_lease = msgspec.msgpack.Decoder(LeaseRecord).decode
 
 
-def encode_license(record: LicenseRecord) -> bytes:
-    limits: dict[Resource, int | None] = {
-        resource: UNLIMITED if most is None else most for resource, most in record.limits.items()
-    }
+class Common(NamedTuple):
+    """What all licenses of a plan have in common, packed: they are few plans and many licenses."""
+
+    limits: Mapping[Resource, int | None]
+    features: Mapping[str, bool]
+
+
+def pack_common(limits: Mapping[Resource, int | None], features: Mapping[str, bool]) -> Common:
+    """For the fields of a record that is packed by `encode_packed`, and for nothing else: they cannot be read."""
+    said = {resource: UNLIMITED if most is None else most for resource, most in limits.items()}
     # Features come from JSON that people edit; what is not exactly true is not granted, and never unreadable here.
-    features = {name: flag is True for name, flag in record.features.items()}
+    granted = {name: flag is True for name, flag in features.items()}
+    return Common(*(cast("Mapping[Any, Any]", msgspec.Raw(_encode(part))) for part in (said, granted)))
+
+
+def encode_packed(record: LicenseRecord) -> bytes:
+    """A record whose limits and features are those of a `Common`."""
+    return _encode(record)
+
+
+def encode_license(record: LicenseRecord) -> bytes:
+    limits, features = pack_common(record.limits, record.features)
     return _encode(msgspec.structs.replace(record, limits=limits, features=features))
 
 

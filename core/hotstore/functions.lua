@@ -12,6 +12,7 @@ local RESOURCES = {@RESOURCES@}
 local UNLIMITED = @UNLIMITED@
 local HELD = {@HELD@}  -- fields of the holds hash with the sums
 local TOTALS = {@TOTALS@}  -- fields of the usage hash: each resource, in the order of their names, and its stamp
+local DOCUMENT, USAGE, LEASE = '@DOCUMENT@', '@USAGE@', '@LEASE@'  -- kinds of keys
 local TOMBSTONE = 0x80  -- what stands for the limits of a tombstone: an empty map
 
 local function now_ms()
@@ -119,6 +120,15 @@ local function keep_in_index(index, key, packed)
   if stamp_of(packed) == '-' then redis.call('ZREM', index, name) else redis.call('ZADD', index, 0, name) end
 end
 
+-- Whether a packed record takes the place of the one that stands there; `order` as `apply` has it.
+local function replaces(packed, old, order)
+  local fields = order == '>=' and 5 or 2
+  local old_epoch, old_version, _, _, old_signed_at = beginning(old, fields)
+  local epoch, version, _, _, signed_at = beginning(packed, fields)
+  return newer(epoch, version, old_epoch, old_version)
+    or (signed_at and epoch == old_epoch and version == old_version and signed_at >= old_signed_at)
+end
+
 -- apply: writes packed records that are newer than what stands there.
 -- KEYS for '>' the index; then any number of one bucket; ARGV '>' or '>=', then one record for each of these. '>=' is
 -- for leases: a version has one after another, and of two the one that was signed earlier gives way.
@@ -128,14 +138,7 @@ local function apply(keys, args)
   for i = before + 1, #keys do
     local key, packed = keys[i], args[i - before + 1]
     local old = redis.call('GET', key)
-    local fits = not old
-    if old then
-      local fields = args[1] == '>=' and 5 or 2
-      local old_epoch, old_version, _, _, old_signed_at = beginning(old, fields)
-      local epoch, version, _, _, signed_at = beginning(packed, fields)
-      fits = newer(epoch, version, old_epoch, old_version)
-        or (signed_at and epoch == old_epoch and version == old_version and signed_at >= old_signed_at)
-    end
+    local fits = not old or replaces(packed, old, args[1])
     if fits then
       redis.call('SET', key, packed)
       written = written + 1
@@ -145,6 +148,12 @@ local function apply(keys, args)
   return written
 end
 
+-- Whether a total of this age takes the place of the one whose stamp stands there; a stamp that is none gives way.
+local function is_newer_total(key, resource, epoch, version)
+  local old_epoch, old_version = string.match(redis.call('HGET', key, resource .. ':v') or '', '^(-?%d+):(%d+)$')
+  return not old_epoch or newer(tonumber(epoch), tonumber(version), tonumber(old_epoch), tonumber(old_version))
+end
+
 -- usage: absolute totals, and the holds whose reports they contain, so that nothing counts as used and held at once.
 -- KEYS the bucket's pins, then usage, holds, hold ends for each total; ARGV for each total: resource, used, epoch,
 -- version, how many holds it settles, their ids
@@ -152,13 +161,11 @@ end
 local function usage(keys, args)
   local written, at = 0, 1
   for k = 2, #keys, 3 do
-    local resource, epoch, version, settled = args[at], tonumber(args[at + 2]), tonumber(args[at + 3]), args[at + 4]
+    local resource, epoch, version, settled = args[at], args[at + 2], args[at + 3], args[at + 4]
     for i = at + 5, at + 4 + settled do drop_hold(keys[k + 1], keys[k + 2], keys[1], args[i]) end
     if settled ~= '0' then end_with_last_hold(keys[k + 1], keys[k + 2]) end
-    local stamp = redis.call('HGET', keys[k], resource .. ':v')
-    local old_epoch, old_version = string.match(stamp or '-1:0', '^(-?%d+):(%d+)$')
-    if newer(epoch, version, tonumber(old_epoch), tonumber(old_version)) then
-      redis.call('HSET', keys[k], resource, args[at + 1], resource .. ':v', args[at + 2] .. ':' .. args[at + 3])
+    if is_newer_total(keys[k], resource, epoch, version) then
+      redis.call('HSET', keys[k], resource, args[at + 1], resource .. ':v', epoch .. ':' .. version)
       written = written + 1
     end
     at = at + 5 + settled
@@ -267,6 +274,60 @@ local function loaded(keys, args)
   if redis.call('HGET', keys[1], 'building') ~= args[1] then return 0 end
   redis.call('HSET', keys[1], 'loaded', args[1])
   redis.call('HDEL', keys[1], 'building')
+  return 1
+end
+
+-- Puts a packed record where none stands, or in place of an older one or of what is none; what stands there now. An
+-- empty store is the usual case here, and SET NX is one step where GET and SET are two.
+local function fill_record(key, packed, order)
+  if redis.call('SET', key, packed, 'NX') then return packed end
+  local old = redis.pcall('GET', key)
+  local readable, older = pcall(replaces, packed, old, order)
+  if readable and not older then return old end
+  redis.call('SET', key, packed)
+  return packed
+end
+
+local function fill_totals(key, args, first, last)
+  if last < first then return end
+  local stand = redis.pcall('HLEN', key)
+  if type(stand) ~= 'number' then  -- something else than totals
+    redis.call('DEL', key)
+    stand = 0
+  end
+  if stand == 0 then
+    redis.call('HSET', key, unpack(args, first, last))
+    return
+  end
+  for at = first, last, 4 do
+    local epoch, version = string.match(args[at + 3], '^(%d+):(%d+)$')
+    if is_newer_total(key, args[at], epoch, version) then redis.call('HSET', key, unpack(args, at, at + 3)) end
+  end
+end
+
+-- fill: what a rebuild brings of one bucket: licenses with lease and totals, by the rules of `apply` and `usage`. Whoever
+-- builds another incarnation by now, or none any more, is told before anything is written.
+-- KEYS index, mark; ARGV incarnation, then for each license: its name, its document (no tombstone), its lease or '', how
+-- many values its totals take, and these: resource, used, 'resource:v', 'epoch:version' for each
+-- Answer 1, or 0 where another incarnation or none is being built
+local function fill(keys, args)
+  if redis.call('HGET', keys[2], 'building') ~= args[1] then return 0 end
+  local tag, at, names = string.sub(keys[1], 4) .. ':', 2, {}
+  while at < #args do
+    local name, document, lease, last = args[at], args[at + 1], args[at + 2], at + 3 + args[at + 3]
+    local key = DOCUMENT .. tag .. name
+    local standing = fill_record(key, document, '>')
+    if standing == document then
+      names[#names + 1] = '0'
+      names[#names + 1] = name
+    else
+      keep_in_index(keys[1], key, standing)
+    end
+    if lease ~= '' then fill_record(LEASE .. tag .. name, lease, '>=') end
+    fill_totals(USAGE .. tag .. name, args, at + 4, last)
+    at = last + 1
+  end
+  if #names > 0 then redis.call('ZADD', keys[1], unpack(names)) end
   return 1
 end
 
@@ -381,6 +442,7 @@ register('settle', settle)
 register('release', release)
 register('begin', begin)
 register('loaded', loaded)
+register('fill', fill)
 register('synced', synced)
 register('digest', digest, {'no-writes'})
 register('standing', standing, {'no-writes'})

@@ -7,6 +7,7 @@ from typing import Final
 from typing_extensions import override
 
 from core.errors import Unavailable
+from core.hotstore import keys
 from core.hotstore.codec import UNLIMITED
 from core.licensing.plan import RESOURCES
 
@@ -18,6 +19,9 @@ _TEMPLATE: Final = (
     .replace("@HELD@", ", ".join(f"'={resource}'" for resource in RESOURCES))
     .replace("@TOTALS@", ", ".join(f"'{resource}', '{resource}:v'" for resource in sorted(RESOURCES)))
     .replace("@UNLIMITED@", str(UNLIMITED))
+    .replace("@DOCUMENT@", keys.DOCUMENT_KIND)
+    .replace("@USAGE@", keys.USAGE_KIND)
+    .replace("@LEASE@", keys.LEASE_KIND)
 )
 
 VERSION: Final = hashlib.sha256(_TEMPLATE.encode()).hexdigest()[:8]
@@ -41,6 +45,7 @@ SETTLE: Final = name("settle")
 RELEASE: Final = name("release")
 BEGIN: Final = name("begin")
 LOADED: Final = name("loaded")
+FILL: Final = name("fill")
 SYNCED: Final = name("synced")
 DIGEST: Final = name("digest")
 STANDING: Final = name("standing")

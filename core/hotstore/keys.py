@@ -37,6 +37,7 @@ _OWNER_LENGTH: Final = 8  # symbols of `h` that a reservation's id begins with
 
 DOCUMENT_KIND: Final = "npd"
 USAGE_KIND: Final = "npu"
+LEASE_KIND: Final = "npl"
 HOLDS_KIND: Final = "nph"
 PINS_KIND: Final = "npp"
 API_KEY_KIND: Final = "npa"

@@ -18,7 +18,7 @@ is the one that serves the bucket: after a failover, or when a slot has moved, i
 
 import secrets
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final, Literal, NamedTuple, TypeVar, cast
 
 from redis.asyncio import Redis
@@ -179,9 +179,15 @@ class HotStoreWriter:
 
     async def mark_loaded(self, bucket: int, incarnation: str) -> bool:
         """False where this incarnation's data is gone (flushed, restarted) or another rebuild took its place."""
-        if not _of_run(incarnation.encode(), (await self._runs())[bucket]):
-            return False
-        return bool(await self._call(functions.LOADED, 1, keys.mark(bucket), incarnation))
+        return not await self.mark_all_loaded({bucket: incarnation})
+
+    async def mark_all_loaded(self, tokens: Mapping[int, str]) -> list[int]:
+        """The same for many buckets; those that were refused."""
+        runs = await self._runs()
+        asked = [bucket for bucket, token in tokens.items() if _of_run(token.encode(), runs[bucket])]
+        answers = await self._call_all([(functions.LOADED, 1, keys.mark(bucket), tokens[bucket]) for bucket in asked])
+        marked = {bucket for bucket, answer in zip(asked, answers, strict=True) if answer}
+        return [bucket for bucket in tokens if bucket not in marked]
 
     async def empty(self) -> None:
         """Forgets everything; workers fill it again."""
