@@ -1,17 +1,20 @@
 """What is done by the clock. Each task may be dropped or doubled: it looks at what there is to do."""
 
 from collections.abc import Awaitable, Callable
+from datetime import timedelta
 from typing import Any, Final
 
 from arq.cron import CronJob, cron
 from sqlalchemy import text
 
+from billing_api.licenses import repository as licenses
 from core.telemetry import logger
 from db import outbox
 from db.unit_of_work import Database
 
 KEEP_DONE_DAYS: Final = 7
 _PURGE_BATCH: Final = 5000
+_QUIET_FOR: Final = timedelta(minutes=10)
 _CREATE_PARTITIONS: Final = text("SELECT np_create_payment_partitions((now() AT TIME ZONE 'UTC')::date, 4)")
 
 
@@ -35,11 +38,18 @@ async def purge_done_jobs(database: Database, *, days: int = KEEP_DONE_DAYS) -> 
             return purged
 
 
+async def forget_overages(database: Database) -> int:
+    """Licences that pass no limit any more need not be looked at by those who look for such; says how many."""
+    async with database.as_system() as tx:
+        return await licenses.forget_overages(tx, _QUIET_FOR)
+
+
 def crons(database: Database) -> list[CronJob]:
     """Hours are UTC. Partitions reach months ahead, so a day that nobody rang for does no harm."""
     return [
         _cron(create_payment_partitions, database, hour={3}, minute={17}, run_at_startup=True),
         _cron(purge_done_jobs, database, minute={41}),
+        _cron(forget_overages, database, minute={23}),
     ]
 
 

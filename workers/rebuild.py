@@ -15,7 +15,7 @@ saves work only; a worker that loses it with its connection can do no harm, sinc
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import Final, TypeVar, cast
 from uuid import UUID
@@ -103,8 +103,10 @@ class Rebuild:
         holds_lost = await self._watch.may_be_lost()
         tokens = await self._writer.begin_rebuild(missing, holds_lost=holds_lost)
         logger().info("rebuild.began", buckets=len(missing), holds_lost=holds_lost)
+        filling = HotStoreFilling(self._writer, tokens)
+        await filling.begin()
         await self._load_api_keys(frozenset(missing))
-        if await self._load_licenses(tokens) and await self._mark(tokens):
+        if await self._load_licenses(missing, filling) and await self._mark(tokens):
             logger().info("rebuild.done", buckets=len(missing))
         else:
             logger().warning("rebuild.overtaken")
@@ -143,10 +145,9 @@ class Rebuild:
         self._applied(len(mine))
         return cast("UUID", found[-1].id)
 
-    async def _load_licenses(self, tokens: Mapping[int, str]) -> bool:
+    async def _load_licenses(self, buckets: Collection[int], filling: HotStoreFilling) -> bool:
         """Applies the licenses of these buckets with all that is theirs; False where an incarnation is gone."""
-        pages = LicensePages(self._database, tokens, self._page)
-        filling = HotStoreFilling(self._writer, tokens)
+        pages = LicensePages(self._database, buckets, self._page)
         reading = asyncio.create_task(_within(pages.read(_BEFORE_ALL_IDS)))
         try:
             while (page := await reading) is not None:

@@ -19,6 +19,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from core.errors import Unavailable
 from core.hotstore import keys
+from core.hotstore.filling import filled
 from core.hotstore.writer import HotStoreWriter
 from core.settings import BadSettings, StoreSettings, store_settings
 from db.engine import create_engine
@@ -63,10 +64,12 @@ async def _run(settings: StoreSettings, *, empty: bool, wait: float) -> int:
 
 
 async def _watch(writer: HotStoreWriter, licenses: int, deadline: float) -> bool:
-    """Licenses are spread evenly over the buckets, so loaded buckets tell how many are there."""
+    """A rebuild says how far it has come; licenses are spread evenly over the buckets that it fills."""
     bar = ProgressBar()
-    while missing := len(await writer.missing_buckets()):
-        bar.show("licenses", licenses * (keys.BUCKETS - missing) // keys.BUCKETS, licenses)
+    while missing := await writer.missing_buckets():
+        done = await filled(writer)
+        of = licenses * (done.buckets or len(missing)) // keys.BUCKETS
+        bar.show("licenses", min(done.licenses, of), of)
         if monotonic() > deadline:
             break
         await asyncio.sleep(_LOOK_EACH)

@@ -4,11 +4,12 @@ The relay and the rebuild keep the two in step as long as nobody else touches th
 bug, a hand in redis-cli, a database restored from a backup. A run
 
 1. waits for buckets without their mark to be rebuilt, which each counts as a difference,
-2. compares all licenses, totals and API keys by digest (workers/screening.py), and settles what differs
+2. compares all licenses, leases, totals and API keys by digest (workers/screening.py), and settles what differs
    (workers/settling.py),
-3. takes the buckets whose turn it is and compares them field by field, which digests do not, and adds up their usage
+3. walks through all keys for records that no index names, and settles them in the same way,
+4. takes the buckets whose turn it is and compares them field by field, which digests do not, and adds up their usage
    events again,
-4. looks for changes that nobody projects, and for holds whose reports never came to an end.
+5. looks for changes that nobody projects, and for holds whose reports never came to an end.
 
 Each minute it is another bucket's turn, so all have been proved anew after four hours; `make reconcile` takes all at
 once. What events come to is evidence and not repaired: a person has to find out how that could be.
@@ -18,7 +19,7 @@ the next one says of it that it was broken off.
 """
 
 import asyncio
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from datetime import timedelta
 from time import monotonic
@@ -89,7 +90,7 @@ class Reconciliation:
         self._told = told
         self._rebuilt_within = rebuilt_within
         self._settled_within = settled_within
-        self._truths: tuple[Truth, ...] = (LicenseTruth(database, writer), ApiKeyTruth())
+        self._truths: tuple[Truth, ...] = (LicenseTruth(), ApiKeyTruth())
 
     async def run(self) -> None:
         """For ever; whichever worker looks first when a run is due does it."""
@@ -147,12 +148,31 @@ class Reconciliation:
                 await settler.settle(truth, screened.suspects)
                 progress(f"{truth.subject} digests", before, keys.BUCKETS)
                 first, stride = before, stride * 2 if screened.size < _FEW else stride
+        await self._find_strays(findings, settler)
         done = 0
         for first, before in _strides(thorough):
             await self._prove(findings, settler, first, before)
             done += before - first
             progress("records and events", done, len(thorough))
         await self._find_stuck(findings)
+
+    async def _find_strays(self, findings: Findings, settler: Settling) -> None:
+        """What no index names: somebody SET it by hand, or took its name out.
+
+        A key that cannot be one of ours is left alone: no validator asks for it, and who knows whose it is.
+        """
+        suspects: dict[str, list[str]] = defaultdict(list)
+        foreign: list[Found] = []
+        async for key in self._comparison.strays():
+            truth = next((truth for truth in self._truths if truth.shelf.is_at(key)), None)
+            if truth is not None:
+                suspects[truth.subject].append(keys.parts(key)[2])
+            elif len(foreign) < _MOST_STUCK:
+                foreign.append(Found("key", "unknown", key[:200], found="no key of ours", outcome="evidence"))
+        for truth in self._truths:
+            await settler.settle(truth, suspects[truth.subject])
+        if foreign:
+            await findings.record(foreign)
 
     async def _find_stuck(self, findings: Findings) -> None:
         async with self._database.as_system() as tx:

@@ -1,9 +1,10 @@
 """Which records may differ between Postgres and Redis: a cheap look at all of them.
 
-Both sides write one line for each record, `name epoch:version resource=used/epoch:version …`, in the order of the
-names, and compare a digest of some hundred lines at a time. Postgres makes them in one statement for a stride of
-buckets, core/hotstore/functions.lua by reading every record at that moment. The last part of a bucket reaches to its
-end, and a bucket without a license is one part too: so whatever stands in Redis lies in some part.
+Both sides write one line for each record, `name epoch:version resource=used/epoch:version … lease`, in the order of the
+names, and compare a digest of some hundred lines at a time. The last word stands where there is a lease of this very
+version: it is all that is told of it here. Postgres makes the lines in one statement for a stride of buckets,
+core/hotstore/functions.lua by reading every record at that moment. The last part of a bucket reaches to its end, and a
+bucket without a license is one part too: so whatever an index of Redis names lies in some part.
 
 A part that differs is told line by line, and the names whose lines differ are suspects, no more: the two sides were
 read one after the other, under traffic. workers/settling.py finds out what is true of them.
@@ -36,7 +37,9 @@ _LICENSE_LINES: Final = f"""
                 '' ORDER BY resource COLLATE "C")
             FROM license_usage
             WHERE license_id = mine.id AND resource IN ({", ".join(f"'{resource}'" for resource in RESOURCES)})
-        ), '') AS line
+        ), '') || CASE WHEN EXISTS (
+            SELECT FROM leases WHERE license_id = mine.id AND leases.version = mine.version) THEN ' lease' ELSE '' END
+            AS line
         FROM mine, projection_epoch)
 """  # noqa: S608  put together from constants
 _API_KEY_LINES: Final = """

@@ -18,10 +18,13 @@ from typing import Final, NamedTuple
 from uuid import UUID
 
 from billing_api.reconciliation.repository import Found
+from core.hotstore import codec
 from core.hotstore.comparing import HotStoreComparison, Mending, NewTotal, Standing
 from core.licensing.plan import Resource
+from core.licensing.record import ApiKeyRecord
 from db.models.reconciliation import Outcome
 from db.unit_of_work import Database
+from workers import projection
 from workers.findings import Findings
 from workers.truth import Expected, Truth
 from workers.verdicts import Verdict, judge
@@ -110,7 +113,6 @@ class Settling:
             if number < len(ids):
                 rows[outcome_of[case.name]].append(ids[number])
         await self._findings.conclude(outcomes, rows)
-        await truth.mended([case.expected for case in cases if case.expected is not None and case.verdict.document])
 
 
 def _told(truth: Truth, case: _Case) -> list[Found]:
@@ -120,6 +122,9 @@ def _told(truth: Truth, case: _Case) -> list[Found]:
     if verdict.document is not None:
         expected = None if case.expected is None else case.expected.stamp
         told.append(Found(truth.subject, verdict.document, case.name, license_id, expected, verdict.found))
+    if verdict.lease is not None and case.expected is not None:
+        said = None if case.expected.lease is None else f"signed at {case.expected.lease.signed_at}"
+        told.append(Found("lease", verdict.lease, case.name, license_id, said, None))
     for resource, fault in verdict.totals.items():
         total = case.expected.totals.get(resource) if case.expected else None
         expected = None if total is None else f"{resource}={total.used}/{total.epoch}:{total.version}"
@@ -140,4 +145,10 @@ def _mending(truth: Truth, case: _Case) -> Mending:
         document = truth.nothing(case.name) if case.expected is None else case.expected.packed
     totals: Mapping[Resource, NewTotal] = {} if case.expected is None else case.expected.totals
     wanted = {resource: totals.get(resource) for resource in case.verdict.totals}
-    return Mending(case.name, case.standing, document, wanted)
+    return Mending(case.name, case.standing, document, _lease_to_stand(case), wanted)
+
+
+def _lease_to_stand(case: _Case) -> bytes | None:
+    if case.verdict.lease is None or case.expected is None or isinstance(case.expected.record, ApiKeyRecord):
+        return None
+    return codec.encode_lease(case.expected.lease or projection.no_lease(case.expected.record))

@@ -9,14 +9,12 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from core.hotstore import codec, keys
 from core.hotstore.comparing import API_KEYS, LICENSES, NewTotal, Shelf
-from core.hotstore.writer import HotStoreWriter
 from core.licensing.plan import Resource
-from core.licensing.record import ApiKeyRecord, LicenseRecord
+from core.licensing.record import ApiKeyRecord, LeaseRecord, LicenseRecord
 from core.licensing.state import Status
 from db.models.leases import LeaseRow
 from db.models.licensing import ApiKey, License, LicenseUsage
 from db.models.reconciliation import Subject
-from db.unit_of_work import Database
 from workers import projection
 
 SelectT = TypeVar("SelectT", bound=Select[Any])
@@ -60,6 +58,8 @@ class Expected(NamedTuple):
 
     record: LicenseRecord | ApiKeyRecord
     packed: bytes
+    lease: LeaseRecord | None
+    """Of this very version of a license; one of an earlier version is of no more use, and nothing is said of it."""
     totals: Mapping[Resource, NewTotal]
     id: UUID
     license_id: UUID | None
@@ -90,17 +90,10 @@ class Truth(Protocol):
     def nothing(self, name: str) -> bytes:
         """What stands where Postgres knows nothing. It is older than every row, so a row that comes wins."""
 
-    async def mended(self, records: Sequence[Expected]) -> None:
-        """Documents were put back: so is what else belongs to them."""
-
 
 class LicenseTruth:
     shelf: ClassVar = LICENSES
     subject: ClassVar[Subject] = "license"
-
-    def __init__(self, database: Database, writer: HotStoreWriter) -> None:
-        self._database = database
-        self._writer = writer
 
     async def names(self, session: AsyncSession, first: int, before: int) -> list[str]:
         bounds = {"first": bytes([first]), "last": bytes([before - 1]) + _HIGHEST}
@@ -115,11 +108,16 @@ class LicenseTruth:
         for total in projection.usage_totals(usage):
             mine = totals.setdefault(total.license_hash, {})
             mine[total.resource] = NewTotal(total.used, total.epoch, total.version)
+        # Whoever signs one has locked its license, so a lease stands still where the license does.
+        leases = dict(projection.lease_record(row) for row in await session.execute(_LEASES, ids))
         found = {}
         for row, (digest, record) in projection.fit(rows, projection.license_record):
             packed = codec.encode_license(record)
-            expected = Expected(codec.decode_license(packed), packed, totals.get(digest, {}), row.id, row.id)
-            found[keys.short_hash(digest)] = expected
+            lease = leases.get(digest)
+            if lease is not None and lease.version != record.version:
+                lease = None
+            read = codec.decode_license(packed)
+            found[keys.short_hash(digest)] = Expected(read, packed, lease, totals.get(digest, {}), row.id, row.id)
         return found
 
     async def pending(
@@ -138,14 +136,6 @@ class LicenseTruth:
         )
         return codec.encode_license(tombstone)
 
-    async def mended(self, records: Sequence[Expected]) -> None:
-        """A lease tells its own age, so one that stands as it should stays as it is."""
-        if not records:
-            return
-        async with self._database.as_system() as tx:
-            rows = (await tx.session.execute(_LEASES, {"ids": [expected.id for expected in records]})).all()
-        await self._writer.apply_leases([projection.lease_record(row) for row in rows])
-
 
 class ApiKeyTruth:
     shelf: ClassVar = API_KEYS
@@ -160,7 +150,7 @@ class ApiKeyTruth:
         found = {}
         for row, record in projection.fit(rows, projection.api_key_record):
             packed = codec.encode_api_key(record)
-            found[record.key_id] = Expected(codec.decode_api_key(packed), packed, {}, row.id, row.license_id)
+            found[record.key_id] = Expected(codec.decode_api_key(packed), packed, None, {}, row.id, row.license_id)
         return found
 
     async def pending(
@@ -187,9 +177,6 @@ class ApiKeyTruth:
             current_secret=b"",
         )
         return codec.encode_api_key(refused)
-
-    async def mended(self, records: Sequence[Expected]) -> None:
-        """Nothing else belongs to a key."""
 
 
 async def _pending(session: AsyncSession, ids: Collection[str], names: Collection[str]) -> set[str]:

@@ -6,7 +6,8 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from core.hotstore.comparing import NewTotal, Standing, Total
+from core.hotstore import codec
+from core.hotstore.comparing import ABSENT, NewTotal, Standing, Total
 from core.licensing.plan import Resource
 from core.licensing.record import ApiKeyRecord, LicenseRecord
 from db.models.reconciliation import Fault
@@ -24,21 +25,23 @@ class Verdict(NamedTuple):
 
     document: Fault | None
     found: str | None
+    lease: Fault | None
     totals: Mapping[Resource, Fault]
 
     @property
     def wrong(self) -> bool:
-        return self.document is not None or bool(self.totals)
+        return self.document is not None or self.lease is not None or bool(self.totals)
 
 
 def judge(expected: Expected | None, standing: Standing, decode: Callable[[bytes], Record]) -> Verdict:
     record = _readable(standing, decode)
     if expected is None:
         fault, found = _unknown(standing, record)
-        return Verdict(fault, found, {})
+        return Verdict(fault, found, None, {})
     fault, found = _document(expected.record, standing, record)
     totals = {name: _total(expected.totals.get(name), raw) for name, raw in standing.totals.items()}
-    return Verdict(fault, found, {name: wrong for name, wrong in totals.items() if wrong is not None})
+    wrong_totals = {name: wrong for name, wrong in totals.items() if wrong is not None}
+    return Verdict(fault, found, _lease(expected, standing.lease), wrong_totals)
 
 
 def _readable(standing: Standing, decode: Callable[[bytes], Record]) -> Record | None:
@@ -72,6 +75,26 @@ def _document(expected: Record, standing: Standing, record: Record | None) -> tu
 def _says_no(record: Record) -> bool:
     """What stands where Postgres has no row, or none any more."""
     return record.tombstone if isinstance(record, LicenseRecord) else record.version == 0
+
+
+def _lease(expected: Expected, raw: bytes) -> Fault | None:
+    """A lease counts where it is one of this version; any other is passed over by whoever asks for it."""
+    if isinstance(expected.record, ApiKeyRecord):
+        return None
+    wanted, age = expected.lease, (expected.record.epoch, expected.record.version)
+    try:
+        record = codec.decode_lease(raw[1:]) if raw[:1] == b"=" else None
+    except (msgspec.MsgspecError, ValueError):
+        record = None
+    if wanted is None:
+        counts = record is not None and record.token and (record.epoch, record.version) == age
+        return "unknown" if counts else None
+    if record is None:
+        return "missing" if raw == ABSENT else "wrong"
+    ages = (record.epoch, record.version, record.signed_at), (wanted.epoch, wanted.version, wanted.signed_at)
+    if ages[0] != ages[1]:
+        return "older" if ages[0] < ages[1] else "newer"
+    return None if record == wanted else "wrong"
 
 
 def _total(expected: NewTotal | None, raw: Total) -> Fault | None:

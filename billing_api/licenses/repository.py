@@ -1,14 +1,14 @@
 """Every SQL statement about licences."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Select, case, exists, func, literal, select
+from sqlalchemy import ColumnElement, Select, case, delete, exists, func, literal, select
 
 from core.errors import NotFound
 from core.licensing.plan import RESOURCES
 from core.licensing.state import Status
-from db.models.licensing import License, LicenseUsage, Plan, ProvisioningState
+from db.models.licensing import License, LicenseUsage, OverageCandidate, Plan, ProvisioningState
 from db.models.people import User
 from db.unit_of_work import PrivilegedTransaction, StaffTransaction, SystemTransaction, Transaction
 
@@ -59,10 +59,26 @@ async def usage_of(tx: Transaction, license_id: UUID) -> dict[str, int]:
 
 
 def is_over() -> ColumnElement[bool]:
-    """Whether a resource of the licence passes its limit. NULL, which is unlimited, compares as no."""
+    """Whether a resource of the licence passes its limit. NULL, which is unlimited, compares as no.
+
+    Only candidates are looked at: whoever is none of them passes no limit (db/migrations/versions/0010_overages.sql).
+    """
     limit = case({name: getattr(License, f"max_{name}") for name in RESOURCES}, value=LicenseUsage.resource)
     # By the totals' primary key, which begins with the licence.
-    return exists().where(LicenseUsage.license_id == License.id, LicenseUsage.used > limit)
+    passes = exists().where(LicenseUsage.license_id == License.id, LicenseUsage.used > limit)
+    return License.id.in_(select(OverageCandidate.license_id)) & passes
+
+
+async def forget_overages(tx: SystemTransaction, quiet_for: timedelta) -> int:
+    """Takes from the candidates those that pass no limit, of which nothing was noted for so long; says how many.
+
+    Longer than any transaction lives: one that is still open may have seen the limits from before they fell. Who is
+    noted meanwhile stays, for a row that has changed is judged by its new instant.
+    """
+    quiet = OverageCandidate.noted_at < func.statement_timestamp() - quiet_for
+    over = exists().where(License.id == OverageCandidate.license_id, is_over())
+    result = await tx.session.execute(delete(OverageCandidate).where(quiet, ~over))
+    return int(result.rowcount)  # type: ignore[attr-defined]  # a DELETE has one
 
 
 def search(

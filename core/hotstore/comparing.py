@@ -8,7 +8,7 @@ millisecond. Digests are asked for one at a time: the server works off a whole p
 connection, and validators wait for 50 ms only.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal, NamedTuple
 
@@ -20,8 +20,11 @@ from core.licensing.plan import RESOURCES, Resource
 LINES_A_CALL: Final = 150
 """So many lines take a digest 0.7 ms of the server's time."""
 
+_KEYS_A_STEP: Final = 1000
+"""So many keys are walked through in about half a millisecond."""
+
 _RESOURCES: Final[Sequence[Resource]] = sorted(RESOURCES)
-_ABSENT: Final = b"-"
+ABSENT: Final = b"-"
 
 
 @dataclass(frozen=True)
@@ -32,8 +35,17 @@ class Shelf:
     document: Callable[[str], str]
     bucket: Callable[[str], int]
     documents: str
+    indexes: str
     totals: str
-    """Kind of the key that lies beside the document; empty where there is none."""
+    """Kind of the key with totals beside the document, and there is a lease then; empty where there is neither."""
+
+    def is_at(self, key: str) -> bool:
+        """Whether this is the key of a document that could be one of this shelf."""
+        kind, name = key[:3], key[9:]
+        try:
+            return kind == self.documents and self.document(name) == key and self.bucket(name) >= 0
+        except ValueError:
+            return False
 
     def holds(self, name: str, bucket: int) -> bool:
         """Whether this could be a name of the bucket's index."""
@@ -43,8 +55,12 @@ class Shelf:
             return False
 
 
-LICENSES: Final = Shelf(keys.index, keys.document, keys.bucket_of_license, keys.DOCUMENT_KIND, keys.USAGE_KIND)
-API_KEYS: Final = Shelf(keys.api_key_index, keys.api_key, keys.bucket_of_api_key, keys.API_KEY_KIND, "")
+LICENSES: Final = Shelf(
+    keys.index, keys.document, keys.bucket_of_license, keys.DOCUMENT_KIND, keys.INDEX_KIND, keys.USAGE_KIND
+)
+API_KEYS: Final = Shelf(
+    keys.api_key_index, keys.api_key, keys.bucket_of_api_key, keys.API_KEY_KIND, keys.API_KEY_INDEX_KIND, ""
+)
 
 
 class Part(NamedTuple):
@@ -66,20 +82,21 @@ class Digest(NamedTuple):
 class Lines(NamedTuple):
     loaded: bytes | None
     of: dict[str, str]
-    """By name: name, stamp and totals, in the spelling of workers/screening.py."""
+    """By name: name, stamp, totals and lease, in the spelling of workers/screening.py."""
 
 
 class Total(NamedTuple):
     """Raw as the function tells values: `-`, `?`, or `=` and what stands there."""
 
-    used: bytes = _ABSENT
-    stamp: bytes = _ABSENT
+    used: bytes = ABSENT
+    stamp: bytes = ABSENT
 
 
 class Standing(NamedTuple):
     loaded: bytes | None
     document: bytes
-    """Raw as the function tells values."""
+    """Raw as the function tells values; so is the lease."""
+    lease: bytes
     totals: Mapping[Resource, Total]
 
     @property
@@ -89,7 +106,7 @@ class Standing(NamedTuple):
 
     @property
     def absent(self) -> bool:
-        return self.document == _ABSENT
+        return self.document == ABSENT
 
 
 class NewTotal(NamedTuple):
@@ -99,11 +116,12 @@ class NewTotal(NamedTuple):
 
 
 class Mending(NamedTuple):
-    """What is to stand in place of what was seen. A document of None stays; a total of None goes."""
+    """What is to stand in place of what was seen. A document or lease of None stays; a total of None goes."""
 
     name: str
     seen: Standing
     document: bytes | None
+    lease: bytes | None
     totals: Mapping[Resource, NewTotal | None]
 
 
@@ -144,6 +162,15 @@ class HotStoreComparison:
         answers = await self._writer.ask([_repair(shelf, mending) for mending in mendings])
         return [answer == b"repaired" for answer in answers]
 
+    async def strays(self) -> AsyncIterator[str]:
+        """Keys of documents and API keys that no index names, though they say something. They may be anything."""
+        kinds = [kind for shelf in (LICENSES, API_KEYS) for kind in (shelf.documents, shelf.indexes)]
+        async for found in self._writer.walk(
+            lambda cursor: ("FCALL_RO", functions.STRAYS, 0, cursor, _KEYS_A_STEP, *kinds)
+        ):
+            for key in found:
+                yield key.decode(errors="replace")
+
     async def forget(self, shelf: Shelf, bucket: int, strays: Sequence[str]) -> None:
         """Takes out of an index what is no name."""
         await self._writer.ask([("ZREM", shelf.index(bucket), *strays)])
@@ -164,10 +191,11 @@ def _standing(shelf: Shelf, bucket: int, names: Iterable[str]) -> Command:
 
 
 def _repair(shelf: Shelf, mending: Mending) -> Command:
-    name, seen, document, totals = mending
+    name, seen, document, lease, totals = mending
     bucket = shelf.bucket(name)
     touched = (shelf.index(bucket), keys.mark(bucket), *_keys(shelf, name))
     args: list[str | bytes | int] = [seen.loaded or b"", seen.document, b"" if document is None else document]
+    args += (seen.lease, b"" if lease is None else lease)
     for resource, new in totals.items():
         old = seen.totals[resource]
         stands = ("", "") if new is None else (new.used, f"{new.epoch}:{new.version}")
@@ -176,11 +204,14 @@ def _repair(shelf: Shelf, mending: Mending) -> Command:
 
 
 def _keys(shelf: Shelf, name: str) -> tuple[str, ...]:
-    return (shelf.document(name), keys.usage(name)) if shelf.totals else (shelf.document(name),)
+    return (shelf.document(name), keys.usage(name), keys.lease(name)) if shelf.totals else (shelf.document(name),)
 
 
 def _standing_of(loaded: bytes | None, told: Sequence[bytes]) -> Standing:
-    document, *rest = told
-    pairs = zip(rest[::2], rest[1::2], strict=True)
-    totals = {resource: Total(*pair) for resource, pair in zip(_RESOURCES, pairs, strict=True)} if rest else {}
-    return Standing(loaded, document, totals)
+    document, *more = told
+    if not more:
+        return Standing(loaded, document, ABSENT, {})
+    lease, *values = more
+    pairs = zip(values[::2], values[1::2], strict=True)
+    totals = {resource: Total(*pair) for resource, pair in zip(_RESOURCES, pairs, strict=True)}
+    return Standing(loaded, document, lease, totals)

@@ -18,6 +18,9 @@ from core.licensing.plan import Resource
 LICENSES_A_CALL: Final = 50
 """A function blocks the server: for about half a millisecond."""
 
+_FILLED: Final = "filled"
+_BUCKETS: Final = "filled_buckets"
+
 Word = str | bytes | int
 
 
@@ -67,7 +70,31 @@ class HotStoreFilling:
     def __init__(self, writer: HotStoreWriter, tokens: Mapping[int, str]) -> None:
         self._writer = writer
         self._tokens = tokens
+        self._filled = 0
+
+    async def begin(self) -> None:
+        await self._tell()
 
     async def send(self, load: Load) -> bool:
         """False where a bucket's incarnation is gone, or another one is being built in its place: begin again."""
-        return all(await self._writer.ask(load.commands(self._tokens)))
+        if not all(await self._writer.ask(load.commands(self._tokens))):
+            return False
+        self._filled += load.size
+        await self._tell()
+        return True
+
+    async def _tell(self) -> None:
+        await self._writer.ask([("HSET", keys.SYNC, _FILLED, self._filled, _BUCKETS, len(self._tokens))])
+
+
+class Filled(NamedTuple):
+    """How far a rebuild has come, for people who wait: licenses so far, and of how many buckets it will bring them."""
+
+    licenses: int
+    buckets: int
+
+
+async def filled(writer: HotStoreWriter) -> Filled:
+    """Of the newest rebuild, be it at work or not."""
+    [answer] = await writer.ask([("HMGET", keys.SYNC, _FILLED, _BUCKETS)])
+    return Filled(*(int(value or 0) for value in answer))

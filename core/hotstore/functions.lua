@@ -340,19 +340,27 @@ local function synced(keys, args)
   return 1
 end
 
+-- Whether a packed lease is one of the document with this stamp, and not the word that there is none.
+local function is_lease_of(packed, stamp)
+  if type(packed) ~= 'string' or stamp_of(packed) ~= stamp then return false end
+  local fine, _, _, _, _, token = pcall(cmsgpack.unpack_limit, packed, 4, 1)
+  return fine and type(token) == 'string' and token ~= ''
+end
+
 -- One line of what reconciliation compares, as Postgres writes it too (workers/screening.py).
-local function line_of(name, document, totals)
-  local line = name .. ' ' .. stamp_of(redis.pcall('GET', document))
+local function line_of(name, document, totals, lease)
+  local stamp = stamp_of(redis.pcall('GET', document))
+  local line = name .. ' ' .. stamp
   if not totals then return line end
   local stored = redis.pcall('HMGET', totals, unpack(TOTALS))
   if stored.err then return line .. ' ?' end
   for i = 1, #TOTALS, 2 do
-    local used, stamp = stored[i], stored[i + 1]
-    if used or stamp then
-      line = line .. ' ' .. TOTALS[i] .. '=' .. (used or '') .. '/' .. (stamp or '')
+    local used, stands = stored[i], stored[i + 1]
+    if used or stands then
+      line = line .. ' ' .. TOTALS[i] .. '=' .. (used or '') .. '/' .. (stands or '')
     end
   end
-  return line
+  return is_lease_of(redis.pcall('GET', lease), stamp) and line .. ' lease' or line
 end
 
 -- digest: what stands under a part of an index, in the order of the names. Nothing is kept for it: every record is read.
@@ -365,10 +373,28 @@ local function digest(keys, args)
   local upto = args[2] == '' and '+' or '[' .. args[2]
   local lines = redis.call('ZRANGEBYLEX', keys[1], from, upto, 'LIMIT', 0, args[3])
   for i, name in ipairs(lines) do
-    lines[i] = line_of(name, args[4] .. tag .. name, args[5] ~= '' and args[5] .. tag .. name)
+    local place = tag .. name
+    lines[i] = line_of(name, args[4] .. place, args[5] ~= '' and args[5] .. place, LEASE .. place)
   end
   local said = args[6] == 'lines' and lines or redis.sha1hex(table.concat(lines, '\n'))
   return {redis.call('HGET', keys[2], 'loaded'), #lines, said}
+end
+
+-- strays: documents and API keys that say something and that no index names. Walks through whatever the server holds.
+-- No KEYS; ARGV cursor, about how many keys to walk through, then kind of the documents and kind of their index, twice
+-- Answer {cursor, {key …}}
+local function strays(_, args)
+  local index_of = {[args[3]] = args[4], [args[5]] = args[6]}
+  local cursor, names = unpack(redis.call('SCAN', args[1], 'COUNT', args[2]))
+  local found = {}
+  for _, key in ipairs(names) do
+    local index = index_of[string.sub(key, 1, 3)]
+    if index then
+      local held = redis.call('ZSCORE', index .. string.sub(key, 4, 8), string.sub(key, 10))
+      if not held and stamp_of(redis.pcall('GET', key)) ~= '-' then found[#found + 1] = key end
+    end
+  end
+  return {cursor, found}
 end
 
 -- A value as it can be told and compared, whatever stands there: "-" nothing, "?" another type, "=" and the value.
@@ -383,14 +409,16 @@ local function told_totals(key)
   return answer
 end
 
--- standing: records and totals as they are, byte by byte.
--- KEYS mark, then documents, or with 'totals' document and totals alternately; ARGV 'totals' or ''
--- Answer {loaded incarnation or nil, {document, used, stamp, used, stamp …} for each}, every value as `told`
+-- standing: records, totals and leases as they are, byte by byte.
+-- KEYS mark, then documents, or with 'totals' document, totals and lease in turn; ARGV 'totals' or ''
+-- Answer {loaded incarnation or nil, {document, lease, used, stamp, used, stamp …} for each}, every value as `told`;
+-- without 'totals' {document} for each
 local function standing(keys, args)
-  local answer, step = {redis.call('HGET', keys[1], 'loaded')}, args[1] == 'totals' and 2 or 1
+  local answer, step = {redis.call('HGET', keys[1], 'loaded')}, args[1] == 'totals' and 3 or 1
   for i = 2, #keys, step do
     local one = {told(redis.pcall('GET', keys[i]))}
-    if step == 2 then
+    if step == 3 then
+      one[2] = told(redis.pcall('GET', keys[i + 2]))
       for _, value in ipairs(told_totals(keys[i + 1])) do one[#one + 1] = value end
     end
     answer[#answer + 1] = one
@@ -399,14 +427,16 @@ local function standing(keys, args)
 end
 
 -- repair: puts in place what Postgres says, of what was seen there exactly, in the incarnation in which it was seen.
--- KEYS index, mark, document[, totals]; ARGV incarnation, document seen, document to stand or "" to leave it; then for
--- each total: its place in TOTALS, used seen, stamp seen, used and stamp to stand, or both "" for none
+-- KEYS index, mark, document[, totals, lease]; ARGV incarnation, document seen, document to stand or "" to leave it,
+-- lease seen, lease to stand or "" to leave it; then for each total: its place in TOTALS, used seen, stamp seen, used and
+-- stamp to stand, or both "" for none
 -- Answer "repaired", or "changed" where something else stands there by now; the index is right in either case
 local function repair(keys, args)
   local document = redis.pcall('GET', keys[3])
   local same = redis.call('HGET', keys[2], 'loaded') == args[1] and told(document) == args[2]
+  if keys[5] then same = same and told(redis.pcall('GET', keys[5])) == args[4] end
   local totals = keys[4] and told_totals(keys[4])
-  for i = 4, #args, 5 do
+  for i = 6, #args, 5 do
     local at = tonumber(args[i])
     same = same and totals[at] == args[i + 1] and totals[at + 1] == args[i + 2]
   end
@@ -414,8 +444,9 @@ local function repair(keys, args)
     redis.call('SET', keys[3], args[3])
     document = args[3]
   end
-  if same and totals and totals[1] == '?' and #args > 3 then redis.call('DEL', keys[4]) end
-  for i = 4, same and #args or 0, 5 do
+  if same and args[5] ~= '' then redis.call('SET', keys[5], args[5]) end
+  if same and totals and totals[1] == '?' and #args > 5 then redis.call('DEL', keys[4]) end
+  for i = 6, same and #args or 0, 5 do
     local resource, stamp = TOTALS[tonumber(args[i])], TOTALS[args[i] + 1]
     if args[i + 4] == '' then
       redis.call('HDEL', keys[4], resource, stamp)
@@ -445,5 +476,6 @@ register('loaded', loaded)
 register('fill', fill)
 register('synced', synced)
 register('digest', digest, {'no-writes'})
+register('strays', strays, {'no-writes', 'allow-cross-slot-keys'})
 register('standing', standing, {'no-writes'})
 register('repair', repair)

@@ -48,6 +48,7 @@ LOADED: Final = name("loaded")
 FILL: Final = name("fill")
 SYNCED: Final = name("synced")
 DIGEST: Final = name("digest")
+STRAYS: Final = name("strays")
 STANDING: Final = name("standing")
 REPAIR: Final = name("repair")
 

@@ -11,7 +11,7 @@
     npk:{b}     index: the same of the API keys
     npz:{b}     the bucket's mark: `building` and `loaded` incarnation, `reserve_from`
     npj         public keys of the leases (JWKS, RFC 7517)
-    npz         `epoch` and `synced_through` (milliseconds)
+    npz         `epoch` and `synced_through` (milliseconds); `filled` licenses of `filled_buckets`, how far a rebuild is
 
 `h` is the first half of the license key's keyed hash in hex, the bucket `b` its first byte. The braces are a Cluster's
 hash tag: whatever one question or one function touches lies in one slot. An API key's bucket comes from a hash of its

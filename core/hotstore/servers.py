@@ -11,7 +11,7 @@ sends with time limits of its own, which workers/redis_pool.py says must not be.
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Awaitable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple, Protocol, TypeVar, cast
 
 from redis.asyncio import ConnectionPool, Redis
@@ -22,6 +22,7 @@ from core.hotstore.functions import NotReady
 from core.hotstore.slots import BUCKET_SLOTS, Address, owners_of, redirection, slot_of
 
 _ROUNDS: Final = 4
+_START: Final = b"0"
 
 Command = tuple[str | bytes | int, ...]
 T = TypeVar("T")
@@ -33,6 +34,12 @@ class Servers(Protocol):
 
     async def everywhere(self, *command: str) -> list[Any]:
         """The answer of each primary, exceptions among them."""
+
+    def walk(self, step: Callable[[bytes], Command]) -> AsyncIterator[Any]:
+        """Goes through each primary's keys: `step` makes a command of a cursor, the answer is the next one and more.
+
+        Yields what came beside the cursor. Keys that move meanwhile may be missed, or come twice.
+        """
 
     async def info(self, section: str) -> list[Mapping[str, Any]]:
         """What each primary says of itself."""
@@ -58,6 +65,9 @@ class OneServer:
 
     async def everywhere(self, *command: str) -> list[Any]:
         return await _send(self._redis, [command])
+
+    def walk(self, step: Callable[[bytes], Command]) -> AsyncIterator[Any]:
+        return _walk(self._redis, step)
 
     async def info(self, section: str) -> list[Mapping[str, Any]]:
         return [await self._redis.info(section)]
@@ -98,6 +108,11 @@ class ClusterServers:
         nodes = await self._nodes()
         found = await self._reach(_send(self._client(node), [command]) for node in nodes)
         return [answer for (answer,) in found]
+
+    async def walk(self, step: Callable[[bytes], Command]) -> AsyncIterator[Any]:
+        for node in await self._nodes():
+            async for found in _walk(self._client(node), step):
+                yield found
 
     async def info(self, section: str) -> list[Mapping[str, Any]]:
         return await self._reach(self._client(node).info(section) for node in await self._nodes())
@@ -192,6 +207,18 @@ def _key(command: Command) -> str:
     """The key that decides where a command goes: FCALL names its function and its number of keys first."""
     key = command[3] if command[0] in {"FCALL", "FCALL_RO"} else command[1]
     return cast("str", key)
+
+
+async def _walk(redis: Redis, step: Callable[[bytes], Command]) -> AsyncIterator[Any]:
+    cursor = _START
+    while True:
+        (answer,) = await _send(redis, [step(cursor)])
+        if isinstance(answer, Exception):
+            raise answer
+        cursor, found = answer
+        yield found
+        if cursor == _START:
+            return
 
 
 async def _send(redis: Redis, commands: Sequence[Command]) -> list[Any]:

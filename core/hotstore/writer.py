@@ -18,7 +18,7 @@ is the one that serves the bucket: after a failover, or when a slot has moved, i
 
 import secrets
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final, Literal, NamedTuple, TypeVar, cast
 
 from redis.asyncio import Redis
@@ -198,6 +198,16 @@ class HotStoreWriter:
     async def ask(self, commands: Sequence[Command]) -> list[Any]:
         """Whole commands, for the doors beside this one."""
         return await self._pipeline(commands)
+
+    async def walk(self, step: Callable[[bytes], Command]) -> AsyncIterator[Any]:
+        """Through the keys of every server: see Servers.walk."""
+        try:
+            async for found in (await self._servers()).walk(step):
+                yield found
+        except ResponseError as failure:
+            if functions.is_missing(str(failure)):
+                raise functions.FunctionsMissing from failure
+            raise
 
     async def _servers(self) -> Servers:
         if self._found is None:

@@ -105,6 +105,7 @@ class License(_Limited, Table):
     """
 
     __tablename__ = "licenses"
+    __table_args__ = (Index("ix_licenses_created_at", "created_at", "id"),)
 
     id: Mapped[RowId]
     user_id: Mapped[UUID] = mapped_column(ForeignKey("users.id"), index=True)
@@ -210,6 +211,19 @@ class LicenseUsage(Table):
     events: Mapped[BigInt] = mapped_column(default=0, server_default="0")
     version: Mapped[BigInt] = mapped_column(default=1)
     updated_at: Mapped[UpdatedAt]
+
+
+class OverageCandidate(Table):
+    """A licence that may pass a limit, noted by triggers when a total rose past it or a limit fell.
+
+    All that do are here; those that do no longer are cleared away when nothing has been noted of them for a while.
+    """
+
+    __tablename__ = "overage_candidates"
+
+    license_id: Mapped[UUID] = mapped_column(ForeignKey("licenses.id", ondelete="CASCADE"), primary_key=True)
+    user_id: Mapped[UUID] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"), index=True)
+    noted_at: Mapped[datetime] = mapped_column(server_default=text("clock_timestamp()"))
 
 
 class HoldSettlement(Table):

@@ -12,7 +12,7 @@ from db.models.columns import BigInt, CreatedAt, RowId, Table
 RunState = Literal["running", "agreed", "repaired", "differing", "failed"]
 """`differing`: something is left that could not be repaired. `failed`: it did not come to its end."""
 
-Subject = Literal["license", "total", "api_key", "bucket", "events", "job", "pin"]
+Subject = Literal["license", "lease", "total", "api_key", "bucket", "key", "events", "job", "pin"]
 Fault = Literal["missing", "older", "newer", "wrong", "unknown", "stuck"]
 """What is true of the hot store's record beside Postgres's; `unknown`: Postgres has none."""
 
@@ -21,9 +21,10 @@ Outcome = Literal["found", "repaired", "changed", "evidence"]
 before it could say. `evidence`: nothing is repaired, a person has to look."""
 
 FAULTS: Final[tuple[tuple[Subject, Fault], ...]] = (
-    *((subject, fault) for subject in ("license", "total", "api_key")
+    *((subject, fault) for subject in ("license", "lease", "total", "api_key")
       for fault in ("missing", "older", "newer", "wrong", "unknown")),
     ("bucket", "missing"),
+    ("key", "unknown"),
     ("events", "wrong"),
     ("job", "stuck"),
     ("pin", "stuck"),

@@ -71,6 +71,7 @@ async def owners_seen(source: Transaction | AsyncConnection, table: Table) -> se
 def test_there_are_tables_to_walk() -> None:
     assert {table.name for table in OWNED} >= {
         "licenses", "subscriptions", "invoices", "payments", "domains", "api_keys", "usage_events", "license_usage",
+        "overage_candidates",
         "sessions", "one_time_tokens", "mails", "checkout_sessions", "idempotency_keys",
     }  # fmt: skip
 

@@ -12,12 +12,13 @@ from core.settings import api_settings
 from db.engine import create_engine
 from db.unit_of_work import Database
 from devstack.ports import choose
-from tests.support.databases import opened
+from tests.support.databases import change, opened
 from tests.support.environment import NEXTPANEL_SECRET, environment
 from tests.support.people import Desk
 from tests.support.processes import module
 from tests.support.servers import DatabaseUrls
-from tests.workers.world import HotStore, Simulator
+from tests.workers.scene import KEY, LICENSED, Scene, report_usage
+from tests.workers.world import HotStore, Simulator, an_api_key, many_licenses
 
 
 @pytest.fixture
@@ -58,6 +59,20 @@ async def writer(redis: Redis) -> HotStoreWriter:
     writer = HotStoreWriter(redis)
     await writer.load_functions()
     return writer
+
+
+@pytest.fixture
+async def scene(
+    database: Database, writer: HotStoreWriter, database_urls: DatabaseUrls, redis: Redis, desk: Desk
+) -> AsyncIterator[Scene]:
+    scene = Scene(database, writer, database_urls, redis)
+    scene.digests = sorted(await many_licenses(database_urls, await desk.a_user(), LICENSED))
+    await an_api_key(database_urls, await desk.a_license(await desk.a_user()), KEY)
+    await report_usage(database_urls)
+    await scene.relay.catch_up()
+    assert await scene.rebuild.look()
+    yield scene
+    await change(database_urls, "DELETE FROM reconciliation_runs")
 
 
 @pytest.fixture(scope="session")

@@ -15,6 +15,7 @@ import pytest
 from sqlalchemy import text
 
 from core.clock import utc_now
+from core.hotstore import keys
 from core.settings import process_environment
 from devstack.ports import choose
 from devstack.valkey import Valkey
@@ -138,6 +139,26 @@ async def test_it_stops_in_the_midst_of_a_rebuild(worker: Worker, database_urls:
         process.send_signal(signal.SIGTERM)
         assert process.wait(10) == 0
     assert "rebuild.done" not in worker.log.read_text()
+
+
+async def test_a_kill_in_the_midst_of_a_rebuild_marks_nothing_that_is_not_there(
+    worker: Worker, database_urls: DatabaseUrls, desk: Desk, hot_store: HotStore
+) -> None:
+    number = 20_000
+    await many_licenses(database_urls, await desk.a_user(), number)
+    with worker.started() as process:
+
+        async def half_way() -> bool:
+            return await hot_store.indexed() > number // 4
+
+        await eventually(half_way, within=30)
+        process.kill()
+        process.wait()
+    if await hot_store.indexed() < number:
+        assert await hot_store.loaded() == set()
+    with worker.started():
+        await eventually(worker.ready, within=60)
+    assert (len(await hot_store.loaded()), await hot_store.indexed()) == (keys.BUCKETS, number)
 
 
 class Moment(NamedTuple):

@@ -1,114 +1,18 @@
 """Damage of every kind is found, written down and repaired; traffic is not taken for damage."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from typing import Any, Final
 
 import msgspec
 import pytest
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from core.clock import utc_now
 from core.hotstore import codec, keys
 from core.hotstore.comparing import LICENSES, HotStoreComparison, Mending
 from core.hotstore.writer import HotStoreWriter
-from core.licensing.record import ApiKeyRecord
-from db.unit_of_work import Database
 from tests.support.databases import change, rows
-from tests.support.people import Desk
-from tests.support.servers import DatabaseUrls
-from tests.workers.world import HotStore, an_api_key, eventually, many_licenses
-from workers.rebuild import Rebuild
-from workers.reconcile import Reconciliation, Report
-from workers.relay import Relay
-
-LICENSED: Final = 120
-KEY: Final = "npk_of_one"
-FORGED: Final = ApiKeyRecord(
-    epoch=1,
-    version=3,
-    key_id="npk_forged",
-    active=True,
-    license_hash=None,
-    permissions=frozenset({"validate"}),
-    current_secret=b"s",
-)
-
-
-class Scene:
-    """Licences, each with a database that was reported, and an API key, projected by a relay."""
-
-    def __init__(self, database: Database, writer: HotStoreWriter, urls: DatabaseUrls, redis: Redis) -> None:
-        self.database = database
-        self.writer = writer
-        self.urls = urls
-        self.redis = redis
-        self.rebuild = Rebuild(database, writer, page=50)
-        self.relay = Relay(database, writer, utc_now, complete=lambda: True)
-        self.digests: list[bytes] = []
-        self.told: list[tuple[str, str]] = []
-        self.reconciliation = self.reconciling()
-
-    def reconciling(self, **changes: Any) -> Reconciliation:
-        told = lambda *difference: self.told.append(difference)  # noqa: E731  a name says what it is
-        options: dict[str, Any] = {"every": 60, "load": self.rebuild.look, "told": told, "rebuilt_within": 5} | changes
-        return Reconciliation(self.database, self.writer, utc_now, **options)
-
-    @property
-    def document(self) -> str:
-        """The key of one licence's document."""
-        return keys.document(self.name)
-
-    @property
-    def name(self) -> str:
-        return keys.short_hash(self.digests[0])
-
-    async def look(self, *, thorough: bool = False) -> Report:
-        report = await self.reconciliation.look("command", range(keys.BUCKETS) if thorough else ())
-        assert report is not None
-        return report
-
-    async def found(self) -> list[tuple[str, str, str, str]]:
-        """What the last run has written down."""
-        differences = await rows(
-            self.urls,
-            "SELECT subject, fault, name, outcome FROM reconciliation_differences WHERE run_id ="
-            " (SELECT id FROM reconciliation_runs ORDER BY started_at DESC LIMIT 1)"
-            " ORDER BY created_at, subject, fault, name",
-        )
-        return [(row["subject"], row["fault"], row["name"], row["outcome"]) for row in differences]
-
-    async def agrees(self) -> None:
-        """Nothing is left, to the field."""
-        report = await self.look(thorough=True)
-        assert (report.state, await self.found()) == ("agreed", [])
-
-
-@pytest.fixture
-async def scene(
-    database: Database, writer: HotStoreWriter, database_urls: DatabaseUrls, redis: Redis, desk: Desk
-) -> AsyncIterator[Scene]:
-    scene = Scene(database, writer, database_urls, redis)
-    scene.digests = sorted(await many_licenses(database_urls, await desk.a_user(), LICENSED))
-    await an_api_key(database_urls, await desk.a_license(await desk.a_user()), KEY)
-    await report(database_urls)
-    await scene.relay.catch_up()
-    assert await scene.rebuild.look()
-    yield scene
-    await change(database_urls, "DELETE FROM reconciliation_runs")
-
-
-async def report(urls: DatabaseUrls) -> None:
-    """The events that the totals of `many_licenses` come from."""
-    await change(
-        urls,
-        "INSERT INTO usage_events (id, license_id, user_id, resource, action, count, idempotency_key, body_hash,"
-        " used_after, seq, is_overage, occurred_at)"
-        " SELECT gen_random_uuid(), license_id, user_id, resource, 'created', 1, 'k', '', 1, 1, false, now()"
-        " FROM license_usage",
-    )
-    await change(urls, "UPDATE license_usage SET events = 1")
+from tests.workers.scene import FORGED, KEY, LICENSED, Scene
+from tests.workers.world import HotStore, eventually
 
 
 async def test_what_agrees_is_said_to(scene: Scene) -> None:
@@ -421,7 +325,7 @@ async def test_a_repair_never_undoes_what_came_meanwhile(scene: Scene) -> None:
         scene.urls, "UPDATE licenses SET auto_renew = NOT auto_renew WHERE license_key_hash = :h", h=scene.digests[0]
     )
     await scene.relay.catch_up()
-    assert await comparison.mend(LICENSES, [Mending(scene.name, seen, b"overwritten", {})]) == [False]
+    assert await comparison.mend(LICENSES, [Mending(scene.name, seen, b"overwritten", None, {})]) == [False]
     assert (await HotStore(scene.redis).license(scene.digests[0])).version == 2  # type: ignore[union-attr]
 
 

@@ -91,6 +91,10 @@ class HotStore:
         marks = [await self._hash_field(keys.mark(bucket), "loaded") for bucket in range(keys.BUCKETS)]
         return {bucket for bucket, mark in enumerate(marks) if mark is not None}
 
+    async def indexed(self) -> int:
+        """How many licences the indexes name."""
+        return sum([await self.redis.zcard(keys.index(bucket)) for bucket in range(keys.BUCKETS)])
+
     async def holding_back(self) -> bool:
         """Whether reservations wait, for some may have been lost."""
         return await self._hash_field(keys.mark(0), "reserve_from") is not None
