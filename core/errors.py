@@ -52,6 +52,10 @@ class InvalidSignature(Unauthenticated):
     code, title = "invalid_signature", "The request's signature does not hold"
 
 
+class PaymentDeclined(Refusal):
+    status, code, title = 402, "payment_declined", "The payment did not go through"
+
+
 class Forbidden(Refusal):
     status, code, title = 403, "forbidden", "This is not yours to do"
 

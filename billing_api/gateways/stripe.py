@@ -1,82 +1,33 @@
 """Stripe, reduced to what we ask of it and the facts we read from it.
 
-Every object is read whole and fresh, and given on as a small frozen struct: nothing behind this file knows the SDK.
-Field places are those of the SDK's pinned API version (2026-10-28.endive): a subscription's period stands on its
-items, an invoice's subscription under `parent`, its payment intents under `payments`. Every write carries an
-idempotency key that is derived from a row stored before the first try.
+Every object is read whole and fresh, and given on as a small frozen struct (stripe_facts.py): nothing behind the
+gateways knows the SDK. Every write carries an idempotency key that is derived from a row stored before the first try.
 """
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
-from typing import Any, Final, Protocol
+from typing import Protocol
 from uuid import UUID
 
 import msgspec
 import stripe
 from stripe import HTTPXClient, StripeClient
 from stripe._base_address import BaseAddresses
+from stripe._v1_services import V1Services
 
+from billing_api.gateways.stripe_facts import (
+    CHECKOUT_ID,
+    InvoiceFacts,
+    SessionFacts,
+    SubscriptionFacts,
+    invoice_facts,
+    session_facts,
+    subscription_facts,
+)
 from core.errors import NotFound, PartnerRefused, PartnerUnavailable
 from core.settings import StripeSettings
 from core.telemetry import logger
 from db.models.licensing import Interval
-
-CHECKOUT_ID: Final = "np_checkout_id"
-"""The metadata field that carries our checkout's id on sessions and subscriptions."""
-
-
-class SessionFacts(msgspec.Struct, frozen=True):
-    """A Checkout Session. `subscription_id` is there once it has been paid."""
-
-    id: str
-    url: str | None
-    status: str
-    payment_status: str
-    customer_id: str | None
-    subscription_id: str | None
-    checkout_id: UUID | None
-
-
-class SubscriptionFacts(msgspec.Struct, frozen=True):
-    id: str
-    customer_id: str
-    status: str
-    price_id: str
-    period_start: datetime
-    period_end: datetime
-    ends_with_period: bool
-    latest_invoice_id: str | None
-    checkout_id: UUID | None
-
-
-class PaymentFacts(msgspec.Struct, frozen=True):
-    """A payment intent. `amount` in minor units."""
-
-    intent_id: str
-    amount: int
-    currency: str
-    status: str
-    method: str | None
-    created: datetime
-
-
-class InvoiceFacts(msgspec.Struct, frozen=True):
-    """An invoice and the payments made or tried for it. Amounts in minor units."""
-
-    id: str
-    customer_id: str
-    subscription_id: str | None
-    number: str | None
-    status: str
-    amount_due: int
-    amount_paid: int
-    currency: str
-    pdf_url: str | None
-    created: datetime
-    due: datetime | None
-    paid_at: datetime | None
-    payments: tuple[PaymentFacts, ...]
 
 
 class CatalogueEntry(msgspec.Struct, frozen=True):
@@ -124,8 +75,13 @@ class StripeGateway:
     async def close(self) -> None:
         await self._http.close_async()  # type: ignore[no-untyped-call]  # the SDK left it untyped
 
+    @property
+    def v1(self) -> V1Services:
+        """The SDK's services, for the adapter beside this one."""
+        return self._v1
+
     async def create_customer(self, user_id: UUID, *, email: str, name: str) -> str:
-        async with _stripe_answers():
+        async with stripe_answers():
             # Under the key nothing that may change: Stripe refuses a key that comes back with other parameters.
             customer = await self._v1.customers.create_async(
                 {"metadata": {"np_user_id": str(user_id)}}, {"idempotency_key": f"customer-{user_id}"}
@@ -137,7 +93,7 @@ class StripeGateway:
         self, checkout_id: UUID, *, customer_id: str, price_id: str, success_url: str, cancel_url: str
     ) -> SessionFacts:
         marker = {CHECKOUT_ID: str(checkout_id)}
-        async with _stripe_answers():
+        async with stripe_answers():
             session = await self._v1.checkout.sessions.create_async(
                 {
                     "mode": "subscription",
@@ -152,61 +108,33 @@ class StripeGateway:
                 },
                 {"idempotency_key": f"checkout-{checkout_id}"},
             )
-        return _session_facts(session)
+        return session_facts(session)
 
     async def session(self, session_id: str) -> SessionFacts:
-        async with _stripe_answers():
-            return _session_facts(await self._v1.checkout.sessions.retrieve_async(session_id))
+        async with stripe_answers():
+            return session_facts(await self._v1.checkout.sessions.retrieve_async(session_id))
 
     async def subscription(self, subscription_id: str) -> SubscriptionFacts:
-        async with _stripe_answers():
-            subscription = await self._v1.subscriptions.retrieve_async(subscription_id)
-        item = subscription["items"].data[0]
-        return SubscriptionFacts(
-            id=subscription.id,
-            customer_id=_id(subscription.customer),
-            status=subscription.status,
-            price_id=item.price.id,
-            period_start=_instant(item.current_period_start),
-            period_end=_instant(item.current_period_end),
-            # Flexible billing writes a scheduled end as a date, the portal's older way as a flag.
-            ends_with_period=bool(subscription.cancel_at_period_end or subscription.cancel_at),
-            latest_invoice_id=_optional_id(subscription.latest_invoice),
-            checkout_id=_checkout_id(subscription.metadata),
-        )
+        async with stripe_answers():
+            subscription = await self._v1.subscriptions.retrieve_async(subscription_id, {"expand": ["schedule"]})
+        return subscription_facts(subscription)
 
     async def invoice(self, invoice_id: str) -> InvoiceFacts:
-        async with _stripe_answers():
+        async with stripe_answers():
             invoice = await self._v1.invoices.retrieve_async(
                 invoice_id, {"expand": ["payments.data.payment.payment_intent"]}
             )
-        parent = invoice.parent.subscription_details if invoice.parent else None
-        payments = invoice.payments.data if invoice.payments else []
-        return InvoiceFacts(
-            id=str(invoice.id),
-            customer_id=_id(invoice.customer),
-            subscription_id=_id(parent.subscription) if parent else None,
-            number=invoice.number,
-            status=invoice.status or "draft",
-            amount_due=invoice.amount_due,
-            amount_paid=invoice.amount_paid,
-            currency=invoice.currency,
-            pdf_url=getattr(invoice, "invoice_pdf", None),
-            created=_instant(invoice.created),
-            due=_optional_instant(invoice.due_date),
-            paid_at=_optional_instant(invoice.status_transitions.paid_at),
-            payments=tuple(_payment_facts(p.payment.payment_intent) for p in payments if _is_intent(p.payment)),
-        )
+        return invoice_facts(invoice)
 
     async def paid_invoice(self, subscription_id: str) -> InvoiceFacts | None:
         """The newest invoice of the subscription that was paid."""
-        async with _stripe_answers():
+        async with stripe_answers():
             found = await self._v1.invoices.list_async({"subscription": subscription_id, "status": "paid", "limit": 1})
         return await self.invoice(str(found.data[0].id)) if found.data else None
 
     async def ensure_prices(self, entry: CatalogueEntry) -> dict[Interval, str]:
         """Product and prices for one plan; found again by lookup key, so that a second run makes nothing."""
-        async with _stripe_answers():
+        async with stripe_answers():
             lookup = {interval: self._lookup_key(entry, interval) for interval in entry.amounts}
             found = await self._v1.prices.list_async({"lookup_keys": list(lookup.values()), "limit": 10})
             known = {price.lookup_key: price.id for price in found.data}
@@ -242,7 +170,9 @@ class StripeGateway:
 
 
 @asynccontextmanager
-async def _stripe_answers() -> AsyncIterator[None]:
+async def stripe_answers(
+    unanswered: str = "Stripe does not answer; nothing was charged, try again",
+) -> AsyncIterator[None]:
     """Stripe's failures as ours: what may pass is PartnerUnavailable, what is not there is NotFound."""
     try:
         yield
@@ -252,59 +182,7 @@ async def _stripe_answers() -> AsyncIterator[None]:
         logger().error("stripe.refused", code=failure.code, parameter=failure.param, status=failure.http_status)
         raise PartnerRefused("Stripe refused the request; nothing was charged") from failure
     except (stripe.APIConnectionError, stripe.RateLimitError, stripe.APIError) as failure:
-        raise PartnerUnavailable("Stripe does not answer; nothing was charged, try again") from failure
+        raise PartnerUnavailable(unanswered) from failure
     except stripe.StripeError as failure:
         logger().error("stripe.refused", kind=type(failure).__name__, code=failure.code, status=failure.http_status)
         raise PartnerRefused("Stripe refused the request; nothing was charged") from failure
-
-
-def _session_facts(session: stripe.checkout.Session) -> SessionFacts:
-    return SessionFacts(
-        id=session.id,
-        url=session.url,
-        status=session.status or "open",
-        payment_status=session.payment_status,
-        customer_id=_optional_id(session.customer),
-        subscription_id=_optional_id(session.subscription),
-        checkout_id=_checkout_id(session.metadata),
-    )
-
-
-def _payment_facts(intent: Any) -> PaymentFacts:
-    return PaymentFacts(
-        intent_id=intent.id,
-        amount=intent.amount,
-        currency=intent.currency,
-        status=intent.status,
-        # Which of several was used stands on the charge, too deep to be expanded with the invoice.
-        method=intent.payment_method_types[0] if len(intent.payment_method_types) == 1 else None,
-        created=_instant(intent.created),
-    )
-
-
-def _is_intent(payment: Any) -> bool:
-    return payment.type == "payment_intent" and payment.payment_intent is not None
-
-
-def _checkout_id(metadata: Any) -> UUID | None:
-    raw = metadata.to_dict().get(CHECKOUT_ID) if metadata else None
-    try:
-        return UUID(raw) if raw else None
-    except ValueError:
-        return None  # somebody else's metadata under our name
-
-
-def _id(reference: Any) -> str:
-    return reference if isinstance(reference, str) else str(reference.id)
-
-
-def _optional_id(reference: Any) -> str | None:
-    return None if reference is None else _id(reference)
-
-
-def _instant(seconds: int) -> datetime:
-    return datetime.fromtimestamp(seconds, UTC)
-
-
-def _optional_instant(seconds: int | None) -> datetime | None:
-    return None if seconds is None else _instant(seconds)

@@ -11,6 +11,7 @@ from billing_api.http import Limit, Offset, reply
 from billing_api.idempotency import Once
 from billing_api.licenses.schemas import (
     AdminLicenseView,
+    ExtendLicense,
     IssuedLicense,
     IssueLicense,
     KeyGiven,
@@ -172,6 +173,22 @@ class AdminLicenseController(Controller):
         data: JSONBody[ReasonGiven],
     ) -> AdminLicenseView:
         return await license_administration.resume(principal, license_id, data.reason)
+
+    @post(
+        "/{license_id:uuid}/extend",
+        permission=Permission.LICENSES_CHANGE,
+        status_code=200,
+        summary="A later end, which no renewal and no cancellation of the subscription takes back",
+    )
+    async def extend_license(
+        self,
+        principal: NamedDependency[Principal],
+        license_administration: NamedDependency[LicenseAdministration],
+        once: NamedDependency[Once],
+        license_id: FromPath[UUID],
+        data: JSONBody[ExtendLicense],
+    ) -> Response[AdminLicenseView]:
+        return reply(await license_administration.extend(principal, license_id, data, once), status_code=200)
 
     @post(
         "/{license_id:uuid}/retry-provisioning",

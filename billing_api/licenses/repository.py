@@ -119,6 +119,10 @@ async def user_by_email(tx: StaffTransaction, email: str) -> User:
     return user
 
 
+async def plan_of(tx: Transaction, license_: License) -> Plan:
+    return await tx.session.get_one(Plan, license_.plan_id)
+
+
 async def plan_of_type(tx: StaffTransaction, license_type: str) -> Plan:
     statement = select(Plan).where(Plan.license_type == license_type, Plan.is_active).order_by(Plan.created_at).limit(1)
     plan = await tx.session.scalar(statement)

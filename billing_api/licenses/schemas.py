@@ -41,11 +41,17 @@ class LicenseView(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class AdminLicenseView(LicenseView, frozen=True, kw_only=True):
-    """The same for staff, with whose it is and what stands in the way of its account."""
+    """The same for staff: whose it is, what stands in the way of its account, and what staff gave it by hand.
+
+    `limit_overrides`: `{"max_databases": {"at_least": 60}}` or `at_most`, on whatever plan; `at_least` null is unlimited.
+    `extended_until`: no renewal and no cancellation ends the licence sooner.
+    """
 
     user_id: UUID
     email: str
     provisioning_error: str | None
+    limit_overrides: dict[str, dict[str, int | None]]
+    extended_until: datetime | None
     version: int
 
     @classmethod
@@ -55,6 +61,8 @@ class AdminLicenseView(LicenseView, frozen=True, kw_only=True):
             user_id=license_.user_id,
             email=email,
             provisioning_error=license_.provisioning_error,
+            limit_overrides=license_.limit_overrides,
+            extended_until=license_.extended_until,
             version=license_.version,
         )
 
@@ -80,6 +88,13 @@ Reason = Annotated[str, msgspec.Meta(min_length=1, max_length=500, pattern=STORA
 
 
 class ReasonGiven(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    reason: Reason
+
+
+class ExtendLicense(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`expiry_date`: later than now and than the present one."""
+
+    expiry_date: Annotated[datetime, msgspec.Meta(tz=True)]
     reason: Reason
 
 

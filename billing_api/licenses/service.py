@@ -14,6 +14,7 @@ from billing_api.licenses import repository
 from billing_api.licenses.issuing import Term, issue, open_key
 from billing_api.licenses.schemas import (
     AdminLicenseView,
+    ExtendLicense,
     IssuedLicense,
     IssueLicense,
     LicenseView,
@@ -22,8 +23,9 @@ from billing_api.licenses.schemas import (
     RevealedKey,
     UsageView,
 )
+from billing_api.licenses.terms import set_by_hand
 from billing_api.paging import Page, fetch_page
-from core.clock import Clock
+from core.clock import Clock, rfc3339
 from core.errors import Conflict, FieldError, InvalidInput, NotFound
 from core.hotstore.functions import NotReady
 from core.hotstore.reader import HotStoreReader
@@ -151,20 +153,45 @@ class LicenseAdministration:
         return await self._moved(principal, license_id, Event.RESUMED_BY_ADMIN, reason)
 
     async def set_limits(self, principal: Principal, license_id: UUID, order: LimitsGiven) -> AdminLicenseView:
-        """Effective at once. What is used stays, also above the limit: it shows as overage."""
+        """Effective at once, and on every plan to come: at least so much, or at most, as it is above or below the plan's.
+
+        What is used stays, also above the limit: it shows as overage.
+        """
         after = order.given()
         if not after:
             raise InvalidInput("no limit is named", errors=(FieldError("body", "needs one of max_…"),))
         async with self._database.as_staff(principal.user_id) as tx:
             license_ = await repository.lock(tx, license_id)
             before = {name: getattr(license_, name) for name in after}
-            for name, limit in after.items():
-                setattr(license_, name, limit)
+            set_by_hand(license_, await repository.plan_of(tx, license_), after)
             reason = order.reason
             await tx.audit("license.limits_set", "license", license_id, before=before, after=after, reason=reason)
             await tx.session.flush()
             row = await repository.found(tx, license_id)
         return _for_staff(row, self._clock())
+
+    async def extend(
+        self, principal: Principal, license_id: UUID, order: ExtendLicense, once: Once
+    ) -> Replayable[AdminLicenseView]:
+        """A later end, whatever is paid for. No renewal and no cancellation of the subscription takes it back."""
+        now = self._clock()
+        async with self._database.as_staff(principal.user_id) as tx:
+            if stored := await once.claim(tx, AdminLicenseView):
+                return stored
+            license_ = await repository.lock(tx, license_id)
+            before = license_.expiry_date
+            _require_later(order.expiry_date, before, now)
+            status = move(license_.status, Event.EXTENDED_BY_ADMIN)
+            if status is not license_.status:
+                license_.status = status
+                await tx.enqueue(AlignAccount(license_id))
+            license_.expiry_date = license_.extended_until = order.expiry_date
+            license_.updated_at = now
+            after, reason = order.expiry_date, order.reason
+            await tx.audit("license.extended", "license", license_id, before=before, after=after, reason=reason)
+            await tx.session.flush()
+            row = await repository.found(tx, license_id)
+            return await once.record(tx, _for_staff(row, now))
 
     async def retry_provisioning(self, principal: Principal, license_id: UUID) -> AdminLicenseView:
         """Another try for an account that NextPanel refused; the same idempotency key goes out again."""
@@ -193,6 +220,14 @@ class LicenseAdministration:
             await tx.session.flush()
             row = await repository.found(tx, license_id)
         return _for_staff(row, self._clock())
+
+
+def _require_later(wanted: datetime, present: datetime | None, now: datetime) -> None:
+    if present is None:
+        raise Conflict("this licence has no end that could be put off")
+    if wanted <= max(present, now):
+        told = "must be later than now" if wanted <= now else f"must be later than the present one, {rfc3339(present)}"
+        raise InvalidInput(f"expiry_date {told}", errors=(FieldError("expiry_date", told),))
 
 
 async def _usage_view(hot_store: HotStoreReader, license_: License, used: Mapping[str, int]) -> UsageView:

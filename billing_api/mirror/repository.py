@@ -6,7 +6,7 @@ from uuid import UUID
 from sqlalchemy import select, text, update
 from sqlalchemy.dialects.postgresql import insert
 
-from billing_api.gateways.stripe import InvoiceFacts, PaymentFacts
+from billing_api.gateways.stripe_facts import InvoiceFacts, PaymentFacts
 from core.ids import new_id
 from db.models.commerce import (
     Checkout,

@@ -9,16 +9,21 @@ rows they are about do not exist yet, so there is no row to lock; and a read mad
 what the holder of the lock has just written.
 
 A licence is made when, and only when, the subscription's invoice is paid: in the transaction that writes the payment.
+A period, and a dearer plan, counts as paid when a paid invoice charges for it: the subscription's latest one may be for
+something else, such as an upgrade that was declined while the renewal was still a draft.
 """
 
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Final, Literal, NamedTuple
 
-from billing_api.gateways.stripe import InvoiceFacts, Stripe, SubscriptionFacts
+from billing_api.gateways.stripe import Stripe
+from billing_api.gateways.stripe_facts import InvoiceFacts, SubscriptionFacts
 from billing_api.licenses.issuing import Term, issue
 from billing_api.licenses.repository import lock as lock_license
 from billing_api.licenses.repository import of_checkout
+from billing_api.licenses.terms import pay_for
 from billing_api.mirror import repository
+from billing_api.mirror.plan_following import Billed, follow_plan, show_pending
 from billing_api.plans.repository import of_price
 from core.clock import Clock
 from core.errors import IllegalMove, Unavailable
@@ -111,7 +116,8 @@ class Mirror:
         if known is None:
             known = await self._first_payment(tx, user, facts, invoice, *sold)
         else:
-            await self._follow(tx, known, facts, invoice, *sold)
+            paid = invoice if invoice and invoice.status == "paid" else await self._stripe.paid_invoice(facts.id)
+            await self._follow(tx, known, facts, Billed(*sold, paid, invoice))
         if known is not None and invoice is not None:
             await self._write_invoice(tx, user, invoice, known)
         return known
@@ -141,9 +147,16 @@ class Mirror:
             logger().info("license.issued", license_id=str(license_.id), checkout_id=str(checkout.id))
         checkout.status = CheckoutStatus.COMPLETE
         row = Subscription(
-            id=new_id(), user_id=user.id, license_id=license_.id, stripe_subscription_id=facts.id, plan_id=plan.id
+            id=new_id(),
+            user_id=user.id,
+            license_id=license_.id,
+            stripe_subscription_id=facts.id,
+            plan_id=plan.id,
+            interval=interval,
+            plan_paid_until=facts.period_end,
         )
-        _copy(row, facts, plan, interval)
+        _copy(row, facts)
+        row.mirrored_at = self._clock()
         tx.session.add(row)
         await tx.session.flush()
         await self._write_invoice(tx, user, paid, row)
@@ -154,22 +167,26 @@ class Mirror:
         tx: SystemTransaction,
         row: Subscription,
         facts: SubscriptionFacts,
-        invoice: InvoiceFacts | None,
-        plan: Plan,
-        interval: Interval,
+        billed: Billed,
     ) -> None:
-        _copy(row, facts, plan, interval)
+        _copy(row, facts)
+        row.mirrored_at = self._clock()
         license_ = await lock_license(tx, row.license_id)
         if row.status is SubscriptionStatus.CANCELLED:
+            show_pending(row, None, None)
             await self._end(tx, license_)
-        elif invoice is not None and invoice.status == "paid":
-            _extend(license_, _term(facts))
-        elif facts.ends_with_period:
-            license_.grace_until = None
+        else:
+            await follow_plan(tx, row, license_, facts, billed, self._clock())
+            if billed.paid is not None and billed.paid.pays_until(facts.period_end):
+                pay_for(license_, _term(facts))
+            elif facts.ends_with_period:
+                license_.grace_until = None
         license_.auto_renew = not facts.ends_with_period and row.status is not SubscriptionStatus.CANCELLED
 
     async def _end(self, tx: SystemTransaction, license_: License) -> None:
-        if license_.status is Status.CANCELLED:
+        """The licence ends with its subscription, unless staff gave it a longer life."""
+        given = license_.extended_until
+        if license_.status is Status.CANCELLED or (given is not None and given > self._clock()):
             return
         try:
             license_.status = move(license_.status, Event.CANCELLED)
@@ -196,9 +213,7 @@ class Mirror:
             )
 
 
-def _copy(row: Subscription, facts: SubscriptionFacts, plan: Plan, interval: Interval) -> None:
-    row.plan_id = plan.id
-    row.interval = interval
+def _copy(row: Subscription, facts: SubscriptionFacts) -> None:
     row.status = _STATUS.get(facts.status, SubscriptionStatus.PAST_DUE)
     row.current_period_start = facts.period_start
     row.current_period_end = facts.period_end
@@ -208,11 +223,3 @@ def _copy(row: Subscription, facts: SubscriptionFacts, plan: Plan, interval: Int
 def _term(facts: SubscriptionFacts) -> Term:
     grace_until = None if facts.ends_with_period else facts.period_end + GRACE
     return Term(facts.period_start, facts.period_end, grace_until)
-
-
-def _extend(license_: License, term: Term) -> None:
-    """A paid period never shortens a licence that an admin extended."""
-    assert term.expiry is not None
-    later: datetime = max(term.expiry, license_.expiry_date or term.expiry)
-    license_.expiry_date = later
-    license_.grace_until = term.grace_until

@@ -23,6 +23,7 @@ class Event(enum.Enum):
     GRACE_ENDED = "grace ended"  # unpaid for longer than the grace period
     SUSPENDED_BY_ADMIN = "suspended by an admin"
     RESUMED_BY_ADMIN = "resumed by an admin"
+    EXTENDED_BY_ADMIN = "extended by an admin"  # to a later day; the reason of a suspension is not touched
     LAPSED = "lapsed"  # its expiry date is in the past
     CANCELLED = "cancelled"  # the subscription ended and will not be renewed
 
@@ -32,15 +33,18 @@ MOVES: Final[Mapping[tuple[Status, Event], Status]] = {
     (Status.ACTIVE, Event.GRACE_ENDED): Status.SUSPENDED,
     (Status.ACTIVE, Event.SUSPENDED_BY_ADMIN): Status.SUSPENDED,
     (Status.ACTIVE, Event.RESUMED_BY_ADMIN): Status.ACTIVE,
+    (Status.ACTIVE, Event.EXTENDED_BY_ADMIN): Status.ACTIVE,
     (Status.ACTIVE, Event.LAPSED): Status.EXPIRED,
     (Status.ACTIVE, Event.CANCELLED): Status.CANCELLED,
     (Status.SUSPENDED, Event.PAID): Status.ACTIVE,
     (Status.SUSPENDED, Event.GRACE_ENDED): Status.SUSPENDED,
     (Status.SUSPENDED, Event.SUSPENDED_BY_ADMIN): Status.SUSPENDED,
     (Status.SUSPENDED, Event.RESUMED_BY_ADMIN): Status.ACTIVE,
+    (Status.SUSPENDED, Event.EXTENDED_BY_ADMIN): Status.SUSPENDED,
     (Status.SUSPENDED, Event.LAPSED): Status.EXPIRED,
     (Status.SUSPENDED, Event.CANCELLED): Status.CANCELLED,
     (Status.EXPIRED, Event.PAID): Status.ACTIVE,
+    (Status.EXPIRED, Event.EXTENDED_BY_ADMIN): Status.ACTIVE,
     (Status.EXPIRED, Event.LAPSED): Status.EXPIRED,
     (Status.EXPIRED, Event.CANCELLED): Status.CANCELLED,
     (Status.CANCELLED, Event.CANCELLED): Status.CANCELLED,

@@ -8,8 +8,9 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ForeignKey, Index, text
+from sqlalchemy import CheckConstraint, ForeignKey, Index, text
 from sqlalchemy.orm import Mapped, mapped_column
+from sqlalchemy.sql import func
 
 from db.models.columns import BigInt, CreatedAt, RowId, Table, UpdatedAt, enum_type
 from db.models.licensing import Interval
@@ -47,7 +48,16 @@ class SubscriptionStatus(enum.StrEnum):
 
 
 class Subscription(Table):
+    """A subscription whose plan is the licence's; what Stripe will make of it stands under `pending_…`.
+
+    `plan_paid_until` is the end of the period that was paid at this plan. `pending_from` is when the pending plan takes
+    its place; without one that is as soon as it has been paid, at `pending_payment_url`.
+    """
+
     __tablename__ = "subscriptions"
+    __table_args__ = (
+        Index("ix_subscriptions_mirrored_at", "mirrored_at", postgresql_where=text("status <> 'cancelled'")),
+    )
 
     id: Mapped[RowId]
     user_id: Mapped[UUID] = mapped_column(ForeignKey("users.id"), index=True)
@@ -59,8 +69,30 @@ class Subscription(Table):
     current_period_start: Mapped[datetime]
     current_period_end: Mapped[datetime]
     cancel_at_period_end: Mapped[bool] = mapped_column(default=False)
+    plan_paid_until: Mapped[datetime]
+    pending_plan_id: Mapped[UUID | None] = mapped_column(ForeignKey("plans.id"))
+    pending_interval: Mapped[Interval | None] = mapped_column(enum_type(Interval, "billing_interval"))
+    pending_from: Mapped[datetime | None]
+    pending_payment_url: Mapped[str | None]
+    mirrored_at: Mapped[datetime] = mapped_column(server_default=func.now())
     created_at: Mapped[CreatedAt]
     updated_at: Mapped[UpdatedAt]
+
+
+class PlanChange(Table):
+    """A customer's wish for another plan, written before Stripe is asked; its id is the idempotency key there."""
+
+    __tablename__ = "plan_changes"
+    __table_args__ = (CheckConstraint("direction IN ('upgrade', 'downgrade')", name="direction"),)
+
+    id: Mapped[RowId]
+    user_id: Mapped[UUID] = mapped_column(ForeignKey("users.id"), index=True)
+    subscription_id: Mapped[UUID] = mapped_column(ForeignKey("subscriptions.id"), index=True)
+    plan_id: Mapped[UUID] = mapped_column(ForeignKey("plans.id"))
+    interval: Mapped[Interval] = mapped_column(enum_type(Interval, "billing_interval"))
+    stripe_price_id: Mapped[str]
+    direction: Mapped[str]
+    created_at: Mapped[CreatedAt]
 
 
 class InvoiceStatus(enum.StrEnum):

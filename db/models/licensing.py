@@ -15,6 +15,7 @@ from sqlalchemy import (
     UniqueConstraint,
     text,
 )
+from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
 from core.licensing.counting import UsageAction
@@ -102,6 +103,8 @@ class License(_Limited, Table):
     """A right to run NextPanel. Its limits are effective as they stand here; `version` rises with every change.
 
     `license_key` is ciphertext; `license_key_hash` finds it again. `checkout_id` is unique: one purchase, one licence.
+    `limit_overrides` (core/licensing/overrides.py) and `extended_until` are staff's word, which outlives plan changes
+    and renewals. `account_order` is what NextPanel was first asked for: every retry asks for the same.
     """
 
     __tablename__ = "licenses"
@@ -131,6 +134,9 @@ class License(_Limited, Table):
     expiry_date: Mapped[datetime | None]
     grace_until: Mapped[datetime | None]
     auto_renew: Mapped[bool] = mapped_column(default=True)
+    limit_overrides: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'"))
+    extended_until: Mapped[datetime | None]
+    account_order: Mapped[dict[str, Any] | None] = mapped_column(JSONB(none_as_null=True))
     version: Mapped[BigInt] = mapped_column(default=1)
     created_at: Mapped[CreatedAt]
     updated_at: Mapped[UpdatedAt]

@@ -34,7 +34,7 @@ class Where(NamedTuple):
 
     path: str
     value: Any
-    operator: Literal["=", "<>", ">", ">=", "<", "<="] = "="
+    operator: Literal["=", "<>", ">", ">=", "<", "<=", "IS"] = "="
 
     def sql(self) -> str:
         return f" AND {_extract(self.path)} {self.operator} ?"

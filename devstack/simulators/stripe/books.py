@@ -4,12 +4,14 @@ An object is a JSON document under its `object` name and id, in the shape the AP
 underscore are the simulator's own notes and never leave it. An event holds a copy of its object as it was at that
 moment. Events are not told in the order in which the work happens to be written here but in the order in which Stripe
 was observed to tell them: `in_order` takes such an order and sorts by it what was emitted inside.
+
+Whoever touches an object that is bound to a test clock lives in that clock's time until the work is done.
 """
 
 import secrets
 import string
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
@@ -26,7 +28,8 @@ Params = Mapping[str, Any]
 T = TypeVar("T")
 
 API_VERSION: Final = stripe.api_version
-LOOKED_FOR: Final = ("$.customer", "$.invoice", "$.payment.payment_intent", "$.lookup_key", "$.url")
+LOOKED_FOR: Final = ("$.customer", "$.invoice", "$.payment.payment_intent", "$.lookup_key", "$.url", "$.test_clock")
+TEST_CLOCK: Final = "test_helpers.test_clock"
 DEFAULT_PAGE: Final = 10
 LARGEST_PAGE: Final = 100
 _ALPHABET: Final = string.ascii_letters + string.digits
@@ -51,9 +54,21 @@ class Books:
             journal.index(path)
         self._collections: dict[str, Collection[Document]] = {}
         self._held_back: list[tuple[str, Document, Document | None]] | None = None
+        self._instant: int | None = None
+        self._working = False
 
     def now(self) -> int:
-        return int(unix_time())
+        return int(unix_time()) if self._instant is None else self._instant
+
+    @contextmanager
+    def at(self, instant: int | None) -> Iterator[None]:
+        """Inside it is that instant; None: the real time, until an object of a test clock is touched."""
+        before = (self._instant, self._working)
+        self._instant, self._working = instant, True
+        try:
+            yield
+        finally:
+            self._instant, self._working = before
 
     def collection(self, kind: str) -> Collection[Document]:
         if kind not in self._collections:
@@ -68,6 +83,8 @@ class Books:
         found = self.find(kind, object_id)
         if found is None or (param and found.get("deleted")):
             raise no_such(kind, object_id, param)
+        if self._working and self._instant is None and (clock := found.get("test_clock")):
+            self._instant = self.fetch(TEST_CLOCK, clock)["frozen_time"]
         return found
 
     def keep(self, document: Document) -> Document:
@@ -99,7 +116,7 @@ class Books:
     def carry_out(self, work: Callable[[], T]) -> T | Refused:
         """Do the work in one transaction. A refusal is given back, and undoes it unless it keeps its effects."""
         try:
-            with self.journal.transaction():
+            with self.journal.transaction(), self.at(None):
                 try:
                     return work()
                 except Refused as refusal:
@@ -108,6 +125,17 @@ class Books:
                     raise
         except Refused as refusal:
             return refusal
+
+    @contextmanager
+    def only_looking(self) -> Iterator[None]:
+        """What is done inside shows what would come of it, and then leaves neither documents nor events behind."""
+        held, self._held_back = self._held_back, []
+        try:
+            with suppress(_Undone), self.journal.transaction():
+                yield
+                raise _Undone
+        finally:
+            self._held_back = held
 
     def emit(self, kind: str, document: Document, previous: Document | None = None) -> None:
         """Tell that something happened to `document`; `previous` holds the changed fields as they were."""
@@ -150,6 +178,10 @@ class Books:
         }
         self.keep(event)
         self.announce(event)
+
+
+class _Undone(Exception):
+    """Rolls a transaction back whose outcome has been seen."""
 
 
 def new_id(prefix: str, length: int = 24) -> str:

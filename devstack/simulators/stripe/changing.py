@@ -4,10 +4,10 @@ from typing import Final
 
 from stripe.params import SubscriptionUpdateParams
 
-from devstack.simulators.stripe import discounts, invoices, lifecycle, payment_methods, prorations, settlement, trials
+from devstack.simulators.stripe import discounts, lifecycle, payment_methods, pending, prorations, settlement, trials
+from devstack.simulators.stripe.billing import bill_change
 from devstack.simulators.stripe.books import Books, Document, Params, apply_changes, nulls
 from devstack.simulators.stripe.errors import Refused, invalid, not_simulated, wrong_state
-from devstack.simulators.stripe.lines import cycle_lines, line_of_item
 from devstack.simulators.stripe.operations import Operations
 
 OPERATIONS = Operations()
@@ -26,8 +26,11 @@ CHANGING_ORDER: Final = (
     "invoice_payment.paid",
     "invoice.payment_failed",
     "invoice.updated",
+    "invoice.voided",
     "customer.updated",
     "customer.subscription.updated",
+    "customer.subscription.pending_update_applied",
+    "customer.subscription.pending_update_expired",
 )
 _NOT_SIMULATED: Final = (
     "add_invoice_items application_fee_percent billing_schedules billing_thresholds default_source default_tax_rates"
@@ -41,20 +44,20 @@ _PLAIN: Final = (
 @OPERATIONS.post("/v1/subscriptions/{subscription}", SubscriptionUpdateParams)
 def update(books: Books, params: Params, subscription_id: str) -> Document:
     not_simulated(params, _NOT_SIMULATED)
-    if params.get("payment_behavior") == "pending_if_incomplete":
-        raise invalid(
-            "This simulator does not carry out pending updates.", "payment_behavior", "parameter_not_simulated"
-        )
     subscription = books.fetch("subscription", subscription_id)
     if subscription["status"] in lifecycle.ENDED:
         raise wrong_state(
             "A canceled subscription can only update its cancellation_details and metadata.", "subscription_canceled"
         )
     with books.in_order(CHANGING_ORDER):
+        if params.get("payment_behavior") == "pending_if_incomplete":
+            return _change_if_paid(books, subscription, params)
+        _expect_no_schedule(subscription, params)
         previous = _change_details(books, subscription, params)
         previous |= _change_end(books, subscription, params)
         changed = _change_items(books, subscription, params)
         if changed:
+            pending.discard(books, subscription)
             previous["items"] = subscription["items"]
             subscription["items"] = {**subscription["items"], "data": changed.items}
             if changed.anew:
@@ -71,6 +74,54 @@ def update(books: Books, params: Params, subscription_id: str) -> Document:
         if previous:
             books.emit("customer.subscription.updated", subscription, previous)
     return subscription
+
+
+def _change_if_paid(books: Books, subscription: Document, params: Params) -> Document:
+    unfit = sorted(params.keys() - _PENDABLE)
+    if unfit:
+        raise invalid(
+            f"You cannot pass {unfit[0]} with payment_behavior=pending_if_incomplete.",
+            unfit[0],
+            "payment_behavior_unsupported_parameter",
+        )
+    pending.discard(books, subscription)
+    changed = _change_items(books, subscription, params)
+    if changed:
+        _hold(books, subscription, changed, params)
+    return books.fetch("subscription", subscription["id"])
+
+
+def _hold(books: Books, subscription: Document, changed: prorations.Changed, params: Params) -> None:
+    """Try to have the change paid; it counts at once where that succeeds, or where nothing is due."""
+    billed_now = changed.anew or params.get("proration_behavior") == "always_invoice"
+    invoice = pending.hold(books, subscription, changed, billed_now=billed_now)
+    if invoice is None or invoice["status"] != "open":
+        return
+    try:
+        method = settlement.method_for(books, invoice)
+        settlement.collect(books, invoice, method, off_session=bool(params.get("off_session")))
+    except Refused as refusal:
+        if not refusal.keeps_effects:
+            raise
+    after = books.fetch("subscription", subscription["id"])
+    if after["pending_update"]:
+        previous = {"latest_invoice": subscription["latest_invoice"], "pending_update": None}
+        books.emit("customer.subscription.updated", after, previous)
+
+
+_PENDABLE: Final = frozenset(
+    ("items", "payment_behavior", "proration_behavior", "proration_date", "billing_cycle_anchor", "off_session")
+)
+
+
+def _expect_no_schedule(subscription: Document, params: Params) -> None:
+    """Its schedule alone says how a scheduled subscription ends."""
+    if subscription["schedule"] and ("cancel_at" in params or "cancel_at_period_end" in params):
+        raise invalid(
+            f"The subscription is managed by the subscription schedule `{subscription['schedule']}`, and updating any"
+            " cancelation behavior directly is not allowed. Please update the schedule instead.",
+            param="cancel_at" if "cancel_at" in params else "cancel_at_period_end",
+        )
 
 
 def _change_details(books: Books, subscription: Document, params: Params) -> Document:
@@ -127,26 +178,9 @@ def _change_items(books: Books, subscription: Document, params: Params) -> prora
 
 
 def _bill(books: Books, subscription: Document, changed: prorations.Changed, params: Params) -> None:
-    """Invoice the change now and try to collect it; a failure leaves it open, unless the request would rather fail."""
-    lines = [line_of_item(books, item) for item in changed.prorations]
-    if changed.anew:
-        lines += cycle_lines(books, subscription)
-    if not lines:
-        return
-    customer = books.fetch("customer", subscription["customer"])
-    invoice = invoices.draft(
-        books,
-        customer,
-        lines,
-        currency=subscription["currency"],
-        reason="subscription_update",
-        subscription=subscription,
-    )
-    for item in changed.prorations:
-        books.keep({**item, "invoice": invoice["id"]})
-    books.keep({**subscription, "latest_invoice": invoice["id"]})
-    invoices.finalize(books, invoice)
-    if invoice["status"] != "open":
+    """Invoice the change now and try to collect it. A failure leaves it open, unless the request would rather fail."""
+    invoice = bill_change(books, subscription, changed)
+    if invoice is None or invoice["status"] != "open":
         return
     try:
         method = settlement.method_for(books, invoice)

@@ -1,11 +1,13 @@
-"""Stripe's part of the `/_sim` API: how webhooks are delivered, what was delivered, and delivering it again."""
+"""Stripe's part of the `/_sim` API: how webhooks are delivered, what was delivered and again, customers' time."""
 
 import msgspec
 from litestar import Response, delete, get, post
 from litestar.types import ControllerRouterHandler
 
+from devstack.simulators.stripe import clocks
 from devstack.simulators.stripe.books import Books, Document
 from devstack.simulators.stripe.deliveries import Courier, Delivery, Modes
+from devstack.simulators.stripe.errors import Refused
 
 
 class Again(msgspec.Struct, forbid_unknown_fields=True):
@@ -16,6 +18,22 @@ class Again(msgspec.Struct, forbid_unknown_fields=True):
 
 
 def routes(books: Books, courier: Courier) -> list[ControllerRouterHandler]:
+    return [*_webhook_routes(books, courier), _adopting(books)]
+
+
+def _adopting(books: Books) -> ControllerRouterHandler:
+    @post("/_sim/customers/{customer_id:str}/test_clock", status_code=200)
+    async def adopt(customer_id: str) -> Response[Document]:
+        """From now on this customer's time stands still until its clock is advanced; Stripe has no such call."""
+        outcome = books.carry_out(lambda: clocks.adopt(books, customer_id))
+        if isinstance(outcome, Refused):
+            return Response({"detail": str(outcome)}, status_code=outcome.status)
+        return Response(outcome)
+
+    return adopt
+
+
+def _webhook_routes(books: Books, courier: Courier) -> list[ControllerRouterHandler]:
     @get("/_sim/webhooks")
     async def modes() -> Modes:
         return courier.modes

@@ -13,6 +13,7 @@ from stripe.params import (
 from devstack.simulators.journal import Where
 from devstack.simulators.stripe import payment_methods
 from devstack.simulators.stripe.books import (
+    TEST_CLOCK,
     Books,
     Document,
     Params,
@@ -31,12 +32,14 @@ _CHANGEABLE = "address balance description email metadata name phone preferred_l
 
 
 def open_account(books: Books, params: Params) -> Document:
-    """A new customer, written and told."""
+    """A new customer, written and told; on a test clock where one is named."""
+    clock = params.get("test_clock")
+    if clock:
+        books.fetch(TEST_CLOCK, clock, "test_clock")
     customer = {
         "id": new_id("cus", 14),
         "object": "customer",
         **nulls("address currency customer_account default_source description discount email name phone shipping"),
-        **nulls("test_clock"),
         "balance": 0,
         "created": books.now(),
         "delinquent": False,
@@ -47,6 +50,7 @@ def open_account(books: Books, params: Params) -> Document:
         "next_invoice_sequence": 1,
         "preferred_locales": [],
         "tax_exempt": "none",
+        "test_clock": clock,
     }
     apply_changes(customer, with_whole_addresses(params), _CHANGEABLE)
     books.keep(customer)

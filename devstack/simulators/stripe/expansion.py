@@ -25,6 +25,7 @@ KIND_OF_PREFIX: Final[Mapping[str, str]] = {
     "re": "refund",
     "seti": "setup_intent",
     "sub": "subscription",
+    "sub_sched": "subscription_schedule",
     "txn": "balance_transaction",
 }
 """Stripe's ids say what they name; a coupon's alone may be any text."""
@@ -72,7 +73,7 @@ def _opened(books: Books, value: Any, step: str) -> Any:
         return public(value)
     if not isinstance(value, str):
         return value
-    kind = "coupon" if step == "coupon" else KIND_OF_PREFIX.get(value.partition("_")[0])
+    kind = "coupon" if step == "coupon" else KIND_OF_PREFIX.get(value.rpartition("_")[0])
     found = books.find(kind, value) if kind else None
     return public(found) if found else value
 

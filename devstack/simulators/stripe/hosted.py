@@ -15,7 +15,7 @@ from litestar import Request, Response, get, post
 from litestar.response import Redirect
 from litestar.types import ControllerRouterHandler
 
-from devstack.simulators.stripe import checkout, discounts, purchase, settlement, setup_intents
+from devstack.simulators.stripe import checkout, discounts, invoices, purchase, settlement, setup_intents
 from devstack.simulators.stripe.books import Books, Document
 from devstack.simulators.stripe.cards import CardForm
 from devstack.simulators.stripe.errors import Refused
@@ -158,7 +158,7 @@ def _bank_routes(books: Books) -> list[ControllerRouterHandler]:
         intent = _intent(books, intent_id)
         if intent is None:
             return _nothing_to_confirm()
-        with books.journal.transaction(), books.in_order(settlement.PAYMENT_ORDER):
+        with books.journal.transaction(), books.at(None), books.in_order(settlement.PAYMENT_ORDER):
             if intent["object"] == "payment_intent":
                 settlement.owner_answered(books, intent, agreed=agreed)
             else:
@@ -196,9 +196,17 @@ def _invoice_routes(books: Books) -> list[ControllerRouterHandler]:
         found = books.find("invoice", invoice_id)
         if found is None:
             return _render("message", 404, heading="There is no such invoice", text="The link is not complete.")
-        return _render("invoice", invoice=found)
+        return _render("invoice", invoice=found, confirm=_confirmation(books, found))
 
     return [invoice]
+
+
+def _confirmation(books: Books, invoice: Document) -> str | None:
+    """Where the card's owner agrees to the payment of an open invoice, if the bank wants to hear it."""
+    payment = invoices.payment_of(books, invoice["id"])
+    if payment is None or settlement.intent_of(books, payment)["status"] != "requires_action":
+        return None
+    return f"{books.public_url}/3ds/{payment['payment']['payment_intent']}"
 
 
 async def _form(request: AnyRequest) -> dict[str, str]:

@@ -21,7 +21,7 @@ from stripe.params import (
 )
 
 from devstack.simulators.journal import Where
-from devstack.simulators.stripe import catalogue, invoices, lifecycle, payment_methods, settlement
+from devstack.simulators.stripe import catalogue, invoices, lifecycle, payment_methods, pending, settlement
 from devstack.simulators.stripe.books import (
     Books,
     Document,
@@ -134,6 +134,7 @@ def void(books: Books, _params: Params, invoice_id: str) -> Document:
     if invoice["status"] != "uncollectible":
         invoices.expect(invoice, "open", "void")
     invoices.void(books, invoice)
+    pending.give_up(books, invoice)
     return invoice
 
 
@@ -194,7 +195,7 @@ def create_item(books: Books, params: Params) -> Document:
     item = {
         "id": new_id("ii"),
         "object": "invoiceitem",
-        **nulls("customer_account invoice parent test_clock"),
+        **nulls("customer_account invoice parent"),
         "amount": price["unit_amount"] * quantity,
         "currency": price["currency"],
         "customer": customer["id"],
@@ -210,6 +211,7 @@ def create_item(books: Books, params: Params) -> Document:
         "quantity": quantity,
         "quantity_decimal": str(quantity),
         "tax_rates": [],
+        "test_clock": customer["test_clock"],
     }
     books.emit("invoiceitem.created", books.keep(item))
     if "invoice" in params:

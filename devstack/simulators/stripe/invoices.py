@@ -46,6 +46,7 @@ def draft(
         "period_end": now,
         "period_start": now,
         "starting_balance": customer["balance"],
+        "test_clock": customer["test_clock"],
         "_subscription": subscription["id"] if subscription else None,
         **members,
     }
@@ -61,7 +62,7 @@ def _blank() -> Document:
         **nulls("default_source description due_date effective_at ending_balance footer from_invoice"),
         **nulls("hosted_invoice_url invoice_pdf last_finalization_error latest_revision next_payment_attempt number"),
         **nulls("on_behalf_of receipt_number rendering shipping_cost shipping_details statement_descriptor"),
-        **nulls("test_clock webhooks_delivered_at"),
+        **nulls("webhooks_delivered_at"),
         "account_country": "US",
         "account_name": "NextPanel",
         "amount_overpaid": 0,
@@ -212,7 +213,8 @@ def settle(books: Books, invoice: Document, *, off_stripe: bool = False) -> None
 
 def payment_failed(books: Books, invoice: Document) -> None:
     """One try more has failed; a renewal is tried again by itself, a first payment waits for its customer."""
-    first = invoice["billing_reason"] in ("subscription_create", "manual")
+    # Nor is the invoice of a pending update tried again by itself: the update waits for its customer, and expires.
+    first = invoice["billing_reason"] in ("subscription_create", "manual") or invoice.get("_update", False)
     previous = {name: invoice[name] for name in ("attempt_count", "attempted", "next_payment_attempt")}
     invoice |= {
         "attempt_count": invoice["attempt_count"] + 1,

@@ -131,7 +131,7 @@ def proration_item(books: Books, subscription: Document, item: Document, amount:
     pending = {
         "id": new_id("ii"),
         "object": "invoiceitem",
-        **nulls("customer_account invoice test_clock"),
+        **nulls("customer_account invoice"),
         "amount": amount,
         "currency": subscription["currency"],
         "customer": subscription["customer"],
@@ -152,6 +152,7 @@ def proration_item(books: Books, subscription: Document, item: Document, amount:
         "quantity": item["quantity"],
         "quantity_decimal": str(item["quantity"]),
         "tax_rates": [],
+        "test_clock": subscription["test_clock"],
     }
     books.emit("invoiceitem.created", books.keep(pending))
     return pending

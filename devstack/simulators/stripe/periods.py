@@ -23,6 +23,11 @@ def period_after(start: int, anchor: int, interval: str, count: int) -> int:
     return end
 
 
+def duration_after(start: int, interval: str, count: int) -> int:
+    """So many intervals after `start`, by the calendar."""
+    return period_after(start, start, interval, count)
+
+
 def _months_later(anchor: int, months: int) -> int:
     at = _instant(anchor)
     year, month = divmod(at.year * 12 + at.month - 1 + months, 12)

@@ -39,7 +39,10 @@ def change_items(
         raise invalid("A subscription must have at least one active plan.", param="items")
     items = list(after.values())
     anew = reset or any(
-        _interval(item) != _interval(old) for item in items for old in before if old["id"] == item["id"]
+        interval_of(item["price"]) != interval_of(old["price"])
+        for item in items
+        for old in before
+        if old["id"] == item["id"]
     )
     prorations: list[Document] = []
     if behavior != "none" and subscription["status"] != "trialing":
@@ -113,8 +116,8 @@ def _worth(item: Document | None) -> tuple[str, int] | None:
     return (item["price"]["id"], item["quantity"]) if item else None
 
 
-def _interval(item: Document) -> tuple[str, int]:
-    recurring = item["price"]["recurring"]
+def interval_of(price: Document) -> tuple[str, int]:
+    recurring = price["recurring"]
     return recurring["interval"], recurring["interval_count"]
 
 

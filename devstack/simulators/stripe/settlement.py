@@ -6,7 +6,7 @@ Every way to pay ends here: the first invoice of a subscription, a pay call, a c
 from typing import Final
 
 from devstack.simulators.journal import Where
-from devstack.simulators.stripe import invoices, lifecycle, payment_methods, payments
+from devstack.simulators.stripe import invoices, lifecycle, payment_methods, payments, pending
 from devstack.simulators.stripe.books import Books, Document
 from devstack.simulators.stripe.customers import default_payment_method
 from devstack.simulators.stripe.errors import Refused, invalid
@@ -87,6 +87,7 @@ def follow(books: Books, intent: Document) -> None:
         if invoice["_subscription"]:
             _remember_method(books, invoice["_subscription"], intent["payment_method"])
             lifecycle.paid(books, invoice["_subscription"])
+            pending.apply(books, invoice)
     elif intent["status"] == "requires_action":
         books.emit("invoice.payment_action_required", invoice)
 
@@ -97,8 +98,23 @@ def refused(books: Books, intent: Document) -> None:
     if invoice is None or invoice["status"] != "open":
         return
     invoices.payment_failed(books, invoice)
-    if invoice["_subscription"]:
+    if invoice["_subscription"] and not invoice.get("_update"):
         lifecycle.failed(books, invoice["_subscription"])
+
+
+def collect_unattended(books: Books, invoice: Document) -> None:
+    """Nobody waits for this payment; without a card it has failed as surely as with a declined one."""
+    method = method_for(books, invoice)
+    if method is None:
+        invoices.payment_failed(books, invoice)
+        if invoice["_subscription"]:
+            lifecycle.failed(books, invoice["_subscription"])
+        return
+    try:
+        collect(books, invoice, method, off_session=True)
+    except Refused as refusal:
+        if not refusal.keeps_effects:
+            raise
 
 
 def owner_answered(books: Books, intent: Document, *, agreed: bool) -> None:

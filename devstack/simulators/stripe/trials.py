@@ -3,7 +3,7 @@
 from devstack.simulators.stripe import invoices, lifecycle, settlement
 from devstack.simulators.stripe.books import Books, Document, Params
 from devstack.simulators.stripe.customers import default_payment_method
-from devstack.simulators.stripe.errors import Refused, invalid
+from devstack.simulators.stripe.errors import invalid
 from devstack.simulators.stripe.lines import cycle_lines, next_period
 
 
@@ -59,18 +59,4 @@ def _bill(books: Books, subscription: Document) -> None:
     books.keep(subscription)
     invoices.finalize(books, invoice)
     if invoice["status"] == "open":
-        _collect(books, subscription, invoice)
-
-
-def _collect(books: Books, subscription: Document, invoice: Document) -> None:
-    """Nobody waits for this payment; without a card it has failed as surely as with a declined one."""
-    method = settlement.method_for(books, invoice)
-    if method is None:
-        invoices.payment_failed(books, invoice)
-        lifecycle.failed(books, subscription["id"])
-        return
-    try:
-        settlement.collect(books, invoice, method, off_session=True)
-    except Refused as refusal:
-        if not refusal.keeps_effects:
-            raise
+        settlement.collect_unattended(books, invoice)

@@ -263,6 +263,68 @@ def test_subscriptions(shop: Shop) -> None:
     )
 
 
+def test_schedules(shop: Shop) -> None:
+    schedules = shop.v1.subscription_schedules
+    subscription = shop.subscription()
+    made = schedules.create({"from_subscription": subscription.id, "metadata": {"a": "b"}})
+    first = made.phases[0]
+    now: Any = {
+        "items": [{"price": first["items"][0].price, "quantity": 1}],
+        "start_date": first.start_date,
+        "end_date": first.end_date,
+    }
+    later: Any = {"items": [{"price": shop.price(2900)}], "duration": {"interval": "month", "interval_count": 1}}
+    hold(
+        made,
+        schedules.update(made.id, {"phases": [now, later], "metadata": {"a": ""}}),
+        schedules.retrieve(made.id, {"expand": ["subscription"]}),
+        schedules.list({"customer": str(subscription.customer)}),
+        shop.v1.subscriptions.retrieve(subscription.id, {"expand": ["schedule"]}),
+        schedules.release(made.id),
+    )
+
+
+def test_pending_updates(shop: Shop) -> None:
+    subscription = shop.subscription(customer=shop.customer("pm_card_threeDSecure2Required").id)
+    shop.confirm_latest(subscription.id)
+    change: Any = {
+        "items": [{"id": subscription["items"].data[0].id, "price": shop.price(29900)}],
+        "payment_behavior": "pending_if_incomplete",
+        "proration_behavior": "always_invoice",
+    }
+    held = shop.v1.subscriptions.update(subscription.id, change)
+    assert held.pending_update
+    hold(held, shop.v1.invoices.void_invoice(str(held.latest_invoice)))
+
+
+def test_clocks(shop: Shop) -> None:
+    clocks = shop.v1.test_helpers.test_clocks
+    clock = clocks.create({"frozen_time": 1_800_000_000, "name": "contract"})
+    customer = shop.v1.customers.create({"test_clock": clock.id, "payment_method": "pm_card_visa"})
+    subscription = shop.subscription(customer=customer.id)
+    advanced = clocks.advance(clock.id, {"frozen_time": 1_800_000_000 + 40 * 86400})
+    hold(
+        clock,
+        advanced,
+        clocks.retrieve(clock.id),
+        clocks.list(),
+        customer,
+        shop.v1.subscriptions.retrieve(subscription.id, {"expand": ["latest_invoice", "test_clock"]}),
+        clocks.delete(clock.id),
+    )
+
+
+def test_previews(shop: Shop) -> None:
+    subscription = shop.subscription()
+    item = subscription["items"].data[0].id
+    details: Any = {"items": [{"id": item, "price": shop.price(29900)}], "proration_behavior": "always_invoice"}
+    invoices = shop.v1.invoices
+    hold(
+        invoices.create_preview({"subscription": subscription.id}),
+        invoices.create_preview({"subscription": subscription.id, "subscription_details": details}),
+    )
+
+
 def test_invoices(shop: Shop) -> None:
     invoices = shop.v1.invoices
     made = shop.subscription(payment_behavior="default_incomplete")

@@ -1,0 +1,210 @@
+"""Stripe's objects as the few facts that we read from them; nothing but the adapters knows where they stood.
+
+Field places are those of the SDK's pinned API version (2026-10-28.endive): a subscription's period stands on its
+items, an invoice's subscription under `parent`, its payment intents under `payments`.
+"""
+
+from datetime import UTC, datetime
+from typing import Any, Final
+from uuid import UUID
+
+import msgspec
+import stripe
+
+CHECKOUT_ID: Final = "np_checkout_id"
+"""The metadata field that carries our checkout's id on sessions and subscriptions."""
+
+
+class SessionFacts(msgspec.Struct, frozen=True):
+    """A Checkout Session. `subscription_id` is there once it has been paid."""
+
+    id: str
+    url: str | None
+    status: str
+    payment_status: str
+    customer_id: str | None
+    subscription_id: str | None
+    checkout_id: UUID | None
+
+
+class ScheduledPrice(msgspec.Struct, frozen=True):
+    """What the subscription's schedule has it charged at from then on."""
+
+    price_id: str
+    starts_at: datetime
+
+
+class SubscriptionFacts(msgspec.Struct, frozen=True):
+    """`item_id` is what a change of its price names. `pending_price_id` is what it becomes once that is paid."""
+
+    id: str
+    customer_id: str
+    status: str
+    price_id: str
+    period_start: datetime
+    period_end: datetime
+    ends_with_period: bool
+    latest_invoice_id: str | None
+    checkout_id: UUID | None
+    item_id: str
+    schedule_id: str | None
+    scheduled: ScheduledPrice | None
+    pending_price_id: str | None
+
+
+class PaymentFacts(msgspec.Struct, frozen=True):
+    """A payment intent. `amount` in minor units."""
+
+    intent_id: str
+    amount: int
+    currency: str
+    status: str
+    method: str | None
+    created: datetime
+
+
+class ChargedPeriod(msgspec.Struct, frozen=True):
+    """A line of an invoice that charges for a price up to an instant; lines that give back are none."""
+
+    price_id: str
+    until: datetime
+
+
+class InvoiceFacts(msgspec.Struct, frozen=True):
+    """An invoice and the payments made or tried for it. Amounts in minor units. `page_url`: where it can be paid."""
+
+    id: str
+    customer_id: str
+    subscription_id: str | None
+    number: str | None
+    status: str
+    amount_due: int
+    amount_paid: int
+    currency: str
+    pdf_url: str | None
+    created: datetime
+    due: datetime | None
+    paid_at: datetime | None
+    payments: tuple[PaymentFacts, ...]
+    page_url: str | None
+    charges: tuple[ChargedPeriod, ...]
+
+    def pays_until(self, until: datetime, price_id: str | None = None) -> bool:
+        """Whether it charges for the time up to then (at that price), and has been paid."""
+        fits = (one.until >= until and price_id in {None, one.price_id} for one in self.charges)
+        return self.status == "paid" and any(fits)
+
+
+def subscription_facts(subscription: stripe.Subscription) -> SubscriptionFacts:
+    """Of a subscription that was read with its schedule expanded, if it has one."""
+    item = subscription["items"].data[0]
+    pending = subscription.pending_update
+    becomes = pending.subscription_items[0] if pending and pending.subscription_items else None
+    return SubscriptionFacts(
+        id=subscription.id,
+        customer_id=_id(subscription.customer),
+        status=subscription.status,
+        price_id=item.price.id,
+        period_start=_instant(item.current_period_start),
+        period_end=_instant(item.current_period_end),
+        # Flexible billing writes a scheduled end as a date, the portal's older way as a flag.
+        ends_with_period=bool(subscription.cancel_at_period_end or subscription.cancel_at),
+        latest_invoice_id=_optional_id(subscription.latest_invoice),
+        checkout_id=_checkout_id(subscription.metadata),
+        item_id=item.id,
+        schedule_id=_optional_id(subscription.schedule),
+        scheduled=_scheduled(subscription.schedule, item.price.id, item.current_period_end),
+        pending_price_id=becomes.price.id if becomes else None,
+    )
+
+
+def _scheduled(schedule: Any, price_id: str, period_end: int) -> ScheduledPrice | None:
+    """The next phase, where it has another price."""
+    for phase in schedule.phases if schedule else ():
+        to_come = _id(phase["items"][0].price)
+        if phase.start_date >= period_end and to_come != price_id:
+            return ScheduledPrice(to_come, _instant(phase.start_date))
+    return None
+
+
+def invoice_facts(invoice: stripe.Invoice) -> InvoiceFacts:
+    """Of an invoice that was read with the intents of its payments expanded."""
+    parent = invoice.parent.subscription_details if invoice.parent else None
+    payments = invoice.payments.data if invoice.payments else []
+    return InvoiceFacts(
+        id=str(invoice.id),
+        customer_id=_id(invoice.customer),
+        subscription_id=_id(parent.subscription) if parent else None,
+        number=invoice.number,
+        status=invoice.status or "draft",
+        amount_due=invoice.amount_due,
+        amount_paid=invoice.amount_paid,
+        currency=invoice.currency,
+        pdf_url=getattr(invoice, "invoice_pdf", None),
+        created=_instant(invoice.created),
+        due=_optional_instant(invoice.due_date),
+        paid_at=_optional_instant(invoice.status_transitions.paid_at),
+        payments=tuple(_payment_facts(p.payment.payment_intent) for p in payments if _is_intent(p.payment)),
+        page_url=getattr(invoice, "hosted_invoice_url", None),
+        charges=_charges(invoice),
+    )
+
+
+def _charges(invoice: stripe.Invoice) -> tuple[ChargedPeriod, ...]:
+    return tuple(
+        ChargedPeriod(_id(line.pricing.price_details.price), _instant(line.period.end))
+        for line in invoice.lines.data
+        if line.amount >= 0 and line.pricing and line.pricing.price_details
+    )
+
+
+def session_facts(session: stripe.checkout.Session) -> SessionFacts:
+    return SessionFacts(
+        id=session.id,
+        url=session.url,
+        status=session.status or "open",
+        payment_status=session.payment_status,
+        customer_id=_optional_id(session.customer),
+        subscription_id=_optional_id(session.subscription),
+        checkout_id=_checkout_id(session.metadata),
+    )
+
+
+def _payment_facts(intent: Any) -> PaymentFacts:
+    return PaymentFacts(
+        intent_id=intent.id,
+        amount=intent.amount,
+        currency=intent.currency,
+        status=intent.status,
+        # Which of several was used stands on the charge, too deep to be expanded with the invoice.
+        method=intent.payment_method_types[0] if len(intent.payment_method_types) == 1 else None,
+        created=_instant(intent.created),
+    )
+
+
+def _is_intent(payment: Any) -> bool:
+    return payment.type == "payment_intent" and payment.payment_intent is not None
+
+
+def _checkout_id(metadata: Any) -> UUID | None:
+    raw = metadata.to_dict().get(CHECKOUT_ID) if metadata else None
+    try:
+        return UUID(raw) if raw else None
+    except ValueError:
+        return None  # somebody else's metadata under our name
+
+
+def _id(reference: Any) -> str:
+    return reference if isinstance(reference, str) else str(reference.id)
+
+
+def _optional_id(reference: Any) -> str | None:
+    return None if reference is None else _id(reference)
+
+
+def _instant(seconds: int) -> datetime:
+    return datetime.fromtimestamp(seconds, UTC)
+
+
+def _optional_instant(seconds: int | None) -> datetime | None:
+    return None if seconds is None else _instant(seconds)

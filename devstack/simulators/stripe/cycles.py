@@ -1,0 +1,121 @@
+"""What happens to subscriptions and invoices by itself as time passes: each thing that falls due, in its order.
+
+| falls due | what |
+|---|---|
+| a pending update's `expires_at` | it is given up |
+| a subscription's `cancel_at` | it ends |
+| the end of its period | the next phase of its schedule begins, the next period, and a draft invoice for it |
+| a draft's `automatically_finalizes_at` | it is opened, and its payment tried |
+| an open invoice's `next_payment_attempt` | tried again, four times in all; then the subscription ends |
+"""
+
+from collections.abc import Callable, Iterator
+from typing import Final, NamedTuple
+
+from devstack.simulators.journal import Where
+from devstack.simulators.stripe import invoices, lifecycle, pending, phases, settlement
+from devstack.simulators.stripe.books import Books, Document
+from devstack.simulators.stripe.lines import cycle_lines, line_of_item, next_period
+
+CYCLE_ORDER: Final = ("customer.subscription.updated", "invoice.created")
+_ATTEMPTS: Final = 4
+
+
+class Due(NamedTuple):
+    at: int
+    rank: int
+    work: Callable[[], object]
+
+
+def carry_on(books: Books, clock: str, until: int) -> None:
+    """Do whatever falls due for the objects of the clock up to then, each at its own instant."""
+    while due := min(_due(books, clock, until), key=lambda one: (one.at, one.rank), default=None):
+        with books.at(due.at):
+            due.work()
+
+
+def _due(books: Books, clock: str, until: int) -> Iterator[Due]:
+    for subscription in books.all("subscription", Where("$.test_clock", clock), Where("$.ended_at", None, "IS")):
+        yield from (due for due in _of_subscription(books, subscription) if due.at <= until)
+    for invoice in books.all("invoice", Where("$.test_clock", clock)):
+        yield from (due for due in _of_invoice(books, invoice) if due.at <= until)
+
+
+def _of_subscription(books: Books, subscription: Document) -> Iterator[Due]:
+    if subscription["pending_update"]:
+        expires = subscription["pending_update"]["expires_at"]
+        yield Due(expires, 0, lambda: pending.expire(books, subscription))
+    if subscription["cancel_at"]:
+        yield Due(subscription["cancel_at"], 1, lambda: lifecycle.end(books, subscription, "canceled", None))
+    if subscription["status"] in ("active", "past_due"):
+        yield Due(_period_end(subscription), 2, lambda: renew(books, subscription))
+
+
+def _of_invoice(books: Books, invoice: Document) -> Iterator[Due]:
+    if invoice["status"] == "draft" and invoice["auto_advance"] and invoice["automatically_finalizes_at"]:
+        yield Due(invoice["automatically_finalizes_at"], 3, lambda: _open(books, invoice))
+    if invoice["status"] == "open" and invoice["next_payment_attempt"]:
+        yield Due(invoice["next_payment_attempt"], 4, lambda: _try_again(books, invoice))
+
+
+def _period_end(subscription: Document) -> int:
+    return int(min(item["current_period_end"] for item in subscription["items"]["data"]))
+
+
+def renew(books: Books, subscription: Document) -> Document:
+    """The next period, with the draft of its invoice."""
+    with books.in_order(CYCLE_ORDER):
+        at = _period_end(subscription)
+        previous = {name: subscription[name] for name in ("items", "latest_invoice")}
+        items = phases.turn(books, subscription, at) or subscription["items"]["data"]
+        anchor = subscription["billing_cycle_anchor"]
+        renewed = []
+        for item in items:
+            start, end = next_period(books, item["price"], anchor, at)
+            renewed.append({**item, "current_period_start": start, "current_period_end": end})
+        subscription["items"] = {**subscription["items"], "data": renewed}
+        invoice = _draft(books, subscription)
+        subscription["latest_invoice"] = invoice["id"]
+        books.emit("customer.subscription.updated", books.keep(subscription), previous)
+    return invoice
+
+
+def _draft(books: Books, subscription: Document) -> Document:
+    waiting = [item for item in _prorations(books, subscription) if item["invoice"] is None]
+    invoice = invoices.draft(
+        books,
+        books.fetch("customer", subscription["customer"]),
+        [*cycle_lines(books, subscription), *(line_of_item(books, item) for item in waiting)],
+        currency=subscription["currency"],
+        reason="subscription_cycle",
+        subscription=subscription,
+        discount_ids=subscription["discounts"],
+        automatically_finalizes_at=books.now() + invoices.DRAFT_FOR,
+    )
+    for item in waiting:
+        books.keep({**item, "invoice": invoice["id"]})
+    return invoice
+
+
+def _prorations(books: Books, subscription: Document) -> list[Document]:
+    of_it = Where("$.parent.subscription_details.subscription", subscription["id"])
+    return books.all("invoiceitem", Where("$.customer", subscription["customer"]), of_it)
+
+
+def _open(books: Books, invoice: Document) -> None:
+    with books.in_order(settlement.PAYMENT_ORDER):
+        invoices.finalize(books, invoice)
+        if invoice["status"] == "open":
+            settlement.collect_unattended(books, invoice)
+
+
+def _try_again(books: Books, invoice: Document) -> None:
+    with books.in_order(settlement.PAYMENT_ORDER):
+        settlement.collect_unattended(books, invoice)
+        after = books.fetch("invoice", invoice["id"])
+        if after["status"] != "open" or after["attempt_count"] < _ATTEMPTS:
+            return
+        books.keep({**after, "next_payment_attempt": None, "auto_advance": False})
+        if after["_subscription"]:
+            subscription = books.fetch("subscription", after["_subscription"])
+            lifecycle.end(books, subscription, "canceled", "payment_failed")

@@ -1,0 +1,173 @@
+"""Time that stands still until it is advanced: renewals, retries, ends and scheduled changes, each at its instant."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import httpx
+import pytest
+import stripe
+
+from tests.devstack.simulators.stripe.shop import Shop, kinds, wire
+
+DAY = 86400
+
+
+def instant(*when: int) -> int:
+    return int(datetime(*when, tzinfo=UTC).timestamp())
+
+
+JANUARY_31 = instant(2027, 1, 31, 12)
+
+
+class Months:
+    """A subscription on a clock of its own."""
+
+    def __init__(self, shop: Shop, *, begins: int = JANUARY_31, amount: int = 9900, card: str = "pm_card_visa") -> None:
+        self.shop = shop
+        self.clock = shop.v1.test_helpers.test_clocks.create({"frozen_time": begins}).id
+        params: Any = {"test_clock": self.clock, "payment_method": card}
+        self.customer = shop.v1.customers.create(params).id
+        self.id = shop.subscription(amount, customer=self.customer).id
+
+    def advance(self, to: int) -> None:
+        assert self.shop.v1.test_helpers.test_clocks.advance(self.clock, {"frozen_time": to}).status == "ready"
+
+    @property
+    def now(self) -> stripe.Subscription:
+        return self.shop.v1.subscriptions.retrieve(self.id)
+
+    @property
+    def period(self) -> tuple[int, int]:
+        item = self.now["items"].data[0]
+        return item.current_period_start, item.current_period_end
+
+    def invoices(self) -> list[tuple[str | None, str | None, int]]:
+        """Newest first."""
+        found = self.shop.v1.invoices.list({"subscription": self.id, "limit": 20}).data
+        return [(invoice.billing_reason, invoice.status, invoice.total) for invoice in found]
+
+    def schedule(self, price: str, interval: str = "month") -> str:
+        made = self.shop.v1.subscription_schedules.create({"from_subscription": self.id})
+        first = made.phases[0]
+        now = {"items": [{"price": first["items"][0].price}], "end_date": first.end_date}
+        phases: Any = [now, {"items": [{"price": price}], "duration": {"interval": interval}}]
+        self.shop.v1.subscription_schedules.update(made.id, {"phases": phases})
+        return made.id
+
+
+def test_a_renewal_is_a_draft_for_an_hour(shop: Shop) -> None:
+    months = Months(shop)
+    end = months.period[1]
+    assert end == instant(2027, 2, 28, 12)
+    last = shop.last_event()
+    months.advance(end)
+    assert months.invoices()[0] == ("subscription_cycle", "draft", 9900)
+    assert kinds(shop.events(newer_than=last)) == [
+        "test_helpers.test_clock.advancing",
+        "customer.subscription.updated",
+        "invoice.created",
+        "test_helpers.test_clock.ready",
+    ]
+    months.advance(end + 3600)
+    assert months.invoices()[0] == ("subscription_cycle", "paid", 9900)
+    told = [event for event in shop.events(newer_than=last) if not event["type"].startswith("test_helpers.")]
+    assert {event["created"] for event in told} == {end, end + 3600}
+
+
+def test_a_year_of_months_does_not_drift(shop: Shop) -> None:
+    months = Months(shop)
+    months.advance(instant(2028, 3, 5))
+    assert months.period == (instant(2028, 2, 29, 12), instant(2028, 3, 31, 12))
+    assert [status for _, status, _ in months.invoices()] == ["paid"] * 14
+
+
+def test_an_unpaid_renewal_is_tried_again_and_then_ends_it(shop: Shop) -> None:
+    months = Months(shop)
+    bad = shop.v1.payment_methods.attach("pm_card_chargeCustomerFail", {"customer": months.customer})
+    shop.v1.customers.update(months.customer, {"invoice_settings": {"default_payment_method": bad.id}})
+    end = months.period[1]
+    months.advance(end + DAY)
+    assert (months.now.status, months.invoices()[0][1]) == ("past_due", "open")
+    months.advance(end + 20 * DAY)
+    ended = months.now
+    assert (ended.status, ended.cancellation_details and ended.cancellation_details.reason) == (
+        "canceled",
+        "payment_failed",
+    )
+    assert shop.v1.invoices.list({"subscription": months.id}).data[0].attempt_count == 4
+
+
+def test_a_wanted_end_comes_without_another_invoice(shop: Shop) -> None:
+    months = Months(shop)
+    end = months.period[1]
+    shop.v1.subscriptions.update(months.id, {"cancel_at_period_end": True})
+    months.advance(end + DAY)
+    assert (months.now.status, months.now.ended_at) == ("canceled", end)
+    assert len(months.invoices()) == 1
+
+
+@pytest.mark.parametrize(("amount", "interval"), [(2900, "month"), (29000, "year")])
+def test_a_scheduled_price_begins_with_the_next_period(shop: Shop, amount: int, interval: str) -> None:
+    months = Months(shop)
+    end = months.period[1]
+    schedule = months.schedule(shop.price(amount, interval), interval)
+    months.advance(end - 1)
+    assert months.now["items"].data[0].price.unit_amount == 9900
+    months.advance(end + 2 * 3600)
+    assert months.now["items"].data[0].price.unit_amount == amount
+    assert months.invoices()[0] == ("subscription_cycle", "paid", amount)
+    assert months.period == (end, instant(2027, 3, 31, 12) if interval == "month" else instant(2028, 2, 28, 12))
+    assert shop.v1.customers.retrieve(months.customer).balance == 0
+    months.advance(months.period[1] + 2 * 3600)
+    assert (months.now.schedule, shop.v1.subscription_schedules.retrieve(schedule).status) == (None, "released")
+    assert months.invoices()[0] == ("subscription_cycle", "paid", amount)
+
+
+def test_a_pending_update_expires_after_23_hours_and_the_month_goes_on(shop: Shop) -> None:
+    months = Months(shop)
+    bad = shop.v1.payment_methods.attach("pm_card_chargeCustomerFail", {"customer": months.customer})
+    shop.v1.subscriptions.update(months.id, {"default_payment_method": bad.id})
+    change: Any = {
+        "items": [{"id": months.now["items"].data[0].id, "price": shop.price(29900)}],
+        "payment_behavior": "pending_if_incomplete",
+        "proration_behavior": "always_invoice",
+    }
+    held = shop.v1.subscriptions.update(months.id, change)
+    assert held.pending_update is not None
+    assert held.pending_update.expires_at == JANUARY_31 + 23 * 3600
+    months.advance(JANUARY_31 + DAY)
+    assert (months.now.pending_update, months.now.status) == (None, "active")
+    assert [status for _, status, _ in months.invoices()] == ["void", "paid"]
+
+
+def test_waiting_prorations_come_with_the_renewal(shop: Shop) -> None:
+    months = Months(shop)
+    months.advance(JANUARY_31 + 14 * DAY)
+    change: Any = {"items": [{"id": months.now["items"].data[0].id, "price": shop.price(29900)}]}
+    shop.v1.subscriptions.update(months.id, change)
+    months.advance(months.period[1] + 3600)
+    assert months.invoices()[0] == ("subscription_cycle", "paid", 29900 + 10000)
+
+
+def test_a_clock_only_goes_forward(shop: Shop) -> None:
+    months = Months(shop)
+    with pytest.raises(stripe.InvalidRequestError, match="later time"):
+        months.advance(JANUARY_31)
+
+
+def test_whoever_has_no_clock_lives_in_real_time(shop: Shop) -> None:
+    subscription = shop.subscription()
+    Months(shop).advance(instant(2030, 1, 1))
+    assert shop.v1.subscriptions.retrieve(subscription.id).latest_invoice == subscription.latest_invoice
+
+
+def test_a_customer_of_the_real_time_is_adopted_by_a_clock(shop: Shop, stripe_simulator: Any) -> None:
+    subscription = shop.subscription()
+    path = f"{stripe_simulator.url}/_sim/customers"
+    clock = httpx.post(f"{path}/{subscription.customer}/test_clock").json()
+    assert httpx.post(f"{path}/{subscription.customer}/test_clock").json()["id"] == clock["id"]
+    assert httpx.post(f"{path}/cus_nobody/test_clock").status_code == 404
+    end = subscription["items"].data[0].current_period_end
+    shop.v1.test_helpers.test_clocks.advance(clock["id"], {"frozen_time": end + 3600})
+    invoice = wire(shop.v1.subscriptions.retrieve(subscription.id, {"expand": ["latest_invoice"]}))["latest_invoice"]
+    assert (invoice["billing_reason"], invoice["status"], invoice["created"]) == ("subscription_cycle", "paid", end)
