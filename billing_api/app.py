@@ -32,6 +32,7 @@ from billing_api.auth import Authentication, guard
 from billing_api.checkout.controller import CheckoutController, checkout_return
 from billing_api.checkout.service import CheckoutService
 from billing_api.gateways.stripe import StripeGateway
+from billing_api.gateways.stripe_changes import StripeChanges
 from billing_api.idempotency import Once
 from billing_api.jobs.controller import AdminJobController
 from billing_api.jobs.service import JobAdministration
@@ -200,7 +201,7 @@ def _services(
         checkouts=CheckoutService(database, stripe, mirror, public_url=settings.public_url),
         licenses=LicenseService(database, secrets, clock, hot_store),
         license_administration=LicenseAdministration(database, secrets, clock, hot_store),
-        subscriptions=SubscriptionService(database),
+        subscriptions=SubscriptionService(database, stripe, StripeChanges(stripe), mirror),
         payments=PaymentService(database),
         usage=usage,
         usage_history=UsageHistoryService(database, clock),

@@ -129,7 +129,8 @@ HANDLERS: Final[dict[int | type[Exception], Any]] = {
 }
 
 
-def _documented(refusal: type[Refusal]) -> ResponseSpec:
+def documented(refusal: type[Refusal]) -> ResponseSpec:
+    """How the OpenAPI document shows a refusal, with an example."""
     example = Problem(
         type=_TYPE + refusal.code,
         title=refusal.title,
@@ -149,7 +150,7 @@ def _documented(refusal: type[Refusal]) -> ResponseSpec:
 
 
 DOCUMENTED: Final[dict[int, ResponseSpec]] = {
-    refusal.status: _documented(refusal)
+    refusal.status: documented(refusal)
     for refusal in (
         InvalidInput,
         Unauthenticated,

@@ -28,6 +28,7 @@ class Demo:
         self._validate(key)
         self._await_account(me, license_id, email)
         self._use(key)
+        self._change_plan(me, license_id, key, email)
         self._suspend_and_resume(key, license_id)
 
     def _register(self) -> tuple[str, Headers]:
@@ -71,6 +72,17 @@ class Demo:
         self._say("a database is created and reported", f"{recorded['quota_remaining']} left")
         eventually("the validator to know", lambda: self._visitor.judged(key, "VALID", remaining=49))
         self._say("the validator knows")
+
+    def _change_plan(self, me: Headers, license_id: str, key: str, email: str) -> None:
+        self._visitor.change_plan(me, "Enterprise").raise_for_status()
+        eventually("no limit", lambda: self._visitor.verdict(key).get("remaining_quota", 0) is None)
+        self._say("an upgrade to Enterprise is paid", "the validator knows no limit of databases")
+        pending = self._visitor.change_plan(me, "Starter").raise_for_status().json()["pending_change"]
+        self._say("a downgrade to Starter waits", f"until {pending['takes_effect_at'][:10]}")
+        self._visitor.at_stripe(email, "test_clock", after_period=7200)
+        eventually("the downgrade", lambda: self._visitor.judged(key, "VALID", remaining=4))
+        used = self._visitor.call("GET", f"/licenses/{license_id}/usage", me)["resources"]["databases"]
+        self._say("a month passes at Stripe", f"{used['used']} of {used['limit']} databases used")
 
     def _suspend_and_resume(self, key: str, license_id: str) -> None:
         admin = self._visitor.admin()

@@ -119,6 +119,17 @@ class Visitor:
         fits = verdict.get("code") == code and remaining in {None, verdict["remaining_quota"]}
         return verdict if fits else None
 
+    def change_plan(self, me: Headers, plan: str, interval: str = "month") -> httpx.Response:
+        """Asks for another plan for the only subscription there is."""
+        subscription = self.call("GET", "/subscriptions", me)["items"][0]
+        url = f"{self.facts['billing_api']}/api/v1/subscriptions/{subscription['id']}/change"
+        wish = {"plan_id": self.plan(plan)["id"], "interval": interval}
+        return self.http.post(url, headers={**me, "Idempotency-Key": secrets.token_hex(8)}, json=wish)
+
+    def at_stripe(self, email: str, what: str, **content: Any) -> None:
+        """Something that happens to a customer outside of our house: time that passes, another card."""
+        self.http.post(f"{self.simulator('stripe')}/_sim/customers/{email}/{what}", json=content).raise_for_status()
+
     def report_usage(self, key: str, count: int = 1, action: str = "created") -> dict[str, Any]:
         report = {"license_key": key, "resource": "databases", "action": action, "count": count}
         return self._signed("billing_api", "/api/v1/billing/usage", report, secrets.token_hex(8))

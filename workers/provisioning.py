@@ -5,7 +5,9 @@ answered: two jobs of one licence that overlapped could suspend what the other h
 otherwise empty transaction, so it ends with the process that holds it, and while a partner thinks no table is locked.
 
 Making the account has one idempotency key for ever, `provision-<license id>`: whatever became of an earlier call, this
-one has no second effect. Aligning has a key for each version of the licence.
+one has no second effect. So it also has one content for ever, written down before the first call: the plan, or the
+owner's address, may change between two tries, and another content under a known key is refused. What has changed is
+made up for by aligning, which has a key for each version of the licence.
 """
 
 from collections.abc import AsyncIterator, Mapping
@@ -13,6 +15,7 @@ from contextlib import asynccontextmanager
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
+import msgspec
 from sqlalchemy import Select, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 
@@ -43,6 +46,7 @@ class _License(NamedTuple):
     features: Mapping[str, Any]
     status: Status
     provisioning: ProvisioningState
+    account_order: Mapping[str, Any] | None
     version: int
 
 
@@ -57,16 +61,26 @@ class Provisioning:
             # One that ended unprovisioned needs no account; if it is paid again, aligning asks for one.
             if license_ is None or license_.provisioning is ProvisioningState.DONE or license_.status in _OVER:
                 return
-            order = AccountOrder(
-                license_id=job.license_id,
-                user_email=license_.email,
-                plan=license_.license_type.value,
-                features=dict(license_.features),
-            )
+            order = await self._order(job.license_id, license_)
             account = await self._nextpanel.provision(order, key=f"provision-{job.license_id}")
             async with self._database.as_system() as tx:
-                await _write_down(tx, job.license_id, account, license_)
+                await _write_down(tx, job.license_id, account, order, license_)
             logger().info("license.provisioned", license_id=str(job.license_id))
+
+    async def _order(self, license_id: UUID, license_: _License) -> AccountOrder:
+        """What was asked for first, or else what is asked for now and from now on."""
+        if license_.account_order is not None:
+            return msgspec.convert(license_.account_order, AccountOrder)
+        order = AccountOrder(
+            license_id=license_id,
+            user_email=license_.email,
+            plan=license_.license_type.value,
+            features=dict(license_.features),
+        )
+        async with self._database.as_system() as tx:
+            written = update(License).where(License.id == license_id).values(account_order=msgspec.to_builtins(order))
+            await tx.session.execute(written)
+        return order
 
     async def refuse(self, tx: SystemTransaction, job: Provision, reason: str) -> None:
         """Shows on the licence that there will be no account until somebody looks after it."""
@@ -127,6 +141,7 @@ def _facts(license_id: UUID) -> Select[Any]:
             License.features,
             License.status,
             License.provisioning,
+            License.account_order,
             License.version,
         )
         .join(User, User.id == License.user_id)
@@ -135,7 +150,9 @@ def _facts(license_id: UUID) -> Select[Any]:
     )
 
 
-async def _write_down(tx: SystemTransaction, license_id: UUID, account: PanelAccount, license_: _License) -> None:
+async def _write_down(
+    tx: SystemTransaction, license_id: UUID, account: PanelAccount, order: AccountOrder, license_: _License
+) -> None:
     """The account and what follows from it, in one step; nothing where it was written down before."""
     done = (
         update(License)
@@ -146,10 +163,10 @@ async def _write_down(tx: SystemTransaction, license_id: UUID, account: PanelAcc
             provisioning=ProvisioningState.DONE,
             provisioning_error=None,
         )
-        .returning(License.status)
+        .returning(License.status, License.license_type, License.features)
     )
-    status = await tx.session.scalar(done)
-    if status is None:
+    now = (await tx.session.execute(done)).one_or_none()
+    if now is None:
         return
     letter = insert(Mail).values(
         id=new_id(),
@@ -162,5 +179,5 @@ async def _write_down(tx: SystemTransaction, license_id: UUID, account: PanelAcc
     mail_id = await tx.session.scalar(letter.on_conflict_do_nothing().returning(Mail.id))
     if mail_id is not None:
         await tx.enqueue(DeliverMail(mail_id))
-    if status is not Status.ACTIVE:
+    if now.status is not Status.ACTIVE or (now.license_type.value, now.features) != (order.plan, order.features):
         await tx.enqueue(AlignAccount(license_id))

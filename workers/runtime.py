@@ -40,6 +40,7 @@ from workers.leases import Leases
 from workers.listening import listen
 from workers.mail import MailDelivery
 from workers.metrics import Metrics
+from workers.overdue import OverdueSubscriptions
 from workers.partner_lane import PartnerLane
 from workers.pins import PinSweeper
 from workers.provisioning import Provisioning
@@ -128,7 +129,9 @@ class Runtime:
             public_url=settings.public_url,
             portal_url=settings.portal_url,
         )
-        processor = WebhookProcessor(self._database, Mirror(self._database, stripe, settings.secrets, utc_now))
+        mirror = Mirror(self._database, stripe, settings.secrets, utc_now)
+        self._overdue = OverdueSubscriptions(self._database, mirror, utc_now)
+        processor = WebhookProcessor(self._database, mirror)
         return [
             webhook_work(processor),
             Work(Provision, provisioning.provision, lease=15, on_death=provisioning.refuse),
@@ -148,6 +151,7 @@ class Runtime:
             "pins": self._pins.run,
             "reconcile": self._reconciliation.run,
             "leases": self._leases.run,
+            "overdue": self._overdue.run,
             "partner_lane": self._partners.run,
             "arq": self._queue.run,
         }

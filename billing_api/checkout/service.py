@@ -14,12 +14,11 @@ from billing_api.checkout.schemas import CheckoutView, StartCheckout, StartedChe
 from billing_api.gateways.stripe import Stripe
 from billing_api.idempotency import Once, Replayable
 from billing_api.mirror.service import Mirror, StripeObject
-from billing_api.plans.repository import one_on_offer
-from core.errors import InvalidInput, PartnerUnavailable, Refusal, Unavailable
+from billing_api.plans.repository import one_on_offer, price_of
+from core.errors import InvalidInput, PartnerUnavailable, Refusal
 from core.ids import new_id
 from core.telemetry import logger
 from db.models.commerce import CheckoutStatus
-from db.models.licensing import Interval, Plan
 from db.models.people import User
 from db.unit_of_work import Database
 
@@ -56,7 +55,7 @@ class CheckoutService:
             if stored := await once.claim(tx, StartedCheckout):
                 return stored
             user = await repository.buyer(tx)
-            price_id = _price(await one_on_offer(tx, order.plan_id), order.interval)
+            price_id = price_of(await one_on_offer(tx, order.plan_id), order.interval)
             await repository.write_intent(
                 tx, id=checkout_id, user_id=user.id, plan_id=order.plan_id, interval=order.interval
             )
@@ -137,10 +136,3 @@ def _checkout_id(principal: Principal, once: Once) -> UUID:
     if once.key is None:
         return new_id()
     return uuid5(NAMESPACE_URL, f"urn:nextpanel:checkout:{principal.user_id}:{once.key}")
-
-
-def _price(plan: Plan, interval: Interval) -> str:
-    price_id = plan.stripe_price_id_monthly if interval is Interval.MONTH else plan.stripe_price_id_yearly
-    if price_id is None:
-        raise Unavailable(f"{plan.name} is not known to Stripe yet; run: python -m billing_api seed")
-    return price_id

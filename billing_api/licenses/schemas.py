@@ -43,7 +43,7 @@ class LicenseView(msgspec.Struct, frozen=True, kw_only=True):
 class AdminLicenseView(LicenseView, frozen=True, kw_only=True):
     """The same for staff: whose it is, what stands in the way of its account, and what staff gave it by hand.
 
-    `limit_overrides`: `{"max_databases": {"at_least": 60}}` or `at_most`, on whatever plan; `at_least` null is unlimited.
+    `limit_overrides`: `{"max_databases": {"at_least": 60}}` or `at_most`, on whatever plan; null is unlimited.
     `extended_until`: no renewal and no cancellation ends the licence sooner.
     """
 

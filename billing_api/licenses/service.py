@@ -153,9 +153,9 @@ class LicenseAdministration:
         return await self._moved(principal, license_id, Event.RESUMED_BY_ADMIN, reason)
 
     async def set_limits(self, principal: Principal, license_id: UUID, order: LimitsGiven) -> AdminLicenseView:
-        """Effective at once, and on every plan to come: at least so much, or at most, as it is above or below the plan's.
+        """Effective at once; what is used stays, also above the limit: it shows as overage.
 
-        What is used stays, also above the limit: it shows as overage.
+        It also stands on every plan to come: as the least, or the most, as it is above or below the present plan's.
         """
         after = order.given()
         if not after:

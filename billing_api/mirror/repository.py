@@ -1,9 +1,10 @@
 """Every SQL statement of the mirror."""
 
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import select, text, update
+from sqlalchemy import func, or_, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 
 from billing_api.gateways.stripe_facts import InvoiceFacts, PaymentFacts
@@ -17,6 +18,7 @@ from db.models.commerce import (
     PaymentIntent,
     PaymentStatus,
     Subscription,
+    SubscriptionStatus,
 )
 from db.models.people import User
 from db.unit_of_work import SystemTransaction
@@ -46,6 +48,27 @@ async def subscription(tx: SystemTransaction, stripe_subscription_id: str) -> Su
         select(Subscription).where(Subscription.stripe_subscription_id == stripe_subscription_id).with_for_update()
     )
     return found
+
+
+async def overdue(tx: SystemTransaction, *, late: datetime, looked_at: datetime, most: int) -> list[tuple[str, str]]:
+    """(subscription, customer), Stripe's ids: what should have happened before `late`, longest not looked at first."""
+    statement = (
+        select(Subscription.stripe_subscription_id, func.coalesce(User.stripe_customer_id, ""))
+        .join(User, User.id == Subscription.user_id)
+        .where(
+            Subscription.status != SubscriptionStatus.CANCELLED,
+            Subscription.mirrored_at < looked_at,
+            or_(Subscription.current_period_end < late, Subscription.pending_from < late),
+        )
+        .order_by(Subscription.mirrored_at)
+        .limit(most)
+    )
+    return [(row[0], row[1]) for row in await tx.session.execute(statement)]
+
+
+async def note_looked_at(tx: SystemTransaction, stripe_subscription_id: str, now: datetime) -> None:
+    mine = Subscription.stripe_subscription_id == stripe_subscription_id
+    await tx.session.execute(update(Subscription).where(mine).values(mirrored_at=now))
 
 
 async def write_invoice(

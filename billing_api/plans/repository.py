@@ -6,7 +6,7 @@ from uuid import UUID
 from sqlalchemy import select
 from sqlalchemy.dialects.postgresql import insert
 
-from core.errors import NotFound
+from core.errors import NotFound, Unavailable
 from db.models.licensing import Interval, Plan, PlanPrice
 from db.unit_of_work import SystemTransaction, Transaction
 
@@ -21,6 +21,14 @@ async def one_on_offer(tx: Transaction, plan_id: UUID) -> Plan:
     if plan is None:
         raise NotFound("no such plan is on offer; see GET /api/v1/plans")
     return plan
+
+
+def price_of(plan: Plan, interval: Interval) -> str:
+    """Stripe's price for what is on offer."""
+    price_id = plan.stripe_price_id_monthly if interval is Interval.MONTH else plan.stripe_price_id_yearly
+    if price_id is None:
+        raise Unavailable(f"{plan.name} is not known to Stripe yet; run: python -m billing_api seed")
+    return price_id
 
 
 async def note_prices(tx: SystemTransaction, plan_id: UUID, prices: Mapping[Interval, str]) -> None:

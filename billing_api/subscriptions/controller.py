@@ -2,15 +2,18 @@
 
 from uuid import UUID
 
-from litestar import Controller, get
+from litestar import Controller, Response, get, post
 from litestar.di import NamedDependency
-from litestar.params import FromPath
+from litestar.params import FromPath, JSONBody
 
 from billing_api.access import Permission, Principal
-from billing_api.http import Limit, Offset
+from billing_api.http import Limit, Offset, reply
+from billing_api.idempotency import Once
 from billing_api.paging import Page
-from billing_api.subscriptions.schemas import SubscriptionView
+from billing_api.problems import documented
+from billing_api.subscriptions.schemas import ChangeGiven, ChangePreview, SubscriptionView
 from billing_api.subscriptions.service import SubscriptionService
+from core.errors import PaymentDeclined
 
 
 class SubscriptionController(Controller):
@@ -35,3 +38,65 @@ class SubscriptionController(Controller):
         subscription_id: FromPath[UUID],
     ) -> SubscriptionView:
         return await subscriptions.one(principal, subscription_id)
+
+    @post(
+        "/{subscription_id:uuid}/preview-change",
+        permission=Permission.OWN_ACCOUNT,
+        status_code=200,
+        summary="What another plan would cost and mean; nothing is changed",
+    )
+    async def preview_change(
+        self,
+        principal: NamedDependency[Principal],
+        subscriptions: NamedDependency[SubscriptionService],
+        subscription_id: FromPath[UUID],
+        data: JSONBody[ChangeGiven],
+    ) -> ChangePreview:
+        return await subscriptions.preview(principal, subscription_id, data)
+
+    @post(
+        "/{subscription_id:uuid}/change",
+        permission=Permission.PURCHASE,
+        status_code=200,
+        summary="Another plan: a dearer or longer one once it is paid, any other with the next period",
+        responses={402: documented(PaymentDeclined)},
+    )
+    async def change_subscription(
+        self,
+        principal: NamedDependency[Principal],
+        subscriptions: NamedDependency[SubscriptionService],
+        once: NamedDependency[Once],
+        subscription_id: FromPath[UUID],
+        data: JSONBody[ChangeGiven],
+    ) -> Response[SubscriptionView]:
+        return reply(await subscriptions.change(principal, subscription_id, data, once), status_code=200)
+
+    @post(
+        "/{subscription_id:uuid}/cancel",
+        permission=Permission.PURCHASE,
+        status_code=200,
+        summary="End with the period that is paid for",
+    )
+    async def cancel_subscription(
+        self,
+        principal: NamedDependency[Principal],
+        subscriptions: NamedDependency[SubscriptionService],
+        once: NamedDependency[Once],
+        subscription_id: FromPath[UUID],
+    ) -> Response[SubscriptionView]:
+        return reply(await subscriptions.cancel(principal, subscription_id, once), status_code=200)
+
+    @post(
+        "/{subscription_id:uuid}/resume",
+        permission=Permission.PURCHASE,
+        status_code=200,
+        summary="Take back an end or a change that is still to come",
+    )
+    async def resume_subscription(
+        self,
+        principal: NamedDependency[Principal],
+        subscriptions: NamedDependency[SubscriptionService],
+        once: NamedDependency[Once],
+        subscription_id: FromPath[UUID],
+    ) -> Response[SubscriptionView]:
+        return reply(await subscriptions.resume(principal, subscription_id, once), status_code=200)

@@ -1,8 +1,9 @@
 """The billing API on real parts: this worker's PostgreSQL, a Stripe simulator in a process of its own."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from datetime import datetime
+from typing import Any
 
 import httpx
 import pytest
@@ -16,6 +17,7 @@ from core.clock import utc_now
 from core.settings import ApiSettings, api_settings
 from db.unit_of_work import Database
 from devstack.ports import choose
+from tests.support.buyer import Buyer
 from tests.support.databases import opened
 from tests.support.environment import STRIPE_KEY, environment
 from tests.support.people import Desk
@@ -23,6 +25,7 @@ from tests.support.processes import module
 from tests.support.servers import DatabaseUrls
 
 Client = httpx.AsyncClient
+Buying = Callable[..., Coroutine[Any, Any, Buyer]]
 
 
 class FakeTime:
@@ -138,3 +141,13 @@ async def on_sale(database: Database, stripe: StripeGateway) -> None:
 async def browser() -> AsyncIterator[httpx.AsyncClient]:
     async with httpx.AsyncClient(timeout=10) as browser:
         yield browser
+
+
+@pytest.fixture
+def buyer(client: Client, browser: httpx.AsyncClient, stripe_simulator: str, mirror: Mirror, desk: Desk) -> Buying:
+    async def bought(plan: str = "Professional", interval: str = "month", card: str = "4242424242424242") -> Buyer:
+        buyer = Buyer(client, browser, stripe_simulator, mirror, desk)
+        await buyer.buy(plan, interval, card)
+        return buyer
+
+    return bought

@@ -97,6 +97,28 @@ async def test_an_answer_that_got_lost_is_asked_for_under_the_same_key(
     assert len(await rows(database_urls, "SELECT 1 FROM mails")) == 1
 
 
+async def test_a_plan_that_changes_between_two_tries_is_made_up_for(
+    provisioning: Provisioning, issued: Issued, nextpanel: Simulator, database_urls: DatabaseUrls
+) -> None:
+    """The account is asked for as it was the first time, or its key would be refused; then it follows."""
+    await nextpanel.fault("drop_after_effect")
+    with pytest.raises(Retryable):
+        await provisioning.provision(Provision(issued.license.id))
+    await change(database_urls, "UPDATE licenses SET license_type = 'enterprise'")
+    await change(
+        database_urls, "UPDATE users SET email = 'other@example.com' WHERE id = :id", id=issued.license.user_id
+    )
+    await provisioning.provision(Provision(issued.license.id))
+    account = await nextpanel.account(issued.license.id)
+    assert account is not None
+    assert (account["plan"], account["effects"]) == ("professional", 1)
+    [job] = await jobs_of(database_urls, "align_account")
+    await provisioning.align(AlignAccount(UUID(job["job"]["license_id"])))
+    account = await nextpanel.account(issued.license.id)
+    assert account is not None
+    assert account["plan"] == "enterprise"
+
+
 async def test_a_refusal_shows_on_the_license_and_an_admin_may_try_again(
     provisioning: Provisioning, issued: Issued, nextpanel: Simulator, database: Database, database_urls: DatabaseUrls
 ) -> None:

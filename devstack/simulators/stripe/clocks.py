@@ -61,6 +61,18 @@ def adopt(books: Books, customer_id: str) -> Document:
     return clock
 
 
+def move(books: Books, customer_id: str, after_period: int | None) -> Document:
+    """The customer's clock, so many seconds after the end of the first period to end, or as it is."""
+    clock = adopt(books, customer_id)
+    if after_period is None:
+        return clock
+    running = books.all("subscription", Where("$.customer", customer_id), Where("$.ended_at", None, "IS"))
+    ends = [item["current_period_end"] for one in running for item in one["items"]["data"]]
+    if not ends:
+        raise invalid("This customer has no subscription whose period could end.", param="after_period")
+    return advance(books, {"frozen_time": min(ends) + after_period}, clock["id"])
+
+
 @OPERATIONS.get(_PATH, TestClockListParams)
 def list_all(books: Books, params: Params) -> Document:
     return books.page(TEST_CLOCK, _PATH, params)

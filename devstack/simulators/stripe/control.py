@@ -1,11 +1,14 @@
-"""Stripe's part of the `/_sim` API: how webhooks are delivered, what was delivered and again, customers' time."""
+"""Stripe's part of the `/_sim` API: webhooks and how they are delivered, customers' time and cards."""
+
+from collections.abc import Callable
 
 import msgspec
 from litestar import Response, delete, get, post
 from litestar.types import ControllerRouterHandler
 
-from devstack.simulators.stripe import clocks
-from devstack.simulators.stripe.books import Books, Document
+from devstack.simulators.journal import Where
+from devstack.simulators.stripe import clocks, payment_methods
+from devstack.simulators.stripe.books import Books, Document, public
 from devstack.simulators.stripe.deliveries import Courier, Delivery, Modes
 from devstack.simulators.stripe.errors import Refused
 
@@ -17,20 +20,55 @@ class Again(msgspec.Struct, forbid_unknown_fields=True):
     all: bool = False
 
 
+class Ahead(msgspec.Struct, forbid_unknown_fields=True):
+    """How far: so many seconds after the end of the period that runs now; absent, no further than it is."""
+
+    after_period: int | None = None
+
+
+class Wallet(msgspec.Struct, forbid_unknown_fields=True):
+    payment_method: str
+
+
 def routes(books: Books, courier: Courier) -> list[ControllerRouterHandler]:
-    return [*_webhook_routes(books, courier), _adopting(books)]
+    return [*_webhook_routes(books, courier), *_customer_routes(books)]
 
 
-def _adopting(books: Books) -> ControllerRouterHandler:
-    @post("/_sim/customers/{customer_id:str}/test_clock", status_code=200)
-    async def adopt(customer_id: str) -> Response[Document]:
-        """From now on this customer's time stands still until its clock is advanced; Stripe has no such call."""
-        outcome = books.carry_out(lambda: clocks.adopt(books, customer_id))
-        if isinstance(outcome, Refused):
-            return Response({"detail": str(outcome)}, status_code=outcome.status)
-        return Response(outcome)
+def _customer_routes(books: Books) -> list[ControllerRouterHandler]:
+    """What happens to a customer outside of Stripe; it is named by its id or its e-mail address, and no key is asked."""
 
-    return adopt
+    @post("/_sim/customers/{customer:str}/test_clock", status_code=200)
+    async def pass_time(customer: str, data: Ahead) -> Response[Document]:
+        """From now on this customer's time stands still, until it is moved here or by the API of test clocks."""
+        return _carried_out(books, lambda: clocks.move(books, _named(books, customer), data.after_period))
+
+    @post("/_sim/customers/{customer:str}/card", status_code=200)
+    async def change_card(customer: str, data: Wallet) -> Response[Document]:
+        """Whatever is charged from now on is charged to this card."""
+        return _carried_out(books, lambda: _use(books, _named(books, customer), data.payment_method))
+
+    return [pass_time, change_card]
+
+
+def _carried_out(books: Books, work: Callable[[], Document]) -> Response[Document]:
+    outcome = books.carry_out(work)
+    if isinstance(outcome, Refused):
+        return Response({"detail": str(outcome)}, status_code=outcome.status)
+    return Response(public(outcome))
+
+
+def _named(books: Books, customer: str) -> str:
+    found = books.all("customer", Where("$.email", customer))
+    return str(found[-1]["id"]) if found else customer
+
+
+def _use(books: Books, customer_id: str, reference: str) -> Document:
+    customer = books.fetch("customer", customer_id)
+    method = payment_methods.attach(books, payment_methods.usable(books, reference), customer_id)
+    customer["invoice_settings"]["default_payment_method"] = method["id"]
+    for subscription in books.all("subscription", Where("$.customer", customer_id)):
+        books.keep({**subscription, "default_payment_method": method["id"]})
+    return books.keep(customer)
 
 
 def _webhook_routes(books: Books, courier: Courier) -> list[ControllerRouterHandler]:

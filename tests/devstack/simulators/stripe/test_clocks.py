@@ -12,8 +12,8 @@ from tests.devstack.simulators.stripe.shop import Shop, kinds, wire
 DAY = 86400
 
 
-def instant(*when: int) -> int:
-    return int(datetime(*when, tzinfo=UTC).timestamp())
+def instant(year: int, month: int, day: int, hour: int = 0) -> int:
+    return int(datetime(year, month, day, hour, tzinfo=UTC).timestamp())
 
 
 JANUARY_31 = instant(2027, 1, 31, 12)
@@ -149,6 +149,15 @@ def test_waiting_prorations_come_with_the_renewal(shop: Shop) -> None:
     assert months.invoices()[0] == ("subscription_cycle", "paid", 29900 + 10000)
 
 
+def test_a_customers_card_is_changed_from_outside(shop: Shop, stripe_simulator: Any) -> None:
+    subscription = shop.subscription()
+    path = f"{stripe_simulator.url}/_sim/customers/{subscription.customer}"
+    assert httpx.post(f"{path}/card", json={"payment_method": "pm_card_chargeCustomerFail"}).is_success
+    assert httpx.post(f"{path}/card", json={"payment_method": "pm_card_nonsense"}).status_code == 400
+    httpx.post(f"{path}/test_clock", json={"after_period": 7200})
+    assert shop.v1.subscriptions.retrieve(subscription.id).status == "past_due"
+
+
 def test_a_clock_only_goes_forward(shop: Shop) -> None:
     months = Months(shop)
     with pytest.raises(stripe.InvalidRequestError, match="later time"):
@@ -164,10 +173,12 @@ def test_whoever_has_no_clock_lives_in_real_time(shop: Shop) -> None:
 def test_a_customer_of_the_real_time_is_adopted_by_a_clock(shop: Shop, stripe_simulator: Any) -> None:
     subscription = shop.subscription()
     path = f"{stripe_simulator.url}/_sim/customers"
-    clock = httpx.post(f"{path}/{subscription.customer}/test_clock").json()
-    assert httpx.post(f"{path}/{subscription.customer}/test_clock").json()["id"] == clock["id"]
-    assert httpx.post(f"{path}/cus_nobody/test_clock").status_code == 404
+    clock = httpx.post(f"{path}/{subscription.customer}/test_clock", json={}).json()
+    assert httpx.post(f"{path}/{subscription.customer}/test_clock", json={}).json()["id"] == clock["id"]
+    assert httpx.post(f"{path}/cus_nobody/test_clock", json={}).status_code == 404
+    assert httpx.post(f"{path}/{shop.customer().id}/test_clock", json={"after_period": 1}).status_code == 400
     end = subscription["items"].data[0].current_period_end
-    shop.v1.test_helpers.test_clocks.advance(clock["id"], {"frozen_time": end + 3600})
+    moved = httpx.post(f"{path}/{subscription.customer}/test_clock", json={"after_period": 3600}).json()
+    assert (moved["id"], moved["frozen_time"]) == (clock["id"], end + 3600)
     invoice = wire(shop.v1.subscriptions.retrieve(subscription.id, {"expand": ["latest_invoice"]}))["latest_invoice"]
     assert (invoice["billing_reason"], invoice["status"], invoice["created"]) == ("subscription_cycle", "paid", end)
