@@ -132,7 +132,9 @@ class StripeChanges:
                 await self._void(change_id, facts.latest_invoice_id)
             if facts.ends_with_period:
                 await self._v1.subscriptions.update_async(
-                    facts.id, {"cancel_at": ""}, {"idempotency_key": f"resume-{change_id}"}
+                    facts.id,
+                    {"cancel_at_period_end": False} if facts.ends_by_flag else {"cancel_at": ""},
+                    {"idempotency_key": f"resume-{change_id}"},
                 )
 
     async def end_with_period(self, change_id: UUID, facts: SubscriptionFacts) -> None:

@@ -50,6 +50,8 @@ class SubscriptionFacts(msgspec.Struct, frozen=True):
     schedule_id: str | None
     scheduled: ScheduledPrice | None
     pending_price_id: str | None
+    ends_by_flag: bool
+    """Whether the end was asked for by the flag and not by a date: it is taken back as it was asked for."""
 
 
 class PaymentFacts(msgspec.Struct, frozen=True):
@@ -115,6 +117,7 @@ def subscription_facts(subscription: stripe.Subscription) -> SubscriptionFacts:
         schedule_id=_optional_id(subscription.schedule),
         scheduled=_scheduled(subscription.schedule, item.price.id, item.current_period_end),
         pending_price_id=becomes.price.id if becomes else None,
+        ends_by_flag=bool(subscription.cancel_at_period_end),
     )
 
 

@@ -35,7 +35,7 @@ def routes(books: Books, courier: Courier) -> list[ControllerRouterHandler]:
 
 
 def _customer_routes(books: Books) -> list[ControllerRouterHandler]:
-    """What happens to a customer outside of Stripe; it is named by its id or its e-mail address, and no key is asked."""
+    """What happens to a customer outside of Stripe: named by id or by e-mail address, and no key is asked for."""
 
     @post("/_sim/customers/{customer:str}/test_clock", status_code=200)
     async def pass_time(customer: str, data: Ahead) -> Response[Document]:

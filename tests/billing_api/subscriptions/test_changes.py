@@ -186,7 +186,7 @@ async def test_up_used_and_down_again_gives_nothing_back(buyer: Buying) -> None:
     await one.done("change", "Starter")
     assert in_force(await one.license()) == ENTERPRISE
     assert (await one.ask_stripe("GET", f"customers/{one.customer}"))["balance"] == 0
-    assert (await one.post("change", "Professional")).json()["code"] == "conflict"
+    assert (await one.post("change", "Enterprise", "year")).json()["code"] == "conflict"
     await one.later(2 * HOUR)
     await one.told()
     assert in_force(await one.license()) == STARTER
@@ -201,6 +201,8 @@ async def test_an_end_comes_with_the_period_and_is_taken_back(buyer: Buying) -> 
         assert (ends["cancel_at_period_end"], ends["pending_change"]) == (True, None)
     refused = await one.post("change", "Enterprise")
     assert (refused.status_code, "resume it" in refused.json()["detail"]) == (409, True)
+    assert (await one.done("resume"))["cancel_at_period_end"] is False
+    await one.ask_stripe("POST", f"subscriptions/{one.stripe_id}", cancel_at="max_period_end")  # as the portal does
     assert (await one.done("resume"))["cancel_at_period_end"] is False
     await one.done("cancel")
     await one.later(HOUR)
