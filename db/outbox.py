@@ -43,11 +43,13 @@ _TAKE_ONE: Final = text(
     """  # noqa: S608  put together from the constants above
 ).columns(id=BigInteger, job=JSONB, attempts=BigInteger, created_at=DateTime(timezone=True))
 
-# Without SKIP LOCKED: what another process has claimed and not committed yet is still to be done.
+# Without SKIP LOCKED: what another process has claimed and not committed yet is still to be done. A row falls due when its
+# transaction begins, so whatever is left was committed after the oldest row fell due.
 _SYNC_POINT: Final = text(
     f"""
-    SELECT epoch, extract(epoch FROM statement_timestamp())::float8 FROM projection_epoch
-    WHERE NOT EXISTS (SELECT FROM outbox WHERE lane = 'projection' AND {_DUE})
+    SELECT epoch, extract(epoch FROM least(
+        statement_timestamp(), (SELECT min(due_at) FROM outbox WHERE lane = 'projection' AND {_DUE})))::float8
+    FROM projection_epoch
     """  # noqa: S608  put together from the constants above
 )
 
@@ -166,14 +168,14 @@ async def take_one_projection(session: AsyncSession, row_id: int) -> Claim | Non
     return None if row is None else Claim(*row)
 
 
-async def sync_point(session: AsyncSession) -> SyncPoint | None:
-    """None while rows are due, those included that another process has claimed.
+async def sync_point(session: AsyncSession) -> SyncPoint:
+    """At which instant it asks, or when the oldest due row fell due, be that claimed by another process or not.
 
-    What this transaction has deleted counts as projected: ask after it has been applied. Rows that were set aside after
-    a failure do not hold this back; each of them is an alert of its own.
+    So it goes on under traffic that never leaves the lane empty. What this transaction has deleted counts as projected:
+    ask after it has been applied. Rows that were set aside after a failure do not hold this back; each of them is an
+    alert of its own.
     """
-    row = (await session.execute(_SYNC_POINT)).one_or_none()
-    return None if row is None else SyncPoint(*row)
+    return SyncPoint(*(await session.execute(_SYNC_POINT)).one())
 
 
 async def due_partner_jobs(session: AsyncSession, most: int) -> list[DueJob]:

@@ -101,6 +101,10 @@ class Reservations:
                 return self._refused(Code.FEATURE_NOT_INCLUDED)
             case "conflict":
                 raise ReservationConflict
+            case "behind":
+                raise NotReady(
+                    "it depends on reports that may be recorded and have not arrived here yet", retry_after=1
+                )
             case _:
                 raise NotReady(
                     "reservations made before the data was lost may still be in use",

@@ -117,6 +117,7 @@ class Store:
         outcome, *number = await link.ask(
             "FCALL", functions.RESERVE, len(names), *names,
             resource, count, ttl * 1000, hold_id, record.epoch, record.version, run_id[: keys.RUN_ID_LENGTH],
+            int((self.nodes.sync.synced_through or 0) * 1000),
         )  # fmt: skip
         return outcome.decode(), number[0] if number else 0
 

@@ -115,7 +115,7 @@ class Relay:
                     raise
                 raise _CannotApply([claim.id for claim in claims]) from failure
             synced = await outbox.sync_point(tx.session)
-            if synced is not None and self._complete():
+            if self._complete():
                 await self._writer.publish_synced(synced.epoch, synced.through)
         return _Round(delays, more=len(claims) == self._batch)
 

@@ -14,6 +14,8 @@ local HELD = {@HELD@}  -- fields of the holds hash with the sums
 local TOTALS = {@TOTALS@}  -- fields of the usage hash: each resource, in the order of their names, and its stamp
 local DOCUMENT, USAGE, LEASE = '@DOCUMENT@', '@USAGE@', '@LEASE@'  -- kinds of keys
 local TOMBSTONE = 0x80  -- what stands for the limits of a tombstone: an empty map
+local MARGIN = @MARGIN@  -- ms, as all durations: core/hotstore/keys.py says what for
+local LONGEST_DOUBT = @LONGEST_DOUBT@
 
 local function now_ms()
   local time = redis.call('TIME')
@@ -36,16 +38,16 @@ local function hold_parts(stored)
   return tonumber(count), resource, pinned == '!'
 end
 
--- The key ends with its last hold, so that a license nobody asks for again leaves nothing behind. A pinned one has no
--- end.
+-- The key ends when its last hold can be in doubt no more, so that a license nobody asks for again leaves nothing behind.
+-- A pinned one has no end.
 local function end_with_last_hold(holds, ends)
   local last = redis.call('ZRANGE', ends, -1, -1, 'WITHSCORES')[2]
   if last == 'inf' then
     redis.call('PERSIST', holds)
     redis.call('PERSIST', ends)
   elseif last then
-    redis.call('PEXPIREAT', holds, last)
-    redis.call('PEXPIREAT', ends, last)
+    redis.call('PEXPIREAT', holds, last + LONGEST_DOUBT)
+    redis.call('PEXPIREAT', ends, last + LONGEST_DOUBT)
   else
     redis.call('DEL', holds)
   end
@@ -68,13 +70,26 @@ local function drop_hold(holds, ends, pins, id)
   return true
 end
 
-local function prune(holds, ends, now)
-  local expired = redis.call('ZRANGEBYSCORE', ends, '-inf', now)
-  for _, id in ipairs(expired) do drop_hold(holds, ends, nil, id) end
-  return #expired
+-- What ran out may have been reported all the same, without a pin, by a report whose total is still to come. So it gives
+-- its place back when everything that was committed up to its end has been projected: then its settlement has been here,
+-- or there is none. Until then it is in doubt, and counts. For what is unlimited nobody needs its place.
+-- Answer: how many of `resource` are in doubt
+local function collect(holds, ends, limits, resource, now, proven)
+  local ran_out = redis.call('ZRANGEBYSCORE', ends, '-inf', now, 'WITHSCORES')
+  local doubted, dropped = 0, false
+  for i = 1, #ran_out, 2 do
+    local count, held = hold_parts(redis.call('HGET', holds, ran_out[i]))
+    if tonumber(ran_out[i + 1]) <= proven or limits[held] == UNLIMITED then
+      dropped = drop_hold(holds, ends, nil, ran_out[i])
+    elseif held == resource then
+      doubted = doubted + count
+    end
+  end
+  if dropped then end_with_last_hold(holds, ends) end
+  return doubted
 end
 
--- read: everything one verdict needs, of one instant. O(1), and O(expired) where holds ran out since the last write.
+-- read: everything one verdict needs, of one instant. O(1), and O(expired) where holds ran out since the last grant.
 -- KEYS document, usage, holds, hold ends, mark
 -- Answer {document or nil, loaded incarnation or nil, {used …}, {held …} or nil, ms until a hold ends or nil};
 -- used and held stand in the order of RESOURCES, each a number in text or nil for 0.
@@ -175,33 +190,41 @@ end
 
 -- reserve: holds `count` of a resource if so many are left. Which license may hold anything is not decided here: the
 -- caller judged a document and names its age; where another one stands now the answer is "changed": judge again.
--- KEYS document, usage, holds, hold ends, mark; ARGV resource, count, ttl ms, id, epoch, version, run id
+-- KEYS document, usage, holds, hold ends, mark; ARGV resource, count, ttl ms, id, epoch, version, run id, synced through
+-- (ms; what the caller has read of it, however old; 0 where nothing)
 -- Answer {"granted", remaining after it}, {"exceeded", remaining}, {"changed"}, {"conflict"}, {"not_granted"},
--- {"not_ready", ms to wait or 0}; remaining is -1 for unlimited.
+-- {"not_ready", ms to wait or 0}, {"behind"}: it depends on what has not been projected yet; remaining is -1 for
+-- unlimited.
 local function reserve(keys, args)
   local document, used_key, holds, ends, mark = unpack(keys)
   local resource, count, ttl, id = args[1], tonumber(args[2]), tonumber(args[3]), args[4]
   local loaded, from = unpack(redis.call('HMGET', mark, 'loaded', 'reserve_from'))
   if not loaded or string.sub(loaded, 1, #args[7]) ~= args[7] then return {'not_ready', 0} end
-  local now = now_ms()
+  local now, proven = now_ms(), args[8] - MARGIN
   if from and now < tonumber(from) then return {'not_ready', from - now} end
+  -- Of holds that a loss or the end of their keys took away, the reports must be here.
+  if proven < math.max(from or 0, now - LONGEST_DOUBT) then return {'behind'} end
   local packed = redis.call('GET', document)
   if not packed then return {'changed'} end
   local epoch, version, limits = beginning(packed, 3)
   if epoch ~= tonumber(args[5]) or version ~= tonumber(args[6]) then return {'changed'} end
   local limit = limits[resource]
   if not limit then return {'not_granted'} end
-  prune(holds, ends, now)
+  local doubted = collect(holds, ends, limits, resource, now, proven)
   local used = math.max(0, tonumber(redis.call('HGET', used_key, resource) or 0))
   local held = tonumber(redis.call('HGET', holds, '=' .. resource) or 0)
   local remaining = limit - used - held
   local before = redis.call('HGET', holds, id)
   if before then
-    local old_count, old_resource = hold_parts(before)
+    local old_count, old_resource, pinned = hold_parts(before)
+    if not pinned and tonumber(redis.call('ZSCORE', ends, id)) <= now then return {'behind'} end
     if old_count ~= count or old_resource ~= resource then return {'conflict'} end
     return {'granted', limit == UNLIMITED and -1 or math.max(0, remaining)}
   end
-  if limit ~= UNLIMITED and remaining < count then return {'exceeded', math.max(0, remaining)} end
+  if limit ~= UNLIMITED and remaining < count then
+    if remaining + doubted >= count then return {'behind'} end
+    return {'exceeded', math.max(0, remaining + doubted)}
+  end
   redis.call('HSETNX', holds, id, args[2] .. ':' .. resource)  -- nothing else calls it: workers/hold_watch.py counts
   redis.call('HINCRBY', holds, '=' .. resource, count)
   redis.call('ZADD', ends, now + ttl, id)
@@ -210,19 +233,19 @@ local function reserve(keys, args)
 end
 
 -- pin: keeps a hold, without an end, while its report is being written down. Its settlement ends it or, where no report
--- came of it, the sweeper. Pinned again it counts from now.
+-- came of it, the sweeper. Pinned again it counts from now. One that ran out and stands still has lost its place to
+-- nobody: every grant has counted it, so it is kept as well.
 -- KEYS holds, hold ends, the bucket's pins; ARGV id, resource
 -- Answer "pinned", "gone", or "other": it holds another resource
 local function pin(keys, args)
   local holds, ends, pins = unpack(keys)
-  local now = now_ms()
-  local ends_at = redis.call('ZSCORE', ends, args[1])
-  if not ends_at or (ends_at ~= 'inf' and tonumber(ends_at) <= now) then return 'gone' end
-  local count, resource = hold_parts(redis.call('HGET', holds, args[1]))
+  local stored = redis.call('HGET', holds, args[1])
+  if not stored then return 'gone' end
+  local count, resource = hold_parts(stored)
   if resource ~= args[2] then return 'other' end
   redis.call('HSET', holds, args[1], count .. ':' .. resource .. '!')
   redis.call('ZADD', ends, '+inf', args[1])
-  redis.call('ZADD', pins, now, pin_name(holds, args[1]))
+  redis.call('ZADD', pins, now_ms(), pin_name(holds, args[1]))
   end_with_last_hold(holds, ends)
   return 'pinned'
 end
@@ -331,7 +354,7 @@ local function fill(keys, args)
   return 1
 end
 
--- synced: the projection has caught up with this instant. Never goes back within an epoch.
+-- synced: nothing that was committed before this instant is left to project. Never goes back within an epoch.
 -- KEYS sync; ARGV epoch, ms since 1970
 local function synced(keys, args)
   local epoch, through = unpack(redis.call('HMGET', keys[1], 'epoch', 'synced_through'))

@@ -22,6 +22,8 @@ _TEMPLATE: Final = (
     .replace("@DOCUMENT@", keys.DOCUMENT_KIND)
     .replace("@USAGE@", keys.USAGE_KIND)
     .replace("@LEASE@", keys.LEASE_KIND)
+    .replace("@MARGIN@", str(keys.HOLD_MARGIN * 1000))
+    .replace("@LONGEST_DOUBT@", str(keys.LONGEST_DOUBT * 1000))
 )
 
 VERSION: Final = hashlib.sha256(_TEMPLATE.encode()).hexdigest()[:8]

@@ -30,6 +30,14 @@ RUN_ID_LENGTH: Final = 16
 LONGEST_HOLD: Final = 60
 """Seconds a reservation may live; also how long none is granted where live ones may have been lost."""
 
+HOLD_MARGIN: Final = 1
+"""Seconds after its end up to which everything must have been projected before a hold gives its place back: for reports
+that were being committed when it ran out, and for clocks, its end being Redis's and a commit Postgres's."""
+
+LONGEST_DOUBT: Final = 3600
+"""Seconds for which a hold that ran out is kept where nothing proves that it was not reported. Where the projection is
+further behind nothing is reserved at all, so forgetting it after that is safe."""
+
 SYNC: Final = "npz"
 JWKS: Final = "npj"
 

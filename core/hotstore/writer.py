@@ -116,7 +116,7 @@ class HotStoreWriter:
         return sum(await self._call_all(commands))
 
     async def publish_synced(self, epoch: int, synced_through: float) -> None:
-        """`synced_through`: unix seconds at which nothing was left to project."""
+        """`synced_through`: unix seconds; nothing that was committed before is left to project."""
         await self._call(functions.SYNCED, 1, keys.SYNC, epoch, int(synced_through * 1000))
 
     async def publish_jwks(self, document: bytes) -> None:

@@ -266,16 +266,38 @@ async def test_broken_rows_hold_nobody_up(
 async def test_as_of_waits_for_what_another_relay_has_claimed(
     relay: Relay, database: Database, desk: Desk, hot_store: HotStore
 ) -> None:
+    began = unix_time()
     await desk.a_license(await desk.a_user())
     async with database.as_system() as tx:
         assert len(await outbox.take_projection(tx.session, 10)) == 1
+        claimed = unix_time()
         await relay.catch_up()
-        assert await hot_store.synced_through() is None
+        synced = await hot_store.synced_through()
+        assert synced is not None
+        assert began - 0.001 <= synced <= claimed
     before = unix_time()
     await relay.catch_up()
     synced = await hot_store.synced_through()
     assert synced is not None
     assert before - 0.001 <= synced <= unix_time()
+
+
+async def test_as_of_goes_on_while_something_is_always_left(
+    relay: Relay, database: Database, desk: Desk, hot_store: HotStore, database_urls: DatabaseUrls
+) -> None:
+    """It is when the oldest change that is left began: whatever was committed before stands in Redis."""
+    issued = await desk.a_license(await desk.a_user())
+    await relay.catch_up()
+    told = []
+    for _ in range(3):
+        await touch(database_urls, issued)
+        async with database.as_system() as tx:
+            (left,) = await outbox.take_projection(tx.session, 10)
+            await relay.catch_up()
+            told.append(await hot_store.synced_through())
+        assert told[-1] == pytest.approx(left.created_at.timestamp(), abs=0.001)
+        await relay.catch_up()
+    assert told == sorted(told)
 
 
 async def test_as_of_is_not_told_while_the_hot_store_is_incomplete(

@@ -1,12 +1,13 @@
 """A writer and a reader on a server that is empty but for the functions."""
 
 from collections.abc import AsyncIterator
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 from uuid import uuid4
 
 import pytest
 from redis.asyncio import Redis
 
+from core.clock import unix_time
 from core.hotstore import functions, keys
 from core.hotstore.reader import HotStoreReader
 from core.hotstore.reading import read_keys
@@ -14,6 +15,8 @@ from core.hotstore.writer import HotStoreWriter
 from core.licensing.plan import Resource
 from core.licensing.record import LicenseRecord
 from core.licensing.state import Status
+
+AHEAD: Final = 60_000
 
 
 class HotStore(NamedTuple):
@@ -36,10 +39,12 @@ class HotStore(NamedTuple):
         ttl_ms: int = 30_000,
         version: int = 1,
         run_id: str | None = None,
+        synced_through: int | None = None,
     ) -> list[Any]:
-        """The function as the validator calls it."""
+        """The function as the validator calls it. `synced_through`: ms; else all has been projected."""
+        synced = int(unix_time() * 1000) + AHEAD if synced_through is None else synced_through
         names = read_keys(keys.short_hash(license_hash))
-        args = (resource, count, ttl_ms, hold_id, 1, version, self.run_id if run_id is None else run_id)
+        args = (resource, count, ttl_ms, hold_id, 1, version, self.run_id if run_id is None else run_id, synced)
         (answer,) = await self.writer._call_all([(functions.RESERVE, len(names), *names, *args)])
         return [part.decode() if isinstance(part, bytes) else part for part in answer]
 

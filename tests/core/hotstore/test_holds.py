@@ -5,6 +5,7 @@ import asyncio
 import pytest
 from redis.asyncio import Redis
 
+from core.clock import unix_time
 from core.hotstore import keys
 from core.hotstore.writer import Hold, Pinned, UsageTotal
 from tests.core.hotstore.conftest import HotStore, a_license
@@ -28,6 +29,12 @@ async def until_held(store: HotStore, digest: bytes, number: int) -> None:
         while True:
             if await held(store, digest) == number:
                 return
+            await asyncio.sleep(0.01)
+
+
+async def eventually_ended(store: HotStore, digest: bytes) -> None:
+    async with asyncio.timeout(5):
+        while (await store.reader.read(digest)).hold_ends_in is not None:  # noqa: ASYNC110  the server's clock decides
             await asyncio.sleep(0.01)
 
 
@@ -103,10 +110,16 @@ class TestTheEndOfAHold:
         assert await store.reserve(digest, "next", 2) == ["granted", 0]
 
     async def test_leaves_nothing_behind(self, store: HotStore, digest: bytes) -> None:
+        """Whether somebody asks again or nobody does."""
         await store.reserve(digest, "a", ttl_ms=50)
         await store.reserve(digest, "b", ttl_ms=80)
-        assert len(await left_behind(store.redis)) == 2
+        h = keys.short_hash(digest)
+        last = await store.redis.zscore(keys.hold_ends(h), "b")
+        assert last is not None
+        ends = [await store.redis.pexpiretime(key) for key in (keys.holds(h), keys.hold_ends(h))]
+        assert ends == [last + keys.LONGEST_DOUBT * 1000] * 2
         await until_held(store, digest, 0)
+        assert await store.reserve(digest, "c", 4) == ["exceeded", 3]
         assert await left_behind(store.redis) == []
 
     async def test_comes_with_its_total_in_one_step(self, store: HotStore, digest: bytes) -> None:
@@ -137,6 +150,71 @@ class TestTheEndOfAHold:
         assert await store.reserve(digest, "b", 3) == ["granted", 0]
 
 
+class TestDoubt:
+    """A report that was recorded without a pin: its total may come when its hold has long run out."""
+
+    @pytest.fixture
+    async def ran_out(self, store: HotStore, digest: bytes) -> int:
+        """One of three domains, and the instant at which its hold "a" has ended."""
+        await store.reserve(digest, "a", 1, ttl_ms=30)
+        ended = await store.redis.zscore(keys.hold_ends(keys.short_hash(digest)), "a")
+        await until_held(store, digest, 0)
+        assert ended is not None
+        return int(ended)
+
+    async def test_keeps_the_place_of_a_hold_that_ran_out(self, store: HotStore, digest: bytes, ran_out: int) -> None:
+        """Until all is projected that was committed up to its end, and a second more."""
+        proven = ran_out + keys.HOLD_MARGIN * 1000
+        assert await store.reserve(digest, "b", 3, synced_through=proven - 1) == ["behind"]
+        assert await store.reserve(digest, "b", 3, synced_through=proven) == ["granted", 0]
+
+    async def test_refuses_nobody_who_needs_another_place(self, store: HotStore, digest: bytes, ran_out: int) -> None:
+        assert await store.reserve(digest, "b", 2, synced_through=ran_out) == ["granted", 0]
+        assert await store.reserve(digest, "c", 1, "databases", synced_through=ran_out) == ["granted", 49]
+
+    async def test_does_not_make_a_certain_no_uncertain(self, store: HotStore, digest: bytes, ran_out: int) -> None:
+        assert await store.reserve(digest, "b", 4, synced_through=ran_out) == ["exceeded", 3]
+
+    async def test_ends_with_the_total_that_contains_the_report(
+        self, store: HotStore, digest: bytes, ran_out: int
+    ) -> None:
+        await store.writer.apply_usage([UsageTotal(digest, "domains", 1, 1, 1, ("a",))])
+        assert await store.reserve(digest, "b", 3, synced_through=ran_out) == ["exceeded", 2]
+        assert await store.reserve(digest, "b", 2, synced_through=ran_out) == ["granted", 0]
+
+    async def test_grants_nothing_anew_under_the_same_identity(
+        self, store: HotStore, digest: bytes, ran_out: int
+    ) -> None:
+        assert await store.reserve(digest, "a", 1, synced_through=ran_out) == ["behind"]
+        assert await store.reserve(digest, "a", 1) == ["granted", 2]
+
+    async def test_is_none_about_the_unlimited(self, store: HotStore, digest: bytes) -> None:
+        await store.reserve(digest, "a", 7, "emails", ttl_ms=30)
+        ended = await store.redis.zscore(keys.hold_ends(keys.short_hash(digest)), "a")
+        assert ended is not None
+        await eventually_ended(store, digest)
+        assert await store.reserve(digest, "a", 5, "emails", synced_through=int(ended)) == ["granted", -1]
+
+    async def test_of_what_a_loss_took_away_ends_with_the_pause_and_what_was_reported_in_it(
+        self, store: HotStore, digest: bytes
+    ) -> None:
+        await store.load(holds_lost=True)
+        over = int(unix_time() * 1000) - 5_000
+        await store.redis.hset(keys.mark(digest[0]), "reserve_from", over)  # as if that time had passed
+        proven = over + keys.HOLD_MARGIN * 1000
+        assert await store.reserve(digest, "a", synced_through=proven - 1) == ["behind"]
+        assert await store.reserve(digest, "a", synced_through=proven) == ["granted", 2]
+
+    async def test_is_about_everything_where_nobody_has_projected_for_too_long(
+        self, store: HotStore, digest: bytes
+    ) -> None:
+        """What ran out longer ago is kept no more, so nothing may depend on it."""
+        long_ago = int(unix_time() - keys.LONGEST_DOUBT) * 1000
+        assert await store.reserve(digest, "a", synced_through=long_ago) == ["behind"]
+        assert await store.reserve(digest, "a", synced_through=0) == ["behind"]
+        assert await store.reserve(digest, "a", synced_through=long_ago + 60_000) == ["granted", 2]
+
+
 class TestPins:
     async def test_keep_a_hold_while_its_report_is_written_down(self, store: HotStore, digest: bytes) -> None:
         await store.reserve(digest, "pinned", 1, ttl_ms=60)
@@ -145,6 +223,7 @@ class TestPins:
         await until_held(store, digest, 1)
         assert not await store.writer.release(digest, "pinned")
         assert await store.writer.settle(keys.short_hash(digest), ["pinned"]) == 1
+        assert await store.writer.release(digest, "not")
         assert await left_behind(store.redis) == []
 
     async def test_have_no_end_of_their_own(self, store: HotStore, digest: bytes) -> None:
@@ -173,9 +252,16 @@ class TestPins:
     async def test_find_nothing_where_the_hold_is_gone(self, store: HotStore, digest: bytes) -> None:
         assert await pin(store, digest, "never-was") == "gone"
         await store.reserve(digest, "a", 1, ttl_ms=30)
-        await store.reserve(digest, "b", 1)
-        await until_held(store, digest, 1)
+        await until_held(store, digest, 0)
+        assert await store.reserve(digest, "b", 3) == ["granted", 0]
         assert await pin(store, digest, "a") == "gone"
+
+    async def test_keep_a_hold_that_ran_out_and_whose_place_nobody_took(self, store: HotStore, digest: bytes) -> None:
+        await store.reserve(digest, "a", 1, ttl_ms=30)
+        await until_held(store, digest, 0)
+        assert await pin(store, digest, "a") == "pinned"
+        assert await held(store, digest) == 1
+        assert await store.reserve(digest, "b", 3) == ["exceeded", 2]
 
     async def test_tell_a_hold_of_another_resource(self, store: HotStore, digest: bytes) -> None:
         await store.reserve(digest, "a", 1)

@@ -1,0 +1,210 @@
+"""What the hot store should say: the rules of limits, totals and holds once more, without a server and without a clock.
+
+`Copy` is Redis as it should behave, step by step and answer by answer. `Lots` knows nothing of Redis: it is what panels
+were granted and what became of that, and says whether one more may be granted. The first finds a function that does
+something else than was meant, the second finds where what was meant is not enough.
+
+Instants are milliseconds.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Final, NamedTuple
+
+from core.hotstore import keys
+from core.licensing.plan import Resource
+
+Limits = Mapping[Resource, int | None]
+
+LONGEST_HOLD: Final = keys.LONGEST_HOLD * 1000
+LONGEST_DOUBT: Final = keys.LONGEST_DOUBT * 1000
+MARGIN: Final = keys.HOLD_MARGIN * 1000
+REPORT: Final = 60_000
+"""How long a report may take from its pin to its commit."""
+
+
+class Ask(NamedTuple):
+    """A question for a hold, and what its asker knows of the license and of the projection."""
+
+    hold: str
+    resource: Resource
+    count: int
+    ttl: int
+    stamp: tuple[int, int]
+    synced_through: int
+
+
+@dataclass(frozen=True)
+class Hold:
+    resource: Resource
+    count: int
+    ends_at: int | None
+    """None once it is pinned."""
+
+    def ran_out(self, now: int) -> bool:
+        return self.ends_at is not None and self.ends_at <= now
+
+
+class Total(NamedTuple):
+    used: int
+    stamp: tuple[int, int]
+    settled: tuple[str, ...] = ()
+
+
+@dataclass
+class Copy:
+    """One license, its bucket's mark and its pins."""
+
+    loaded: bool = False
+    reserve_from: int = 0
+    license: tuple[tuple[int, int], Limits] | None = None
+    totals: dict[Resource, Total] = field(default_factory=dict)
+    holds: dict[str, Hold] = field(default_factory=dict)
+    pins: dict[str, int] = field(default_factory=dict)
+
+    def used(self) -> dict[Resource, int]:
+        return {resource: total.used for resource, total in self.totals.items()}
+
+    def held(self, now: int) -> dict[Resource, int]:
+        return _sums(hold for hold in self.holds.values() if not hold.ran_out(now))
+
+    def hold_ends_in(self, now: int) -> int | None:
+        return min((h.ends_at - now for h in self.holds.values() if h.ends_at and h.ends_at > now), default=None)
+
+    def reserve(self, ask: Ask, now: int) -> list[Any]:
+        proven = ask.synced_through - MARGIN
+        if not self.loaded:
+            return ["not_ready", 0]
+        if now < self.reserve_from:
+            return ["not_ready", self.reserve_from - now]
+        if proven < self.reserve_from or proven < now - LONGEST_DOUBT:
+            return ["behind"]
+        if self.license is None or self.license[0] != ask.stamp:
+            return ["changed"]
+        limits = self.license[1]
+        if ask.resource not in limits:
+            return ["not_granted"]
+        self.holds = {
+            name: hold
+            for name, hold in self.holds.items()
+            if not hold.ran_out(now) or (limits.get(hold.resource, 0) is not None and (hold.ends_at or 0) > proven)
+        }
+        return self._grant(ask, limits[ask.resource], now)
+
+    def _grant(self, ask: Ask, limit: int | None, now: int) -> list[Any]:
+        taken = _sums(self.holds.values()).get(ask.resource, 0)
+        live = self.held(now).get(ask.resource, 0)
+        used = max(0, self.used().get(ask.resource, 0))
+        before = self.holds.get(ask.hold)
+        if before is not None:
+            if before.ran_out(now):
+                return ["behind"]
+            if (before.resource, before.count) != (ask.resource, ask.count):
+                return ["conflict"]
+            return ["granted", -1 if limit is None else max(0, limit - used - taken)]
+        if limit is not None and limit - used - taken < ask.count:
+            left = limit - used - live
+            return ["behind"] if left >= ask.count else ["exceeded", max(0, left)]
+        self.holds[ask.hold] = Hold(ask.resource, ask.count, now + ask.ttl)
+        return ["granted", -1 if limit is None else limit - used - taken - ask.count]
+
+    def pin(self, name: str, resource: Resource, now: int) -> str:
+        hold = self.holds.get(name)
+        if hold is None:
+            return "gone"
+        if hold.resource != resource:
+            return "other"
+        self.holds[name] = replace(hold, ends_at=None)
+        self.pins[name] = now
+        return "pinned"
+
+    def release(self, name: str) -> str:
+        hold = self.holds.get(name)
+        if hold is None:
+            return "gone"
+        if hold.ends_at is None:
+            return "pinned"
+        del self.holds[name]
+        return "released"
+
+    def settle(self, names: Iterable[str]) -> int:
+        ended = 0
+        for name in names:
+            self.pins.pop(name, None)
+            ended += self.holds.pop(name, None) is not None
+        return ended
+
+    def apply_usage(self, resource: Resource, total: Total) -> int:
+        self.settle(total.settled)
+        before = self.totals.get(resource)
+        if before is not None and before.stamp >= total.stamp:
+            return 0
+        self.totals[resource] = total
+        return 1
+
+    def apply_license(self, stamp: tuple[int, int], limits: Limits) -> int:
+        if self.license is not None and self.license[0] >= stamp:
+            return 0
+        self.license = (stamp, limits)
+        return 1
+
+    def pass_time(self, now: int) -> None:
+        """The holds' key ends by itself where nobody can need it any more."""
+        ends = [hold.ends_at for hold in self.holds.values()]
+        if None not in ends and all(end + LONGEST_DOUBT <= now for end in ends if end is not None):
+            self.holds.clear()
+
+
+@dataclass
+class Lot:
+    """Something that a panel was granted. `pinned_at`: a report of it is being written down since then."""
+
+    resource: Resource
+    count: int
+    ends_at: int
+    pinned_at: int | None = None
+    is_fact: bool = False
+    """It was reported in time, and it is not deleted."""
+    is_over: bool = False
+    """Given back, deleted, or reported when nothing was held for it any more: no grant has to respect it."""
+
+    def occupies(self, now: int) -> bool:
+        if self.is_over or self.is_fact:
+            return self.is_fact
+        return now < self.ends_at or self.is_reported_of(now)
+
+    def is_reported_of(self, now: int) -> bool:
+        return self.pinned_at is not None and now - self.pinned_at < REPORT
+
+
+@dataclass
+class Lots:
+    standing: dict[str, Lot] = field(default_factory=dict)
+
+    def grant(self, ask: Ask, limit: int | None, now: int) -> None:
+        """AssertionError where it passes the limit. Asked again for what stands it is the same lot."""
+        known = self.standing.get(ask.hold)
+        if known is not None and (known.is_fact or known.occupies(now)):
+            return
+        taken = sum(lot.count for lot in self.standing.values() if lot.resource == ask.resource and lot.occupies(now))
+        text = f"{ask.hold} was granted {ask.count} of {ask.resource} with {taken} of {limit} taken"
+        assert limit is None or taken + ask.count <= limit, text
+        self.standing[ask.hold] = Lot(ask.resource, ask.count, now + ask.ttl)
+
+    def report(self, name: str, now: int) -> Lot:
+        lot = self.standing[name]
+        lot.is_fact = lot.occupies(now)
+        lot.is_over = not lot.is_fact
+        lot.pinned_at = None
+        return lot
+
+    def lose_pins(self) -> None:
+        for lot in self.standing.values():
+            lot.pinned_at = None
+
+
+def _sums(holds: Iterable[Hold]) -> dict[Resource, int]:
+    sums: dict[Resource, int] = {}
+    for hold in holds:
+        sums[hold.resource] = sums.get(hold.resource, 0) + hold.count
+    return sums

@@ -1,0 +1,284 @@
+"""In any history of grants, reports, crashes, delays and losses the functions keep the rules, and nothing is over-granted.
+
+What Postgres would say stands here (`_Truth`), with what its relay has still to do; each step is done to the functions
+and to their model (books.py), and both must answer alike. Whatever may be late is late at will: time passes, rows wait,
+a validator knows an old `synced_through`, totals arrive again and in the wrong order, a relay dies before its commit,
+Redis is silent when a hold is to be pinned, its data is gone. The two clocks differ by as much as HOLD_MARGIN allows.
+
+The histories are the same in every run, and a failure prints the one that fails. `make histories` tries many others.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Final
+
+import pytest
+from hypothesis import HealthCheck, event, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+
+from core.licensing.counting import UsageAction, total_after
+from core.licensing.plan import Resource
+from tests.core.hotstore.books import LONGEST_HOLD, MARGIN, REPORT, Ask, Copy, Limits, Lots, Total
+from tests.core.hotstore.hot import Hot
+
+NAMES: Final = st.sampled_from(["a", "b", "c", "d"])
+RESERVED: Final = st.sampled_from(["databases", "databases", "domains", "emails"])
+LIMITS: Final = st.fixed_dictionaries(
+    {"databases": st.integers(0, 3), "emails": st.none()}, optional={"domains": st.integers(0, 2) | st.none()}
+)
+PERIODS: Final = st.sampled_from([1, 999, 1_000, 1_001, 4_000, 5_000, 5_001, 6_000, 60_000, 61_000, 3_600_000])
+TTLS: Final = st.sampled_from([5_000, 5_000, 60_000])
+SELDOM: Final = st.integers(0, 9).map(lambda number: number == 9)
+PROFILE: Final = settings(
+    max_examples=120,
+    stateful_step_count=50,
+    derandomize=True,
+    database=None,
+    deadline=None,
+    print_blob=True,
+    suppress_health_check=list(HealthCheck),
+)
+
+
+@dataclass
+class _Truth:
+    """What is committed, and what is left to project. `waiting`: the instant of the oldest change of each total."""
+
+    epoch: int = 1
+    license: int = 0
+    used: dict[Resource, int] = field(default_factory=dict)
+    versions: dict[Resource, int] = field(default_factory=dict)
+    waiting: dict[Resource, int] = field(default_factory=dict)
+    settlements: dict[str, Resource] = field(default_factory=dict)
+
+    def record(self, resource: Resource, action: UsageAction, count: int, now: int) -> None:
+        self.used[resource] = total_after(self.used.get(resource, 0), action, count)
+        self.versions[resource] = self.versions.get(resource, 0) + 1
+        self.waiting.setdefault(resource, now)
+
+    def begin_epoch(self, now: int) -> None:
+        self.epoch += 1
+        self.license = 0
+        self.versions = dict.fromkeys(self.versions, 1)
+        self.waiting = {resource: self.waiting.get(resource, now) for resource in self.versions}
+
+    def total(self, resource: Resource) -> Total:
+        settled = tuple(name for name, of in self.settlements.items() if of == resource)
+        return Total(self.used[resource], (self.epoch, self.versions[resource]), settled)
+
+    def projected(self, resource: Resource) -> None:
+        self.waiting.pop(resource, None)
+        self.settlements = {name: of for name, of in self.settlements.items() if of != resource}
+
+
+class Histories(RuleBasedStateMachine):
+    hot: ClassVar[Hot]
+
+    @initialize(limits=LIMITS, skew=st.sampled_from([-MARGIN, 0, MARGIN]))
+    def begin(self, limits: Limits, skew: int) -> None:
+        self.hot.begin()
+        self.copy, self.lots, self.truth = Copy(), Lots(), _Truth()
+        self.skew = skew
+        self.synced = [0]
+        self.applied: list[tuple[Resource, Total]] = []
+        self.licenses: list[tuple[tuple[int, int], Limits]] = []
+        self.last_grant = -LONGEST_HOLD
+        self.change_limits(limits, is_restored=False)
+        self.rebuild(is_lost_again=False)
+        self.relay(dies=False, most=3)
+
+    @property
+    def now(self) -> int:
+        return self.hot.now
+
+    @rule(period=PERIODS)
+    def pass_time(self, period: int) -> None:
+        self.hot.pass_time(period)
+        self.copy.pass_time(self.now)
+
+    @rule(name=NAMES, resource=RESERVED, count=st.integers(1, 2), ttl=TTLS, back=SELDOM, stale=SELDOM)
+    def reserve(self, name: str, resource: Resource, count: int, ttl: int, back: bool, stale: bool) -> None:
+        """`back`: the validator does not know the newest `synced_through`. `stale`: it judged an older document."""
+        stamp = self.copy.license[0] if self.copy.license else (1, 0)
+        ask = Ask(name, resource, count, ttl, (1, stamp[1] - 1) if stale else stamp, self.synced[-1 - back :][0])
+        answer = self.hot.reserve(ask)
+        assert answer == self.copy.reserve(ask, self.now)
+        event(f"reserve: {answer[0]}")
+        if answer[0] == "granted":
+            assert self.copy.license is not None
+            self.lots.grant(ask, self.copy.license[1][resource], self.now)
+            self.last_grant = self.now
+
+    @rule(name=NAMES, period=PERIODS, is_silent=st.booleans(), is_relayed=st.booleans())
+    def reserve_and_report(self, name: str, period: int, is_silent: bool, is_relayed: bool) -> None:
+        """What most panels do, so that most histories have some of it."""
+        self.reserve(name, "databases", 1, 5_000, back=False, stale=False)
+        self.report(name, is_silent)
+        self.pass_time(period)
+        if is_relayed:
+            self.relay(dies=False, most=3)
+
+    @rule(name=NAMES)
+    def release(self, name: str) -> None:
+        """By who has reported nothing."""
+        lot = self.lots.standing.get(name)
+        if lot is not None and (lot.is_fact or name in self.truth.settlements):
+            return
+        answer = self.hot.release(name)
+        assert answer == self.copy.release(name)
+        if lot is not None and answer != "pinned":
+            lot.is_over = True
+
+    @rule(name=NAMES, resource=st.sampled_from(["databases", "emails"]))
+    def pin(self, name: str, resource: Resource) -> None:
+        """A report begins to be written down; it may come to nothing."""
+        answer = self.hot.pin(name, resource)
+        assert answer == self.copy.pin(name, resource, self.now)
+        event(f"pin: {answer}")
+        lot = self.lots.standing.get(name)
+        if answer == "pinned" and lot is not None:
+            lot.pinned_at = self.now
+
+    @rule(name=NAMES, is_silent=st.booleans())
+    def report(self, name: str, is_silent: bool) -> None:
+        """What was created with this reservation. `is_silent`: Redis is, so that nothing is pinned at this time."""
+        lot = self.lots.standing.get(name)
+        if lot is None or lot.is_fact or lot.is_over:
+            return
+        if not is_silent:
+            self.pin(name, lot.resource)
+        event(f"report: {'in time' if lot.occupies(self.now) else 'late'}, {'without' if is_silent else 'with'} a pin")
+        self.lots.report(name, self.now)
+        self.truth.settlements[name] = lot.resource
+        self.truth.record(lot.resource, UsageAction.CREATED, lot.count, self.now)
+
+    @rule(name=NAMES)
+    def delete(self, name: str) -> None:
+        lot = self.lots.standing.get(name)
+        if lot is not None and lot.is_fact:
+            self.truth.record(lot.resource, UsageAction.DELETED, lot.count, self.now)
+            lot.is_fact, lot.is_over = False, True
+
+    @rule(action=st.sampled_from(UsageAction), count=st.integers(0, 5), gauge=st.booleans())
+    def report_without_a_reservation(self, action: UsageAction, count: int, gauge: bool) -> None:
+        """A fact, over the limit or not. Of what panels reserve nobody deletes or sets what was not his."""
+        if gauge:
+            self.truth.record("storage_gb", action, count, self.now)
+        else:
+            self.truth.record("databases", UsageAction.CREATED, 1, self.now)
+
+    @rule(dies=SELDOM, most=st.integers(1, 3))
+    def relay(self, dies: bool, most: int) -> None:
+        """One round, of the totals that have waited longest. It may die before its commit, having said nothing."""
+        taken = sorted(self.truth.waiting, key=lambda resource: self.truth.waiting[resource])[:most]
+        totals = [(resource, self.truth.total(resource)) for resource in taken]
+        self._apply(totals)
+        if dies:
+            return
+        self.applied += totals
+        for resource in taken:
+            self.truth.projected(resource)
+        if self.copy.loaded:
+            through = min([self.now, *self.truth.waiting.values()])
+            self.synced.append(max(self.synced[-1], through + self.skew))
+
+    @rule(back=st.integers(1, 9))
+    def apply_once_more(self, back: int) -> None:
+        """Out of order, as of a relay that hung."""
+        self._apply(self.applied[-back:][:1])
+        self._apply_license(*self.licenses[-back:][0])
+
+    @rule(limits=LIMITS, is_restored=SELDOM)
+    def change_limits(self, limits: Limits, is_restored: bool) -> None:
+        """Projected at once: what a grant is judged by is the document that stands in Redis.
+
+        `is_restored`: the epoch rises, versions begin anew and are newer all the same.
+        """
+        if is_restored:
+            self.truth.begin_epoch(self.now)
+        self.truth.license += 1
+        self.licenses.append(((self.truth.epoch, self.truth.license), limits))
+        self._apply_license(*self.licenses[-1])
+
+    @rule()
+    def sweep(self) -> None:
+        old = self.hot.old_pins()
+        assert set(old) == {name for name, at in self.copy.pins.items() if at <= self.now - REPORT}
+        given_back = [name for name in old if name not in self.truth.settlements]
+        if given_back:
+            assert self.hot.settle(given_back) == self.copy.settle(given_back)
+
+    @rule(comes_back=st.booleans(), really=st.sampled_from([False, False, True]))
+    def lose(self, comes_back: bool, really: bool = True) -> None:
+        if not really:
+            return
+        self.hot.lose()
+        self.copy = Copy()
+        self.lots.lose_pins()
+        if comes_back:
+            self.rebuild(is_lost_again=False)
+
+    @precondition(lambda self: not self.copy.loaded)
+    @rule(is_lost_again=st.booleans())
+    def rebuild(self, is_lost_again: bool) -> None:
+        may_be_lost = self.now - self.last_grant < LONGEST_HOLD
+        incarnation = self.hot.begin_rebuild(holds_lost=may_be_lost)
+        self.copy.reserve_from = self.now + LONGEST_HOLD if may_be_lost else 0
+        self._apply_license(*self.licenses[-1])
+        self._apply([(resource, self.truth.total(resource)._replace(settled=())) for resource in self.truth.versions])
+        if is_lost_again:
+            self.lose(comes_back=False)
+        self.copy.loaded = self.hot.mark_loaded(incarnation)
+        assert self.copy.loaded is not is_lost_again
+
+    @invariant()
+    def both_say_the_same(self) -> None:
+        reading = self.hot.read()
+        assert (reading.loaded is not None) == self.copy.loaded
+        assert (reading.record and (reading.record.epoch, reading.record.version)) == (
+            self.copy.license and self.copy.license[0]
+        )
+        assert reading.usage.used == self.copy.used()
+        assert _positive(reading.usage.held) == self.copy.held(self.now)
+        ends_in = self.copy.hold_ends_in(self.now)
+        assert reading.hold_ends_in == (None if ends_in is None else ends_in / 1000)
+        assert self.hot.pins() == self.copy.pins.keys()
+
+    @invariant()
+    def what_is_settled_is_true(self) -> None:
+        """Nothing is counted twice: without anything left to project, what was used is what Postgres says."""
+        if self.copy.loaded and not self.truth.waiting:
+            assert self.copy.used() == self.truth.used
+            assert not self.truth.settlements
+
+    def _apply(self, totals: list[tuple[Resource, Total]]) -> None:
+        written = sum(self.copy.apply_usage(resource, total) for resource, total in totals)
+        assert self.hot.apply_usage(totals) == written
+
+    def _apply_license(self, stamp: tuple[int, int], limits: Limits) -> None:
+        assert self.hot.apply_license(stamp, limits) == self.copy.apply_license(stamp, limits)
+
+
+def _positive(counts: Any) -> dict[Resource, int]:
+    return {resource: count for resource, count in counts.items() if count}
+
+
+@pytest.fixture
+def hot(valkey: str) -> Iterator[Hot]:
+    hot = Hot(valkey)
+    yield hot
+    hot.close()
+
+
+@pytest.mark.timeout(3600)
+def test_functions_and_rules_agree_and_nothing_is_granted_twice(hot: Hot) -> None:
+    machine = type("OfThisServer", (Histories,), {"hot": hot})
+    run_state_machine_as_test(machine, settings=PROFILE)  # type: ignore[no-untyped-call]
