@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from types import TracebackType
 from typing import Any, NamedTuple, Self
@@ -19,6 +19,8 @@ class Step(NamedTuple):
     """A byte each tenth of a second."""
     after: float = 0
     """Seconds."""
+    made_of: Callable[["Asked"], "Step"] | None = None
+    """The step that is taken in place of this one."""
 
 
 class Asked(NamedTuple):
@@ -66,8 +68,12 @@ class ScriptedServer:
             method, target, _ = head[0].split(" ")
             headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in head[1:])}
             body = await reader.readexactly(int(headers.get("content-length", 0)))
-            self.asked.append(Asked(method, target, headers, body))
-            await _answer(self.script.pop(0) if len(self.script) > 1 else self.script[0], writer)
+            asked = Asked(method, target, headers, body)
+            self.asked.append(asked)
+            step = self.script.pop(0) if len(self.script) > 1 else self.script[0]
+            while step.made_of is not None:
+                step = step.made_of(asked)
+            await _answer(step, writer)
         writer.close()
 
 

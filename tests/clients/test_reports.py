@@ -1,6 +1,7 @@
 """Usage reports outlive outages, crashes and their own process, keep their order, and count once."""
 
 import asyncio
+import json
 import subprocess
 import sys
 from collections.abc import AsyncIterator
@@ -21,7 +22,7 @@ from tests.clients.service import eventually
 from tests.support.servers import ROOT
 
 KEY: Final = "NP-AAAA-BBBB-CCCC"
-RECORDED: Final = says({"success": True, "quota_remaining": 4, "overage": False})
+WELL: Final = {"success": True, "quota_remaining": 4, "overage": False}
 NOWHERE: Final = "http://127.0.0.1:1"
 
 
@@ -29,8 +30,25 @@ def a_client(store: Path, url: str = NOWHERE, **more: Any) -> BillingClient:
     return BillingClient(validator_url=NOWHERE, billing_url=url, key_id="k1", secret="s", store=store, **more)
 
 
+def a_problem(code: str, *, conclusive: bool) -> dict[str, Any]:
+    problem = {"status": 404, "code": code, "detail": f"because of {code}", "conclusive": conclusive, "errors": []}
+    return {"success": False, "problem": problem}
+
+
+def answers(**unless: dict[str, Any]) -> Step:
+    """Each item is recorded, unless something else is said of its count: `count_7=a_problem(…)`."""
+    return Step(
+        made_of=lambda asked: says(
+            {"items": [unless.get(f"count_{item['count']}", WELL) for item in asked.content["items"]]}
+        )
+    )
+
+
+RECORDED: Final = answers()
+
+
 def counts(asked: list[Asked]) -> list[int]:
-    return [one.content["count"] for one in asked]
+    return [item["count"] for one in asked for item in one.content["items"]]
 
 
 async def all_delivered(client: BillingClient) -> None:
@@ -52,12 +70,12 @@ async def test_a_report_arrives_by_itself(client: BillingClient, server: Scripte
     await all_delivered(client)
     (asked,) = server.asked
     assert (asked.method, asked.target) == ("POST", "/api/v1/billing/usage")
-    assert asked.headers["idempotency-key"] == key
-    report = asked.content
+    (report,) = asked.content["items"]
     occurred_at = datetime.fromisoformat(report.pop("occurred_at"))
     assert abs((utc_now() - occurred_at).total_seconds()) < 60
     assert report == {
         "license_key": KEY, "resource": "databases", "action": "created", "count": 2, "reservation_id": "r1",
+        "idempotency_key": key,
     }  # fmt: skip
 
 
@@ -79,7 +97,7 @@ async def test_an_answer_that_got_lost_counts_once(client: BillingClient, server
     await client.report(KEY, "databases", "created", 1)
     await all_delivered(client)
     assert len(server.asked) == 3
-    assert len({(asked.headers["idempotency-key"], asked.body) for asked in server.asked}) == 1
+    assert len({asked.body for asked in server.asked}) == 1
 
 
 async def test_a_killed_process_loses_none(server: ScriptedServer, store: Path) -> None:
@@ -108,7 +126,7 @@ asyncio.run(main())
 
 
 async def test_one_that_is_refused_does_not_keep_back_the_rest(client: BillingClient, server: ScriptedServer) -> None:
-    server.script = [refuses(404, "not_found"), RECORDED]
+    server.script = [answers(count_1=a_problem("not_found", conclusive=True)), RECORDED]
     for count in (1, 2):
         await client.report(KEY, "databases", "created", count)
     await all_delivered(client)
@@ -119,13 +137,13 @@ async def test_one_that_is_refused_does_not_keep_back_the_rest(client: BillingCl
     await client.retry_refused(refused)
     await all_delivered(client)
     assert await client.refused_reports() == []
-    assert server.asked[0].body == server.asked[2].body
+    assert server.asked[0].content["items"][0] == server.asked[-1].content["items"][0]
 
 
 async def test_a_refused_report_is_forgotten_when_somebody_says_so(
     client: BillingClient, server: ScriptedServer
 ) -> None:
-    server.script = [refuses(422, "idempotency_mismatch")]
+    server.script = [answers(count_1=a_problem("idempotency_mismatch", conclusive=True))]
     await client.report(KEY, "databases", "created", 1)
     (refused,) = await eventually(client.refused_reports)
     await client.forget_refused(refused)
@@ -177,13 +195,86 @@ async def test_one_key_is_one_report(client: BillingClient, server: ScriptedServ
 def test_a_claim_ends_with_its_time(store: Path) -> None:
     first, second = Store(store), Store(store)
     first.add_report("k", "{}")
-    taken = first.take_report(1000.0)
-    assert taken is not None
-    assert second.take_report(1000.0 + CLAIM_SECONDS) is None
-    assert second.take_report(1001.0 + CLAIM_SECONDS) == taken
-    assert first.take_report(500.0) == taken  # a clock set back does not lock the queue
+    taken = first.take_reports(1000.0, 10)
+    assert len(taken) == 1
+    first.add_report("k2", "{}")
+    assert second.take_reports(1000.0 + CLAIM_SECONDS, 10) == []  # nor what is behind it: it would overtake
+    assert second.take_reports(1001.0 + CLAIM_SECONDS, 1) == taken
+    assert first.take_reports(500.0, 1) == taken  # a clock set back does not lock the queue
     first.close()
     second.close()
+
+
+async def test_a_long_queue_goes_in_lists_of_a_thousand(server: ScriptedServer, store: Path) -> None:
+    server.script = [RECORDED]
+    filled = Store(store)
+    filled._run("BEGIN")
+    for count in range(2500):
+        report = {"license_key": KEY, "resource": "storage_gb", "action": "set", "count": count}
+        filled.add_report(f"r{count}", json.dumps(report))
+    filled._run("COMMIT")
+    filled.close()
+    client = a_client(store, server.url)
+    assert await client.deliver_reports() == 2500
+    assert [len(asked.content["items"]) for asked in server.asked] == [1000, 1000, 500]
+    assert counts(server.asked) == list(range(2500))
+    assert await client.waiting_reports() == 0
+    await client.__aexit__(None, None, None)
+
+
+async def test_what_cannot_be_told_of_one_keeps_it_and_no_other(server: ScriptedServer, store: Path) -> None:
+    server.script = [answers(count_1=a_problem("internal", conclusive=False)), refuses(503, "not_ready"), RECORDED]
+    client = a_client(store, server.url)
+    for count in range(3):
+        await client.report(KEY, "databases", "created", count)
+    with pytest.raises(Unreachable):
+        await client.deliver_reports()
+    assert (await client.waiting_reports(), await client.refused_reports()) == (1, [])
+    assert await client.deliver_reports() == 1
+    assert counts(server.asked) == [0, 1, 2, 1, 1]
+    await client.__aexit__(None, None, None)
+
+
+async def test_nothing_is_asked_for_ever_that_nobody_can_tell(server: ScriptedServer, store: Path) -> None:
+    server.script = [answers(count_1=a_problem("internal", conclusive=False))]
+    client = a_client(store, server.url)
+    await client.report(KEY, "databases", "created", 1)
+    with pytest.raises(Unreachable, match="cannot record 1 reports now"):
+        await client.deliver_reports()
+    assert len(server.asked) == 1
+    assert await client.waiting_reports() == 1
+    await client.__aexit__(None, None, None)
+
+
+async def test_one_that_spoils_its_list_is_found(server: ScriptedServer, store: Path) -> None:
+    """The list is refused as a whole wherever it is in it."""
+
+    def judged(asked: Asked) -> Step:
+        spoilt = any(item["count"] == 7 for item in asked.content["items"])
+        return refuses(400, "invalid_input") if spoilt else RECORDED
+
+    server.script = [Step(made_of=judged)]
+    client = a_client(store, server.url)
+    for count in range(12):
+        await client.report(KEY, "databases", "set", count)
+    assert await client.deliver_reports() == 11
+    (refused,) = await client.refused_reports()
+    assert '"count": 7' in refused.body
+    assert await client.waiting_reports() == 0
+    recorded = [one for one in server.asked if all(item["count"] != 7 for item in one.content["items"])]
+    assert counts(recorded) == [count for count in range(12) if count != 7]
+    await client.__aexit__(None, None, None)
+
+
+@pytest.mark.parametrize("content", [{}, {"items": []}, {"items": [{}]}, {"items": [{"success": False}]}, {"items": 1}])
+async def test_an_answer_that_is_none_concludes_nothing(server: ScriptedServer, store: Path, content: Any) -> None:
+    server.script = [says(content)]
+    client = a_client(store, server.url)
+    await client.report(KEY, "databases", "created", 1)
+    with pytest.raises(Unreachable, match="somebody else"):
+        await client.deliver_reports()
+    assert (await client.waiting_reports(), await client.refused_reports()) == (1, [])
+    await client.__aexit__(None, None, None)
 
 
 def test_the_file_is_its_owner_s_alone(store: Path) -> None:

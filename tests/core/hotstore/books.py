@@ -28,7 +28,7 @@ class Ask(NamedTuple):
 
     hold: str
     resource: Resource
-    count: int
+    number: int
     ttl: int
     stamp: tuple[int, int]
     synced_through: int
@@ -99,14 +99,14 @@ class Copy:
         if before is not None:
             if before.ran_out(now):
                 return ["behind"]
-            if (before.resource, before.count) != (ask.resource, ask.count):
+            if (before.resource, before.count) != (ask.resource, ask.number):
                 return ["conflict"]
             return ["granted", -1 if limit is None else max(0, limit - used - taken)]
-        if limit is not None and limit - used - taken < ask.count:
+        if limit is not None and limit - used - taken < ask.number:
             left = limit - used - live
-            return ["behind"] if left >= ask.count else ["exceeded", max(0, left)]
-        self.holds[ask.hold] = Hold(ask.resource, ask.count, now + ask.ttl)
-        return ["granted", -1 if limit is None else limit - used - taken - ask.count]
+            return ["behind"] if left >= ask.number else ["exceeded", max(0, left)]
+        self.holds[ask.hold] = Hold(ask.resource, ask.number, now + ask.ttl)
+        return ["granted", -1 if limit is None else limit - used - taken - ask.number]
 
     def pin(self, name: str, resource: Resource, now: int) -> str:
         hold = self.holds.get(name)
@@ -163,6 +163,7 @@ class Lot:
     count: int
     ends_at: int
     pinned_at: int | None = None
+    is_reported: bool = False
     is_fact: bool = False
     """It was reported in time, and it is not deleted."""
     is_over: bool = False
@@ -182,17 +183,18 @@ class Lots:
     standing: dict[str, Lot] = field(default_factory=dict)
 
     def grant(self, ask: Ask, limit: int | None, now: int) -> None:
-        """AssertionError where it passes the limit. Asked again for what stands it is the same lot."""
+        """AssertionError where it passes the limit. Under a name that was reported nobody creates a second thing."""
         known = self.standing.get(ask.hold)
-        if known is not None and (known.is_fact or known.occupies(now)):
+        if known is not None and known.is_reported:
             return
         taken = sum(lot.count for lot in self.standing.values() if lot.resource == ask.resource and lot.occupies(now))
-        text = f"{ask.hold} was granted {ask.count} of {ask.resource} with {taken} of {limit} taken"
-        assert limit is None or taken + ask.count <= limit, text
-        self.standing[ask.hold] = Lot(ask.resource, ask.count, now + ask.ttl)
+        text = f"{ask.hold} was granted {ask.number} of {ask.resource} with {taken} of {limit} taken"
+        assert limit is None or taken + ask.number <= limit, text
+        self.standing[ask.hold] = Lot(ask.resource, ask.number, now + ask.ttl)
 
     def report(self, name: str, now: int) -> Lot:
         lot = self.standing[name]
+        lot.is_reported = True
         lot.is_fact = lot.occupies(now)
         lot.is_over = not lot.is_fact
         lot.pinned_at = None

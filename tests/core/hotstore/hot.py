@@ -81,7 +81,7 @@ class Hot:
 
     def reserve(self, ask: Ask, run_id: str | None = None) -> list[Any]:
         names = read_keys(H)
-        facts = (ask.resource, ask.count, ask.ttl, ask.hold, *ask.stamp, run_id or self.run_id, ask.synced_through)
+        facts = (ask.resource, ask.number, ask.ttl, ask.hold, *ask.stamp, run_id or self.run_id, ask.synced_through)
         (answer,) = self.run(self.writer._call_all([(functions.RESERVE, len(names), *names, *facts)]))
         return [part.decode() if isinstance(part, bytes) else part for part in answer]
 

@@ -1,4 +1,4 @@
-"""In any history of grants, reports, crashes, delays and losses the functions keep the rules, and nothing is over-granted.
+"""In every history of grants, reports, crashes, delays and losses the rules are kept, and no limit is passed.
 
 What Postgres would say stands here (`_Truth`), with what its relay has still to do; each step is done to the functions
 and to their model (books.py), and both must answer alike. Whatever may be late is late at will: time passes, rows wait,
@@ -88,6 +88,7 @@ class Histories(RuleBasedStateMachine):
         self.copy, self.lots, self.truth = Copy(), Lots(), _Truth()
         self.skew = skew
         self.synced = [0]
+        self.lives: dict[str, int] = {}
         self.applied: list[tuple[Resource, Total]] = []
         self.licenses: list[tuple[tuple[int, int], Limits]] = []
         self.last_grant = -LONGEST_HOLD
@@ -104,15 +105,33 @@ class Histories(RuleBasedStateMachine):
         self.hot.pass_time(period)
         self.copy.pass_time(self.now)
 
-    @rule(name=NAMES, resource=RESERVED, count=st.integers(1, 2), ttl=TTLS, back=SELDOM, stale=SELDOM)
-    def reserve(self, name: str, resource: Resource, count: int, ttl: int, back: bool, stale: bool) -> None:
-        """`back`: the validator does not know the newest `synced_through`. `stale`: it judged an older document."""
+    def hold(self, name: str) -> str:
+        """What the panel of that name reserved last."""
+        return f"{name}{self.lives.get(name, 0)}"
+
+    def next_hold(self, name: str) -> str:
+        """A new one where that was reported, the same again where it was not."""
+        lot = self.lots.standing.get(self.hold(name))
+        if lot is not None and lot.is_reported:
+            self.lives[name] = self.lives.get(name, 0) + 1
+        return self.hold(name)
+
+    @rule(name=NAMES, resource=RESERVED, count=st.integers(1, 2), ttl=TTLS, back=SELDOM, stale=SELDOM, again=SELDOM)
+    def reserve(
+        self, name: str, resource: Resource, count: int, ttl: int, back: bool, stale: bool, again: bool
+    ) -> None:
+        """`back`: the validator does not know the newest `synced_through`. `stale`: it judged an older document.
+
+        `again`: a try of long ago arrives, whatever has become of the reservation.
+        """
         stamp = self.copy.license[0] if self.copy.license else (1, 0)
-        ask = Ask(name, resource, count, ttl, (1, stamp[1] - 1) if stale else stamp, self.synced[-1 - back :][0])
+        hold = self.next_hold(name) if not again else self.hold(name)
+        ask = Ask(hold, resource, count, ttl, (1, stamp[1] - 1) if stale else stamp, self.synced[-1 - back :][0])
+        before = self.copy.holds.get(hold)
         answer = self.hot.reserve(ask)
         assert answer == self.copy.reserve(ask, self.now)
         event(f"reserve: {answer[0]}")
-        if answer[0] == "granted":
+        if answer[0] == "granted" and self.copy.holds[hold] is not before:
             assert self.copy.license is not None
             self.lots.grant(ask, self.copy.license[1][resource], self.now)
             self.last_grant = self.now
@@ -120,7 +139,7 @@ class Histories(RuleBasedStateMachine):
     @rule(name=NAMES, period=PERIODS, is_silent=st.booleans(), is_relayed=st.booleans())
     def reserve_and_report(self, name: str, period: int, is_silent: bool, is_relayed: bool) -> None:
         """What most panels do, so that most histories have some of it."""
-        self.reserve(name, "databases", 1, 5_000, back=False, stale=False)
+        self.reserve(name, "databases", 1, 5_000, back=False, stale=False, again=False)
         self.report(name, is_silent)
         self.pass_time(period)
         if is_relayed:
@@ -129,41 +148,44 @@ class Histories(RuleBasedStateMachine):
     @rule(name=NAMES)
     def release(self, name: str) -> None:
         """By who has reported nothing."""
-        lot = self.lots.standing.get(name)
-        if lot is not None and (lot.is_fact or name in self.truth.settlements):
+        hold = self.hold(name)
+        lot = self.lots.standing.get(hold)
+        if lot is not None and lot.is_reported:
             return
-        answer = self.hot.release(name)
-        assert answer == self.copy.release(name)
+        answer = self.hot.release(hold)
+        assert answer == self.copy.release(hold)
         if lot is not None and answer != "pinned":
             lot.is_over = True
 
     @rule(name=NAMES, resource=st.sampled_from(["databases", "emails"]))
     def pin(self, name: str, resource: Resource) -> None:
         """A report begins to be written down; it may come to nothing."""
-        answer = self.hot.pin(name, resource)
-        assert answer == self.copy.pin(name, resource, self.now)
+        hold = self.hold(name)
+        answer = self.hot.pin(hold, resource)
+        assert answer == self.copy.pin(hold, resource, self.now)
         event(f"pin: {answer}")
-        lot = self.lots.standing.get(name)
+        lot = self.lots.standing.get(hold)
         if answer == "pinned" and lot is not None:
             lot.pinned_at = self.now
 
     @rule(name=NAMES, is_silent=st.booleans())
     def report(self, name: str, is_silent: bool) -> None:
         """What was created with this reservation. `is_silent`: Redis is, so that nothing is pinned at this time."""
-        lot = self.lots.standing.get(name)
-        if lot is None or lot.is_fact or lot.is_over:
+        hold = self.hold(name)
+        lot = self.lots.standing.get(hold)
+        if lot is None or lot.is_reported or lot.is_over:
             return
         if not is_silent:
             self.pin(name, lot.resource)
         event(f"report: {'in time' if lot.occupies(self.now) else 'late'}, {'without' if is_silent else 'with'} a pin")
-        self.lots.report(name, self.now)
-        self.truth.settlements[name] = lot.resource
+        self.lots.report(hold, self.now)
+        self.truth.settlements[hold] = lot.resource
         self.truth.record(lot.resource, UsageAction.CREATED, lot.count, self.now)
 
-    @rule(name=NAMES)
-    def delete(self, name: str) -> None:
-        lot = self.lots.standing.get(name)
-        if lot is not None and lot.is_fact:
+    @rule()
+    def delete(self) -> None:
+        """The oldest of what was created."""
+        for lot in [lot for lot in self.lots.standing.values() if lot.is_fact][:1]:
             self.truth.record(lot.resource, UsageAction.DELETED, lot.count, self.now)
             lot.is_fact, lot.is_over = False, True
 
@@ -281,4 +303,4 @@ def hot(valkey: str) -> Iterator[Hot]:
 @pytest.mark.timeout(3600)
 def test_functions_and_rules_agree_and_nothing_is_granted_twice(hot: Hot) -> None:
     machine = type("OfThisServer", (Histories,), {"hot": hot})
-    run_state_machine_as_test(machine, settings=PROFILE)  # type: ignore[no-untyped-call]
+    run_state_machine_as_test(machine, settings=PROFILE)

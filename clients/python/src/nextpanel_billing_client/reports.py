@@ -1,27 +1,45 @@
 """Usage reports: written down here first, then delivered, in their order, until the service has answered.
 
 A report is a fact, and facts are not lost: neither by an outage, nor by the end of this process. Each has an
-idempotency key from the moment it is written down, so that one delivered twice counts once.
+idempotency key from the moment it is written down, so that one delivered twice counts once: what was sent and not
+heard of, in an outage or by a process that died before it could cross it out, is simply sent again.
+
+What waits goes in lists, so that a thousand reports that an outage has kept back cost one call and not a thousand. The
+service answers each of a list by itself:
+
+    recorded                     it leaves the queue
+    refused, conclusively        it is set aside for a person, and keeps back nobody
+    neither                      it stays, and goes with the next list; those behind it have been recorded
+    the list as a whole refused  something in it cannot even be read: its halves are sent, until that stands alone
+    no answer, or "not now"      all of it stays, and there is a pause
 """
 
 import asyncio
 import json
 import logging
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 from uuid import uuid4
 
 from nextpanel_billing_client.answers import Refused, Unreachable
-from nextpanel_billing_client.store import Store
+from nextpanel_billing_client.store import Report, Store
 from nextpanel_billing_client.transport import Transport
 
+MOST_ITEMS: Final = 1000
 _LOOK_EACH: Final = 5.0
 _LONGEST_PAUSE: Final = 60.0
 _OUR_FAULT: Final = frozenset({401, 403})
 
 log = logging.getLogger(__name__)
+
+
+class _Outcome(NamedTuple):
+    """What became of a report. `refused`: why it never will be recorded; neither: nothing can be concluded."""
+
+    recorded: bool
+    refused: str | None = None
 
 
 class Reports:
@@ -64,25 +82,53 @@ class Reports:
     async def deliver(self) -> int:
         """Everything that waits, now; says how many. Raises Unreachable, or Refused where our key is not taken."""
         number = 0
-        while (report := await asyncio.to_thread(self._store.take_report, self._clock())) is not None:
+        while reports := await asyncio.to_thread(self._store.take_reports, self._clock(), MOST_ITEMS):
             try:
-                body, key = report.body.encode(), report.idempotency_key
-                await self._transport.post(self._url, body, _is_recorded, idempotency_key=key)
-            except Refused as refusal:
-                if refusal.status in _OUR_FAULT:  # nothing is wrong with the report
-                    await asyncio.to_thread(self._store.give_back, report)
-                    raise
-                log.error("a usage report was refused: %s", refusal.code)  # noqa: TRY400  no trace: it is the answer
-                await asyncio.to_thread(self._store.refuse, report, str(refusal))
+                outcomes = await self._send(reports)
             except BaseException:
-                await asyncio.to_thread(self._store.give_back, report)
+                await asyncio.to_thread(self._store.give_back, reports)
                 raise
-            else:
-                await asyncio.to_thread(self._store.delivered, report)
-                number += 1
+            await asyncio.to_thread(self._conclude, reports, outcomes)
+            number += sum(outcome.recorded for outcome in outcomes)
+            if not any(outcome.recorded or outcome.refused for outcome in outcomes):
+                raise Unreachable(f"the service cannot record {len(reports)} reports now")
         return number
 
+    async def _send(self, reports: Sequence[Report]) -> list[_Outcome]:
+        items = [json.loads(report.body) | {"idempotency_key": report.idempotency_key} for report in reports]
+        try:
+            body = json.dumps({"items": items}).encode()
+            return await self._transport.post(self._url, body, lambda answer: _outcomes(answer, len(items)))
+        except Refused as refusal:
+            if refusal.status in _OUR_FAULT:  # nothing is wrong with the reports
+                raise
+            if len(reports) == 1:
+                return [_Outcome(recorded=False, refused=str(refusal))]
+        half = len(reports) // 2
+        return await self._send(reports[:half]) + await self._send(reports[half:])
 
-def _is_recorded(answer: dict[str, Any]) -> None:
-    if answer["success"] is not True:
-        raise ValueError("neither recorded nor refused")
+    def _conclude(self, reports: Sequence[Report], outcomes: Sequence[_Outcome]) -> None:
+        told = list(zip(reports, outcomes, strict=True))
+        self._store.delivered(report for report, outcome in told if outcome.recorded)
+        if refused := {report: outcome.refused for report, outcome in told if outcome.refused is not None}:
+            log.error("usage reports were refused: %s", ", ".join(sorted(set(refused.values()))))
+            self._store.refuse(refused)
+        if kept := [report for report, outcome in told if not outcome.recorded and outcome.refused is None]:
+            self._store.give_back(kept)
+
+
+def _outcomes(answer: dict[str, Any], number: int) -> list[_Outcome]:
+    items: list[dict[str, Any]] = answer["items"]
+    if len(items) != number:
+        raise ValueError(f"{len(items)} answers to {number} reports")
+    return [_outcome(item) for item in items]
+
+
+def _outcome(item: dict[str, Any]) -> _Outcome:
+    if item["success"] is True:
+        return _Outcome(recorded=True)
+    problem = item["problem"]
+    if problem["conclusive"] is not True:
+        return _Outcome(recorded=False)
+    faults = "".join(f"; {fault['field']} {fault['detail']}" for fault in problem.get("errors", ()))
+    return _Outcome(recorded=False, refused=f"{problem['code']}: {problem['detail']}{faults}")

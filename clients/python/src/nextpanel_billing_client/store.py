@@ -4,9 +4,10 @@ One SQLite file, readable by its owner only, for reports carry license keys. Sev
 on the disk before `add_report` returns (WAL with synchronous=FULL), and leaves with the answer to it.
 """
 
+import json
 import os
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from threading import Lock
@@ -25,11 +26,17 @@ _TABLES: Final = (
     "CREATE TABLE IF NOT EXISTS leases (license TEXT PRIMARY KEY, token TEXT NOT NULL)",
     "CREATE TABLE IF NOT EXISTS facts (name TEXT PRIMARY KEY, value TEXT NOT NULL)",
 )
-# The head only: reports of one resource must arrive in the order they were made, a `set` among them.
+# The head, up to what another process is at: reports of one license must arrive in the order they were made.
 _TAKE: Final = """
+    WITH head AS (SELECT id, claimed_at FROM reports WHERE refused IS NULL ORDER BY id LIMIT :most)
     UPDATE reports SET claimed_at = :now
-    WHERE id = (SELECT min(id) FROM reports WHERE refused IS NULL) AND abs(:now - claimed_at) > :claim
+    WHERE id IN (SELECT id FROM head) AND id < coalesce(
+        (SELECT min(id) FROM head WHERE abs(:now - claimed_at) <= :claim), 9223372036854775807)
     RETURNING id, idempotency_key, body"""
+_GIVE_BACK: Final = "UPDATE reports SET claimed_at = 0 WHERE id IN (SELECT value FROM json_each(?))"
+_DELIVERED: Final = "DELETE FROM reports WHERE id IN (SELECT value FROM json_each(?))"
+_REFUSE: Final = """
+    UPDATE reports SET refused = told.value FROM json_each(?) AS told WHERE reports.id = CAST(told.key AS INTEGER)"""
 _REMEMBER: Final = "INSERT INTO {} VALUES (?, ?) ON CONFLICT DO UPDATE SET {} = excluded.{}"
 
 
@@ -58,20 +65,19 @@ class Store:
         self._run("INSERT INTO reports (idempotency_key, body) VALUES (?, ?) ON CONFLICT DO NOTHING",
                   idempotency_key, body)  # fmt: skip
 
-    def take_report(self, now: float) -> Report | None:
-        """The oldest one; None where there is none, or another process is at it."""
-        taken = self._run(_TAKE, {"now": now, "claim": CLAIM_SECONDS})
-        return Report(*taken[0]) if taken else None
+    def take_reports(self, now: float, most: int) -> list[Report]:
+        """The oldest ones, in their order; none where there are none, or another process is at them."""
+        return sorted(Report(*row) for row in self._run(_TAKE, {"now": now, "claim": CLAIM_SECONDS, "most": most}))
 
-    def give_back(self, report: Report) -> None:
-        self._run("UPDATE reports SET claimed_at = 0 WHERE id = ?", report.id)
+    def give_back(self, reports: Iterable[Report]) -> None:
+        self._run(_GIVE_BACK, _ids(reports))
 
-    def delivered(self, report: Report) -> None:
-        self._run("DELETE FROM reports WHERE id = ?", report.id)
+    def delivered(self, reports: Iterable[Report]) -> None:
+        self._run(_DELIVERED, _ids(reports))
 
-    def refuse(self, report: Report, reason: str) -> None:
+    def refuse(self, reasons: Mapping[Report, str]) -> None:
         """Out of the way of the others, and kept."""
-        self._run("UPDATE reports SET refused = ? WHERE id = ?", reason, report.id)
+        self._run(_REFUSE, json.dumps({report.id: reason for report, reason in reasons.items()}))
 
     def waiting(self) -> int:
         return int(self._run("SELECT count(*) FROM reports WHERE refused IS NULL")[0][0])
@@ -115,3 +121,7 @@ class Store:
         bound = values[0] if values and isinstance(values[0], dict) else values
         with self._lock, closing(self._connection.execute(statement, bound)) as cursor:
             return cursor.fetchall()
+
+
+def _ids(reports: Iterable[Report]) -> str:
+    return json.dumps([report.id for report in reports])
