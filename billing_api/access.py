@@ -35,6 +35,7 @@ class Permission(enum.StrEnum):
     LICENSES_CHANGE = "admin.licenses.change"
     OPERATIONS_VIEW = "admin.operations.view"
     OPERATIONS_CHANGE = "admin.operations.change"
+    AUDIT_VIEW = "admin.audit.view"
 
 
 _CUSTOMER: Final = frozenset({Permission.OWN_ACCOUNT, Permission.PURCHASE})

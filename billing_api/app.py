@@ -27,7 +27,12 @@ from billing_api.accounts.controller import (
     verify_by_form,
 )
 from billing_api.accounts.service import AccountService
-from billing_api.api_keys.service import SignatureChecker
+from billing_api.activation.controller import AdminActivationController, LicenseActivationController, activate
+from billing_api.activation.service import ActivationAdministration, ActivationService
+from billing_api.api_keys.controller import ApiKeyController, LicenseApiKeyController
+from billing_api.api_keys.service import ApiKeyService, SignatureChecker
+from billing_api.audit.controller import AdminAuditController, LicenseEventController
+from billing_api.audit.service import AuditTrail
 from billing_api.auth import Authentication, guard
 from billing_api.checkout.controller import CheckoutController, checkout_return
 from billing_api.checkout.service import CheckoutService
@@ -79,6 +84,10 @@ class Services:
     checkouts: CheckoutService
     licenses: LicenseService
     license_administration: LicenseAdministration
+    activations: ActivationService
+    activation_administration: ActivationAdministration
+    api_keys: ApiKeyService
+    audit_trail: AuditTrail
     subscriptions: SubscriptionService
     payments: PaymentService
     usage: UsageService
@@ -133,6 +142,11 @@ def _api() -> Router:
             PlanController,
             CheckoutController,
             LicenseController,
+            LicenseActivationController,
+            LicenseApiKeyController,
+            LicenseEventController,
+            ApiKeyController,
+            activate,
             UsageHistoryController,
             SubscriptionController,
             InvoiceController,
@@ -140,6 +154,8 @@ def _api() -> Router:
             report_usage,
             receive_stripe_event,
             AdminLicenseController,
+            AdminActivationController,
+            AdminAuditController,
             AdminUsageHistoryController,
             AdminWebhookController,
             AdminJobController,
@@ -174,6 +190,7 @@ def _wired(settings: ApiSettings, clock: Clock) -> Callable[[Litestar], Abstract
             yield
         finally:
             await usage.close()
+            await app.state.services.signature_checker.last_use.written()
             passwords.close()
             await redis.aclose()
             await stripe.close()
@@ -202,6 +219,10 @@ def _services(
         licenses=LicenseService(database, secrets, clock, hot_store),
         license_administration=LicenseAdministration(database, secrets, clock, hot_store),
         subscriptions=SubscriptionService(database, stripe, StripeChanges(stripe), mirror),
+        activations=ActivationService(database, secrets, clock),
+        activation_administration=ActivationAdministration(database, clock),
+        api_keys=ApiKeyService(database, secrets, clock),
+        audit_trail=AuditTrail(database),
         payments=PaymentService(database),
         usage=usage,
         usage_history=UsageHistoryService(database, clock),

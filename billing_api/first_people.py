@@ -15,7 +15,7 @@ from sqlalchemy.dialects.postgresql import insert
 from billing_api.accounts import repository
 from billing_api.accounts.service import check_choice
 from billing_api.api_keys import repository as api_keys
-from billing_api.api_keys.service import SECRET_CONTEXT
+from billing_api.api_keys.issuing import SECRET_CONTEXT
 from billing_api.passwords import Passwords
 from core.clock import Clock
 from core.errors import Conflict, Forbidden, InvalidInput, NotFound

@@ -64,6 +64,10 @@ class StepUpRequired(Forbidden):
     code, title = "step_up_required", "Sign in again to do this"
 
 
+class ActivationRefused(Forbidden):
+    code, title = "activation_refused", "This licence key and activation token open nothing together"
+
+
 class NotFound(Refusal):
     status, code, title = 404, "not_found", "There is no such thing here"
 
@@ -74,6 +78,10 @@ class Conflict(Refusal):
 
 class IllegalMove(Conflict):
     code, title = "illegal_move", "The licence's state does not allow this"
+
+
+class BoundElsewhere(Conflict):
+    code, title = "bound_elsewhere", "The licence is bound to another panel"
 
 
 class StillRunning(Conflict):

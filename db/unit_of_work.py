@@ -17,6 +17,7 @@ from contextlib import asynccontextmanager
 from typing import Any, Final, Protocol, cast
 from uuid import UUID
 
+import structlog
 from sqlalchemy import insert, text
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
@@ -61,7 +62,7 @@ class Transaction:
             "target_kind": target_kind,
             "target_id": str(target_id),
             "detail": detail,
-            "request_id": self._request_id,
+            "request_id": self._request_id or structlog.contextvars.get_contextvars().get("request_id"),
         }
         await self.session.execute(insert(AuditRow).values(row).inline())  # who may add a row may not read it
 

@@ -1,11 +1,47 @@
 """Every SQL statement about API keys."""
 
-from sqlalchemy import select
+from collections.abc import Collection
+from datetime import datetime
+from uuid import UUID
 
+from sqlalchemy import ColumnElement, Select, func, or_, select, update
+
+from core.errors import NotFound
 from db.models.licensing import ApiKey
-from db.unit_of_work import SystemTransaction
+from db.unit_of_work import CustomerTransaction, SystemTransaction, Transaction
 
 
 async def by_key_id(tx: SystemTransaction, key_id: str) -> ApiKey | None:
     key: ApiKey | None = await tx.session.scalar(select(ApiKey).where(ApiKey.key_id == key_id))
     return key
+
+
+def of_license(license_id: UUID) -> Select[ApiKey]:
+    """Newest first, revoked ones among them."""
+    return select(ApiKey).where(ApiKey.license_id == license_id).order_by(ApiKey.created_at.desc(), ApiKey.id.desc())
+
+
+async def lock(tx: CustomerTransaction, api_key_id: UUID) -> ApiKey:
+    """The key, held against every other change until the transaction ends."""
+    key: ApiKey | None = await tx.session.scalar(select(ApiKey).where(ApiKey.id == api_key_id).with_for_update())
+    # A platform's key is nobody's, and row security shows it to no customer.
+    if key is None:
+        raise NotFound("there is no such API key")
+    return key
+
+
+async def count_live(tx: Transaction, license_id: UUID, now: datetime) -> int:
+    """Right only for who holds the licence's row: then nobody adds one meanwhile."""
+    live = select(func.count()).select_from(ApiKey).where(ApiKey.license_id == license_id, _is_live(now))
+    return await tx.session.scalar(live) or 0
+
+
+async def note_use(tx: SystemTransaction, key_ids: Collection[str], at: datetime) -> None:
+    """Keys that are locked at the moment are left out: their next use is noted."""
+    free = select(ApiKey.id).where(ApiKey.key_id.in_(key_ids)).with_for_update(skip_locked=True)
+    later = func.greatest(ApiKey.last_used_at, at)
+    await tx.session.execute(update(ApiKey).where(ApiKey.id.in_(free.scalar_subquery())).values(last_used_at=later))
+
+
+def _is_live(now: datetime) -> ColumnElement[bool]:
+    return ApiKey.is_active & or_(ApiKey.expires_at.is_(None), ApiKey.expires_at > now)

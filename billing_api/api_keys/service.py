@@ -1,4 +1,4 @@
-"""Who signed a call: the check that stands before everything NextPanel sends to this API.
+"""API keys: what owners do with theirs, and who signed a call, the check that stands before what NextPanel reports.
 
 The validator checks the same signature (core/crypto/signature.py) against the copy of the key in Redis; here the key
 comes from Postgres, where the report it covers is going too. A key that was read is believed for KNOWN_FOR: one that is
@@ -8,14 +8,21 @@ revoked is refused that much later at most, and a panel that reports a thousand 
 import asyncio
 import time
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final, NamedTuple
 from uuid import UUID
 
+from billing_api.access import Principal, require_step_up
 from billing_api.api_keys import repository
+from billing_api.api_keys.issuing import SECRET_CONTEXT, issue_key, new_secret, seal_secret
+from billing_api.api_keys.last_use import LastUse
+from billing_api.api_keys.schemas import ApiKeySecret, ApiKeyView, NewApiKey, RotateApiKey
+from billing_api.idempotency import Once, Replayable
+from billing_api.licenses import repository as licenses
+from billing_api.paging import Page, fetch_page
 from core.clock import Clock, rfc3339
 from core.crypto.signature import Fault, Reader, Verifier, body_digest
-from core.errors import Forbidden, InvalidSignature
+from core.errors import Conflict, FieldError, Forbidden, InvalidInput, InvalidSignature
 from core.settings import Secrets
 from db.models.licensing import ApiKey
 from db.unit_of_work import Database
@@ -24,7 +31,93 @@ KNOWN_FOR: Final = 0.2
 """Seconds."""
 _MOST_KNOWN: Final = 1000
 
-SECRET_CONTEXT: Final = "api_key:{}"  # noqa: S105  names the place a sealed secret belongs to
+
+class ApiKeyService:
+    """The owner's keys. What makes or changes a secret needs a fresh login; taking one away does not.
+
+    Every change is on its way to the validators when it is answered: a trigger has written the outbox row with it.
+    """
+
+    def __init__(self, database: Database, secrets: Secrets, clock: Clock) -> None:
+        self._database = database
+        self._secrets = secrets
+        self._clock = clock
+
+    async def page(self, principal: Principal, license_id: UUID, *, limit: int, offset: int) -> Page[ApiKeyView]:
+        now = self._clock()
+        async with self._database.as_customer(principal.user_id) as tx:
+            await licenses.one(tx, license_id)
+            rows, total = await fetch_page(tx.session, repository.of_license(license_id), limit=limit, offset=offset)
+        return Page([ApiKeyView.of(row[0], now) for row in rows], total, limit, offset)
+
+    async def create(
+        self, principal: Principal, license_id: UUID, order: NewApiKey, once: Once
+    ) -> Replayable[ApiKeySecret]:
+        now = self._clock()
+        require_step_up(principal, now)
+        if order.expires_at is not None and order.expires_at <= now:
+            raise InvalidInput("expires_at lies in the past", errors=(FieldError("expires_at", "lies in the past"),))
+        async with self._database.as_customer(principal.user_id) as tx:
+            license_ = await licenses.lock(tx, license_id)
+            if stored := await once.claim(tx, ApiKeySecret):
+                return stored
+            made = await issue_key(
+                tx,
+                self._secrets,
+                license_,
+                name=order.name,
+                permissions=set(order.permissions),
+                now=now,
+                expires_at=order.expires_at,
+            )
+            key = made.key
+            await tx.audit(
+                "license.api_key_created",
+                "license",
+                license_id,
+                key_id=key.key_id,
+                name=key.name,
+                permissions=key.permissions,
+                expires_at=None if key.expires_at is None else rfc3339(key.expires_at),
+            )
+            return await once.record(tx, ApiKeySecret(ApiKeyView.of(key, now), made.secret))
+
+    async def rotate(
+        self, principal: Principal, api_key_id: UUID, order: RotateApiKey, once: Once
+    ) -> Replayable[ApiKeySecret]:
+        """A second rotation within the overlap ends the first secret: two hold at a time, never three."""
+        now = self._clock()
+        require_step_up(principal, now)
+        async with self._database.as_customer(principal.user_id) as tx:
+            key = await repository.lock(tx, api_key_id)
+            if stored := await once.claim(tx, ApiKeySecret):
+                return stored
+            if not key.is_active or _has_passed(key.expires_at, now):
+                raise Conflict("this API key is revoked or has expired; make a new one")
+            secret, overlap = new_secret(), timedelta(seconds=order.overlap_seconds)
+            key.previous_secret = key.secret if overlap else None
+            key.previous_until = now + overlap if overlap else None
+            key.secret = seal_secret(self._secrets, key.key_id, secret)
+            key.key_hash = self._secrets.index.digest("api_secret", secret)
+            await tx.audit(
+                "license.api_key_rotated",
+                "license",
+                str(key.license_id),
+                key_id=key.key_id,
+                name=key.name,
+                overlap_seconds=order.overlap_seconds,
+            )
+            return await once.record(tx, ApiKeySecret(ApiKeyView.of(key, now), secret))
+
+    async def revoke(self, principal: Principal, api_key_id: UUID) -> None:
+        """For good. Twice is once; who has not signed in lately may do it as well, for this is how harm is stopped."""
+        async with self._database.as_customer(principal.user_id) as tx:
+            key = await repository.lock(tx, api_key_id)
+            if not key.is_active:
+                return
+            key.is_active = False
+            key.previous_secret = key.previous_until = None
+            await tx.audit("license.api_key_revoked", "license", str(key.license_id), key_id=key.key_id, name=key.name)
 
 
 class SignedRequest(NamedTuple):
@@ -54,6 +147,7 @@ class _KnownKey(NamedTuple):
     current: Verifier
     previous: Verifier | None
     previous_until: datetime | None
+    last_used_at: datetime | None
     read_at: float
 
 
@@ -66,6 +160,7 @@ class SignatureChecker:
         self._clock = clock
         self._monotonic = monotonic
         self._signatures = Reader()
+        self.last_use = LastUse(database)
         self._known: dict[str, _KnownKey] = {}
         self._reading: dict[str, asyncio.Task[_KnownKey | None]] = {}
 
@@ -85,6 +180,7 @@ class SignatureChecker:
                 raise self._refusal(Fault.MISMATCH)
         if permission not in known.permissions:
             raise Forbidden(f"this API key lacks the permission {permission!r}")
+        self.last_use.note(known.signer.key_id, known.last_used_at, now)
         return known.signer
 
     async def _key(self, key_id: str) -> _KnownKey | None:
@@ -118,6 +214,7 @@ class SignatureChecker:
             current=self._verifier(row.key_id, row.secret),
             previous=None if row.previous_secret is None else self._verifier(row.key_id, row.previous_secret),
             previous_until=row.previous_until,
+            last_used_at=row.last_used_at,
             read_at=read_at,
         )
 

@@ -66,6 +66,21 @@ class LicenseController(Controller):
         revealed = await licenses.reveal_key(principal, license_id)
         return Response(revealed, headers={"Cache-Control": "no-store"})
 
+    @post(
+        "/{license_id:uuid}/rotate-key",
+        permission=Permission.OWN_ACCOUNT,
+        status_code=200,
+        summary="Another key for this licence; the present one ends. Within 5 minutes of a login",
+    )
+    async def rotate_key(
+        self,
+        principal: NamedDependency[Principal],
+        licenses: NamedDependency[LicenseService],
+        once: NamedDependency[Once],
+        license_id: FromPath[UUID],
+    ) -> Response[RevealedKey]:
+        return reply(await licenses.rotate_key(principal, license_id, once), status_code=200)
+
     @get("/{license_id:uuid}/usage", permission=Permission.OWN_ACCOUNT, summary="What is used of it")
     async def get_usage(
         self,

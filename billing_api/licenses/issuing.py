@@ -51,8 +51,8 @@ async def issue(
         user_id=user_id,
         plan_id=plan.id,
         checkout_id=checkout_id,
-        license_key=secrets.sealer.seal(key.encode(), context=KEY_CONTEXT.format(license_id)),
-        license_key_hash=secrets.index.digest("license_key", key),
+        license_key=seal_key(secrets, license_id, key),
+        license_key_hash=key_hash(secrets, key),
         license_type=plan.license_type,
         status=Status.ACTIVE,
         features=plan.features,
@@ -72,6 +72,15 @@ async def issue(
     await tx.session.flush()
     await tx.enqueue(Provision(license_id))
     return Issued(license_, key)
+
+
+def seal_key(secrets: Secrets, license_id: UUID, key: str) -> bytes:
+    return secrets.sealer.seal(key.encode(), context=KEY_CONTEXT.format(license_id))
+
+
+def key_hash(secrets: Secrets, key: str) -> bytes:
+    """What finds a licence by its key, here and in Redis."""
+    return secrets.index.digest("license_key", key)
 
 
 def open_key(secrets: Secrets, license_: License) -> str:

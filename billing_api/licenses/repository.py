@@ -10,7 +10,7 @@ from core.licensing.plan import RESOURCES
 from core.licensing.state import Status
 from db.models.licensing import License, LicenseUsage, OverageCandidate, Plan, ProvisioningState
 from db.models.people import User
-from db.unit_of_work import PrivilegedTransaction, StaffTransaction, SystemTransaction, Transaction
+from db.unit_of_work import StaffTransaction, SystemTransaction, Transaction
 
 
 def effective_status(now: datetime) -> ColumnElement[Status]:
@@ -37,8 +37,8 @@ async def one(tx: Transaction, license_id: UUID) -> tuple[License, str]:
     return row[0], row[1]
 
 
-async def lock(tx: PrivilegedTransaction, license_id: UUID) -> License:
-    """The licence, held against every other change until the transaction ends."""
+async def lock(tx: Transaction, license_id: UUID) -> License:
+    """The licence, held against every other change until the transaction ends; to a customer others' do not exist."""
     license_ = await tx.session.scalar(select(License).where(License.id == license_id).with_for_update())
     if license_ is None:
         raise NotFound("there is no such licence")

@@ -12,7 +12,10 @@ from db.models.licensing import License, LicenseType, ProvisioningState
 
 
 class LicenseView(msgspec.Struct, frozen=True, kw_only=True):
-    """A licence as its owner sees it. A limit of null is unlimited. The key itself: reveal-key."""
+    """A licence as its owner sees it. A limit of null is unlimited. The key itself: reveal-key.
+
+    `fingerprint`: the panel it is bound to by an activation; null is none.
+    """
 
     id: UUID
     plan: str
@@ -25,6 +28,7 @@ class LicenseView(msgspec.Struct, frozen=True, kw_only=True):
     max_databases: int | None
     max_emails: int | None
     max_storage_gb: int | None
+    fingerprint: str | None
     nextpanel_user_id: UUID | None
     nextpanel_login_url: str | None
     provisioning: ProvisioningState
@@ -146,7 +150,8 @@ def effective_status(license_: License, now: datetime) -> Status:
 def _facts(license_: License, plan: str, now: datetime) -> dict[str, Any]:
     same = (
         "id license_type status_reason features max_accounts max_domains max_databases max_emails max_storage_gb"
-        " nextpanel_user_id nextpanel_login_url provisioning activation_date expiry_date grace_until auto_renew"
+        " fingerprint nextpanel_user_id nextpanel_login_url provisioning"
+        " activation_date expiry_date grace_until auto_renew"
     )
     return {
         **{name: getattr(license_, name) for name in same.split()},

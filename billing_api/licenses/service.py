@@ -11,7 +11,7 @@ from redis.exceptions import RedisError
 from billing_api.access import Principal, require_step_up
 from billing_api.idempotency import Once, Replayable
 from billing_api.licenses import repository
-from billing_api.licenses.issuing import Term, issue, open_key
+from billing_api.licenses.issuing import Term, issue, key_hash, open_key, seal_key
 from billing_api.licenses.schemas import (
     AdminLicenseView,
     ExtendLicense,
@@ -72,6 +72,25 @@ class LicenseService:
             await tx.audit("license.key_revealed", "license", license_id)
         return RevealedKey(open_key(self._secrets, license_))
 
+    async def rotate_key(self, principal: Principal, license_id: UUID, once: Once) -> Replayable[RevealedKey]:
+        """Another key for the same licence, for one that has got about: the old one opens nothing any more.
+
+        A trigger has the licence projected under its new hash, and a tombstone put where the old one led. API keys
+        stay: they name the licence, and are projected anew.
+        """
+        now = self._clock()
+        require_step_up(principal, now)
+        async with self._database.as_customer(principal.user_id) as tx:
+            license_ = await repository.lock(tx, license_id)
+            if stored := await once.claim(tx, RevealedKey):
+                return stored
+            key = license_key.generate(self._secrets.license_checksum_key)
+            license_.license_key = seal_key(self._secrets, license_id, key)
+            license_.license_key_hash = key_hash(self._secrets, key)
+            license_.updated_at = now
+            await tx.audit("license.key_rotated", "license", license_id)
+            return await once.record(tx, RevealedKey(key))
+
     async def usage(self, principal: Principal, license_id: UUID) -> UsageView:
         async with self._database.as_customer(principal.user_id) as tx:
             license_, _ = await repository.one(tx, license_id)
@@ -125,7 +144,7 @@ class LicenseAdministration:
         key = license_key.parse(text, self._secrets.license_checksum_key)
         if key is None:
             raise NotFound("this is no licence key: a symbol is mistyped or missing")
-        statement = repository.search(key_hash=self._secrets.index.digest("license_key", key))
+        statement = repository.search(key_hash=key_hash(self._secrets, key))
         async with self._database.as_staff(principal.user_id) as tx:
             rows, _ = await fetch_page(tx.session, statement, limit=1, offset=0)
         if not rows:

@@ -144,6 +144,7 @@ class Mirror:
                 tx, self._secrets, user_id=user.id, plan=plan, term=_term(facts), checkout_id=checkout.id
             )
             license_ = made.license
+            await tx.audit("license.issued", "license", license_.id, plan=plan.name)
             logger().info("license.issued", license_id=str(license_.id), checkout_id=str(checkout.id))
         checkout.status = CheckoutStatus.COMPLETE
         row = Subscription(
@@ -195,6 +196,7 @@ class Mirror:
             return
         license_.status_reason = "the subscription ended"
         license_.grace_until = None
+        await tx.audit("license.cancelled", "license", license_.id, reason=license_.status_reason)
         await tx.enqueue(AlignAccount(license_.id))
 
     async def _write_invoice(

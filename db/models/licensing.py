@@ -108,7 +108,7 @@ class License(_Limited, Table):
     """
 
     __tablename__ = "licenses"
-    __table_args__ = (Index("ix_licenses_created_at", "created_at", "id"),)
+    __table_args__ = (UniqueConstraint("id", "user_id"), Index("ix_licenses_created_at", "created_at", "id"))
 
     id: Mapped[RowId]
     user_id: Mapped[UUID] = mapped_column(ForeignKey("users.id"), index=True)
@@ -142,15 +142,26 @@ class License(_Limited, Table):
     updated_at: Mapped[UpdatedAt]
 
 
+def _own_license(table: str) -> ForeignKeyConstraint:
+    """The pair of licence and user exists: nobody's row leads to somebody else's licence."""
+    return ForeignKeyConstraint(
+        ["license_id", "user_id"], ["licenses.id", "licenses.user_id"], name=f"fk_{table}_license_id_user_id"
+    )
+
+
 class ApiKey(Table):
     """A key that signs NextPanel's calls: for one licence or, without one, for the whole platform.
 
     `key_id` is public and names the key in a signature. `key_hash` is the secret's keyed hash; the secret itself is
-    sealed, for an HMAC cannot be verified with a hash. Two secrets hold while one replaces the other.
+    sealed, for an HMAC cannot be verified with a hash. Two secrets hold while one replaces the other. `instance_id` is
+    the panel that was activated with the key; a person's key has none. A key's licence is its owner's own.
     """
 
     __tablename__ = "api_keys"
-    __table_args__ = (Index("ix_api_keys_bucket", text("np_api_key_bucket(key_id)")),)
+    __table_args__ = (
+        Index("ix_api_keys_bucket", text("np_api_key_bucket(key_id)")),
+        _own_license("api_keys"),
+    )
 
     id: Mapped[RowId]
     user_id: Mapped[UUID | None] = mapped_column(ForeignKey("users.id"), index=True)
@@ -162,10 +173,25 @@ class ApiKey(Table):
     previous_until: Mapped[datetime | None]
     name: Mapped[str]
     permissions: Mapped[list[str]]
+    instance_id: Mapped[UUID | None]
     last_used_at: Mapped[datetime | None]
     expires_at: Mapped[datetime | None]
     is_active: Mapped[bool] = mapped_column(default=True)
     version: Mapped[BigInt] = mapped_column(default=1)
+    created_at: Mapped[CreatedAt]
+
+
+class ActivationToken(Table):
+    """Turns a licence key into an API key for one panel: good once, until it expires. Kept as a keyed hash."""
+
+    __tablename__ = "activation_tokens"
+    __table_args__ = (_own_license("activation_tokens"),)
+
+    token_hash: Mapped[bytes] = mapped_column(primary_key=True)
+    license_id: Mapped[UUID] = mapped_column(ForeignKey("licenses.id"), index=True)
+    user_id: Mapped[UUID] = mapped_column(ForeignKey("users.id"), index=True)
+    expires_at: Mapped[datetime]
+    used_at: Mapped[datetime | None]
     created_at: Mapped[CreatedAt]
 
 

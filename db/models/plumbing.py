@@ -114,12 +114,12 @@ class AuditRow(Table):
     """A privileged act, written in the transaction that does it. Rows are only ever added."""
 
     __tablename__ = "audit_log"
-    __table_args__ = (Index("ix_audit_log_target", "target_kind", "target_id"),)
+    __table_args__ = (Index("ix_audit_log_target", "target_kind", "target_id"), Index("ix_audit_log_at", "at"))
 
     id: Mapped[int] = mapped_column(BigInteger, Identity(always=True), primary_key=True)
     at: Mapped[CreatedAt]
-    actor_id: Mapped[UUID | None]
-    action: Mapped[str]
+    actor_id: Mapped[UUID | None] = mapped_column(index=True)
+    action: Mapped[str] = mapped_column(index=True)
     target_kind: Mapped[str]
     target_id: Mapped[str]
     detail: Mapped[dict[str, Any]]

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import pytest
 
-from billing_api.api_keys.service import SECRET_CONTEXT
+from billing_api.api_keys.issuing import SECRET_CONTEXT
 from billing_api.first_people import ask_password, create_admin, ensure_demo_people, promote_to_admin
 from billing_api.passwords import Passwords
 from core.clock import Clock

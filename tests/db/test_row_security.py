@@ -149,8 +149,11 @@ async def test_a_customer_changes_nobody_elses_rows(
 
 
 @pytest.mark.parametrize("table", OWNED, ids=lambda table: table.name)
-async def test_a_customer_writes_no_row_in_anothers_name(database: Database, two: Two, table: Table) -> None:
-    values = a_row(table, two.bob, {"licenses": {"id": new_id()}, "plans": {"id": STARTER_PLAN}})
+async def test_a_customer_writes_no_row_in_anothers_name(
+    database: Database, database_urls: DatabaseUrls, two: Two, table: Table
+) -> None:
+    [license_] = await rows(database_urls, "SELECT id FROM licenses WHERE user_id = :bob", bob=two.bob)
+    values = a_row(table, two.bob, {"licenses": license_, "plans": {"id": STARTER_PLAN}})
     fences = set()
     for user_id in two:
         try:
@@ -163,6 +166,18 @@ async def test_a_customer_writes_no_row_in_anothers_name(database: Database, two
             fences.add("permission" if "permission denied" in str(refusal) else "policy")
     # Either nobody writes here as a customer, or only the row's owner does.
     assert fences in ({"permission"}, {"policy", "none"})
+
+
+@pytest.mark.parametrize("table", ["api_keys", "activation_tokens"])
+async def test_nothing_that_opens_a_license_leads_to_somebody_elses(
+    database: Database, database_urls: DatabaseUrls, two: Two, table: str
+) -> None:
+    [license_] = await rows(database_urls, "SELECT id FROM licenses WHERE user_id = :bob", bob=two.bob)
+    values = a_row(METADATA.tables[table], two.ada, {"licenses": license_}) | {"license_id": license_["id"]}
+    for kind in (database.as_customer, database.as_system):
+        with pytest.raises(DBAPIError, match="_license_id_user_id"):
+            async with kind(two.ada) as tx:
+                await tx.session.execute(insert(METADATA.tables[table]).values(values))
 
 
 class RollBack(Exception):

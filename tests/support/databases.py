@@ -54,9 +54,10 @@ async def change(urls: DatabaseUrls, statement: str, **parameters: Any) -> int:
 async def _empty(urls: DatabaseUrls) -> None:
     # Deleting a few rows takes a hundredth of the time that TRUNCATE needs to make new files for every table and index.
     # The audit trail knows no other way: its rows cannot be deleted.
-    tables = [table.name for table in METADATA.sorted_tables if table.name not in {*_SEEDED, "audit_log"}]
+    trail = ("audit_log", "audit_seals")
+    tables = [table.name for table in METADATA.sorted_tables if table.name not in {*_SEEDED, *trail}]
     deletions = " ".join(f"DELETE FROM {name};" for name in reversed(tables))
-    audit_trail = "IF EXISTS (SELECT FROM audit_log) THEN TRUNCATE audit_log; END IF;"
+    audit_trail = " ".join(f"IF EXISTS (SELECT FROM {name}) THEN TRUNCATE {name}; END IF;" for name in trail)
     async with as_owner(urls) as owner:
         await owner.execute(text(f"DO $$ BEGIN {deletions} {audit_trail} END $$"))
 

@@ -8,7 +8,7 @@ from uuid import UUID
 import pytest
 from sqlalchemy import insert, select
 
-from billing_api.api_keys.service import SECRET_CONTEXT
+from billing_api.api_keys.issuing import SECRET_CONTEXT
 from core.clock import unix_time
 from core.crypto.signature import HEADER, sign
 from core.ids import new_id

@@ -1,0 +1,36 @@
+"""Activations on the wire."""
+
+from datetime import datetime
+from typing import Annotated
+from uuid import UUID
+
+import msgspec
+
+from billing_api.http import STORABLE
+from core.licensing.record import Permission
+
+
+class NewActivationToken(msgspec.Struct, frozen=True):
+    """The token is shown this once; it works once, until `expires_at`."""
+
+    activation_token: str
+    expires_at: datetime
+
+
+class Activate(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`fingerprint` absent or null: the licence is bound to no panel by this."""
+
+    license_key: Annotated[str, msgspec.Meta(max_length=64)]
+    activation_token: Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
+    fingerprint: Annotated[str, msgspec.Meta(min_length=1, max_length=256, pattern=STORABLE)] | None = None
+
+
+class Activated(msgspec.Struct, frozen=True, kw_only=True):
+    """The panel's own key; the secret is shown this once. `instance_id` is who the panel is from now on."""
+
+    license_id: UUID
+    instance_id: UUID
+    key_id: str
+    secret: str
+    permissions: list[Permission]
+    fingerprint: str | None
