@@ -3,7 +3,7 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help up down demo test check fmt lock clean install seed load openloop suspension load-report bench bench-usage bench-alone chaos reconcile rebuild openapi
+.PHONY: help up down demo test check fmt lock clean install seed load openloop suspension load-report bench bench-usage bench-alone chaos reconcile rebuild verify-audit rotate-kek openapi
 
 # The oldest supported version first: it is the one that is tested. PYTHON=... chooses another.
 PYTHON = $(shell for python in python3.11 python3.12 python3.13 python3; do \
@@ -64,6 +64,12 @@ bench-alone: install  ## start, memory, metrics, and whether a million licences 
 
 reconcile: install  ## compare Redis with Postgres now, repair what differs, and print the proof: ARGS=--help
 	@exec $(RUN) devstack run workers.reconcile_now $(ARGS)
+
+verify-audit: install  ## prove that the audit trail is what was sealed: ARGS="--head POSITION:SEAL"
+	@exec $(RUN) devstack run workers.verify_audit $(ARGS)
+
+rotate-kek: install  ## seal every secret anew under the first key of NP_KEK, while everything runs: ARGS=--help
+	@exec $(RUN) devstack run workers.rotate_kek $(ARGS)
 
 rebuild: install  ## watch the workers fill Redis; ARGS=--empty empties it first
 	@exec $(RUN) devstack run workers.rebuild_watch $(ARGS)

@@ -83,6 +83,7 @@ class WorkerSettings:
     nextpanel_jwt_secret: str
     mail_url: str
     lease_keys: Mapping[str, bytes]
+    audit_keys: Mapping[str, bytes]
     reconcile_seconds: int
     log_level: str
 
@@ -93,6 +94,23 @@ class StoreSettings:
 
     database_url: str
     redis_url: str
+
+
+@dataclass(frozen=True, repr=False)
+class AuditSettings:
+    """For the command that proves the audit trail."""
+
+    database_url: str
+    audit_keys: Mapping[str, bytes]
+
+
+@dataclass(frozen=True, repr=False)
+class ResealSettings:
+    """For the command that seals secrets anew: both stores, and the key-encryption keys."""
+
+    database_url: str
+    redis_url: str
+    secrets: Secrets
 
 
 @dataclass(frozen=True, repr=False)
@@ -215,6 +233,7 @@ def worker_settings(source: Mapping[str, str] | None = None) -> WorkerSettings:
             nextpanel_jwt_secret=r.text("NEXTPANEL_JWT_SECRET"),
             mail_url=r.url("MAIL_URL", "http", "https").rstrip("/"),
             lease_keys=r.lease_keys(),
+            audit_keys=r.keys("NP_AUDIT_KEYS"),
             reconcile_seconds=r.seconds("NP_RECONCILE_SECONDS", 60),
             log_level=r.log_level(),
         )
@@ -225,6 +244,20 @@ def store_settings(source: Mapping[str, str] | None = None) -> StoreSettings:
     r = _reader(source)
     return r.done(
         StoreSettings(r.url("WORKER_DATABASE_URL", "postgresql"), r.url("REDIS_URL", "redis", "rediss", "unix"))
+    )
+
+
+def audit_settings(source: Mapping[str, str] | None = None) -> AuditSettings:
+    r = _reader(source)
+    return r.done(AuditSettings(r.url("WORKER_DATABASE_URL", "postgresql"), r.keys("NP_AUDIT_KEYS")))
+
+
+def reseal_settings(source: Mapping[str, str] | None = None) -> ResealSettings:
+    r = _reader(source)
+    return r.done(
+        ResealSettings(
+            r.url("WORKER_DATABASE_URL", "postgresql"), r.url("REDIS_URL", "redis", "rediss", "unix"), r.secrets()
+        )
     )
 
 

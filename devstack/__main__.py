@@ -11,6 +11,7 @@ from core.process import die_with_parent
 from core.settings import process_environment
 from devstack.choices import Choices
 from devstack.faults import CannotStart
+from devstack.keyring import Keyring
 from devstack.occupancy import vacate
 from devstack.up import up
 
@@ -22,7 +23,7 @@ def main() -> int:
     start.add_argument("--with-parent", action="store_true", help="stop when the process that started this one ends")
     commands.add_parser("down", help="stop what runs in NP_DATA")
     commands.add_parser("demo", help="walk through a sale on the running stack")
-    other = commands.add_parser("run", help="run a module of the project against the running stack's two stores")
+    other = commands.add_parser("run", help="run a module of the project with the running stack's two stores and keys")
     other.add_argument("module")
     other.add_argument("arguments", nargs=argparse.REMAINDER)
     chosen = parser.parse_args()
@@ -47,16 +48,19 @@ def main() -> int:
 def _run(module: str, arguments: list[str]) -> int:
     """What the person's environment says goes before what the stack has written down."""
     env = process_environment()
-    facts_file = Choices.read(env).data / "run.json"
+    data = Choices.read(env).data
+    facts_file = data / "run.json"
     try:
         facts = json.loads(facts_file.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise CannotStart(
             f"{facts_file} is not there: start a stack with `make up`, or name its folder in NP_DATA"
         ) from None
+    keyring = Keyring.kept_in(data / "secrets.json", beside=data / "postgres")
+    keys = {"NP_KEK": keyring.kek, "NP_INDEX_KEY": keyring.index_key, "NP_AUDIT_KEYS": keyring.audit_keys}
     stores = {"WORKER_DATABASE_URL": facts["worker_database_url"], "REDIS_URL": facts["redis_url"]}
     given = {name: value for name, value in env.items() if value.strip()}
-    return subprocess.call((sys.executable, "-m", module, *arguments), env=stores | given)
+    return subprocess.call((sys.executable, "-m", module, *arguments), env=keys | stores | given)
 
 
 def _down() -> int:

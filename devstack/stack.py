@@ -63,6 +63,7 @@ def _environment(
         "NP_KEK": keyring.kek,
         "NP_INDEX_KEY": keyring.index_key,
         "NP_JWT_KEYS": keyring.jwt_keys,
+        "NP_AUDIT_KEYS": keyring.audit_keys,
         "NP_DEMO_ADMIN": f"admin@example.com:{keyring.admin_password}",
         "NP_DEMO_CUSTOMER": f"customer@example.com:{keyring.customer_password}",
         "NP_DEMO_PLATFORM_KEY": f"{keyring.platform_key_id}:{keyring.platform_key_secret}",
@@ -119,7 +120,7 @@ def _simulators(choices: Choices, env: Mapping[str, str], ports: Mapping[str, in
         "nextpanel": (f"--jwt-secret={env.get('NEXTPANEL_JWT_SECRET', '')}",),
         "mail": (),
     }
-    bare = _without(env, *_DATABASES, "NP_KEK", "NP_INDEX_KEY", "NP_JWT_KEYS")
+    bare = _without(env, *_DATABASES, "NP_KEK", "NP_INDEX_KEY", "NP_JWT_KEYS", "NP_AUDIT_KEYS")
     return [
         Part(
             name=name,
@@ -161,6 +162,7 @@ def _our_own(choices: Choices, env: Mapping[str, str], stand_ins: frozenset[str]
             "billing_api",
             "NP_API_PORT",
             "WORKER_DATABASE_URL",
+            "NP_AUDIT_KEYS",
             earlier=after("demo-users", "valkey", "stripe", "nextpanel", "mail"),
         ),
         service(
@@ -169,7 +171,9 @@ def _our_own(choices: Choices, env: Mapping[str, str], stand_ins: frozenset[str]
             "DATABASE_URL",
             earlier=after("demo-users", "valkey", "stripe", "nextpanel", "mail"),
         ),
-        service("validator", "NP_VALIDATOR_PORT", *_DATABASES, "STRIPE_API_KEY", earlier=after("valkey")),
+        service(
+            "validator", "NP_VALIDATOR_PORT", *_DATABASES, "STRIPE_API_KEY", "NP_AUDIT_KEYS", earlier=after("valkey")
+        ),
     ]
 
 

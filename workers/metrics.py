@@ -9,6 +9,7 @@ from redis.exceptions import RedisError
 from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
+from billing_api.audit import repository as audit
 from billing_api.reconciliation import repository as reconciliation
 from billing_api.reconciliation.repository import LastRun
 from core.telemetry import logger
@@ -70,6 +71,10 @@ class Metrics:
         self._stranded = self._gauge(
             "np_payments_default_partition_rows", "Payments outside of all months' partitions; any is one to move"
         )
+        self._sealed = self._gauge("np_audit_position", "Newest position of the audit trail's chain")
+        self._unsealed = self._gauge("np_audit_unsealed", "Rows of the audit trail that wait for their seal")
+        self._unsealed_age = self._gauge("np_audit_unsealed_seconds", "For how long the oldest of them has waited")
+        self._cut = self._gauge("np_audit_chain_cut", "1: the chain lacks a link that this process has seen in it")
         self._depth = self._gauge("np_arq_depth", "Hints in the queue")
 
     def projected(self, delays: Sequence[float]) -> None:
@@ -88,6 +93,9 @@ class Metrics:
     def differs(self, subject: Subject, fault: Fault) -> None:
         self._differences.labels(subject, fault).inc()
 
+    def chain_whole(self, whole: bool) -> None:  # noqa: FBT001  said of one thing only
+        self._cut.set(not whole)
+
     async def exposition(self, database: Database, queue: Depth, progress: Progress) -> bytes:
         """Prometheus text. A part that is away is told as such and leaves its last figures standing."""
         self._missing.set(-1 if progress.missing is None else progress.missing)
@@ -101,12 +109,16 @@ class Metrics:
                 oldest_webhook = await tx.session.scalar(_OLDEST_WEBHOOK)
                 stranded = await tx.session.scalar(_IN_DEFAULT_PARTITION)
                 reconciled = await reconciliation.last_finished(tx)
+                head, backlog = await audit.head(tx), await audit.backlog(tx)
         except (SQLAlchemyError, OSError, TimeoutError) as failure:
             self._away("postgres", failure)
             return
         self._up.labels("postgres").set(1)
         self._webhook.set(oldest_webhook or 0)
         self._stranded.set(stranded or 0)
+        self._sealed.set(head.position)
+        self._unsealed.set(backlog[0])
+        self._unsealed_age.set(backlog[1])
         self._show_reconciliation(reconciled)
         for lane in lanes:
             self._waiting.labels(lane.lane).set(lane.waiting)

@@ -7,12 +7,16 @@ from typing import Any, Final
 from arq.cron import CronJob, cron
 from sqlalchemy import text
 
+from billing_api.activation.repository import forget_tokens
 from billing_api.licenses import repository as licenses
+from core.clock import utc_now
 from core.telemetry import logger
 from db import outbox
 from db.unit_of_work import Database
 
 KEEP_DONE_DAYS: Final = 7
+KEEP_TOKENS: Final = timedelta(days=30)
+"""After their end: so long a panel that repeats its activation is told the same again."""
 _PURGE_BATCH: Final = 5000
 _QUIET_FOR: Final = timedelta(minutes=10)
 _CREATE_PARTITIONS: Final = text("SELECT np_create_payment_partitions((now() AT TIME ZONE 'UTC')::date, 4)")
@@ -44,12 +48,19 @@ async def forget_overages(database: Database) -> int:
         return await licenses.forget_overages(tx, _QUIET_FOR)
 
 
+async def forget_activation_tokens(database: Database) -> int:
+    """Removes tokens that ended long ago, used or not."""
+    async with database.as_system() as tx:
+        return await forget_tokens(tx, utc_now() - KEEP_TOKENS)
+
+
 def crons(database: Database) -> list[CronJob]:
     """Hours are UTC. Partitions reach months ahead, so a day that nobody rang for does no harm."""
     return [
         _cron(create_payment_partitions, database, hour={3}, minute={17}, run_at_startup=True),
         _cron(purge_done_jobs, database, minute={41}),
         _cron(forget_overages, database, minute={23}),
+        _cron(forget_activation_tokens, database, hour={4}, minute={7}),
     ]
 
 

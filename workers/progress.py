@@ -2,11 +2,16 @@
 
 import sys
 from time import monotonic
-from typing import Final
+from typing import Final, TextIO
 
 _WIDTH: Final = 30
 _REDRAW: Final = 0.1
 _LINE_EACH: Final = 5.0
+
+
+def say(line: str, out: TextIO | None = None) -> None:
+    """A line of a command's answer, on standard output unless it is named."""
+    print(line, file=out, flush=True)
 
 
 class ProgressBar:

@@ -5,6 +5,7 @@
     rebuild                          each second: is anything missing in the hot store?
     pins                             each second: is anything held for reports that never came?
     reconcile                        each minute: do the stores say the same?
+    audit                            seals what has been added to the audit trail
     leases                           signs what the relay has projected, and what is due
     arq                              takes hints, rings for periodic work
     status                           health and metrics
@@ -27,6 +28,7 @@ from billing_api.gateways.stripe import StripeGateway
 from billing_api.mirror.service import Mirror
 from billing_api.webhooks.service import WebhookProcessor
 from core.clock import utc_now
+from core.crypto.audit_chain import AuditChain
 from core.hotstore.writer import HotStoreWriter
 from core.jobs import AlignAccount, DeliverMail, Lane, Provision
 from core.settings import WorkerSettings
@@ -34,6 +36,7 @@ from core.telemetry import logger
 from db.engine import create_engine
 from db.unit_of_work import Database
 from workers import periodic, status
+from workers.audit_sealing import AuditSealer
 from workers.dispatch import Dispatcher, Work
 from workers.health import Health
 from workers.leases import Leases
@@ -94,6 +97,8 @@ class Runtime:
             load=self._rebuild.look,
             told=self.metrics.differs,
         )
+        chain = AuditChain(settings.audit_keys)
+        self._sealer = AuditSealer(self._database, chain, utc_now, whole=self.metrics.chain_whole)
         self.health = Health(self._database, redis, self._rebuild)
         self._leases = Leases(self._database, writer, settings.lease_keys, utc_now, signed=self.metrics.signed)
         self._relay = Relay(
@@ -150,6 +155,7 @@ class Runtime:
             "rebuild": self._rebuild.run,
             "pins": self._pins.run,
             "reconcile": self._reconciliation.run,
+            "audit": self._sealer.run,
             "leases": self._leases.run,
             "overdue": self._overdue.run,
             "partner_lane": self._partners.run,

@@ -18,9 +18,7 @@ async def end_oldest_tokens(tx: CustomerTransaction, license_id: UUID, now: date
     await tx.session.execute(statement.values(expires_at=now).execution_options(synchronize_session=False))
 
 
-async def opened_by(
-    tx: SystemTransaction, key_hash: bytes, token_hash: bytes, *, used_too: bool
-) -> License | None:
+async def opened_by(tx: SystemTransaction, key_hash: bytes, token_hash: bytes, *, used_too: bool) -> License | None:
     """The licence that both lead to, held against every other change. The token may be too old, or used just now."""
     statement = (
         select(License)

@@ -98,7 +98,7 @@ async def unsealed(tx: SystemTransaction, most: int) -> list[Entry]:
     statement = (
         select(*_ENTRY).join(AuditUnsealed, AuditUnsealed.audit_id == AuditRow.id).order_by(AuditRow.id).limit(most)
     )
-    return [Entry(*facts) for facts in (await tx.session.execute(statement)).tuples()]
+    return [Entry._make(row) for row in await tx.session.execute(statement)]
 
 
 async def add_seals(tx: SystemTransaction, kid: str, sealed_at: datetime, sealed: Sequence[tuple[Entry, Head]]) -> None:
@@ -120,7 +120,7 @@ async def links_after(tx: SystemTransaction, position: int, most: int) -> list[L
         .order_by(AuditSeal.position)
         .limit(most)
     )
-    rows = await tx.session.execute(statement)
+    rows: Sequence[Any] = (await tx.session.execute(statement)).all()
     return [Link(*row[:5], entry=None if row[5] is None else Entry(*row[5:])) for row in rows]
 
 

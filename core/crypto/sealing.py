@@ -39,7 +39,7 @@ class Sealer:
 
     def open(self, sealed: bytes, *, context: str) -> bytes:
         key_id, _, rest = sealed.partition(b".")
-        cipher = self._ciphers.get(key_id.decode("ascii", "replace"))
+        cipher = self._ciphers.get(sealed_under(sealed))
         if cipher is None:
             raise CannotOpen(f"no key-encryption key with the id {key_id[:40]!r}")
         try:
@@ -49,7 +49,16 @@ class Sealer:
 
     def is_current(self, sealed: bytes) -> bool:
         """False where a value wants to be sealed anew after a rotation."""
-        return sealed.partition(b".")[0].decode("ascii", "replace") == self.current
+        return sealed_under(sealed) == self.current
+
+    def reseal(self, sealed: bytes, *, context: str) -> bytes:
+        """The same secret under the current key."""
+        return self.seal(self.open(sealed, context=context), context=context)
+
+
+def sealed_under(sealed: bytes) -> str:
+    """The id of the key that a value was sealed with."""
+    return sealed.partition(b".")[0].decode("ascii", "replace")
 
 
 class KeyedHash:

@@ -18,6 +18,7 @@ GOOD = {
     "NP_KEK": f"k2:{KEY},k1:{KEY}",
     "NP_INDEX_KEY": KEY,
     "NP_JWT_KEYS": f"j1:{KEY}",
+    "NP_AUDIT_KEYS": f"a1:{KEY}",
     "NP_LEASE_KEYS": f"l1:{KEY}",
     "STRIPE_API_KEY": "sk_test_secret",
     "STRIPE_WEBHOOK_SECRETS": "whsec_new, whsec_old",
@@ -32,6 +33,8 @@ READERS: list[Callable[[dict[str, str]], Any]] = [
     settings.api_settings,
     settings.worker_settings,
     settings.validator_settings,
+    settings.audit_settings,
+    settings.reseal_settings,
     settings.migration_settings,
     settings.demo_settings,
 ]

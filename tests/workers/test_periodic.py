@@ -11,10 +11,11 @@ from core.jobs import DeliverMail
 from db.models.all_tables import METADATA
 from db.unit_of_work import Database
 from tests.support.databases import as_owner, change, rows
+from tests.support.people import Desk
 from tests.support.rows import STARTER_PLAN, a_row
 from tests.support.servers import DatabaseUrls
 from workers.metrics import Metrics
-from workers.periodic import create_payment_partitions, crons, purge_done_jobs
+from workers.periodic import create_payment_partitions, crons, forget_activation_tokens, purge_done_jobs
 
 
 async def test_partitions_are_created_ahead_and_only_once(database: Database, database_urls: DatabaseUrls) -> None:
@@ -26,6 +27,26 @@ async def test_partitions_are_created_ahead_and_only_once(database: Database, da
     assert await create_payment_partitions(database) == 1
     assert await create_payment_partitions(database) == 0
     assert await rows(database_urls, f"SELECT * FROM payments_{latest['month']}") == []
+
+
+async def test_activation_tokens_are_forgotten_a_month_after_their_end(
+    database: Database, database_urls: DatabaseUrls, desk: Desk
+) -> None:
+    user = await desk.a_user()
+    issued = await desk.a_license(user)
+    for days in (-31, -29, 1):
+        await change(
+            database_urls,
+            "INSERT INTO activation_tokens (token_hash, license_id, user_id, expires_at)"
+            " VALUES (sha256(convert_to(:name, 'UTF8')), :license, :user, now() + make_interval(days => :days))",
+            name=str(days),
+            license=issued.license.id,
+            user=user,
+            days=days,
+        )
+    assert await forget_activation_tokens(database) == 1
+    assert await forget_activation_tokens(database) == 0
+    assert await rows(database_urls, "SELECT count(*) FROM activation_tokens") == [{"count": 2}]
 
 
 class Quiet:

@@ -241,7 +241,7 @@ async def test_an_owner_frees_his_license_three_times_a_month(
     await bind(database_urls)
     answer = await client.post(f"/api/v1/licenses/{panel.license_id}/reset-fingerprint", headers=panel.owner)
     assert (answer.status_code, answer.json()["code"]) == (429, "too_many_requests")
-    assert 29 * 86400 < int(answer.headers["retry-after"]) <= 30 * 86400
+    assert 29 * 86400 < int(answer.headers["retry-after"]) <= 30 * 86400 + 120
     admin = await desk.staff()
     freed = await client.post(
         f"/api/v1/admin/licenses/{panel.license_id}/reset-fingerprint", headers=admin, json={"reason": "new machine"}
@@ -254,9 +254,7 @@ async def test_an_owner_frees_his_license_three_times_a_month(
     assert (await reset(client, later))[0] == 200
 
 
-async def test_resets_at_once_are_counted_one_by_one(
-    client: Client, panel: Panel, database_urls: DatabaseUrls
-) -> None:
+async def test_resets_at_once_are_counted_one_by_one(client: Client, panel: Panel, database_urls: DatabaseUrls) -> None:
     await bind(database_urls)
     answers = await asyncio.gather(*(reset(client, panel) for _ in range(10)))
     assert {status for status, _ in answers} == {200}

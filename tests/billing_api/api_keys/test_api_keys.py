@@ -41,8 +41,8 @@ async def owner(desk: Desk, client: Client) -> Owner:
 async def made(client: Client, owner: Owner, **changes: Any) -> dict[str, Any]:
     answer = await client.post(owner.path, headers=owner.headers, json={"name": "panel", "permissions": ALL} | changes)
     assert answer.status_code == 201, answer.text
-    given: dict[str, Any] = answer.json()
-    return given["api_key"] | {"secret": given["secret"]}
+    given = answer.json()
+    return {**given["api_key"], "secret": given["secret"]}
 
 
 async def report(client: Client, owner: Owner, key: dict[str, Any], secret: str | None = None) -> int:
@@ -174,9 +174,7 @@ async def test_an_overlap_is_a_day_unless_it_is_said(client: Client, owner: Owne
         assert (answer.status_code, answer.json()["code"]) == (400, "invalid_input"), wrong
 
 
-async def test_without_an_overlap_the_old_secret_ends_at_once(
-    client: Client, owner: Owner, services: Services
-) -> None:
+async def test_without_an_overlap_the_old_secret_ends_at_once(client: Client, owner: Owner, services: Services) -> None:
     key = await made(client, owner)
     new = await rotate(client, owner, key, overlap_seconds=0)
     forget(services)
@@ -205,9 +203,7 @@ async def test_a_revoked_key_is_refused_for_good(client: Client, owner: Owner, s
     assert shown["is_active"] is False
 
 
-async def test_a_key_that_was_believed_is_refused_a_fifth_of_a_second_later(
-    client: Client, owner: Owner
-) -> None:
+async def test_a_key_that_was_believed_is_refused_a_fifth_of_a_second_later(client: Client, owner: Owner) -> None:
     key = await made(client, owner)
     assert await report(client, owner, key) == 200
     assert (await client.delete(f"/api/v1/api-keys/{key['id']}", headers=owner.headers)).status_code == 204

@@ -20,7 +20,9 @@ from core.settings import ApiSettings
 from db.models.licensing import License, LicenseType
 from db.models.people import Role
 from tests.billing_api.conftest import Client, FakeTime
+from tests.support.databases import rows
 from tests.support.people import Desk
+from tests.support.servers import DatabaseUrls
 
 PATH = "/api/v1/licenses"
 
@@ -166,3 +168,35 @@ async def test_an_id_that_is_no_uuid_is_not_found(client: Client, desk: Desk) ->
         answer = await client.get(f"{PATH}/{bad}", headers=me)
         assert answer.status_code == 404
         assert answer.headers["content-type"] == "application/problem+json"
+
+
+async def test_a_rotated_key_is_another_one_for_the_same_license(
+    client: Client, desk: Desk, clock: FakeTime, database_urls: DatabaseUrls
+) -> None:
+    owner = await desk.a_user()
+    issued = await desk.a_license(owner)
+    me, path = desk.signed_in(owner), f"{PATH}/{issued.license.id}"
+    once = me | {"Idempotency-Key": "r-1"}
+    first = await client.post(f"{path}/rotate-key", headers=once)
+    assert first.status_code == 200, first.text
+    assert first.headers["cache-control"] == "no-store"
+    new = first.json()["license_key"]
+    assert new != issued.key
+    again = await client.post(f"{path}/rotate-key", headers=once)
+    assert (again.json(), again.headers["idempotency-replayed"]) == ({"license_key": new}, "true")
+    assert (await client.post(f"{path}/reveal-key", headers=me)).json() == {"license_key": new}
+    admin = await desk.staff()
+    found = [
+        (await client.post("/api/v1/admin/licenses/find-by-key", headers=admin, json={"license_key": key})).status_code
+        for key in (issued.key, new)
+    ]
+    assert found == [404, 200]
+    jobs = await rows(database_urls, "SELECT job FROM outbox WHERE job ? 'retired_hash'")
+    assert [job["job"]["retired_hash"] for job in jobs] == [issued.license.license_key_hash.hex()]
+    trail = await rows(database_urls, "SELECT action FROM audit_log WHERE action LIKE '%rotated'")
+    assert trail == [{"action": "license.key_rotated"}]
+    clock.now += timedelta(minutes=5, seconds=1)
+    late = await client.post(f"{path}/rotate-key", headers=me)
+    assert (late.status_code, late.json()["code"]) == (403, "step_up_required")
+    stranger = await client.post(f"{path}/rotate-key", headers=await desk.a_customer())
+    assert stranger.status_code == 404
