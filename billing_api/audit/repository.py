@@ -120,8 +120,7 @@ async def links_after(tx: SystemTransaction, position: int, most: int) -> list[L
         .order_by(AuditSeal.position)
         .limit(most)
     )
-    rows: Sequence[Any] = (await tx.session.execute(statement)).all()
-    return [Link(*row[:5], entry=None if row[5] is None else Entry(*row[5:])) for row in rows]
+    return [_link(*row) for row in await tx.session.execute(statement)]
 
 
 async def count_seals(tx: SystemTransaction) -> int:
@@ -154,3 +153,7 @@ async def backlog(tx: SystemTransaction) -> tuple[int, float]:
     statement = select(func.count(), func.coalesce(age, 0)).join(AuditUnsealed, AuditUnsealed.audit_id == AuditRow.id)
     rows, oldest = (await tx.session.execute(statement)).one()
     return rows, float(oldest)
+
+
+def _link(position: int, audit_id: int, seal: bytes, kid: str, sealed_at: datetime, *entry: Any) -> Link:
+    return Link(position, audit_id, seal, kid, sealed_at, None if entry[0] is None else Entry(*entry))

@@ -25,6 +25,7 @@ class RunningStack:
     """A supervisor, and what its run.json says at this moment."""
 
     def __init__(self, data: Path) -> None:
+        self.data = data
         self._run = data / "run.json"
 
     def facts(self) -> dict[str, object]:

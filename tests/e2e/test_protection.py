@@ -5,6 +5,7 @@ from COMMIT to refusal (p99 ≤ 250 ms).
 """
 
 import json
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -15,7 +16,10 @@ import pytest
 
 from core.clock import unix_time
 from core.crypto.signature import HEADER, sign
+from core.settings import process_environment
 from devstack.visitor import Headers, Visitor, eventually
+from tests.e2e.conftest import RunningStack
+from tests.support.servers import ROOT
 
 VALIDATE = "/api/v1/nextpanel/validate-license"
 REPORT = "/api/v1/billing/usage"
@@ -150,3 +154,24 @@ def test_what_was_done_can_be_read_by_its_owner(owner: Owner) -> None:
         "license.activation_token_created",
         "license.issued",
     ]
+
+
+def test_the_running_stack_is_proved_by_its_commands(stack: RunningStack, owner: Owner) -> None:
+    assert owner.license_id
+    eventually("seals for all of it", lambda: "waiting      0 rows" in command(stack, "workers.verify_audit"))
+    assert "nothing lies under any key but k1" in command(stack, "workers.rotate_kek", "--count")
+
+
+def command(stack: RunningStack, module: str, *arguments: str) -> str:
+    """As the Makefile has it; it has to end well."""
+    env = {name: value for name, value in process_environment().items() if not name.startswith("NP_")}
+    done = subprocess.run(
+        (sys.executable, "-m", "devstack", "run", module, *arguments),
+        cwd=ROOT,
+        env=env | {"NP_DATA": str(stack.data)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout

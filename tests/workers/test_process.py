@@ -117,6 +117,8 @@ async def test_a_sale_from_commit_to_mail(worker: Worker, sale: Sale, hot_store:
             'np_outbox_dead{lane="partner"} 0.0',
             "np_webhook_oldest_unprocessed_seconds 0.0",
             "np_hot_store_missing_buckets 0.0",
+            "np_audit_chain_cut 0.0",
+            "np_audit_unsealed 0.0",
             'np_up{part="postgres"} 1.0',
             "np_arq_depth 0.0",
             'np_jobs_performed_total{kind="provision",outcome="done"} 1.0',

@@ -217,7 +217,8 @@ async def test_the_command_killed_and_run_again_ends_with_a_proof(
 
 
 @pytest.mark.timeout(900)
-async def test_it_says_what_is_wrong_and_what_it_does(database_urls: DatabaseUrls) -> None:
+async def test_it_says_what_is_wrong_and_what_it_does(desk: Desk, database_urls: DatabaseUrls) -> None:
+    await a_license_with_secrets(desk)
     code, said = await ended(command(database_urls, "redis://127.0.0.1:1"))
     assert (code, "ConnectionError" in said, "Traceback" in said) == (3, True, False)
     code, said = await ended(command(database_urls, "nonsense"))
