@@ -85,13 +85,15 @@ async def _projected(database: Database, comparison: HotStoreComparison, current
     """What the API keys' documents are sealed under, once the relay has brought the new ones, or `wait` is over."""
     async with database.as_system() as tx:
         names = list((await tx.session.execute(select(ApiKey.key_id))).scalars())
-    deadline = monotonic() + wait
+    deadline, found = monotonic() + wait, Counter[str]()
     while True:
-        found: Counter[str] = Counter()
-        for standing in (await comparison.standing(API_KEYS, names)).values():
-            if standing.packed is not None:
-                found.update(_key_ids(standing.packed))
-        if set(found) <= {current} or monotonic() > deadline:
+        standing = await comparison.standing(API_KEYS, names)
+        under = {name: _key_ids(one.packed) for name, one in standing.items() if one.packed is not None}
+        names = [name for name, key_ids in under.items() if not set(key_ids) <= {current}]
+        last_look = not names or monotonic() > deadline
+        for name in under if last_look else under.keys() - set(names):
+            found.update(under[name])
+        if last_look:
             return found
         await asyncio.sleep(_ASK_AGAIN)
 

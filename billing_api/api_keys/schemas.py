@@ -1,7 +1,7 @@
 """API keys on the wire."""
 
 from datetime import UTC, datetime
-from typing import Annotated
+from typing import Annotated, Final
 from uuid import UUID
 
 import msgspec
@@ -10,8 +10,9 @@ from billing_api.http import STORABLE
 from core.licensing.record import PERMISSIONS, Permission
 from db.models.licensing import ApiKey
 
-LONGEST_OVERLAP = 7 * 24 * 3600
-DAY = 24 * 3600
+DAY: Final = 24 * 3600
+LONGEST_OVERLAP: Final = 7 * DAY
+"""Seconds."""
 
 
 class ApiKeyView(msgspec.Struct, frozen=True, kw_only=True):

@@ -17,7 +17,7 @@ from devstack.visitor import Visitor, eventually
 from devstack.waiting import wait_until
 from tests.support.servers import ROOT, slot
 
-_READY_WITHIN = 60.0
+_READY_WITHIN = 240.0
 _STOPS_WITHIN = 30.0
 
 

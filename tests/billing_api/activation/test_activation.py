@@ -7,15 +7,16 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 import pytest
-from sqlalchemy import event
+from sqlalchemy import event, text
 
 from billing_api.activation.service import MOST_TOKENS
 from core.ids import new_id
 from core.licensing import key as license_key
 from db.models.people import Role
 from db.unit_of_work import Database
+from devstack.postgres import Postgres
 from tests.billing_api.conftest import Client, FakeTime
-from tests.support.databases import change, rows
+from tests.support.databases import as_owner, change, rows, until_blocked
 from tests.support.people import Desk, Headers
 from tests.support.servers import DatabaseUrls
 
@@ -171,6 +172,23 @@ async def test_a_repetition_with_its_key_gets_the_answer_again(
     assert without.status_code == 403
     [row] = await rows(database_urls, "SELECT answer FROM idempotency_keys WHERE scope LIKE 'activation %'")
     assert first.json()["secret"].encode() not in row["answer"]
+
+
+async def test_killed_before_the_commit_nothing_has_happened(
+    client: Client, panel: Panel, database_urls: DatabaseUrls, postgres: Postgres
+) -> None:
+    async with as_owner(database_urls) as owner:
+        await owner.execute(text("SELECT FROM licenses FOR UPDATE"))
+        call = asyncio.create_task(client.post(PATH, json=panel.order()))
+        await until_blocked(database_urls)
+        waiting = "SELECT pid FROM pg_locks JOIN pg_stat_activity USING (pid)"
+        blocked = f"{waiting} WHERE NOT granted AND datname = current_database()"
+        for pid in (await owner.execute(text(blocked))).scalars():
+            postgres.run_sql("SELECT pg_terminate_backend(:'pid')", pid=str(pid))
+        answer = await call
+    assert (answer.status_code, answer.json()["conclusive"]) == (503, False)
+    assert await rows(database_urls, "SELECT count(*) FROM api_keys") == [{"count": 0}]
+    assert (await client.post(PATH, json=panel.order())).is_success, "the token was not spent"
 
 
 async def test_a_bound_license_is_activated_by_its_panel_only(client: Client, panel: Panel) -> None:
