@@ -1,5 +1,6 @@
 """What the domains share of HTTP: text that can be stored, page parameters, answers that may be replayed ones."""
 
+from datetime import UTC, datetime
 from typing import Annotated, Final, TypeVar
 
 import msgspec
@@ -7,6 +8,7 @@ from litestar import Response
 from litestar.params import QueryParameter
 
 from billing_api.idempotency import Replayable
+from core.errors import FieldError, InvalidInput
 
 ViewT = TypeVar("ViewT", bound=msgspec.Struct)
 
@@ -15,6 +17,20 @@ STORABLE: Final = r"^[^\x00]*$"
 
 Limit = Annotated[int, QueryParameter(ge=1, le=100, description="how many items at most")]
 Offset = Annotated[int, QueryParameter(ge=0, le=1_000_000, description="how many items to leave out")]
+
+
+_Instant = Annotated[datetime, msgspec.Meta(tz=True)]
+
+
+def instant(text: str | None, field: str) -> datetime | None:
+    """A query's instant in UTC. Litestar would take one without an offset too, of which nobody knows when it is."""
+    if text is None:
+        return None
+    try:
+        return msgspec.convert(text, _Instant).astimezone(UTC)
+    except (msgspec.ValidationError, OverflowError):
+        wanted = FieldError(field, "must be an instant with its offset, such as 2026-03-10T00:00:00Z")
+        raise InvalidInput("a time does not fit", errors=(wanted,)) from None
 
 
 def reply(answer: Replayable[ViewT], *, status_code: int) -> Response[ViewT]:

@@ -1,6 +1,5 @@
 """The audit trail over HTTP."""
 
-from datetime import datetime
 from typing import Annotated
 from uuid import UUID
 
@@ -11,7 +10,7 @@ from litestar.params import FromPath, QueryParameter
 from billing_api.access import Permission, Principal
 from billing_api.audit.schemas import AuditView, LicenseEventView
 from billing_api.audit.service import AuditTrail
-from billing_api.http import STORABLE, Limit, Offset
+from billing_api.http import STORABLE, Limit, Offset, instant
 from billing_api.paging import Page
 
 Word = Annotated[str | None, QueryParameter(max_length=200, pattern=STORABLE)]
@@ -30,8 +29,8 @@ class AdminAuditController(Controller):
         action: Word = None,
         target_kind: Word = None,
         target_id: Word = None,
-        since: Annotated[datetime | None, QueryParameter(description="from this instant on")] = None,
-        until: Annotated[datetime | None, QueryParameter(description="before this instant")] = None,
+        since: Annotated[str | None, QueryParameter(format="date-time", description="from this instant on")] = None,
+        until: Annotated[str | None, QueryParameter(format="date-time", description="before this instant")] = None,
         limit: Limit = 20,
         offset: Offset = 0,
     ) -> Page[AuditView]:
@@ -41,8 +40,8 @@ class AdminAuditController(Controller):
             action=action,
             target_kind=target_kind,
             target_id=target_id,
-            since=since,
-            until=until,
+            since=instant(since, "since"),
+            until=instant(until, "until"),
             limit=limit,
             offset=offset,
         )

@@ -47,7 +47,17 @@ async def test_acts_are_found_by_who_what_and_whom(
     assert (page.json()["total"], page.json()["items"][0]["detail"]) == (4, {"reason": "r"})
 
 
-@pytest.mark.parametrize("query", ["actor_id=1", "since=yesterday", "limit=101", "action=%00"])
+@pytest.mark.parametrize(
+    "query",
+    [
+        "actor_id=1",
+        "since=yesterday",
+        "until=2026-01-01T00:00:00",
+        "since=9999-12-31T23:59:59-14:00",
+        "limit=101",
+        "action=%00",
+    ],
+)
 async def test_a_question_that_makes_no_sense_is_refused(client: Client, desk: Desk, query: str) -> None:
     answer = await client.get(f"{PATH}?{query}", headers=await desk.staff())
     assert (answer.status_code, answer.json()["code"]) == (400, "invalid_input")
