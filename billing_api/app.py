@@ -34,8 +34,14 @@ from billing_api.api_keys.service import ApiKeyService, SignatureChecker
 from billing_api.audit.controller import AdminAuditController, LicenseEventController
 from billing_api.audit.service import AuditTrail
 from billing_api.auth import Authentication, guard
+from billing_api.caller import Caller, caller
 from billing_api.checkout.controller import CheckoutController, checkout_return
 from billing_api.checkout.service import CheckoutService
+from billing_api.credentials.controller import PAGES as CREDENTIAL_PAGES
+from billing_api.credentials.controller import EmailController, MyCredentialsController, PasswordController
+from billing_api.credentials.email_changes import EmailChanges
+from billing_api.credentials.reset_links import ResetLinks
+from billing_api.credentials.service import CredentialService
 from billing_api.gateways.stripe import StripeGateway
 from billing_api.gateways.stripe_changes import StripeChanges
 from billing_api.idempotency import Once
@@ -51,6 +57,7 @@ from billing_api.plans.controller import PlanController
 from billing_api.plans.service import PlanService
 from billing_api.reconciliation.controller import AdminReconciliationController
 from billing_api.reconciliation.service import ReconciliationReports
+from billing_api.sign_in_wiring import sign_in_services
 from billing_api.strict_request import StrictRequest
 from billing_api.subscriptions.controller import SubscriptionController
 from billing_api.subscriptions.service import SubscriptionService
@@ -80,6 +87,9 @@ class Services:
 
     database: Database
     accounts: AccountService
+    credentials: CredentialService
+    reset_links: ResetLinks
+    email_changes: EmailChanges
     plans: PlanService
     checkouts: CheckoutService
     licenses: LicenseService
@@ -103,11 +113,20 @@ def create_app(settings: ApiSettings, clock: Clock = utc_now) -> Litestar:
     cookie = RefreshCookie.configured(settings)
     prometheus = PrometheusConfig(app_name="billing_api", prefix="billing_api", group_path=True)
     app = Litestar(
-        route_handlers=[_api(), checkout_return, show_verification, verify_by_form, health.live, health.ready],
+        route_handlers=[
+            _api(),
+            checkout_return,
+            show_verification,
+            verify_by_form,
+            *CREDENTIAL_PAGES,
+            health.live,
+            health.ready,
+        ],
         dependencies={
             **{field.name: _service(field.name) for field in fields(Services)},
             "principal": Provide(_principal, sync_to_thread=False),
             "request_id": Provide(_request_id, sync_to_thread=False),
+            "caller": Provide(_caller, sync_to_thread=False),
             "once": Provide(_once),
             "refresh_cookie": Provide(lambda: cookie, sync_to_thread=False),
         },
@@ -138,7 +157,10 @@ def _api() -> Router:
         path="/api/v1",
         route_handlers=[
             AuthController,
+            PasswordController,
+            EmailController,
             MeController,
+            MyCredentialsController,
             PlanController,
             CheckoutController,
             LicenseController,
@@ -181,7 +203,7 @@ def _wired(settings: ApiSettings, clock: Clock) -> Callable[[Litestar], Abstract
     async def lifespan(app: Litestar) -> AsyncIterator[None]:
         database = Database(create_engine(settings.database_url, name="billing_api"))
         stripe = StripeGateway(settings.stripe)
-        passwords = Passwords()
+        passwords = Passwords.shared_by(settings.processes)
         redis = Redis.from_url(settings.redis_url)
         hot_store = HotStoreReader(redis)
         usage = UsageService(Recording(database, Holds(HotStoreWriter(redis)), clock), settings.secrets, clock)
@@ -213,7 +235,7 @@ def _services(
     mirror = Mirror(database, stripe, secrets, clock)
     return Services(
         database=database,
-        accounts=AccountService(database, tokens=tokens, passwords=passwords, secrets=secrets, clock=clock),
+        **sign_in_services(database, tokens=tokens, passwords=passwords, secrets=secrets, clock=clock),
         plans=PlanService(database),
         checkouts=CheckoutService(database, stripe, mirror, public_url=settings.public_url),
         licenses=LicenseService(database, secrets, clock, hot_store),
@@ -244,6 +266,10 @@ def _service(name: str) -> Provide:
 def _principal(request: Request[Any, Any, Any]) -> Principal:
     principal: Principal = request.user
     return principal
+
+
+def _caller(request: Request[Any, Any, Any]) -> Caller:
+    return caller(request)
 
 
 def _request_id(request: Request[Any, Any, Any]) -> str:

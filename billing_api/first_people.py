@@ -16,6 +16,7 @@ from billing_api.accounts import repository
 from billing_api.accounts.service import check_choice
 from billing_api.api_keys import repository as api_keys
 from billing_api.api_keys.issuing import SECRET_CONTEXT
+from billing_api.credentials.repository import user_by_email
 from billing_api.passwords import Passwords
 from core.clock import Clock
 from core.errors import Conflict, Forbidden, InvalidInput, NotFound
@@ -31,8 +32,9 @@ async def create_admin(
     database: Database, passwords: Passwords, clock: Clock, *, email: str, password: str, full_name: str
 ) -> UUID:
     """A new administrator, whose address counts as proved. Conflict where the address has an account already."""
-    check_choice(email, password)
-    password_hash = await passwords.hash(password)
+    with passwords.turn() as turn:
+        await check_choice(turn, email, password, full_name)
+        password_hash = await turn.hash(password)
     async with database.as_system() as tx:
         user = await repository.insert_user(
             tx,
@@ -96,7 +98,7 @@ async def _ensure_user(
     database: Database, passwords: Passwords, clock: Clock, email: str, password: str, *, role: Role, full_name: str
 ) -> None:
     async with database.as_system() as tx:
-        known = await repository.user_by_email(tx, email)
+        known = await user_by_email(tx, email)
     if known is not None and known.role is role and await passwords.fits(password, known.password_hash):
         return
     columns = {"password_hash": await passwords.hash(password), "role": role, "email_verified_at": clock()}

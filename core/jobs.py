@@ -52,8 +52,18 @@ class DeliverMail(msgspec.Struct, frozen=True, tag="deliver_mail"):
     mail_id: UUID
 
 
+class MailResetLink(msgspec.Struct, frozen=True, tag="mail_reset_link"):
+    """Somebody typed this address and wants to set a new password; whether it has an account is found out here.
+
+    `occasion` names the mail, `email_sealed` (base64) is the address.
+    """
+
+    occasion: UUID
+    email_sealed: str
+
+
 ProjectionJob = ProjectLicense | ProjectUsage | ProjectApiKey
-PartnerJob = ProcessWebhook | Provision | AlignAccount | DeliverMail
+PartnerJob = ProcessWebhook | Provision | AlignAccount | DeliverMail | MailResetLink
 Job = ProjectionJob | PartnerJob
 
 _LANES: Final[dict[type, Lane]] = {

@@ -15,9 +15,9 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, TemplateError
 from sqlalchemy import select, update
 from sqlalchemy.sql import func
 
-from billing_api.accounts.service import MAIL_TOKEN_CONTEXT
 from billing_api.gateways.mail import MailRelay, OutgoingMail
 from billing_api.gateways.partner import Refused
+from billing_api.mails.service import MAIL_TOKEN_CONTEXT
 from core.crypto.sealing import CannotOpen, Sealer
 from core.jobs import DeliverMail
 from core.telemetry import logger
@@ -27,8 +27,20 @@ from db.unit_of_work import Database
 SUBJECTS: Final[Mapping[str, str]] = {
     "verify_email": "Confirm your e-mail address",
     "account_exists": "You already have a NextPanel account",
+    "reset_password": "Choose a new password",
+    "password_changed": "Your password was changed",
+    "email_change_asked": "Somebody wants to change your e-mail address",
+    "confirm_new_email": "Confirm your new e-mail address",
+    "email_changed": "Your e-mail address was changed",
     "license_ready": "Your NextPanel licence is ready",
 }
+LINKS: Final[Mapping[str, str]] = {
+    "verify_email": "verify-email",
+    "reset_password": "reset-password",
+    "confirm_new_email": "confirm-email",
+    "email_changed": "undo-email-change",
+}
+"""Where a mail's link leads, in the portal and in the API alike."""
 
 _TOKEN: Final = "token_sealed"  # noqa: S105  a parameter's name
 _TEMPLATES: Final = Environment(
@@ -65,19 +77,20 @@ class MailDelivery:
     def _rendered(self, mail: Mail) -> OutgoingMail:
         if mail.template not in SUBJECTS:
             raise Refused(f"there is no mail template {mail.template!r}")
-        facts = self._facts(mail.parameters) | {"subject": SUBJECTS[mail.template]}
+        facts = self._facts(mail) | {"subject": SUBJECTS[mail.template]}
         try:
             text, html = (_TEMPLATES.get_template(f"{mail.template}.{kind}").render(facts) for kind in ("txt", "html"))
         except TemplateError as failure:
             raise Refused(f"the mail cannot be written: {failure}") from failure
         return OutgoingMail(mail.recipient, SUBJECTS[mail.template], text, html, str(mail.id))
 
-    def _facts(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
+    def _facts(self, mail: Mail) -> dict[str, Any]:
+        parameters = mail.parameters
         facts = {name: value for name, value in parameters.items() if name != _TOKEN}
         facts |= {"portal_url": self._portal_url, "public_url": self._public_url}
         if _TOKEN in parameters:
             token = quote(self._opened(parameters[_TOKEN]), safe="")
-            facts["link"] = f"{self._portal_url or self._public_url}/verify-email?token={token}"
+            facts["link"] = f"{self._portal_url or self._public_url}/{LINKS[mail.template]}?token={token}"
         return facts
 
     def _opened(self, token_sealed: str) -> str:

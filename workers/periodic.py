@@ -8,6 +8,8 @@ from arq.cron import CronJob, cron
 from sqlalchemy import text
 
 from billing_api.activation.repository import forget_tokens
+from billing_api.guesses import repository as guess_repository
+from billing_api.guesses.rules import FORGOTTEN
 from billing_api.licenses import repository as licenses
 from core.clock import utc_now
 from core.telemetry import logger
@@ -54,6 +56,17 @@ async def forget_activation_tokens(database: Database) -> int:
         return await forget_tokens(tx, utc_now() - KEEP_TOKENS)
 
 
+async def purge_guess_counts(database: Database) -> int:
+    """Removes counts of guesses that do not count any more, a batch at a time."""
+    purged = 0
+    while True:
+        async with database.as_system() as tx:
+            removed = await guess_repository.purge(tx, utc_now() - FORGOTTEN, most=_PURGE_BATCH)
+        purged += removed
+        if removed < _PURGE_BATCH:
+            return purged
+
+
 def crons(database: Database) -> list[CronJob]:
     """Hours are UTC. Partitions reach months ahead, so a day that nobody rang for does no harm."""
     return [
@@ -61,6 +74,7 @@ def crons(database: Database) -> list[CronJob]:
         _cron(purge_done_jobs, database, minute={41}),
         _cron(forget_overages, database, minute={23}),
         _cron(forget_activation_tokens, database, hour={4}, minute={7}),
+        _cron(purge_guess_counts, database, minute={11, 31, 51}),
     ]
 
 

@@ -22,15 +22,17 @@ from typing import Any
 from prometheus_client import CONTENT_TYPE_LATEST
 from redis.asyncio import Redis
 
+from billing_api.credentials.reset_links import ResetLinks
 from billing_api.gateways.mail import HttpMailRelay
 from billing_api.gateways.nextpanel import NextPanelGateway
 from billing_api.gateways.stripe import StripeGateway
+from billing_api.mails.service import Mails
 from billing_api.mirror.service import Mirror
 from billing_api.webhooks.service import WebhookProcessor
 from core.clock import utc_now
 from core.crypto.audit_chain import AuditChain
 from core.hotstore.writer import HotStoreWriter
-from core.jobs import AlignAccount, DeliverMail, Lane, Provision
+from core.jobs import AlignAccount, DeliverMail, Lane, MailResetLink, Provision
 from core.settings import WorkerSettings
 from core.telemetry import logger
 from db.engine import create_engine
@@ -137,11 +139,13 @@ class Runtime:
         mirror = Mirror(self._database, stripe, settings.secrets, utc_now)
         self._overdue = OverdueSubscriptions(self._database, mirror, utc_now)
         processor = WebhookProcessor(self._database, mirror)
+        reset_links = ResetLinks(self._database, Mails(settings.secrets), settings.secrets, utc_now)
         return [
             webhook_work(processor),
             Work(Provision, provisioning.provision, lease=15, on_death=provisioning.refuse),
             Work(AlignAccount, provisioning.align, lease=30),
             Work(DeliverMail, mail.deliver, lease=15),
+            Work(MailResetLink, reset_links.perform, lease=15, at_once=2),
         ]
 
     def start(self) -> list[asyncio.Task[Any]]:

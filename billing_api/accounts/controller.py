@@ -5,6 +5,7 @@ every request a browser makes, whoever made it do so; hence the routes that set 
 site's page has caused (`SameSite=Strict` is the first fence, the headers that browsers add are the second).
 """
 
+from datetime import timedelta
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -14,6 +15,7 @@ from litestar.datastructures import Cookie
 from litestar.di import NamedDependency
 from litestar.params import FromQuery, JSONBody, URLEncodedBody
 
+from billing_api import link_page
 from billing_api.access import Permission, Principal
 from billing_api.accounts import verification_page
 from billing_api.accounts.schemas import (
@@ -26,8 +28,11 @@ from billing_api.accounts.schemas import (
     Registered,
     Registration,
 )
-from billing_api.accounts.service import AccountService, SignedIn
+from billing_api.accounts.service import AccountService
+from billing_api.caller import DEVICE_COOKIE, Caller
+from billing_api.guesses import device
 from billing_api.refresh_tokens import LIFETIME
+from billing_api.sign_ins import SignedIn
 from core.errors import Forbidden, InvalidInput, Unauthenticated
 from core.settings import ApiSettings
 
@@ -39,7 +44,7 @@ AnyRequest = Request[Any, Any, Any]
 
 
 class RefreshCookie(msgspec.Struct, frozen=True):
-    """How the refresh token travels. `origins`: the pages that may use it, as browsers name them."""
+    """How the refresh token and the device's mark travel. `origins`: the pages that may use them, as browsers say it."""
 
     secure: bool
     origins: frozenset[str]
@@ -52,10 +57,13 @@ class RefreshCookie(msgspec.Struct, frozen=True):
         )
 
     def holding(self, token: str) -> Cookie:
-        return self._cookie(token, int(LIFETIME.total_seconds()))
+        return self._cookie(COOKIE, token, LIFETIME)
 
     def cleared(self) -> Cookie:
-        return self._cookie("", 0)
+        return self._cookie(COOKIE, "", timedelta(0))
+
+    def marking(self, mark: str) -> Cookie:
+        return self._cookie(DEVICE_COOKIE, mark, device.LIFETIME)
 
     def read(self, request: AnyRequest) -> str | None:
         self.refuse_other_sites(request)
@@ -68,11 +76,11 @@ class RefreshCookie(msgspec.Struct, frozen=True):
         if site not in _OWN_SITE or (origin is not None and origin not in self.origins):
             raise Forbidden("this call is not taken from another site's page")
 
-    def _cookie(self, value: str, max_age: int) -> Cookie:
+    def _cookie(self, name: str, value: str, lifetime: timedelta) -> Cookie:
         return Cookie(
-            COOKIE,
+            name,
             value=value,
-            max_age=max_age,
+            max_age=int(lifetime.total_seconds()),
             path=_COOKIE_PATH,
             httponly=True,
             secure=self.secure,
@@ -100,11 +108,11 @@ class AuthController(Controller):
         request: AnyRequest,
         accounts: NamedDependency[AccountService],
         refresh_cookie: NamedDependency[RefreshCookie],
+        caller: NamedDependency[Caller],
         data: JSONBody[Credentials],
     ) -> Response[AccessGranted]:
         refresh_cookie.refuse_other_sites(request)
-        user_agent = request.headers.get("user-agent")
-        return _granted(await accounts.sign_in(data.email, data.password, user_agent=user_agent), refresh_cookie)
+        return granted(await accounts.sign_in(data.email, data.password, caller), refresh_cookie)
 
     @post("/refresh", permission=Permission.PUBLIC, status_code=200, summary="A fresh access token for the cookie's")
     async def refresh(
@@ -117,7 +125,7 @@ class AuthController(Controller):
         token = refresh_cookie.read(request)
         if token is None:
             raise Unauthenticated("there is no refresh cookie; sign in")
-        return _granted(await accounts.refresh(token, request_id=request_id), refresh_cookie)
+        return granted(await accounts.refresh(token, request_id=request_id), refresh_cookie)
 
     @post("/logout", permission=Permission.PUBLIC, status_code=204, summary="End this sign-in")
     async def logout(
@@ -133,7 +141,7 @@ class AuthController(Controller):
 @get(verification_page.PATH, permission=Permission.PUBLIC, media_type=MediaType.HTML, include_in_schema=False)
 async def show_verification(token: FromQuery[str]) -> Response[str]:
     """What the mail's link opens. It only asks: whatever opens links on its own confirms nothing."""
-    return _page(verification_page.asking(token))
+    return link_page.reply(verification_page.asking(token))
 
 
 @post(verification_page.PATH, permission=Permission.PUBLIC, media_type=MediaType.HTML, include_in_schema=False)
@@ -142,8 +150,8 @@ async def verify_by_form(accounts: NamedDependency[AccountService], data: URLEnc
     try:
         verified = await accounts.verify_email(data.token)
     except InvalidInput:
-        return _page(verification_page.not_good(), status_code=400)
-    return _page(verification_page.confirmed(verified.email))
+        return link_page.reply(verification_page.not_good(), status_code=400)
+    return link_page.reply(verification_page.confirmed(verified.email))
 
 
 class MeController(Controller):
@@ -164,18 +172,15 @@ class MeController(Controller):
         return await accounts.change_me(principal, data)
 
 
-def _granted(signed_in: SignedIn, refresh_cookie: RefreshCookie) -> Response[AccessGranted]:
+def granted(signed_in: SignedIn, refresh_cookie: RefreshCookie) -> Response[AccessGranted]:
+    """Both tokens, each where it belongs, and the device's mark."""
+    marks = () if signed_in.device is None else (refresh_cookie.marking(signed_in.device),)
     return Response(
         AccessGranted(signed_in.access_token),
         status_code=200,
-        cookies=[refresh_cookie.holding(signed_in.refresh_token)],
+        cookies=[refresh_cookie.holding(signed_in.refresh_token), *marks],
         headers={"Cache-Control": "no-store"},
     )
-
-
-def _page(page: str, status_code: int = 200) -> Response[str]:
-    headers = verification_page.HEADERS
-    return Response(page, status_code=status_code, media_type=MediaType.HTML, headers=headers)
 
 
 def _origin(url: str) -> str:

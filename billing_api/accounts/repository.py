@@ -1,4 +1,4 @@
-"""Every SQL statement about users, their sign-ins and the tokens mailed to them."""
+"""Every SQL statement about users and their sign-ins."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -10,16 +10,8 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import undefer
 from sqlalchemy.sql import func
 
-from db.models.people import OneTimeToken, Session, TokenPurpose, User
-from db.models.plumbing import Mail
+from db.models.people import Session, User
 from db.unit_of_work import CustomerTransaction, SystemTransaction
-
-
-async def user_by_email(tx: SystemTransaction, email: str) -> User | None:
-    """With the password's hash, which no other query reads."""
-    statement = select(User).where(_has_email(email)).options(undefer(User.password_hash))
-    user: User | None = await tx.session.scalar(statement)
-    return user
 
 
 async def lock_user(tx: SystemTransaction, email: str) -> User | None:
@@ -34,9 +26,9 @@ async def insert_user(tx: SystemTransaction, **columns: Any) -> User | None:
     return user
 
 
-async def lock_active_user(tx: SystemTransaction, user_id: UUID, *, password_hash: str) -> User | None:
-    """None where the user was suspended or the password changed since that hash was read."""
-    statement = select(User).where(User.id == user_id, User.password_hash == password_hash, User.is_active)
+async def lock_user_with_password(tx: SystemTransaction, user_id: UUID, *, password_hash: str) -> User | None:
+    """None where the password changed since that hash was read."""
+    statement = select(User).where(User.id == user_id, User.password_hash == password_hash)
     with_hash = statement.options(undefer(User.password_hash))
     user: User | None = await tx.session.scalar(with_hash.with_for_update(key_share=True))
     return user
@@ -53,51 +45,11 @@ async def change_own_user(tx: CustomerTransaction, user_id: UUID, changes: Mappi
     return user
 
 
-async def add_token(
-    tx: SystemTransaction, user_id: UUID, purpose: TokenPurpose, *, token_hash: bytes, expires_at: datetime
-) -> None:
-    row = {"token_hash": token_hash, "user_id": user_id, "purpose": purpose, "expires_at": expires_at}
-    await tx.session.execute(insert(OneTimeToken).values(row))
-
-
-async def spend_token(tx: SystemTransaction, purpose: TokenPurpose, token_hash: bytes, now: datetime) -> UUID | None:
-    """Whose token it was; None where it is unknown, spent or expired. Of two at once one gets None."""
-    statement = update(OneTimeToken).where(
-        OneTimeToken.token_hash == token_hash,
-        OneTimeToken.purpose == purpose,
-        OneTimeToken.used_at.is_(None),
-        OneTimeToken.expires_at > now,
-    )
-    user_id: UUID | None = await tx.session.scalar(statement.values(used_at=now).returning(OneTimeToken.user_id))
-    return user_id
-
-
-async def live_until(tx: SystemTransaction, user_id: UUID, purpose: TokenPurpose, now: datetime) -> datetime | None:
-    """When the last of the user's tokens expires; None where none is good any more."""
-    statement = select(func.max(OneTimeToken.expires_at)).where(
-        OneTimeToken.user_id == user_id,
-        OneTimeToken.purpose == purpose,
-        OneTimeToken.used_at.is_(None),
-        OneTimeToken.expires_at > now,
-    )
-    expires_at: datetime | None = await tx.session.scalar(statement)
-    return expires_at
-
-
 async def verify_email(tx: SystemTransaction, user_id: UUID, now: datetime) -> str:
     """The address; the first verification's instant stays."""
     verified_at = func.coalesce(User.email_verified_at, now)
     statement = update(User).where(User.id == user_id).values(email_verified_at=verified_at).returning(User.email)
     return (await tx.session.execute(statement)).scalar_one()
-
-
-async def mails_since(tx: SystemTransaction, user_id: UUID, since: datetime) -> int:
-    statement = select(func.count()).select_from(Mail).where(Mail.user_id == user_id, Mail.created_at > since)
-    return await tx.session.scalar(statement) or 0
-
-
-async def add_mail(tx: SystemTransaction, **columns: Any) -> UUID:
-    return (await tx.session.execute(insert(Mail).values(columns).returning(Mail.id))).scalar_one()
 
 
 async def lock_session(tx: SystemTransaction, session_id: UUID) -> tuple[Session, User] | None:

@@ -7,26 +7,22 @@ from uuid import UUID
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from billing_api import email_address, passwords
 from billing_api.access import ACCESS_LIFETIME
+from billing_api.credentials.schemas import ChosenEmail, ChosenPassword, GivenPassword
 from db.models.people import Role, User
 
 # One line with something on it. `(?![\s\S])` is the end in Python and in JSON Schema alike; Python's `$` is not.
 _ONE_LINE = r"^(?=.*\S)[^\u0000-\u001f\u007f-\u009f\u2028\u2029]+(?![\s\S])"
 PersonName = Annotated[str, Meta(max_length=200, pattern=_ONE_LINE, description="one line")]
 
-# What nobody can have is refused where it is chosen, with a reason. At sign-in it is wrong like any other guess; these
-# bounds only keep oversized input away from the hash.
+# What nobody can have is refused where it is chosen, with a reason. At sign-in it is wrong like any other guess; this
+# bound only keeps oversized input away.
 GivenEmail = Annotated[str, Meta(max_length=1000)]
-GivenPassword = Annotated[str, Meta(max_length=1000)]
 
 
 class Registration(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    email: Annotated[str, Meta(max_length=1000, description=f"at most {email_address.LONGEST} characters")]
-    password: Annotated[
-        str,
-        Meta(max_length=1000, description=f"{passwords.SHORTEST} to {passwords.LONGEST} characters, not a worn one"),
-    ]
+    email: ChosenEmail
+    password: ChosenPassword
     full_name: PersonName
     company_name: PersonName | None = None
 

@@ -8,72 +8,83 @@ the first one, good until the same hour: nobody can slip a password of his own u
 follow, nor keep an address for longer that is not his. After that day the next registration takes the place.
 """
 
-import base64
 from datetime import datetime, timedelta
 from typing import Final
 
-import msgspec
-
 from billing_api import email_address, refresh_tokens
-from billing_api.access import Principal, TokenIssuer
+from billing_api.access import Principal
 from billing_api.accounts import repository
 from billing_api.accounts.schemas import EmailVerified, Me, MyChanges, Registered, Registration
-from billing_api.passwords import Passwords, weakness
+from billing_api.caller import Caller
+from billing_api.credentials.check import PasswordCheck, Proof
+from billing_api.guesses.service import GuessCounter
+from billing_api.mails import repository as mail_repository
+from billing_api.mails.service import MAILS_AN_HOUR, Mails
+from billing_api.passwords import Passwords, Turn
 from billing_api.refresh_tokens import Standing
+from billing_api.sign_ins import SignedIn, SignIns
 from core.clock import Clock
-from core.errors import EmailNotVerified, FieldError, Forbidden, InvalidCredentials, InvalidInput, Unauthenticated
-from core.ids import new_id, new_token
-from core.jobs import DeliverMail
+from core.errors import (
+    EmailNotVerified,
+    FieldError,
+    Forbidden,
+    InvalidCredentials,
+    InvalidInput,
+    Refusal,
+    Unauthenticated,
+)
+from core.ids import new_id
 from core.settings import Secrets
 from core.telemetry import logger
-from db.models.people import Session, TokenPurpose, User
+from db.models.people import TokenPurpose, User
 from db.unit_of_work import Database, SystemTransaction
 
 VERIFY_LIFETIME: Final = timedelta(hours=24)
-MAILS_AN_HOUR: Final = 5
-"""To one address, whoever asks for them: this form must not fill a stranger's mailbox."""
-MAIL_TOKEN_CONTEXT: Final = "mails.token"  # noqa: S105  a place, not a secret
-_LONGEST_USER_AGENT: Final = 200
-
-
-class SignedIn(msgspec.Struct, frozen=True):
-    """Both tokens of a sign-in, or of its latest refresh."""
-
-    access_token: str
-    refresh_token: str
 
 
 class AccountService:
     def __init__(
-        self, database: Database, *, tokens: TokenIssuer, passwords: Passwords, secrets: Secrets, clock: Clock
+        self,
+        database: Database,
+        *,
+        passwords: Passwords,
+        check: PasswordCheck,
+        counter: GuessCounter,
+        sign_ins: SignIns,
+        mails: Mails,
+        secrets: Secrets,
+        clock: Clock,
     ) -> None:
         self._database = database
-        self._tokens = tokens
         self._passwords = passwords
+        self._check = check
+        self._counter = counter
+        self._sign_ins = sign_ins
+        self._mails = mails
         self._secrets = secrets
         self._clock = clock
 
     async def register(self, registration: Registration) -> Registered:
-        check_choice(registration.email, registration.password)
-        columns = {
-            "password_hash": await self._passwords.hash(registration.password),
-            "full_name": registration.full_name,
-            "company_name": registration.company_name,
-        }
+        names = {"full_name": registration.full_name, "company_name": registration.company_name}
+        with self._passwords.turn() as turn:
+            await check_choice(turn, registration.email, registration.password, *names.values())
+            columns = {"password_hash": await turn.hash(registration.password), **names}
         now = self._clock()
         async with self._database.as_system() as tx:
             user = await repository.insert_user(tx, email=registration.email, **columns)
             if user is not None:
-                await self._mail_link(tx, user, now + VERIFY_LIFETIME, now)
+                await self._mails.write_link(
+                    tx, user, TokenPurpose.VERIFY_EMAIL, expires_at=now + VERIFY_LIFETIME, now=now
+                )
             else:
                 await self._register_again(tx, registration.email, columns, now)
         return Registered(registration.email)
 
     async def verify_email(self, token: str) -> EmailVerified:
         now = self._clock()
-        token_hash = self._one_time_hash(token)
+        token_hash = self._mails.token_hash(token)
         async with self._database.as_system() as tx:
-            user_id = await repository.spend_token(tx, TokenPurpose.VERIFY_EMAIL, token_hash, now)
+            user_id = await mail_repository.spend_token(tx, TokenPurpose.VERIFY_EMAIL, token_hash, now)
             if user_id is None:
                 raise InvalidInput(
                     "this link is not good any more: it works once, for a day; register again for another one",
@@ -81,26 +92,13 @@ class AccountService:
                 )
             return EmailVerified(await repository.verify_email(tx, user_id, now))
 
-    async def sign_in(self, email: str, password: str, *, user_agent: str | None) -> SignedIn:
-        user = None
-        if email_address.fault(email) is None:
-            async with self._database.as_system() as tx:
-                user = await repository.user_by_email(tx, email)
-        if not await self._passwords.fits(password, None if user is None else user.password_hash) or user is None:
-            raise InvalidCredentials
-        # Only somebody who knows the password hears how things stand with the account.
-        if user.email_verified_at is None:
-            raise EmailNotVerified
-        if not user.is_active:
-            raise Forbidden("this account has been suspended; write to support")
-        better = await self._passwords.hash(password) if self._passwords.is_outdated(user.password_hash) else None
-        async with self._database.as_system() as tx:
-            # Locked and looked at again: a sign-in must not slip past a suspension or a change of password.
-            present = await repository.lock_active_user(tx, user.id, password_hash=user.password_hash)
-            if present is None:
-                raise InvalidCredentials
-            present.password_hash = better or present.password_hash
-            return await self._open_session(tx, present, user_agent)
+    async def sign_in(self, email: str, password: str, caller: Caller) -> SignedIn:
+        proof = await self._check.by_email(email, password, caller)
+        async with self._database.as_system(request_id=caller.request_id) as tx:
+            admitted = await self._admit(tx, proof, caller)
+        if isinstance(admitted, Refusal):  # raised out here: that the guess was right commits
+            raise admitted
+        return admitted
 
     async def refresh(self, refresh_token: str, *, request_id: str | None = None) -> SignedIn:
         """A fresh pair. Unauthenticated where the family is over, or ends here because of a copied token."""
@@ -129,20 +127,19 @@ class AccountService:
                 return _present(await repository.own_user(tx, principal.user_id))
             return _present(await repository.change_own_user(tx, principal.user_id, given))
 
-    async def _open_session(self, tx: SystemTransaction, user: User, user_agent: str | None) -> SignedIn:
-        now, session_id = self._clock(), new_id()
-        token = refresh_tokens.first(session_id)
-        session = Session(
-            id=session_id,
-            user_id=user.id,
-            refresh_hash=refresh_tokens.stored_hash(token, self._secrets.index),
-            rotated_at=now,
-            authenticated_at=now,
-            expires_at=now + refresh_tokens.LIFETIME,
-            user_agent=user_agent and user_agent[:_LONGEST_USER_AGENT],
-        )
-        tx.session.add(session)
-        return self._pair(session, user, token)
+    async def _admit(self, tx: SystemTransaction, proof: Proof, caller: Caller) -> SignedIn | Refusal:
+        # Locked and looked at again: a sign-in must not slip past a suspension or a change of password.
+        user = await repository.lock_user_with_password(tx, proof.user.id, password_hash=proof.user.password_hash)
+        if user is None:
+            return InvalidCredentials()
+        await self._counter.take_back(tx, proof.guess)
+        # Only somebody who knows the password hears how things stand with the account.
+        if user.email_verified_at is None:
+            return EmailNotVerified()
+        if not user.is_active:
+            return Forbidden("this account has been suspended; write to support")
+        user.password_hash = proof.better_hash or user.password_hash
+        return self._sign_ins.open(tx, user, caller)
 
     async def _next_pair(self, tx: SystemTransaction, token: str, now: datetime) -> SignedIn | None:
         """None where there is none; what that changed is in the transaction."""
@@ -164,58 +161,29 @@ class AccountService:
             session.previous_hash = session.refresh_hash
             session.refresh_hash = refresh_tokens.stored_hash(successor, self._secrets.index)
             session.rotated_at, session.expires_at = now, now + refresh_tokens.LIFETIME
-        return self._pair(session, user, successor)
-
-    def _pair(self, session: Session, user: User, refresh_token: str) -> SignedIn:
-        principal = Principal(user.id, user.role, session.id, session.authenticated_at)
-        return SignedIn(self._tokens.issue(principal), refresh_token)
+        return self._sign_ins.pair(session, user, successor)
 
     async def _register_again(
         self, tx: SystemTransaction, email: str, columns: dict[str, str | None], now: datetime
     ) -> None:
         user = await repository.lock_user(tx, email)
-        if user is None or await repository.mails_since(tx, user.id, now - timedelta(hours=1)) >= MAILS_AN_HOUR:
+        if user is None or await mail_repository.mails_of(tx, user.id, now - timedelta(hours=1)) >= MAILS_AN_HOUR:
             logger().warning("account.mail_withheld", user_id=str(user and user.id))
             return
         if user.email_verified_at is not None:
-            await self._mail(tx, user, "account_exists", occasion=str(new_id()), now=now)
+            await self._mails.write(tx, user, "account_exists", occasion=str(new_id()), now=now)
             return
-        live_until = await repository.live_until(tx, user.id, TokenPurpose.VERIFY_EMAIL, now)
+        live_until = await mail_repository.live_until(tx, user.id, TokenPurpose.VERIFY_EMAIL, now)
         if live_until is None:
             for name, value in columns.items():
                 setattr(user, name, value)
-        await self._mail_link(tx, user, live_until or now + VERIFY_LIFETIME, now)
-
-    async def _mail_link(self, tx: SystemTransaction, user: User, expires_at: datetime, now: datetime) -> None:
-        token = new_token()
-        token_hash = self._one_time_hash(token)
-        await repository.add_token(tx, user.id, TokenPurpose.VERIFY_EMAIL, token_hash=token_hash, expires_at=expires_at)
-        sealed = self._secrets.sealer.seal(token.encode(), context=MAIL_TOKEN_CONTEXT)
-        # The hash names the occasion: one token, one mail.
-        occasion, token_sealed = token_hash.hex(), base64.b64encode(sealed).decode()
-        await self._mail(tx, user, "verify_email", occasion=occasion, now=now, token_sealed=token_sealed)
-
-    async def _mail(
-        self, tx: SystemTransaction, user: User, template: str, *, occasion: str, now: datetime, **parameters: str
-    ) -> None:
-        mail_id = await repository.add_mail(
-            tx,
-            key=f"{template}:{occasion}",
-            user_id=user.id,
-            recipient=user.email,
-            template=template,
-            parameters={"full_name": user.full_name, **parameters},
-            created_at=now,
-        )
-        await tx.enqueue(DeliverMail(mail_id))
-
-    def _one_time_hash(self, token: str) -> bytes:
-        return self._secrets.index.digest("one_time_token", token)
+        expires_at = live_until or now + VERIFY_LIFETIME
+        await self._mails.write_link(tx, user, TokenPurpose.VERIFY_EMAIL, expires_at=expires_at, now=now)
 
 
-def check_choice(email: str, password: str) -> None:
+async def check_choice(turn: Turn, email: str, password: str, *names: str | None) -> None:
     """InvalidInput, with everything that is wrong, where this address or this password is not taken."""
-    faults = {"email": email_address.fault(email), "password": weakness(password, email=email)}
+    faults = {"email": email_address.fault(email), "password": await turn.weakness(password, (email, *names))}
     errors = tuple(FieldError(field, detail) for field, detail in faults.items() if detail is not None)
     if errors:
         raise InvalidInput("; ".join(error.detail for error in errors), errors=errors)

@@ -69,3 +69,35 @@ class OneTimeToken(Table):
     expires_at: Mapped[datetime]
     used_at: Mapped[datetime | None]
     created_at: Mapped[CreatedAt]
+
+
+class EmailChange(Table):
+    """A change of address: asked for, confirmed by the new address, undone by the old one. Hashes, never tokens."""
+
+    __tablename__ = "email_changes"
+
+    id: Mapped[RowId]
+    user_id: Mapped[UUID] = mapped_column(ForeignKey("users.id"), index=True)
+    old_email: Mapped[str]
+    new_email: Mapped[str]
+    confirm_hash: Mapped[bytes] = mapped_column(unique=True)
+    undo_hash: Mapped[bytes | None] = mapped_column(unique=True)
+    expires_at: Mapped[datetime]
+    confirmed_at: Mapped[datetime | None]
+    undo_until: Mapped[datetime | None]
+    closed_at: Mapped[datetime | None]
+    """Undone, dropped, or overtaken by another one: its links do nothing any more."""
+    created_at: Mapped[CreatedAt]
+
+
+class GuessCount(Table):
+    """Guesses of one guesser at one account's password. Both are keyed hashes: see billing_api/guesses."""
+
+    __tablename__ = "guess_counts"
+
+    account: Mapped[bytes] = mapped_column(primary_key=True)
+    guesser: Mapped[bytes] = mapped_column(primary_key=True)
+    guesses: Mapped[int] = mapped_column(server_default=text("0"), default=0)
+    counted_at: Mapped[datetime] = mapped_column(index=True)
+    not_before: Mapped[datetime]
+    refused_at: Mapped[datetime | None]

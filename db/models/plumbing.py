@@ -7,6 +7,7 @@ from uuid import UUID
 
 from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Identity, Index, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column
+from sqlalchemy.sql import func
 
 from db.models.columns import BigInt, CreatedAt, RowId, Table, enum_type
 
@@ -99,6 +100,7 @@ class Mail(Table):
     """
 
     __tablename__ = "mails"
+    __table_args__ = (Index("ix_mails_recipient", func.lower(text("recipient")), "created_at"),)
 
     id: Mapped[RowId]
     key: Mapped[str] = mapped_column(unique=True)

@@ -21,8 +21,8 @@ from tests.support.servers import DatabaseUrls
 
 OWNED: Final = [table for table in METADATA.sorted_tables if "user_id" in table.c]
 OWNED_OR_USERS: Final = [*OWNED, METADATA.tables["users"]]
-HIDDEN_FROM_CUSTOMERS: Final = frozenset({"sessions", "one_time_tokens", "mails"})
-HIDDEN_FROM_STAFF: Final = frozenset({"mails", "sessions", "one_time_tokens"})
+HIDDEN_FROM_CUSTOMERS: Final = frozenset({"sessions", "one_time_tokens", "mails", "email_changes"})
+HIDDEN_FROM_STAFF: Final = frozenset({"mails", "sessions", "one_time_tokens", "email_changes"})
 
 
 class Two(NamedTuple):

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from billing_api.accounts.service import MAIL_TOKEN_CONTEXT
 from billing_api.gateways.mail import HttpMailRelay
 from billing_api.gateways.partner import Refused, Retryable
+from billing_api.mails.service import MAIL_TOKEN_CONTEXT
 from core.clock import utc_now
 from core.ids import new_id
 from core.jobs import DeliverMail

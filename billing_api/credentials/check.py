@@ -1,0 +1,94 @@
+"""Judges a password that somebody gives: counted first, then looked at. The only place where passwords are verified.
+
+Known and unknown accounts cost the same: one transaction with the same statements, then one hash, outside of it. A
+guess that has to wait costs no hash. Whoever is turned away for want of room (503) has not been counted.
+"""
+
+from uuid import UUID
+
+import msgspec
+
+from billing_api import email_address
+from billing_api.access import Principal
+from billing_api.caller import Caller
+from billing_api.credentials import repository
+from billing_api.guesses.device import Devices
+from billing_api.guesses.rules import Guesser, GuesserKind
+from billing_api.guesses.service import Guess, GuessCounter, Wait
+from billing_api.passwords import Passwords
+from core.errors import InvalidCredentials, TooManyRequests, Unauthenticated
+from db.models.people import User
+from db.unit_of_work import Database
+
+
+class Proof(msgspec.Struct, frozen=True):
+    """A right password. What it is worth is decided under the lock of the user's row, which may have changed.
+
+    `better_hash`: the same password hashed at today's costs, where the stored hash is older.
+    """
+
+    user: User
+    guess: Guess
+    better_hash: str | None
+
+
+class PasswordCheck:
+    def __init__(self, database: Database, passwords: Passwords, counter: GuessCounter, devices: Devices) -> None:
+        self._database = database
+        self._passwords = passwords
+        self._counter = counter
+        self._devices = devices
+
+    async def by_email(self, email: str, password: str, caller: Caller) -> Proof:
+        """InvalidCredentials for whatever is wrong; TooManyRequests where this guesser has to wait."""
+        if email_address.fault(email) is not None:
+            await self._passwords.fits(password, None)
+            raise InvalidCredentials
+        with self._passwords.turn() as turn:
+            async with self._database.as_system(request_id=caller.request_id) as tx:
+                folded = await repository.folded(tx, email)
+                user = await repository.user_by_email(tx, email)
+                guesser = self._at_the_door(user, caller)
+                counted = await self._counter.count(tx, folded, guesser, user_id=_id(user))
+            guess = _counted(counted)
+            password_hash = None if user is None else user.password_hash
+            if not await turn.fits(password, password_hash) or user is None:
+                raise InvalidCredentials
+            is_outdated = self._passwords.is_outdated(user.password_hash)
+            return Proof(user, guess, await turn.hash(password) if is_outdated else None)
+
+    async def by_session(self, principal: Principal, password: str, caller: Caller) -> Proof:
+        """The same for somebody signed in: the count is his session's, and nobody else can use it up."""
+        guesser = Guesser(GuesserKind.SESSION, str(principal.session_id))
+        with self._passwords.turn() as turn:
+            async with self._database.as_system(principal.user_id, caller.request_id) as tx:
+                user = await repository.user_by_id(tx, principal.user_id)
+                if user is None or not user.is_active:
+                    raise Unauthenticated("this account is not active any more")
+                folded = await repository.folded(tx, user.email)
+                counted = await self._counter.count(tx, folded, guesser, user_id=user.id)
+            guess = _counted(counted)
+            if not await turn.fits(password, user.password_hash):
+                raise InvalidCredentials("the present password is wrong")
+            return Proof(user, guess, None)
+
+    def _at_the_door(self, user: User | None, caller: Caller) -> Guesser:
+        device = self._devices.name(caller.device, _id(user))
+        if device is None:
+            return Guesser(GuesserKind.ADDRESS, caller.network)
+        return Guesser(GuesserKind.DEVICE, device)
+
+
+def _id(user: User | None) -> UUID | None:
+    return None if user is None else user.id
+
+
+def _counted(counted: Guess | Wait) -> Guess:
+    """Raised outside of the transaction, so that what it wrote about the refusal commits."""
+    if isinstance(counted, Wait):
+        raise TooManyRequests(
+            f"too many wrong passwords for this account; wait {counted.seconds} seconds, or ask for a link to set a new"
+            " password: after that this device need not wait",
+            retry_after=counted.seconds,
+        )
+    return counted

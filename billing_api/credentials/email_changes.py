@@ -1,0 +1,181 @@
+"""Another e-mail address: asked for with the password, good once its link was followed, undone by the old one.
+
+    ask      two mails: a link to the new address, a notice to the old one. Nothing has changed.
+    confirm  the address changes. Links that were mailed to the old one die; it gets a link to undo this, for a week.
+    undo     the old address comes back. Whoever changed it knows the password: no password fits any more, every
+             session ends, and the old address is mailed a link to choose another one.
+
+The old address can undo whatever came after it, also a change of a change: a thief gains nothing by changing twice. The
+new address is looked at when it is confirmed, under the unique index: it may have been taken meanwhile. Who asks hears
+the same either way; an address that has an account is told so itself.
+"""
+
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+from typing import Final
+
+from sqlalchemy.exc import IntegrityError
+
+from billing_api import email_address
+from billing_api.access import Principal
+from billing_api.caller import Caller
+from billing_api.credentials import repository
+from billing_api.credentials.check import PasswordCheck
+from billing_api.credentials.reset_links import ResetLinks
+from billing_api.guesses.service import GuessCounter
+from billing_api.mails import repository as mail_repository
+from billing_api.mails.service import MAILS_AN_HOUR, Mails
+from core.clock import Clock
+from core.errors import Conflict, FieldError, InvalidCredentials, InvalidInput, TooManyRequests
+from core.ids import new_id, new_token
+from db.models.people import EmailChange, User
+from db.unit_of_work import Database, SystemTransaction
+
+CONFIRM_LIFETIME: Final = timedelta(hours=24)
+UNDO_LIFETIME: Final = timedelta(days=7)
+NO_PASSWORD: Final = "!"  # noqa: S105  no hash: nothing fits it
+_HOUR: Final = timedelta(hours=1)
+
+
+class EmailChanges:
+    def __init__(
+        self,
+        database: Database,
+        *,
+        check: PasswordCheck,
+        counter: GuessCounter,
+        mails: Mails,
+        reset_links: ResetLinks,
+        clock: Clock,
+    ) -> None:
+        self._database = database
+        self._check = check
+        self._counter = counter
+        self._mails = mails
+        self._reset_links = reset_links
+        self._clock = clock
+
+    async def ask(self, principal: Principal, email: str, password: str, caller: Caller) -> None:
+        fault = email_address.fault(email)
+        if fault is not None:
+            raise InvalidInput(fault, errors=(FieldError("email", fault),))
+        proof = await self._check.by_session(principal, password, caller)
+        async with self._database.as_system(principal.user_id, caller.request_id) as tx:
+            user = await repository.lock_user(tx, principal.user_id)
+            if user is None or not user.is_active or user.password_hash != proof.user.password_hash:
+                raise InvalidCredentials("the present password is wrong")
+            await self._counter.take_back(tx, proof.guess)
+            await self._begin(tx, user, email)
+
+    async def confirm(self, token: str, caller: Caller) -> str:
+        """The address, which is the user's from now on. Conflict where somebody else has it by now."""
+        confirm_hash, now = self._mails.token_hash(token), self._clock()
+        try:
+            async with self._database.as_system(request_id=caller.request_id) as tx:
+                found = await self._locked(tx, lambda: repository.change_to_confirm(tx, confirm_hash, now))
+                if found is None or not found[0].is_active:
+                    raise _bad_link("for a day")
+                user, change = found
+                await self._carry_out(tx, user, change)
+                return change.new_email
+        except IntegrityError as failure:
+            raise Conflict("this address has another account by now; sign in there, or choose another") from failure
+
+    async def undo(self, token: str, caller: Caller) -> str:
+        """The address that the user has again. Conflict where it has another account by now."""
+        undo_hash, now = self._mails.token_hash(token), self._clock()
+        try:
+            async with self._database.as_system(request_id=caller.request_id) as tx:
+                found = await self._locked(tx, lambda: repository.change_to_undo(tx, undo_hash, now))
+                if found is None:
+                    raise _bad_link("for a week")
+                user, change = found
+                await self._put_back(tx, user, change)
+                return change.old_email
+        except IntegrityError as failure:
+            raise Conflict("this address has another account by now; write to support") from failure
+
+    async def _begin(self, tx: SystemTransaction, user: User, email: str) -> None:
+        now = self._clock()
+        if email == user.email:
+            raise InvalidInput("this is your address already", errors=(FieldError("email", "unchanged"),))
+        if await repository.email_changes_since(tx, user.id, now - _HOUR) >= MAILS_AN_HOUR:
+            raise TooManyRequests("the address was changed too often within an hour", retry_after=3600)
+        token = new_token()
+        change = EmailChange(
+            id=new_id(),
+            user_id=user.id,
+            old_email=user.email,
+            new_email=email,
+            confirm_hash=self._mails.token_hash(token),
+            expires_at=now + CONFIRM_LIFETIME,
+            created_at=now,
+        )
+        await repository.close_email_changes(tx, user.id, now)
+        await repository.add_email_change(tx, change)
+        await self._mails.write(
+            tx, user, "email_change_asked", occasion=str(change.id), now=now, new_email=change.new_email
+        )
+        await self._write_to_the_new(tx, user, change, token)
+        await tx.audit("email.change_asked", "user", user.id, change_id=str(change.id))
+
+    async def _write_to_the_new(self, tx: SystemTransaction, user: User, change: EmailChange, token: str) -> None:
+        """A stranger's mailbox, for all we know."""
+        now, occasion = change.created_at, str(change.id)
+        owner = await repository.has_account(tx, change.new_email)
+        is_taken = owner is not None and owner.id != user.id
+        template = "account_exists" if is_taken else "confirm_new_email"
+        if await mail_repository.mails_to(tx, change.new_email, template, now - _HOUR) >= MAILS_AN_HOUR:
+            return
+        if owner is not None and is_taken:
+            await self._mails.write(tx, owner, template, occasion=occasion, now=now)
+        else:
+            await self._mails.write(
+                tx, user, template, occasion=occasion, now=now, recipient=change.new_email, token=token
+            )
+
+    async def _locked(
+        self, tx: SystemTransaction, look: Callable[[], Awaitable[EmailChange | None]]
+    ) -> tuple[User, EmailChange] | None:
+        """Looks, locks the user, and looks again: of two clicks at once the second finds nothing."""
+        seen = await look()
+        user = None if seen is None else await repository.lock_user(tx, seen.user_id)
+        change = None if user is None else await look()
+        return None if user is None or change is None else (user, change)
+
+    async def _carry_out(self, tx: SystemTransaction, user: User, change: EmailChange) -> None:
+        now, undo = self._clock(), new_token()
+        change.confirmed_at, change.undo_until = now, now + UNDO_LIFETIME
+        change.undo_hash = self._mails.token_hash(undo)
+        user.email, user.email_verified_at = change.new_email, now
+        await tx.session.flush()
+        await repository.close_email_changes(tx, user.id, now)
+        await repository.end_reset_tokens(tx, user.id, now)
+        await self._mails.write(
+            tx,
+            user,
+            "email_changed",
+            occasion=str(change.id),
+            now=now,
+            recipient=change.old_email,
+            token=undo,
+            new_email=change.new_email,
+        )
+        await tx.audit("email.changed", "user", user.id, change_id=str(change.id))
+
+    async def _put_back(self, tx: SystemTransaction, user: User, change: EmailChange) -> None:
+        now = self._clock()
+        user.email, user.email_verified_at, user.password_hash = change.old_email, now, NO_PASSWORD
+        await tx.session.flush()
+        await repository.close_email_changes(tx, user.id, now, also_confirmed=True)
+        await repository.end_reset_tokens(tx, user.id, now)
+        ended = await repository.end_sessions(tx, user.id, now)
+        await tx.enqueue(self._reset_links.job(user.email))
+        await tx.audit("email.restored", "user", user.id, change_id=str(change.id), sessions_ended=ended)
+
+
+def _bad_link(how_long: str) -> InvalidInput:
+    return InvalidInput(
+        f"this link is not good any more: it works once, {how_long}",
+        errors=(FieldError("token", "unknown, used or expired"),),
+    )

@@ -1,0 +1,101 @@
+"""Setting a password anew: with the present one, or with a link that was mailed.
+
+Whoever sets a password takes the account back: every session ends, outstanding links die, and changes of address that
+wait for their link are dropped, for somebody else may have begun them. The owner is told by mail.
+
+A new password is judged and hashed before the transaction; a weak one leaves the link as good as it was.
+"""
+
+from uuid import UUID
+
+from billing_api.access import Principal
+from billing_api.caller import Caller
+from billing_api.credentials import repository
+from billing_api.credentials.check import PasswordCheck
+from billing_api.guesses.service import GuessCounter
+from billing_api.mails import repository as mail_repository
+from billing_api.mails.service import Mails
+from billing_api.passwords import Passwords
+from billing_api.sign_ins import SignedIn, SignIns
+from core.clock import Clock
+from core.errors import FieldError, InvalidCredentials, InvalidInput
+from core.ids import new_id
+from db.models.people import TokenPurpose, User
+from db.unit_of_work import Database, SystemTransaction
+
+
+class CredentialService:
+    def __init__(
+        self,
+        database: Database,
+        *,
+        passwords: Passwords,
+        check: PasswordCheck,
+        counter: GuessCounter,
+        sign_ins: SignIns,
+        mails: Mails,
+        clock: Clock,
+    ) -> None:
+        self._database = database
+        self._passwords = passwords
+        self._check = check
+        self._counter = counter
+        self._sign_ins = sign_ins
+        self._mails = mails
+        self._clock = clock
+
+    async def change_password(self, principal: Principal, current: str, new: str, caller: Caller) -> SignedIn:
+        """Ends every session, this one too, and opens another: whoever copied a token of it has nothing."""
+        proof = await self._check.by_session(principal, current, caller)
+        new_hash = await self._hash(new, proof.user, field="new_password")
+        async with self._database.as_system(principal.user_id, caller.request_id) as tx:
+            user = await repository.lock_user(tx, principal.user_id)
+            if user is None or not user.is_active or user.password_hash != proof.user.password_hash:
+                raise InvalidCredentials("the present password is wrong")
+            await self._counter.take_back(tx, proof.guess)
+            await self._take_over(tx, user, new_hash, act="password.changed")
+            return self._sign_ins.open(tx, user, caller)
+
+    async def reset_password(self, token: str, password: str, caller: Caller) -> str:
+        """The device's new mark: who can read the owner's mail need not wait for strangers' guesses to end."""
+        token_hash = self._mails.token_hash(token)
+        async with self._database.as_system() as tx:
+            owner = await repository.reset_token_owner(tx, token_hash, self._clock())
+        if owner is None:
+            raise _bad_link()
+        new_hash = await self._hash(password, owner, field="password")
+        async with self._database.as_system(owner.id, caller.request_id) as tx:
+            user = await self._spend(tx, owner.id, token_hash)
+            if user is None:
+                raise _bad_link()
+            await self._take_over(tx, user, new_hash, act="password.reset")
+        return self._sign_ins.devices.mark(caller.device, owner.id)
+
+    async def _spend(self, tx: SystemTransaction, user_id: UUID, token_hash: bytes) -> User | None:
+        """The lock comes first: of two resets at once the second finds its token spent."""
+        user = await repository.lock_user(tx, user_id)
+        spent = await mail_repository.spend_token(tx, TokenPurpose.RESET_PASSWORD, token_hash, self._clock())
+        return user if spent == user_id and user is not None and user.is_active else None
+
+    async def _hash(self, password: str, user: User, *, field: str) -> str:
+        with self._passwords.turn() as turn:
+            fault = await turn.weakness(password, (user.email, user.full_name, user.company_name))
+            if fault is not None:
+                raise InvalidInput(fault, errors=(FieldError(field, fault),))
+            return await turn.hash(password)
+
+    async def _take_over(self, tx: SystemTransaction, user: User, new_hash: str, *, act: str) -> None:
+        now = self._clock()
+        user.password_hash = new_hash
+        ended = await repository.end_sessions(tx, user.id, now)
+        await repository.end_reset_tokens(tx, user.id, now)
+        await repository.close_email_changes(tx, user.id, now)
+        await self._mails.write(tx, user, "password_changed", occasion=str(new_id()), now=now)
+        await tx.audit(act, "user", user.id, sessions_ended=ended)
+
+
+def _bad_link() -> InvalidInput:
+    return InvalidInput(
+        "this link is not good any more: it works once, for an hour; ask for another one",
+        errors=(FieldError("token", "unknown, used or expired"),),
+    )

@@ -1,0 +1,43 @@
+"""Every SQL statement about counted guesses."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import delete, select, update
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.sql import func
+
+from db.models.people import GuessCount
+from db.unit_of_work import SystemTransaction
+
+
+async def lock(
+    tx: SystemTransaction, account: bytes, guessers: Sequence[bytes], now: datetime
+) -> Mapping[bytes, GuessCount]:
+    """The counts, made where there were none. In one order for everybody, so that no two wait for each other."""
+    rows = [{"account": account, "guesser": guesser, "not_before": now, "counted_at": now} for guesser in guessers]
+    await tx.session.execute(insert(GuessCount).values(rows).on_conflict_do_nothing())
+    wanted = select(GuessCount).where(GuessCount.account == account, GuessCount.guesser.in_(guessers))
+    found = await tx.session.scalars(wanted.order_by(GuessCount.guesser).with_for_update())
+    return {count.guesser: count for count in found}
+
+
+async def clear(tx: SystemTransaction, account: bytes, guesser: bytes) -> None:
+    await tx.session.execute(delete(GuessCount).where(GuessCount.account == account, GuessCount.guesser == guesser))
+
+
+async def take_back_one(tx: SystemTransaction, account: bytes, guesser: bytes) -> None:
+    one_less: dict[Any, Any] = {GuessCount.guesses: func.greatest(GuessCount.guesses - 1, 0)}
+    count = update(GuessCount).where(GuessCount.account == account, GuessCount.guesser == guesser)
+    await tx.session.execute(count.values(one_less))
+
+
+async def purge(tx: SystemTransaction, before: datetime, *, most: int) -> int:
+    """Removes counts that nobody has added to since; says how many."""
+    old = select(GuessCount.account, GuessCount.guesser).where(GuessCount.counted_at < before).limit(most)
+    locked = old.with_for_update(skip_locked=True).subquery()
+    removal = delete(GuessCount).where(
+        GuessCount.account == locked.c.account, GuessCount.guesser == locked.c.guesser, GuessCount.counted_at < before
+    )
+    return len((await tx.session.execute(removal.returning(GuessCount.account))).all())

@@ -1,0 +1,95 @@
+"""Counts guesses at passwords, in the transactions of those who judge them.
+
+A guess is counted and committed before the password is hashed: of a hundred at once those are let through that were
+counted, and the rest wait. A right guess is taken back. Killed in between, a right guess stays counted.
+
+Accounts and guessers are kept as keyed hashes. An account is named by the address that was typed, whether somebody has
+it or not: whoever guesses at nobody's password waits as long, after the same statements, and learns nothing. It also
+keeps addresses, and what people type into the wrong field, out of the table.
+"""
+
+import math
+from datetime import datetime
+from uuid import UUID
+
+import msgspec
+
+from billing_api.guesses import repository
+from billing_api.guesses.rules import ALL_STRANGERS, ONE_GUESSER, Guesser, Patience, guesses_so_far
+from core.clock import Clock
+from core.crypto.sealing import KeyedHash
+from core.telemetry import logger
+from db.models.people import GuessCount
+from db.unit_of_work import SystemTransaction
+
+_STRANGERS = "strangers"
+
+
+class Guess(msgspec.Struct, frozen=True):
+    """One that was counted: at whose password, and to whose counts."""
+
+    account: bytes
+    own: bytes
+    strangers: bytes | None
+
+
+class Wait(msgspec.Struct, frozen=True):
+    """One that is not looked at: too early."""
+
+    seconds: int
+
+
+class GuessCounter:
+    def __init__(self, keyed_hash: KeyedHash, clock: Clock) -> None:
+        self._keyed_hash = keyed_hash
+        self._clock = clock
+
+    async def count(self, tx: SystemTransaction, email: str, guesser: Guesser, *, user_id: UUID | None) -> Guess | Wait:
+        """`email` as the database folds it. `user_id` is for the audit trail: who is known waits no other way."""
+        now, guess = self._clock(), self._guess(email, guesser)
+        patience = {guess.own: ONE_GUESSER}
+        if guess.strangers is not None:
+            patience[guess.strangers] = ALL_STRANGERS
+        counts = await repository.lock(tx, guess.account, list(patience), now)
+        waiting = [count for count in counts.values() if count.not_before > now]
+        if waiting:
+            longest = max(waiting, key=lambda count: count.not_before)
+            await self._turn_away(tx, longest, guesser, user_id, now)
+            return Wait(math.ceil((longest.not_before - now).total_seconds()))
+        for name, count in counts.items():
+            _add_one(count, patience[name], now)
+        return guess
+
+    async def take_back(self, tx: SystemTransaction, guess: Guess) -> None:
+        """It was right: its guesser begins anew, all strangers have one guess less."""
+        await repository.clear(tx, guess.account, guess.own)
+        if guess.strangers is not None:
+            await repository.take_back_one(tx, guess.account, guess.strangers)
+
+    async def _turn_away(
+        self, tx: SystemTransaction, count: GuessCount, guesser: Guesser, user_id: UUID | None, now: datetime
+    ) -> None:
+        """On record once for each wait, however often somebody knocks meanwhile."""
+        if count.refused_at is not None:
+            return
+        count.refused_at = now
+        whose = str(guesser.kind) if count.guesser == self._hash(guesser.kind, guesser.name) else _STRANGERS
+        facts = {"user_id": user_id and str(user_id), "guesser": whose, "guesses": count.guesses}
+        await tx.audit("sign_in.slowed", "sign_in", count.account.hex()[:32], **facts)
+        logger().warning("sign_in.slowed", **facts)
+
+    def _guess(self, email: str, guesser: Guesser) -> Guess:
+        return Guess(
+            account=self._hash("account", email),
+            own=self._hash(guesser.kind, guesser.name),
+            strangers=self._hash(_STRANGERS, "") if guesser.is_stranger else None,
+        )
+
+    def _hash(self, kind: str, name: str) -> bytes:
+        return self._keyed_hash.digest(f"guess_{kind}", name)
+
+
+def _add_one(count: GuessCount, patience: Patience, now: datetime) -> None:
+    count.guesses = guesses_so_far(count.guesses, count.counted_at, now) + 1
+    count.counted_at, count.refused_at = now, None
+    count.not_before = now + patience.pause(count.guesses)

@@ -1,0 +1,58 @@
+"""Puts the parts of sign-in together: they share one counter of guesses and one check of passwords."""
+
+from typing import TypedDict
+
+from billing_api.access import TokenIssuer
+from billing_api.accounts.service import AccountService
+from billing_api.credentials.check import PasswordCheck
+from billing_api.credentials.email_changes import EmailChanges
+from billing_api.credentials.reset_links import ResetLinks
+from billing_api.credentials.service import CredentialService
+from billing_api.guesses.service import GuessCounter
+from billing_api.mails.service import Mails
+from billing_api.passwords import Passwords
+from billing_api.sign_ins import SignIns
+from core.clock import Clock
+from core.settings import Secrets
+from db.unit_of_work import Database
+
+
+class SignInServices(TypedDict):
+    accounts: AccountService
+    credentials: CredentialService
+    reset_links: ResetLinks
+    email_changes: EmailChanges
+
+
+def sign_in_services(
+    database: Database, *, tokens: TokenIssuer, passwords: Passwords, secrets: Secrets, clock: Clock
+) -> SignInServices:
+    counter, mails = GuessCounter(secrets.index, clock), Mails(secrets)
+    sign_ins = SignIns(tokens, secrets, clock)
+    check = PasswordCheck(database, passwords, counter, sign_ins.devices)
+    reset_links = ResetLinks(database, mails, secrets, clock)
+    return SignInServices(
+        accounts=AccountService(
+            database,
+            passwords=passwords,
+            check=check,
+            counter=counter,
+            sign_ins=sign_ins,
+            mails=mails,
+            secrets=secrets,
+            clock=clock,
+        ),
+        credentials=CredentialService(
+            database,
+            passwords=passwords,
+            check=check,
+            counter=counter,
+            sign_ins=sign_ins,
+            mails=mails,
+            clock=clock,
+        ),
+        reset_links=reset_links,
+        email_changes=EmailChanges(
+            database, check=check, counter=counter, mails=mails, reset_links=reset_links, clock=clock
+        ),
+    )
