@@ -6,7 +6,7 @@ about classes of characters: those breed `Passw0rd!` (NIST SP 800-63B, 5.1.1.2).
 
 The estimate is pure Python and its time grows with the square of the length, so it looks at the first characters only,
 and off the event loop (billing_api/passwords.py). Left alone it would also try every combination of look-alikes: the
-twenty symbols it knows as letters, in one password, cost half a second. Here a symbol stands for few letters.
+twenty symbols it knows as letters, in one password, cost half a second. Here nine symbols stand for seven letters.
 """
 
 import re

@@ -63,8 +63,9 @@ class Turn:
     def _verify(self, password_hash: str, password: str) -> bool:
         try:
             return self._hasher.verify(password_hash, password)
-        except InvalidHashError:
-            return password_hash != self._nobodys_hash and self._verify(self._nobodys_hash, password)
+        except InvalidHashError:  # an account without a password: it must not answer sooner than others
+            self._verify(self._nobodys_hash, password)
+            return False
         except VerificationError:
             return False
 

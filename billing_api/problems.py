@@ -23,6 +23,7 @@ from core.errors import (
     NotFound,
     PartnerUnavailable,
     Refusal,
+    TooManyRequests,
     Unauthenticated,
     Unavailable,
 )
@@ -158,6 +159,7 @@ DOCUMENTED: Final[dict[int, ResponseSpec]] = {
         NotFound,
         Conflict,
         IdempotencyMismatch,
+        TooManyRequests,
         PartnerUnavailable,
         Unavailable,
     )

@@ -32,7 +32,7 @@ class SignIns:
         self._clock = clock
         self.devices = Devices(secrets.index)
 
-    def open(self, tx: SystemTransaction, user: User, caller: Caller) -> SignedIn:
+    def open(self, tx: SystemTransaction, user: User, caller: Caller, *, device: str | None = None) -> SignedIn:
         now, session_id = self._clock(), new_id()
         token = refresh_tokens.first(session_id)
         session = Session(
@@ -45,7 +45,7 @@ class SignIns:
             user_agent=caller.user_agent and caller.user_agent[:_LONGEST_USER_AGENT],
         )
         tx.session.add(session)
-        return self.pair(session, user, token, device=self.devices.mark(caller.device, user.id))
+        return self.pair(session, user, token, device=device)
 
     def pair(self, session: Session, user: User, refresh_token: str, *, device: str | None = None) -> SignedIn:
         principal = Principal(user.id, user.role, session.id, session.authenticated_at)

@@ -44,7 +44,7 @@ AnyRequest = Request[Any, Any, Any]
 
 
 class RefreshCookie(msgspec.Struct, frozen=True):
-    """How the refresh token and the device's mark travel. `origins`: the pages that may use them, as browsers say it."""
+    """How the refresh token and the device's mark travel. `origins`: the pages that may use them, as browsers say."""
 
     secure: bool
     origins: frozenset[str]

@@ -139,7 +139,8 @@ class AccountService:
         if not user.is_active:
             return Forbidden("this account has been suspended; write to support")
         user.password_hash = proof.better_hash or user.password_hash
-        return self._sign_ins.open(tx, user, caller)
+        device = self._sign_ins.devices.mark(caller.device, user.id)
+        return self._sign_ins.open(tx, user, caller, device=device)
 
     async def _next_pair(self, tx: SystemTransaction, token: str, now: datetime) -> SignedIn | None:
         """None where there is none; what that changed is in the transaction."""

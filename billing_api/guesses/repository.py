@@ -15,11 +15,18 @@ from db.unit_of_work import SystemTransaction
 async def lock(
     tx: SystemTransaction, account: bytes, guessers: Sequence[bytes], now: datetime
 ) -> Mapping[bytes, GuessCount]:
-    """The counts, made where there were none. In one order for everybody, so that no two wait for each other."""
-    rows = [{"account": account, "guesser": guesser, "not_before": now, "counted_at": now} for guesser in guessers]
-    await tx.session.execute(insert(GuessCount).values(rows).on_conflict_do_nothing())
-    wanted = select(GuessCount).where(GuessCount.account == account, GuessCount.guesser.in_(guessers))
-    found = await tx.session.scalars(wanted.order_by(GuessCount.guesser).with_for_update())
+    """The counts, made where there were none, in one order for everybody: no two may wait for each other.
+
+    One statement: between an INSERT that finds a row and a SELECT that locks it, the row could be cleared away.
+    """
+    rows = [
+        {"account": account, "guesser": guesser, "not_before": now, "counted_at": now} for guesser in sorted(guessers)
+    ]
+    made_or_found = insert(GuessCount).values(rows)
+    locked = made_or_found.on_conflict_do_update(
+        index_elements=[GuessCount.account, GuessCount.guesser], set_={"guesses": GuessCount.guesses}
+    )
+    found = await tx.session.scalars(locked.returning(GuessCount), execution_options={"populate_existing": True})
     return {count.guesser: count for count in found}
 
 

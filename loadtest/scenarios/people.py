@@ -8,7 +8,7 @@ from loadtest.scenarios.caller import Caller, Content, Dropped, Reply
 
 API: Final = "/api/v1"
 _SIGN_IN_EACH: Final = 600.0
-_BUSY: Final = 503
+_TURNED_AWAY: Final = frozenset({429, 503})
 _TRIES: Final = 10
 
 
@@ -36,11 +36,11 @@ class Person(Caller):
         return self.call(method, API + path, content, name=name, headers=headers, refusals=refusals)
 
     def sign_in(self) -> None:
-        """The API takes so many sign-ins at once and tells the others when to come back, which a browser heeds."""
+        """The API takes so many sign-ins at once, and few of one account; the others come back, as a browser would."""
         content = {"email": self.email, "password": self.password}
         for _ in range(_TRIES):
-            answer = self.call("POST", f"{API}/auth/login", content, name="/auth/login", refusals=(_BUSY,))
-            if answer.status != _BUSY:
+            answer = self.call("POST", f"{API}/auth/login", content, name="/auth/login", refusals=_TURNED_AWAY)
+            if answer.status not in _TURNED_AWAY:
                 self._token, self._signed_in = answer.body["access_token"], monotonic()
                 return
             self.pause(3)

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from contextlib import AsyncExitStack
 from datetime import datetime
 from typing import Any
 
@@ -14,6 +15,7 @@ from billing_api.gateways.stripe import StripeGateway
 from billing_api.mirror.service import Mirror
 from billing_api.plans.service import PlanService
 from core.clock import utc_now
+from core.ids import new_id
 from core.settings import ApiSettings, api_settings
 from db.unit_of_work import Database
 from devstack.ports import choose
@@ -23,9 +25,12 @@ from tests.support.environment import STRIPE_KEY, environment
 from tests.support.people import Desk
 from tests.support.processes import module
 from tests.support.servers import DatabaseUrls
+from tests.support.visitors import Mailbox, Visitor
+from tests.support.visitors import browser as a_browser
 
 Client = httpx.AsyncClient
 Buying = Callable[..., Coroutine[Any, Any, Buyer]]
+Visitors = Callable[..., Visitor]
 
 
 class FakeTime:
@@ -151,3 +156,35 @@ def buyer(client: Client, browser: httpx.AsyncClient, stripe_simulator: str, mir
         return buyer
 
     return bought
+
+
+@pytest.fixture
+async def visitors(app: Litestar, database: Database, clock: FakeTime) -> AsyncIterator[Visitors]:
+    """Makes visitors, each with a browser and, where none is given, an e-mail address of his own."""
+    async with AsyncExitStack() as stack:
+
+        def a_visitor(email: str | None = None, *, comes_from: str = "127.0.0.1", **headers: str) -> Visitor:
+            web = a_browser(app, comes_from=comes_from, **headers)
+            stack.push_async_callback(web.aclose)
+            return Visitor(web, email or f"{new_id().hex}@example.com")
+
+        yield a_visitor
+
+
+@pytest.fixture
+def visitor(visitors: Visitors) -> Visitor:
+    return visitors()
+
+
+@pytest.fixture
+def mailbox(database_urls: DatabaseUrls, settings: ApiSettings) -> Mailbox:
+    return Mailbox(database_urls, settings.secrets)
+
+
+@pytest.fixture
+async def ada(visitor: Visitor, mailbox: Mailbox) -> Visitor:
+    """Registered, her address proved, not signed in."""
+    assert (await visitor.register()).status_code == 201
+    (token,) = await mailbox.tokens(visitor.email)
+    assert (await visitor.verify(token)).status_code == 200
+    return visitor

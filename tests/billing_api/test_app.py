@@ -24,16 +24,23 @@ from tests.billing_api.conftest import Client
 from tests.support.people import Desk
 
 OPEN = {
+    "/api/v1/auth/email/confirm",
+    "/api/v1/auth/email/undo",
     "/api/v1/auth/login",
     "/api/v1/auth/logout",
+    "/api/v1/auth/password/forgot",
+    "/api/v1/auth/password/reset",
     "/api/v1/auth/refresh",
     "/api/v1/auth/register",
     "/api/v1/auth/verify-email",
     "/api/v1/nextpanel/activate",  # guarded by its token
     "/api/v1/plans",
     "/checkout/return",
+    "/confirm-email",
     "/health/live",
     "/health/ready",
+    "/reset-password",
+    "/undo-email-change",
     "/verify-email",
 }
 SIGNED = {"/api/v1/billing/usage", "/api/v1/webhooks/stripe"}

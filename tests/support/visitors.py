@@ -17,9 +17,9 @@ ORIGIN: Final = "http://127.0.0.1:8001"
 PASSWORD: Final = "seven green bicycles"
 
 
-def browser(app: Litestar, **headers: str) -> httpx.AsyncClient:
+def browser(app: Litestar, *, comes_from: str = "127.0.0.1", **headers: str) -> httpx.AsyncClient:
     """Its requests run side by side in the test's own event loop; it keeps cookies as a browser does."""
-    transport = httpx.ASGITransport(cast("Any", app), raise_app_exceptions=False)
+    transport = httpx.ASGITransport(cast("Any", app), raise_app_exceptions=False, client=(comes_from, 123))
     return httpx.AsyncClient(transport=transport, base_url=ORIGIN, headers=headers, timeout=30)
 
 
@@ -71,6 +71,18 @@ class Visitor:
 
     async def post(self, call: str, body: Any = None, **headers: str) -> httpx.Response:
         return await self.web.post(f"/api/v1/auth/{call}", json=body, headers=headers)
+
+    async def forgot(self) -> httpx.Response:
+        return await self.post("password/forgot", {"email": self.email})
+
+    async def reset(self, token: str, password: str) -> httpx.Response:
+        return await self.post("password/reset", {"token": token, "password": password})
+
+    async def signed_in(self) -> dict[str, str]:
+        """Signs in; what a request of this sign-in carries."""
+        granted = await self.login()
+        assert granted.status_code == 200, granted.text
+        return {"Authorization": f"Bearer {granted.json()['access_token']}"}
 
     @property
     def cookie(self) -> str | None:

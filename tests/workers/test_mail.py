@@ -19,7 +19,7 @@ from tests.support.databases import rows
 from tests.support.people import Desk
 from tests.support.servers import DatabaseUrls
 from tests.workers.world import Simulator
-from workers.mail import MailDelivery
+from workers.mail import LINKS, SUBJECTS, MailDelivery
 
 PUBLIC, PORTAL = "https://billing.example", "https://portal.example"
 
@@ -74,6 +74,42 @@ async def test_a_verification_link_leads_to_the_portal_or_the_api(
     assert link in message["text"].split()
     assert f'href="{link}"' in message["html"]
     assert message["subject"] == "Confirm your e-mail address"
+
+
+@pytest.mark.parametrize("portal", [PORTAL, None])
+@pytest.mark.parametrize(("template", "path"), LINKS.items())
+async def test_each_link_leads_where_its_mail_says(
+    letters: Letters, mailbox: Simulator, template: str, path: str, portal: str | None
+) -> None:
+    mail = await letters.write(template, new_email="new@example.com", token_sealed=letters.sealed("t0ken"))
+    await letters.delivery(portal).deliver(DeliverMail(mail.id))
+    [message] = await mailbox.messages(mail.recipient)
+    link = f"{portal or PUBLIC}/{path}?token=t0ken"
+    assert link in message["text"].split()
+    assert f'href="{link}"' in message["html"]
+    assert message["subject"] == SUBJECTS[template]
+
+
+@pytest.mark.parametrize("template", ["password_changed", "email_change_asked"])
+async def test_a_notice_to_the_owner_carries_no_link_to_follow(
+    letters: Letters, mailbox: Simulator, template: str
+) -> None:
+    mail = await letters.write(template, full_name="Ada", new_email="new@example.com")
+    await letters.delivery().deliver(DeliverMail(mail.id))
+    [message] = await mailbox.messages(mail.recipient)
+    assert "http" not in message["text"]
+    assert "href" not in message["html"]
+    assert ("new@example.com" in message["text"]) == (template == "email_change_asked")
+
+
+@pytest.mark.parametrize("template", ["email_change_asked", "email_changed"])
+async def test_an_address_that_was_typed_is_text_and_no_markup(
+    letters: Letters, mailbox: Simulator, template: str
+) -> None:
+    mail = await letters.write(template, new_email="<b>&@example.com", token_sealed=letters.sealed("t"))
+    await letters.delivery().deliver(DeliverMail(mail.id))
+    [message] = await mailbox.messages(mail.recipient)
+    assert "&lt;b&gt;&amp;@example.com" in message["html"]
 
 
 async def test_a_mail_leaves_once_and_its_token_is_wiped(

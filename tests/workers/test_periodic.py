@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import insert
 
@@ -15,7 +15,13 @@ from tests.support.people import Desk
 from tests.support.rows import STARTER_PLAN, a_row
 from tests.support.servers import DatabaseUrls
 from workers.metrics import Metrics
-from workers.periodic import create_payment_partitions, crons, forget_activation_tokens, purge_done_jobs
+from workers.periodic import (
+    create_payment_partitions,
+    crons,
+    forget_activation_tokens,
+    purge_done_jobs,
+    purge_guess_counts,
+)
 
 
 async def test_partitions_are_created_ahead_and_only_once(database: Database, database_urls: DatabaseUrls) -> None:
@@ -47,6 +53,12 @@ async def test_activation_tokens_are_forgotten_a_month_after_their_end(
     assert await forget_activation_tokens(database) == 1
     assert await forget_activation_tokens(database) == 0
     assert await rows(database_urls, "SELECT count(*) FROM activation_tokens") == [{"count": 2}]
+
+
+_OLD_GUESS: Final = (
+    "INSERT INTO guess_counts (account, guesser, counted_at, not_before)"
+    " VALUES ('a', 'b', now() - interval '2 days', now())"
+)
 
 
 class Quiet:
@@ -107,11 +119,28 @@ async def test_done_jobs_are_purged_after_a_week_and_nothing_else(
     assert [row["id"] for row in await rows(database_urls, "SELECT id FROM outbox ORDER BY id")] == ids[1:]
 
 
+async def test_counted_guesses_go_a_day_after_the_last(database: Database, database_urls: DatabaseUrls) -> None:
+    await change(
+        database_urls,
+        "INSERT INTO guess_counts (account, guesser, guesses, counted_at, not_before)"
+        " SELECT 'a', convert_to(hours::text, 'UTF8'), hours, now() - make_interval(hours => hours), now()"
+        " FROM unnest(ARRAY[0, 23, 25, 400]) AS hours",
+    )
+    assert await purge_guess_counts(database) == 2
+    assert [row["guesses"] for row in await rows(database_urls, "SELECT guesses FROM guess_counts ORDER BY 1")] == [
+        0,
+        23,
+    ]
+
+
 async def test_the_clock_rings_for_each_task(database: Database, database_urls: DatabaseUrls) -> None:
     async with database.as_system() as tx:
         await tx.enqueue(DeliverMail(new_id()))
     await change(database_urls, "UPDATE outbox SET done_at = now() - interval '8 days'")
+    await change(database_urls, _OLD_GUESS)
     by_name = {cron.name: cron for cron in crons(database)}
     assert by_name["create_payment_partitions"].run_at_startup
     await by_name["purge_done_jobs"].coroutine({})
     assert await rows(database_urls, "SELECT id FROM outbox") == []
+    await by_name["purge_guess_counts"].coroutine({})
+    assert await rows(database_urls, "SELECT account FROM guess_counts") == []
