@@ -32,6 +32,10 @@ class Guess(msgspec.Struct, frozen=True):
     own: bytes
     strangers: bytes | None
 
+    @property
+    def counted(self) -> tuple[bytes, ...]:
+        return (self.own,) if self.strangers is None else (self.own, self.strangers)
+
 
 class Wait(msgspec.Struct, frozen=True):
     """One that is not looked at: too early."""
@@ -47,24 +51,23 @@ class GuessCounter:
     async def count(self, tx: SystemTransaction, email: str, guesser: Guesser, *, user_id: UUID | None) -> Guess | Wait:
         """`email` as the database folds it. `user_id` is for the audit trail: who is known waits no other way."""
         now, guess = self._clock(), self._guess(email, guesser)
-        patience = {guess.own: ONE_GUESSER}
-        if guess.strangers is not None:
-            patience[guess.strangers] = ALL_STRANGERS
-        counts = await repository.lock(tx, guess.account, list(patience), now)
+        counts = await repository.lock(tx, guess.account, guess.counted, now)
         waiting = [count for count in counts.values() if count.not_before > now]
         if waiting:
             longest = max(waiting, key=lambda count: count.not_before)
             await self._turn_away(tx, longest, guesser, user_id, now)
             return Wait(math.ceil((longest.not_before - now).total_seconds()))
         for name, count in counts.items():
-            _add_one(count, patience[name], now)
+            _add_one(count, ONE_GUESSER if name == guess.own else ALL_STRANGERS, now)
         return guess
 
     async def take_back(self, tx: SystemTransaction, guess: Guess) -> None:
         """It was right: its guesser begins anew, all strangers have one guess less."""
-        await repository.clear(tx, guess.account, guess.own)
-        if guess.strangers is not None:
-            await repository.take_back_one(tx, guess.account, guess.strangers)
+        for name in sorted(guess.counted):  # in the order in which counting locks them
+            if name == guess.own:
+                await repository.clear(tx, guess.account, name)
+            else:
+                await repository.take_back_one(tx, guess.account, name)
 
     async def _turn_away(
         self, tx: SystemTransaction, count: GuessCount, guesser: Guesser, user_id: UUID | None, now: datetime

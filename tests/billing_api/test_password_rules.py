@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from zxcvbn.matching import L33T_TABLE, enumerate_l33t_subs  # type: ignore[import-untyped]
 
-from billing_api.password_rules import JUDGED, weakness
+from billing_api.password_rules import JUDGED, normal, weakness
 
 ABOUT = ("ada.buyer@example.com", "Ada Byron Buyer", "Analytical Engines & Sons")
 
@@ -62,7 +62,7 @@ def test_a_password_that_is_long_and_not_worn_is_taken(password: str) -> None:
         ("Ada Buyer 1990!", "what others know"),
         ("buyer.byron-ada", "what others know"),
         ("analytical-ENGINES-7", "what others know"),
-        ("e\u0301" * 5 + "abcde", "10 to 128"),
+        ("e\u0301" * 5 + "abcd", "10 to 128"),
         ("administrator", "A word by itself"),
     ],
 )
@@ -88,7 +88,7 @@ def test_one_spelling_is_judged_like_another() -> None:
 def test_every_text_gets_a_verdict_and_length_is_never_overlooked(password: str) -> None:
     verdict = weakness(password, ABOUT)
     assert verdict is None or password == "" or len(verdict) < 400
-    assert 10 <= len(password) <= 128 or verdict is not None
+    assert 10 <= len(normal(password)) <= 128 or verdict is not None
 
 
 def test_people_are_not_told_what_is_known_of_others() -> None:
@@ -97,10 +97,12 @@ def test_people_are_not_told_what_is_known_of_others() -> None:
         f"{first}{last}" for first in ("zanthor", "quibbly", "mxyztplk") for last in ("vekrum", "drolfin", "paxwig")
     ]
     with ThreadPoolExecutor(4) as threads:
-        own = list(threads.map(lambda name: weakness(f"{name}1999", (name,)), names * 3))
-        others = list(threads.map(lambda name: weakness(f"{name[::-1]}-mill", (names[0],)), names * 3))
-    assert all(own)
-    assert not any(others)
+        asked = [
+            (threads.submit(weakness, f"{name}monkey", (name,)), threads.submit(weakness, f"{name}monkey", ()))
+            for name in names * 3
+        ]
+    assert all(own.result() for own, _ in asked)
+    assert not any(others.result() for _, others in asked)
 
 
 def test_no_password_keeps_a_processor_busy() -> None:

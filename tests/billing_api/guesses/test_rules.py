@@ -28,7 +28,7 @@ def most_within(patience: Patience, span: timedelta) -> int:
 
 
 def test_all_strangers_together_have_less_than_a_hundred_guesses_an_hour() -> None:
-    assert most_within(ALL_STRANGERS, timedelta(hours=1)) == 80
+    assert 40 < most_within(ALL_STRANGERS, timedelta(hours=1)) <= 80
 
 
 def test_one_guesser_has_few_in_a_day() -> None:
