@@ -1,4 +1,4 @@
-"""Puts the parts of sign-in together: they share one counter of guesses and one check of passwords."""
+"""Puts the parts of sign-in together: they share one check of passwords."""
 
 from typing import TypedDict
 
@@ -27,32 +27,22 @@ class SignInServices(TypedDict):
 def sign_in_services(
     database: Database, *, tokens: TokenIssuer, passwords: Passwords, secrets: Secrets, clock: Clock
 ) -> SignInServices:
-    counter, mails = GuessCounter(secrets.index, clock), Mails(secrets)
-    sign_ins = SignIns(tokens, secrets, clock)
-    check = PasswordCheck(database, passwords, counter, sign_ins.devices)
+    sign_ins, mails = SignIns(tokens, secrets, clock), Mails(secrets)
+    check = PasswordCheck(database, passwords, GuessCounter(secrets.index, clock), sign_ins.devices)
     reset_links = ResetLinks(database, mails, secrets, clock)
     return SignInServices(
         accounts=AccountService(
             database,
             passwords=passwords,
             check=check,
-            counter=counter,
             sign_ins=sign_ins,
             mails=mails,
             secrets=secrets,
             clock=clock,
         ),
         credentials=CredentialService(
-            database,
-            passwords=passwords,
-            check=check,
-            counter=counter,
-            sign_ins=sign_ins,
-            mails=mails,
-            clock=clock,
+            database, passwords=passwords, check=check, sign_ins=sign_ins, mails=mails, clock=clock
         ),
         reset_links=reset_links,
-        email_changes=EmailChanges(
-            database, check=check, counter=counter, mails=mails, reset_links=reset_links, clock=clock
-        ),
+        email_changes=EmailChanges(database, check=check, mails=mails, reset_links=reset_links, clock=clock),
     )

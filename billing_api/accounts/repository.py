@@ -7,7 +7,6 @@ from uuid import UUID
 
 from sqlalchemy import ColumnElement, select, update
 from sqlalchemy.dialects.postgresql import insert
-from sqlalchemy.orm import undefer
 from sqlalchemy.sql import func
 
 from db.models.people import Session, User
@@ -23,14 +22,6 @@ async def insert_user(tx: SystemTransaction, **columns: Any) -> User | None:
     """None where the address is known. Of two at once the second waits for the first to commit, then gets None."""
     statement = insert(User).values(columns).on_conflict_do_nothing().returning(User)
     user: User | None = await tx.session.scalar(statement)
-    return user
-
-
-async def lock_user_with_password(tx: SystemTransaction, user_id: UUID, *, password_hash: str) -> User | None:
-    """None where the password changed since that hash was read."""
-    statement = select(User).where(User.id == user_id, User.password_hash == password_hash)
-    with_hash = statement.options(undefer(User.password_hash))
-    user: User | None = await tx.session.scalar(with_hash.with_for_update(key_share=True))
     return user
 
 

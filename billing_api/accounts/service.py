@@ -17,7 +17,6 @@ from billing_api.accounts import repository
 from billing_api.accounts.schemas import EmailVerified, Me, MyChanges, Registered, Registration
 from billing_api.caller import Caller
 from billing_api.credentials.check import PasswordCheck, Proof
-from billing_api.guesses.service import GuessCounter
 from billing_api.mails import repository as mail_repository
 from billing_api.mails.service import MAILS_AN_HOUR, Mails
 from billing_api.passwords import Passwords, Turn
@@ -28,7 +27,6 @@ from core.errors import (
     EmailNotVerified,
     FieldError,
     Forbidden,
-    InvalidCredentials,
     InvalidInput,
     Refusal,
     Unauthenticated,
@@ -49,7 +47,6 @@ class AccountService:
         *,
         passwords: Passwords,
         check: PasswordCheck,
-        counter: GuessCounter,
         sign_ins: SignIns,
         mails: Mails,
         secrets: Secrets,
@@ -58,7 +55,6 @@ class AccountService:
         self._database = database
         self._passwords = passwords
         self._check = check
-        self._counter = counter
         self._sign_ins = sign_ins
         self._mails = mails
         self._secrets = secrets
@@ -129,10 +125,7 @@ class AccountService:
 
     async def _admit(self, tx: SystemTransaction, proof: Proof, caller: Caller) -> SignedIn | Refusal:
         # Locked and looked at again: a sign-in must not slip past a suspension or a change of password.
-        user = await repository.lock_user_with_password(tx, proof.user.id, password_hash=proof.user.password_hash)
-        if user is None:
-            return InvalidCredentials()
-        await self._counter.take_back(tx, proof.guess)
+        user = await self._check.redeem(tx, proof)
         # Only somebody who knows the password hears how things stand with the account.
         if user.email_verified_at is None:
             return EmailNotVerified()

@@ -18,11 +18,11 @@ from billing_api.guesses.service import Guess, GuessCounter, Wait
 from billing_api.passwords import Passwords
 from core.errors import InvalidCredentials, TooManyRequests, Unauthenticated
 from db.models.people import User
-from db.unit_of_work import Database
+from db.unit_of_work import Database, SystemTransaction
 
 
 class Proof(msgspec.Struct, frozen=True):
-    """A right password. What it is worth is decided under the lock of the user's row, which may have changed.
+    """A right password, to be redeemed in the transaction that acts on it: the user's row may change meanwhile.
 
     `better_hash`: the same password hashed at today's costs, where the stored hash is older.
     """
@@ -71,6 +71,17 @@ class PasswordCheck:
             if not await turn.fits(password, user.password_hash):
                 raise InvalidCredentials("the present password is wrong")
             return Proof(user, guess, None)
+
+    async def redeem(self, tx: SystemTransaction, proof: Proof) -> User:
+        """The user, locked, and the guess taken back. InvalidCredentials where the password changed meanwhile.
+
+        Whatever else may have happened to the account is for the caller to look at.
+        """
+        user = await repository.lock_user(tx, proof.user.id)
+        if user is None or user.password_hash != proof.user.password_hash:
+            raise InvalidCredentials
+        await self._counter.take_back(tx, proof.guess)
+        return user
 
     def _at_the_door(self, user: User | None, caller: Caller) -> Guesser:
         device = self._devices.name(caller.device, _id(user))

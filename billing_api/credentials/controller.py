@@ -3,6 +3,7 @@
 Routes with a link's token read no cookie: whoever has the token may use it, whatever page he comes from.
 """
 
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 from litestar import Controller, MediaType, Response, get, post
@@ -135,12 +136,7 @@ async def show_confirmation(token: FromQuery[str]) -> Response[str]:
 async def confirm_by_form(
     email_changes: NamedDependency[EmailChanges], caller: NamedDependency[Caller], data: URLEncodedBody[LinkToken]
 ) -> Response[str]:
-    try:
-        return reply(pages.address_changed(await email_changes.confirm(data.token, caller)))
-    except InvalidInput as refusal:
-        return reply(pages.link_is_over(refusal.detail), status_code=400)
-    except Conflict as refusal:
-        return reply(pages.refused(refusal.detail), status_code=409)
+    return await _followed(email_changes.confirm(data.token, caller), pages.address_changed)
 
 
 @get(pages.UNDO, permission=Permission.PUBLIC, media_type=MediaType.HTML, include_in_schema=False)
@@ -152,8 +148,13 @@ async def show_undoing(token: FromQuery[str]) -> Response[str]:
 async def undo_by_form(
     email_changes: NamedDependency[EmailChanges], caller: NamedDependency[Caller], data: URLEncodedBody[LinkToken]
 ) -> Response[str]:
+    return await _followed(email_changes.undo(data.token, caller), pages.taken_back)
+
+
+async def _followed(change: Awaitable[str], done: Callable[[str], str]) -> Response[str]:
+    """What a person sees of a change of address."""
     try:
-        return reply(pages.taken_back(await email_changes.undo(data.token, caller)))
+        return reply(done(await change))
     except InvalidInput as refusal:
         return reply(pages.link_is_over(refusal.detail), status_code=400)
     except Conflict as refusal:

@@ -22,11 +22,10 @@ from billing_api.caller import Caller
 from billing_api.credentials import repository
 from billing_api.credentials.check import PasswordCheck
 from billing_api.credentials.reset_links import ResetLinks
-from billing_api.guesses.service import GuessCounter
 from billing_api.mails import repository as mail_repository
 from billing_api.mails.service import MAILS_AN_HOUR, Mails
 from core.clock import Clock
-from core.errors import Conflict, FieldError, InvalidCredentials, InvalidInput, TooManyRequests
+from core.errors import Conflict, FieldError, InvalidInput, TooManyRequests, Unauthenticated
 from core.ids import new_id, new_token
 from db.models.people import EmailChange, User
 from db.unit_of_work import Database, SystemTransaction
@@ -43,14 +42,12 @@ class EmailChanges:
         database: Database,
         *,
         check: PasswordCheck,
-        counter: GuessCounter,
         mails: Mails,
         reset_links: ResetLinks,
         clock: Clock,
     ) -> None:
         self._database = database
         self._check = check
-        self._counter = counter
         self._mails = mails
         self._reset_links = reset_links
         self._clock = clock
@@ -61,10 +58,9 @@ class EmailChanges:
             raise InvalidInput(fault, errors=(FieldError("email", fault),))
         proof = await self._check.by_session(principal, password, caller)
         async with self._database.as_system(principal.user_id, caller.request_id) as tx:
-            user = await repository.lock_user(tx, principal.user_id)
-            if user is None or not user.is_active or user.password_hash != proof.user.password_hash:
-                raise InvalidCredentials("the present password is wrong")
-            await self._counter.take_back(tx, proof.guess)
+            user = await self._check.redeem(tx, proof)
+            if not user.is_active:
+                raise Unauthenticated("this account is not active any more")
             await self._begin(tx, user, email)
 
     async def confirm(self, token: str, caller: Caller) -> str:

@@ -12,13 +12,12 @@ from billing_api.access import Principal
 from billing_api.caller import Caller
 from billing_api.credentials import repository
 from billing_api.credentials.check import PasswordCheck
-from billing_api.guesses.service import GuessCounter
 from billing_api.mails import repository as mail_repository
 from billing_api.mails.service import Mails
 from billing_api.passwords import Passwords
 from billing_api.sign_ins import SignedIn, SignIns
 from core.clock import Clock
-from core.errors import FieldError, InvalidCredentials, InvalidInput
+from core.errors import FieldError, InvalidInput, Unauthenticated
 from core.ids import new_id
 from db.models.people import TokenPurpose, User
 from db.unit_of_work import Database, SystemTransaction
@@ -31,7 +30,6 @@ class CredentialService:
         *,
         passwords: Passwords,
         check: PasswordCheck,
-        counter: GuessCounter,
         sign_ins: SignIns,
         mails: Mails,
         clock: Clock,
@@ -39,7 +37,6 @@ class CredentialService:
         self._database = database
         self._passwords = passwords
         self._check = check
-        self._counter = counter
         self._sign_ins = sign_ins
         self._mails = mails
         self._clock = clock
@@ -49,10 +46,9 @@ class CredentialService:
         proof = await self._check.by_session(principal, current, caller)
         new_hash = await self._hash(new, proof.user, field="new_password")
         async with self._database.as_system(principal.user_id, caller.request_id) as tx:
-            user = await repository.lock_user(tx, principal.user_id)
-            if user is None or not user.is_active or user.password_hash != proof.user.password_hash:
-                raise InvalidCredentials("the present password is wrong")
-            await self._counter.take_back(tx, proof.guess)
+            user = await self._check.redeem(tx, proof)
+            if not user.is_active:
+                raise Unauthenticated("this account is not active any more")
             await self._take_over(tx, user, new_hash, act="password.changed")
             return self._sign_ins.open(tx, user, caller)
 
