@@ -33,7 +33,7 @@ from billing_api.api_keys.controller import ApiKeyController, LicenseApiKeyContr
 from billing_api.api_keys.service import ApiKeyService, SignatureChecker
 from billing_api.audit.controller import AdminAuditController, LicenseEventController
 from billing_api.audit.service import AuditTrail
-from billing_api.auth import Authentication, guard
+from billing_api.auth import Authentication, guard, needs_step_up
 from billing_api.caller import Caller, caller
 from billing_api.checkout.controller import CheckoutController, checkout_return
 from billing_api.checkout.service import CheckoutService
@@ -50,6 +50,8 @@ from billing_api.jobs.service import JobAdministration
 from billing_api.licenses.controller import AdminLicenseController, LicenseController
 from billing_api.licenses.service import LicenseAdministration, LicenseService
 from billing_api.mirror.service import Mirror
+from billing_api.oauth.controller import OAuthClientController, grant_token
+from billing_api.oauth.service import ClientTokens, OAuthClientService
 from billing_api.passwords import Passwords
 from billing_api.payments.controller import InvoiceController, PaymentController
 from billing_api.payments.service import PaymentService
@@ -57,7 +59,11 @@ from billing_api.plans.controller import PlanController
 from billing_api.plans.service import PlanService
 from billing_api.reconciliation.controller import AdminReconciliationController
 from billing_api.reconciliation.service import ReconciliationReports
+from billing_api.second_factor.controller import SecondFactorController
+from billing_api.second_factor.service import SecondFactorService
 from billing_api.sign_in_wiring import sign_in_services
+from billing_api.step_up.controller import step_up
+from billing_api.step_up.service import StepUpService
 from billing_api.strict_request import StrictRequest
 from billing_api.subscriptions.controller import SubscriptionController
 from billing_api.subscriptions.service import SubscriptionService
@@ -90,6 +96,10 @@ class Services:
     credentials: CredentialService
     reset_links: ResetLinks
     email_changes: EmailChanges
+    second_factor: SecondFactorService
+    step_ups: StepUpService
+    oauth_clients: OAuthClientService
+    client_tokens: ClientTokens
     plans: PlanService
     checkouts: CheckoutService
     licenses: LicenseService
@@ -138,7 +148,14 @@ def create_app(settings: ApiSettings, clock: Clock = utc_now) -> Litestar:
         ],
         exception_handlers=problems.HANDLERS,
         lifespan=[_wired(settings, clock)],
-        state=State({"settings": settings, "tokens": TokenIssuer(settings.jwt_keys, clock)}),
+        state=State(
+            {
+                "settings": settings,
+                "tokens": TokenIssuer(settings.jwt_keys, clock),
+                "clock": clock,
+                "staff_second_factor": settings.staff_second_factor,
+            }
+        ),
         cors_config=CORSConfig(allow_origins=sorted(cookie.origins), allow_credentials=True),
         request_class=StrictRequest,
         request_max_body_size=MAX_BODY_BYTES,
@@ -161,6 +178,10 @@ def _api() -> Router:
             EmailController,
             MeController,
             MyCredentialsController,
+            SecondFactorController,
+            step_up,
+            OAuthClientController,
+            grant_token,
             PlanController,
             CheckoutController,
             LicenseController,
@@ -236,6 +257,9 @@ def _services(
     return Services(
         database=database,
         **sign_in_services(database, tokens=tokens, passwords=passwords, secrets=secrets, clock=clock),
+        second_factor=SecondFactorService(database, secrets, clock),
+        oauth_clients=OAuthClientService(database, secrets, clock),
+        client_tokens=ClientTokens(database, tokens=tokens, secrets=secrets, clock=clock),
         plans=PlanService(database),
         checkouts=CheckoutService(database, stripe, mirror, public_url=settings.public_url),
         licenses=LicenseService(database, secrets, clock, hot_store),
@@ -300,7 +324,8 @@ def _document_errors(app: Litestar) -> None:
     """Litestar documents answers handler by handler; ours refuse all alike. The document is made on first demand."""
     for path, handler in _handlers(app):
         if path.startswith("/api/"):
-            handler.responses = problems.DOCUMENTED | dict(handler.responses or {})
+            common = problems.DOCUMENTED | (problems.STEP_UP_DOCUMENTED if needs_step_up(handler) else {})
+            handler.responses = common | dict(handler.responses or {})
 
 
 def _handlers(app: Litestar) -> Iterator[tuple[str, HTTPRouteHandler]]:

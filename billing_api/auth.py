@@ -1,6 +1,7 @@
-"""The door: reads the caller's access token, and holds every route's declared permission against the caller's role.
+"""The door: reads the caller's access token, and holds every route's declared permission against his role or scopes.
 
-An application in which a route declares no permission does not start.
+An application in which a route declares no permission does not start. A route that declares `step_up=True` is closed to
+a sign-in older than five minutes.
 """
 
 from typing import Any
@@ -10,7 +11,14 @@ from litestar.handlers import BaseRouteHandler, HTTPRouteHandler
 from litestar.middleware import AbstractAuthenticationMiddleware, AuthenticationResult
 from typing_extensions import override
 
-from billing_api.access import PERMISSIONS, Permission, Principal, TokenIssuer
+from billing_api.access import (
+    Permission,
+    Principal,
+    TokenIssuer,
+    may,
+    require_second_factor,
+    require_step_up,
+)
 from core.errors import Forbidden, Unauthenticated
 
 
@@ -24,6 +32,9 @@ class Authentication(AbstractAuthenticationMiddleware):
             return AuthenticationResult(user=None, auth=None)
         tokens: TokenIssuer = connection.app.state.tokens
         try:
+            client = tokens.read_client(token.strip())
+            if client is not None:
+                return AuthenticationResult(await connection.app.state.services.client_tokens.principal(client), None)
             return AuthenticationResult(user=tokens.read(token.strip()), auth=None)
         except Unauthenticated as refusal:
             # Kept for the guard: a public route (login, refresh) is open to somebody whose old token has expired.
@@ -31,7 +42,7 @@ class Authentication(AbstractAuthenticationMiddleware):
 
 
 async def guard(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
-    """The one guard of the application: holds the route's declared permission against the caller's role."""
+    """The one guard of the application: holds the route's declared permission against what the caller may."""
     if isinstance(handler, HTTPRouteHandler) and handler.http_methods == {"OPTIONS"}:
         return  # Litestar's own, on every path: tells which methods there are and nothing else
     needed = declared_permission(handler)
@@ -40,9 +51,17 @@ async def guard(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRou
     principal: Principal | None = connection.user
     if principal is None:
         raise connection.auth or Unauthenticated
-    if needed not in PERMISSIONS[principal.role]:
+    if not may(principal, needed):
         raise Forbidden
+    if needed.is_for_staff and connection.app.state.staff_second_factor:
+        require_second_factor(principal)
+    if needs_step_up(handler):
+        require_step_up(principal, connection.app.state.clock())
 
 
 def declared_permission(handler: BaseRouteHandler) -> Permission:
     return Permission(handler.opt["permission"])
+
+
+def needs_step_up(handler: BaseRouteHandler) -> bool:
+    return bool(handler.opt.get("step_up", False))

@@ -23,6 +23,7 @@ from core.errors import (
     NotFound,
     PartnerUnavailable,
     Refusal,
+    StepUpRequired,
     TooManyRequests,
     Unauthenticated,
     Unavailable,
@@ -130,9 +131,19 @@ HANDLERS: Final[dict[int | type[Exception], Any]] = {
 }
 
 
-def documented(refusal: type[Refusal]) -> ResponseSpec:
-    """How the OpenAPI document shows a refusal, with an example."""
-    example = Problem(
+def documented(*refusals: type[Refusal]) -> ResponseSpec:
+    """Refusals of one status, an example of each."""
+    return ResponseSpec(
+        Problem,
+        generate_examples=False,
+        description="; or: ".join(refusal.title for refusal in refusals),
+        media_type=PROBLEM_JSON,
+        examples=[_example(refusal) for refusal in refusals],
+    )
+
+
+def _example(refusal: type[Refusal]) -> Example:
+    problem = Problem(
         type=_TYPE + refusal.code,
         title=refusal.title,
         status=refusal.status,
@@ -141,13 +152,7 @@ def documented(refusal: type[Refusal]) -> ResponseSpec:
         request_id="01a2043a1cd676b1916112de232bc4f6",
         conclusive=refusal.status < 500,
     )
-    return ResponseSpec(
-        Problem,
-        generate_examples=False,
-        description=refusal.title,
-        media_type=PROBLEM_JSON,
-        examples=[Example(summary=refusal.code, value=msgspec.to_builtins(example))],
-    )
+    return Example(summary=refusal.code, value=msgspec.to_builtins(problem))
 
 
 DOCUMENTED: Final[dict[int, ResponseSpec]] = {
@@ -165,6 +170,8 @@ DOCUMENTED: Final[dict[int, ResponseSpec]] = {
     )
 }
 """What any route under /api/v1 may answer beside its success, for the OpenAPI document."""
+STEP_UP_DOCUMENTED: Final[dict[int, ResponseSpec]] = {403: documented(StepUpRequired, Forbidden)}
+"""What a route with `step_up=True` answers in place of that."""
 
 
 def _does_not_fit(failure: StatementError) -> bool:

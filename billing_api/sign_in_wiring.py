@@ -12,6 +12,7 @@ from billing_api.guesses.service import GuessCounter
 from billing_api.mails.service import Mails
 from billing_api.passwords import Passwords
 from billing_api.sign_ins import SignIns
+from billing_api.step_up.service import StepUpService
 from core.clock import Clock
 from core.settings import Secrets
 from db.unit_of_work import Database
@@ -22,6 +23,7 @@ class SignInServices(TypedDict):
     credentials: CredentialService
     reset_links: ResetLinks
     email_changes: EmailChanges
+    step_ups: StepUpService
 
 
 def sign_in_services(
@@ -45,4 +47,5 @@ def sign_in_services(
         ),
         reset_links=reset_links,
         email_changes=EmailChanges(database, check=check, mails=mails, reset_links=reset_links, clock=clock),
+        step_ups=StepUpService(database, check=check, tokens=tokens, secrets=secrets, clock=clock),
     )

@@ -3,7 +3,7 @@
 import msgspec
 
 from billing_api import refresh_tokens
-from billing_api.access import Principal, TokenIssuer
+from billing_api.access import PASSWORD, Principal, TokenIssuer
 from billing_api.caller import Caller
 from billing_api.guesses.device import Devices
 from core.clock import Clock
@@ -32,7 +32,16 @@ class SignIns:
         self._clock = clock
         self.devices = Devices(secrets.index)
 
-    def open(self, tx: SystemTransaction, user: User, caller: Caller, *, device: str | None = None) -> SignedIn:
+    def open(
+        self,
+        tx: SystemTransaction,
+        user: User,
+        caller: Caller,
+        *,
+        amr: tuple[str, ...] = (PASSWORD,),
+        device: str | None = None,
+    ) -> SignedIn:
+        """`amr`: what was proved (RFC 8176)."""
         now, session_id = self._clock(), new_id()
         token = refresh_tokens.first(session_id)
         session = Session(
@@ -41,6 +50,7 @@ class SignIns:
             refresh_hash=refresh_tokens.stored_hash(token, self._index),
             rotated_at=now,
             authenticated_at=now,
+            amr=list(amr),
             expires_at=now + refresh_tokens.LIFETIME,
             user_agent=caller.user_agent and caller.user_agent[:_LONGEST_USER_AGENT],
         )
@@ -48,5 +58,5 @@ class SignIns:
         return self.pair(session, user, token, device=device)
 
     def pair(self, session: Session, user: User, refresh_token: str, *, device: str | None = None) -> SignedIn:
-        principal = Principal(user.id, user.role, session.id, session.authenticated_at)
+        principal = Principal(user.id, user.role, session.id, session.authenticated_at, amr=tuple(session.amr))
         return SignedIn(self._tokens.issue(principal), refresh_token, device)

@@ -44,6 +44,14 @@ class InvalidCredentials(Unauthenticated):
     code, title = "invalid_credentials", "E-mail address or password is wrong"
 
 
+class InvalidSecondFactor(Unauthenticated):
+    code, title = "invalid_second_factor", "The code is wrong, or has been used"
+
+
+class ChallengeOver(Unauthenticated):
+    code, title = "challenge_over", "This sign-in took too long or too many tries; begin it again"
+
+
 class EmailNotVerified(Unauthenticated):
     code, title = "email_not_verified", "Confirm your e-mail address first"
 
@@ -66,6 +74,10 @@ class StepUpRequired(Forbidden):
 
 class ActivationRefused(Forbidden):
     code, title = "activation_refused", "This licence key and activation token open nothing together"
+
+
+class SecondFactorRequired(Forbidden):
+    code, title = "second_factor_required", "This needs a second factor as well"
 
 
 class NotFound(Refusal):

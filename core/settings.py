@@ -56,6 +56,8 @@ class ApiSettings:
     cors_origins: tuple[str, ...]
     secrets: Secrets
     jwt_keys: Mapping[str, bytes]
+    staff_second_factor: bool
+    """Whether what only staff may do takes a sign-in with a second factor."""
     stripe: "StripeSettings"
     log_level: str
 
@@ -208,6 +210,7 @@ def api_settings(source: Mapping[str, str] | None = None) -> ApiSettings:
             cors_origins=r.listed("NP_CORS_ORIGINS"),
             secrets=r.secrets(),
             jwt_keys=r.keys("NP_JWT_KEYS"),
+            staff_second_factor=r.flag("NP_STAFF_SECOND_FACTOR", default=r.environment() != "devstack"),
             stripe=r.stripe(receives_events=True),
             log_level=r.log_level(),
         )

@@ -43,8 +43,8 @@ _TAKE_ONE: Final = text(
     """  # noqa: S608  put together from the constants above
 ).columns(id=BigInteger, job=JSONB, attempts=BigInteger, created_at=DateTime(timezone=True))
 
-# Without SKIP LOCKED: what another process has claimed and not committed yet is still to be done. A row falls due when its
-# transaction begins, so whatever is left was committed after the oldest row fell due.
+# Without SKIP LOCKED: what another process has claimed and not committed yet is still to be done. A row falls due when
+# its transaction begins, so whatever is left was committed after the oldest row fell due.
 _SYNC_POINT: Final = text(
     f"""
     SELECT epoch, extract(epoch FROM least(

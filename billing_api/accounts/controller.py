@@ -32,6 +32,7 @@ from billing_api.accounts.service import AccountService
 from billing_api.caller import DEVICE_COOKIE, Caller
 from billing_api.guesses import device
 from billing_api.refresh_tokens import LIFETIME
+from billing_api.second_factor.schemas import ChallengeAnswer, SecondFactorAsked
 from billing_api.sign_ins import SignedIn
 from core.errors import Forbidden, InvalidInput, Unauthenticated
 from core.settings import ApiSettings
@@ -110,9 +111,29 @@ class AuthController(Controller):
         refresh_cookie: NamedDependency[RefreshCookie],
         caller: NamedDependency[Caller],
         data: JSONBody[Credentials],
+    ) -> Response[AccessGranted | SecondFactorAsked]:
+        refresh_cookie.refuse_other_sites(request)
+        outcome = await accounts.sign_in(data.email, data.password, caller)
+        if isinstance(outcome, SecondFactorAsked):
+            return Response(outcome, headers={"Cache-Control": "no-store"})
+        return granted(outcome, refresh_cookie)
+
+    @post(
+        "/mfa",
+        permission=Permission.PUBLIC,
+        status_code=200,
+        summary="The second step of a sign-in: the challenge, with a code of the app or a recovery code",
+    )
+    async def answer_challenge(
+        self,
+        request: AnyRequest,
+        accounts: NamedDependency[AccountService],
+        refresh_cookie: NamedDependency[RefreshCookie],
+        caller: NamedDependency[Caller],
+        data: JSONBody[ChallengeAnswer],
     ) -> Response[AccessGranted]:
         refresh_cookie.refuse_other_sites(request)
-        return granted(await accounts.sign_in(data.email, data.password, caller), refresh_cookie)
+        return granted(await accounts.answer_challenge(data.challenge, data, caller), refresh_cookie)
 
     @post("/refresh", permission=Permission.PUBLIC, status_code=200, summary="A fresh access token for the cookie's")
     async def refresh(
@@ -172,7 +193,7 @@ class MeController(Controller):
         return await accounts.change_me(principal, data)
 
 
-def granted(signed_in: SignedIn, refresh_cookie: RefreshCookie) -> Response[AccessGranted]:
+def granted(signed_in: SignedIn, refresh_cookie: RefreshCookie) -> Response[Any]:
     """Both tokens, each where it belongs, and the device's mark."""
     marks = () if signed_in.device is None else (refresh_cookie.marking(signed_in.device),)
     return Response(

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from billing_api import email_address, refresh_tokens
-from billing_api.access import Principal
+from billing_api.access import ONE_TIME_PASSWORD, PASSWORD, Principal
 from billing_api.accounts import repository
 from billing_api.accounts.schemas import EmailVerified, Me, MyChanges, Registered, Registration
 from billing_api.caller import Caller
@@ -21,9 +21,13 @@ from billing_api.mails import repository as mail_repository
 from billing_api.mails.service import MAILS_AN_HOUR, Mails
 from billing_api.passwords import Passwords, Turn
 from billing_api.refresh_tokens import Standing
+from billing_api.second_factor import challenges, verifying
+from billing_api.second_factor import repository as second_factors
+from billing_api.second_factor.schemas import FactorProof, SecondFactorAsked
 from billing_api.sign_ins import SignedIn, SignIns
 from core.clock import Clock
 from core.errors import (
+    ChallengeOver,
     EmailNotVerified,
     FieldError,
     Forbidden,
@@ -88,13 +92,23 @@ class AccountService:
                 )
             return EmailVerified(await repository.verify_email(tx, user_id, now))
 
-    async def sign_in(self, email: str, password: str, caller: Caller) -> SignedIn:
+    async def sign_in(self, email: str, password: str, caller: Caller) -> SignedIn | SecondFactorAsked:
+        """A session; or a challenge, where the password is not all that is asked for."""
         proof = await self._check.by_email(email, password, caller)
         async with self._database.as_system(request_id=caller.request_id) as tx:
             admitted = await self._admit(tx, proof, caller)
         if isinstance(admitted, Refusal):  # raised out here: that the guess was right commits
             raise admitted
         return admitted
+
+    async def answer_challenge(self, challenge: str, proof: FactorProof, caller: Caller) -> SignedIn:
+        """The second step of a sign-in: ChallengeOver where it has to begin anew."""
+        proof.check_one()
+        async with self._database.as_system(request_id=caller.request_id) as tx:
+            outcome = await self._second_step(tx, challenge, proof, caller)
+        if isinstance(outcome, Refusal):  # raised out here: the try commits
+            raise outcome
+        return outcome
 
     async def refresh(self, refresh_token: str, *, request_id: str | None = None) -> SignedIn:
         """A fresh pair. Unauthenticated where the family is over, or ends here because of a copied token."""
@@ -123,7 +137,9 @@ class AccountService:
                 return _present(await repository.own_user(tx, principal.user_id))
             return _present(await repository.change_own_user(tx, principal.user_id, given))
 
-    async def _admit(self, tx: SystemTransaction, proof: Proof, caller: Caller) -> SignedIn | Refusal:
+    async def _admit(
+        self, tx: SystemTransaction, proof: Proof, caller: Caller
+    ) -> SignedIn | SecondFactorAsked | Refusal:
         # Locked and looked at again: a sign-in must not slip past a suspension or a change of password.
         user = await self._check.redeem(tx, proof)
         # Only somebody who knows the password hears how things stand with the account.
@@ -132,8 +148,27 @@ class AccountService:
         if not user.is_active:
             return Forbidden("this account has been suspended; write to support")
         user.password_hash = proof.better_hash or user.password_hash
+        if await second_factors.has_factor(tx, user.id):
+            return SecondFactorAsked(await challenges.issue(tx, self._secrets.index, user, self._clock()))
+        return self._open(tx, user, caller, (PASSWORD,))
+
+    async def _second_step(
+        self, tx: SystemTransaction, token: str, proof: FactorProof, caller: Caller
+    ) -> SignedIn | Refusal:
+        now = self._clock()
+        user = await challenges.take_try(tx, self._secrets.index, token, now)
+        if user is None:
+            return ChallengeOver()
+        fault = await verifying.fault_of_proof(tx, self._secrets, user.id, proof, now)
+        if fault is not None:
+            return fault
+        await challenges.use_up(tx, self._secrets.index, token, now)
+        return self._open(tx, user, caller, (PASSWORD, ONE_TIME_PASSWORD))
+
+    def _open(self, tx: SystemTransaction, user: User, caller: Caller, amr: tuple[str, ...]) -> SignedIn:
+        """With the mark of a device that has signed in: only now, for a password alone may have been stolen."""
         device = self._sign_ins.devices.mark(caller.device, user.id)
-        return self._sign_ins.open(tx, user, caller, device=device)
+        return self._sign_ins.open(tx, user, caller, amr=amr, device=device)
 
     async def _next_pair(self, tx: SystemTransaction, token: str, now: datetime) -> SignedIn | None:
         """None where there is none; what that changed is in the transaction."""

@@ -32,7 +32,8 @@ class LicenseApiKeyController(Controller):
     @post(
         "/",
         permission=Permission.OWN_ACCOUNT,
-        summary="A new key; its secret is shown this once. Within 5 minutes of a login",
+        step_up=True,
+        summary="A new key; its secret is shown this once",
     )
     async def create_api_key(
         self,
@@ -52,8 +53,9 @@ class ApiKeyController(Controller):
     @post(
         "/{api_key_id:uuid}/rotate",
         permission=Permission.OWN_ACCOUNT,
+        step_up=True,
         status_code=200,
-        summary="A new secret; the present one works for an overlap. Within 5 minutes of a login",
+        summary="A new secret; the present one works for an overlap",
     )
     async def rotate_api_key(
         self,

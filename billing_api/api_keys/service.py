@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from typing import Final, NamedTuple
 from uuid import UUID
 
-from billing_api.access import Principal, require_step_up
+from billing_api.access import Principal
 from billing_api.api_keys import repository
 from billing_api.api_keys.issuing import SECRET_CONTEXT, issue_key, new_secret, seal_secret
 from billing_api.api_keys.last_use import LastUse
@@ -54,7 +54,6 @@ class ApiKeyService:
         self, principal: Principal, license_id: UUID, order: NewApiKey, once: Once
     ) -> Replayable[ApiKeySecret]:
         now = self._clock()
-        require_step_up(principal, now)
         if order.expires_at is not None and order.expires_at <= now:
             raise InvalidInput("expires_at lies in the past", errors=(FieldError("expires_at", "lies in the past"),))
         async with self._database.as_customer(principal.user_id) as tx:
@@ -87,7 +86,6 @@ class ApiKeyService:
     ) -> Replayable[ApiKeySecret]:
         """A second rotation within the overlap ends the first secret: two hold at a time, never three."""
         now = self._clock()
-        require_step_up(principal, now)
         async with self._database.as_customer(principal.user_id) as tx:
             key = await repository.lock(tx, api_key_id)
             if stored := await once.claim(tx, ApiKeySecret):

@@ -50,7 +50,7 @@ class CredentialService:
             if not user.is_active:
                 raise Unauthenticated("this account is not active any more")
             await self._take_over(tx, user, new_hash, act="password.changed")
-            return self._sign_ins.open(tx, user, caller)
+            return self._sign_ins.open(tx, user, caller, amr=principal.amr)
 
     async def reset_password(self, token: str, password: str, caller: Caller) -> str:
         """The device's new mark: who can read the owner's mail need not wait for strangers' guesses to end."""

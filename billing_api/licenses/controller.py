@@ -31,7 +31,7 @@ class LicenseController(Controller):
     path = "/licenses"
     tags = ("licenses",)
 
-    @get("/", permission=Permission.OWN_ACCOUNT, summary="My licences")
+    @get("/", permission=Permission.OWN_LICENSES_READ, summary="My licences")
     async def list_licenses(
         self,
         principal: NamedDependency[Principal],
@@ -42,7 +42,7 @@ class LicenseController(Controller):
     ) -> Page[LicenseView]:
         return await licenses.page(principal, status=status, limit=limit, offset=offset)
 
-    @get("/{license_id:uuid}", permission=Permission.OWN_ACCOUNT, summary="One of my licences")
+    @get("/{license_id:uuid}", permission=Permission.OWN_LICENSES_READ, summary="One of my licences")
     async def get_license(
         self,
         principal: NamedDependency[Principal],
@@ -54,6 +54,7 @@ class LicenseController(Controller):
     @post(
         "/{license_id:uuid}/reveal-key",
         permission=Permission.OWN_ACCOUNT,
+        step_up=True,
         status_code=200,
         summary="The key in plain text; within 5 minutes of a login",
     )
@@ -69,8 +70,9 @@ class LicenseController(Controller):
     @post(
         "/{license_id:uuid}/rotate-key",
         permission=Permission.OWN_ACCOUNT,
+        step_up=True,
         status_code=200,
-        summary="Another key for this licence; the present one ends. Within 5 minutes of a login",
+        summary="Another key for this licence; the present one ends",
     )
     async def rotate_key(
         self,
@@ -81,7 +83,7 @@ class LicenseController(Controller):
     ) -> Response[RevealedKey]:
         return reply(await licenses.rotate_key(principal, license_id, once), status_code=200)
 
-    @get("/{license_id:uuid}/usage", permission=Permission.OWN_ACCOUNT, summary="What is used of it")
+    @get("/{license_id:uuid}/usage", permission=Permission.OWN_USAGE_READ, summary="What is used of it")
     async def get_usage(
         self,
         principal: NamedDependency[Principal],

@@ -17,7 +17,7 @@ class InvoiceController(Controller):
     path = "/invoices"
     tags = ("payments",)
 
-    @get("/", permission=Permission.OWN_ACCOUNT, summary="My invoices")
+    @get("/", permission=Permission.OWN_INVOICES_READ, summary="My invoices")
     async def list_invoices(
         self,
         principal: NamedDependency[Principal],
@@ -27,7 +27,7 @@ class InvoiceController(Controller):
     ) -> Page[InvoiceView]:
         return await payments.invoices(principal, limit=limit, offset=offset)
 
-    @get("/{invoice_id:uuid}", permission=Permission.OWN_ACCOUNT, summary="One of my invoices")
+    @get("/{invoice_id:uuid}", permission=Permission.OWN_INVOICES_READ, summary="One of my invoices")
     async def get_invoice(
         self,
         principal: NamedDependency[Principal],
@@ -41,7 +41,7 @@ class PaymentController(Controller):
     path = "/payments"
     tags = ("payments",)
 
-    @get("/", permission=Permission.OWN_ACCOUNT, summary="My payments")
+    @get("/", permission=Permission.OWN_PAYMENTS_READ, summary="My payments")
     async def list_payments(
         self,
         principal: NamedDependency[Principal],
@@ -51,7 +51,7 @@ class PaymentController(Controller):
     ) -> Page[PaymentView]:
         return await payments.payments(principal, limit=limit, offset=offset)
 
-    @get("/{payment_id:uuid}", permission=Permission.OWN_ACCOUNT, summary="One of my payments")
+    @get("/{payment_id:uuid}", permission=Permission.OWN_PAYMENTS_READ, summary="One of my payments")
     async def get_payment(
         self,
         principal: NamedDependency[Principal],

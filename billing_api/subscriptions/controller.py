@@ -20,7 +20,7 @@ class SubscriptionController(Controller):
     path = "/subscriptions"
     tags = ("subscriptions",)
 
-    @get("/", permission=Permission.OWN_ACCOUNT, summary="My subscriptions")
+    @get("/", permission=Permission.OWN_SUBSCRIPTIONS_READ, summary="My subscriptions")
     async def list_subscriptions(
         self,
         principal: NamedDependency[Principal],
@@ -30,7 +30,7 @@ class SubscriptionController(Controller):
     ) -> Page[SubscriptionView]:
         return await subscriptions.page(principal, limit=limit, offset=offset)
 
-    @get("/{subscription_id:uuid}", permission=Permission.OWN_ACCOUNT, summary="One of my subscriptions")
+    @get("/{subscription_id:uuid}", permission=Permission.OWN_SUBSCRIPTIONS_READ, summary="One of my subscriptions")
     async def get_subscription(
         self,
         principal: NamedDependency[Principal],

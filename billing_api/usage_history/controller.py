@@ -24,7 +24,7 @@ class UsageHistoryController(Controller):
     path = "/licenses/{license_id:uuid}/usage/history"
     tags = ("licenses",)
 
-    @get("/", permission=Permission.OWN_ACCOUNT, summary="What was used over time")
+    @get("/", permission=Permission.OWN_USAGE_READ, summary="What was used over time")
     async def get_history(
         self,
         principal: NamedDependency[Principal],

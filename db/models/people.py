@@ -50,6 +50,7 @@ class Session(Table):
     expires_at: Mapped[datetime]
     revoked_at: Mapped[datetime | None]
     user_agent: Mapped[str | None]
+    amr: Mapped[list[str]] = mapped_column(server_default=text("'[\"pwd\"]'"))  # authentication methods, RFC 8176
     created_at: Mapped[CreatedAt]
 
 

@@ -12,8 +12,21 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from billing_api.access import PERMISSIONS, STEP_UP, Permission, Principal, TokenIssuer, require_step_up
-from core.errors import StepUpRequired, Unauthenticated
+from billing_api.access import (
+    PERMISSIONS,
+    SCOPES,
+    STEP_UP,
+    ClientToken,
+    Permission,
+    Principal,
+    Scope,
+    TokenIssuer,
+    client_principal,
+    may,
+    require_second_factor,
+    require_step_up,
+)
+from core.errors import SecondFactorRequired, StepUpRequired, Unauthenticated
 from core.ids import new_id
 from db.models.people import Role
 
@@ -28,9 +41,19 @@ CLAIMS: Final[Mapping[str, Any]] = {
     "role": "customer",
     "sid": str(ADA.session_id),
     "auth_time": int(ADA.authenticated_at.timestamp()),
+    "amr": ["pwd"],
     "aud": "nextpanel-billing",
     "iat": int(NOW.timestamp()),
     "exp": int(NOW.timestamp()) + 900,
+}
+CLIENT_ID: Final = new_id()
+CLIENT_CLAIMS: Final[Mapping[str, Any]] = {
+    "sub": str(CLIENT_ID),
+    "client_id": str(CLIENT_ID),
+    "scope": "licenses:read usage:read",
+    "aud": CLAIMS["aud"],
+    "iat": CLAIMS["iat"],
+    "exp": CLAIMS["exp"],
 }
 
 
@@ -128,8 +151,14 @@ FORGERIES: Final = {
     "sub a number": crafted(claims={**CLAIMS, "sub": 1}),
     "sid no id": crafted(claims={**CLAIMS, "sid": "x"}),
     "auth_time a text": crafted(claims={**CLAIMS, "auth_time": "now"}),
+    "amr a text": crafted(claims={**CLAIMS, "amr": "otp"}),
+    "amr a list of numbers": crafted(claims={**CLAIMS, "amr": [1]}),
     "claims a list": crafted(claims=[CLAIMS]),
     "claims no JSON": crafted(claims=b"{"),
+    "a client's typ": crafted({**HEADER, "typ": "at+jwt"}),
+    "a client's token": crafted({**HEADER, "typ": "at+jwt"}, CLIENT_CLAIMS),
+    "a client's claims": crafted(claims=CLIENT_CLAIMS),
+    "typ missing": crafted(without(HEADER, "typ")),
     "claims changed": f"{part(HEADER)}.{part({**CLAIMS, 'role': 'admin'})}.{crafted().rpartition('.')[2]}",
     "header no JSON": crafted(header=b"{"),
     "header a text": crafted(header="EdDSA"),
@@ -153,6 +182,50 @@ def test_a_forged_token_is_refused_and_the_answer_tells_nothing(token: str) -> N
     assert refusal.value.__suppress_context__
 
 
+def test_a_clients_token_says_which_and_what_for() -> None:
+    token = ClientToken(CLIENT_ID, frozenset({Scope.LICENSES_READ, Scope.USAGE_READ}))
+    assert issuer().read_client(issuer().issue_to_client(token)) == token
+    assert issuer().read_client(crafted({**HEADER, "typ": "at+jwt"}, CLIENT_CLAIMS)) == token
+    assert issuer().read_client(issuer().issue(ADA)) is None
+
+
+CLIENT_HEADER: Final[Mapping[str, Any]] = {**HEADER, "typ": "at+jwt"}
+CLIENT_FORGERIES: Final = {
+    "alg none": f"{part({**CLIENT_HEADER, 'alg': 'none'})}.{part(CLIENT_CLAIMS)}.",
+    "another key": crafted(CLIENT_HEADER, CLIENT_CLAIMS, seed=OTHER_SEED),
+    "a person's claims": crafted(CLIENT_HEADER, CLAIMS),
+    "wrong audience": crafted(CLIENT_HEADER, {**CLIENT_CLAIMS, "aud": "nextpanel"}),
+    "expired": crafted(CLIENT_HEADER, {**CLIENT_CLAIMS, "iat": 0, "exp": 900}),
+    "unknown scope": crafted(CLIENT_HEADER, {**CLIENT_CLAIMS, "scope": "licenses:read admin"}),
+    "scope a list": crafted(CLIENT_HEADER, {**CLIENT_CLAIMS, "scope": ["licenses:read"]}),
+    "client no id": crafted(CLIENT_HEADER, {**CLIENT_CLAIMS, "client_id": "1 OR 1=1"}),
+    "garbage": "garbage",
+    "nothing": "",
+    "header a list": crafted([]),
+    **{f"{name} missing": crafted(CLIENT_HEADER, without(CLIENT_CLAIMS, name)) for name in CLIENT_CLAIMS},
+}
+
+
+@pytest.mark.parametrize("token", CLIENT_FORGERIES.values(), ids=CLIENT_FORGERIES.keys())
+def test_a_clients_token_is_not_forged_either(token: str) -> None:
+    with pytest.raises(Unauthenticated) as refusal:
+        issuer().read_client(token)
+    assert refusal.value.__suppress_context__
+
+
+def test_a_client_may_what_its_scopes_open_and_never_steps_up() -> None:
+    assert SCOPES.keys() == set(Scope)
+    client = client_principal(CLIENT_ID, ADA.user_id, frozenset({Scope.USAGE_READ}))
+    assert {permission for permission in Permission if may(client, permission)} == {Permission.OWN_USAGE_READ}
+    everything = client_principal(CLIENT_ID, ADA.user_id, frozenset(Scope))
+    assert {permission for permission in Permission if may(everything, permission)} == set(SCOPES.values())
+    assert not any(permission.is_for_staff for permission in SCOPES.values())
+    with pytest.raises(StepUpRequired):
+        require_step_up(everything, NOW)
+    with pytest.raises(SecondFactorRequired):
+        require_second_factor(everything)
+
+
 def test_keys_are_rotated_with_overlap() -> None:
     old = issuer({"k1": SEED}).issue(ADA)
     both = issuer({"k2": OTHER_SEED, "k1": SEED})
@@ -168,6 +241,12 @@ def test_a_step_up_lasts_five_minutes() -> None:
     require_step_up(ADA, ADA.authenticated_at + STEP_UP)
     with pytest.raises(StepUpRequired):
         require_step_up(ADA, ADA.authenticated_at + STEP_UP + timedelta(seconds=1))
+
+
+def test_a_second_factor_is_one_that_was_given() -> None:
+    with pytest.raises(SecondFactorRequired):
+        require_second_factor(ADA)
+    require_second_factor(msgspec.structs.replace(ADA, amr=("pwd", "otp")))
 
 
 def test_more_powerful_roles_may_do_all_that_lesser_ones_may() -> None:

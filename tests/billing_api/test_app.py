@@ -1,6 +1,7 @@
 """What holds for every route: a declared permission, errors of one form, nothing that crashes it."""
 
 import json
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -16,6 +17,7 @@ from billing_api import app as wiring
 from billing_api import problems
 from billing_api.access import Permission, Principal
 from billing_api.app import MAX_BODY_BYTES, require_permissions
+from billing_api.auth import needs_step_up
 from core.clock import utc_now
 from core.ids import new_id
 from db.models.people import Role
@@ -34,6 +36,8 @@ OPEN = {
     "/api/v1/auth/register",
     "/api/v1/auth/verify-email",
     "/api/v1/nextpanel/activate",  # guarded by its token
+    "/api/v1/auth/mfa",
+    "/api/v1/oauth/token",
     "/api/v1/plans",
     "/checkout/return",
     "/confirm-email",
@@ -44,6 +48,24 @@ OPEN = {
     "/verify-email",
 }
 SIGNED = {"/api/v1/billing/usage", "/api/v1/webhooks/stripe"}
+
+
+STEP_UP = {
+    ("DELETE", "/api/v1/me/mfa/totp"),
+    ("POST", "/api/v1/api-keys/{api_key_id:uuid}/rotate"),
+    ("POST", "/api/v1/licenses/{license_id:uuid}/api-keys"),
+    ("POST", "/api/v1/licenses/{license_id:uuid}/reveal-key"),
+    ("POST", "/api/v1/licenses/{license_id:uuid}/rotate-key"),
+    ("POST", "/api/v1/me/mfa/recovery-codes"),
+    ("POST", "/api/v1/me/mfa/totp"),
+    ("POST", "/api/v1/me/oauth-clients"),
+    ("POST", "/api/v1/me/oauth-clients/{client_id:uuid}/rotate"),
+}
+MUST_STEP_UP = re.compile(
+    r"POST .*/(reveal-key|api-keys|rotate|rotate-key|refunds?|oauth-clients)"
+    r"|(POST|PUT|PATCH) .*/roles?|DELETE .*/mfa/.*"
+)
+"""What shows or makes a secret, gives power or gives money back, by how such routes are named."""
 
 
 def handlers(app: Litestar) -> Iterator[tuple[str, HTTPRouteHandler]]:
@@ -67,6 +89,13 @@ def test_what_is_open_to_anybody_is_on_this_list(app: Litestar) -> None:
     found = {path for path, handler in handlers(app) if handler.opt["permission"] is Permission.PUBLIC}
     assert {path for path in found if not path.startswith("/schema")} == OPEN
     assert {path for path, handler in handlers(app) if handler.opt["permission"] is Permission.SIGNED} == SIGNED
+
+
+def test_what_asks_for_a_recent_sign_in_is_on_this_list(app: Litestar) -> None:
+    routes = [(method, path, handler) for path, handler in handlers(app) for method in handler.http_methods]
+    assert {(method, path) for method, path, handler in routes if needs_step_up(handler)} == STEP_UP
+    by_name = {(method, path) for method, path, _ in routes if MUST_STEP_UP.fullmatch(f"{method} {path}")}
+    assert by_name - STEP_UP == set()
 
 
 def test_an_application_with_an_undeclared_route_does_not_start() -> None:
@@ -225,4 +254,7 @@ async def test_the_interface_describes_itself(client: Client) -> None:
     answers = schema["paths"]["/api/v1/checkout/sessions"]["post"]["responses"]
     assert {"201", "400", "401", "403", "409", "422", "502", "503"} <= set(answers)
     assert answers["422"]["content"]["application/problem+json"]["examples"]
+    refusals = schema["paths"]["/api/v1/licenses/{license_id}/reveal-key"]["post"]["responses"]["403"]["content"]
+    told = [example["value"]["code"] for example in refusals["application/problem+json"]["examples"].values()]
+    assert told == ["step_up_required", "forbidden"]
     assert (await client.get("/schema/swagger")).status_code == 200

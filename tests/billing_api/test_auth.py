@@ -5,6 +5,7 @@ from datetime import timedelta
 from typing import Any, Final
 
 import httpx
+import msgspec
 import pytest
 from litestar import Litestar, Request, get
 from litestar.datastructures import State
@@ -12,7 +13,7 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.middleware import DefineMiddleware
 
 from billing_api import problems
-from billing_api.access import Permission, Principal, TokenIssuer
+from billing_api.access import PERMISSIONS, Permission, Principal, TokenIssuer
 from billing_api.auth import Authentication, guard
 from core.clock import utc_now
 from core.ids import new_id
@@ -20,17 +21,20 @@ from db.models.people import Role
 from tests.support.visitors import browser
 
 TOKENS: Final = TokenIssuer({"k1": bytes(range(32))}, utc_now)
+ANYBODYS: Final = {Permission.PUBLIC, Permission.SIGNED}
+CUSTOMERS: Final = ANYBODYS | {
+    Permission.OWN_ACCOUNT,
+    Permission.OWN_LICENSES_READ,
+    Permission.OWN_USAGE_READ,
+    Permission.OWN_SUBSCRIPTIONS_READ,
+    Permission.OWN_INVOICES_READ,
+    Permission.OWN_PAYMENTS_READ,
+    Permission.PURCHASE,
+}
 MAY_PASS: Final[dict[Role | None, set[Permission]]] = {
-    None: {Permission.PUBLIC, Permission.SIGNED},
-    Role.CUSTOMER: {Permission.PUBLIC, Permission.SIGNED, Permission.OWN_ACCOUNT, Permission.PURCHASE},
-    Role.SUPPORT: {
-        Permission.PUBLIC,
-        Permission.SIGNED,
-        Permission.OWN_ACCOUNT,
-        Permission.PURCHASE,
-        Permission.LICENSES_VIEW,
-        Permission.OPERATIONS_VIEW,
-    },
+    None: ANYBODYS,
+    Role.CUSTOMER: CUSTOMERS,
+    Role.SUPPORT: CUSTOMERS | {Permission.LICENSES_VIEW, Permission.OPERATIONS_VIEW},
     Role.ADMIN: set(Permission),
 }
 
@@ -43,18 +47,37 @@ def route(permission: Permission) -> HTTPRouteHandler:
     return who_is_asking
 
 
-@pytest.fixture(scope="module")
-async def door() -> AsyncIterator[httpx.AsyncClient]:
-    app = Litestar(
-        [route(permission) for permission in Permission],
+@get("/recent", permission=Permission.OWN_ACCOUNT, step_up=True)
+async def only_for_the_recent() -> str:
+    return "recent"
+
+
+def a_door(*, staff_second_factor: bool) -> Litestar:
+    return Litestar(
+        [*(route(permission) for permission in Permission), only_for_the_recent],
         guards=[guard],
         middleware=[DefineMiddleware(Authentication)],
         exception_handlers=problems.HANDLERS,
-        state=State({"tokens": TOKENS}),
+        state=State({"tokens": TOKENS, "clock": utc_now, "staff_second_factor": staff_second_factor}),
         openapi_config=None,
     )
-    async with browser(app) as client:
+
+
+@pytest.fixture(scope="module")
+async def door() -> AsyncIterator[httpx.AsyncClient]:
+    async with browser(a_door(staff_second_factor=False)) as client:
         yield client
+
+
+@pytest.fixture(scope="module")
+async def stricter_door() -> AsyncIterator[httpx.AsyncClient]:
+    """Outside of the devstack."""
+    async with browser(a_door(staff_second_factor=True)) as client:
+        yield client
+
+
+def showing(caller: Principal) -> dict[str, str]:
+    return {"Authorization": f"Bearer {TOKENS.issue(caller)}"}
 
 
 def principal(role: Role) -> Principal:
@@ -65,7 +88,7 @@ def principal(role: Role) -> Principal:
 @pytest.mark.parametrize("role", [None, *Role])
 async def test_every_caller_at_every_door(door: httpx.AsyncClient, role: Role | None, permission: Permission) -> None:
     caller = principal(role) if role else None
-    headers = {"Authorization": f"Bearer {TOKENS.issue(caller)}"} if caller else {}
+    headers = showing(caller) if caller else {}
     answer = await door.get(f"/{permission.value}", headers=headers)
     if permission in MAY_PASS[role]:
         assert answer.json() == {"user_id": str(caller.user_id) if caller else None}
@@ -74,6 +97,34 @@ async def test_every_caller_at_every_door(door: httpx.AsyncClient, role: Role | 
         assert (answer.status_code, answer.json()["code"]) == refused
         assert answer.headers["content-type"] == "application/problem+json"
         assert ("www-authenticate" in answer.headers) == (caller is None)
+
+
+@pytest.mark.parametrize("permission", sorted(PERMISSIONS[Role.ADMIN]))
+@pytest.mark.parametrize("amr", [("pwd",), ("pwd", "otp")])
+async def test_administration_takes_a_second_factor(
+    stricter_door: httpx.AsyncClient, permission: Permission, amr: tuple[str, ...]
+) -> None:
+    """And nothing else does: a new administrator has to get at his account to set one up."""
+    admin = msgspec.structs.replace(principal(Role.ADMIN), amr=amr)
+    answer = await stricter_door.get(f"/{permission.value}", headers=showing(admin))
+    if permission.value.startswith("admin.") and "otp" not in amr:
+        assert (answer.status_code, answer.json()["code"]) == (403, "second_factor_required")
+    else:
+        assert answer.json() == {"user_id": str(admin.user_id)}
+
+
+async def test_who_may_not_administrate_hears_of_no_factor(stricter_door: httpx.AsyncClient) -> None:
+    answer = await stricter_door.get("/admin.licenses.view", headers=showing(principal(Role.CUSTOMER)))
+    assert (answer.status_code, answer.json()["code"]) == (403, "forbidden")
+
+
+async def test_a_route_that_asks_for_a_step_up_is_closed_to_older_sign_ins(door: httpx.AsyncClient) -> None:
+    recent = principal(Role.CUSTOMER)
+    older = msgspec.structs.replace(recent, authenticated_at=utc_now() - timedelta(minutes=5, seconds=1))
+    assert (await door.get("/recent", headers=showing(recent))).status_code == 200
+    answer = await door.get("/recent", headers=showing(older))
+    assert (answer.status_code, answer.json()["code"]) == (403, "step_up_required")
+    assert (await door.get("/own_account", headers=showing(older))).status_code == 200
 
 
 @pytest.mark.parametrize(

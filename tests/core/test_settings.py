@@ -49,6 +49,7 @@ def test_defaults_are_those_of_production() -> None:
     assert api.stripe.webhook_secrets == ("whsec_new", "whsec_old")
     assert api.stripe.api_base is None
     assert api.secrets.sealer.current == "k2"
+    assert api.staff_second_factor
     validator = settings.validator_settings(GOOD)
     assert (validator.port, validator.near_cache, validator.license_rate) == (8002, True, 6000)
     assert validator.remembered == 20_000
@@ -124,3 +125,12 @@ def test_the_near_cache_can_be_switched_off() -> None:
 def test_settings_are_not_printed(read: Callable[[dict[str, str]], Any]) -> None:
     printed = repr(read(GOOD))
     assert not any(value in printed for value in GOOD.values())
+
+
+@pytest.mark.parametrize(
+    ("environment", "given", "required"),
+    [("devstack", "", False), ("production", "", True), ("devstack", "on", True), ("production", "off", False)],
+)
+def test_staff_need_a_second_factor_outside_of_the_devstack(environment: str, given: str, required: bool) -> None:
+    variables = GOOD | {"NP_ENVIRONMENT": environment, "NP_STAFF_SECOND_FACTOR": given}
+    assert settings.api_settings(variables).staff_second_factor is required

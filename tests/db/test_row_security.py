@@ -21,8 +21,11 @@ from tests.support.servers import DatabaseUrls
 
 OWNED: Final = [table for table in METADATA.sorted_tables if "user_id" in table.c]
 OWNED_OR_USERS: Final = [*OWNED, METADATA.tables["users"]]
-HIDDEN_FROM_CUSTOMERS: Final = frozenset({"sessions", "one_time_tokens", "mails", "email_changes"})
-HIDDEN_FROM_STAFF: Final = frozenset({"mails", "sessions", "one_time_tokens", "email_changes"})
+SIGN_IN: Final = frozenset(
+    {"sessions", "one_time_tokens", "email_changes", "totp_factors", "recovery_codes", "sign_in_challenges"}
+)
+HIDDEN_FROM_CUSTOMERS: Final = SIGN_IN | {"mails"}
+HIDDEN_FROM_STAFF: Final = SIGN_IN | {"mails"}
 
 
 class Two(NamedTuple):
@@ -120,6 +123,14 @@ async def test_workers_see_every_row(database_urls: DatabaseUrls, two: Two, tabl
             assert await owners_seen(connection, table) == set(two)
     finally:
         await engine.dispose()
+
+
+async def test_a_clients_secret_is_compared_by_the_application_alone(database: Database, two: Two) -> None:
+    for column in ("secret_hash", "previous_hash"):
+        for kind in (database.as_customer, database.as_staff):
+            with pytest.raises(DBAPIError, match="permission denied"):
+                async with kind(two.ada) as tx:
+                    await tx.session.execute(text(f"SELECT {column} FROM oauth_clients"))
 
 
 async def attempt(database: Database, user_id: UUID, statement: str, **parameters: Any) -> int | str:

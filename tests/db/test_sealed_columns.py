@@ -8,6 +8,9 @@ from db.sealed_columns import SEALED
 NO_SECRETS = {
     "lease_keys.public_key": "told to the world",
     "audit_seals.seal": "a MAC, shown as an anchor",
+    "guess_counts.account": "a keyed hash",
+    "guess_counts.guesser": "a keyed hash",
+    "sign_in_challenges.password_mark": "a keyed hash of a hash",
 }
 """Binary columns that are neither sealed nor hashes, each with its reason."""
 

@@ -11,16 +11,18 @@ import pytest
 from redis.asyncio import Redis
 from sqlalchemy import insert, text
 
-from billing_api.accounts.service import MAIL_TOKEN_CONTEXT
 from billing_api.api_keys.issuing import SECRET_CONTEXT
 from billing_api.idempotency import Once
 from billing_api.licenses.issuing import KEY_CONTEXT, Issued
 from billing_api.licenses.schemas import RevealedKey
+from billing_api.mails.service import MAIL_TOKEN_CONTEXT
+from billing_api.totp import sealed_secret
 from core.clock import utc_now
 from core.crypto.sealing import Sealer, sealed_under
 from core.hotstore.writer import HotStoreWriter
 from core.ids import new_id
 from core.settings import process_environment
+from db.models.credentials import TotpFactor
 from db.models.licensing import ApiKey
 from db.models.plumbing import Mail
 from db.sealed_columns import SEALED
@@ -65,6 +67,8 @@ async def a_license_with_secrets(desk: Desk) -> Issued:
     mail = {"key": new_id().hex, "user_id": user, "recipient": "a@example.com", "template": "verify_email"}
     async with desk.database.as_system() as tx:
         await tx.session.execute(insert(ApiKey).values(key))
+        factor = {"user_id": user, "secret": sealed_secret(sealer, "totp", user_id=user), "started_at": utc_now()}
+        await tx.session.execute(insert(TotpFactor).values(factor))
         await tx.session.execute(insert(Mail).values(mail | {"parameters": {"token_sealed": token, "name": "Ada"}}))
         assert await once.claim(tx, RevealedKey) is None
         await once.record(tx, RevealedKey(issued.key))

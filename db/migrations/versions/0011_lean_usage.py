@@ -5,7 +5,7 @@ from alembic import op
 from db.migrations.sql import run_file
 
 revision = "0011"
-down_revision = "0008"
+down_revision = "0010"
 branch_labels = None
 depends_on = None
 

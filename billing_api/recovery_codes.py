@@ -1,0 +1,36 @@
+"""Recovery codes: ten sheets of paper that each open the door once, for who has lost his authenticator app.
+
+    K7QW-3F9D-M2XA-8RTC      16 symbols of Crockford's base32: 80 random bits
+
+Nobody guesses one, so wrong ones need no counting, and a hash without salt or stretching keeps them; keyed, so that
+whoever reads the table cannot even check a code. The owner's id is hashed with the code: a code opens one account only.
+"""
+
+import re
+import secrets
+from typing import Final
+from uuid import UUID
+
+from core.crypto.sealing import KeyedHash
+
+COUNT: Final = 10
+
+_ALPHABET: Final = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+_SYMBOLS: Final = 16
+_LOOK_ALIKES: Final = str.maketrans("OIL", "011")
+_BETWEEN: Final = re.compile(r"[\s-]+")
+
+
+def new_set() -> list[str]:
+    return [_one() for _ in range(COUNT)]
+
+
+def stored_hash(code: str, user_id: UUID, keyed_hash: KeyedHash) -> bytes:
+    """The same for every way a person may write it: lower case, without dashes, the letter O for a zero."""
+    plain = _BETWEEN.sub("", code).upper().translate(_LOOK_ALIKES)
+    return keyed_hash.digest("recovery_code", f"{user_id}\n{plain}")
+
+
+def _one() -> str:
+    symbols = "".join(secrets.choice(_ALPHABET) for _ in range(_SYMBOLS))
+    return "-".join(symbols[start : start + 4] for start in range(0, _SYMBOLS, 4))

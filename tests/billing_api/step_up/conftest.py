@@ -1,0 +1,28 @@
+"""A customer with an authenticator app and one without, both signed in for longer than a step-up lasts."""
+
+from collections.abc import AsyncIterator
+from datetime import timedelta
+
+import pytest
+from litestar import Litestar
+
+from tests.billing_api.conftest import FakeTime
+from tests.support.members import Member, a_member
+from tests.support.people import Desk
+
+
+@pytest.fixture
+async def ada(app: Litestar, desk: Desk, clock: FakeTime) -> AsyncIterator[Member]:
+    """With a password only."""
+    async with a_member(app, desk) as member:
+        clock.now += timedelta(minutes=6)
+        yield member
+
+
+@pytest.fixture
+async def bob(app: Litestar, desk: Desk, clock: FakeTime) -> AsyncIterator[Member]:
+    """With an app as well."""
+    async with a_member(app, desk) as member:
+        await member.enrol()
+        clock.now += timedelta(minutes=6)
+        yield member

@@ -1,0 +1,88 @@
+"""Somebody with an account, a browser, and perhaps an authenticator app in his pocket."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any, Final
+
+import httpx
+from argon2 import PasswordHasher
+from litestar import Litestar
+
+from billing_api import totp
+from core.clock import Clock
+from core.ids import new_id
+from db.models.people import Role
+from tests.support.people import Desk, Headers
+from tests.support.visitors import PASSWORD, Visitor, browser
+
+PASSWORD_HASH: Final = PasswordHasher(time_cost=2, memory_cost=19 * 1024, parallelism=1).hash(PASSWORD)
+
+
+class Member(Visitor):
+    """Each method is one request, or a few that succeed."""
+
+    def __init__(self, web: httpx.AsyncClient, email: str, clock: Clock) -> None:
+        super().__init__(web, email)
+        self.clock = clock
+        self.secret = ""
+        self.access_token = ""
+
+    def code(self, ahead: int = 0) -> str:
+        """What the app shows; `ahead` counts time steps."""
+        return totp.code_at(self.secret, totp.step_of(self.clock()) + ahead)
+
+    @property
+    def bearer(self) -> Headers:
+        return {"Authorization": f"Bearer {self.access_token}"}
+
+    async def sign_in(self) -> None:
+        """With the factor, if there is one; and waits for no clock: the next step's code counts already."""
+        answer = await self.login()
+        if answer.json().get("mfa_required"):
+            answer = await self.answer(answer.json()["challenge"], code=self.code(1))
+        assert answer.status_code == 200, answer.text
+        self.access_token = answer.json()["access_token"]
+
+    async def challenge(self) -> str:
+        """The right password's, where a factor is owed."""
+        asked = await self.login()
+        assert asked.json()["mfa_required"] is True, asked.text
+        return str(asked.json()["challenge"])
+
+    async def answer(self, challenge: str, **proof: Any) -> httpx.Response:
+        return await self.post("mfa", {"challenge": challenge} | proof)
+
+    async def call(self, method: str, path: str, body: Any = None) -> httpx.Response:
+        return await self.web.request(method, f"/api/v1/{path}", json=body, headers=self.bearer)
+
+    async def step_up(self, password: str = PASSWORD, **proof: Any) -> httpx.Response:
+        return await self.call("POST", "auth/step-up", {"password": password} | proof)
+
+    async def enrol(self) -> list[str]:
+        """An app set up and confirmed; its recovery codes. The present time step is used up by that."""
+        begun = await self.call("POST", "me/mfa/totp")
+        assert begun.status_code == 201, begun.text
+        self.secret = begun.json()["secret"]
+        confirmed = await self.call("POST", "me/mfa/totp/confirm", {"code": self.code()})
+        assert confirmed.status_code == 200, confirmed.text
+        return list(confirmed.json()["recovery_codes"])
+
+
+@asynccontextmanager
+async def a_member(app: Litestar, desk: Desk, role: Role = Role.CUSTOMER) -> AsyncIterator[Member]:
+    """Signed in, with a password only."""
+    email = f"{new_id().hex}@example.com"
+    await desk.a_user(role, email=email, password_hash=PASSWORD_HASH)
+    async with browser(app) as web:
+        member = Member(web, email, desk.clock)
+        await member.sign_in()
+        yield member
+
+
+@asynccontextmanager
+async def another_browser(app: Litestar, member: Member) -> AsyncIterator[Member]:
+    """Of the same person, not signed in."""
+    async with browser(app) as web:
+        twin = Member(web, member.email, member.clock)
+        twin.secret = member.secret
+        yield twin
