@@ -20,13 +20,14 @@ import msgspec
 
 from bench import contenders, cost, load, material, report, running
 from bench.contenders import HOST, ROOT, Absent, Contender, Place
+from bench.options import read as read_options
 from core.settings import validator_settings
 
 _WARM_UP: Final = 1.5
 
 
 def main() -> None:
-    options = _options()
+    options = read_options("python -m bench", __doc__, licenses=1000)
     if len(os.sched_getaffinity(0)) < 2:
         sys.exit("bench: two cores are needed, one for the contender and one for its load")
     serving, loading = sorted(os.sched_getaffinity(0))[:2]
@@ -42,16 +43,6 @@ def main() -> None:
     _print(report.table(rounds))
     if options.json:
         options.json.write_bytes(msgspec.json.format(msgspec.json.encode(rounds)))
-
-
-def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    parser.add_argument("--seconds", type=float, default=3.0, help="how long each contender is loaded in a round")
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--connections", type=int, default=64)
-    parser.add_argument("--licenses", type=int, default=1000)
-    parser.add_argument("--json", type=Path, help="where to write the figures of every round")
-    return parser.parse_args()
 
 
 def _present(place: Place) -> list[Contender]:

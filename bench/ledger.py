@@ -120,6 +120,6 @@ async def _fill(env: Mapping[str, str], keys: Sequence[str]) -> None:
         await connection.execute(_YARDSTICK)
         await connection.execute("INSERT INTO yard_keys VALUES ($1, $2)", key_id, secret)
         await connection.copy_records_to_table("yard_licenses", records=[(key, 50) for key in keys])
-        await connection.execute("ANALYZE")
+        await connection.execute("ANALYZE users, licenses, yard_licenses")
     finally:
         await connection.close()

@@ -51,7 +51,7 @@ class Tally(msgspec.Struct, frozen=True):
 
 
 class WrongEnd(Exception):
-    """The server closed a connection, or said something that is no answer."""
+    """The server closed a connection, or said something that is no answer, or nothing."""
 
 
 def write_requests(file: Path, requests: list[bytes]) -> None:
@@ -86,6 +86,8 @@ def run(port: int, requests: list[bytes], connections: int, seconds: float, expe
             peers[number].sendall(next(following))
     for peer in peers.values():
         peer.close()
+    if not waits:
+        raise WrongEnd(f"no answer within {seconds:g} s")
     waits.sort()
     return Tally(
         answered=len(waits),

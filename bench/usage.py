@@ -22,9 +22,10 @@ import msgspec
 from bench import cost, load, running
 from bench.contenders import ROOT, Absent, Contender
 from bench.ledger import Ledger, ledger
+from bench.options import read as read_options
 from loadtest.usage_calls import UsageCalls
 
-_WARM_UP: Final = 1.5
+_WARM_UP: Final = 3.0
 _MOST_A_SECOND: Final = 6000
 """Reports that are made ready; no contender on one core may come to the end of them, or repeats would be counted."""
 _ITEMS: Final = 1000
@@ -46,7 +47,7 @@ class Spent(msgspec.Struct, frozen=True):
 
 
 def main() -> int:
-    options = _options()
+    options = read_options("python -m bench.usage", __doc__, licenses=2000)
     if len(os.sched_getaffinity(0)) < 2:
         sys.exit("bench: two cores are needed, one for the contender and one for its load")
     serving, loading = sorted(os.sched_getaffinity(0))[:2]
@@ -61,16 +62,6 @@ def main() -> int:
     if options.json:
         options.json.write_bytes(msgspec.json.format(msgspec.json.encode(rounds)))
     return 0
-
-
-def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m bench.usage", description=__doc__)
-    parser.add_argument("--seconds", type=float, default=3.0, help="how long each contender is loaded in a round")
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--connections", type=int, default=64)
-    parser.add_argument("--licenses", type=int, default=2000)
-    parser.add_argument("--json", type=Path, help="where to write the figures of every round")
-    return parser.parse_args()
 
 
 def _present(books: Ledger) -> list[Contender]:

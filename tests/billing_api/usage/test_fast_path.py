@@ -160,9 +160,9 @@ class Framework:
 
 
 class Connection:
-    """One request, its body in pieces, over ASGI."""
+    """One request, its body in pieces, over ASGI; without any, its sender goes away."""
 
-    def __init__(self, fast_path: FastPath, pieces: Sequence[bytes] | None, **changes: Any) -> None:
+    def __init__(self, fast_path: FastPath, pieces: Sequence[bytes], **changes: Any) -> None:
         self.fast_path = fast_path
         self.scope = {
             "type": "http",
@@ -173,11 +173,10 @@ class Connection:
             "headers": [],
             "state": {},
         } | changes
-        parts = [
+        self.incoming: list[Message] = [
             {"type": "http.request", "body": piece, "more_body": number < len(pieces)}
-            for number, piece in enumerate(pieces or (), 1)
-        ]
-        self.incoming: list[Message] = parts if pieces else [{"type": "http.disconnect"}]
+            for number, piece in enumerate(pieces, 1)
+        ] or [{"type": "http.disconnect"}]
         self.received = 0
         self.sent: list[Message] = []
 
@@ -251,7 +250,7 @@ async def test_a_body_in_pieces_is_one_and_the_framework_hears_nothing(
 async def test_who_goes_away_before_the_end_of_the_body_reported_nothing(
     fast_path: FastPath, framework: Framework, database: Database
 ) -> None:
-    connection = Connection(fast_path, None, headers=sized(2))
+    connection = Connection(fast_path, [], headers=sized(2))
     async with asyncio.timeout(5):
         await connection.run()
     assert (framework.reached, connection.sent) == ([], [])

@@ -1,0 +1,15 @@
+"""What may be chosen of a measurement in rounds."""
+
+import argparse
+from pathlib import Path
+
+
+def read(program: str, description: str | None, *, licenses: int) -> argparse.Namespace:
+    """`licenses`: how many, unless told otherwise."""
+    parser = argparse.ArgumentParser(prog=program, description=description)
+    parser.add_argument("--seconds", type=float, default=3.0, help="how long each contender is loaded in a round")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--connections", type=int, default=64)
+    parser.add_argument("--licenses", type=int, default=licenses)
+    parser.add_argument("--json", type=Path, help="where to write the figures of every round")
+    return parser.parse_args()
