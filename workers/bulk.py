@@ -47,10 +47,9 @@ _LICENSES: Final = """
 """
 _TOTALS: Final = """
     SELECT license_id, resource, used, version FROM license_usage
-    WHERE license_id > $1 AND license_id <= $2 {wanted}
+    WHERE license_id = ANY ($1::uuid[])
 """
 _IN_BUCKETS: Final = "AND get_byte(license_key_hash, 0) = ANY (ARRAY[{buckets}])"
-_OF_THOSE: Final = "AND license_id IN (SELECT id FROM licenses WHERE id > $1 AND id <= $2 {wanted})"
 
 
 class Page(NamedTuple):
@@ -67,7 +66,6 @@ class LicensePages:
         if len(buckets) < keys.BUCKETS:
             wanted = _IN_BUCKETS.format(buckets=", ".join(map(str, sorted(buckets))))
         self._licenses = _LICENSES.format(limits=_LIMITS, wanted=wanted, page=page)
-        self._totals = _TOTALS.format(wanted=wanted and _OF_THOSE.format(wanted=wanted))
 
     async def read(self, after: UUID) -> Page | None:
         """Those that follow `after`; None: no more."""
@@ -76,20 +74,20 @@ class LicensePages:
             rows = await driver.fetch(self._licenses, after)
             if not rows:
                 return None
-            last = rows[-1][0]
-            totals = await self._read_totals(driver, after, last)
+            totals = await _read_totals(driver, [row[0] for row in rows])
         load = Load()
         for start in range(0, len(rows), _AT_A_TIME):
             _pack(load, rows[start : start + _AT_A_TIME], totals)
             await asyncio.sleep(0)
-        return Page(load, last)
+        return Page(load, rows[-1][0])
 
-    async def _read_totals(self, driver: Driver, after: UUID, last: UUID) -> dict[UUID, list[LoadedTotal]]:
-        totals: dict[UUID, list[LoadedTotal]] = defaultdict(list)
-        for license_id, resource, used, version in await driver.fetch(self._totals, after, last):
-            if resource in _RESOURCES:  # one of a newer release is left to that release
-                totals[license_id].append(LoadedTotal(resource, used, version))
-        return totals
+
+async def _read_totals(driver: Driver, ids: Sequence[UUID]) -> dict[UUID, list[LoadedTotal]]:
+    totals: dict[UUID, list[LoadedTotal]] = defaultdict(list)
+    for license_id, resource, used, version in await driver.fetch(_TOTALS, ids):
+        if resource in _RESOURCES:  # one of a newer release is left to that release
+            totals[license_id].append(LoadedTotal(resource, used, version))
+    return totals
 
 
 def _pack(load: Load, rows: Sequence[Any], totals: dict[UUID, list[LoadedTotal]]) -> None:

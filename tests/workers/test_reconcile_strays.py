@@ -59,9 +59,11 @@ async def test_a_run_that_is_killed_leaves_nothing_that_the_next_does_not_find(s
             subprocess.Popen, (sys.executable, "-m", "workers.reconcile_now"), cwd=ROOT, env=env
         )
         repaired = "SELECT 1 FROM reconciliation_differences WHERE outcome = 'repaired'"
-        await eventually(lambda: rows(scene.urls, repaired), within=60)
-        run.kill()
-        run.wait()
+        try:
+            await eventually(lambda: rows(scene.urls, repaired), within=120)
+        finally:
+            run.kill()
+            run.wait()
     assert 0 < await scene.redis.exists(*(keys.document(name) for name in names)) < LICENSED
     assert len(await HotStore(scene.redis).loaded()) == keys.BUCKETS
     assert [row["state"] for row in await rows(scene.urls, "SELECT state FROM reconciliation_runs")] == ["running"]
