@@ -138,6 +138,21 @@ async def test_two_relays_share_the_work(
         assert await hot_store.has_version(issued, 2)
 
 
+async def test_rows_that_nobody_woke_for_are_swept_once_by_two_relays(
+    database: Database, writer: HotStoreWriter, desk: Desk, hot_store: HotStore, database_urls: DatabaseUrls
+) -> None:
+    """No bell is connected to either of them: what they find is what they look for each second."""
+    issued = await desk.a_license(await desk.a_user())
+    applied: list[float] = []
+    relays = [Relay(database, writer, utc_now, complete=lambda: True, projected=applied.extend) for _ in range(2)]
+    async with kept_running(relays[0]), kept_running(relays[1]):
+        for version in (1, 2, 3):
+            await eventually(lambda: hot_store.has_version(issued, version))  # noqa: B023  awaited in this very turn
+            await touch(database_urls, issued)
+        await eventually(lambda: nothing_waits(database_urls))
+    assert len(applied) == 4
+
+
 async def test_usage_and_keys_are_projected(
     relay: Relay, desk: Desk, hot_store: HotStore, database_urls: DatabaseUrls
 ) -> None:
