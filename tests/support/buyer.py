@@ -31,7 +31,7 @@ class Buyer:
 
     async def buy(self, plan: str, interval: str, card: str) -> None:
         self.user_id = await self.desk.a_user()
-        self.me = self.desk.signed_in(self.user_id)
+        self.sign_in()
         order = {"plan_id": await self.plan_id(plan), "interval": interval}
         path = "/api/v1/checkout/sessions"
         checkout = (await self.client.post(path, json=order, headers=self.me)).json()
@@ -44,6 +44,10 @@ class Buyer:
         email = f"{self.user_id.hex}@example.com"
         self.customer = (await objects(self.browser, self.stripe, "customers", email=email))[0]["id"]
         self.stripe_id = (await objects(self.browser, self.stripe, "subscriptions", customer=self.customer))[0]["id"]
+
+    def sign_in(self) -> None:
+        """With a token of the clock's present time."""
+        self.me = self.desk.signed_in(self.user_id)
 
     async def plan_id(self, name: str) -> str:
         plans = (await self.client.get("/api/v1/plans")).json()["items"]
