@@ -34,9 +34,10 @@ from billing_api.api_keys.service import ApiKeyService, SignatureChecker
 from billing_api.audit.controller import AdminAuditController, LicenseEventController
 from billing_api.audit.service import AuditTrail
 from billing_api.auth import Authentication, guard, needs_step_up
-from billing_api.caller import Caller, caller
+from billing_api.caller import Caller
 from billing_api.checkout.controller import CheckoutController, checkout_return
 from billing_api.checkout.service import CheckoutService
+from billing_api.client_address import caller
 from billing_api.credentials.controller import PAGES as CREDENTIAL_PAGES
 from billing_api.credentials.controller import EmailController, MyCredentialsController, PasswordController
 from billing_api.credentials.email_changes import EmailChanges

@@ -4,10 +4,9 @@ Nothing here is proved, but the device's mark, which is checked where it is read
 """
 
 from ipaddress import IPv6Address, ip_address
-from typing import Any, Final
+from typing import Final
 
 import msgspec
-from litestar.connection import ASGIConnection
 
 DEVICE_COOKIE: Final = "np_device"
 _NETWORK_BITS: Final = 64
@@ -20,20 +19,6 @@ class Caller(msgspec.Struct, frozen=True):
     request_id: str | None = None
     user_agent: str | None = None
     device: str | None = None
-
-
-def caller(connection: ASGIConnection[Any, Any, Any, Any]) -> Caller:
-    return Caller(
-        network=network(client_address(connection)),
-        request_id=str(connection.state.request_id),
-        user_agent=connection.headers.get("user-agent"),
-        device=connection.cookies.get(DEVICE_COOKIE),
-    )
-
-
-def client_address(connection: ASGIConnection[Any, Any, Any, Any]) -> str:
-    """The one place that says whose address a request has: today the peer's, whatever its headers claim."""
-    return connection.client.host if connection.client else ""
 
 
 def network(address: str) -> str:

@@ -106,7 +106,8 @@ async def test_a_notice_to_the_owner_carries_no_link_to_follow(
 async def test_an_address_that_was_typed_is_text_and_no_markup(
     letters: Letters, mailbox: Simulator, template: str
 ) -> None:
-    mail = await letters.write(template, new_email="<b>&@example.com", token_sealed=letters.sealed("t"))
+    token = {"token_sealed": letters.sealed("t")} if template in LINKS else {}
+    mail = await letters.write(template, new_email="<b>&@example.com", **token)
     await letters.delivery().deliver(DeliverMail(mail.id))
     [message] = await mailbox.messages(mail.recipient)
     assert "&lt;b&gt;&amp;@example.com" in message["html"]

@@ -8,7 +8,9 @@ from typing import Any
 
 import httpx
 import pytest
+from sqlalchemy import event
 
+from billing_api.app import Services
 from billing_api.caller import Caller
 from billing_api.credentials.check import PasswordCheck
 from billing_api.guesses.device import Devices
@@ -167,6 +169,29 @@ async def test_nobodys_account_leaves_the_same_traces(
         [{"guesses": 5, "refused": False}, {"guesses": 5, "refused": True}],
         [{"action": "sign_in.slowed", "guesser": "address"}],
     )
+
+
+@pytest.mark.parametrize("call", ["login", "password/forgot"])
+async def test_somebody_and_nobody_cost_the_same_statements(
+    ada: Visitor, visitors: Visitors, services: Services, call: str
+) -> None:
+    """What took as long by chance could differ tomorrow; what is the same work cannot."""
+    engine = services.database.engine.sync_engine
+    told: list[list[str]] = []
+
+    def note(_connection: Any, _cursor: Any, statement: str, *_rest: Any) -> None:
+        told[-1].append(statement)
+
+    event.listen(engine, "before_cursor_execute", note)
+    try:
+        for number, email in enumerate((ada.email, "nobody@example.com")):
+            told.append([])
+            body = {"email": email} | ({"password": "a wrong password"} if call == "login" else {})
+            await visitors(comes_from=f"192.0.2.{number}").post(call, body)
+    finally:
+        event.remove(engine, "before_cursor_execute", note)
+    assert told[0] == told[1]
+    assert len(told[0]) > 1
 
 
 async def test_guesses_at_once_do_not_slip_through_the_count(ada: Visitor, visitors: Visitors) -> None:

@@ -1,0 +1,23 @@
+"""The caller of a request, and the one place that says which address is his."""
+
+from typing import Any
+
+from litestar.connection import ASGIConnection
+
+from billing_api.caller import DEVICE_COOKIE, Caller, network
+
+AnyConnection = ASGIConnection[Any, Any, Any, Any]
+
+
+def caller(connection: AnyConnection) -> Caller:
+    return Caller(
+        network=network(client_address(connection)),
+        request_id=str(connection.state.request_id),
+        user_agent=connection.headers.get("user-agent"),
+        device=connection.cookies.get(DEVICE_COOKIE),
+    )
+
+
+def client_address(connection: AnyConnection) -> str:
+    """Today the peer's, whatever its headers claim."""
+    return connection.client.host if connection.client else ""
