@@ -31,7 +31,7 @@ from core.errors import Conflict, PartnerUnavailable, Refusal, Unavailable
 from core.ids import new_id
 from core.licensing.plan_change import Direction, direction
 from core.money import Money
-from db.models.commerce import PlanChange, SubscriptionStatus
+from db.models.commerce import ChangeDirection, PlanChange, SubscriptionStatus
 from db.models.licensing import Interval, Plan
 from db.unit_of_work import Database, Transaction
 
@@ -98,7 +98,7 @@ class SubscriptionService:
         async with self._given_back_if_refused(principal, once):
             change = await self._write_wish(principal, known, change_id, subscription_id, wish)
             async with self._alone_with(known) as facts:
-                if change.direction == Direction.UPGRADE:
+                if change.direction is ChangeDirection.UPGRADE:
                     await self._changes.upgrade(change_id, facts, change.stripe_price_id)
                 else:
                     await self._changes.downgrade(change_id, facts, change.stripe_price_id, change.interval)
@@ -142,11 +142,11 @@ class SubscriptionService:
         async with self._database.as_customer(principal.user_id) as tx:
             shown = await repository.one(tx, subscription_id)
             plan = await one_on_offer(tx, wish.plan_id)
-            way = _way(shown, plan, wish.interval)
             values = {"id": change_id, "user_id": principal.user_id, "subscription_id": subscription_id}
             offered = {"plan_id": plan.id, "interval": wish.interval, "stripe_price_id": price_of(plan, wish.interval)}
-            await repository.write_change(tx, **values, **offered, direction=way.value)
-        return PlanChange(**values, **offered, direction=way.value)
+            way = ChangeDirection(_way(shown, plan, wish.interval))
+            await repository.write_change(tx, **values, **offered, direction=way)
+        return PlanChange(**values, **offered, direction=way)
 
     async def _look_at_stripe(self, known: AtStripe) -> None:
         await self._mirror.mirror(StripeObject("subscription", known.subscription_id, known.customer_id))

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import CheckConstraint, ForeignKey, Index, text
+from sqlalchemy import ForeignKey, Index, text
 from sqlalchemy.orm import Mapped, mapped_column
 from sqlalchemy.sql import func
 
@@ -79,11 +79,15 @@ class Subscription(Table):
     updated_at: Mapped[UpdatedAt]
 
 
+class ChangeDirection(enum.StrEnum):
+    UPGRADE = "upgrade"
+    DOWNGRADE = "downgrade"
+
+
 class PlanChange(Table):
     """A customer's wish for another plan, written before Stripe is asked; its id is the idempotency key there."""
 
     __tablename__ = "plan_changes"
-    __table_args__ = (CheckConstraint("direction IN ('upgrade', 'downgrade')", name="direction"),)
 
     id: Mapped[RowId]
     user_id: Mapped[UUID] = mapped_column(ForeignKey("users.id"), index=True)
@@ -91,7 +95,7 @@ class PlanChange(Table):
     plan_id: Mapped[UUID] = mapped_column(ForeignKey("plans.id"))
     interval: Mapped[Interval] = mapped_column(enum_type(Interval, "billing_interval"))
     stripe_price_id: Mapped[str]
-    direction: Mapped[str]
+    direction: Mapped[ChangeDirection] = mapped_column(enum_type(ChangeDirection, "plan_change_direction"))
     created_at: Mapped[CreatedAt]
 
 

@@ -16,6 +16,7 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     op.execute("DROP TABLE plan_changes")
+    op.execute("DROP TYPE plan_change_direction")
     op.execute(
         "ALTER TABLE subscriptions DROP COLUMN plan_paid_until, DROP COLUMN pending_plan_id,"
         " DROP COLUMN pending_interval, DROP COLUMN pending_from, DROP COLUMN pending_payment_url,"

@@ -29,6 +29,7 @@ ALTER TABLE subscriptions ADD COLUMN mirrored_at TIMESTAMP WITH TIME ZONE DEFAUL
 CREATE INDEX ix_subscriptions_mirrored_at ON subscriptions (mirrored_at) WHERE status <> 'cancelled';
 
 -- A customer's wish for another plan, written before Stripe is asked; its id is the idempotency key of those calls.
+CREATE TYPE plan_change_direction AS ENUM ('upgrade', 'downgrade');
 CREATE TABLE plan_changes (
     id UUID NOT NULL,
     user_id UUID NOT NULL,
@@ -36,13 +37,12 @@ CREATE TABLE plan_changes (
     plan_id UUID NOT NULL,
     interval billing_interval NOT NULL,
     stripe_price_id TEXT NOT NULL,
-    direction TEXT NOT NULL,
+    direction plan_change_direction NOT NULL,
     created_at TIMESTAMP WITH TIME ZONE DEFAULT now() NOT NULL,
     CONSTRAINT pk_plan_changes PRIMARY KEY (id),
     CONSTRAINT fk_plan_changes_user_id FOREIGN KEY(user_id) REFERENCES users (id),
     CONSTRAINT fk_plan_changes_subscription_id FOREIGN KEY(subscription_id) REFERENCES subscriptions (id),
-    CONSTRAINT fk_plan_changes_plan_id FOREIGN KEY(plan_id) REFERENCES plans (id),
-    CONSTRAINT ck_plan_changes_direction CHECK (direction IN ('upgrade', 'downgrade'))
+    CONSTRAINT fk_plan_changes_plan_id FOREIGN KEY(plan_id) REFERENCES plans (id)
 );
 CREATE INDEX ix_plan_changes_user_id ON plan_changes (user_id);
 CREATE INDEX ix_plan_changes_subscription_id ON plan_changes (subscription_id);
