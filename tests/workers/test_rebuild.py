@@ -219,7 +219,8 @@ async def test_it_writes_byte_for_byte_what_the_relay_writes(
         " SELECT id, resource, user_id, -3, 7 FROM licenses, unnest(ARRAY['emails', 'of_tomorrow']) AS resource"
         " WHERE get_byte(license_key_hash, 9) % 2 = 0",
     )
-    await change(database_urls, "UPDATE licenses SET auto_renew = NOT auto_renew")
+    for everything_changes in ("licenses SET auto_renew = NOT auto_renew", "license_usage SET used = used"):
+        await change(database_urls, f"UPDATE {everything_changes}")
     await Relay(database, writer, utc_now, complete=lambda: False).catch_up()
     leases = Leases(database, writer, {"k": b"s" * 32}, utc_now)
     await leases.keep_up()
