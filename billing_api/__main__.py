@@ -4,8 +4,10 @@ import argparse
 import multiprocessing
 import sys
 from collections.abc import Sequence
+from typing import Final
 
 from granian.constants import Interfaces, Loops
+from granian.http import HTTP1Settings, HTTP2Settings
 from granian.log import LogLevels
 from granian.server import Server
 from litestar import Litestar
@@ -15,6 +17,9 @@ from billing_api.app import create_app
 from core.process import die_with_parent
 from core.settings import BadSettings, api_settings
 from core.telemetry import configure_logging
+
+_HEAD_WITHIN_MS: Final = 30_000
+_LONGEST_HEAD: Final = 65_536
 
 
 def served() -> Litestar:
@@ -36,6 +41,9 @@ def serve() -> None:
             factory=True,
             interface=Interfaces.ASGI,
             loop=Loops.uvloop,
+            # Who sends its head by drips, or no next one, is hung up on.
+            http1_settings=HTTP1Settings(header_read_timeout=_HEAD_WITHIN_MS),
+            http2_settings=HTTP2Settings(max_headers_size=_LONGEST_HEAD, keep_alive_interval=_HEAD_WITHIN_MS),
             address=settings.host,
             port=settings.port,
             workers=settings.processes,

@@ -21,6 +21,7 @@ from core.ids import new_id
 from db.models.people import Role
 
 ACCESS_LIFETIME: Final = timedelta(minutes=15)
+IMPERSONATION_LIFETIME: Final = timedelta(minutes=5)
 STEP_UP: Final = timedelta(minutes=5)
 PASSWORD: Final = "pwd"  # noqa: S105  a method's name
 ONE_TIME_PASSWORD: Final = "otp"  # noqa: S105  a method's name: an app's code, or a recovery code
@@ -31,11 +32,15 @@ _CLIENTS: Final = "at+jwt"
 
 
 class Permission(enum.StrEnum):
-    """What a route asks of its caller. PUBLIC asks nothing; SIGNED is checked by the service against a signature."""
+    """What a route asks of its caller. PUBLIC asks nothing; SIGNED is checked by the service against a signature.
+
+    OWN_CREDENTIALS: what lets somebody in, such as passwords, second factors, keys and sessions.
+    """
 
     PUBLIC = "public"
     SIGNED = "signed"
     OWN_ACCOUNT = "own_account"
+    OWN_CREDENTIALS = "own_credentials"
     OWN_LICENSES_READ = "own.licenses.read"
     OWN_USAGE_READ = "own.usage.read"
     OWN_SUBSCRIPTIONS_READ = "own.subscriptions.read"
@@ -47,6 +52,9 @@ class Permission(enum.StrEnum):
     OPERATIONS_VIEW = "admin.operations.view"
     OPERATIONS_CHANGE = "admin.operations.change"
     AUDIT_VIEW = "admin.audit.view"
+    USERS_VIEW = "admin.users.view"
+    USERS_CHANGE = "admin.users.change"
+    USERS_IMPERSONATE = "admin.users.impersonate"
 
     @property
     def is_for_staff(self) -> bool:
@@ -70,8 +78,10 @@ SCOPES: Final[Mapping[Scope, Permission]] = {
     Scope.INVOICES_READ: Permission.OWN_INVOICES_READ,
     Scope.PAYMENTS_READ: Permission.OWN_PAYMENTS_READ,
 }
-_CUSTOMER: Final = frozenset({Permission.OWN_ACCOUNT, Permission.PURCHASE, *SCOPES.values()})
-_SUPPORT: Final = _CUSTOMER | {Permission.LICENSES_VIEW, Permission.OPERATIONS_VIEW}
+LOOKED_AT: Final = frozenset({Permission.OWN_ACCOUNT, *SCOPES.values()})
+"""What somebody who impersonates a customer may read."""
+_CUSTOMER: Final = LOOKED_AT | {Permission.OWN_CREDENTIALS, Permission.PURCHASE}
+_SUPPORT: Final = _CUSTOMER | {Permission.LICENSES_VIEW, Permission.OPERATIONS_VIEW, Permission.USERS_VIEW}
 PERMISSIONS: Final[Mapping[Role, frozenset[Permission]]] = {
     Role.CUSTOMER: _CUSTOMER,
     Role.SUPPORT: _SUPPORT,
@@ -84,6 +94,9 @@ class Principal(msgspec.Struct, frozen=True):
 
     `amr`: how he proved himself then, in the words of RFC 8176. With a `client_id` it is a program that acts for
     `user_id`, within `scopes`; it has no session, so the client's id stands there, and it never gave a password.
+
+    An administrator who looks at what a customer sees is that customer here; `actor_id` says who it really is, and the
+    session is the administrator's own: with it ends what he may do as anybody.
     """
 
     user_id: UUID
@@ -93,6 +106,12 @@ class Principal(msgspec.Struct, frozen=True):
     amr: tuple[str, ...] = (PASSWORD,)
     client_id: UUID | None = None
     scopes: frozenset[Scope] = frozenset()
+    actor_id: UUID | None = None
+
+    @property
+    def signed_in_id(self) -> UUID:
+        """Whose session it is."""
+        return self.actor_id or self.user_id
 
 
 class ClientToken(msgspec.Struct, frozen=True):
@@ -118,14 +137,16 @@ class TokenIssuer:
         self._clock = clock
 
     def issue(self, principal: Principal) -> str:
-        claims = {
+        claims: dict[str, Any] = {
             "sub": str(principal.user_id),
             "role": principal.role.value,
             "sid": str(principal.session_id),
             "auth_time": int(principal.authenticated_at.timestamp()),
             "amr": principal.amr,
         }
-        return self._signed(claims, _PERSONS)
+        if principal.actor_id:
+            claims["act"] = {"sub": str(principal.actor_id)}  # RFC 8693, 4.1
+        return self._signed(claims, _PERSONS, IMPERSONATION_LIFETIME if principal.actor_id else ACCESS_LIFETIME)
 
     def issue_to_client(self, token: ClientToken) -> str:
         """In the form of RFC 9068, where `sub` is the client itself."""
@@ -136,7 +157,7 @@ class TokenIssuer:
             "scope": " ".join(sorted(token.scopes)),
             "jti": new_id().hex,
         }
-        return self._signed(claims, _CLIENTS)
+        return self._signed(claims, _CLIENTS, ACCESS_LIFETIME)
 
     def read(self, token: str) -> Principal:
         """A person's. Unauthenticated where it is not ours, not yet or no longer good, or of another kind."""
@@ -148,6 +169,7 @@ class TokenIssuer:
                 UUID(claims["sid"]),
                 datetime.fromtimestamp(claims["auth_time"], self._clock().tzinfo),
                 amr=msgspec.convert(claims["amr"], tuple[str, ...]),
+                actor_id=UUID(claims["act"]["sub"]) if "act" in claims else None,
             )
         except (jwt.InvalidTokenError, msgspec.ValidationError, KeyError, ValueError, TypeError):
             raise Unauthenticated("the access token is not valid or has expired; refresh it or sign in") from None
@@ -162,9 +184,9 @@ class TokenIssuer:
         except (jwt.InvalidTokenError, AttributeError, KeyError, ValueError, TypeError):
             raise Unauthenticated("the access token is not valid or has expired; get another at oauth/token") from None
 
-    def _signed(self, claims: Mapping[str, Any], kind: str) -> str:
+    def _signed(self, claims: Mapping[str, Any], kind: str, lifetime: timedelta) -> str:
         now = self._clock()
-        instants = {"iat": int(now.timestamp()), "exp": int((now + ACCESS_LIFETIME).timestamp())}
+        instants = {"iat": int(now.timestamp()), "exp": int((now + lifetime).timestamp())}
         headers = {"kid": self._current, "typ": kind}
         key = self._private[self._current]
         return jwt.encode({**claims, "aud": _AUDIENCE, **instants}, key, _ALGORITHM, headers=headers)
@@ -190,8 +212,14 @@ class TokenIssuer:
             raise jwt.ExpiredSignatureError
 
 
-def may(principal: Principal, needed: Permission) -> bool:
-    """Whether this caller may do it: his role allows it and, of a program, one of its scopes opens it."""
+def may(principal: Principal, needed: Permission, *, reads: bool) -> bool:
+    """Whether this caller may do it: his role allows it and, of a program, one of its scopes opens it.
+
+    Somebody who impersonates a customer only looks, and at no credentials. So whatever is done in a customer's name was
+    done by the customer, and a route that is forgotten stays shut.
+    """
+    if principal.actor_id is not None:
+        return reads and needed in LOOKED_AT and principal.role is Role.CUSTOMER
     is_open = principal.client_id is None or needed in {SCOPES[scope] for scope in principal.scopes}
     return is_open and needed in PERMISSIONS[principal.role]
 

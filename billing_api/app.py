@@ -12,7 +12,6 @@ from litestar.di import Provide
 from litestar.handlers import HTTPRouteHandler
 from litestar.middleware import DefineMiddleware
 from litestar.openapi import OpenAPIConfig
-from litestar.openapi.plugins import SwaggerRenderPlugin
 from litestar.plugins.prometheus import PrometheusConfig
 from litestar.routes import HTTPRoute
 from redis.asyncio import Redis
@@ -29,6 +28,7 @@ from billing_api.accounts.controller import (
 from billing_api.accounts.service import AccountService
 from billing_api.activation.controller import AdminActivationController, LicenseActivationController, activate
 from billing_api.activation.service import ActivationAdministration, ActivationService
+from billing_api.answer_headers import answer_headers
 from billing_api.api_keys.controller import ApiKeyController, LicenseApiKeyController
 from billing_api.api_keys.service import ApiKeyService, SignatureChecker
 from billing_api.audit.controller import AdminAuditController, LicenseEventController
@@ -50,6 +50,7 @@ from billing_api.jobs.controller import AdminJobController
 from billing_api.jobs.service import JobAdministration
 from billing_api.licenses.controller import AdminLicenseController, LicenseController
 from billing_api.licenses.service import LicenseAdministration, LicenseService
+from billing_api.limits import Limits
 from billing_api.mirror.service import Mirror
 from billing_api.oauth.controller import OAuthClientController, grant_token
 from billing_api.oauth.service import ClientTokens, OAuthClientService
@@ -62,12 +63,16 @@ from billing_api.reconciliation.controller import AdminReconciliationController
 from billing_api.reconciliation.service import ReconciliationReports
 from billing_api.second_factor.controller import SecondFactorController
 from billing_api.second_factor.service import SecondFactorService
+from billing_api.sessions.controller import SessionController
+from billing_api.sessions.liveness import Liveness
+from billing_api.sessions.service import SessionService
 from billing_api.sign_in_wiring import sign_in_services
 from billing_api.step_up.controller import step_up
 from billing_api.step_up.service import StepUpService
 from billing_api.strict_request import StrictRequest
 from billing_api.subscriptions.controller import SubscriptionController
 from billing_api.subscriptions.service import SubscriptionService
+from billing_api.swagger import SwaggerPage
 from billing_api.usage.controller import COMPONENTS as USAGE_COMPONENTS
 from billing_api.usage.controller import report_usage
 from billing_api.usage.fast_path import FastPath
@@ -76,9 +81,12 @@ from billing_api.usage.recording import Recording
 from billing_api.usage.service import UsageService
 from billing_api.usage_history.controller import AdminUsageHistoryController, UsageHistoryController
 from billing_api.usage_history.service import UsageHistoryService
+from billing_api.users.controller import AccountEventController, AdminUserController
+from billing_api.users.service import AccountEvents, UserAdministration
 from billing_api.webhooks.controller import AdminWebhookController, receive_stripe_event
 from billing_api.webhooks.service import WebhookAdministration, WebhookReceiver
 from core.clock import Clock, utc_now
+from core.hotstore.access import AccessStore
 from core.hotstore.reader import HotStoreReader
 from core.hotstore.writer import HotStoreWriter
 from core.settings import ApiSettings
@@ -86,6 +94,8 @@ from db.engine import create_engine
 from db.unit_of_work import Database
 
 MAX_BODY_BYTES = 1_000_000
+EXPOSED_HEADERS = ("Idempotency-Replayed", "RateLimit", "RateLimit-Policy", "Retry-After", "X-Request-Id")
+"""What scripts of other origins may read of an answer, beside its body."""
 
 
 @dataclass(frozen=True)
@@ -101,6 +111,10 @@ class Services:
     step_ups: StepUpService
     oauth_clients: OAuthClientService
     client_tokens: ClientTokens
+    liveness: Liveness
+    sessions: SessionService
+    user_administration: UserAdministration
+    account_events: AccountEvents
     plans: PlanService
     checkouts: CheckoutService
     licenses: LicenseService
@@ -148,6 +162,7 @@ def create_app(settings: ApiSettings, clock: Clock = utc_now) -> Litestar:
             DefineMiddleware(Authentication),
         ],
         exception_handlers=problems.HANDLERS,
+        before_send=[answer_headers(settings.environment)],
         lifespan=[_wired(settings, clock)],
         state=State(
             {
@@ -157,7 +172,9 @@ def create_app(settings: ApiSettings, clock: Clock = utc_now) -> Litestar:
                 "staff_second_factor": settings.staff_second_factor,
             }
         ),
-        cors_config=CORSConfig(allow_origins=sorted(cookie.origins), allow_credentials=True),
+        cors_config=CORSConfig(
+            allow_origins=sorted(cookie.origins), allow_credentials=True, expose_headers=list(EXPOSED_HEADERS)
+        ),
         request_class=StrictRequest,
         request_max_body_size=MAX_BODY_BYTES,
         openapi_config=_openapi(),
@@ -183,6 +200,8 @@ def _api() -> Router:
             step_up,
             OAuthClientController,
             grant_token,
+            SessionController,
+            AccountEventController,
             PlanController,
             CheckoutController,
             LicenseController,
@@ -197,6 +216,7 @@ def _api() -> Router:
             PaymentController,
             report_usage,
             receive_stripe_event,
+            AdminUserController,
             AdminLicenseController,
             AdminActivationController,
             AdminAuditController,
@@ -215,7 +235,7 @@ def _openapi() -> OpenAPIConfig:
         description="Licences for NextPanel and domain names. Errors are application/problem+json (RFC 9457).",
         path="/schema",
         components=USAGE_COMPONENTS,
-        render_plugins=[SwaggerRenderPlugin(path="/swagger")],
+        render_plugins=[SwaggerPage()],
         openapi_router=Router("/schema", route_handlers=[], opt={"permission": Permission.PUBLIC}),
     )
 
@@ -228,14 +248,21 @@ def _wired(settings: ApiSettings, clock: Clock) -> Callable[[Litestar], Abstract
         passwords = Passwords.shared_by(settings.processes)
         redis = Redis.from_url(settings.redis_url)
         hot_store = HotStoreReader(redis)
+        queue_redis = Redis.from_url(settings.queue_redis_url)
+        access_store = AccessStore(queue_redis)
+        app.state.limits = Limits(access_store, settings.limits)
+        app.state.liveness = liveness = Liveness(database, access_store, clock)
         usage = UsageService(Recording(database, Holds(HotStoreWriter(redis)), clock), settings.secrets, clock)
-        app.state.services = _services(settings, clock, database, stripe, passwords, hot_store, usage, app.state.tokens)
+        app.state.services = _services(
+            settings, clock, database, stripe, passwords, hot_store, usage, app.state.tokens, liveness
+        )
         try:
             yield
         finally:
             await usage.close()
             await app.state.services.signature_checker.last_use.written()
             passwords.close()
+            await queue_redis.aclose()
             await redis.aclose()
             await stripe.close()
             await database.close()
@@ -252,15 +279,22 @@ def _services(
     hot_store: HotStoreReader,
     usage: UsageService,
     tokens: TokenIssuer,
+    liveness: Liveness,
 ) -> Services:
     secrets = settings.secrets
     mirror = Mirror(database, stripe, secrets, clock)
     return Services(
         database=database,
-        **sign_in_services(database, tokens=tokens, passwords=passwords, secrets=secrets, clock=clock),
+        **sign_in_services(
+            database, tokens=tokens, liveness=liveness, passwords=passwords, secrets=secrets, clock=clock
+        ),
         second_factor=SecondFactorService(database, secrets, clock),
         oauth_clients=OAuthClientService(database, secrets, clock),
         client_tokens=ClientTokens(database, tokens=tokens, secrets=secrets, clock=clock),
+        liveness=liveness,
+        sessions=SessionService(database, liveness, clock),
+        user_administration=UserAdministration(database, liveness, tokens, clock),
+        account_events=AccountEvents(database),
         plans=PlanService(database),
         checkouts=CheckoutService(database, stripe, mirror, public_url=settings.public_url),
         licenses=LicenseService(database, secrets, clock, hot_store),

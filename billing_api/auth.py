@@ -1,25 +1,22 @@
 """The door: reads the caller's access token, and holds every route's declared permission against his role or scopes.
 
-An application in which a route declares no permission does not start. A route that declares `step_up=True` is closed to
-a sign-in older than five minutes.
+Before that, how often he asks, and whether his session still lives. An application in which a route declares no
+permission does not start. A route that declares `step_up=True` is closed to a sign-in older than five minutes.
 """
 
-from typing import Any
+from typing import Any, Final
 
 from litestar.connection import ASGIConnection
 from litestar.handlers import BaseRouteHandler, HTTPRouteHandler
 from litestar.middleware import AbstractAuthenticationMiddleware, AuthenticationResult
 from typing_extensions import override
 
-from billing_api.access import (
-    Permission,
-    Principal,
-    TokenIssuer,
-    may,
-    require_second_factor,
-    require_step_up,
-)
+from billing_api.access import Permission, Principal, TokenIssuer, may, require_second_factor, require_step_up
+from billing_api.limits import Limits
+from billing_api.sessions.liveness import Liveness
 from core.errors import Forbidden, Unauthenticated
+
+_READS: Final = frozenset({"GET", "HEAD"})
 
 
 class Authentication(AbstractAuthenticationMiddleware):
@@ -42,21 +39,33 @@ class Authentication(AbstractAuthenticationMiddleware):
 
 
 async def guard(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
-    """The one guard of the application: holds the route's declared permission against what the caller may."""
+    """The one guard of the application: too many requests, an ended session, or no permission.
+
+    The limits come first: they hold for whoever is refused afterwards, too.
+    """
     if isinstance(handler, HTTPRouteHandler) and handler.http_methods == {"OPTIONS"}:
         return  # Litestar's own, on every path: tells which methods there are and nothing else
     needed = declared_permission(handler)
+    principal: Principal | None = connection.user
+    limits: Limits = connection.app.state.limits
+    await limits.enforce(connection, principal.signed_in_id if principal else None, signed=needed is Permission.SIGNED)
     if needed in {Permission.PUBLIC, Permission.SIGNED}:
         return
-    principal: Principal | None = connection.user
     if principal is None:
         raise connection.auth or Unauthenticated
-    if not may(principal, needed):
+    if principal.client_id is None:  # a client has no session; it was looked up with its token
+        liveness: Liveness = connection.app.state.liveness
+        await liveness.check(principal)
+    if not may(principal, needed, reads=_only_reads(handler)):
         raise Forbidden
     if needed.is_for_staff and connection.app.state.staff_second_factor:
         require_second_factor(principal)
     if needs_step_up(handler):
         require_step_up(principal, connection.app.state.clock())
+
+
+def _only_reads(handler: BaseRouteHandler) -> bool:
+    return isinstance(handler, HTTPRouteHandler) and handler.http_methods <= _READS
 
 
 def declared_permission(handler: BaseRouteHandler) -> Permission:

@@ -4,14 +4,15 @@ from typing import Any
 
 from litestar.connection import ASGIConnection
 
-from billing_api.caller import DEVICE_COOKIE, Caller, network
+from billing_api import addresses
+from billing_api.caller import DEVICE_COOKIE, Caller
 
 AnyConnection = ASGIConnection[Any, Any, Any, Any]
 
 
 def caller(connection: AnyConnection) -> Caller:
     return Caller(
-        network=network(client_address(connection)),
+        address=client_address(connection),
         request_id=str(connection.state.request_id),
         user_agent=connection.headers.get("user-agent"),
         device=connection.cookies.get(DEVICE_COOKIE),
@@ -19,5 +20,7 @@ def caller(connection: AnyConnection) -> Caller:
 
 
 def client_address(connection: AnyConnection) -> str:
-    """Today the peer's, whatever its headers claim."""
-    return connection.client.host if connection.client else ""
+    """As text, in its shortest spelling."""
+    peer = connection.client.host if connection.client else ""
+    forwarded = connection.headers.getall("x-forwarded-for", [])
+    return addresses.told(peer, forwarded, connection.app.state.settings.trusted_proxies)

@@ -18,6 +18,14 @@ STORABLE: Final = r"^[^\x00]*$"
 Limit = Annotated[int, QueryParameter(ge=1, le=100, description="how many items at most")]
 Offset = Annotated[int, QueryParameter(ge=0, le=1_000_000, description="how many items to leave out")]
 
+Reason = Annotated[str, msgspec.Meta(min_length=1, max_length=500, pattern=STORABLE)]
+
+
+class ReasonGiven(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Why staff do it, for the audit trail."""
+
+    reason: Reason
+
 
 _Instant = Annotated[datetime, msgspec.Meta(tz=True)]
 

@@ -3,7 +3,7 @@
 from typing import Any, Generic, TypeVar
 
 import msgspec
-from sqlalchemy import Select, func, select
+from sqlalchemy import Select, func, literal_column, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 T = TypeVar("T")
@@ -20,6 +20,8 @@ async def fetch_page(
     session: AsyncSession, statement: Select[*tuple[Any, ...]], *, limit: int, offset: int
 ) -> tuple[list[Any], int]:
     """The page's rows and the number of all rows; `statement` is ordered and unpaged."""
-    total = await session.scalar(select(func.count()).select_from(statement.order_by(None).subquery()))
+    # Rows are counted, not columns: some of an entity's may be nobody's here to read.
+    bare: Select[Any] = statement.order_by(None).with_only_columns(literal_column("1"), maintain_column_froms=True)
+    total = await session.scalar(select(func.count()).select_from(bare.subquery()))
     rows = (await session.execute(statement.limit(limit).offset(offset))).all()
     return list(rows), total or 0

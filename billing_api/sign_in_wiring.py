@@ -11,6 +11,7 @@ from billing_api.credentials.service import CredentialService
 from billing_api.guesses.service import GuessCounter
 from billing_api.mails.service import Mails
 from billing_api.passwords import Passwords
+from billing_api.sessions.liveness import Liveness
 from billing_api.sign_ins import SignIns
 from billing_api.step_up.service import StepUpService
 from core.clock import Clock
@@ -27,7 +28,13 @@ class SignInServices(TypedDict):
 
 
 def sign_in_services(
-    database: Database, *, tokens: TokenIssuer, passwords: Passwords, secrets: Secrets, clock: Clock
+    database: Database,
+    *,
+    tokens: TokenIssuer,
+    liveness: Liveness,
+    passwords: Passwords,
+    secrets: Secrets,
+    clock: Clock,
 ) -> SignInServices:
     sign_ins, mails = SignIns(tokens, secrets, clock), Mails(secrets)
     check = PasswordCheck(database, passwords, GuessCounter(secrets.index, clock), sign_ins.devices)
@@ -35,6 +42,7 @@ def sign_in_services(
     return SignInServices(
         accounts=AccountService(
             database,
+            liveness=liveness,
             passwords=passwords,
             check=check,
             sign_ins=sign_ins,
@@ -43,9 +51,17 @@ def sign_in_services(
             clock=clock,
         ),
         credentials=CredentialService(
-            database, passwords=passwords, check=check, sign_ins=sign_ins, mails=mails, clock=clock
+            database,
+            liveness=liveness,
+            passwords=passwords,
+            check=check,
+            sign_ins=sign_ins,
+            mails=mails,
+            clock=clock,
         ),
         reset_links=reset_links,
-        email_changes=EmailChanges(database, check=check, mails=mails, reset_links=reset_links, clock=clock),
+        email_changes=EmailChanges(
+            database, liveness=liveness, check=check, mails=mails, reset_links=reset_links, clock=clock
+        ),
         step_ups=StepUpService(database, check=check, tokens=tokens, secrets=secrets, clock=clock),
     )

@@ -53,6 +53,8 @@ class SignIns:
             amr=list(amr),
             expires_at=now + refresh_tokens.LIFETIME,
             user_agent=caller.user_agent and caller.user_agent[:_LONGEST_USER_AGENT],
+            address=caller.address,
+            last_seen_at=now,
         )
         tx.session.add(session)
         return self.pair(session, user, token, device=device)

@@ -7,10 +7,12 @@ import base64
 import binascii
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Final, TypeVar
 from urllib.parse import urlsplit
 
 from core.crypto.sealing import KEY_BYTES
+from core.rate_limit import Quota
 
 T = TypeVar("T")
 
@@ -87,6 +89,31 @@ class Reader:
 
     def listed(self, name: str) -> tuple[str, ...]:
         return tuple(part.strip() for part in self.source.get(name, "").split(",") if part.strip())
+
+    def networks(self, name: str) -> tuple[IPv4Network | IPv6Network, ...]:
+        """Comma separated networks in CIDR notation; a bare address is a network of one."""
+
+        def parse(raw: str) -> tuple[IPv4Network | IPv6Network, ...]:
+            return tuple(ip_network(part.strip()) for part in raw.split(",") if part.strip())
+
+        wanted = "networks such as 10.0.0.0/8,fd00::/8, comma separated, with no bits set after the prefix"
+        return self.parsed(name, ",", parse, wanted, ())
+
+    def quotas(self, name: str, defaults: Mapping[str, Quota]) -> dict[str, Quota]:
+        """`name=requests/seconds`, comma separated: what takes the place of a default."""
+
+        def parse(raw: str) -> dict[str, Quota]:
+            given = dict(defaults)
+            for part in filter(None, map(str.strip, raw.split(","))):
+                limit, _, quota = part.partition("=")
+                requests, _, seconds = quota.partition("/")
+                given[limit] = Quota(int(requests), int(seconds))
+                if limit not in defaults or min(given[limit]) < 1:
+                    raise ValueError
+            return given
+
+        wanted = f"name=requests/seconds, comma separated, with names of {', '.join(defaults)}"
+        return self.parsed(name, ",", parse, wanted, dict(defaults))
 
     def some(self, name: str) -> tuple[str, ...]:
         """At least one."""

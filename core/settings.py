@@ -7,13 +7,27 @@ that is missing or cannot be read is told by name, all of them at once, with wha
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from ipaddress import IPv4Network, IPv6Network
 from typing import Final, Literal, TypeVar
 
 from core.crypto.sealing import KEY_BYTES, KeyedHash, Sealer
 from core.environment import Reader
+from core.rate_limit import Quota
 
 T = TypeVar("T")
 Environment = Literal["devstack", "production"]
+
+LIMITS: Final[Mapping[str, Quota]] = {
+    "user": Quota(100, 60),
+    "address": Quota(1_000, 60),
+    "webhook_failures": Quota(1_000, 3_600),
+    "login": Quota(30, 60),
+    "register": Quota(20, 3_600),
+    "password": Quota(20, 3_600),
+    "activation": Quota(30, 60),
+    "search": Quota(30, 60),
+}
+"""How often somebody may call the billing API: `user` for each user, all others for each address."""
 
 _LOG_LEVELS: Final = ("debug", "info", "warning", "error", "critical")
 
@@ -54,6 +68,9 @@ class ApiSettings:
     public_url: str
     portal_url: str | None
     cors_origins: tuple[str, ...]
+    trusted_proxies: tuple[IPv4Network | IPv6Network, ...]
+    """Whose X-Forwarded-For is believed."""
+    limits: Mapping[str, Quota]
     secrets: Secrets
     jwt_keys: Mapping[str, bytes]
     staff_second_factor: bool
@@ -208,6 +225,8 @@ def api_settings(source: Mapping[str, str] | None = None) -> ApiSettings:
             public_url=public_url.rstrip("/"),
             portal_url=r.optional("NP_PORTAL_URL"),
             cors_origins=r.listed("NP_CORS_ORIGINS"),
+            trusted_proxies=r.networks("NP_TRUSTED_PROXIES"),
+            limits=r.quotas("NP_LIMITS", LIMITS),
             secrets=r.secrets(),
             jwt_keys=r.keys("NP_JWT_KEYS"),
             staff_second_factor=r.flag("NP_STAFF_SECOND_FACTOR", default=r.environment() != "devstack"),

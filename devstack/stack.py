@@ -21,6 +21,8 @@ DATABASE: Final = "nextpanel_billing"
 _OWNER: Final = "np_owner"
 _DATABASES: Final = ("DATABASE_URL", "WORKER_DATABASE_URL", "OWNER_DATABASE_URL")
 _HERE: Final = "127.0.0.1"
+_LIMITS: Final = ",".join(f"{name}=600/60" for name in ("login", "register", "password", "activation", "search"))
+"""Here everybody comes from one address, which must not be taken for one person who guesses."""
 
 
 def wanted_ports(choices: Choices) -> dict[str, int]:
@@ -67,6 +69,7 @@ def _environment(
         "NP_DEMO_ADMIN": f"admin@example.com:{keyring.admin_password}",
         "NP_DEMO_CUSTOMER": f"customer@example.com:{keyring.customer_password}",
         "NP_DEMO_PLATFORM_KEY": f"{keyring.platform_key_id}:{keyring.platform_key_secret}",
+        "NP_LIMITS": _LIMITS,
         "NP_PUBLIC_URL": f"http://{_reached_at(choices.host)}:{ports['api']}",
         "XDG_CONFIG_HOME": str(choices.data / "config"),  # the stripe package leaves a file there
     }

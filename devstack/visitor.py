@@ -9,6 +9,7 @@ import secrets
 import time
 from collections.abc import Callable, Mapping
 from html import unescape
+from http import HTTPStatus
 from typing import Any, Final, TypeVar
 from urllib.parse import urljoin
 
@@ -22,6 +23,9 @@ Headers = Mapping[str, str]
 
 PATIENCE: Final = 20.0
 _GLANCE: Final = 0.005
+_SLOWER: Final = 1.1
+_SLOWEST: Final = 0.5
+"""A user may ask the API a hundred times a minute: who waits for long looks less and less often."""
 GOOD_CARD: Final = "4242 4242 4242 4242"
 DECLINED_CARD: Final = "4000 0000 0000 0002"
 
@@ -32,11 +36,12 @@ class NotSeen(Exception):
 
 def eventually(what: str, look: Callable[[], T | None], patience: float = PATIENCE) -> T:
     """The first truthy answer of `look`, which is asked again and again."""
-    until = time.perf_counter() + patience
+    until, pause = time.perf_counter() + patience, _GLANCE
     while time.perf_counter() < until:
         if seen := look():
             return seen
-        time.sleep(_GLANCE)
+        time.sleep(pause)
+        pause = min(pause * _SLOWER, _SLOWEST)
     raise NotSeen(f"not within {patience:.0f} s: {what}")
 
 
@@ -50,7 +55,11 @@ class Visitor:
         self, method: str, path: str, headers: Headers | None = None, content: Mapping[str, Any] | None = None
     ) -> dict[str, Any]:
         """One call of the billing API that must succeed."""
-        answer = self.http.request(method, f"{self.facts['billing_api']}/api/v1{path}", headers=headers, json=content)
+        url = f"{self.facts['billing_api']}/api/v1{path}"
+        answer = self.http.request(method, url, headers=headers, json=content)
+        while answer.status_code == HTTPStatus.TOO_MANY_REQUESTS:  # who looks every moment waits when he is told to
+            time.sleep(int(answer.headers["Retry-After"]))
+            answer = self.http.request(method, url, headers=headers, json=content)
         if answer.is_error:
             raise NotSeen(f"{method} {path} answered {answer.status_code}: {answer.text[:300]}")
         body: dict[str, Any] = answer.json()

@@ -10,13 +10,13 @@ from typing import Final
 from prometheus_client.core import CounterMetricFamily
 
 from core.clock import unix_time
+from core.rate_limit import RateLimit
 from core.settings import ValidatorSettings
 from validator import openapi
 from validator.answers import Letterhead
 from validator.gate import Gate
 from validator.handlers import Verdicts
 from validator.hashes import LicenseHashes
-from validator.limits import RateLimit
 from validator.link import RedisLink
 from validator.metrics import Figure, Tally, exposition
 from validator.protocol import Request

@@ -7,8 +7,9 @@ import msgspec
 from core.clock import unix_time
 from core.crypto.signature import Fault, Reader, Signature, body_digest
 from core.licensing.record import Permission
+from core.rate_limit import RateLimit
 from validator.keyring import KeyRing, OpenKey
-from validator.limits import RateLimit, rate_limit_headers
+from validator.limits import rate_limit_headers
 from validator.problems import LimitReached, PermissionMissing, SignatureFault
 from validator.protocol import Request
 

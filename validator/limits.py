@@ -1,52 +1,8 @@
-"""The limit per license, by GCRA (the generic cell rate algorithm, ITU-T I.371), in this process alone.
-
-One number per license: the instant at which it will have paid for everything it asked so far, at one request per
-1/rate seconds. It may run ahead of now by the window. No timer, no counter to reset, no burst at a window's edge.
-
-Each process counts for itself: asking Redis would cost more than the answer that is being limited. A panel that spreads
-its connections over n processes may so reach n times the rate; the limit is there for runaway loops, not for billing.
-"""
+"""The headers that tell of the limit per license. How it is counted: core/rate_limit.py."""
 
 import math
-from typing import Final, NamedTuple
 
-WINDOW: Final = 1.0
-_REMEMBERED: Final = 50_000
-
-
-class Allowance(NamedTuple):
-    allowed: bool
-    remaining: int
-    """Requests that may follow at once."""
-    wait: float
-    """Seconds until one may, where this one may not."""
-
-
-class RateLimit:
-    def __init__(self, rate: int, window: float = WINDOW) -> None:
-        self.rate = rate
-        self.window = window
-        self._paid_at: dict[str, float] = {}
-
-    def take(self, who: str, number: int, now: float) -> Allowance:
-        """Asks for `number` requests at the monotonic instant `now`; what is refused is not counted."""
-        paid_at = max(self._paid_at.get(who, now), now)
-        ahead = paid_at + number / self.rate - now
-        if ahead > self.window:
-            return Allowance(allowed=False, remaining=self._left(paid_at - now), wait=ahead - self.window)
-        if len(self._paid_at) >= _REMEMBERED:
-            self._forget(now)
-        self._paid_at[who] = paid_at + number / self.rate
-        return Allowance(allowed=True, remaining=self._left(ahead), wait=0.0)
-
-    def _left(self, ahead: float) -> int:
-        return max(0, int((self.window - ahead) * self.rate + 1e-6))
-
-    def _forget(self, now: float) -> None:
-        """Who has paid for everything is like one never seen. Where all are busy, all begin anew."""
-        self._paid_at = {who: paid_at for who, paid_at in self._paid_at.items() if paid_at > now}
-        if len(self._paid_at) >= _REMEMBERED:
-            self._paid_at.clear()
+from core.rate_limit import Allowance, RateLimit
 
 
 def rate_limit_headers(limit: RateLimit, allowance: Allowance) -> dict[str, str]:

@@ -16,9 +16,9 @@ from core.crypto.signature import HEADER, Fault
 from core.errors import Refusal
 from core.hotstore.functions import NotReady
 from core.licensing.record import Permission
+from core.rate_limit import Allowance, RateLimit
 from validator import advice, wire
 from validator.advice import Advice
-from validator.limits import Allowance, RateLimit
 from validator.problems import (
     LimitReached,
     MethodNotAllowed,

@@ -12,7 +12,8 @@ import msgspec
 
 from core.crypto.signature import Fault
 from core.errors import Conflict, Forbidden, InvalidSignature, Refusal, TooManyRequests
-from validator.limits import Allowance, RateLimit, rate_limit_headers
+from core.rate_limit import Allowance, RateLimit
+from validator.limits import rate_limit_headers
 
 
 class RouteNotFound(Refusal):

@@ -71,10 +71,14 @@ class RefreshCookie(msgspec.Struct, frozen=True):
         return request.cookies.get(COOKIE)
 
     def refuse_other_sites(self, request: AnyRequest) -> None:
-        """Browsers send both headers with a POST; what sends neither is no browser, with cookies of its own."""
+        """Browsers send both headers with a POST; what sends neither is no browser, with cookies of its own.
+
+        A sub-domain is the same site and still somebody else's page: it must be listed, by the name it gives.
+        """
         origin = request.headers.get("origin")
         site = request.headers.get("sec-fetch-site", "none")
-        if site not in _OWN_SITE or (origin is not None and origin not in self.origins):
+        nameless = origin is None and site == "same-site"
+        if nameless or site not in _OWN_SITE or (origin is not None and origin not in self.origins):
             raise Forbidden("this call is not taken from another site's page")
 
     def _cookie(self, name: str, value: str, lifetime: timedelta) -> Cookie:
@@ -139,14 +143,14 @@ class AuthController(Controller):
     async def refresh(
         self,
         request: AnyRequest,
-        request_id: NamedDependency[str],
         accounts: NamedDependency[AccountService],
         refresh_cookie: NamedDependency[RefreshCookie],
+        caller: NamedDependency[Caller],
     ) -> Response[AccessGranted]:
         token = refresh_cookie.read(request)
         if token is None:
             raise Unauthenticated("there is no refresh cookie; sign in")
-        return granted(await accounts.refresh(token, request_id=request_id), refresh_cookie)
+        return granted(await accounts.refresh(token, caller), refresh_cookie)
 
     @post("/logout", permission=Permission.PUBLIC, status_code=204, summary="End this sign-in")
     async def logout(

@@ -50,9 +50,11 @@ async def lock_session(tx: SystemTransaction, session_id: UUID) -> tuple[Session
     return None if row is None else (row[0], row[1])
 
 
-async def revoke_session(tx: SystemTransaction, session_id: UUID, now: datetime) -> None:
+async def revoke_session(tx: SystemTransaction, session_id: UUID, now: datetime) -> UUID | None:
+    """Whose it was; None where there is no such session, or it has ended."""
     live = update(Session).where(Session.id == session_id, Session.revoked_at.is_(None))
-    await tx.session.execute(live.values(revoked_at=now))
+    user_id: UUID | None = await tx.session.scalar(live.values(revoked_at=now).returning(Session.user_id))
+    return user_id
 
 
 def _has_email(email: str) -> ColumnElement[bool]:

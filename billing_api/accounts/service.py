@@ -24,6 +24,7 @@ from billing_api.refresh_tokens import Standing
 from billing_api.second_factor import challenges, verifying
 from billing_api.second_factor import repository as second_factors
 from billing_api.second_factor.schemas import FactorProof, SecondFactorAsked
+from billing_api.sessions.liveness import Ending, Liveness
 from billing_api.sign_ins import SignedIn, SignIns
 from core.clock import Clock
 from core.errors import (
@@ -49,6 +50,7 @@ class AccountService:
         self,
         database: Database,
         *,
+        liveness: Liveness,
         passwords: Passwords,
         check: PasswordCheck,
         sign_ins: SignIns,
@@ -57,6 +59,7 @@ class AccountService:
         clock: Clock,
     ) -> None:
         self._database = database
+        self._liveness = liveness
         self._passwords = passwords
         self._check = check
         self._sign_ins = sign_ins
@@ -110,10 +113,10 @@ class AccountService:
             raise outcome
         return outcome
 
-    async def refresh(self, refresh_token: str, *, request_id: str | None = None) -> SignedIn:
+    async def refresh(self, refresh_token: str, caller: Caller) -> SignedIn:
         """A fresh pair. Unauthenticated where the family is over, or ends here because of a copied token."""
-        async with self._database.as_system(request_id=request_id) as tx:
-            signed_in = await self._next_pair(tx, refresh_token, self._clock())
+        async with self._liveness.ending() as ending, self._database.as_system(request_id=caller.request_id) as tx:
+            signed_in = await self._next_pair(tx, refresh_token, ending, caller)
         if signed_in is None:  # raised out here: the end of a family commits
             raise Unauthenticated("this sign-in has ended; sign in again")
         return signed_in
@@ -123,8 +126,10 @@ class AccountService:
         session_id = refresh_tokens.session_id(refresh_token or "")
         if session_id is None:
             return
-        async with self._database.as_system() as tx:
-            await repository.revoke_session(tx, session_id, self._clock())
+        async with self._liveness.ending() as ending, self._database.as_system() as tx:
+            user_id = await repository.revoke_session(tx, session_id, self._clock())
+            if user_id is not None:
+                await ending.of(user_id)
 
     async def me(self, principal: Principal) -> Me:
         async with self._database.as_customer(principal.user_id) as tx:
@@ -170,8 +175,9 @@ class AccountService:
         device = self._sign_ins.devices.mark(caller.device, user.id)
         return self._sign_ins.open(tx, user, caller, amr=amr, device=device)
 
-    async def _next_pair(self, tx: SystemTransaction, token: str, now: datetime) -> SignedIn | None:
+    async def _next_pair(self, tx: SystemTransaction, token: str, ending: Ending, caller: Caller) -> SignedIn | None:
         """None where there is none; what that changed is in the transaction."""
+        now = self._clock()
         session_id = refresh_tokens.session_id(token)
         found = session_id and await repository.lock_session(tx, session_id)
         if not found:
@@ -184,7 +190,9 @@ class AccountService:
             session.revoked_at = now
             cause = "refresh token reused" if standing is Standing.COPIED else "user suspended"
             await tx.audit("session.revoked", "session", session.id, user_id=str(user.id), cause=cause)
+            await ending.of(user.id)
             return None
+        session.last_seen_at, session.address = now, caller.address
         successor = refresh_tokens.successor(token, self._secrets.index)
         if standing is Standing.CURRENT:
             session.previous_hash = session.refresh_hash

@@ -10,9 +10,9 @@ from litestar.params import FromPath, JSONBody
 from billing_api.access import Permission, Principal
 from billing_api.activation.schemas import Activate, Activated, NewActivationToken
 from billing_api.activation.service import ActivationAdministration, ActivationService, Attempt
-from billing_api.http import reply
+from billing_api.http import ReasonGiven, reply
 from billing_api.idempotency import Once
-from billing_api.licenses.schemas import AdminLicenseView, LicenseView, ReasonGiven
+from billing_api.licenses.schemas import AdminLicenseView, LicenseView
 
 
 class LicenseActivationController(Controller):
@@ -21,7 +21,7 @@ class LicenseActivationController(Controller):
 
     @post(
         "/activation-tokens",
-        permission=Permission.OWN_ACCOUNT,
+        permission=Permission.OWN_CREDENTIALS,
         summary="A token for one panel, shown this once; good for 24 hours. A sixth ends the oldest",
     )
     async def create_activation_token(
@@ -35,7 +35,7 @@ class LicenseActivationController(Controller):
 
     @post(
         "/reset-fingerprint",
-        permission=Permission.OWN_ACCOUNT,
+        permission=Permission.OWN_CREDENTIALS,
         status_code=200,
         summary="Free it for another panel; three times in 30 days",
     )

@@ -18,7 +18,7 @@ class LicenseApiKeyController(Controller):
     path = "/licenses/{license_id:uuid}/api-keys"
     tags = ("api keys",)
 
-    @get("/", permission=Permission.OWN_ACCOUNT, summary="Keys that speak for my licence, revoked ones too")
+    @get("/", permission=Permission.OWN_CREDENTIALS, summary="Keys that speak for my licence, revoked ones too")
     async def list_api_keys(
         self,
         principal: NamedDependency[Principal],
@@ -31,7 +31,7 @@ class LicenseApiKeyController(Controller):
 
     @post(
         "/",
-        permission=Permission.OWN_ACCOUNT,
+        permission=Permission.OWN_CREDENTIALS,
         step_up=True,
         summary="A new key; its secret is shown this once",
     )
@@ -52,7 +52,7 @@ class ApiKeyController(Controller):
 
     @post(
         "/{api_key_id:uuid}/rotate",
-        permission=Permission.OWN_ACCOUNT,
+        permission=Permission.OWN_CREDENTIALS,
         step_up=True,
         status_code=200,
         summary="A new secret; the present one works for an overlap",
@@ -67,7 +67,7 @@ class ApiKeyController(Controller):
     ) -> Response[ApiKeySecret]:
         return reply(await api_keys.rotate(principal, api_key_id, data or RotateApiKey(), once), status_code=200)
 
-    @delete("/{api_key_id:uuid}", permission=Permission.OWN_ACCOUNT, summary="Refused everywhere from now on")
+    @delete("/{api_key_id:uuid}", permission=Permission.OWN_CREDENTIALS, summary="Refused everywhere from now on")
     async def revoke_api_key(
         self,
         principal: NamedDependency[Principal],

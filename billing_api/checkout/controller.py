@@ -48,4 +48,4 @@ async def checkout_return(
     """Shows how the purchase went. It has no login: it tells nothing but that, and only to who has the address."""
     outcome = await checkouts.settle(session_id)
     page = return_page.page(outcome, left=cancelled)
-    return Response(page, media_type=MediaType.HTML, headers={"Cache-Control": "no-store"})
+    return Response(page, media_type=MediaType.HTML, headers=return_page.HEADERS)

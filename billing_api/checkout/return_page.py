@@ -9,6 +9,13 @@ from typing import Final
 from billing_api.checkout.service import Outcome
 from db.models.commerce import CheckoutStatus
 
+HEADERS: Final = {
+    "Cache-Control": "no-store",
+    "Content-Security-Policy": (
+        "default-src 'none'; style-src 'unsafe-inline'; form-action 'none'; base-uri 'none'; frame-ancestors 'none'"
+    ),
+}
+
 _PAGE: Final = Template("""<!doctype html>
 <html lang="en">
 <head>

@@ -80,7 +80,7 @@ class MyCredentialsController(Controller):
     path = "/me"
     tags = ("accounts",)
 
-    @post("/password", permission=Permission.OWN_ACCOUNT, status_code=200, summary="Change my password")
+    @post("/password", permission=Permission.OWN_CREDENTIALS, status_code=200, summary="Change my password")
     async def change_password(
         self,
         principal: NamedDependency[Principal],
@@ -92,7 +92,7 @@ class MyCredentialsController(Controller):
         signed_in = await credentials.change_password(principal, data.current_password, data.new_password, caller)
         return granted(signed_in, refresh_cookie)
 
-    @post("/email", permission=Permission.OWN_ACCOUNT, status_code=202, summary="Ask for another e-mail address")
+    @post("/email", permission=Permission.OWN_CREDENTIALS, status_code=202, summary="Ask for another e-mail address")
     async def change_email(
         self,
         principal: NamedDependency[Principal],

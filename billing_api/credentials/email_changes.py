@@ -3,7 +3,8 @@
     ask      two mails: a link to the new address, a notice to the old one. Nothing has changed.
     confirm  the address changes. Links that were mailed to the old one die; it gets a link to undo this, for a week.
     undo     the old address comes back. Whoever changed it knows the password: no password fits any more, every
-             session ends, and the old address is mailed a link to choose another one.
+             session ends, an authenticator app that was set up since is removed, and the old address is mailed a link
+             to choose another one.
 
 The old address can undo whatever came after it, also a change of a change: a thief gains nothing by changing twice. The
 new address is looked at when it is confirmed, under the unique index: it may have been taken meanwhile. Who asks hears
@@ -24,6 +25,8 @@ from billing_api.credentials.check import PasswordCheck
 from billing_api.credentials.reset_links import ResetLinks
 from billing_api.mails import repository as mail_repository
 from billing_api.mails.service import MAILS_AN_HOUR, Mails
+from billing_api.second_factor import repository as second_factors
+from billing_api.sessions.liveness import Ending, Liveness
 from core.clock import Clock
 from core.errors import Conflict, FieldError, InvalidInput, TooManyRequests, Unauthenticated
 from core.ids import new_id, new_token
@@ -41,12 +44,14 @@ class EmailChanges:
         self,
         database: Database,
         *,
+        liveness: Liveness,
         check: PasswordCheck,
         mails: Mails,
         reset_links: ResetLinks,
         clock: Clock,
     ) -> None:
         self._database = database
+        self._liveness = liveness
         self._check = check
         self._mails = mails
         self._reset_links = reset_links
@@ -81,12 +86,13 @@ class EmailChanges:
         """The address that the user has again. Conflict where it has another account by now."""
         undo_hash, now = self._mails.token_hash(token), self._clock()
         try:
-            async with self._database.as_system(request_id=caller.request_id) as tx:
+            speaking_for_it = self._database.as_system(request_id=caller.request_id)
+            async with self._liveness.ending() as ending, speaking_for_it as tx:
                 found = await self._locked(tx, lambda: repository.change_to_undo(tx, undo_hash, now))
                 if found is None:
                     raise _bad_link("for a week")
                 user, change = found
-                await self._put_back(tx, user, change)
+                await self._put_back(tx, ending, user, change)
                 return change.old_email
         except IntegrityError as failure:
             raise Conflict("this address has another account by now; write to support") from failure
@@ -159,15 +165,18 @@ class EmailChanges:
         )
         await tx.audit("email.changed", "user", user.id, change_id=str(change.id))
 
-    async def _put_back(self, tx: SystemTransaction, user: User, change: EmailChange) -> None:
+    async def _put_back(self, tx: SystemTransaction, ending: Ending, user: User, change: EmailChange) -> None:
         now = self._clock()
         user.email, user.email_verified_at, user.password_hash = change.old_email, now, NO_PASSWORD
         await tx.session.flush()
         await repository.close_email_changes(tx, user.id, now, also_confirmed=True)
         await repository.end_reset_tokens(tx, user.id, now)
         ended = await repository.end_sessions(tx, user.id, now)
+        # An authenticator app that was set up since is the thief's, and would keep the owner out.
+        await second_factors.remove_factor(tx, user.id, set_up_since=change.created_at)
         await tx.enqueue(self._reset_links.job(user.email))
         await tx.audit("email.restored", "user", user.id, change_id=str(change.id), sessions_ended=ended)
+        await ending.of(user.id)
 
 
 def _bad_link(how_long: str) -> InvalidInput:

@@ -15,6 +15,7 @@ from billing_api.credentials.check import PasswordCheck
 from billing_api.mails import repository as mail_repository
 from billing_api.mails.service import Mails
 from billing_api.passwords import Passwords
+from billing_api.sessions.liveness import Ending, Liveness
 from billing_api.sign_ins import SignedIn, SignIns
 from core.clock import Clock
 from core.errors import FieldError, InvalidInput, Unauthenticated
@@ -28,6 +29,7 @@ class CredentialService:
         self,
         database: Database,
         *,
+        liveness: Liveness,
         passwords: Passwords,
         check: PasswordCheck,
         sign_ins: SignIns,
@@ -35,6 +37,7 @@ class CredentialService:
         clock: Clock,
     ) -> None:
         self._database = database
+        self._liveness = liveness
         self._passwords = passwords
         self._check = check
         self._sign_ins = sign_ins
@@ -45,11 +48,12 @@ class CredentialService:
         """Ends every session, this one too, and opens another: whoever copied a token of it has nothing."""
         proof = await self._check.by_session(principal, current, caller)
         new_hash = await self._hash(new, proof.user, field="new_password")
-        async with self._database.as_system(principal.user_id, caller.request_id) as tx:
+        speaking_for = self._database.as_system(principal.user_id, caller.request_id)
+        async with self._liveness.ending() as ending, speaking_for as tx:
             user = await self._check.redeem(tx, proof)
             if not user.is_active:
                 raise Unauthenticated("this account is not active any more")
-            await self._take_over(tx, user, new_hash, act="password.changed")
+            await self._take_over(tx, ending, user, new_hash, act="password.changed")
             return self._sign_ins.open(tx, user, caller, amr=principal.amr)
 
     async def reset_password(self, token: str, password: str, caller: Caller) -> str:
@@ -60,11 +64,12 @@ class CredentialService:
         if owner is None:
             raise _bad_link()
         new_hash = await self._hash(password, owner, field="password")
-        async with self._database.as_system(owner.id, caller.request_id) as tx:
+        speaking_for = self._database.as_system(owner.id, caller.request_id)
+        async with self._liveness.ending() as ending, speaking_for as tx:
             user = await self._spend(tx, owner.id, token_hash)
             if user is None:
                 raise _bad_link()
-            await self._take_over(tx, user, new_hash, act="password.reset")
+            await self._take_over(tx, ending, user, new_hash, act="password.reset")
         return self._sign_ins.devices.mark(caller.device, owner.id)
 
     async def _spend(self, tx: SystemTransaction, user_id: UUID, token_hash: bytes) -> User | None:
@@ -80,7 +85,7 @@ class CredentialService:
                 raise InvalidInput(fault, errors=(FieldError(field, fault),))
             return await turn.hash(password)
 
-    async def _take_over(self, tx: SystemTransaction, user: User, new_hash: str, *, act: str) -> None:
+    async def _take_over(self, tx: SystemTransaction, ending: Ending, user: User, new_hash: str, *, act: str) -> None:
         now = self._clock()
         user.password_hash = new_hash
         ended = await repository.end_sessions(tx, user.id, now)
@@ -88,6 +93,7 @@ class CredentialService:
         await repository.close_email_changes(tx, user.id, now)
         await self._mails.write(tx, user, "password_changed", occasion=str(new_id()), now=now)
         await tx.audit(act, "user", user.id, sessions_ended=ended)
+        await ending.of(user.id)
 
 
 def _bad_link() -> InvalidInput:

@@ -7,7 +7,7 @@ from litestar.di import NamedDependency
 from litestar.params import FromPath, FromQuery, JSONBody
 
 from billing_api.access import Permission, Principal
-from billing_api.http import Limit, Offset, reply
+from billing_api.http import Limit, Offset, ReasonGiven, reply
 from billing_api.idempotency import Once
 from billing_api.licenses.schemas import (
     AdminLicenseView,
@@ -17,7 +17,6 @@ from billing_api.licenses.schemas import (
     KeyGiven,
     LicenseView,
     LimitsGiven,
-    ReasonGiven,
     RevealedKey,
     UsageView,
 )
@@ -53,7 +52,7 @@ class LicenseController(Controller):
 
     @post(
         "/{license_id:uuid}/reveal-key",
-        permission=Permission.OWN_ACCOUNT,
+        permission=Permission.OWN_CREDENTIALS,
         step_up=True,
         status_code=200,
         summary="The key in plain text; within 5 minutes of a login",
@@ -69,7 +68,7 @@ class LicenseController(Controller):
 
     @post(
         "/{license_id:uuid}/rotate-key",
-        permission=Permission.OWN_ACCOUNT,
+        permission=Permission.OWN_CREDENTIALS,
         step_up=True,
         status_code=200,
         summary="Another key for this licence; the present one ends",

@@ -6,7 +6,7 @@ from uuid import UUID
 
 import msgspec
 
-from billing_api.http import STORABLE
+from billing_api.http import STORABLE, Reason
 from core.licensing.state import Status
 from db.models.licensing import License, LicenseType, ProvisioningState
 
@@ -86,13 +86,6 @@ class ResourceUsage(msgspec.Struct, frozen=True):
 
 class UsageView(msgspec.Struct, frozen=True):
     resources: dict[str, ResourceUsage]
-
-
-Reason = Annotated[str, msgspec.Meta(min_length=1, max_length=500, pattern=STORABLE)]
-
-
-class ReasonGiven(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    reason: Reason
 
 
 class ExtendLicense(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -79,7 +79,7 @@ class OAuthClientController(Controller):
     path = "/me/oauth-clients"
     tags = ("oauth",)
 
-    @get("/", permission=Permission.OWN_ACCOUNT, summary="Programs that act for me")
+    @get("/", permission=Permission.OWN_CREDENTIALS, summary="Programs that act for me")
     async def list_clients(
         self,
         principal: NamedDependency[Principal],
@@ -89,7 +89,7 @@ class OAuthClientController(Controller):
     ) -> Page[ClientView]:
         return await oauth_clients.page(principal, limit=limit, offset=offset)
 
-    @post("/", permission=Permission.OWN_ACCOUNT, step_up=True, summary="A new one; its secret is shown this once")
+    @post("/", permission=Permission.OWN_CREDENTIALS, step_up=True, summary="A new one; its secret is shown this once")
     async def create_client(
         self,
         principal: NamedDependency[Principal],
@@ -102,7 +102,7 @@ class OAuthClientController(Controller):
 
     @post(
         "/{client_id:uuid}/rotate",
-        permission=Permission.OWN_ACCOUNT,
+        permission=Permission.OWN_CREDENTIALS,
         step_up=True,
         status_code=200,
         summary="A new secret, shown this once; the old one counts for a while",
@@ -119,7 +119,7 @@ class OAuthClientController(Controller):
         issued = await oauth_clients.rotate(principal, client_id, overlap=overlap, request_id=request_id)
         return Response(issued, headers={"Cache-Control": "no-store"})
 
-    @delete("/{client_id:uuid}", permission=Permission.OWN_ACCOUNT, summary="Revoke it, and its tokens, at once")
+    @delete("/{client_id:uuid}", permission=Permission.OWN_CREDENTIALS, summary="Revoke it, and its tokens, at once")
     async def revoke_client(
         self,
         principal: NamedDependency[Principal],

@@ -17,13 +17,13 @@ class SecondFactorController(Controller):
     path = "/me/mfa"
     tags = ("second factor",)
 
-    @get("/", permission=Permission.OWN_ACCOUNT, summary="Which second factor I have")
+    @get("/", permission=Permission.OWN_CREDENTIALS, summary="Which second factor I have")
     async def get_state(
         self, principal: NamedDependency[Principal], second_factor: NamedDependency[SecondFactorService]
     ) -> SecondFactorState:
         return await second_factor.state(principal)
 
-    @post("/totp", permission=Permission.OWN_ACCOUNT, step_up=True, summary="Begin to set up an authenticator app")
+    @post("/totp", permission=Permission.OWN_CREDENTIALS, step_up=True, summary="Begin to set up an authenticator app")
     async def begin_totp(
         self,
         principal: NamedDependency[Principal],
@@ -34,7 +34,7 @@ class SecondFactorController(Controller):
 
     @post(
         "/totp/confirm",
-        permission=Permission.OWN_ACCOUNT,
+        permission=Permission.OWN_CREDENTIALS,
         status_code=200,
         summary="Switch it on with a code of the app; answers the recovery codes",
     )
@@ -48,7 +48,7 @@ class SecondFactorController(Controller):
         codes = await second_factor.confirm(principal, data.code, request_id=request_id)
         return Response(codes, headers=_SECRET)
 
-    @delete("/totp", permission=Permission.OWN_ACCOUNT, step_up=True, summary="Remove it, and its recovery codes")
+    @delete("/totp", permission=Permission.OWN_CREDENTIALS, step_up=True, summary="Remove it, and its recovery codes")
     async def remove_totp(
         self,
         principal: NamedDependency[Principal],
@@ -59,7 +59,7 @@ class SecondFactorController(Controller):
 
     @post(
         "/recovery-codes",
-        permission=Permission.OWN_ACCOUNT,
+        permission=Permission.OWN_CREDENTIALS,
         step_up=True,
         summary="Ten new recovery codes; the old ones end",
     )

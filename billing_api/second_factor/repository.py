@@ -54,11 +54,14 @@ async def use_step(tx: SystemTransaction, user_id: UUID, step: int) -> bool:
     return await tx.session.scalar(statement.returning(TotpFactor.user_id)) is not None
 
 
-async def remove_factor(tx: SystemTransaction, user_id: UUID) -> bool:
-    """With its recovery codes; False where there was none."""
+async def remove_factor(tx: SystemTransaction, user_id: UUID, *, set_up_since: datetime | None = None) -> bool:
+    """With its recovery codes; False where there was none, or it is older than that."""
     statement = delete(TotpFactor).where(TotpFactor.user_id == user_id).returning(TotpFactor.user_id)
+    if set_up_since is not None:
+        statement = statement.where(TotpFactor.started_at >= set_up_since)
     removed = await tx.session.scalar(statement) is not None
-    await tx.session.execute(delete(RecoveryCode).where(RecoveryCode.user_id == user_id))
+    if removed:
+        await tx.session.execute(delete(RecoveryCode).where(RecoveryCode.user_id == user_id))
     return removed
 
 

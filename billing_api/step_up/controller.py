@@ -15,7 +15,7 @@ from core.errors import Forbidden, SecondFactorRequired
 
 @post(
     "/auth/step-up",
-    permission=Permission.OWN_ACCOUNT,
+    permission=Permission.OWN_CREDENTIALS,
     status_code=200,
     tags=["accounts"],
     responses={403: documented(SecondFactorRequired, Forbidden)},

@@ -41,7 +41,7 @@ class SubscriptionController(Controller):
 
     @post(
         "/{subscription_id:uuid}/preview-change",
-        permission=Permission.OWN_ACCOUNT,
+        permission=Permission.PURCHASE,
         status_code=200,
         summary="What another plan would cost and mean; nothing is changed",
     )

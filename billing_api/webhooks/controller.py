@@ -9,9 +9,10 @@ from litestar.params import FromPath, FromQuery, HeaderParameter
 
 from billing_api.access import Permission, Principal
 from billing_api.http import Limit, Offset
+from billing_api.limits import Limits
 from billing_api.paging import Page
 from billing_api.webhooks.schemas import Received, WebhookEventView
-from billing_api.webhooks.service import WebhookAdministration, WebhookReceiver
+from billing_api.webhooks.service import UnverifiedEvent, WebhookAdministration, WebhookReceiver
 
 
 @post("/webhooks/stripe", permission=Permission.SIGNED, status_code=200, tags=["webhooks"])
@@ -21,7 +22,12 @@ async def receive_stripe_event(
     signature: Annotated[str | None, HeaderParameter(name="Stripe-Signature")] = None,
 ) -> Received:
     """Stores a signed event. 200 means it is safe with us; Stripe sends it again after anything else."""
-    return await webhook_receiver.receive(await request.body(), signature)
+    try:
+        return await webhook_receiver.receive(await request.body(), signature)
+    except UnverifiedEvent:
+        limits: Limits = request.app.state.limits
+        await limits.count_failed_webhook(request)
+        raise
 
 
 class AdminWebhookController(Controller):

@@ -23,6 +23,10 @@ from db.unit_of_work import Database
 _TOLERANCE_SECONDS = 300
 
 
+class UnverifiedEvent(InvalidInput):
+    """Stripe did not send it, or not just now."""
+
+
 class WebhookReceiver:
     def __init__(self, database: Database, secrets: tuple[str, ...]) -> None:
         """`secrets`: every signing secret that is good now; two while one replaces the other."""
@@ -31,7 +35,7 @@ class WebhookReceiver:
 
     async def receive(self, raw: bytes, signature: str | None) -> Received:
         if not signature or not any(_signed(raw, signature, secret) for secret in self._secrets):
-            raise InvalidInput("the Stripe-Signature header is missing, too old or does not fit this body")
+            raise UnverifiedEvent("the Stripe-Signature header is missing, too old or does not fit this body")
         event = _event(raw)
         async with self._database.as_system() as tx:
             stored = await repository.store(tx, WebhookSource.STRIPE, event["id"], event["type"], event)

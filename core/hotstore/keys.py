@@ -1,4 +1,6 @@
-"""Every Redis key of the projection. No other file spells one.
+"""Every Redis key of ours. No other file spells one.
+
+Those of the projection:
 
     npd:{b}:h   document of a license (msgpack)
     npu:{b}:h   what was used: hash of resource → total, and `resource:v` → "epoch:version" of that total
@@ -13,6 +15,12 @@
     npj         public keys of the leases (JWKS, RFC 7517)
     npz         `epoch` and `synced_through` (milliseconds); `filled` licenses of `filled_buckets`, how far a rebuild is
 
+On the queue's server, which is a single one, stand those of access to the billing API; all of them may be lost:
+
+    nps:s       what Postgres said of session s: "generation instant role"
+    npg:u       the generation of what is believed of user u's sessions; empty while nothing is
+    npr:n:w     limit n of w, an address or a user: when he will have paid for what he asked (microseconds)
+
 `h` is the first half of the license key's keyed hash in hex, the bucket `b` its first byte. The braces are a Cluster's
 hash tag: whatever one question or one function touches lies in one slot. An API key's bucket comes from a hash of its
 id, for the same reason as a license's: "there is no such key" may be said only where the mark beside it says loaded.
@@ -20,6 +28,7 @@ id, for the same reason as a license's: "there is no such key" may be said only 
 
 import hashlib
 from typing import Final
+from uuid import UUID
 
 BUCKETS: Final = 256
 HASH_BYTES: Final = 16
@@ -133,6 +142,18 @@ def mark_of(h: str) -> str:
     return f"npz:{{{h[:2]}}}"
 
 
+def session(session_id: UUID) -> str:
+    return f"nps:{session_id.hex}"
+
+
+def session_generation(user_id: UUID) -> str:
+    return f"npg:{user_id.hex}"
+
+
+def rate(limit: str, who: str) -> str:
+    return f"npr:{limit}:{who}"
+
+
 def parts(key: str) -> tuple[str, int, str]:
-    """Kind, bucket and what follows (`h`, an API key's id, nothing for a mark) of any key but SYNC."""
+    """Kind, bucket and what follows (`h`, an API key's id, nothing for a mark) of a key with a bucket."""
     return key[:3], int(key[5:7], 16), key[9:]

@@ -51,6 +51,8 @@ class Session(Table):
     revoked_at: Mapped[datetime | None]
     user_agent: Mapped[str | None]
     amr: Mapped[list[str]] = mapped_column(server_default=text("'[\"pwd\"]'"))  # authentication methods, RFC 8176
+    address: Mapped[str | None]
+    last_seen_at: Mapped[CreatedAt]
     created_at: Mapped[CreatedAt]
 
 

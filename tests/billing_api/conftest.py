@@ -76,9 +76,10 @@ def stripe_simulator(stripe_port: int, tmp_path_factory: pytest.TempPathFactory)
 
 
 @pytest.fixture(scope="session")
-def settings(database_urls: DatabaseUrls, stripe_port: int) -> ApiSettings:
-    stripe = f"http://127.0.0.1:{stripe_port}"
-    return api_settings(environment(database_urls, redis_url="redis://127.0.0.1:1", STRIPE_API_BASE=stripe))
+def settings(database_urls: DatabaseUrls, valkey_url: str, stripe_port: int) -> ApiSettings:
+    """The queue's Redis is there, where limits and sessions are; the hot store is not."""
+    more = {"STRIPE_API_BASE": f"http://127.0.0.1:{stripe_port}", "QUEUE_REDIS_URL": valkey_url}
+    return api_settings(environment(database_urls, redis_url="redis://127.0.0.1:1", **more))
 
 
 @pytest.fixture

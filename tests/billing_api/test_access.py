@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from billing_api.access import (
+    LOOKED_AT,
     PERMISSIONS,
     SCOPES,
     STEP_UP,
@@ -153,6 +154,10 @@ FORGERIES: Final = {
     "auth_time a text": crafted(claims={**CLAIMS, "auth_time": "now"}),
     "amr a text": crafted(claims={**CLAIMS, "amr": "otp"}),
     "amr a list of numbers": crafted(claims={**CLAIMS, "amr": [1]}),
+    "act a text": crafted(claims={**CLAIMS, "act": str(ADA.user_id)}),
+    "act null": crafted(claims={**CLAIMS, "act": None}),
+    "act without sub": crafted(claims={**CLAIMS, "act": {}}),
+    "act no id": crafted(claims={**CLAIMS, "act": {"sub": "admin"}}),
     "claims a list": crafted(claims=[CLAIMS]),
     "claims no JSON": crafted(claims=b"{"),
     "a client's typ": crafted({**HEADER, "typ": "at+jwt"}),
@@ -216,14 +221,34 @@ def test_a_clients_token_is_not_forged_either(token: str) -> None:
 def test_a_client_may_what_its_scopes_open_and_never_steps_up() -> None:
     assert SCOPES.keys() == set(Scope)
     client = client_principal(CLIENT_ID, ADA.user_id, frozenset({Scope.USAGE_READ}))
-    assert {permission for permission in Permission if may(client, permission)} == {Permission.OWN_USAGE_READ}
+    assert {permission for permission in Permission if may(client, permission, reads=True)} == {
+        Permission.OWN_USAGE_READ
+    }
     everything = client_principal(CLIENT_ID, ADA.user_id, frozenset(Scope))
-    assert {permission for permission in Permission if may(everything, permission)} == set(SCOPES.values())
+    assert {permission for permission in Permission if may(everything, permission, reads=True)} == set(SCOPES.values())
     assert not any(permission.is_for_staff for permission in SCOPES.values())
     with pytest.raises(StepUpRequired):
         require_step_up(everything, NOW)
     with pytest.raises(SecondFactorRequired):
         require_second_factor(everything)
+
+
+LOOKING: Final = Principal(ADA.user_id, Role.CUSTOMER, new_id(), ADA.authenticated_at, actor_id=new_id())
+
+
+def test_a_token_of_an_impersonation_says_so_and_lives_for_five_minutes() -> None:
+    token = issuer().issue(LOOKING)
+    assert issuer(at=NOW + timedelta(minutes=5) - timedelta(seconds=1)).read(token) == LOOKING
+    with pytest.raises(Unauthenticated):
+        issuer(at=NOW + timedelta(minutes=5)).read(token)
+
+
+def test_who_impersonates_only_looks_and_at_no_credentials() -> None:
+    for permission in Permission:
+        assert may(LOOKING, permission, reads=True) == (permission in LOOKED_AT)
+        assert not may(LOOKING, permission, reads=False)
+        as_staff = Principal(LOOKING.user_id, Role.ADMIN, LOOKING.session_id, NOW, actor_id=LOOKING.actor_id)
+        assert not may(as_staff, permission, reads=True)
 
 
 def test_keys_are_rotated_with_overlap() -> None:

@@ -52,6 +52,7 @@ SIGNED = {"/api/v1/billing/usage", "/api/v1/webhooks/stripe"}
 
 STEP_UP = {
     ("DELETE", "/api/v1/me/mfa/totp"),
+    ("POST", "/api/v1/admin/users/{user_id:uuid}/role"),
     ("POST", "/api/v1/api-keys/{api_key_id:uuid}/rotate"),
     ("POST", "/api/v1/licenses/{license_id:uuid}/api-keys"),
     ("POST", "/api/v1/licenses/{license_id:uuid}/reveal-key"),
@@ -257,4 +258,3 @@ async def test_the_interface_describes_itself(client: Client) -> None:
     refusals = schema["paths"]["/api/v1/licenses/{license_id}/reveal-key"]["post"]["responses"]["403"]["content"]
     told = [example["value"]["code"] for example in refusals["application/problem+json"]["examples"].values()]
     assert told == ["step_up_required", "forbidden"]
-    assert (await client.get("/schema/swagger")).status_code == 200

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from core import settings
+from core.rate_limit import Quota
 from core.settings import BadSettings
 
 KEY = base64.b64encode(bytes(32)).decode()
@@ -78,6 +79,11 @@ def test_everything_that_is_missing_is_told_at_once(read: Callable[[dict[str, st
         ("STRIPE_WEBHOOK_SECRETS", " , ", "STRIPE_WEBHOOK_SECRETS is not set"),
         ("NP_KEK", "k1:short", "NP_KEK must be id:base64 of 32 bytes"),
         ("NP_KEK", f":{KEY}", "NP_KEK must be id:base64 of 32 bytes"),
+        ("NP_TRUSTED_PROXIES", "10.0.0.1/8", "NP_TRUSTED_PROXIES must be networks"),
+        ("NP_TRUSTED_PROXIES", "proxy.example.com", "NP_TRUSTED_PROXIES must be networks"),
+        ("NP_LIMITS", "user=100", "NP_LIMITS must be name=requests/seconds"),
+        ("NP_LIMITS", "user=0/60", "NP_LIMITS must be name=requests/seconds"),
+        ("NP_LIMITS", "usr=100/60", "NP_LIMITS must be name=requests/seconds, .* with names of user, address"),
         ("NP_INDEX_KEY", "!", "NP_INDEX_KEY must be base64 of 32 bytes"),
         ("NP_INDEX_KEY", base64.b64encode(bytes(16)).decode(), "NP_INDEX_KEY must be base64 of 32 bytes"),
     ],
@@ -102,6 +108,14 @@ def test_every_port_is_one(read: Callable[[dict[str, str]], Any], name: str) -> 
     read(GOOD | {name: "65535"})
     with pytest.raises(BadSettings, match=f"{name} must be a whole number from 0 to 65535"):
         read(GOOD | {name: "65536"})
+
+
+def test_limits_and_proxies_are_lists_that_may_be_short() -> None:
+    plain = settings.api_settings(GOOD)
+    assert (plain.trusted_proxies, plain.limits) == ((), settings.LIMITS)
+    api = settings.api_settings(GOOD | {"NP_TRUSTED_PROXIES": "10.0.0.0/8, ::1", "NP_LIMITS": "user=7/1, login=1/60"})
+    assert [str(network) for network in api.trusted_proxies] == ["10.0.0.0/8", "::1/128"]
+    assert api.limits == {**settings.LIMITS, "user": Quota(7, 1), "login": Quota(1, 60)}
 
 
 def test_a_log_level_may_be_in_capitals() -> None:

@@ -21,11 +21,9 @@ from tests.support.servers import DatabaseUrls
 
 OWNED: Final = [table for table in METADATA.sorted_tables if "user_id" in table.c]
 OWNED_OR_USERS: Final = [*OWNED, METADATA.tables["users"]]
-SIGN_IN: Final = frozenset(
-    {"sessions", "one_time_tokens", "email_changes", "totp_factors", "recovery_codes", "sign_in_challenges"}
-)
+SIGN_IN: Final = frozenset({"one_time_tokens", "email_changes", "totp_factors", "recovery_codes", "sign_in_challenges"})
 HIDDEN_FROM_CUSTOMERS: Final = SIGN_IN | {"mails"}
-HIDDEN_FROM_STAFF: Final = SIGN_IN | {"mails"}
+HIDDEN_FROM_STAFF: Final = SIGN_IN | {"mails", "sessions"}
 
 
 class Two(NamedTuple):

@@ -3,6 +3,7 @@
 import base64
 from typing import Final
 
+from core.settings import LIMITS
 from devstack.ports import choose
 from tests.support.servers import DatabaseUrls
 
@@ -10,6 +11,8 @@ _KEY: Final = base64.b64encode(bytes(range(32))).decode()
 STRIPE_KEY: Final = "sk_test_0123456789"
 WEBHOOK_SECRET: Final = "whsec_0123456789abcdef"
 NEXTPANEL_SECRET: Final = "nextpanel-jwt-secret-of-the-tests"
+WIDE_LIMITS: Final = ",".join(f"{name}=1000000/60" for name in LIMITS)
+"""All tests of a worker come from one address within a minute or so; tests of limits set their own."""
 
 
 def environment(urls: DatabaseUrls, *, redis_url: str, **more: str) -> dict[str, str]:
@@ -31,5 +34,6 @@ def environment(urls: DatabaseUrls, *, redis_url: str, **more: str) -> dict[str,
         "NEXTPANEL_URL": "http://127.0.0.1:1",
         "NEXTPANEL_JWT_SECRET": NEXTPANEL_SECRET,
         "MAIL_URL": "http://127.0.0.1:1",
+        "NP_LIMITS": WIDE_LIMITS,
         "NP_API_METRICS_PORT": str(choose("127.0.0.1")),
     } | more

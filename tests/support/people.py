@@ -1,5 +1,6 @@
 """Customers and staff for tests, signed in without going through the sign-in."""
 
+from datetime import timedelta
 from uuid import UUID
 
 from sqlalchemy import insert, select
@@ -10,7 +11,7 @@ from core.clock import Clock
 from core.ids import new_id
 from core.settings import ApiSettings
 from db.models.licensing import LicenseType, Plan
-from db.models.people import Role, User
+from db.models.people import Role, Session, User
 from db.unit_of_work import Database
 
 Headers = dict[str, str]
@@ -38,11 +39,32 @@ class Desk:
         }
         async with self.database.as_system() as tx:
             await tx.session.execute(insert(User).values(row | changes))
+        await self.a_session(user_id, id=user_id)
         return user_id
 
-    def signed_in(self, user_id: UUID, role: Role = Role.CUSTOMER) -> Headers:
-        token = self._tokens.issue(Principal(user_id, role, new_id(), self.clock()))
+    async def a_session(self, user_id: UUID, **changes: object) -> UUID:
+        """Everybody's first one is called like its user. It outlives every turn of a test's clock."""
+        now = self.clock()
+        row = {
+            "id": new_id(),
+            "user_id": user_id,
+            "refresh_hash": new_id().bytes,
+            "rotated_at": now,
+            "authenticated_at": now,
+            "last_seen_at": now,
+            "expires_at": now + timedelta(days=36_500),
+        } | changes
+        async with self.database.as_system() as tx:
+            made = await tx.session.execute(insert(Session).values(row).returning(Session.id))
+        return made.scalar_one()
+
+    def signed_in(self, user_id: UUID, role: Role = Role.CUSTOMER, *, session_id: UUID | str | None = None) -> Headers:
+        session = UUID(str(session_id)) if session_id else user_id
+        token = self._tokens.issue(Principal(user_id, role, session, self.clock()))
         return {"Authorization": f"Bearer {token}"}
+
+    def user_of(self, headers: Headers) -> UUID:
+        return self._tokens.read(headers["Authorization"].removeprefix("Bearer ")).user_id
 
     async def a_customer(self) -> Headers:
         return self.signed_in(await self.a_user())

@@ -5,7 +5,7 @@ from alembic import op
 from db.migrations.sql import run_file
 
 revision = "0015"
-down_revision = "0013"
+down_revision = "0014"
 branch_labels = None
 depends_on = None
 

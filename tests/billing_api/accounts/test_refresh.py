@@ -47,6 +47,17 @@ async def test_each_refresh_gives_the_next_token(signed_in: Visitor, database_ur
     assert session["expires_at"] == clock() + timedelta(days=7)
 
 
+async def test_where_and_when_it_was_used_last_is_written_down(
+    signed_in: Visitor, database_urls: DatabaseUrls, clock: Any
+) -> None:
+    facts = "SELECT address, last_seen_at FROM sessions"
+    assert await rows(database_urls, facts) == [{"address": "127.0.0.1", "last_seen_at": clock()}]
+    await change(database_urls, "UPDATE sessions SET address = '198.51.100.1'")
+    clock.now += timedelta(days=1)
+    assert (await signed_in.refresh()).status_code == 200
+    assert await rows(database_urls, facts) == [{"address": "127.0.0.1", "last_seen_at": clock()}]
+
+
 async def test_a_refresh_is_no_sign_in(signed_in: Visitor, clock: Any) -> None:
     clock.now += timedelta(minutes=6)
     access_token = (await signed_in.refresh()).json()["access_token"]

@@ -223,7 +223,7 @@ async def test_a_guess_that_finds_no_room_is_not_counted(
     """Else a flood of sign-ins would use up everybody's guesses."""
     passwords = Passwords(threads=1, waiting_per_thread=0)
     check = PasswordCheck(database, passwords, counter, Devices(settings.secrets.index))
-    here = Caller(network="192.0.2.1")
+    here = Caller(address="192.0.2.1")
     try:
         with passwords.turn():
             for _ in range(6):

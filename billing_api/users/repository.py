@@ -1,0 +1,75 @@
+"""Every SQL statement about users as staff see them, and about what was done to an account."""
+
+from typing import Final
+from uuid import UUID
+
+from sqlalchemy import Select, func, or_, select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from core.errors import Forbidden, NotFound
+from db.models.people import Role, User
+from db.models.plumbing import AuditRow
+from db.unit_of_work import PrivilegedTransaction, SystemTransaction
+
+IMPERSONATED: Final = "user.impersonated"
+SUSPENDED: Final = "user.suspended"
+RESUMED: Final = "user.resumed"
+ROLE_CHANGED: Final = "user.role_changed"
+
+
+def search(*, q: str | None, email: str | None, role: Role | None, is_active: bool | None) -> Select[User]:
+    """Newest first; every given condition must hold. `q` is a part of the address, the name or the company's name."""
+    statement = select(User).order_by(User.created_at.desc(), User.id.desc())
+    if q is not None:
+        named = (User.email, User.full_name, User.company_name)
+        statement = statement.where(or_(*(column.icontains(q, autoescape=True) for column in named)))
+    if email is not None:
+        statement = statement.where(func.lower(User.email) == email.lower())
+    if role is not None:
+        statement = statement.where(User.role == role)
+    if is_active is not None:
+        statement = statement.where(User.is_active == is_active)
+    return statement
+
+
+async def one(tx: PrivilegedTransaction, user_id: UUID) -> User:
+    return _found(await tx.session.scalar(select(User).where(User.id == user_id)))
+
+
+async def lock_for_administration(tx: SystemTransaction, user_id: UUID) -> User:
+    """The user, with every active administrator locked beside him; Forbidden where the actor is none any more.
+
+    All administrators are locked, in one order: of two who take each other's rights away at the same moment the second
+    waits, and then has lost his own. As nobody does it to himself either, one is always left.
+    """
+    administrators = select(User.id).where(User.role == Role.ADMIN, User.is_active).order_by(User.id)
+    if tx.actor_id not in set(await _locked(tx.session, administrators)):
+        raise Forbidden("you are no administrator any more")
+    return _found(await tx.session.scalar(select(User).where(User.id == user_id).with_for_update()))
+
+
+async def written(tx: SystemTransaction, user: User) -> User:
+    """As it stands in the database, which dates a change by itself."""
+    await tx.session.flush()
+    await tx.session.refresh(user)
+    return user
+
+
+def account_events(user_id: UUID) -> Select[AuditRow]:
+    """What staff did to this account, newest first."""
+    shown = (IMPERSONATED, SUSPENDED, RESUMED, ROLE_CHANGED)
+    return (
+        select(AuditRow)
+        .where(AuditRow.target_kind == "user", AuditRow.target_id == str(user_id), AuditRow.action.in_(shown))
+        .order_by(AuditRow.id.desc())
+    )
+
+
+async def _locked(session: AsyncSession, statement: Select[UUID]) -> list[UUID]:
+    return list(await session.scalars(statement.with_for_update()))
+
+
+def _found(user: User | None) -> User:
+    if user is None:
+        raise NotFound("there is no such user")
+    return user

@@ -1,0 +1,86 @@
+#!lua name=nextpanel_access_@VERSION@
+-- Access to the billing API: how often somebody may ask, and which sessions are believed to be live. These functions and
+-- their keys stand on the queue's server; the typed door is access.py. VERSION is a hash of this text, as in functions.lua.
+
+local PREFIX = 'np_@VERSION@_'
+
+local function now_us()
+  local time = redis.call('TIME')
+  return time[1] * 1000000 + time[2]
+end
+
+-- The beginning of every generation: the run of this server. After a restart or a failover its data may be a second older
+-- than what it has answered, so nothing that an earlier run knew of sessions is believed.
+local function run()
+  return string.sub(string.match(redis.call('INFO', 'server'), 'run_id:(%x+)'), 1, 16)
+end
+
+-- KEYS: one for each limit that applies. ARGV: for each limit the microseconds that one request costs, and those of its
+-- window. Answer: 1 where the request is allowed, else 0; then for each limit how many microseconds its caller is ahead of
+-- now, this request included. What is refused by one limit is counted by none.
+local function take(keys, args)
+  local now = now_us()
+  local allowed = 1
+  local ahead = {}
+  for i, key in ipairs(keys) do
+    local paid_at = math.max(tonumber(redis.call('GET', key) or now), now)
+    ahead[i] = paid_at + tonumber(args[2 * i - 1]) - now
+    if ahead[i] > tonumber(args[2 * i]) then
+      allowed = 0
+    end
+  end
+  if allowed == 1 then
+    for i, key in ipairs(keys) do
+      redis.call('SET', key, string.format('%.0f', now + ahead[i]), 'PX', math.ceil(ahead[i] / 1000))
+    end
+  end
+  return {allowed, unpack(ahead)}
+end
+
+-- KEYS: session, generation. ARGV: for how many microseconds an entry is believed, for how many seconds one is kept after
+-- its last use, what to name a new generation. Answer: the generation, the instant, and the role, which is empty where
+-- Postgres has to be asked. An empty generation: nothing may be kept either.
+local function look(keys, args)
+  local generation = redis.call('GET', keys[2])
+  if generation == '' then
+    return {'', 0, ''}
+  end
+  local now = now_us()
+  local this_run = run()
+  if not generation or string.sub(generation, 1, #this_run) ~= this_run then
+    generation = this_run .. args[3]
+    redis.call('SET', keys[2], generation, 'EX', args[2])
+    return {generation, now, ''}
+  end
+  redis.call('EXPIRE', keys[2], args[2])
+  local entry = redis.call('GET', keys[1])
+  local of, asked_at, role = string.match(entry or '', '^(%x+) (%d+) (%a+)$')
+  if of ~= generation then
+    return {generation, now, ''}
+  end
+  redis.call('EXPIRE', keys[1], args[2])
+  local age = now - tonumber(asked_at)
+  return {generation, now, (age >= 0 and age <= tonumber(args[1])) and role or ''}
+end
+
+-- KEYS: session, generation. ARGV: the generation and the instant that `look` gave before Postgres was asked, the role
+-- that Postgres told, for how many seconds to keep it. Answer: 1 where it is kept, 0 where a fence came in between.
+local function keep(keys, args)
+  if redis.call('GET', keys[2]) ~= args[1] then
+    return 0
+  end
+  redis.call('SET', keys[1], table.concat({args[1], args[2], args[3]}, ' '), 'EX', args[4])
+  return 1
+end
+
+-- KEYS: generation. ARGV: seconds. From now on nothing is believed that was known of this user's sessions, and for so
+-- many seconds nothing is kept either.
+local function fence(keys, args)
+  redis.call('SET', keys[1], '', 'EX', args[1])
+  return 1
+end
+
+redis.register_function(PREFIX .. 'take', take)
+redis.register_function(PREFIX .. 'look', look)
+redis.register_function(PREFIX .. 'keep', keep)
+redis.register_function(PREFIX .. 'fence', fence)
