@@ -127,6 +127,7 @@ HANDLERS: Final[dict[int | type[Exception], Any]] = {
     StatementError: statement_failed,
     PoolTimeout: database_away,
     ConnectionError: database_away,
+    TimeoutError: database_away,  # a new connection of the pool was not made in time; partners' are their gateways' own
     Exception: crashed,
 }
 
