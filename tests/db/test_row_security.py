@@ -161,8 +161,10 @@ async def test_a_customer_changes_nobody_elses_rows(
 async def test_a_customer_writes_no_row_in_anothers_name(
     database: Database, database_urls: DatabaseUrls, two: Two, table: Table
 ) -> None:
-    [license_] = await rows(database_urls, "SELECT id FROM licenses WHERE user_id = :bob", bob=two.bob)
-    values = a_row(table, two.bob, {"licenses": license_, "plans": {"id": STARTER_PLAN}})
+    made = {"plans": {"id": STARTER_PLAN}}
+    for owned in ("licenses", "subscriptions"):
+        [made[owned]] = await rows(database_urls, f"SELECT id FROM {owned} WHERE user_id = :bob", bob=two.bob)
+    values = a_row(table, two.bob, made)
     fences = set()
     for user_id in two:
         try:

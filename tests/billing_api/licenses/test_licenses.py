@@ -8,6 +8,7 @@ from sqlalchemy import update
 
 from billing_api.access import Principal
 from billing_api.licenses.service import LicenseService
+from core.clock import unix_time
 from core.hotstore import functions, keys
 from core.hotstore.reader import HotStoreReader
 from core.hotstore.reading import read_keys
@@ -136,7 +137,8 @@ async def a_hold(writer: HotStoreWriter, license_: License) -> None:
     await writer.apply_licenses([(license_.license_key_hash, record)])
     names = read_keys(keys.short_hash(license_.license_key_hash))
     run_id = (await writer.holds_made()).run_id[: keys.RUN_ID_LENGTH]
-    args = ("domains", 2, 30_000, "hold-1", 1, 1, run_id)
+    await writer.publish_synced(1, now := unix_time())
+    args = ("domains", 2, 30_000, "hold-1", 1, 1, run_id, int(now * 1000))
     [answer] = await writer._call_all([(functions.RESERVE, len(names), *names, *args)])
     assert answer[0] == b"granted", answer
 
