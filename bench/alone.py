@@ -31,6 +31,7 @@ from validator.metrics import Tally
 _FEW: Final = 1000
 _ASKED_ABOUT: Final = 1000
 _LOOPS: Final = 200_000
+_PATIENCE: Final = 50
 
 
 class Line(NamedTuple):
@@ -138,13 +139,23 @@ def _memory(place: Place, folder: Path, core: int, connections: int) -> Line:
         reach = (HOST, one.port)
         peers = [open_ones.enter_context(socket.create_connection(reach, timeout=30)) for _ in range(connections)]
         for number, request in enumerate(_questions(keys)):
-            peer = peers[number % connections]
-            peer.sendall(request)
-            answer = peer.recv(65_536)
-            if b'"valid":true' not in answer:
-                sys.exit(f"bench.alone: a wrong answer: {answer.decode()}")
+            _ask(peers[number % connections], request)
         resident = max(process.memory_info().rss for process in cost.family(pid)) / 1e6
     return Line(f"memory with {connections:,} connections, all caches full, MB", [resident], 120.0)
+
+
+def _ask(peer: socket.socket, request: bytes) -> None:
+    """Again where Redis did not answer in time, as happens on a busy machine: it is the memory that is measured."""
+    answer = b""
+    for _ in range(_PATIENCE):
+        peer.sendall(request)
+        answer = peer.recv(65_536)
+        if b'"valid":true' in answer:
+            return
+        if b'"not_ready"' not in answer:
+            break
+        sleep(0.1)
+    sys.exit(f"bench.alone: a wrong answer: {answer.decode()}")
 
 
 def _questions(keys: Sequence[str]) -> Iterator[bytes]:
