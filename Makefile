@@ -3,7 +3,7 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help up down demo test check fmt lock clean install seed load openloop suspension load-report bench bench-usage bench-alone chaos reconcile rebuild verify-audit rotate-kek openapi
+.PHONY: help up down demo test check fmt lock clean install seed load openloop suspension load-report bench bench-usage bench-alone chaos histories reconcile rebuild verify-audit rotate-kek openapi
 
 # The oldest supported version first: it is the one that is tested. PYTHON=... chooses another.
 PYTHON = $(shell for python in python3.11 python3.12 python3.13 python3; do \
@@ -76,6 +76,9 @@ rebuild: install  ## watch the workers fill Redis; ARGS=--empty empties it first
 
 chaos: install  ## kill parts of a stack of its own for 5 minutes, then prove every count: ARGS="--seconds 600 --seed 7"
 	@exec $(RUN) chaos $(ARGS)
+
+histories: install  ## thousands of random histories of grants and reports: do the Redis functions keep the rules?
+	@exec $(RUN) pytest tests/core/hotstore/test_histories.py --hypothesis-profile=many $(ARGS)
 
 openapi: install  ## write the validator's OpenAPI document and its table of errors into docs/
 	@exec $(RUN) validator.openapi docs

@@ -70,7 +70,12 @@ PROBLEMS: Final[tuple[Advice, ...]] = (
         problems.Crashed, "The fault is ours, and has been logged under `request_id`.", "Try again later, with jitter."
     ),
     Advice(problems.TransferCodingUnknown, "`Transfer-Encoding` says something other than `chunked`.", _CLIENT),
-    Advice(NotReady, "Redis does not answer, or its data is being loaded: nobody can tell now.", _AGAIN),
+    Advice(
+        NotReady,
+        "Redis does not answer, its data is being loaded, or a reservation depends on what has not arrived there yet:"
+        " nobody can tell now.",
+        _AGAIN,
+    ),
     Advice(problems.TooManyConnections, "The process has as many clients as it may have.", _AGAIN),
     Advice(problems.VersionNotSupported, "The request speaks another HTTP than 1.1 or 1.0.", _CLIENT),
 )

@@ -5,6 +5,7 @@ from typing import Any, Final, NamedTuple
 from uuid import uuid4
 
 import pytest
+from hypothesis import settings
 from redis.asyncio import Redis
 
 from core.clock import unix_time
@@ -17,6 +18,8 @@ from core.licensing.record import LicenseRecord
 from core.licensing.state import Status
 
 AHEAD: Final = 60_000
+
+settings.register_profile("many")  # for `make histories`; what it means stands in test_histories.py
 
 
 class HotStore(NamedTuple):
