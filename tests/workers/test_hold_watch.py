@@ -3,6 +3,7 @@
 import pytest
 from redis.asyncio import Redis
 
+from core.clock import unix_time
 from core.hotstore import functions, keys
 from core.hotstore.writer import HotStoreWriter
 from db.unit_of_work import Database
@@ -34,7 +35,8 @@ async def reserve(redis: Redis, writer: HotStoreWriter, digest: bytes, reservati
     h = keys.short_hash(digest)
     names = (keys.document(h), keys.usage(h), keys.holds(h), keys.hold_ends(h), keys.mark(digest[0]))
     run_id = (await writer.holds_made()).run_id[: keys.RUN_ID_LENGTH]
-    args = ("databases", 1, 30_000, reservation_id, 1, 1, run_id)
+    await writer.publish_synced(1, now := unix_time())
+    args = ("databases", 1, 30_000, reservation_id, 1, 1, run_id, int(now * 1000))
     answer: list[bytes] = await redis.fcall(functions.RESERVE, len(names), *names, *args)  # type: ignore[misc, arg-type]  # as above
     return answer[0]
 

@@ -1,5 +1,6 @@
 """What a lease says, at which instant, to whom: the ladder, the clock, the license's own calendar."""
 
+import math
 from typing import Any, Final
 from uuid import UUID
 
@@ -193,7 +194,7 @@ RECORDS = st.builds(
     grace_until=INSTANTS,
     fingerprint=st.sampled_from([None, "here"]),
     fingerprint_required=st.booleans(),
-)
+).filter(lambda record: (record.valid_from or 0) < (record.valid_until or math.inf))  # none ends before it begins
 
 
 @given(record=RECORDS)
