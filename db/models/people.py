@@ -21,7 +21,10 @@ class User(Table):
     """Somebody with a login. E-mail addresses are kept as typed and compared without case."""
 
     __tablename__ = "users"
-    __table_args__ = (Index("uq_users_email", func.lower(text("email")), unique=True),)
+    __table_args__ = (
+        Index("uq_users_email", func.lower(text("email")), unique=True),
+        Index("ix_users_deleted_at", "deleted_at", postgresql_where=text("deleted_at IS NOT NULL")),
+    )
 
     id: Mapped[RowId]
     email: Mapped[str]
@@ -32,6 +35,8 @@ class User(Table):
     role: Mapped[Role] = mapped_column(enum_type(Role, "user_role"), default=Role.CUSTOMER)
     email_verified_at: Mapped[datetime | None]
     is_active: Mapped[bool] = mapped_column(default=True)
+    deleted_at: Mapped[datetime | None]
+    """Since when the row names nobody; a trigger keeps it so. What leads to it stays for the tax office."""
     created_at: Mapped[CreatedAt]
     updated_at: Mapped[UpdatedAt]
 

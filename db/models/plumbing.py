@@ -80,6 +80,7 @@ class WebhookEvent(Table):
     __table_args__ = (
         UniqueConstraint("source", "source_event_id"),
         Index("ix_webhook_events_unprocessed", "created_at", postgresql_where=text("NOT processed")),
+        Index("ix_webhook_events_customer", text("np_event_customer(payload)")),
     )
 
     id: Mapped[RowId]
