@@ -59,6 +59,8 @@ from billing_api.payments.controller import InvoiceController, PaymentController
 from billing_api.payments.service import PaymentService
 from billing_api.plans.controller import PlanController
 from billing_api.plans.service import PlanService
+from billing_api.privacy.controller import PrivacyController
+from billing_api.privacy.service import AccountDeletion, DataExport
 from billing_api.reconciliation.controller import AdminReconciliationController
 from billing_api.reconciliation.service import ReconciliationReports
 from billing_api.second_factor.controller import SecondFactorController
@@ -115,6 +117,8 @@ class Services:
     sessions: SessionService
     user_administration: UserAdministration
     account_events: AccountEvents
+    account_deletion: AccountDeletion
+    data_export: DataExport
     plans: PlanService
     checkouts: CheckoutService
     licenses: LicenseService
@@ -202,6 +206,7 @@ def _api() -> Router:
             grant_token,
             SessionController,
             AccountEventController,
+            PrivacyController,
             PlanController,
             CheckoutController,
             LicenseController,
@@ -295,6 +300,7 @@ def _services(
         sessions=SessionService(database, liveness, clock),
         user_administration=UserAdministration(database, liveness, tokens, clock),
         account_events=AccountEvents(database),
+        data_export=DataExport(database, clock),
         plans=PlanService(database),
         checkouts=CheckoutService(database, stripe, mirror, public_url=settings.public_url),
         licenses=LicenseService(database, secrets, clock, hot_store),

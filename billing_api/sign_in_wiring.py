@@ -11,6 +11,7 @@ from billing_api.credentials.service import CredentialService
 from billing_api.guesses.service import GuessCounter
 from billing_api.mails.service import Mails
 from billing_api.passwords import Passwords
+from billing_api.privacy.service import AccountDeletion
 from billing_api.sessions.liveness import Liveness
 from billing_api.sign_ins import SignIns
 from billing_api.step_up.service import StepUpService
@@ -25,6 +26,7 @@ class SignInServices(TypedDict):
     reset_links: ResetLinks
     email_changes: EmailChanges
     step_ups: StepUpService
+    account_deletion: AccountDeletion
 
 
 def sign_in_services(
@@ -63,5 +65,6 @@ def sign_in_services(
         email_changes=EmailChanges(
             database, liveness=liveness, check=check, mails=mails, reset_links=reset_links, clock=clock
         ),
+        account_deletion=AccountDeletion(database, liveness=liveness, check=check, mails=mails, clock=clock),
         step_ups=StepUpService(database, check=check, tokens=tokens, secrets=secrets, clock=clock),
     )

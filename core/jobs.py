@@ -62,8 +62,14 @@ class MailResetLink(msgspec.Struct, frozen=True, tag="mail_reset_link"):
     email_sealed: str
 
 
+class ForgetCustomer(msgspec.Struct, frozen=True, tag="forget_customer"):
+    """The user has deleted his account: Stripe is to forget its customer."""
+
+    user_id: UUID
+
+
 ProjectionJob = ProjectLicense | ProjectUsage | ProjectApiKey
-PartnerJob = ProcessWebhook | Provision | AlignAccount | DeliverMail | MailResetLink
+PartnerJob = ProcessWebhook | Provision | AlignAccount | DeliverMail | MailResetLink | ForgetCustomer
 Job = ProjectionJob | PartnerJob
 
 _LANES: Final[dict[type, Lane]] = {

@@ -29,6 +29,7 @@ SUBJECTS: Final[Mapping[str, str]] = {
     "account_exists": "You already have a NextPanel account",
     "reset_password": "Choose a new password",
     "password_changed": "Your password was changed",
+    "account_deleted": "Your account was deleted",
     "email_change_asked": "Somebody wants to change your e-mail address",
     "confirm_new_email": "Confirm your new e-mail address",
     "email_changed": "Your e-mail address was changed",

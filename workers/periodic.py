@@ -11,6 +11,7 @@ from billing_api.activation.repository import forget_tokens
 from billing_api.guesses import repository as guess_repository
 from billing_api.guesses.rules import FORGOTTEN
 from billing_api.licenses import repository as licenses
+from billing_api.privacy import aftermath
 from core.clock import utc_now
 from core.telemetry import logger
 from db import outbox
@@ -67,6 +68,11 @@ async def purge_guess_counts(database: Database) -> int:
             return purged
 
 
+async def forget_the_deleted(database: Database) -> int:
+    """Forgets what is left of accounts that were deleted more than a day ago; says how many rows it was."""
+    return await aftermath.forget_leftovers(database, utc_now)
+
+
 def crons(database: Database) -> list[CronJob]:
     """Hours are UTC. Partitions reach months ahead, so a day that nobody rang for does no harm."""
     return [
@@ -74,6 +80,7 @@ def crons(database: Database) -> list[CronJob]:
         _cron(purge_done_jobs, database, minute={41}),
         _cron(forget_overages, database, minute={23}),
         _cron(forget_activation_tokens, database, hour={4}, minute={7}),
+        _cron(forget_the_deleted, database, hour={4}, minute={37}),
         _cron(purge_guess_counts, database, minute={11, 31, 51}),
     ]
 

@@ -28,11 +28,12 @@ from billing_api.gateways.nextpanel import NextPanelGateway
 from billing_api.gateways.stripe import StripeGateway
 from billing_api.mails.service import Mails
 from billing_api.mirror.service import Mirror
+from billing_api.privacy.aftermath import CustomerErasure
 from billing_api.webhooks.service import WebhookProcessor
 from core.clock import utc_now
 from core.crypto.audit_chain import AuditChain
 from core.hotstore.writer import HotStoreWriter
-from core.jobs import AlignAccount, DeliverMail, Lane, MailResetLink, Provision
+from core.jobs import AlignAccount, DeliverMail, ForgetCustomer, Lane, MailResetLink, Provision
 from core.settings import WorkerSettings
 from core.telemetry import logger
 from db.engine import create_engine
@@ -146,6 +147,7 @@ class Runtime:
             Work(AlignAccount, provisioning.align, lease=30),
             Work(DeliverMail, mail.deliver, lease=15),
             Work(MailResetLink, reset_links.perform, lease=15, at_once=2),
+            Work(ForgetCustomer, CustomerErasure(self._database, stripe).perform, lease=30, at_once=1),
         ]
 
     def start(self) -> list[asyncio.Task[Any]]:

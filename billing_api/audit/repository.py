@@ -82,6 +82,12 @@ def events_of(license_id: UUID) -> Select[*tuple[Any, ...]]:
     return shown.where(_EVENTS.c.license_id == license_id).order_by(_EVENTS.c.id.desc())
 
 
+def own_events() -> Select[*tuple[Any, ...]]:
+    """The same of all licences of whoever the session speaks for, oldest first."""
+    shown = select(_EVENTS.c.license_id, _EVENTS.c.at, _EVENTS.c.action, _EVENTS.c.actor, _EVENTS.c.detail)
+    return shown.order_by(_EVENTS.c.id)
+
+
 async def head(tx: SystemTransaction) -> Head:
     newest = select(AuditSeal.position, AuditSeal.seal).order_by(AuditSeal.position.desc()).limit(1)
     row = (await tx.session.execute(newest)).one_or_none()

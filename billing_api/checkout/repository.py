@@ -14,7 +14,9 @@ from db.unit_of_work import CustomerTransaction, SystemTransaction, Transaction
 
 
 async def buyer(tx: CustomerTransaction) -> User:
-    user = await tx.session.scalar(select(User).where(User.id == tx.actor_id, User.is_active))
+    """Locked, so that no intent is written for somebody who deletes his account at this moment."""
+    active = select(User).where(User.id == tx.actor_id, User.is_active)
+    user = await tx.session.scalar(active.with_for_update(key_share=True))
     if user is None:
         raise Unauthenticated("this account is closed")
     return user

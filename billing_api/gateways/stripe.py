@@ -45,6 +45,8 @@ class Stripe(Protocol):
 
     async def create_customer(self, user_id: UUID, *, email: str, name: str) -> str: ...
 
+    async def delete_customer(self, customer_id: str) -> None: ...
+
     async def create_session(
         self, checkout_id: UUID, *, customer_id: str, price_id: str, success_url: str, cancel_url: str
     ) -> SessionFacts: ...
@@ -88,6 +90,14 @@ class StripeGateway:
             )
             await self._v1.customers.update_async(customer.id, {"email": email, "name": name})
         return customer.id
+
+    async def delete_customer(self, customer_id: str) -> None:
+        """With it go cards, address and what is left of subscriptions. Twice is once: a DELETE needs no key."""
+        try:
+            async with stripe_answers("Stripe does not answer; it is asked again to delete the customer"):
+                await self._v1.customers.delete_async(customer_id)
+        except NotFound:
+            logger().info("stripe.customer_gone", customer_id=customer_id)
 
     async def create_session(
         self, checkout_id: UUID, *, customer_id: str, price_id: str, success_url: str, cancel_url: str

@@ -34,6 +34,11 @@ async def clear(tx: SystemTransaction, account: bytes, guesser: bytes) -> None:
     await tx.session.execute(delete(GuessCount).where(GuessCount.account == account, GuessCount.guesser == guesser))
 
 
+async def clear_account(tx: SystemTransaction, account: bytes) -> None:
+    """Of every guesser."""
+    await tx.session.execute(delete(GuessCount).where(GuessCount.account == account))
+
+
 async def take_back_one(tx: SystemTransaction, account: bytes, guesser: bytes) -> None:
     one_less: dict[Any, Any] = {GuessCount.guesses: func.greatest(GuessCount.guesses - 1, 0)}
     count = update(GuessCount).where(GuessCount.account == account, GuessCount.guesser == guesser)

@@ -113,7 +113,9 @@ async def found(tx: StaffTransaction, license_id: UUID) -> tuple[License, str, s
 
 
 async def user_by_email(tx: StaffTransaction, email: str) -> User:
-    user = await tx.session.scalar(select(User).where(func.lower(User.email) == email.lower()))
+    """Locked: who deletes his account at this moment either sees what is made for him, or is not found."""
+    by_email = select(User).where(func.lower(User.email) == email.lower())
+    user = await tx.session.scalar(by_email.with_for_update(key_share=True))
     if user is None:
         raise NotFound("nobody is registered with this e-mail address")
     return user

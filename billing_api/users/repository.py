@@ -1,12 +1,12 @@
 """Every SQL statement about users as staff see them, and about what was done to an account."""
 
-from typing import Final
+from typing import Final, NamedTuple
 from uuid import UUID
 
 from sqlalchemy import Select, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from core.errors import Forbidden, NotFound
+from core.errors import Conflict, Forbidden, NotFound
 from db.models.people import Role, User
 from db.models.plumbing import AuditRow
 from db.unit_of_work import PrivilegedTransaction, SystemTransaction
@@ -17,7 +17,14 @@ RESUMED: Final = "user.resumed"
 ROLE_CHANGED: Final = "user.role_changed"
 
 
-def search(*, q: str | None, email: str | None, role: Role | None, is_active: bool | None) -> Select[User]:
+class Standing(NamedTuple):
+    """Whoever is deleted is not active either."""
+
+    is_active: bool
+    is_deleted: bool
+
+
+def search(*, q: str | None, email: str | None, role: Role | None, standing: Standing | None) -> Select[User]:
     """Newest first; every given condition must hold. `q` is a part of the address, the name or the company's name."""
     statement = select(User).order_by(User.created_at.desc(), User.id.desc())
     if q is not None:
@@ -27,8 +34,9 @@ def search(*, q: str | None, email: str | None, role: Role | None, is_active: bo
         statement = statement.where(func.lower(User.email) == email.lower())
     if role is not None:
         statement = statement.where(User.role == role)
-    if is_active is not None:
-        statement = statement.where(User.is_active == is_active)
+    if standing is not None:
+        is_deleted = User.deleted_at.is_not(None)
+        statement = statement.where(User.is_active == standing.is_active, is_deleted == standing.is_deleted)
     return statement
 
 
@@ -42,10 +50,18 @@ async def lock_for_administration(tx: SystemTransaction, user_id: UUID) -> User:
     All administrators are locked, in one order: of two who take each other's rights away at the same moment the second
     waits, and then has lost his own. As nobody does it to himself either, one is always left.
     """
-    administrators = select(User.id).where(User.role == Role.ADMIN, User.is_active).order_by(User.id)
-    if tx.actor_id not in set(await _locked(tx.session, administrators)):
+    if tx.actor_id not in await lock_administrators(tx):
         raise Forbidden("you are no administrator any more")
-    return _found(await tx.session.scalar(select(User).where(User.id == user_id).with_for_update()))
+    user = _found(await tx.session.scalar(select(User).where(User.id == user_id).with_for_update()))
+    if user.deleted_at is not None:
+        raise Conflict("its owner deleted this account; nothing of it can be changed")
+    return user
+
+
+async def lock_administrators(tx: SystemTransaction) -> set[UUID]:
+    """All that are active, locked in one order for everybody."""
+    administrators = select(User.id).where(User.role == Role.ADMIN, User.is_active).order_by(User.id)
+    return set(await _locked(tx.session, administrators))
 
 
 async def written(tx: SystemTransaction, user: User) -> User:

@@ -11,7 +11,7 @@ from billing_api.http import Reason
 from db.models.people import Role, User
 from db.models.plumbing import AuditRow
 
-UserStatus = Literal["active", "suspended"]
+UserStatus = Literal["active", "suspended", "deleted"]
 
 
 class UserView(msgspec.Struct, frozen=True, kw_only=True):
@@ -35,11 +35,17 @@ class UserView(msgspec.Struct, frozen=True, kw_only=True):
             full_name=user.full_name,
             company_name=user.company_name,
             role=user.role,
-            status="active" if user.is_active else "suspended",
+            status=_status(user),
             stripe_customer_id=user.stripe_customer_id,
             created_at=user.created_at,
             updated_at=user.updated_at,
         )
+
+
+def _status(user: User) -> UserStatus:
+    if user.deleted_at is not None:
+        return "deleted"
+    return "active" if user.is_active else "suspended"
 
 
 class RoleGiven(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -36,8 +36,8 @@ class UserAdministration:
         limit: int,
         offset: int,
     ) -> Page[UserView]:
-        is_active = None if status is None else status == "active"
-        statement = repository.search(q=q, email=email, role=role, is_active=is_active)
+        standing = None if status is None else repository.Standing(status == "active", status == "deleted")
+        statement = repository.search(q=q, email=email, role=role, standing=standing)
         async with self._database.as_staff(principal.user_id) as tx:
             rows, total = await fetch_page(tx.session, statement, limit=limit, offset=offset)
         return Page([UserView.of(row[0]) for row in rows], total, limit, offset)
@@ -88,7 +88,7 @@ class UserAdministration:
             if user.role is not Role.CUSTOMER:
                 raise Forbidden("nobody acts as a member of staff")
             if not user.is_active:
-                raise Conflict("this user is suspended and sees nothing")
+                raise Conflict(f"this user is {UserView.of(user).status} and sees nothing")
             await tx.audit(repository.IMPERSONATED, "user", user_id, reason=reason)
         customer = Principal(
             user_id, Role.CUSTOMER, principal.session_id, principal.authenticated_at, actor_id=principal.user_id

@@ -72,9 +72,11 @@ customer  POST    /api/v1/licenses/{license_id:uuid}/rotate-key
 looks     GET     /api/v1/licenses/{license_id:uuid}/usage
 looks     GET     /api/v1/licenses/{license_id:uuid}/usage/history
 looks     GET     /api/v1/me
+customer  DELETE  /api/v1/me
 customer  PATCH   /api/v1/me
 customer  POST    /api/v1/me/email
 looks     GET     /api/v1/me/events
+customer  GET     /api/v1/me/export
 customer  GET     /api/v1/me/mfa
 customer  POST    /api/v1/me/mfa/recovery-codes
 customer  DELETE  /api/v1/me/mfa/totp

@@ -1,0 +1,55 @@
+"""One's own data over HTTP: all of it, and its end."""
+
+from typing import Annotated, Final
+
+from litestar import Controller, Response, delete, get
+from litestar.di import NamedDependency
+from litestar.params import JSONBody, QueryParameter
+
+from billing_api.access import Permission, Principal
+from billing_api.accounts.controller import RefreshCookie
+from billing_api.caller import Caller
+from billing_api.privacy.schemas import Deletion, PersonalData
+from billing_api.privacy.service import MOST_ROWS, AccountDeletion, DataExport
+
+PageNumber = Annotated[
+    int, QueryParameter(ge=0, le=100_000, description=f"counted from 0; a page has {MOST_ROWS:,} rows of each table")
+]
+_AS_A_FILE: Final = {
+    "Cache-Control": "no-store",
+    "Content-Disposition": 'attachment; filename="nextpanel-billing-data-{page}.json"',
+}
+
+
+class PrivacyController(Controller):
+    path = "/me"
+    tags = ("accounts",)
+
+    @get("/export", permission=Permission.OWN_CREDENTIALS, step_up=True, summary="Everything held about me, as JSON")
+    async def export_me(
+        self,
+        principal: NamedDependency[Principal],
+        caller: NamedDependency[Caller],
+        data_export: NamedDependency[DataExport],
+        page: PageNumber = 0,
+    ) -> Response[PersonalData]:
+        exported = await data_export.page(principal, page, caller)
+        return Response(exported, headers={name: text.format(page=page) for name, text in _AS_A_FILE.items()})
+
+    @delete(
+        "/",
+        permission=Permission.OWN_CREDENTIALS,
+        step_up=True,
+        status_code=204,
+        summary="Delete my account, for good; what tax law wants kept stays without my name",
+    )
+    async def delete_me(
+        self,
+        principal: NamedDependency[Principal],
+        caller: NamedDependency[Caller],
+        account_deletion: NamedDependency[AccountDeletion],
+        refresh_cookie: NamedDependency[RefreshCookie],
+        data: JSONBody[Deletion],
+    ) -> Response[None]:
+        await account_deletion.delete(principal, data, caller)
+        return Response(None, status_code=204, cookies=[refresh_cookie.cleared()])

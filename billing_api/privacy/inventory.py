@@ -1,0 +1,202 @@
+"""What each table holds about a user: which columns he is shown, and what becomes of his rows when he goes.
+
+This list is what the export reads and what a deletion erases; a test walks all tables and all of their columns, and
+fails where one is missing here. Whoever adds a column so decides about both.
+
+`shown` names columns of the export. `withheld` says of the others why not; `user_id`, which is his own everywhere, is
+left out without a word. `read_as`: the customer's own session wherever it may read these columns, so that row security
+guards the export too; else the application, which adds the condition itself.
+"""
+
+import enum
+from collections.abc import Mapping
+from typing import Final, Literal, NamedTuple
+
+
+class Fate(enum.Enum):
+    """Of a user's rows, when his account is deleted."""
+
+    ERASED = "the rows are deleted"
+    REDUCED = "the row stays, and what tells of a person is taken out of it"
+    KEPT = "the rows stay: amounts, dates and ids, as the books need them"
+
+
+class Holding(NamedTuple):
+    table: str
+    fate: Fate
+    shown: str
+    withheld: Mapping[str, str] = {}
+    """Reason → columns."""
+    read_as: Literal["customer", "system"] = "customer"
+    found_by: Literal["id", "user_id", "license_id"] = "user_id"
+    """The indexed column that leads to his rows."""
+    order: str = "created_at id"
+
+
+_SECRET: Final = "opens something, or is compared with what does"  # noqa: S105  a reason
+_LIMITS: Final = "max_accounts max_domains max_databases max_emails max_storage_gb"
+_PLAN: Final = "plan_id interval"
+
+HOLDINGS: Final = (
+    Holding(
+        "users",
+        Fate.REDUCED,
+        "id email full_name company_name stripe_customer_id role email_verified_at is_active deleted_at created_at"
+        " updated_at",
+        {_SECRET: "password_hash"},
+        found_by="id",
+    ),
+    Holding(
+        "sessions",
+        Fate.ERASED,
+        "id user_agent address authenticated_at created_at last_seen_at expires_at revoked_at",
+        {_SECRET: "refresh_hash previous_hash", "says how a session is kept, not by whom": "rotated_at amr"},
+    ),
+    Holding(
+        "totp_factors",
+        Fate.ERASED,
+        "started_at confirmed_at failures blocked_until",
+        {_SECRET: "secret last_step"},
+        read_as="system",
+        order="started_at",
+    ),
+    Holding(
+        "recovery_codes",
+        Fate.ERASED,
+        "created_at used_at",
+        {_SECRET: "code_hash"},
+        read_as="system",
+        order="created_at code_hash",
+    ),
+    Holding(
+        "sign_in_challenges",
+        Fate.ERASED,
+        "created_at expires_at used_at tries",
+        {_SECRET: "token_hash password_mark"},
+        read_as="system",
+        order="created_at token_hash",
+    ),
+    Holding(
+        "one_time_tokens",
+        Fate.ERASED,
+        "purpose created_at expires_at used_at",
+        {_SECRET: "token_hash"},
+        read_as="system",
+        order="created_at token_hash",
+    ),
+    Holding(
+        "email_changes",
+        Fate.ERASED,
+        "id old_email new_email created_at expires_at confirmed_at undo_until closed_at",
+        {_SECRET: "confirm_hash undo_hash"},
+        read_as="system",
+    ),
+    Holding(
+        "mails",
+        Fate.ERASED,
+        "id recipient template created_at sent_at",
+        {"may carry a link that opens something": "key parameters"},
+        read_as="system",
+    ),
+    Holding(
+        "oauth_clients",
+        Fate.ERASED,
+        "id name scopes previous_until revoked_at created_at",
+        {_SECRET: "secret_hash previous_hash"},
+    ),
+    Holding(
+        "api_keys",
+        Fate.REDUCED,
+        "id license_id key_id name permissions instance_id last_used_at expires_at is_active previous_until created_at",
+        {_SECRET: "key_hash secret previous_secret", "counts changes for Redis": "version"},
+    ),
+    Holding(
+        "activation_tokens",
+        Fate.ERASED,
+        "license_id created_at expires_at used_at",
+        {_SECRET: "token_hash"},
+        order="created_at token_hash",
+    ),
+    Holding(
+        "licenses",
+        Fate.REDUCED,
+        f"id plan_id checkout_id license_type status status_reason features {_LIMITS} fingerprint_policy fingerprint"
+        " nextpanel_user_id nextpanel_login_url provisioning provisioning_error activation_date expiry_date grace_until"
+        " auto_renew limit_overrides extended_until account_order created_at updated_at",
+        {_SECRET: "license_key license_key_hash", "counts changes for Redis": "version"},
+    ),
+    Holding(
+        "leases",
+        Fate.KEPT,
+        "license_id version not_after signed_at",
+        {_SECRET: "token", "names the key that signed": "kid"},
+        order="license_id",
+    ),
+    Holding(
+        "license_usage",
+        Fate.KEPT,
+        "license_id resource used events updated_at",
+        {"counts changes for Redis": "version"},
+        order="license_id resource",
+    ),
+    Holding(
+        "usage_events",
+        Fate.KEPT,
+        "id license_id resource action count used_after is_overage occurred_at created_at idempotency_key"
+        " reservation_id",
+        {"proves that a repeated report is the same": "body_hash", "numbers the events of a total": "seq"},
+        found_by="license_id",
+        order="license_id resource occurred_at seq",
+    ),
+    Holding(
+        "overage_candidates",
+        Fate.KEPT,
+        "license_id noted_at",
+        order="license_id",
+    ),
+    Holding("checkout_sessions", Fate.KEPT, f"id {_PLAN} status stripe_session_id url created_at updated_at"),
+    Holding(
+        "subscriptions",
+        Fate.KEPT,
+        f"id license_id stripe_subscription_id {_PLAN} status current_period_start current_period_end"
+        " cancel_at_period_end plan_paid_until pending_plan_id pending_interval pending_from pending_payment_url"
+        " mirrored_at created_at updated_at",
+    ),
+    Holding(
+        "plan_changes", Fate.KEPT, f"id subscription_id {_PLAN} stripe_price_id direction created_at"
+    ),
+    Holding(
+        "invoices",
+        Fate.KEPT,
+        "id stripe_invoice_id subscription_id number amount_due amount_paid currency status invoice_pdf_url created_at"
+        " due_date paid_at",
+    ),
+    Holding(
+        "payments",
+        Fate.KEPT,
+        "id created_at license_id stripe_payment_intent_id amount currency status payment_method description metadata",
+    ),
+    Holding(
+        "domains",
+        Fate.KEPT,
+        "id license_id domain_name registrar registrar_domain_id registration_date expiry_date auto_renew nameservers"
+        " status created_at updated_at",
+    ),
+    Holding(
+        "idempotency_keys",
+        Fate.ERASED,
+        "",
+        {
+            "answers that he was given before, sealed, for they may hold secrets": "answer",
+            "how a repeated request is known": "scope key body_hash status_code created_at",
+        },
+    ),
+)  # fmt: skip
+
+ELSEWHERE: Final[Mapping[str, str]] = {
+    "audit_log": "shown as `audit_log`, by actor and target; append-only and sealed, so it stays; it names ids",
+    "webhook_events": "copies of Stripe's objects, of which the rows above are made; reduced to their ids",
+    "outbox": "jobs carry ids; an address that asked for a link lies sealed in its job, which goes after a week",
+    "guess_counts": "keyed hashes of an account's address; those of the present one are erased",
+}
+"""Tables that lead to a user by something else than `user_id`."""

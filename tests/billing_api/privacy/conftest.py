@@ -1,0 +1,23 @@
+"""Somebody with a row in every table that may hold one of his."""
+
+from collections.abc import Mapping
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import insert
+
+from db.models.all_tables import METADATA
+from tests.support.databases import as_owner
+from tests.support.rows import STARTER_PLAN, a_row
+from tests.support.servers import DatabaseUrls
+
+
+async def fill(urls: DatabaseUrls, user_id: UUID, **changes: Mapping[str, Any]) -> Mapping[str, Mapping[str, Any]]:
+    """A row in each customer-owned table, by table; `changes` to what would be made up."""
+    made: dict[str, Mapping[str, Any]] = {"plans": {"id": STARTER_PLAN}, "users": {"id": user_id}}
+    async with as_owner(urls) as owner:
+        for table in METADATA.sorted_tables:
+            if "user_id" in table.c:
+                made[table.name] = a_row(table, user_id, made) | changes.get(table.name, {})
+                await owner.execute(insert(table).values(made[table.name]))
+    return made
