@@ -90,7 +90,7 @@ async def test_each_link_leads_where_its_mail_says(
     assert message["subject"] == SUBJECTS[template]
 
 
-@pytest.mark.parametrize("template", ["password_changed", "email_change_asked"])
+@pytest.mark.parametrize("template", ["password_changed", "email_change_asked", "account_deleted"])
 async def test_a_notice_to_the_owner_carries_no_link_to_follow(
     letters: Letters, mailbox: Simulator, template: str
 ) -> None:

@@ -11,7 +11,7 @@ from stripe.params import (
 )
 
 from devstack.simulators.journal import Where
-from devstack.simulators.stripe import payment_methods
+from devstack.simulators.stripe import lifecycle, payment_methods
 from devstack.simulators.stripe.books import (
     TEST_CLOCK,
     Books,
@@ -99,7 +99,11 @@ def update(books: Books, params: Params, customer_id: str) -> Document:
 
 @OPERATIONS.delete("/v1/customers/{customer}", CustomerDeleteParams)
 def delete(books: Books, _params: Params, customer_id: str) -> Document:
+    """For good, and with it ends whatever the customer is subscribed to, at once."""
     customer = books.fetch("customer", customer_id)
+    for subscription in books.all("subscription", Where("$.customer", customer_id)):
+        if subscription["status"] not in lifecycle.ENDED:
+            lifecycle.end(books, subscription, "canceled", "cancellation_requested")
     books.emit("customer.deleted", customer)
     return books.keep({"id": customer_id, "object": "customer", "deleted": True})
 

@@ -9,16 +9,19 @@ import httpx
 import pytest
 
 from billing_api.accounts.repository import change_own_user
-from billing_api.checkout.repository import buyer
+from billing_api.checkout.repository import buyer, write_intent
 from billing_api.privacy.inventory import HOLDINGS, Fate
 from core.errors import Unauthenticated
+from core.ids import new_id
 from core.licensing.state import Status
 from db.models.commerce import CheckoutStatus, SubscriptionStatus
+from db.models.licensing import Interval
 from db.models.people import Role
 from tests.billing_api.conftest import Client, FakeTime, Visitors
 from tests.billing_api.privacy.conftest import fill
-from tests.support.databases import change, rows
+from tests.support.databases import change, rows, until_blocked
 from tests.support.people import Desk, Headers
+from tests.support.rows import STARTER_PLAN
 from tests.support.servers import DatabaseUrls
 from tests.support.visitors import PASSWORD, Mailbox, Visitor
 
@@ -144,7 +147,11 @@ async def test_he_is_out_everywhere_at_once_and_does_not_get_in_again(
     assert (await phone.refresh()).status_code == 401
     assert (await phone.login()).json()["code"] == "invalid_credentials"
     secret = made.json()
-    grant = {"grant_type": "client_credentials", "client_id": secret["id"], "client_secret": secret["client_secret"]}
+    grant = {
+        "grant_type": "client_credentials",
+        "client_id": secret["client_id"],
+        "client_secret": secret["client_secret"],
+    }
     assert (await phone.web.post("/api/v1/oauth/token", data=grant)).status_code == 401
     assert (await leave(ada, here)).status_code == 401, "twice is once"
     assert len(await rows(database_urls, "SELECT 1 FROM audit_log WHERE action = 'account.deleted'")) == 1
@@ -175,11 +182,11 @@ async def test_what_binds_the_account_is_told_and_nothing_has_happened(
         subscriptions={"status": SubscriptionStatus.ACTIVE, "cancel_at_period_end": False},
         checkout_sessions={"status": CheckoutStatus.OPEN, "created_at": desk.clock()},
     )
-    for _ in range(6):  # the password is right each time: nobody has to wait for that
-        answer = await leave(ada, headers)
+    answers = [await leave(ada, headers) for _ in range(6)]
+    for answer in answers:  # the password is right each time: nobody has to wait for that
         assert (answer.status_code, answer.json()["code"]) == (409, "conflict"), answer.text
     for part in ("1 of your subscriptions renew", "1 of your licences are live", "a payment page is open until"):
-        assert part in answer.json()["detail"]
+        assert part in answers[0].json()["detail"]
     (user,) = await rows(database_urls, "SELECT email, is_active, deleted_at FROM users")
     assert user == {"email": ada.email, "is_active": True, "deleted_at": None}
     assert await count(database_urls, "recovery_codes") == 1
@@ -307,6 +314,19 @@ async def test_guesses_are_forgotten_with_the_account_they_were_about(
     before = await count(database_urls, "guess_counts")
     assert (await leave(ada, await ada.signed_in())).status_code == 204
     assert 0 < await count(database_urls, "guess_counts") < before
+
+
+async def test_a_checkout_under_way_is_seen(ada: Visitor, desk: Desk, database_urls: DatabaseUrls) -> None:
+    """Its intent is not committed yet when the account is to go."""
+    user_id = await user_of(database_urls, ada)
+    headers = await ada.signed_in()
+    intent = {"id": new_id(), "user_id": user_id, "plan_id": STARTER_PLAN, "interval": Interval.MONTH}
+    async with desk.database.as_customer(user_id) as tx:
+        await buyer(tx)
+        await write_intent(tx, **intent)
+        leaving = asyncio.create_task(leave(ada, headers))
+        await until_blocked(database_urls)
+    assert "a payment page is open" in (await leaving).json()["detail"]
 
 
 async def test_a_request_under_way_brings_nothing_back(ada: Visitor, desk: Desk, database_urls: DatabaseUrls) -> None:

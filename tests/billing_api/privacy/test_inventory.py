@@ -26,7 +26,7 @@ OF_NOBODY: Final = {
 
 def test_every_table_is_on_one_of_the_lists_and_nothing_else_is() -> None:
     listed = [holding.table for holding in HOLDINGS]
-    assert Counter([*listed, *ELSEWHERE, *OF_NOBODY]) == Counter(METADATA.tables)
+    assert Counter([*listed, *ELSEWHERE, *OF_NOBODY]) == Counter(list(METADATA.tables))
 
 
 def test_what_belongs_to_a_user_is_not_called_nobodys() -> None:
