@@ -7,9 +7,9 @@ follows outside (Stripe's customer, the panels' accounts, a last mail) is in the
 What the books need stays, under an id that leads to nobody: docs/decisions/0023-privacy.md.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import timedelta
-from typing import Any, Final
+from typing import Final, Literal
 from uuid import UUID
 
 from billing_api.access import Principal
@@ -22,7 +22,7 @@ from billing_api.mails.service import Mails
 from billing_api.privacy import repository
 from billing_api.privacy.inventory import HOLDINGS
 from billing_api.privacy.rules import Ties, obstacles
-from billing_api.privacy.schemas import Deletion, PersonalData
+from billing_api.privacy.schemas import Deletion, PersonalData, Row
 from billing_api.sessions import repository as sessions
 from billing_api.sessions.liveness import Liveness
 from billing_api.users import repository as users
@@ -32,7 +32,7 @@ from core.jobs import AlignAccount, ForgetCustomer
 from core.licensing.state import Event, Status, move
 from db.models.licensing import License
 from db.models.people import Role, User
-from db.unit_of_work import Database, SystemTransaction
+from db.unit_of_work import Database, SystemTransaction, Transaction
 
 MOST_ROWS: Final = 5_000
 """Of each table on a page of the export."""
@@ -42,33 +42,38 @@ _MAILS_COUNT_FOR: Final = timedelta(hours=1)
 
 
 class DataExport:
-    def __init__(self, database: Database, clock: Clock) -> None:
+    def __init__(self, database: Database, clock: Clock, *, most_rows: int = MOST_ROWS) -> None:
         self._database = database
         self._clock = clock
+        self._most_rows = most_rows
 
     async def page(self, principal: Principal, page: int, caller: Caller) -> PersonalData:
         """Read as the customer wherever his session may, by the application where it may not: the same user's rows."""
-        user_id, which = principal.user_id, {"page": page, "most": MOST_ROWS}
+        user_id, which = principal.user_id, {"page": page, "most": self._most_rows}
         made_at = self._clock()
-        tables: dict[str, Sequence[Mapping[str, Any]]] = {}
         async with self._database.as_customer(user_id) as customer:
-            for holding in HOLDINGS:
-                if holding.shown and holding.read_as == "customer":
-                    tables[holding.table] = await repository.page_of(customer, holding, user_id, **which)
+            tables = await self._tables(customer, "customer", user_id, page)
             tables["license_events"] = await repository.rows_of(customer, own_events(), **which)
         async with self._database.as_system(user_id, caller.request_id) as tx:
-            for holding in HOLDINGS:
-                if holding.shown and holding.read_as == "system":
-                    tables[holding.table] = await repository.page_of(tx, holding, user_id, **which)
+            tables |= await self._tables(tx, "system", user_id, page)
             tables["audit_log"] = await repository.audit_page(tx, user_id, **which)
             await tx.audit("account.exported", "user", user_id, page=page)
-        has_more = any(len(rows) > MOST_ROWS for rows in tables.values())
+        has_more = any(len(rows) > self._most_rows for rows in tables.values())
         return PersonalData(
             made_at=made_at,
             page=page,
             next_page=page + 1 if has_more else None,
-            tables={name: rows[:MOST_ROWS] for name, rows in tables.items()},
+            tables={name: rows[: self._most_rows] for name, rows in tables.items()},
         )
+
+    async def _tables(
+        self, tx: Transaction, read_as: Literal["customer", "system"], user_id: UUID, page: int
+    ) -> dict[str, Sequence[Row]]:
+        return {
+            holding.table: await repository.page_of(tx, holding, user_id, page=page, most=self._most_rows)
+            for holding in HOLDINGS
+            if holding.shown and holding.read_as == read_as
+        }
 
 
 class AccountDeletion:

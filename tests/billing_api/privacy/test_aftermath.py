@@ -34,7 +34,7 @@ async def test_stripe_forgets_its_customer_and_a_second_time_finds_nothing_to_do
     assert user["stripe_customer_id"] == one.customer, "the books lead to it"
     await one.told()  # of the subscription, which Stripe ended with the customer
     for table in ("subscriptions", "licenses"):
-        assert await rows(database_urls, f"SELECT status FROM {table}") == [{"status": "cancelled"}], table  # noqa: S608
+        assert await rows(database_urls, f"SELECT status FROM {table}") == [{"status": "cancelled"}], table
     assert len(await rows(database_urls, "SELECT 1 FROM invoices WHERE amount_paid > 0")) == 1
 
 

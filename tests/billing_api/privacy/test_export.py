@@ -6,9 +6,12 @@ from typing import Any
 
 import pytest
 
-from billing_api.privacy import service
+from billing_api.access import Principal
+from billing_api.caller import Caller
 from billing_api.privacy.inventory import HOLDINGS
+from billing_api.privacy.service import DataExport
 from db.models.people import Role
+from db.unit_of_work import Database
 from tests.billing_api.conftest import Client, FakeTime
 from tests.billing_api.privacy.conftest import fill
 from tests.support.databases import change, rows
@@ -64,9 +67,9 @@ async def test_it_holds_no_secret(client: Client, desk: Desk, database_urls: Dat
 
 
 async def test_a_page_has_an_end_and_the_next_one_goes_on(
-    client: Client, desk: Desk, database_urls: DatabaseUrls, monkeypatch: pytest.MonkeyPatch
+    database: Database, desk: Desk, database_urls: DatabaseUrls
 ) -> None:
-    monkeypatch.setattr(service, "MOST_ROWS", 2)
+    export = DataExport(database, desk.clock, most_rows=2)
     user_id = await desk.a_user()
     license_id = (await desk.a_license(user_id)).license.id
     await change(
@@ -77,15 +80,15 @@ async def test_a_page_has_an_end_and_the_next_one_goes_on(
         license=license_id,
         user=user_id,
     )
-    seen, page = [], 0
-    while True:
-        body = await exported(client, desk.signed_in(user_id), page)
-        assert max(len(found) for found in body["tables"].values()) <= 2
-        seen += [event["used_after"] for event in body["tables"]["usage_events"]]
-        if body["next_page"] is None:
-            break
-        page = body["next_page"]
-    assert (seen, page) == ([1, 2, 3, 4, 5], 2)
+    ada = Principal(user_id, Role.CUSTOMER, user_id, desk.clock())
+    pages = [await export.page(ada, page, Caller(address="192.0.2.1")) for page in range(4)]
+    assert [[event["used_after"] for event in page.tables["usage_events"]] for page in pages] == [
+        [1, 2],
+        [3, 4],
+        [5],
+        [],
+    ]
+    assert [page.next_page for page in pages] == [1, 2, None, None]
 
 
 async def test_he_reads_what_he_did_and_what_was_done_to_him_but_not_of_others(client: Client, desk: Desk) -> None:
