@@ -12,8 +12,10 @@ from litestar.di import Provide
 from litestar.handlers import HTTPRouteHandler
 from litestar.middleware import DefineMiddleware
 from litestar.openapi import OpenAPIConfig
+from litestar.openapi.datastructures import ResponseSpec
 from litestar.plugins.prometheus import PrometheusConfig
 from litestar.routes import HTTPRoute
+from litestar.status_codes import HTTP_204_NO_CONTENT
 from redis.asyncio import Redis
 
 from billing_api import health, observability, problems
@@ -75,7 +77,6 @@ from billing_api.strict_request import StrictRequest
 from billing_api.subscriptions.controller import SubscriptionController
 from billing_api.subscriptions.service import SubscriptionService
 from billing_api.swagger import SwaggerPage
-from billing_api.usage.controller import COMPONENTS as USAGE_COMPONENTS
 from billing_api.usage.controller import report_usage
 from billing_api.usage.fast_path import FastPath
 from billing_api.usage.holds import Holds
@@ -239,9 +240,10 @@ def _openapi() -> OpenAPIConfig:
         version="1",
         description="Licences for NextPanel and domain names. Errors are application/problem+json (RFC 9457).",
         path="/schema",
-        components=USAGE_COMPONENTS,
         render_plugins=[SwaggerPage()],
-        openapi_router=Router("/schema", route_handlers=[], opt={"permission": Permission.PUBLIC}),
+        openapi_router=Router(
+            "/schema", route_handlers=[], opt={"permission": Permission.PUBLIC}, include_in_schema=False
+        ),
     )
 
 
@@ -366,6 +368,8 @@ def _document_errors(app: Litestar) -> None:
     for path, handler in _handlers(app):
         if path.startswith("/api/"):
             common = problems.DOCUMENTED | (problems.STEP_UP_DOCUMENTED if needs_step_up(handler) else {})
+            if handler.status_code == HTTP_204_NO_CONTENT:
+                common = {HTTP_204_NO_CONTENT: ResponseSpec(None, description="Done; there is nothing to say")} | common
             handler.responses = common | dict(handler.responses or {})
 
 

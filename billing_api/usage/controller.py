@@ -4,12 +4,12 @@ The plain ones never come this far (fast_path.py). From the signature on the way
 """
 
 from dataclasses import dataclass
-from typing import Any, Final, cast
+from typing import Any, cast
 
 import msgspec
 from litestar import Request, Response, post
 from litestar.di import NamedDependency
-from litestar.openapi.spec import Components, OpenAPIMediaType, Operation, RequestBody, Schema
+from litestar.openapi.spec import OpenAPIMediaType, Operation, RequestBody, Schema
 
 from billing_api.access import Permission
 from billing_api.api_keys.service import SignatureChecker
@@ -17,17 +17,25 @@ from billing_api.usage.fast_path import FAILURE, answer, signed_request
 from billing_api.usage.schemas import UsageAnswers, UsageRecorded, UsageReport, UsageReports
 from billing_api.usage.service import UsageService
 
-_one_of, _schemas = msgspec.json.schema_components(
-    [UsageReport, UsageReports], ref_template="#/components/schemas/{name}"
-)
-COMPONENTS: Final = Components(schemas=cast("dict[str, Schema]", _schemas))
-"""What the document of this route refers to. Litestar knows no body that is one of two structs."""
+
+def _spelt_out(*structs: type) -> list[Schema]:
+    """The schemas of structs with nothing referred to: Litestar documents only the components that it made itself."""
+    tops, named = msgspec.json.schema_components(structs, ref_template="{name}")
+
+    def full(node: Any) -> Any:
+        if isinstance(node, dict):
+            return full(named[node["$ref"]]) if "$ref" in node else {key: full(value) for key, value in node.items()}
+        return [full(item) for item in node] if isinstance(node, list) else node
+
+    return cast("list[Schema]", full(list(tops)))
 
 
 @dataclass
 class _ReportOrList(Operation):
+    """Litestar knows no body that is one of two structs."""
+
     def __post_init__(self) -> None:
-        schema = Schema(one_of=cast("list[Schema]", _one_of))
+        schema = Schema(one_of=_spelt_out(UsageReport, UsageReports))
         self.request_body = RequestBody({"application/json": OpenAPIMediaType(schema)}, required=True)
 
 
