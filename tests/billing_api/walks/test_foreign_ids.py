@@ -1,0 +1,136 @@
+"""Somebody else's ids open nothing. Every documented route that has an id in its path is tried with another's.
+
+A path whose ids this walk does not know fails it, so that a new kind of thing is owned here before it is served.
+That the same calls do find something when their owner makes them is shown last: a 404 alone would prove nothing.
+"""
+
+import re
+from typing import Final
+from uuid import UUID
+
+import httpx
+import pytest
+from schemathesis import APIOperation, Case, GenerationMode
+
+from billing_api.access import ClientToken, Scope, TokenIssuer
+from core.clock import utc_now
+from db.models.people import Role
+from tests.billing_api.conftest import Client
+from tests.billing_api.walks.conftest import Operations
+from tests.support.belongings import Belongings, belongings, owned_rows
+from tests.support.people import Desk, Headers
+from tests.support.servers import DatabaseUrls
+from tests.support.walking import examples, send
+
+EXAMPLES: Final = 4
+BOB: Final = "Bob Whose Name Is Nowhere Else"
+ADMINS_ALONE: Final = {"GET /api/v1/admin/audit"}
+READS_BY_POST: Final = {"POST /api/v1/admin/licenses/find-by-key"}
+_PARAMETER: Final = re.compile(r"\{(\w+)\}")
+
+
+@pytest.fixture
+async def bob(client: Client, desk: Desk, database_urls: DatabaseUrls) -> Belongings:
+    return await belongings(client, desk, database_urls, BOB)
+
+
+def is_for_staff(operation: APIOperation) -> bool:
+    return operation.path.startswith("/api/v1/admin/")
+
+
+def ids_in(operation: APIOperation, owner: Belongings) -> dict[str, str]:
+    """For each parameter of the path what the owner has where it stands."""
+    found = {}
+    for match in _PARAMETER.finditer(operation.path):
+        collection = operation.path[: match.start()].removeprefix("/api/v1/").removeprefix("admin/").strip("/")
+        assert collection in owner.ids, f"{operation.label}: nobody owns anything in {collection!r} (belongings.py)"
+        found[match[1]] = owner.ids[collection]
+    return found
+
+
+def calls(operation: APIOperation, ids: dict[str, str]) -> list[Case]:
+    """Such as fit the document: what is wrong with a body must not hide whose the thing is."""
+    return examples(
+        operation.as_strategy(generation_mode=GenerationMode.POSITIVE, path_parameters=ids or None), EXAMPLES
+    )
+
+
+async def a_program(client: Client, desk: Desk, owner: Headers) -> Headers:
+    """An OAuth client with every scope there is."""
+    wanted = {"name": "reads all", "scopes": list(Scope)}
+    made = await client.post("/api/v1/me/oauth-clients", json=wanted, headers=owner)
+    issuer = TokenIssuer(desk.settings.jwt_keys, utc_now)
+    token = issuer.issue_to_client(ClientToken(UUID(made.json()["client_id"]), frozenset(Scope)))
+    return {"Authorization": f"Bearer {token}"}
+
+
+async def names_of(urls: DatabaseUrls, owner: Belongings) -> set[str]:
+    """What nobody else's answer may hold: each of his ids, his address and his name."""
+    mine = [row for found in (await owned_rows(urls, owner.user_id)).values() for row in found]
+    ids = {str(value) for row in mine for name, value in row.items() if isinstance(value, UUID) and "plan" not in name}
+    return ids | {f"{owner.user_id.hex}@example.com", BOB}
+
+
+def reveals(response: httpx.Response, names: set[str]) -> set[str]:
+    return {name for name in names if name in response.text}
+
+
+@pytest.mark.timeout(600)
+async def test_another_customers_ids_open_nothing(
+    client: Client, desk: Desk, database_urls: DatabaseUrls, operations: Operations, bob: Belongings
+) -> None:
+    ada = await desk.a_customer()
+    intruders = {"a customer": ada, "a program": await a_program(client, desk, ada)}
+    intruders["support"] = await desk.staff(Role.SUPPORT)
+    before, names = await owned_rows(database_urls, bob.user_id), await names_of(database_urls, bob)
+    assert all(before.values()), "he owns one of everything"
+    wrong = []
+    for operation in operations:
+        ids = ids_in(operation, bob)
+        if is_for_staff(operation) or not (ids or operation.method == "get"):
+            continue
+        cases = calls(operation, ids)
+        for who, headers in intruders.items():
+            answers = [await send(client, case, headers) for case in cases]
+            statuses = {answer.status_code for answer in answers}
+            closed = {403} if who == "a program" else {404}
+            if ids and not (statuses & {404, *closed} and statuses <= {400, 404, *closed}):
+                wrong.append(f"{who}: {operation.label} was answered {statuses}")
+            wrong += [f"{who}: {operation.label} told {told}" for a in answers if (told := reveals(a, names))]
+    assert not wrong
+    assert await owned_rows(database_urls, bob.user_id) == before
+
+
+@pytest.mark.timeout(600)
+async def test_support_looks_and_an_administrator_changes(
+    client: Client, desk: Desk, database_urls: DatabaseUrls, operations: Operations, bob: Belongings
+) -> None:
+    people = {role: await desk.staff(role) for role in (Role.SUPPORT, Role.CUSTOMER)}
+    before = await owned_rows(database_urls, bob.user_id)
+    wrong = []
+    for operation in filter(is_for_staff, operations):
+        looks = (operation.method == "get" or operation.label in READS_BY_POST) and operation.label not in ADMINS_ALONE
+        for case in calls(operation, ids_in(operation, bob)):
+            for role, headers in people.items():
+                status = (await send(client, case, headers)).status_code
+                allowed = {200, 400, 404} if looks and role is Role.SUPPORT else {403}
+                if status not in allowed:
+                    wrong.append(f"{role}: {operation.label} was answered {status}")
+    assert not wrong
+    assert await owned_rows(database_urls, bob.user_id) == before
+
+
+@pytest.mark.timeout(600)
+async def test_the_same_calls_find_something_for_who_may_make_them(
+    client: Client, desk: Desk, operations: Operations, bob: Belongings, on_sale: None
+) -> None:
+    admin = await desk.staff()
+    blind = []
+    for operation in sorted(operations, key=lambda one: one.method == "delete"):
+        ids = ids_in(operation, bob)
+        if ids:
+            headers = admin if is_for_staff(operation) else bob.headers
+            statuses = {(await send(client, case, headers)).status_code for case in calls(operation, ids)}
+            if statuses & {401, 403, 500} or statuses <= {400, 404}:
+                blind.append(f"{operation.label} was answered {statuses}")
+    assert not blind

@@ -1,0 +1,51 @@
+"""Calls that the OpenAPI document foresees, and some that it does not, sent to the application as they would be."""
+
+from contextlib import suppress
+from typing import Any
+
+import httpx
+import requests  # type: ignore[import-untyped]  # Schemathesis comes with it
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis.errors import Unsatisfiable
+from hypothesis.strategies import SearchStrategy
+from schemathesis import Case
+
+from tests.support.people import Headers
+
+BASE = "http://billing.test"
+_ASKED = ("method", "url", "headers", "cookies", "params", "data", "json", "files")
+
+
+def examples(strategy: SearchStrategy[Case], count: int) -> list[Case]:
+    """The same ones in every run. None where there is nothing to get wrong: no parameters and no body."""
+    found: list[Case] = []
+
+    @settings(
+        max_examples=count,
+        derandomize=True,
+        database=None,
+        deadline=None,
+        phases=[Phase.explicit, Phase.generate],
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(strategy)
+    def collect(case: Case) -> None:
+        found.append(case)
+
+    with suppress(Unsatisfiable):
+        collect()
+    return found[:count]
+
+
+async def send(client: httpx.AsyncClient, case: Case, who: Headers) -> httpx.Response:
+    """As whoever's headers these are, whatever credentials the case has made up."""
+    asked = case.as_transport_kwargs(base_url=BASE)
+    prepared = requests.Request(**{name: asked[name] for name in _ASKED if name in asked}).prepare()
+    ours = {name.lower() for name in who} | {"content-length", "authorization"}
+    headers = [(_raw(name), _raw(value)) for name, value in prepared.headers.items() if name.lower() not in ours]
+    headers += [(_raw(name), _raw(value)) for name, value in who.items()]
+    return await client.request(prepared.method, prepared.url, content=prepared.body, headers=headers)
+
+
+def _raw(text: Any) -> bytes:
+    return text if isinstance(text, bytes) else str(text).encode("utf-8")
