@@ -26,7 +26,7 @@ def served() -> Litestar:
     """The application, in a Granian worker. It outlives neither its master nor itself."""
     die_with_parent()
     settings = api_settings()
-    configure_logging("billing_api", settings.log_level)
+    configure_logging("billing_api", settings.log_level, take_over=("_granian", "granian.access"))
     return create_app(settings)
 
 

@@ -1,52 +1,67 @@
 """Logs: one JSON object a line, named events with facts, never a secret.
 
-A key, token, password or signature that slips into an event is blotted out by its field's name or by its shape.
+What others log through the standard library (asyncio, arq, httpx, Granian) ends in the same lines, by way of the same
+redaction: their messages quote addresses, headers and bodies more freely than ours. core/redaction.py says what is
+blotted out.
 """
 
 import logging
-import re
 import sys
+from collections.abc import Sequence
 from typing import Any, Final
 
 import structlog
-from structlog.typing import EventDict
+from structlog.typing import EventDict, Processor
 
-_SECRET_FIELDS: Final = re.compile(
-    r"pass(word|wd)?|secret|token|authorization|cookie|license_key$|signature|card|cvc", re.IGNORECASE
+from core.redaction import without_secrets
+
+
+def redact(_logger: Any, _method: str, event: EventDict) -> EventDict:
+    redacted: EventDict = without_secrets(event)
+    return redacted
+
+
+_FACTS: Final[Sequence[Processor]] = (
+    structlog.contextvars.merge_contextvars,
+    structlog.processors.add_log_level,
+    structlog.processors.TimeStamper(fmt="iso", utc=True),
 )
-_SECRET_SHAPES: Final = re.compile(
-    r"\bNP-?[0-9A-Z]{4}-?[0-9A-Z]{4}-?[0-9A-Z]{4}\b|(sk|rk|whsec)_[A-Za-z0-9_]{8,}|eyJ[\w-]+\.[\w-]+\.[\w-]+",
-    re.IGNORECASE,
+_LINE: Final[Sequence[Processor]] = (
+    structlog.processors.format_exc_info,
+    redact,
+    structlog.processors.JSONRenderer(),
 )
-_BLOT: Final = "[redacted]"
+PROCESSORS: Final[Sequence[Processor]] = (*_FACTS, *_LINE)
+"""From an event to its line."""
 
 
-def configure_logging(process: str, level: str = "info") -> None:
-    """Once, in a process's `__main__`. Standard-library loggers end in the same lines."""
+def configure_logging(process: str, level: str = "info", *, take_over: Sequence[str] = ()) -> None:
+    """Once, in a process's `__main__`. `take_over`: loggers of the standard library that print by themselves."""
     structlog.configure(
-        processors=[
-            structlog.contextvars.merge_contextvars,
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.format_exc_info,
-            redact,
-            structlog.processors.JSONRenderer(),
-        ],
+        processors=list(PROCESSORS),
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
         logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
         cache_logger_on_first_use=True,
     )
     structlog.contextvars.bind_contextvars(process=process)
-    logging.basicConfig(level=logging.WARNING, format="%(name)s: %(message)s", stream=sys.stderr)
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(StandardLibraryLines())
+    logging.basicConfig(level=logging.WARNING, handlers=[handler])
+    logging.captureWarnings(capture=True)
+    for name in take_over:
+        taken = logging.getLogger(name)
+        taken.handlers.clear()
+        taken.propagate = True
 
 
-def redact(_logger: Any, _method: str, event: EventDict) -> EventDict:
-    for name, value in event.items():
-        if _SECRET_FIELDS.search(name):
-            event[name] = _BLOT
-        elif isinstance(value, str):
-            event[name] = _SECRET_SHAPES.sub(_BLOT, value)
-    return event
+class StandardLibraryLines(structlog.stdlib.ProcessorFormatter):
+    """Makes a record of the standard library the line that an event of ours would be."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            foreign_pre_chain=[*_FACTS, structlog.stdlib.add_logger_name],
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *_LINE],
+        )
 
 
 def logger() -> structlog.stdlib.BoundLogger:

@@ -1,57 +1,73 @@
-"""Logs never hold a secret: neither under its name nor by its shape."""
+"""Logs are JSON lines, of ours and of everybody's in the process, and never hold a secret."""
 
 import json
 import subprocess
 import sys
-
-import pytest
+from typing import Any, Final
 
 from core.telemetry import redact
 from tests.support.servers import ROOT
 
-SECRETS = (
-    "NP-AB12-CD34-EF56",
-    "np-ab12-cd34-ef56",
-    "NPAB12CD34EF56",
-    "sk_test_4eC39HqLyjWDarjtT1zdp7dc",
-    "whsec_0123456789abcdef",
-)
-TOKEN = "eyJhbGciOiJFZERTQSJ9.eyJzdWIiOiIxIn0.c2lnbmF0dXJl"
+KEY: Final = "NP-AB12-CD34-EF56"
+WORD: Final = "seven-green-bicycles"
 
 
-@pytest.mark.parametrize("secret", [*SECRETS, TOKEN])
-def test_a_secret_is_known_by_its_shape(secret: str) -> None:
-    event = redact(None, "info", {"event": "something", "detail": f"it said {secret} and went on"})
-    assert secret not in str(event)
-    assert "and went on" in event["detail"]
+def lines(script: str) -> tuple[list[dict[str, Any]], str]:
+    """What a process of its own tells: logging is set up once for a process, and this one has other plans."""
+    begin = "import logging, warnings\nfrom core.telemetry import configure_logging, logger\n"
+    argv = [sys.executable, "-c", begin + script]
+    told = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert told.stdout == ""
+    return [json.loads(line) for line in told.stderr.splitlines()], told.stderr
 
 
-@pytest.mark.parametrize(
-    "name", ["password", "api_secret", "refresh_token", "Authorization", "cookie", "license_key", "np_signature", "cvc"]
-)
-def test_a_secret_is_known_by_its_name(name: str) -> None:
-    assert redact(None, "info", {"event": "x", name: "anything"})[name] == "[redacted]"
-
-
-def test_what_is_no_secret_stays() -> None:
-    event = {"event": "license.suspended", "license_id": "01a2", "attempts": 3, "path": "/api/v1/licenses"}
-    assert redact(None, "info", dict(event)) == event
+def test_an_event_is_redacted() -> None:
+    event = {"event": f"about {KEY}", "password": WORD, "order": {"token": WORD}, "attempts": 3}
+    wanted = {"event": "about [redacted]", "password": "[redacted]", "order": {"token": "[redacted]"}, "attempts": 3}
+    assert redact(None, "info", event) == wanted
 
 
 def test_a_line_is_one_json_object() -> None:
-    """In a process of its own: logging is set up once for a process, and this one has other plans."""
     script = (
-        "from core.telemetry import configure_logging, logger\n"
         "configure_logging('tests')\n"
-        f"logger().error('it.failed', license_id='01a2', exc_info=ValueError('no such key {SECRETS[0]}'))"
+        f"logger().error('it.failed', license_id='01a2', exc_info=ValueError('no such key {KEY}'))"
     )
-    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
-    line = json.loads(done.stderr.splitlines()[-1])
-    assert (line["event"], line["license_id"], line["process"], line["level"]) == (
-        "it.failed",
-        "01a2",
-        "tests",
-        "error",
-    )
+    (line,), text = lines(script)
+    told = (line["event"], line["license_id"], line["process"], line["level"])
+    assert told == ("it.failed", "01a2", "tests", "error")
     assert "ValueError" in line["exception"]
-    assert SECRETS[0] not in done.stderr
+    assert KEY not in text
+
+
+def test_what_others_log_ends_in_the_same_lines() -> None:
+    script = (
+        "configure_logging('tests')\n"
+        f"logging.getLogger('httpx').warning('GET %s failed', 'https://x.test/?token={WORD}')\n"
+        "try:\n"
+        f"    raise ValueError('password={WORD}')\n"
+        "except ValueError:\n"
+        "    logging.getLogger('asyncio').exception('never retrieved')\n"
+        f"warnings.warn('secret={WORD}', UserWarning)"
+    )
+    told, text = lines(script)
+    assert [(line["logger"], line["level"], line["process"]) for line in told] == [
+        ("httpx", "warning", "tests"),
+        ("asyncio", "error", "tests"),
+        ("py.warnings", "warning", "tests"),
+    ]
+    assert told[0]["event"] == "GET https://x.test/?token=[redacted] failed"
+    assert "ValueError" in told[1]["exception"]
+    assert WORD not in text
+
+
+def test_loggers_that_print_by_themselves_are_taken_over() -> None:
+    """As a server's are, which has set them up before it calls us."""
+    script = (
+        "loud = logging.getLogger('loud')\n"
+        "loud.addHandler(logging.StreamHandler())\n"
+        "loud.propagate = False\n"
+        "configure_logging('tests', take_over=('loud',))\n"
+        f"loud.error('token={WORD}')"
+    )
+    (line,), _ = lines(script)
+    assert (line["event"], line["logger"]) == ("token=[redacted]", "loud")

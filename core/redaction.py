@@ -1,0 +1,69 @@
+"""What must not be read in a log, and how it is found there: by its name, by its shape, or by what stands before it.
+
+    by name      a field called password, refresh_token, license_key …, at any depth: its value goes, whatever it is
+    by shape     a license key, API secret, Stripe key, JWT, activation token, recovery code: wherever it stands in a text
+    in a text    `?token=…`, `password='…'`, `"secret": "…"`, `Bearer …`, `postgresql://user:…@`: exceptions and URLs
+
+None of these finds a bare word of somebody's in a sentence. So nothing is logged that quotes what was sent (events have
+facts, not bodies), and this is the second line behind that. tests/support/secrecy.py holds both against all secrets
+that the tests use.
+"""
+
+import re
+from collections.abc import Mapping
+from typing import Any, Final
+
+BLOT: Final = "[redacted]"
+
+_NAMES: Final = (
+    r"pass(?:word|wd|phrase)?|secret|token|authorization|cookie|license_key(?!_?(?:id|hash))|signature|card|cvc"
+    r"|recovery_code|challenge|private_key|api_key(?!_?id)|np_refresh|np_device"
+)
+_NAME: Final = re.compile(_NAMES, re.IGNORECASE)
+_COUNTED: Final = re.compile(r"_(?:id|ids|at|count|hash|type|status)$", re.IGNORECASE)
+"""`token_type`, `secret_count`: facts about a secret are none."""
+
+_SHAPES: Final = re.compile(
+    r"\bNP-?[0-9A-Z]{4}-?[0-9A-Z]{4}-?[0-9A-Z]{4}\b"
+    r"|\b(?:sk|rk|whsec|nps|npt)_[\w-]{8,}"
+    r"|\beyJ[\w-]+\.[\w-]+\.[\w-]*"
+    r"|\b[0-9A-Z]{4}(?:-[0-9A-Z]{4}){3}\b"
+    r"|\b[0-9a-f]{32}\.[\w-]{43}"  # a refresh token: its session, then 256 bits
+    r"|-----BEGIN [A-Z ]*PRIVATE KEY-----[\s\S]*?-----END [A-Z ]*PRIVATE KEY-----",
+    re.IGNORECASE,
+)
+_VALUE: Final = r"""(?:"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'|[^\s&;,)}'"]+)"""
+# How far a name may reach before the word that gives it away is bounded, or a long text would be searched in its square.
+_ASSIGNED: Final = re.compile(
+    rf"""((?<![\w-])[\w-]{{0,40}}(?:{_NAMES})[\w-]{{0,20}}(?:=|["']\s*:\s*))b?{_VALUE}""", re.IGNORECASE
+)
+_SHOWN: Final = re.compile(r"\b(Bearer|Basic|Digest)\s+[\w.~+/=-]{8,}", re.IGNORECASE)
+_IN_ADDRESS: Final = re.compile(r"(\b[a-z][a-z0-9+.-]{1,20}://[^\s:/@'\"]{0,80}:)[^\s/@'\"]+@", re.IGNORECASE)
+
+
+def is_secret(name: str) -> bool:
+    """Whether what a field of this name holds is nobody's to read."""
+    return bool(_NAME.search(name)) and not _COUNTED.search(name)
+
+
+def blotted(text: str) -> str:
+    """The text without the secrets that it can be seen to hold."""
+    text = _IN_ADDRESS.sub(rf"\1{BLOT}@", text)
+    text = _SHOWN.sub(rf"\1 {BLOT}", text)
+    text = _ASSIGNED.sub(rf"\1{BLOT}", text)
+    return _SHAPES.sub(BLOT, text)
+
+
+def without_secrets(value: Any) -> Any:
+    """The same, for whatever an event may hold. What is no plain data is told as the log would tell it: by its repr."""
+    if value is None or isinstance(value, bool | int | float):
+        return value
+    if isinstance(value, str):
+        return blotted(value)
+    if isinstance(value, Mapping):
+        return {
+            blotted(str(name)): BLOT if is_secret(str(name)) else without_secrets(part) for name, part in value.items()
+        }
+    if isinstance(value, list | tuple | set | frozenset):
+        return [without_secrets(part) for part in value]
+    return blotted(repr(value))
