@@ -13,10 +13,14 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
+import structlog
 
+from core.telemetry import PROCESSORS
 from devstack.ports import choose
 from devstack.postgres import Postgres
 from devstack.valkey import Valkey
+from tests.support.secrecy import WATCH
+from tests.support.secrets_in_use import noticed
 from tests.support.servers import (
     OWNER,
     PASSWORD,
@@ -57,10 +61,31 @@ def _server(config: pytest.Config) -> Postgres:
     return config.stash[_SERVER]
 
 
+@pytest.fixture(scope="session", autouse=True)
+def secrecy() -> Iterator[None]:
+    """Nothing that was secret in this run can be read in its logs and refusals. Looked for when all tests are over."""
+    with noticed():
+        yield
+    if leaks := WATCH.leaks():
+        pytest.fail("\n".join(["secrets were written where others read:", *map(str, leaks)]), pytrace=False)
+
+
+@pytest.fixture(autouse=True)
+def _watched(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Logs are written as in production, and put down to the test that wrote them."""
+    WATCH.test = request.node.nodeid
+    structlog.configure(processors=[*PROCESSORS, WATCH.hear_line])
+    yield
+    WATCH.catch_up()
+
+
 @pytest.fixture(scope="session")
-def postgres(pytestconfig: pytest.Config) -> Postgres:
+def postgres(pytestconfig: pytest.Config) -> Iterator[Postgres]:
     """The run's PostgreSQL server."""
-    return _server(pytestconfig)
+    server = _server(pytestconfig)
+    WATCH.learn("database password", PASSWORD)
+    with WATCH.following(server.data.parent / "postgres.log"):
+        yield server
 
 
 @pytest.fixture(scope="session")

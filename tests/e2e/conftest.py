@@ -15,6 +15,7 @@ from core.settings import process_environment
 from devstack.ports import choose
 from devstack.visitor import Visitor, eventually
 from devstack.waiting import wait_until
+from tests.support.secrets_in_use import stack as secrecy_of_stack
 from tests.support.servers import ROOT, slot
 
 _READY_WITHIN = 240.0
@@ -68,7 +69,8 @@ def stack() -> Iterator[RunningStack]:
         try:
             wait_until(lambda: run.exists() or supervisor.poll() is not None, _READY_WITHIN)
             assert run.exists(), log.read_text(errors="replace")[-3000:]
-            yield RunningStack(folder / "stack")
+            with secrecy_of_stack(folder / "stack"):
+                yield RunningStack(folder / "stack")
         finally:
             supervisor.send_signal(signal.SIGINT)
             try:

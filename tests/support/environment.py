@@ -5,6 +5,7 @@ from typing import Final
 
 from core.settings import LIMITS
 from devstack.ports import choose
+from tests.support.secrets_in_use import learn_settings
 from tests.support.servers import DatabaseUrls
 
 _KEY: Final = base64.b64encode(bytes(range(32))).decode()
@@ -17,7 +18,7 @@ WIDE_LIMITS: Final = ",".join(f"{name}=1000000/60" for name in LIMITS)
 
 def environment(urls: DatabaseUrls, *, redis_url: str, **more: str) -> dict[str, str]:
     """What core.settings reads, for every kind of process; `more` adds to it or takes its place."""
-    return {
+    described = {
         "NP_ENVIRONMENT": "devstack",
         "NP_LOG_LEVEL": "warning",
         "OWNER_DATABASE_URL": urls.owner,
@@ -37,3 +38,5 @@ def environment(urls: DatabaseUrls, *, redis_url: str, **more: str) -> dict[str,
         "NP_LIMITS": WIDE_LIMITS,
         "NP_API_METRICS_PORT": str(choose("127.0.0.1")),
     } | more
+    learn_settings(described)
+    return described

@@ -12,6 +12,7 @@ import httpx
 
 from core.settings import process_environment
 from devstack.waiting import wait_until
+from tests.support.secrecy import WATCH
 from tests.support.servers import ROOT
 
 _READY_WITHIN: Final = 60.0
@@ -31,18 +32,19 @@ def module(
             stdout=out,
             stderr=out,
         )
-    try:
-        ready = wait_until(lambda: process.poll() is not None or answers(health), _READY_WITHIN)
-        assert ready, f"{name} is not ready: {log.read_text(errors='replace')[-2000:]}"
-        assert process.poll() is None, f"{name} ended: {log.read_text(errors='replace')[-2000:]}"
-        yield process
-    finally:
-        process.send_signal(signal.SIGTERM)
+    with WATCH.following(log):
         try:
-            process.wait(_STOPS_WITHIN)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+            ready = wait_until(lambda: process.poll() is not None or answers(health), _READY_WITHIN)
+            assert ready, f"{name} is not ready: {log.read_text(errors='replace')[-2000:]}"
+            assert process.poll() is None, f"{name} ended: {log.read_text(errors='replace')[-2000:]}"
+            yield process
+        finally:
+            process.send_signal(signal.SIGTERM)
+            try:
+                process.wait(_STOPS_WITHIN)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
 
 
 def answers(url: str) -> bool:

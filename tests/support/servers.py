@@ -25,7 +25,7 @@ from devstack.waiting import wait_until
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 OWNER: Final = "np_owner"
-PASSWORD: Final = "for-tests"
+PASSWORD: Final = "of-the-tests-alone"
 _READY_WITHIN: Final = 30.0
 _STOPS_WITHIN: Final = 15.0
 

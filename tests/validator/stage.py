@@ -28,6 +28,8 @@ from core.licensing.state import Status
 from core.settings import process_environment, validator_settings
 from devstack.ports import choose
 from devstack.waiting import wait_until
+from tests.support.secrecy import WATCH
+from tests.support.secrets_in_use import learn_settings
 from tests.support.servers import ROOT
 from validator.waiting import Work, drive
 
@@ -39,13 +41,15 @@ _KEY: Final = base64.b64encode(bytes(range(32))).decode()
 
 
 def environment(redis_url: str, **more: str) -> dict[str, str]:
-    return {
+    described = {
         "NP_ENVIRONMENT": "devstack",
         "NP_KEK": f"k1:{_KEY}",
         "NP_INDEX_KEY": _KEY,
         "REDIS_URL": redis_url,
         "NP_VALIDATOR_PROCESSES": "1",
     } | more
+    learn_settings(described)
+    return described
 
 
 SECRETS: Final = validator_settings(environment("redis://127.0.0.1:1")).secrets
@@ -216,17 +220,18 @@ def validator(redis_url: str, log: Path, **more: str) -> Iterator[Running]:
     with log.open("ab") as out:
         process = subprocess.Popen((sys.executable, "-m", "validator"), cwd=ROOT, env=env, stdout=out, stderr=out)
     running = Running(process, port, metrics_port, log)
-    try:
-        assert wait_until(lambda: process.poll() is not None or answers(running.url, "live"), 20), log.read_text()
-        assert process.poll() is None, log.read_text()
-        yield running
-    finally:
-        process.send_signal(signal.SIGTERM)
+    with WATCH.following(log):
         try:
-            process.wait(20)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+            assert wait_until(lambda: process.poll() is not None or answers(running.url, "live"), 20), log.read_text()
+            assert process.poll() is None, log.read_text()
+            yield running
+        finally:
+            process.send_signal(signal.SIGTERM)
+            try:
+                process.wait(20)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
 
 
 def _two_in_a_row() -> int:
