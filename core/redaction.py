@@ -1,7 +1,7 @@
 """What must not be read in a log, and how it is found there: by its name, by its shape, or by what stands before it.
 
     by name      a field called password, refresh_token, license_key …, at any depth: its value goes, whatever it is
-    by shape     a license key, API secret, Stripe key, JWT, activation token, recovery code: wherever it stands in a text
+    by shape     a license key, API secret, Stripe key, JWT, activation token, recovery code: wherever in a text it stands
     in a text    `?token=…`, `password='…'`, `"secret": "…"`, `Bearer …`, `postgresql://user:…@`: exceptions and URLs
 
 None of these finds a bare word of somebody's in a sentence. So nothing is logged that quotes what was sent (events have
@@ -16,8 +16,8 @@ from typing import Any, Final
 BLOT: Final = "[redacted]"
 
 _NAMES: Final = (
-    r"pass(?:word|wd|phrase)?|secret|token|authorization|cookie|license_key(?!_?(?:id|hash))|signature|card|cvc"
-    r"|recovery_code|challenge|private_key|api_key(?!_?id)|np_refresh|np_device"
+    r"pass(?:word|wd|phrase)?|secret|token|authorization|cookie|license_key(?!_?(?:id|hash))"
+    r"|signature|card|cvc|recovery_code|challenge|private_key|api_key(?!_?id)|np_refresh|np_device"
 )
 _NAME: Final = re.compile(_NAMES, re.IGNORECASE)
 _COUNTED: Final = re.compile(r"_(?:id|ids|at|count|hash|type|status)$", re.IGNORECASE)
