@@ -1,7 +1,7 @@
 """What must not be read in a log, and how it is found there: by its name, by its shape, or by what stands before it.
 
     by name      a field called password, refresh_token, license_key …, at any depth: its value goes, whatever it is
-    by shape     a license key, API secret, Stripe key, JWT, activation token, recovery code: wherever in a text it stands
+    by shape     a license key, API secret, Stripe key, JWT, activation token, recovery code: wherever it stands
     in a text    `?token=…`, `password='…'`, `"secret": "…"`, `Bearer …`, `postgresql://user:…@`: exceptions and URLs
 
 None of these finds a bare word of somebody's in a sentence. So nothing is logged that quotes what was sent (events have
@@ -33,7 +33,7 @@ _SHAPES: Final = re.compile(
     re.IGNORECASE,
 )
 _VALUE: Final = r"""(?:"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'|[^\s&;,)}'"]+)"""
-# How far a name may reach before the word that gives it away is bounded, or a long text would be searched in its square.
+# How far a name reaches before the word that gives it away is bounded: a long text would be searched in its square.
 _ASSIGNED: Final = re.compile(
     rf"""((?<![\w-])[\w-]{{0,40}}(?:{_NAMES})[\w-]{{0,20}}(?:=|["']\s*:\s*))b?{_VALUE}""", re.IGNORECASE
 )

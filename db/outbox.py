@@ -64,7 +64,11 @@ _DUE_PARTNER_JOBS: Final = text(
     """  # noqa: S608  put together from the constants above
 ).columns(id=BigInteger, overdue=Float)
 
-_KIND: Final = text(f"SELECT job ->> 'type' FROM outbox WHERE id = :id AND lane = 'partner' AND {_DUE}")  # noqa: S608
+_KIND: Final = text(
+    f"""
+    SELECT job ->> 'type' FROM outbox WHERE id = :id AND lane = 'partner' AND {_DUE}
+    """  # noqa: S608  put together from the constant above
+)
 
 _LOCK: Final = text(
     f"""

@@ -136,7 +136,7 @@ class Collection(Generic[T]):
         where = "".join(condition.sql() for condition in conditions)
         bound = [condition.value for condition in conditions]
         # Put into the text are operators of a closed set and paths that were checked; values are bound.
-        statement = f"SELECT body FROM documents WHERE collection = ?{where} {rest}"  # noqa: S608
+        statement = f"SELECT body FROM documents WHERE collection = ?{where} {rest}"  # noqa: S608  values are bound
         return [self._decoder.decode(row[0]) for row in self._db.execute(statement, (self._name, *bound, *values))]
 
 

@@ -1,8 +1,8 @@
-"""The fixed headers stand on every answer of every route, whoever gives it: a handler, a refusal, a crash, the fast path.
+"""The fixed headers stand on every answer of every route: of a handler, a refusal, a crash, or the fast path.
 
-They are put on where the application takes over the server's `send` (Litestar's `before_send`), which is outside of all
-that answers here, and so also of the usage reports' way past the framework (billing_api/usage/fast_path.py). That this
-stays so is what these tests are for: an application put around the whole, instead of into it, would answer without them.
+They are put on where the application takes over the server's `send` (Litestar's `before_send`), outside of all that
+answers here, and so also of the usage reports' way past the framework (billing_api/usage/fast_path.py). That this
+stays so is what these tests are for: an application put around the whole, not into it, would answer without them.
 """
 
 import json

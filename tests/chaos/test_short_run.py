@@ -8,6 +8,7 @@ import secrets
 import pytest
 
 from chaos.__main__ import main
+from tests.support.secrets_in_use import stack as looked_through
 from tests.support.servers import slot
 
 FOUND_A_FAULT: tuple[int, ...] = ()
@@ -20,4 +21,8 @@ def test_kills_lose_nothing_count_nothing_twice_and_grant_nothing_twice(seed: in
     with slot() as folder:
         (folder / "chaos").mkdir()
         chosen = ["--seed", str(FRESH if seed is None else seed), "--seconds", "10", "--ttl", "6"]
-        assert main([*chosen, "--folder", str(folder / "chaos")]) == 0, f"replay: python -m chaos {' '.join(chosen)}"
+        kept = [*chosen, "--folder", str(folder / "chaos"), "--keep"]
+        assert main(kept) == 0, f"replay: python -m chaos {' '.join(chosen)}"
+        (run,) = (folder / "chaos").iterdir()
+        with looked_through(run / "stack"):
+            assert list((run / "stack" / "log").glob("*.log"))

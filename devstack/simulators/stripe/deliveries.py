@@ -135,7 +135,7 @@ class Courier:
     async def run(self) -> None:
         """Deliver for ever."""
         # A receiver under development has a certificate of its own making, if any; the signature is what counts.
-        async with httpx.AsyncClient(timeout=TIMEOUT, trust_env=False, verify=False) as client:  # noqa: S501
+        async with httpx.AsyncClient(timeout=TIMEOUT, trust_env=False, verify=False) as client:  # noqa: S501  as said
             while True:
                 self._news.clear()
                 while batch := self._due():
