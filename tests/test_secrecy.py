@@ -84,6 +84,16 @@ def test_a_log_is_followed_line_by_line_and_test_by_test(watch: Watch, tmp_path:
     assert (leak.test, leak.around) == ("two", "…unfinished <password>…")
 
 
+def test_a_log_that_begins_anew_is_read_from_its_beginning(watch: Watch, tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    watch.learn("password", WORD)
+    with watch.following(log):
+        log.write_text("a long line of the process before\n" * 10)
+        watch.catch_up()
+        log.write_text(f"and now {WORD}\n")
+    assert kinds(watch) == ["password"]
+
+
 def test_a_stack_s_keyring_is_secret_in_each_part_s_log(watch: Watch, tmp_path: Path) -> None:
     (tmp_path / "log").mkdir()
     with stack(tmp_path, watch):

@@ -15,7 +15,7 @@ from core.settings import process_environment
 from devstack.ports import choose
 from devstack.visitor import Visitor, eventually
 from devstack.waiting import wait_until
-from tests.support.secrets_in_use import stack as secrecy_of_stack
+from tests.support.secrets_in_use import stack as looked_through
 from tests.support.servers import ROOT, slot
 
 _READY_WITHIN = 240.0
@@ -56,7 +56,7 @@ class RunningStack:
 
 @pytest.fixture(scope="session")
 def stack() -> Iterator[RunningStack]:
-    with slot() as folder:
+    with slot() as folder, looked_through(folder / "stack"):
         names = ("NP_API_PORT", "NP_VALIDATOR_PORT", "NP_NEXTPANEL_PORT", "NP_STRIPE_PORT", "NP_PORTAL_PORT")
         ports = {name: str(choose("127.0.0.1")) for name in names}
         env = {name: value for name, value in process_environment().items() if not name.startswith(("NP_", "STRIPE_"))}
@@ -69,8 +69,7 @@ def stack() -> Iterator[RunningStack]:
         try:
             wait_until(lambda: run.exists() or supervisor.poll() is not None, _READY_WITHIN)
             assert run.exists(), log.read_text(errors="replace")[-3000:]
-            with secrecy_of_stack(folder / "stack"):
-                yield RunningStack(folder / "stack")
+            yield RunningStack(folder / "stack")
         finally:
             supervisor.send_signal(signal.SIGINT)
             try:

@@ -83,11 +83,14 @@ class Watch:
     def _read_on(self, file: Path) -> None:
         if not file.exists():
             return
+        known = self._followed.get(file, 0)
+        if known > file.stat().st_size:
+            known = 0  # begun anew
         with file.open("rb") as log:
-            log.seek(self._followed.get(file, 0))
+            log.seek(known)
             new = log.read()
         whole = new[: new.rfind(b"\n") + 1]  # the rest of a line comes with the next look
-        self._followed[file] = self._followed.get(file, 0) + len(whole)
+        self._followed[file] = known + len(whole)
         for line in whole.decode("utf-8", "replace").splitlines():
             self.hear(f"the log {file.name} of a process", line)
 
