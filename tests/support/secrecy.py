@@ -17,6 +17,8 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 from urllib.parse import quote
 
+from typing_extensions import override
+
 _PIECE: Final = 8
 _SHORTEST: Final = 10
 _FEWEST_SYMBOLS: Final = 6
@@ -36,6 +38,7 @@ class Leak(NamedTuple):
     around: str
     """The place, without the secret."""
 
+    @override
     def __str__(self) -> str:
         return f"{self.kind} in {self.where}\n    seen after {self.test}\n    {self.around}"
 
