@@ -8,6 +8,7 @@ import httpx
 import pytest
 
 from core.clock import unix_time
+from core.hotstore import keys
 from core.hotstore.writer import Hold
 from core.licensing.record import LeaseRecord
 from core.licensing.state import Status
@@ -20,6 +21,10 @@ async def release(panel: Panel, issued: License, reservation_id: str) -> dict[st
     assert response.status_code == 200
     answer: dict[str, Any] = response.json()
     return answer
+
+
+def ask_for(issued: License, count: int) -> dict[str, Any]:
+    return {"license_key": issued.key, "resource": "domains", "count": count, "ttl": 30}
 
 
 async def remaining(panel: Panel, issued: License, number: int) -> None:
@@ -131,7 +136,22 @@ class TestTheEndOfAHold:
         assert (await panel.reserve(issued, count=3, ttl=1))["granted"]
         await remaining(panel, issued, 0)
         await remaining(panel, issued, 3)  # though nobody wrote anything
-        assert (await panel.reserve(issued, count=3))["granted"]
+        await projection.writer.publish_synced(1, unix_time() + keys.HOLD_MARGIN)
+        answer = await eventually(
+            lambda: panel.call("reserve", ask_for(issued, 3)), lambda said: said.status_code == 200
+        )
+        assert answer.json()["granted"]
+
+    async def test_is_in_doubt_until_the_projection_has_passed_it(self, panel: Panel, projection: Projection) -> None:
+        """It may have been reported: nobody can tell whether its place is free, and the others are."""
+        issued = await projection.license()
+        assert (await panel.reserve(issued, count=2, ttl=1))["granted"]
+        await remaining(panel, issued, 3)
+        response = await panel.call("reserve", ask_for(issued, 3))
+        problem = response.json()
+        assert (response.status_code, problem["code"], problem["conclusive"]) == (503, "not_ready", False)
+        assert response.headers["Retry-After"] == "1"
+        assert (await panel.reserve(issued, count=1))["granted"]
 
     async def test_comes_by_release(self, panel: Panel, projection: Projection) -> None:
         issued = await projection.license()
@@ -198,8 +218,8 @@ class TestLeases:
         assert (status, answer["lease"], answer["code"]) == (200, None, "SUSPENDED")
 
     async def test_are_checked_with_published_keys(self, client: httpx.AsyncClient, projection: Projection) -> None:
-        keys = {"keys": [{"kty": "OKP", "crv": "Ed25519", "kid": "1", "x": "AA"}]}
-        await projection.writer.publish_jwks(json.dumps(keys).encode())
+        published = {"keys": [{"kty": "OKP", "crv": "Ed25519", "kid": "1", "x": "AA"}]}
+        await projection.writer.publish_jwks(json.dumps(published).encode())
         response = await client.get("/.well-known/jwks.json")
         assert response.headers["content-type"] == "application/jwk-set+json"
-        assert response.json() == keys
+        assert response.json() == published
