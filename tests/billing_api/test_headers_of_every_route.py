@@ -77,7 +77,7 @@ async def test_they_stand_on_what_strangers_customers_and_staff_are_answered(
     statuses = set()
     for method, path in routes(production):
         for headers in who.values():
-            body = {} if method in {"POST", "PATCH", "PUT"} else None
+            body: dict[str, Any] | None = {} if method in {"POST", "PATCH", "PUT"} else None
             answer = await web.request(method, path, json=body, headers=headers)
             hold_the_fixed_headers(answer)
             statuses.add(answer.status_code)

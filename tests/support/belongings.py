@@ -31,15 +31,18 @@ async def belongings(client: httpx.AsyncClient, desk: Desk, urls: DatabaseUrls, 
     user_id = await desk.a_user(full_name=full_name)
     headers = desk.signed_in(user_id)
     license_ = (await desk.a_license(user_id)).license
-    made = {"plans": {"id": STARTER_PLAN}, "licenses": {"id": license_.id}, "users": {"id": user_id}}
+    made: dict[str, Mapping[str, Any]] = {
+        "plans": {"id": STARTER_PLAN},
+        "licenses": {"id": license_.id},
+        "users": {"id": user_id},
+    }
     async with as_owner(urls) as owner:
         for table in METADATA.sorted_tables:
             if (table in OWNED and table.name not in _ISSUED) or table.name in _STAFFS:
                 written = insert(table).values(_row(table, user_id, made)).returning(*table.primary_key)
-                key = (await owner.execute(written)).mappings().one()
-                made[table.name] = dict(key)
-    key = {"name": "the panel", "permissions": ["validate"]}
-    program = {"name": "the books", "scopes": ["licenses:read"]}
+                made[table.name] = dict((await owner.execute(written)).mappings().one())
+    key: dict[str, Any] = {"name": "the panel", "permissions": ["validate"]}
+    program: dict[str, Any] = {"name": "the books", "scopes": ["licenses:read"]}
     ids = {
         "users": str(user_id),
         "licenses": str(license_.id),

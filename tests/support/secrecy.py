@@ -61,7 +61,7 @@ class Watch:
     def hear(self, where: str, text: str) -> None:
         self._told.setdefault(text, Told(where, self.test, text))
 
-    def hear_line(self, _logger: Any, _method: str, line: str) -> str:
+    def hear_line(self, _logger: Any, _method: str, line: Any) -> Any:
         """A last processor of structlog's, behind the one that makes the line."""
         self.hear("an application's log", line)
         return line

@@ -4,21 +4,24 @@ from contextlib import suppress
 from typing import Any
 
 import httpx
-import requests  # type: ignore[import-untyped]  # Schemathesis comes with it
+import requests  # Schemathesis comes with it
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis.errors import Unsatisfiable
 from hypothesis.strategies import SearchStrategy
-from schemathesis import Case
+from schemathesis import APIOperation, Case
 
 from tests.support.people import Headers
+
+AnyCase = Case[Any]
+AnyOperation = APIOperation[Any, Any, Any, Any]
 
 BASE = "http://billing.test"
 _ASKED = ("method", "url", "headers", "cookies", "params", "data", "json", "files")
 
 
-def examples(strategy: SearchStrategy[Case], count: int) -> list[Case]:
+def examples(strategy: SearchStrategy[AnyCase], count: int) -> list[AnyCase]:
     """The same ones in every run. None where there is nothing to get wrong: no parameters and no body."""
-    found: list[Case] = []
+    found: list[AnyCase] = []
 
     @settings(
         max_examples=count,
@@ -29,7 +32,7 @@ def examples(strategy: SearchStrategy[Case], count: int) -> list[Case]:
         suppress_health_check=list(HealthCheck),
     )
     @given(strategy)
-    def collect(case: Case) -> None:
+    def collect(case: AnyCase) -> None:
         found.append(case)
 
     with suppress(Unsatisfiable):
@@ -37,14 +40,16 @@ def examples(strategy: SearchStrategy[Case], count: int) -> list[Case]:
     return found[:count]
 
 
-async def send(client: httpx.AsyncClient, case: Case, who: Headers) -> httpx.Response:
+async def send(client: httpx.AsyncClient, case: AnyCase, who: Headers) -> httpx.Response:
     """As whoever's headers these are, whatever credentials the case has made up."""
     asked = case.as_transport_kwargs(base_url=BASE)
     prepared = requests.Request(**{name: asked[name] for name in _ASKED if name in asked}).prepare()
     ours = {name.lower() for name in who} | {"content-length", "authorization"}
     headers = [(_raw(name), _raw(value)) for name, value in prepared.headers.items() if name.lower() not in ours]
     headers += [(_raw(name), _raw(value)) for name, value in who.items()]
-    return await client.request(prepared.method, prepared.url, content=prepared.body, headers=headers)
+    method, url, body = str(prepared.method), str(prepared.url), prepared.body
+    assert body is None or isinstance(body, bytes | str)
+    return await client.request(method, url, content=body, headers=headers)
 
 
 def _raw(text: Any) -> bytes:

@@ -10,7 +10,7 @@ from uuid import UUID
 
 import httpx
 import pytest
-from schemathesis import APIOperation, Case, GenerationMode
+from schemathesis import GenerationMode
 
 from billing_api.access import ClientToken, Scope, TokenIssuer
 from core.clock import utc_now
@@ -20,7 +20,7 @@ from tests.billing_api.walks.conftest import Operations
 from tests.support.belongings import Belongings, belongings, owned_rows
 from tests.support.people import Desk, Headers
 from tests.support.servers import DatabaseUrls
-from tests.support.walking import examples, send
+from tests.support.walking import AnyCase, AnyOperation, examples, send
 
 EXAMPLES: Final = 4
 BOB: Final = "Bob Whose Name Is Nowhere Else"
@@ -34,11 +34,11 @@ async def bob(client: Client, desk: Desk, database_urls: DatabaseUrls) -> Belong
     return await belongings(client, desk, database_urls, BOB)
 
 
-def is_for_staff(operation: APIOperation) -> bool:
+def is_for_staff(operation: AnyOperation) -> bool:
     return operation.path.startswith("/api/v1/admin/")
 
 
-def ids_in(operation: APIOperation, owner: Belongings) -> dict[str, str]:
+def ids_in(operation: AnyOperation, owner: Belongings) -> dict[str, str]:
     """For each parameter of the path what the owner has where it stands."""
     found = {}
     for match in _PARAMETER.finditer(operation.path):
@@ -48,7 +48,7 @@ def ids_in(operation: APIOperation, owner: Belongings) -> dict[str, str]:
     return found
 
 
-def calls(operation: APIOperation, ids: dict[str, str]) -> list[Case]:
+def calls(operation: AnyOperation, ids: dict[str, str]) -> list[AnyCase]:
     """Such as fit the document: what is wrong with a body must not hide whose the thing is."""
     return examples(
         operation.as_strategy(generation_mode=GenerationMode.POSITIVE, path_parameters=ids or None), EXAMPLES
@@ -97,7 +97,7 @@ async def test_another_customers_ids_open_nothing(
             if ids and not (statuses & {404, *closed} and statuses <= {400, 404, *closed}):
                 wrong.append(f"{who}: {operation.label} was answered {statuses}")
             wrong += [f"{who}: {operation.label} told {told}" for a in answers if (told := reveals(a, names))]
-    assert not wrong
+    assert not wrong, "\n".join(wrong)
     assert await owned_rows(database_urls, bob.user_id) == before
 
 
@@ -116,7 +116,7 @@ async def test_support_looks_and_an_administrator_changes(
                 allowed = {200, 400, 404} if looks and role is Role.SUPPORT else {403}
                 if status not in allowed:
                     wrong.append(f"{role}: {operation.label} was answered {status}")
-    assert not wrong
+    assert not wrong, "\n".join(wrong)
     assert await owned_rows(database_urls, bob.user_id) == before
 
 
@@ -133,4 +133,4 @@ async def test_the_same_calls_find_something_for_who_may_make_them(
             statuses = {(await send(client, case, headers)).status_code for case in calls(operation, ids)}
             if statuses & {401, 403, 500} or statuses <= {400, 404}:
                 blind.append(f"{operation.label} was answered {statuses}")
-    assert not blind
+    assert not blind, "\n".join(blind)

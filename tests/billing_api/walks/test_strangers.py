@@ -11,7 +11,7 @@ from typing import Final
 
 import httpx
 import pytest
-from schemathesis import APIOperation, Case, GenerationMode
+from schemathesis import GenerationMode
 from schemathesis.checks import CheckFunction
 from schemathesis.core.failures import FailureGroup
 from schemathesis.specs.openapi.checks import (
@@ -25,7 +25,7 @@ from db.models.people import Role
 from tests.billing_api.conftest import Client
 from tests.billing_api.walks.conftest import Operations
 from tests.support.people import Desk, Headers
-from tests.support.walking import examples, send
+from tests.support.walking import AnyCase, AnyOperation, examples, send
 
 EXAMPLES: Final = int(os.environ.get("NP_WALK_EXAMPLES", "3"))  # noqa: TID251  how far to look, for whoever runs it
 CALLERS: Final = {"nobody": None, "a customer": Role.CUSTOMER, "support": Role.SUPPORT, "an administrator": Role.ADMIN}
@@ -46,11 +46,11 @@ async def somebody(desk: Desk, role: Role | None) -> tuple[Headers, dict[str, st
     return desk.signed_in(user_id, role), {"license_id": str(issued.license.id), "user_id": str(user_id)}
 
 
-def parameters(operation: APIOperation, own: dict[str, str]) -> dict[str, str]:
+def parameters(operation: AnyOperation, own: dict[str, str]) -> dict[str, str]:
     return {name: value for name, value in own.items() if f"{{{name}}}" in operation.path}
 
 
-def faults(case: Case, response: httpx.Response) -> list[str]:
+def faults(case: AnyCase, response: httpx.Response) -> list[str]:
     """A crash, or what the document did not foresee. 502 and 503 are no crashes: a partner or a store is away."""
     if response.status_code == 500:
         return ["a crash"]
@@ -80,7 +80,7 @@ async def test_no_answer_is_a_crash_or_one_that_the_document_does_not_foresee(
                 if wrong := faults(case, response):
                     asked = f"{caller}: {operation.label} {case.path_parameters} {case.query} {case.body!r}"
                     found[asked] = [*wrong, response.text]
-    assert not found
+    assert not found, "\n".join(f"{asked}: {wrong}" for asked, wrong in found.items())
     for caller in CALLERS:
         assert statuses[caller, 400] > 10, "nothing was ever wrong with what was sent"
     if mode is GenerationMode.POSITIVE:
