@@ -56,5 +56,6 @@ SEALED: Final = (
     SealedColumn("api_keys", "previous_secret", "api_key:{key_id}"),
     SealedColumn("idempotency_keys", "answer", "idempotency_keys.answer:{scope}:{key}"),
     SealedColumn("mails", "parameters", "mails.token", field="token_sealed"),
+    SealedColumn("outbox", "job", "outbox.mail_reset_link", field="email_sealed"),
     SealedColumn("totp_factors", "secret", "totp_factors.secret:{user_id}"),
 )

@@ -46,17 +46,29 @@ class Leak(NamedTuple):
 class Watch:
     def __init__(self) -> None:
         self.test = "(before any test)"
+        self._learns = True
         self._kinds: dict[str, str] = {}
         self._told: dict[str, Told] = {}
         self._followed: dict[Path, int] = {}
 
     def learn(self, kind: str, secret: object) -> None:
         """`secret` must not be read anywhere from now on, nor have been read before."""
+        if not self._learns:
+            return
         if isinstance(secret, bytes):
             secret = secret.decode("utf-8", "replace")
         if isinstance(secret, str) and len(secret) >= _SHORTEST and len(set(secret)) >= _FEWEST_SYMBOLS:
             for spelled in {secret, json.dumps(secret)[1:-1], quote(secret, safe="")}:
                 self._kinds.setdefault(spelled, kind)
+
+    @contextmanager
+    def learning_nothing(self) -> Iterator[None]:
+        """While text is made up: what stands where a password does stands elsewhere next, and is nobody's secret."""
+        self._learns = False
+        try:
+            yield
+        finally:
+            self._learns = True
 
     def hear(self, where: str, text: str) -> None:
         self._told.setdefault(text, Told(where, self.test, text))

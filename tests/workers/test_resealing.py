@@ -21,6 +21,7 @@ from core.clock import utc_now
 from core.crypto.sealing import Sealer, sealed_under
 from core.hotstore.writer import HotStoreWriter
 from core.ids import new_id
+from core.jobs import MailResetLink
 from core.settings import process_environment
 from db.models.credentials import TotpFactor
 from db.models.licensing import ApiKey
@@ -67,6 +68,8 @@ async def a_license_with_secrets(desk: Desk) -> Issued:
     mail = {"key": new_id().hex, "user_id": user, "recipient": "a@example.com", "template": "verify_email"}
     async with desk.database.as_system() as tx:
         await tx.session.execute(insert(ApiKey).values(key))
+        address = base64.b64encode(sealer.seal(b"a@example.com", context="outbox.mail_reset_link")).decode()
+        await tx.enqueue(MailResetLink(new_id(), address))
         factor = {"user_id": user, "secret": sealed_secret(sealer, "totp", user_id=user), "started_at": utc_now()}
         await tx.session.execute(insert(TotpFactor).values(factor))
         await tx.session.execute(insert(Mail).values(mail | {"parameters": {"token_sealed": token, "name": "Ada"}}))

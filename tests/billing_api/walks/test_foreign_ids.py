@@ -12,8 +12,7 @@ import httpx
 import pytest
 from schemathesis import GenerationMode
 
-from billing_api.access import ClientToken, Scope, TokenIssuer
-from core.clock import utc_now
+from billing_api.access import Scope
 from db.models.people import Role
 from tests.billing_api.conftest import Client
 from tests.billing_api.walks.conftest import Operations
@@ -55,13 +54,14 @@ def calls(operation: AnyOperation, ids: dict[str, str]) -> list[AnyCase]:
     )
 
 
-async def a_program(client: Client, desk: Desk, owner: Headers) -> Headers:
+async def a_program(client: Client, owner: Headers) -> Headers:
     """An OAuth client with every scope there is."""
     wanted = {"name": "reads all", "scopes": list(Scope)}
-    made = await client.post("/api/v1/me/oauth-clients", json=wanted, headers=owner)
-    issuer = TokenIssuer(desk.settings.jwt_keys, utc_now)
-    token = issuer.issue_to_client(ClientToken(UUID(made.json()["client_id"]), frozenset(Scope)))
-    return {"Authorization": f"Bearer {token}"}
+    made = (await client.post("/api/v1/me/oauth-clients", json=wanted, headers=owner)).json()
+    asked = {"grant_type": "client_credentials", "scope": " ".join(Scope)}
+    credentials = (made["client_id"], made["client_secret"])
+    granted = await client.post("/api/v1/oauth/token", data=asked, auth=credentials)
+    return {"Authorization": f"Bearer {granted.json()['access_token']}"}
 
 
 async def names_of(urls: DatabaseUrls, owner: Belongings) -> set[str]:
@@ -80,7 +80,7 @@ async def test_another_customers_ids_open_nothing(
     client: Client, desk: Desk, database_urls: DatabaseUrls, operations: Operations, bob: Belongings
 ) -> None:
     ada = await desk.a_customer()
-    intruders = {"a customer": ada, "a program": await a_program(client, desk, ada)}
+    intruders = {"a customer": ada, "a program": await a_program(client, ada)}
     intruders["support"] = await desk.staff(Role.SUPPORT)
     before, names = await owned_rows(database_urls, bob.user_id), await names_of(database_urls, bob)
     assert all(before.values()), "he owns one of everything"
@@ -120,15 +120,31 @@ async def test_support_looks_and_an_administrator_changes(
     assert await owned_rows(database_urls, bob.user_id) == before
 
 
+EXCUSED: Final = {
+    "POST /api/v1/subscriptions/{subscription_id}/cancel": "Stripe knows no such subscription, only our row does",
+    "POST /api/v1/subscriptions/{subscription_id}/change": "as above",
+    "POST /api/v1/subscriptions/{subscription_id}/preview-change": "as above",
+    "POST /api/v1/subscriptions/{subscription_id}/resume": "as above",
+    "POST /api/v1/admin/licenses/{license_id}/limits": "what is made up to fit changes no limit, which is refused",
+}
+"""Not found, or refused, whoever asks in this walk: tests of these routes show that their owner is heard."""
+
+
+def in_an_order_that_leaves_him_there(operation: AnyOperation) -> tuple[bool, bool, bool]:
+    """His own calls first, then those that look after him; what ends something, or makes him staff, comes last."""
+    ends = operation.method == "delete" or operation.path.endswith(("/suspend", "/role"))
+    return is_for_staff(operation), ends, operation.path.endswith("/role")
+
+
 @pytest.mark.timeout(600)
 async def test_the_same_calls_find_something_for_who_may_make_them(
     client: Client, desk: Desk, operations: Operations, bob: Belongings, on_sale: None
 ) -> None:
     admin = await desk.staff()
     blind = []
-    for operation in sorted(operations, key=lambda one: one.method == "delete"):
+    for operation in sorted(operations, key=in_an_order_that_leaves_him_there):
         ids = ids_in(operation, bob)
-        if ids:
+        if ids and operation.label not in EXCUSED:
             headers = admin if is_for_staff(operation) else bob.headers
             statuses = {(await send(client, case, headers)).status_code for case in calls(operation, ids)}
             if statuses & {401, 403, 500} or statuses <= {400, 404}:
