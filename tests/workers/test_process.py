@@ -179,10 +179,6 @@ def partner_fault(partner: str, kind: str, **more: Any) -> Callable[[Sale, Async
     return prepare
 
 
-async def hold_license(sale: Sale, holding: AsyncExitStack) -> None:
-    await hold(sale.urls, holding, "SELECT 1 FROM licenses FOR UPDATE")
-
-
 async def account_is_asked_for(sale: Sale, _holding: AsyncExitStack) -> None:
     await eventually(sale.nextpanel.requests)
 
@@ -191,7 +187,9 @@ async def account_is_made(sale: Sale, _holding: AsyncExitStack) -> None:
     await eventually(lambda: sale.nextpanel.account(sale.license_id))
 
 
-async def account_cannot_be_written_down(sale: Sale, _holding: AsyncExitStack) -> None:
+async def account_cannot_be_written_down(sale: Sale, holding: AsyncExitStack) -> None:
+    await eventually(sale.nextpanel.requests)
+    await hold(sale.urls, holding, "SELECT 1 FROM licenses FOR UPDATE")
     await eventually(lambda: sale.nextpanel.account(sale.license_id))
     await eventually(lambda: blocked(sale.urls))
 
@@ -217,7 +215,9 @@ async def mail_cannot_be_written_down(sale: Sale, holding: AsyncExitStack) -> No
 MOMENTS: Final = {
     "asking for the account": Moment(partner_fault("nextpanel", "delay", delay_ms=8000), account_is_asked_for),
     "account made, answer lost": Moment(partner_fault("nextpanel", "timeout_after_effect"), account_is_made),
-    "account made, not written down": Moment(hold_license, account_cannot_be_written_down),
+    "account made, not written down": Moment(
+        partner_fault("nextpanel", "delay", delay_ms=1500), account_cannot_be_written_down
+    ),
     "account written down, job not": Moment(partner_fault("nextpanel", "delay", delay_ms=1500), job_cannot_be_done),
     "mail sent, answer lost": Moment(partner_fault("mailbox", "timeout_after_effect"), mail_is_sent),
     "mail sent, not written down": Moment(

@@ -19,6 +19,9 @@ def upgrade(shop: Shop, subscription: stripe.Subscription, price: str | None = N
     return shop.v1.subscriptions.update(subscription.id, change)
 
 
+_CATALOGUE = ("product.", "price.")  # made with the first change that needs them
+
+
 def with_a_bad_card(shop: Shop) -> stripe.Subscription:
     subscription = shop.subscription(9900)
     bad = shop.v1.payment_methods.attach("pm_card_chargeCustomerFail", {"customer": str(subscription.customer)})
@@ -36,7 +39,7 @@ def test_what_is_paid_at_once_counts_at_once(shop: Shop) -> None:
     after = upgrade(shop, subscription)
     assert (amount(after), after.pending_update) == (29900, None)
     assert shop.v1.invoices.retrieve(str(after.latest_invoice)).status == "paid"
-    told = kinds(shop.events(newer_than=last))
+    told = [kind for kind in kinds(shop.events(newer_than=last)) if not kind.startswith(_CATALOGUE)]
     assert told[0] == "invoiceitem.created"
     assert "invoice.paid" in told
     assert "customer.subscription.updated" in told[-2:]
