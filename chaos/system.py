@@ -22,7 +22,7 @@ from devstack.stack import ROOT
 from devstack.valkey import Valkey
 from devstack.waiting import wait_until
 
-_READY_WITHIN: Final = 90.0
+_READY_WITHIN: Final = 240.0
 _STOPS_WITHIN: Final = 60.0
 _OURS: Final = ("NP_", "STRIPE_", "DATABASE_URL", "REDIS_URL", "QUEUE_", "OWNER_", "WORKER_", "NEXTPANEL_", "MAIL_")
 _NAMED: Final = ("NP_API_PORT", "NP_VALIDATOR_PORT", "NP_NEXTPANEL_PORT")
