@@ -12,7 +12,9 @@ from redis.exceptions import RedisError
 
 from chaos.history import Books, Counter, Event
 from chaos.system import System
+from core.errors import Unavailable
 from core.hotstore import keys
+from core.hotstore.reader import HotStoreReader
 from core.licensing.plan import RESOURCES
 
 _LOOK_EACH: Final = 0.2
@@ -67,8 +69,9 @@ class Stores:
             finally:
                 await connection.close()
             async with aclosing(Redis.from_url(self._system.facts["redis_url"])) as redis:
-                held = await redis.exists(*(keys.holds(keys.short_hash(row[0])) for row in hashes))
-        except (OSError, asyncpg.PostgresError, RedisError) as fault:
+                reader = HotStoreReader(redis)
+                held = sum([any((await reader.read(row[0])).usage.held.values()) for row in hashes])
+        except (OSError, asyncpg.PostgresError, RedisError, Unavailable) as fault:
             return f"a store does not answer ({fault})"
         return f"{held} licenses have holds that did not end" if held else ""
 
