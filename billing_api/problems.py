@@ -121,6 +121,9 @@ def invalid_body(failure: msgspec.DecodeError | UnicodeDecodeError) -> InvalidIn
     return InvalidInput("the body does not fit", errors=(_field_error(str(failure)),))
 
 
+_STRANGE_NAME: Final = re.compile(r"unknown field `(?!\w{1,64}`).*`", re.DOTALL)
+"""A name that is none: a whole body was sent as a form, say, with a password in it. It is not said again."""
+
 HANDLERS: Final[dict[int | type[Exception], Any]] = {
     Refusal: refused,
     HTTPException: framework_refused,
@@ -190,6 +193,7 @@ def _request_id(request: Request[Any, Any, Any]) -> str:
 
 
 def _field_error(message: str) -> FieldError:
+    message = _STRANGE_NAME.sub("unknown field", message)
     match = _MSGSPEC_PATH.match(message)
     path = (match["path"] or "").lstrip(".") if match else ""
     return FieldError(field=path or "body", detail=match["what"] if match else message)
@@ -221,4 +225,4 @@ def _code(status: int) -> str:
 
 
 def _text(value: object) -> str:
-    return str(value)[:500]
+    return _STRANGE_NAME.sub("unknown field", str(value))[:500]

@@ -54,6 +54,8 @@ def environment(redis_url: str, **more: str) -> dict[str, str]:
 
 SECRETS: Final = validator_settings(environment("redis://127.0.0.1:1")).secrets
 
+_PATIENCE: Final = 100
+
 
 class ApiKey(NamedTuple):
     key_id: str
@@ -191,6 +193,11 @@ class Panel:
     ) -> dict[str, Any]:
         content = {"license_key": issued.key, "resource": resource, "count": count, "ttl": ttl}
         response = await self.call("reserve", content, idempotency_key=idempotency_key)
+        for _ in range(_PATIENCE):  # a validator that has just started may not know yet how far the projection is
+            if response.status_code != httpx.codes.SERVICE_UNAVAILABLE:
+                break
+            await asyncio.sleep(0.05)
+            response = await self.call("reserve", content, idempotency_key=idempotency_key)
         assert response.status_code == 200, response.text
         answer: dict[str, Any] = response.json()
         return answer
