@@ -38,16 +38,21 @@ def main() -> None:
         place = open_things.enter_context(running.place(folder))
         keys = material.make_keys(options.licenses, validator_settings(place.env).secrets)
         asyncio.run(material.fill(place.redis_url, keys, validator_settings(place.env).secrets))
-        taking_part = [open_things.enter_context(running.started(one, folder, serving)) for one in _present(place)]
+        taking_part = [
+            open_things.enter_context(running.started(one, folder, serving)) for one in _present(place, options.only)
+        ]
         rounds = [_round(taking_part, keys, folder, options) for _ in range(options.rounds)]
     _print(report.table(rounds))
     if options.json:
         options.json.write_bytes(msgspec.json.format(msgspec.json.encode(rounds)))
 
 
-def _present(place: Place) -> list[Contender]:
+def _present(place: Place, words: Sequence[str]) -> list[Contender]:
+    """Those that can be had, and are wanted: with one of the words in their name, or all; the reference always."""
     present: list[Contender] = []
     for one in contenders.all_of_them(place):
+        if words and one.name != report.REFERENCE and not any(word in one.name for word in words):
+            continue
         if isinstance(one, Absent):
             _print(f"without {one.name}: {one.reason}")
         else:

@@ -11,5 +11,8 @@ def read(program: str, description: str | None, *, licenses: int) -> argparse.Na
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--connections", type=int, default=64)
     parser.add_argument("--licenses", type=int, default=licenses)
+    parser.add_argument(
+        "--only", action="append", default=[], metavar="WORD", help="contenders with this in their name, and the first"
+    )
     parser.add_argument("--json", type=Path, help="where to write the figures of every round")
     return parser.parse_args()

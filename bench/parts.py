@@ -14,7 +14,7 @@ import msgspec
 
 from bench import material
 from core.clock import unix_time
-from core.crypto.signature import Reader, Verifier, body_digest, check_time, parse
+from core.crypto.signature import Reader, Signature, Verifier, body_digest, check_time, parse
 from core.licensing.verdict import Code, Verdict
 from validator.answers import Letterhead, verdict_text
 from validator.protocol import Request, RequestParser
@@ -44,7 +44,7 @@ def main() -> None:
     assert header is not None
     reader, now = Reader(), unix_time()
     signature = parse(header)
-    assert isinstance(signature, tuple)
+    assert isinstance(signature, Signature)
     secret, digest = material.SECRET.encode(), body_digest(request.body)
     verifier = Verifier(secret)
     signed = (request.method, request.target, b"", digest)
@@ -85,7 +85,7 @@ def main() -> None:
 
 def _plainly(header: bytes, now: float) -> None:
     signature = parse(header)
-    assert isinstance(signature, tuple)
+    assert isinstance(signature, Signature)
     check_time(signature, now)
 
 

@@ -85,7 +85,7 @@ class Validator:
         self._tally.lateness.add(now - self._due)
         self._due = now + _RENEW_SECONDS
         self._loop.call_at(self._due, self._renew)
-        self._letterhead.renew(unix_time(), self._store.nodes.sync.synced_through)
+        self._letterhead.renew(unix_time(), self._store.nodes.sync.fence.synced_through)
 
     async def _live(self, _request: Request) -> bytes:
         return self._letterhead.ok({"status": "live"})
@@ -104,7 +104,7 @@ class Validator:
         return self._letterhead.text(200, openapi.document(), {"Content-Type": "application/json"})
 
     async def _metrics(self, _request: Request) -> bytes:
-        trips = {_name(link): link.round_trips for link in self._store.nodes.serving}
+        trips = {_name(link): link.fence.round_trips for link in self._store.nodes.serving}
         page = exposition(self._tally, self._figures(), trips)
         return self._letterhead.text(200, page, {"Content-Type": _METRICS_TYPE})
 
@@ -126,7 +126,7 @@ class Validator:
         yield Figure(
             "np_validator_fence_lag_seconds",
             "Since when changes may be unknown here",
-            lambda: {_name(link): monotonic() - link.proven for link in nodes.serving},
+            lambda: {_name(link): monotonic() - link.fence.proven for link in nodes.serving},
         )
 
 
@@ -135,4 +135,4 @@ def _name(link: RedisLink) -> str:
 
 
 def _since(link: RedisLink) -> float:
-    return math.inf if link.synced_through is None else unix_time() - link.synced_through
+    return math.inf if link.fence.synced_through is None else unix_time() - link.fence.synced_through

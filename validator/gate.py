@@ -14,7 +14,7 @@ from validator.problems import LimitReached, PermissionMissing, SignatureFault
 from validator.protocol import Request
 
 
-class Caller(msgspec.Struct):
+class Caller(msgspec.Struct, gc=False):
     key: OpenKey
     signature: Signature
     now: float
@@ -44,7 +44,7 @@ class Gate:
         signature = self._headers.read(request.signature, now)
         if isinstance(signature, Fault):
             raise SignatureFault(signature)
-        key = self._api_keys.peek(signature[0], at)
+        key = self._api_keys.peek(signature.key_id, at)
         if key is None:
             return None
         _check(request, signature, key, permission, now, body_digest(request.body) if digest is None else digest)

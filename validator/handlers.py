@@ -85,7 +85,9 @@ class Verdicts:
     async def _look_up_caller(self, request: Request) -> bytes:
         caller = await self._gate.admit(request, "validate")
         question = self._questions.of(request.body)
-        return await self._answer(question, caller, self._gate.charge(caller))
+        headers = self._gate.charge(caller)
+        text, stale = await self._verdict(question, caller)
+        return self._letterhead.verdict(text, stale=stale, headers=headers)
 
     async def _answer(self, question: Question, caller: Caller, headers: bytes) -> bytes:
         text, stale = await self._judged(question, caller)

@@ -16,7 +16,7 @@ from core.hotstore import keys
 from core.hotstore.functions import NotReady
 from core.hotstore.reading import KeyReading, decode_key_reading, read_key_command
 from core.licensing.record import ApiKeyRecord, Permission
-from validator.link import MAX_AGE, checked
+from validator.link import checked
 from validator.nearcache import MOST_UNKNOWN, STALE_SECONDS, Era, Eras, Shelf
 from validator.resp import Answer, pack
 from validator.waiting import Reply
@@ -87,13 +87,18 @@ class KeyRing:
     def peek(self, key_id: bytes, now: float) -> OpenKey | None:
         """The key if it is believed at the monotonic instant `now`."""
         key = self._keys.items.get(key_id) or self._unknown.items.get(key_id)
-        if key is not None and now - key.era.link.proven <= MAX_AGE and key.believed():
+        if key is not None and now <= key.era.fence.fresh_until and key.believed():
             return key
         return None
 
     async def find(self, key_id: bytes) -> Known:
         """Raises NotReady where it cannot be told whether there is such a key."""
         key = self.peek(key_id, monotonic())
+        if key is None:
+            fence = self._era(key_id).fence
+            if monotonic() > fence.fresh_until:
+                await fence.caught_up()
+                key = self.peek(key_id, monotonic())
         if key is not None:
             return Known(key, stale=False)
         read = await self._read(key_id)

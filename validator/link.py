@@ -1,13 +1,7 @@
 """The tie to Redis: connects, asks to be told of changes, proves that it still is, connects again.
 
 CLIENT TRACKING in BCAST mode makes the server push an invalidation for every changed key under our prefixes, on the
-same connection that carries commands. A push tells what changed; silence tells nothing, for the connection may be cut
-or the pushes late. Hence the fence: a read sent every FENCE_TICKS. The server answers in order, so the answer to read n
-proves that every push for writes before read n-1 was sent has arrived. (Before n-1, not n: pushes of the server's
-current turn leave after its replies.) It also proves that the server still serves: a node that was cut off from its
-Cluster answers PING, but a read with CLUSTERDOWN.
-
-`proven` is the instant up to which we know of every change. Cached data may be used while that is at most MAX_AGE ago.
+same connection that carries commands. How far that may be relied on, validator/fence.py tells.
 """
 
 import asyncio
@@ -15,7 +9,6 @@ import random
 import ssl
 from collections.abc import Callable, Sequence
 from functools import partial
-from time import monotonic
 from typing import Any, Final, Protocol
 from urllib.parse import SplitResult, unquote, urlsplit
 
@@ -25,18 +18,15 @@ from hiredis import ReplyError
 from core.hotstore import keys
 from core.hotstore.functions import FunctionsMissing, NotReady, is_missing
 from core.hotstore.slots import Address
-from validator.metrics import Histogram
+from validator.fence import Fence
 from validator.resp import TICK, Answer, NoReply, RedisConnection, pack
 from validator.waiting import Reply, drive
 
-MAX_AGE: Final = 0.2
-FENCE_TICKS: Final = 8
 _HOPELESS_TICKS: Final = 100
 _CONNECT_SECONDS: Final = 1.0
 _RETRY_FIRST: Final = 0.05
 _RETRY_MOST: Final = 1.0
 
-SYNC_FENCE: Final = pack("HMGET", keys.SYNC, "epoch", "synced_through")
 _RUN_ID: Final = b"run_id:"
 _CLUSTERED: Final = b"cluster_enabled:1"
 
@@ -64,22 +54,14 @@ class RedisLink:
         on_introduced: OnIntroduced | None = None,
     ) -> None:
         """`on_push(key)`: this key has changed; None: everything may have."""
-        self.proven = float("-inf")
+        self.fence = Fence()
         self.run_id: bytes | None = None
-        self.synced_through: float | None = None
-        self.round_trips = Histogram()
-        """Of the fence: what a question to this server takes now."""
-        self.fences: Sequence[bytes] = (SYNC_FENCE,)
-        """Reads that the server must answer with a list, taken in turn."""
         self._url = urlsplit(url)
         self.address = Address(self._url.hostname or "127.0.0.1", self._url.port or 6379)
         self._prefixes = tuple(prefixes)
         self._on_push = on_push
         self._on_introduced = on_introduced
         self._connection: RedisConnection | None = None
-        self._asked_at = 0.0  # when the fence before was sent
-        self._ticks = 0
-        self._turn = 0
         self._retry = _RETRY_FIRST
         self._closed = False
         self._loop = asyncio.get_running_loop()
@@ -130,23 +112,7 @@ class RedisLink:
             log.warning("redis.silent", seconds=_HOPELESS_TICKS * TICK)
             connection.close()
             return
-        self._ticks += 1
-        if self.run_id is not None and self._ticks % FENCE_TICKS == 0:
-            self._send_fence(connection)
-
-    def _send_fence(self, connection: RedisConnection) -> None:
-        self._turn = (self._turn + 1) % len(self.fences)
-        answer = connection.probe(self.fences[self._turn])
-        answer.when_done(partial(self._passed_fence, connection, monotonic(), answer))
-
-    def _passed_fence(self, connection: RedisConnection, asked_at: float, answer: Reply[Answer]) -> None:
-        if connection is not self._connection or not isinstance(answer.value, list):
-            return
-        self.proven, self._asked_at = self._asked_at, asked_at
-        self.round_trips.add(monotonic() - asked_at)
-        if len(answer.value) == 2:  # it was SYNC_FENCE
-            synced_through = answer.value[1]
-            self.synced_through = int(synced_through) / 1000 if synced_through else None
+        self.fence.tick()
 
     def _connect(self) -> None:
         self._attempt = self._loop.create_task(self._open())
@@ -193,7 +159,6 @@ class RedisLink:
             for prefix in self._prefixes:
                 tracking += ("PREFIX", prefix)
             _accept(await connection.probe(pack(*tracking)))
-        self._asked_at = monotonic()
         run_id = next(line.removeprefix(_RUN_ID) for line in info if line.startswith(_RUN_ID))
         return run_id, clustered
 
@@ -203,7 +168,7 @@ class RedisLink:
         log.info("redis.connected", run_id=self.run_id[:8].decode())
         if self._on_introduced is not None:
             self._on_introduced(self, clustered=clustered)
-        self._send_fence(connection)
+        self.fence.begin(connection)
 
     def _turned_away(self, connection: RedisConnection, fault: Exception) -> None:
         log.warning("redis.refused", error=str(fault) or type(fault).__name__)
@@ -229,6 +194,7 @@ class RedisLink:
         self.run_id = None
         self._on_push(None)
         self._connection = None
+        self.fence.end()
         self._connect_later()
 
     def _connect_later(self) -> None:

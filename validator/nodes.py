@@ -34,7 +34,8 @@ from core.hotstore.slots import (
     owners_of,
     redirection,
 )
-from validator.link import SYNC_FENCE, RedisLink
+from validator.fence import SYNC_READ
+from validator.link import RedisLink
 from validator.nearcache import Eras
 from validator.resp import Answer, pack
 from validator.waiting import Reply
@@ -55,7 +56,7 @@ class Node(RedisLink):
 
     def __init__(self, nodes: "Nodes", address: Address, url: str, prefixes: Sequence[str]) -> None:
         super().__init__(url, prefixes, partial(nodes.pushed, self))
-        self.fences = _ALIVE
+        self.fence.reads = _ALIVE
         self.address = address
         self._nodes = nodes
 
@@ -118,7 +119,7 @@ class Nodes:
     @property
     def proven(self) -> float:
         """Up to when every change is known, whatever it is asked about."""
-        return min(link.proven for link in self.serving)
+        return min(link.fence.proven for link in self.serving)
 
     def pushed(self, link: RedisLink, key: bytes | None) -> None:
         if key is None:
@@ -140,7 +141,7 @@ class Nodes:
     def _introduced(self, link: RedisLink, *, clustered: bool) -> None:
         if clustered and self._look is None:
             log.info("redis.cluster")
-            link.fences = _ALIVE
+            link.fence.reads = _ALIVE
             self._look_again()
 
     def _look_again(self) -> None:
@@ -152,7 +153,7 @@ class Nodes:
         candidates = [link for link in (*self._by_address.values(), self._given) if link.up]
         if self._asking or not candidates:
             return
-        informant = max(candidates, key=lambda link: link.proven)
+        informant = max(candidates, key=lambda link: link.fence.proven)
         self._asking = True
         answer = informant.call(_SLOTS)
         answer.when_done(partial(self._told, informant, answer))
@@ -201,5 +202,5 @@ class Nodes:
             mine = [bucket for bucket, slot in enumerate(BUCKET_SLOTS) if self._owners.get(slot) == node.address]
             marks = [pack("HMGET", keys.mark(bucket), "loaded") for bucket in mine]
             if node is self.sync:
-                marks = [fence for mark in marks or _ALIVE for fence in (SYNC_FENCE, mark)]
-            node.fences = tuple(marks) or _ALIVE
+                marks = [read for mark in marks or _ALIVE for read in (SYNC_READ, mark)]
+            node.fence.reads = tuple(marks) or _ALIVE

@@ -45,7 +45,7 @@ _MOST_SHARED: Final = 1024
 _MOST_JUDGES: Final = 64
 
 
-class Request(msgspec.Struct):
+class Request(msgspec.Struct, gc=False):
     """`target` is the path with its query as it stood in the request line; header names are in lower case.
 
     `headers` are not to be changed: requests of one connection share them. The signature, which they never share,

@@ -28,6 +28,7 @@ log = structlog.get_logger()
 
 TICK: Final = 0.01
 COMMAND_TICKS: Final = 5
+_MOST_AT_ONCE: Final = 64
 
 
 class NoReply(Exception):
@@ -78,12 +79,20 @@ class RedisConnection(asyncio.Protocol):
         if not self.alive:
             return _unanswered()
         if not self._out:
-            self._loop.call_soon(self._flush)
+            self._loop.call_soon(self.flush)
         self._out.append(command)
         sent = _Sent()
         sent.tick = self._tick
         self._waiting.append(sent)
+        if len(self._out) == _MOST_AT_ONCE:
+            self.flush()  # a turn of a busy loop is long, and the server could be at work by now
         return sent
+
+    def flush(self) -> None:
+        """Sends now what would leave at the end of this turn."""
+        out, self._out = self._out, []
+        if out and self._transport is not None:
+            self._transport.write(b"".join(out))
 
     def tick(self) -> int:
         """Called every TICK seconds. Gives up what is overdue; returns for how many ticks the oldest has waited."""
@@ -139,11 +148,6 @@ class RedisConnection(asyncio.Protocol):
         self._on_lost()
         for reply in waiting:
             reply.resolve(NoReply())
-
-    def _flush(self) -> None:
-        out, self._out = self._out, []
-        if out and self._transport is not None:
-            self._transport.write(b"".join(out))
 
 
 def _unanswered() -> Reply[Answer]:

@@ -6,7 +6,7 @@ that does wait, answers queue.
 
 What a client can cost is bounded: the time for one request, the time it leaves answers unread, how many are owed to it,
 and how many clients there are. While it does not read, it is not read from. All of this is looked at once a second for
-all connections, so that no request needs a timer.
+each connection, so that no request needs a timer; in turns, for ten thousand at once would keep a request waiting.
 
 A connection that we end is shut for writing first and read on for a moment: closing it with unread bytes would make
 the kernel send a reset, which can take our last answer from the client's hands.
@@ -14,6 +14,7 @@ the kernel send a reset, which can take our last answer from the client's hands.
 
 import asyncio
 import socket
+from itertools import chain
 from time import perf_counter
 from typing import Final, Protocol, cast
 
@@ -30,6 +31,7 @@ LINGER_SECONDS: Final = 2
 MOST_CONNECTIONS: Final = 20_000
 MOST_OWED: Final = 128
 BACKLOG: Final = 4096
+_TURNS: Final = 50
 
 _CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 _DRAIN_GRACE: Final = 0.25
@@ -258,26 +260,27 @@ class Server:
         self.tally = tally
         self.heads = Heads()
         self.draining = False
-        self._connections: set[Connection] = set()
+        self._connections: tuple[set[Connection], ...] = tuple(set() for _ in range(_TURNS))
+        """By the turn in which they are looked at."""
         self._listener: asyncio.Server | None = None
         self._loop = asyncio.get_running_loop()
 
     async def listen(self, at: socket.socket) -> None:
         self._listener = await self._loop.create_server(lambda: Connection(self), sock=at, backlog=BACKLOG)
-        self._loop.call_later(1, self._look)
+        self._look(0)
 
     def welcome(self, connection: Connection) -> bool:
         """False where there are too many; it is seen off all the same."""
-        room = len(self._connections) < MOST_CONNECTIONS
-        self._connections.add(connection)
+        room = self.connections < MOST_CONNECTIONS
+        self._connections[hash(connection) % _TURNS].add(connection)
         return room
 
     def farewell(self, connection: Connection) -> None:
-        self._connections.discard(connection)
+        self._connections[hash(connection) % _TURNS].discard(connection)
 
     @property
     def connections(self) -> int:
-        return len(self._connections)
+        return sum(map(len, self._connections))
 
     async def drain(self) -> None:
         """Takes no new client, answers what is under way, and ends when the last one has been answered.
@@ -290,14 +293,14 @@ class Server:
         loop = self._loop
         began = loop.time()
         await asyncio.sleep(_DRAIN_GRACE)
-        while self._connections and loop.time() - began < _DRAIN_MOST:
-            for connection in tuple(self._connections):
+        while self.connections and loop.time() - began < _DRAIN_MOST:
+            for connection in chain.from_iterable(map(tuple, self._connections)):
                 connection.end_if_idle(fresh_too=loop.time() - began > _DRAIN_FRESH)
             await asyncio.sleep(_DRAIN_LOOK)
 
-    def _look(self) -> None:
-        self._loop.call_later(1, self._look)
-        for connection in tuple(self._connections):
+    def _look(self, turn: int) -> None:
+        self._loop.call_later(1 / _TURNS, self._look, (turn + 1) % _TURNS)
+        for connection in tuple(self._connections[turn]):
             connection.look()
 
 

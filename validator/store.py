@@ -25,7 +25,7 @@ from core.hotstore.reading import Reading, decode_reading, read_command, read_ke
 from core.licensing.plan import Resource
 from core.licensing.record import LeaseRecord, LicenseRecord, Usage
 from validator.keyring import KeyRing
-from validator.link import MAX_AGE, checked
+from validator.link import checked
 from validator.nearcache import STALE_SECONDS, Entry, Given, NearCache, Shelf
 from validator.nodes import Nodes
 from validator.resp import Answer, pack
@@ -80,7 +80,7 @@ class Store:
     def peek(self, h: str, now: float) -> Entry | None:
         """The entry of a license if it is believed at the monotonic instant `now`."""
         entry = self._licenses.get(h)
-        if entry is not None and now - entry.era.link.proven <= MAX_AGE and entry.believed(now):
+        if entry is not None and now <= entry.era.fence.fresh_until and entry.believed(now):
             return entry
         return None
 
@@ -88,6 +88,9 @@ class Store:
         """Raises NotReady where nothing may be concluded."""
         if not self._near_cache:
             return await self._look(h)
+        fence = self._by_tag[h[:2]].fence
+        if monotonic() > fence.fresh_until:
+            await fence.caught_up()
         entry = self.peek(h, monotonic())
         if entry is not None:
             record, usage = entry.facts
@@ -117,7 +120,7 @@ class Store:
         outcome, *number = await link.ask(
             "FCALL", functions.RESERVE, len(names), *names,
             resource, count, ttl * 1000, hold_id, record.epoch, record.version, run_id[: keys.RUN_ID_LENGTH],
-            int((self.nodes.sync.synced_through or 0) * 1000),
+            int((self.nodes.sync.fence.synced_through or 0) * 1000),
         )  # fmt: skip
         return outcome.decode(), number[0] if number else 0
 

@@ -14,7 +14,9 @@ import hashlib
 import hmac
 import re
 import secrets
-from typing import Final, NamedTuple
+from typing import Final
+
+import msgspec
 
 HEADER: Final = "NP-Signature"
 MAX_AGE: Final = 300
@@ -46,7 +48,7 @@ class Fault(enum.Enum):
     )
 
 
-class Signature(NamedTuple):
+class Signature(msgspec.Struct, frozen=True, gc=False):
     """A parsed header; the parts are the very bytes that were sent, for they are signed."""
 
     key_id: bytes
@@ -59,7 +61,7 @@ def parse(header: bytes | None) -> Signature | Fault:
     if header is None:
         return Fault.MISSING
     match = _FORM.fullmatch(header)
-    return Signature._make(match.groups()) if match else Fault.MALFORMED
+    return Signature(*match.groups()) if match else Fault.MALFORMED
 
 
 def check_time(signature: Signature, now: float) -> Fault | None:
@@ -89,7 +91,7 @@ class Reader:
             if front is not None and header[-_TAIL:].translate(_SHAPE) == _TAIL_SHAPE:
                 key_id, t, at = front
                 if -MAX_AHEAD <= now - at <= MAX_AGE:
-                    return Signature._make((key_id, t, header[_NONCE], header[_V1]))
+                    return Signature(key_id, t, header[_NONCE], header[_V1])
         signature = parse(header)
         if isinstance(signature, Fault) or header is None:
             return signature
@@ -123,8 +125,8 @@ class Verifier:
 
     def holds(self, signature: Signature, method: bytes, target: bytes, idempotency_key: bytes, digest: bytes) -> bool:
         """Compares in constant time."""
-        _, t, nonce, v1 = signature
-        return hmac.compare_digest(self.mac(method, target, t, nonce, idempotency_key, digest).encode(), v1)
+        mac = self.mac(method, target, signature.t, signature.nonce, idempotency_key, digest)
+        return hmac.compare_digest(mac.encode(), signature.v1)
 
 
 def body_digest(body: bytes) -> bytes:

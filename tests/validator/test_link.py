@@ -2,9 +2,12 @@
 
 import asyncio
 import contextlib
+import signal
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from time import monotonic
 
 from redis.asyncio import Redis
 
@@ -13,7 +16,9 @@ from devstack.ports import choose
 from devstack.valkey import Valkey
 from tests.support.servers import running
 from tests.validator.stage import HOST, Projection, eventually, finished
+from validator.fence import MAX_AGE
 from validator.link import RedisLink
+from validator.waiting import Reply
 
 
 @asynccontextmanager
@@ -118,7 +123,59 @@ async def test_learns_how_far_the_projection_has_come(projection: Projection, ho
         await projection.writer.publish_synced(1, now)
 
         async def through() -> float | None:
-            return link.synced_through
+            return link.fence.synced_through
 
         got = await eventually(through, lambda instant: instant is not None and instant >= int(now * 1000) / 1000)
         assert got is not None
+
+
+class TestCatchingUp:
+    """A loop that is behind finds its fence late."""
+
+    async def test_what_is_known_is_fresh_again_after_a_stall(self, hot_valkey: Valkey) -> None:
+        async with a_link(hot_valkey.url) as link:
+            await eventually(state(link), bool)
+            time.sleep(2 * MAX_AGE)  # noqa: ASYNC251  # the stall
+            stalled_until = monotonic()
+            assert link.fence.fresh_until < stalled_until
+            first, second = link.fence.caught_up(), link.fence.caught_up()
+            assert first is second  # however many find it late, the server is asked once
+            await finished(waiting_for(first))
+            assert link.fence.fresh_until > stalled_until
+
+    async def test_no_two_fences_are_under_way(self, hot_valkey: Valkey) -> None:
+        most = 0
+        async with a_link(hot_valkey.url) as link:
+            await eventually(state(link), bool)
+            connection = link._connection
+            assert connection is not None
+            for _ in range(50):
+                link.fence._send()
+                most = max(most, len(connection._waiting))
+                await asyncio.sleep(0.002)
+        assert most == 1
+
+    async def test_nobody_waits_for_a_server_that_is_gone(self, tmp_path: Path) -> None:
+        server = Valkey(data=tmp_path / "valkey", port=choose(HOST), fast=True)
+        with running(server, tmp_path / "log") as process:
+            async with a_link(server.url) as link:
+                await eventually(state(link), bool)
+                process.kill()
+                await finished(waiting_for(link.fence.caught_up()))
+                await eventually(state(link), lambda up: not up)
+                await finished(waiting_for(link.fence.caught_up()))
+
+    async def test_nor_for_one_that_is_silent(self, tmp_path: Path) -> None:
+        server = Valkey(data=tmp_path / "valkey", port=choose(HOST), fast=True)
+        with running(server, tmp_path / "log") as process:
+            async with a_link(server.url) as link:
+                await eventually(state(link), bool)
+                process.send_signal(signal.SIGSTOP)
+                try:
+                    await finished(waiting_for(link.fence.caught_up()))
+                finally:
+                    process.send_signal(signal.SIGCONT)
+
+
+async def waiting_for(reply: Reply[None]) -> None:
+    await reply

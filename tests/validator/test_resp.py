@@ -79,6 +79,13 @@ async def test_commands_of_one_turn_leave_in_one_write(line: Line) -> None:
     assert line.peer.writes == 1
 
 
+async def test_many_do_not_wait_for_the_end_of_the_turn(line: Line) -> None:
+    for _ in range(130):
+        line.connection.call(pack("PING"))
+    assert len(line.connection._out) == 2
+    await until(lambda: line.peer.received.count(b"PING") == 130)
+
+
 async def test_replies_belong_to_their_commands(line: Line) -> None:
     replies = [line.connection.call(pack("ECHO", number)) for number in range(100)]
     line.peer.say(*[b":%d\r\n" % number for number in range(100)])

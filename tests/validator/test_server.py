@@ -4,6 +4,8 @@ import asyncio
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from itertools import chain, pairwise
+from time import monotonic
 from typing import Any, Final
 
 import pytest
@@ -83,7 +85,7 @@ class House:
             writer.close()
 
     def only(self) -> Connection:
-        (connection,) = self.server._connections
+        (connection,) = chain.from_iterable(self.server._connections)
         return connection
 
 
@@ -143,7 +145,7 @@ class TestOrder:
             await client.send(GET % b"/wait")
             await until(lambda: app.waiting)
         app.let(b"/wait")  # its answer goes nowhere, and nobody is hurt
-        await until(lambda: not house.server._connections)
+        await until(lambda: not house.server.connections)
         async with house.client() as client:
             await client.send(GET % b"/a")
             assert await client.answer() == b"/a "
@@ -197,7 +199,7 @@ class TestPatience:
         monkeypatch.setattr(server_module, "REQUEST_SECONDS", 2)
         async with house.client() as client:
             await client.send(b"GET / HTTP/1.1\r\n")
-            await until(lambda: house.server._connections)
+            await until(lambda: house.server.connections)
             connection = house.only()
             await until(lambda: connection._parser.in_midst)
             for _ in range(3):
@@ -214,6 +216,13 @@ class TestPatience:
                 house.only().look()
             assert await client.rest() == b""
 
+    async def test_each_is_looked_at_once_a_second(self, house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+        looked: list[float] = []
+        monkeypatch.setattr(Connection, "look", lambda _: looked.append(monotonic()))
+        async with house.client():
+            await until(lambda: len(looked) == 3)
+        assert all(later - earlier > 0.9 for earlier, later in pairwise(looked))
+
     async def test_who_waits_for_us_is_not(self, house: House, app: Echo) -> None:
         async with house.client() as client:
             await client.send(GET % b"/wait")
@@ -225,7 +234,7 @@ class TestPatience:
 
     async def test_who_does_not_read_is_not_read_from(self, house: House) -> None:
         async with house.client() as client:
-            await until(lambda: house.server._connections)
+            await until(lambda: house.server.connections)
             connection = house.only()
             connection._transport.set_write_buffer_limits(high=1024)
             client.writer.transport.pause_reading()  # type: ignore[attr-defined]  # a stream reads ahead by itself
@@ -235,14 +244,14 @@ class TestPatience:
             assert not connection._reading
             for _ in range(server_module.UNREAD_SECONDS + 1):
                 connection.look()
-            await until(lambda: not house.server._connections)
+            await until(lambda: not house.server.connections)
             client.writer.transport.abort()
             await asyncio.gather(sending, return_exceptions=True)
 
     async def test_so_many_answers_may_be_owed_and_no_more(self, house: House, app: Echo) -> None:
         async with house.client() as client:
             await client.send(GET % b"/wait" * (MOST_OWED + 5))
-            await until(lambda: house.server._connections and not house.only()._reading)
+            await until(lambda: house.server.connections and not house.only()._reading)
             app.let(b"/wait")
             for _ in range(MOST_OWED + 5):
                 assert await client.answer() == b"/wait "
@@ -256,7 +265,7 @@ class TestCrowds:
             await first.send(GET % b"/a")
             assert await first.answer() == b"/a "
             assert b" 503 " in await second.rest()
-        await until(lambda: not house.server._connections)
+        await until(lambda: not house.server.connections)
         async with house.client() as third:
             await third.send(GET % b"/a")
             assert await third.answer() == b"/a "
@@ -290,7 +299,7 @@ class TestDraining:
 
     async def test_who_has_just_come_is_not_turned_away(self, house: House) -> None:
         async with house.client() as client:
-            await until(lambda: house.server._connections)
+            await until(lambda: house.server.connections)
             drained = asyncio.create_task(house.server.drain())
             await asyncio.sleep(server_module._DRAIN_GRACE * 2)
             await client.send(GET % b"/late")

@@ -1,5 +1,6 @@
 """What may be concluded, asked of a Store in this process with a real server behind it."""
 
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from time import monotonic
@@ -16,7 +17,8 @@ from devstack.valkey import Valkey
 from tests.validator.stage import SECRETS, License, Projection, a_record, eventually, finished
 from validator import keyring as keyring_module
 from validator import store as store_module
-from validator.link import MAX_AGE, RedisLink
+from validator.fence import MAX_AGE
+from validator.link import RedisLink
 from validator.nearcache import STALE_SECONDS, Eras, NearCache, Shelf
 from validator.resp import pack
 from validator.store import Known, Store
@@ -97,6 +99,24 @@ class TestBelief:
         await remembered(store, issued)
         assert store.peek(hash_of(issued), store.nodes.proven + MAX_AGE - 0.001) is not None
         assert store.peek(hash_of(issued), store.nodes.proven + MAX_AGE + 0.001) is None
+
+    async def test_a_stall_is_no_reason_to_read_everything_again(self, store: Store, projection: Projection) -> None:
+        issued = await projection.license()
+        await remembered(store, issued)
+        reads = store.reads
+        time.sleep(2 * MAX_AGE)  # noqa: ASYNC251  # the stall
+        assert store.peek(hash_of(issued), monotonic()) is None
+        assert not (await look(store, issued)).stale
+        assert store.reads == reads
+
+    async def test_a_change_during_a_stall_is_heard_before_anything_is_answered(
+        self, store: Store, projection: Projection, hot_valkey: Valkey
+    ) -> None:
+        issued = await projection.license()
+        await remembered(store, issued)
+        hot_valkey.call("DEL", keys.document(hash_of(issued)))  # without a turn of our loop
+        time.sleep(2 * MAX_AGE)  # noqa: ASYNC251  # the stall
+        assert (await look(store, issued)).record is None
 
     async def test_what_was_proven_is_never_newer_than_the_fence_before(self, store: Store) -> None:
         async def proven() -> float:
@@ -261,6 +281,12 @@ class TestBounds:
         for number in (1, 2, 3, 1, 4):
             shelf.put(number, number)
         assert set(shelf.items) == {3, 1, 4}
+
+    def test_they_go_in_batches_when_there_are_many(self) -> None:
+        shelf: Shelf[int, int] = Shelf(640)
+        for number in range(641):
+            shelf.put(number, number)
+        assert list(shelf.items) == list(range(10, 641))
 
     async def test_guesses_do_not_push_licenses_out(self) -> None:
         cache = NearCache(Eras(RedisLink("redis://", [], lambda _: None)), 100)
