@@ -6,7 +6,7 @@ read n proves that every push for writes before read n-1 was sent has arrived. (
 server's current turn leave after its replies.) It also proves that the server still serves: a node that was cut off
 from its Cluster answers PING, but a read with CLUSTERDOWN.
 
-Where the loop is so busy that the fence is late, whoever finds that waits for it (`caught_up`). If all of them read
+Where the loop is so busy that the fence is late, whoever finds that waits for it (`catch_up`). If all of them read
 again what they ask about, a busy process would have several times as much to do, and would not be less busy again.
 """
 
@@ -44,7 +44,7 @@ class Fence:
         self._under_way = False
         self._asked_at = 0.0
         self._asked_before = 0.0  # when the last one was sent that was answered
-        self._waiting: Reply[None] | None = None
+        self._waiting: Reply[bool] | None = None
         self._late_since = 0.0
 
     def begin(self, connection: RedisConnection) -> None:
@@ -57,25 +57,33 @@ class Fence:
     def end(self) -> None:
         """The connection is lost."""
         self._connection = None
-        self._stop_waiting()
+        self._stop_waiting(passed=False)
 
     def tick(self) -> None:
         if self._connection is not None and monotonic() - self._asked_at >= EACH:
             self._send()
 
-    def caught_up(self) -> Reply[None]:
-        """Comes once the fence has passed again, or it is plain that it does not: look at `fresh_until` then."""
+    async def catch_up(self) -> None:
+        """Returns once cached data may be used, or it is plain that it may not: look at `fresh_until` then.
+
+        Thousands may wait. Who comes last is behind the work of all the others, and may have to wait once more.
+        """
+        while monotonic() > self.fresh_until and await self._passing():
+            pass
+
+    def _passing(self) -> Reply[bool]:
+        """Comes when the fence passes again: true; or when it is plain that it does not."""
         if self._waiting is not None:
             return self._waiting
-        caught_up = self._waiting = Reply()
+        passing = self._waiting = Reply()
         self._late_since = monotonic()
         self._send()  # which may find at once that there is nobody to ask
-        return caught_up
+        return passing
 
     def _send(self) -> None:
         connection = self._connection
         if connection is None:
-            self._stop_waiting()
+            self._stop_waiting(passed=False)
         elif not self._under_way:  # two that meet in one turn of the server would prove nothing
             self._under_way = True
             self._asked_at = monotonic()
@@ -89,7 +97,7 @@ class Fence:
             return
         self._under_way = False
         if not isinstance(answer.value, list):
-            self._stop_waiting()
+            self._stop_waiting(passed=False)
             return
         self.proven, self._asked_before = self._asked_before, asked_at
         self.fresh_until = self.proven + MAX_AGE
@@ -98,11 +106,11 @@ class Fence:
             synced_through = answer.value[1]
             self.synced_through = int(synced_through) / 1000 if synced_through else None
         if self.proven > self._late_since - MAX_AGE / 2:
-            self._stop_waiting()
+            self._stop_waiting(passed=True)
         else:
             self._send()
 
-    def _stop_waiting(self) -> None:
+    def _stop_waiting(self, *, passed: bool) -> None:
         waiting, self._waiting = self._waiting, None
         if waiting is not None:
-            waiting.resolve(None)
+            waiting.resolve(passed)

@@ -93,12 +93,8 @@ class KeyRing:
 
     async def find(self, key_id: bytes) -> Known:
         """Raises NotReady where it cannot be told whether there is such a key."""
+        await self._era(key_id).fence.catch_up()
         key = self.peek(key_id, monotonic())
-        if key is None:
-            fence = self._era(key_id).fence
-            if monotonic() > fence.fresh_until:
-                await fence.caught_up()
-                key = self.peek(key_id, monotonic())
         if key is not None:
             return Known(key, stale=False)
         read = await self._read(key_id)

@@ -88,9 +88,7 @@ class Store:
         """Raises NotReady where nothing may be concluded."""
         if not self._near_cache:
             return await self._look(h)
-        fence = self._by_tag[h[:2]].fence
-        if monotonic() > fence.fresh_until:
-            await fence.caught_up()
+        await self._by_tag[h[:2]].fence.catch_up()
         entry = self.peek(h, monotonic())
         if entry is not None:
             record, usage = entry.facts

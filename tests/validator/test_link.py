@@ -18,7 +18,7 @@ from tests.support.servers import running
 from tests.validator.stage import HOST, Projection, eventually, finished
 from validator.fence import MAX_AGE
 from validator.link import RedisLink
-from validator.waiting import Reply
+from validator.waiting import together
 
 
 @asynccontextmanager
@@ -138,10 +138,20 @@ class TestCatchingUp:
             time.sleep(2 * MAX_AGE)  # noqa: ASYNC251  # the stall
             stalled_until = monotonic()
             assert link.fence.fresh_until < stalled_until
-            first, second = link.fence.caught_up(), link.fence.caught_up()
-            assert first is second  # however many find it late, the server is asked once
-            await finished(waiting_for(first))
+            await finished(link.fence.catch_up())
             assert link.fence.fresh_until > stalled_until
+
+    async def test_who_is_late_behind_the_others_waits_once_more(self, hot_valkey: Valkey) -> None:
+        async def slow() -> bool:
+            await link.fence.catch_up()
+            fresh = monotonic() <= link.fence.fresh_until
+            time.sleep(MAX_AGE * 0.75)  # noqa: ASYNC251  # the work of one who waited
+            return fresh
+
+        async with a_link(hot_valkey.url) as link:
+            await eventually(state(link), bool)
+            time.sleep(2 * MAX_AGE)  # noqa: ASYNC251  # the stall
+            assert await finished(together(slow() for _ in range(6))) == [True] * 6
 
     async def test_no_two_fences_are_under_way(self, hot_valkey: Valkey) -> None:
         most = 0
@@ -161,9 +171,9 @@ class TestCatchingUp:
             async with a_link(server.url) as link:
                 await eventually(state(link), bool)
                 process.kill()
-                await finished(waiting_for(link.fence.caught_up()))
+                await finished(link.fence.catch_up())
                 await eventually(state(link), lambda up: not up)
-                await finished(waiting_for(link.fence.caught_up()))
+                await finished(link.fence.catch_up())
 
     async def test_nor_for_one_that_is_silent(self, tmp_path: Path) -> None:
         server = Valkey(data=tmp_path / "valkey", port=choose(HOST), fast=True)
@@ -172,10 +182,6 @@ class TestCatchingUp:
                 await eventually(state(link), bool)
                 process.send_signal(signal.SIGSTOP)
                 try:
-                    await finished(waiting_for(link.fence.caught_up()))
+                    await finished(link.fence.catch_up())
                 finally:
                     process.send_signal(signal.SIGCONT)
-
-
-async def waiting_for(reply: Reply[None]) -> None:
-    await reply
