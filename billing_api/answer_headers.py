@@ -25,21 +25,26 @@ _ALWAYS: Final[Mapping[str, str]] = {
 }
 
 
+def with_data(environment: Environment) -> dict[str, str]:
+    """Of every answer under /api/."""
+    return with_anything(environment) | {"Cache-Control": "no-store"}
+
+
+def with_anything(environment: Environment) -> dict[str, str]:
+    return dict(_ALWAYS) if environment == "devstack" else {**_ALWAYS, "Strict-Transport-Security": HSTS}
+
+
 def answer_headers(environment: Environment) -> BeforeMessageSendHookHandler:
     """For Litestar's `before_send`: it meets every answer, also of paths that nobody serves. What is set stays."""
-    fixed = dict(_ALWAYS)
-    if environment != "devstack":
-        fixed["Strict-Transport-Security"] = HSTS
+    data, anything = with_data(environment), with_anything(environment)
+    page = anything | {"Content-Security-Policy": swagger.POLICY}
 
     async def complete(message: Message, scope: Scope) -> None:
         if message["type"] != "http.response.start":
             return
-        headers = MutableScopeHeaders.from_message(message)
         path: str = scope["path"]
-        if path in swagger.PATHS:
-            headers.setdefault("Content-Security-Policy", swagger.POLICY)
-        elif path.startswith("/api/"):
-            headers.setdefault("Cache-Control", "no-store")
+        fixed = page if path in swagger.PATHS else data if path.startswith("/api/") else anything
+        headers = MutableScopeHeaders.from_message(message)
         for name, value in fixed.items():
             headers.setdefault(name, value)
         headers.update(limits.fields_of(scope))

@@ -15,6 +15,7 @@ as on every other route: one mapping to problem+json, one log line, one set of c
 plain: another method, a body of unknown or too great a size, a browser's (`Origin`).
 """
 
+from collections.abc import Mapping
 from time import perf_counter
 from typing import Any, Final, NamedTuple
 
@@ -95,9 +96,19 @@ def _of_item(outcome: Counted | Refusal) -> ItemAnswer:
 class FastPath:
     """An ASGI application in front of the framework's."""
 
-    def __init__(self, framework: ASGIApp, state: State, *, counted_by: PrometheusConfig, most_bytes: int) -> None:
-        """`state`: the application's, which holds the services once it has started."""
+    def __init__(
+        self,
+        framework: ASGIApp,
+        state: State,
+        *,
+        counted_by: PrometheusConfig,
+        most_bytes: int,
+        headers: Mapping[str, str],
+    ) -> None:
+        """`state`: the application's, which holds the services once it has started. `headers`: of every answer."""
         self._framework = framework
+        self._headers = [(b"content-type", b"application/json")]
+        self._headers += [(name.lower().encode(), value.encode()) for name, value in headers.items()]
         self._state = state
         self._most_bytes = most_bytes
         self._meter = _Meter(PrometheusMiddleware(framework, counted_by), counted_by.app_name)
@@ -119,8 +130,20 @@ class FastPath:
             scope["state"][FAILURE] = failure
             await self._framework(scope, receive, send)
             return
-        await _tell(send, answered, request_id)
+        await self._tell(send, answered, request_id)
         self._meter.succeeded(perf_counter() - began)
+
+    async def _tell(self, send: Send, answered: Answer, request_id: str) -> None:
+        content = _encode(answered.content)
+        headers = [
+            *self._headers,
+            (b"content-length", b"%d" % len(content)),
+            (b"x-request-id", request_id.encode()),
+        ]
+        if answered.replayed:
+            headers.append((b"idempotency-replayed", b"true"))
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": content, "more_body": False})
 
     def _is_plain(self, scope: HTTPScope) -> bool:
         if scope["path"] != PATH or scope["method"] != "POST":
@@ -144,19 +167,6 @@ async def _body(receive: Receive) -> bytes | None:
         parts.append(message["body"])
         if not message.get("more_body"):
             return parts[0] if len(parts) == 1 else b"".join(parts)
-
-
-async def _tell(send: Send, answered: Answer, request_id: str) -> None:
-    content = _encode(answered.content)
-    headers = [
-        (b"content-type", b"application/json"),
-        (b"content-length", b"%d" % len(content)),
-        (b"x-request-id", request_id.encode()),
-    ]
-    if answered.replayed:
-        headers.append((b"idempotency-replayed", b"true"))
-    await send({"type": "http.response.start", "status": 200, "headers": headers})
-    await send({"type": "http.response.body", "body": content, "more_body": False})
 
 
 class _Meter:

@@ -229,12 +229,13 @@ async def test_a_worker_that_stops_gives_its_lease_back(database: Database, data
 
 async def test_no_more_jobs_at_once_than_there_is_room_for(database: Database) -> None:
     running, most = 0, 0
+    two = asyncio.Barrier(2)
 
     async def perform(_job: DeliverMail) -> None:
         nonlocal running, most
         running += 1
         most = max(most, running)
-        await asyncio.sleep(0.01)
+        await two.wait()
         running -= 1
 
     ids = await enqueued(database, *(DeliverMail(new_id()) for _ in range(6)))

@@ -9,7 +9,7 @@ from uuid import UUID
 import pytest
 
 from billing_api.api_keys.issuing import MOST_LIVE
-from billing_api.app import Services
+from billing_api.services import Services
 from core.clock import unix_time
 from core.crypto.signature import HEADER, sign
 from core.ids import new_id

@@ -8,7 +8,7 @@ import httpx
 import pytest
 from sqlalchemy import func, select, update
 
-from billing_api.app import Services
+from billing_api.services import Services
 from core.ids import new_id
 from db.models.commerce import Checkout, Invoice, Payment, PaymentIntent, PaymentStatus, Subscription
 from db.models.licensing import License

@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from billing_api.app import Services
+from billing_api.services import Services
 from core.jobs import MailResetLink, from_row
 from tests.support.databases import rows
 from tests.support.servers import DatabaseUrls

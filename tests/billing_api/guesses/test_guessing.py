@@ -10,13 +10,13 @@ import httpx
 import pytest
 from sqlalchemy import event
 
-from billing_api.app import Services
 from billing_api.caller import Caller
 from billing_api.credentials.check import PasswordCheck
 from billing_api.guesses.device import Devices
 from billing_api.guesses.rules import Guesser, GuesserKind
 from billing_api.guesses.service import Guess, GuessCounter, Wait
 from billing_api.passwords import Passwords
+from billing_api.services import Services
 from core.errors import InvalidCredentials, Unavailable
 from core.settings import ApiSettings
 from db.unit_of_work import Database

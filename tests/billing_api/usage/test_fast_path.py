@@ -199,7 +199,7 @@ def framework() -> Framework:
 @pytest.fixture
 def fast_path(app: Litestar, framework: Framework) -> FastPath:
     counters = PrometheusConfig(app_name="billing_api", prefix="billing_api", group_path=True)
-    return FastPath(framework, app.state, counted_by=counters, most_bytes=1000)
+    return FastPath(framework, app.state, counted_by=counters, most_bytes=1000, headers={})
 
 
 def sized(number: int, *more: tuple[bytes, bytes]) -> list[tuple[bytes, bytes]]:

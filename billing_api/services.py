@@ -1,0 +1,217 @@
+"""Puts the API's parts together when it starts, and takes them apart when it stops."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
+from typing import TypedDict
+
+from litestar import Litestar
+from redis.asyncio import Redis
+
+from billing_api.access import TokenIssuer
+from billing_api.accounts.service import AccountService
+from billing_api.activation.service import ActivationAdministration, ActivationService
+from billing_api.api_keys.service import ApiKeyService, SignatureChecker
+from billing_api.audit.service import AuditTrail
+from billing_api.checkout.service import CheckoutService
+from billing_api.credentials.check import PasswordCheck
+from billing_api.credentials.email_changes import EmailChanges
+from billing_api.credentials.reset_links import ResetLinks
+from billing_api.credentials.service import CredentialService
+from billing_api.gateways.stripe import StripeGateway
+from billing_api.gateways.stripe_changes import StripeChanges
+from billing_api.guesses.service import GuessCounter
+from billing_api.jobs.service import JobAdministration
+from billing_api.licenses.service import LicenseAdministration, LicenseService
+from billing_api.limits import Limits
+from billing_api.mails.service import Mails
+from billing_api.mirror.service import Mirror
+from billing_api.oauth.service import ClientTokens, OAuthClientService
+from billing_api.passwords import Passwords
+from billing_api.payments.service import PaymentService
+from billing_api.plans.service import PlanService
+from billing_api.privacy.service import AccountDeletion, DataExport
+from billing_api.reconciliation.service import ReconciliationReports
+from billing_api.second_factor.service import SecondFactorService
+from billing_api.sessions.liveness import Liveness
+from billing_api.sessions.service import SessionService
+from billing_api.sign_ins import SignIns
+from billing_api.step_up.service import StepUpService
+from billing_api.subscriptions.service import SubscriptionService
+from billing_api.usage.holds import Holds
+from billing_api.usage.recording import Recording
+from billing_api.usage.service import UsageService
+from billing_api.usage_history.service import UsageHistoryService
+from billing_api.users.service import AccountEvents, UserAdministration
+from billing_api.webhooks.service import WebhookAdministration, WebhookReceiver
+from core.clock import Clock
+from core.hotstore.access import AccessStore
+from core.hotstore.reader import HotStoreReader
+from core.hotstore.writer import HotStoreWriter
+from core.settings import ApiSettings, Secrets
+from db.engine import create_engine
+from db.unit_of_work import Database
+
+
+@dataclass(frozen=True)
+class Services:
+    """Everything a handler may ask for, each under its field's name."""
+
+    database: Database
+    accounts: AccountService
+    credentials: CredentialService
+    reset_links: ResetLinks
+    email_changes: EmailChanges
+    second_factor: SecondFactorService
+    step_ups: StepUpService
+    oauth_clients: OAuthClientService
+    client_tokens: ClientTokens
+    liveness: Liveness
+    sessions: SessionService
+    user_administration: UserAdministration
+    account_events: AccountEvents
+    account_deletion: AccountDeletion
+    data_export: DataExport
+    plans: PlanService
+    checkouts: CheckoutService
+    licenses: LicenseService
+    license_administration: LicenseAdministration
+    activations: ActivationService
+    activation_administration: ActivationAdministration
+    api_keys: ApiKeyService
+    audit_trail: AuditTrail
+    subscriptions: SubscriptionService
+    payments: PaymentService
+    usage: UsageService
+    usage_history: UsageHistoryService
+    signature_checker: SignatureChecker
+    webhook_receiver: WebhookReceiver
+    webhook_administration: WebhookAdministration
+    job_administration: JobAdministration
+    reconciliation_reports: ReconciliationReports
+
+
+def wired(settings: ApiSettings, clock: Clock) -> Callable[[Litestar], AbstractAsyncContextManager[None]]:
+    @asynccontextmanager
+    async def lifespan(app: Litestar) -> AsyncIterator[None]:
+        database = Database(create_engine(settings.database_url, name="billing_api"))
+        stripe = StripeGateway(settings.stripe)
+        passwords = Passwords.shared_by(settings.processes)
+        redis = Redis.from_url(settings.redis_url)
+        hot_store = HotStoreReader(redis)
+        queue_redis = Redis.from_url(settings.queue_redis_url)
+        access_store = AccessStore(queue_redis)
+        app.state.limits = Limits(access_store, settings.limits)
+        app.state.liveness = liveness = Liveness(database, access_store, clock)
+        usage = UsageService(Recording(database, Holds(HotStoreWriter(redis)), clock), settings.secrets, clock)
+        app.state.services = _services(
+            settings, clock, database, stripe, passwords, hot_store, usage, app.state.tokens, liveness
+        )
+        try:
+            yield
+        finally:
+            await usage.close()
+            await app.state.services.signature_checker.last_use.written()
+            passwords.close()
+            await queue_redis.aclose()
+            await redis.aclose()
+            await stripe.close()
+            await database.close()
+
+    return lifespan
+
+
+def _services(
+    settings: ApiSettings,
+    clock: Clock,
+    database: Database,
+    stripe: StripeGateway,
+    passwords: Passwords,
+    hot_store: HotStoreReader,
+    usage: UsageService,
+    tokens: TokenIssuer,
+    liveness: Liveness,
+) -> Services:
+    secrets = settings.secrets
+    mirror = Mirror(database, stripe, secrets, clock)
+    return Services(
+        database=database,
+        **_sign_in(database, tokens=tokens, liveness=liveness, passwords=passwords, secrets=secrets, clock=clock),
+        second_factor=SecondFactorService(database, secrets, clock),
+        oauth_clients=OAuthClientService(database, secrets, clock),
+        client_tokens=ClientTokens(database, tokens=tokens, secrets=secrets, clock=clock),
+        liveness=liveness,
+        sessions=SessionService(database, liveness, clock),
+        user_administration=UserAdministration(database, liveness, tokens, clock),
+        account_events=AccountEvents(database),
+        data_export=DataExport(database, clock),
+        plans=PlanService(database),
+        checkouts=CheckoutService(database, stripe, mirror, public_url=settings.public_url),
+        licenses=LicenseService(database, secrets, clock, hot_store),
+        license_administration=LicenseAdministration(database, secrets, clock, hot_store),
+        subscriptions=SubscriptionService(database, stripe, StripeChanges(stripe), mirror),
+        activations=ActivationService(database, secrets, clock),
+        activation_administration=ActivationAdministration(database, clock),
+        api_keys=ApiKeyService(database, secrets, clock),
+        audit_trail=AuditTrail(database),
+        payments=PaymentService(database),
+        usage=usage,
+        usage_history=UsageHistoryService(database, clock),
+        signature_checker=SignatureChecker(database, secrets, clock),
+        webhook_receiver=WebhookReceiver(database, settings.stripe.webhook_secrets),
+        webhook_administration=WebhookAdministration(database),
+        job_administration=JobAdministration(database, clock),
+        reconciliation_reports=ReconciliationReports(database),
+    )
+
+
+class _SignIn(TypedDict):
+    """They share one check of passwords."""
+
+    accounts: AccountService
+    credentials: CredentialService
+    reset_links: ResetLinks
+    email_changes: EmailChanges
+    step_ups: StepUpService
+    account_deletion: AccountDeletion
+
+
+def _sign_in(
+    database: Database,
+    *,
+    tokens: TokenIssuer,
+    liveness: Liveness,
+    passwords: Passwords,
+    secrets: Secrets,
+    clock: Clock,
+) -> _SignIn:
+    sign_ins, mails = SignIns(tokens, secrets, clock), Mails(secrets)
+    check = PasswordCheck(database, passwords, GuessCounter(secrets.index, clock), sign_ins.devices)
+    reset_links = ResetLinks(database, mails, secrets, clock)
+    return _SignIn(
+        accounts=AccountService(
+            database,
+            liveness=liveness,
+            passwords=passwords,
+            check=check,
+            sign_ins=sign_ins,
+            mails=mails,
+            secrets=secrets,
+            clock=clock,
+        ),
+        credentials=CredentialService(
+            database,
+            liveness=liveness,
+            passwords=passwords,
+            check=check,
+            sign_ins=sign_ins,
+            mails=mails,
+            clock=clock,
+        ),
+        reset_links=reset_links,
+        email_changes=EmailChanges(
+            database, liveness=liveness, check=check, mails=mails, reset_links=reset_links, clock=clock
+        ),
+        account_deletion=AccountDeletion(database, liveness=liveness, check=check, mails=mails, clock=clock),
+        step_ups=StepUpService(database, check=check, tokens=tokens, secrets=secrets, clock=clock),
+    )
