@@ -8,11 +8,10 @@ import os
 import secrets
 from uuid import UUID
 
+from asyncpg.pgproto import pgproto  # type: ignore[import-untyped]  # it has no stubs
+
 from core.clock import unix_time
 
-_VERSION_7 = 0x7 << 76
-_VARIANT_RFC = 0b10 << 62
-_RANDOM = 0x0FFF << 64 | (1 << 62) - 1
 _RANDOM_BYTES = 10
 
 
@@ -22,13 +21,21 @@ def new_id() -> UUID:
 
 
 def new_ids(number: int) -> list[UUID]:
-    """So many at once, all of this millisecond: the clock is read and randomness fetched once for all."""
-    fixed = (int(unix_time() * 1000) & 0xFFFF_FFFF_FFFF) << 80 | _VERSION_7 | _VARIANT_RFC
+    """So many at once, all of this millisecond: the clock is read and randomness fetched once for all.
+
+    They are UUIDs of asyncpg's own kind, a subclass that is made and sent in a fifth of the time.
+    """
+    milliseconds = (int(unix_time() * 1000) & 0xFFFF_FFFF_FFFF).to_bytes(6)
     randomness = os.urandom(number * _RANDOM_BYTES)
     return [
-        UUID(int=fixed | int.from_bytes(randomness[start : start + _RANDOM_BYTES]) & _RANDOM)
+        pgproto.UUID(milliseconds + _marked(randomness[start : start + _RANDOM_BYTES]))
         for start in range(0, len(randomness), _RANDOM_BYTES)
     ]
+
+
+def _marked(randomness: bytes) -> bytes:
+    """With the version in its first four bits, and the variant in the first two of its third byte."""
+    return bytes((0x70 | randomness[0] & 0x0F, randomness[1], 0x80 | randomness[2] & 0x3F)) + randomness[3:]
 
 
 def new_token(length: int = 32) -> str:

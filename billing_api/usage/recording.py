@@ -133,10 +133,9 @@ class Recording:
         return [each for each in fresh if each.place not in outcomes]
 
     async def _write(self, driver: Driver, fresh: Sequence[_Fresh], outcomes: dict[int, Outcome]) -> None:
-        totals = await repository.lock_totals(
-            driver, {(each.license.id, each.report.resource): each.license.user_id for each in fresh}
-        )
-        now = self._clock()
+        whose: dict[Total, UUID] = {(each.license.id, each.report.resource): each.license.user_id for each in fresh}
+        places = {total: place for place, total in enumerate(whose, start=1)}
+        totals = await repository.lock_totals(driver, whose)
         events: list[NewEvent] = []
         for event_id, (place, report, license_) in zip(new_ids(len(fresh)), fresh, strict=True):
             total: Total = (license_.id, report.resource)
@@ -145,20 +144,16 @@ class Recording:
             after = totals[total] = Standing(used, before.events + 1)
             limit = license_.limits.of(report.resource)
             is_overage = passes(limit, used)
-            events.append(_event(event_id, report, license_, after, now, is_overage=is_overage))
+            events.append(_event(event_id, places[total], report, after, is_overage=is_overage))
             outcomes[place] = Counted(left(limit, used), is_overage)
-        if await repository.write(driver, events, totals) < len(events):
+        if await repository.write(driver, events, totals, whose, self._clock()) < len(events):
             raise _Overtaken
 
 
-def _event(
-    event_id: UUID, report: Report, license_: KnownLicense, after: Standing, now: datetime, *, is_overage: bool
-) -> NewEvent:
+def _event(event_id: UUID, total: int, report: Report, after: Standing, *, is_overage: bool) -> NewEvent:
     return NewEvent(
         event_id,
-        license_.id,
-        license_.user_id,
-        report.resource,
+        total,
         report.action,
         report.number,
         report.idempotency_key,
@@ -167,7 +162,7 @@ def _event(
         after.used,
         after.events,
         is_overage,
-        report.occurred_at or now,
+        report.occurred_at,
     )
 
 

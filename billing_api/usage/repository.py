@@ -39,9 +39,8 @@ class NewEvent(NamedTuple):
     """A row of usage_events, its fields in the order of _WRITE."""
 
     id: UUID
-    license_id: UUID
-    user_id: UUID
-    resource: Resource
+    total: int
+    """Which of the totals it belongs to, counted from 1: whose it is and of what stands there once for all."""
     action: UsageAction
     number: int
     idempotency_key: str
@@ -50,7 +49,8 @@ class NewEvent(NamedTuple):
     used_after: int
     seq: int
     is_overage: bool
-    occurred_at: datetime
+    occurred_at: datetime | None
+    """None: now."""
 
 
 _LICENSES: Final = """
@@ -80,18 +80,21 @@ _BEGIN_TOTALS: Final = """
 
 # One statement, so that a batch waits for the server once: its parts see the same instant and end together.
 _WRITE: Final = """
-    WITH event AS (
-        SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::text[],
-            $5::text[], $6::bigint[], $7::text[],
-            $8::bytea[], $9::text[], $10::bigint[],
-            $11::bigint[], $12::boolean[], $13::timestamptz[])
-            AS event (id, license_id, user_id, resource, action, count, idempotency_key, body_hash,
-                reservation_id, used_after, seq, is_overage, occurred_at)),
+    WITH total AS (
+        SELECT * FROM unnest($1::uuid[], $2::text[], $3::uuid[], $4::bigint[], $5::bigint[])
+            WITH ORDINALITY AS total (license_id, resource, user_id, used, events, place)),
+    event AS (
+        SELECT license_id, resource, user_id, event.*
+        FROM unnest($7::uuid[], $8::bigint[], $9::text[], $10::bigint[], $11::text[], $12::bytea[], $13::text[],
+            $14::bigint[], $15::bigint[], $16::boolean[], $17::timestamptz[])
+            AS event (id, place, action, count, idempotency_key, body_hash, reservation_id, used_after, seq,
+                is_overage, occurred_at)
+        JOIN total USING (place)),
     written AS (
         INSERT INTO usage_events (id, license_id, user_id, resource, action, count, idempotency_key, body_hash,
             reservation_id, used_after, seq, is_overage, occurred_at)
         SELECT id, license_id, user_id, resource, action::usage_action, count, idempotency_key, body_hash,
-            reservation_id, used_after, seq, is_overage, occurred_at
+            reservation_id, used_after, seq, is_overage, coalesce(occurred_at, $6)
         FROM event ORDER BY license_id, idempotency_key
         ON CONFLICT (license_id, idempotency_key) DO NOTHING
         RETURNING 1),
@@ -100,8 +103,7 @@ _WRITE: Final = """
         SELECT license_id, resource, reservation_id FROM event WHERE reservation_id IS NOT NULL),
     totalled AS (
         UPDATE license_usage SET used = total.used, events = total.events, updated_at = now()
-        FROM unnest($14::uuid[], $15::text[], $16::bigint[], $17::bigint[])
-            AS total (license_id, resource, used, events)
+        FROM total
         WHERE (license_usage.license_id, license_usage.resource) = (total.license_id, total.resource))
     SELECT count(*) FROM written
     """
@@ -119,22 +121,29 @@ async def recorded(driver: Driver, wanted: Sequence[tuple[UUID, str]]) -> dict[t
 
 
 async def lock_totals(driver: Driver, wanted: dict[Total, UUID]) -> dict[Total, Standing]:
-    """The totals, made at 0 if need be, held until the transaction ends. `wanted`: whose each of them is."""
+    """The totals in the order of `wanted` (whose each is), made at 0 if need be, held until the transaction ends."""
     totals = await _lock(driver, wanted)
     missing = {total: user_id for total, user_id in wanted.items() if total not in totals}
     if missing:
         await driver.execute(_BEGIN_TOTALS, *_columns(missing), list(missing.values()))
         totals |= await _lock(driver, missing)
-    return totals
+    return {total: totals[total] for total in wanted}
 
 
-async def write(driver: Driver, events: Sequence[NewEvent], totals: dict[Total, Standing]) -> int:
-    """The events, the totals after them, and that their holds have ended.
+async def write(
+    driver: Driver,
+    events: Sequence[NewEvent],
+    totals: dict[Total, Standing],
+    whose: dict[Total, UUID],
+    now: datetime,
+) -> int:
+    """The events, the totals after them, and that their holds have ended. `totals` and `whose` are in the same order.
 
     Says how many events were new; fewer than were given where another process has just recorded one of these reports.
     Then the totals are wrong, and the transaction must not commit.
     """
-    rows = await driver.fetch(_WRITE, *_columns(events), *_columns(totals), *_columns(totals.values()))
+    columns = (*_columns(totals), list(whose.values()), *_columns(totals.values()))
+    rows = await driver.fetch(_WRITE, *columns, now, *_columns(events))
     return int(rows[0][0])
 
 
