@@ -3,7 +3,8 @@
 The relay and the rebuild keep the two in step as long as nobody else touches them. This finds out whether they did: a
 bug, a hand in redis-cli, a database restored from a backup. A run
 
-1. waits for buckets without their mark to be rebuilt, which each counts as a difference,
+1. waits for buckets without their mark to be rebuilt, which each counts as a difference; before each of the next steps
+   again, for they may be lost meanwhile,
 2. compares all licenses, leases, totals and API keys by digest (workers/screening.py), and settles what differs
    (workers/settling.py),
 3. walks through all keys for records that no index names, and settles them in the same way,
@@ -136,12 +137,13 @@ class Reconciliation:
         logger().info("reconcile.done", state=state, error=error, **findings.counts)
 
     async def _compare(self, findings: Findings, thorough: list[int], progress: Progress) -> None:
-        await self._rebuilt(findings)
         screening = Screening(self._database, self._comparison)
         settler = Settling(self._database, self._comparison, findings, within=self._settled_within)
+        all_there = True
         for truth in self._truths:
             first, stride = 0, _FIRST_STRIDE
             while first < keys.BUCKETS:
+                all_there = all_there and await self._rebuilt(findings)  # the machine is left to the rebuild meanwhile
                 before = min(first + stride, keys.BUCKETS)
                 screened = await screening.screen(truth.shelf, first, before)
                 findings.counts["licenses" if truth.subject == "license" else "api_keys"] += screened.size
@@ -187,10 +189,11 @@ class Reconciliation:
         if jobs or held:
             await findings.record([*jobs, *held])
 
-    async def _rebuilt(self, findings: Findings) -> None:
+    async def _rebuilt(self, findings: Findings) -> bool:
+        """Whether every bucket has its mark, or has got it again within the time there is for that."""
         missing = await self._comparison.missing_buckets()
         if not missing:
-            return
+            return True
         lacking = [
             Found("bucket", "missing", f"{first:02x}-{before - 1:02x}", expected="loaded", found="no mark")
             for first, before in runs(missing)
@@ -201,6 +204,7 @@ class Reconciliation:
             await asyncio.sleep(_ASK_AGAIN)
         if loaded:
             await findings.conclude({"repaired": len(lacking)}, {"repaired": ids})
+        return loaded
 
     async def _prove(self, findings: Findings, settler: Settling, first: int, before: int) -> None:
         """The buckets from `first` up to but not including `before`, field by field and event by event."""
