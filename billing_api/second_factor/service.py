@@ -12,6 +12,7 @@ from billing_api import recovery_codes, totp
 from billing_api.access import Principal
 from billing_api.second_factor import repository
 from billing_api.second_factor.schemas import Enrolment, RecoveryCodes, SecondFactorState, TotpState
+from billing_api.second_factor.telling import tell_of_change
 from billing_api.second_factor.verifying import fault_of_code
 from core.clock import Clock
 from core.errors import Conflict, FieldError, InvalidInput, InvalidSecondFactor, NotFound, Refusal, Unauthenticated
@@ -62,6 +63,7 @@ class SecondFactorService:
             if not await repository.remove_factor(tx, principal.user_id):
                 raise NotFound("there is no second factor to remove")
             await tx.audit("second_factor.disabled", "user", principal.user_id)
+            await tell_of_change(tx, self._secrets, principal.user_id, "removed", self._clock())
 
     async def renew_recovery_codes(self, principal: Principal, *, request_id: str) -> RecoveryCodes:
         async with self._database.as_system(principal.user_id, request_id) as tx:
@@ -70,6 +72,7 @@ class SecondFactorService:
                 raise Conflict("recovery codes stand in for an authenticator app: set one up first")
             codes = await self._new_codes(tx, factor)
             await tx.audit("second_factor.recovery_codes_renewed", "user", principal.user_id)
+            await tell_of_change(tx, self._secrets, principal.user_id, "codes_renewed", self._clock())
         return RecoveryCodes(codes)
 
     async def _confirmed(self, tx: SystemTransaction, principal: Principal, code: str) -> list[str] | Refusal:
@@ -86,6 +89,7 @@ class SecondFactorService:
             return fault
         factor.confirmed_at = now
         await tx.audit("second_factor.enabled", "user", principal.user_id)
+        await tell_of_change(tx, self._secrets, principal.user_id, "enabled", now)
         return await self._new_codes(tx, factor)
 
     async def _new_codes(self, tx: SystemTransaction, factor: TotpFactor) -> list[str]:

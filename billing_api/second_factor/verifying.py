@@ -14,6 +14,7 @@ from uuid import UUID
 from billing_api import recovery_codes, totp
 from billing_api.second_factor import repository
 from billing_api.second_factor.schemas import FactorProof
+from billing_api.second_factor.telling import tell_of_recovery_code
 from core.errors import InvalidSecondFactor, Refusal, TooManyRequests
 from core.settings import Secrets
 from db.models.credentials import TotpFactor
@@ -61,6 +62,7 @@ async def _fault_of_recovery_code(
     factor.failures, factor.blocked_until = 0, None
     left = await repository.recovery_codes_left(tx, factor.user_id)
     await tx.audit("second_factor.recovery_code_used", "user", factor.user_id, left=left)
+    await tell_of_recovery_code(tx, secrets, factor.user_id, left, now)
     return None
 
 

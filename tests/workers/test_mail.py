@@ -102,6 +102,26 @@ async def test_a_notice_to_the_owner_carries_no_link_to_follow(
     assert ("new@example.com" in message["text"]) == (template == "email_change_asked")
 
 
+@pytest.mark.parametrize(
+    ("template", "parameters", "said"),
+    [
+        ("second_factor_changed", {"change": "enabled"}, "was set up"),
+        ("second_factor_changed", {"change": "removed"}, "your password alone"),
+        ("second_factor_changed", {"change": "codes_renewed"}, "do not work any more"),
+        ("recovery_code_used", {"left": "3"}, "3 of them are left"),
+    ],
+)
+async def test_what_happened_to_a_second_factor_is_said_in_both_forms(
+    letters: Letters, mailbox: Simulator, template: str, parameters: dict[str, str], said: str
+) -> None:
+    mail = await letters.write(template, full_name="Ada", **parameters)
+    await letters.delivery().deliver(DeliverMail(mail.id))
+    [message] = await mailbox.messages(mail.recipient)
+    for form in ("text", "html"):
+        assert said in " ".join(message[form].split())
+        assert "http" not in message[form]
+
+
 @pytest.mark.parametrize("template", ["email_change_asked", "email_changed"])
 async def test_an_address_that_was_typed_is_text_and_no_markup(
     letters: Letters, mailbox: Simulator, template: str

@@ -120,6 +120,26 @@ async def test_a_new_set_of_recovery_codes_ends_the_old_one(ada: Member, clock: 
     assert (await ada.call("GET", "me/mfa")).json()["recovery_codes_left"] == 9
 
 
+async def test_the_owner_is_told_of_every_change(ada: Member, database_urls: DatabaseUrls, clock: FakeTime) -> None:
+    await ada.enrol()
+    clock.now += timedelta(minutes=1)
+    codes = (await ada.call("POST", "me/mfa/recovery-codes")).json()["recovery_codes"]
+    assert (await ada.step_up(recovery_code=codes[0])).status_code == 200
+    assert (await ada.step_up(recovery_code=codes[0])).status_code == 401  # nobody is told of what did not work
+    assert (await ada.call("DELETE", "me/mfa/totp")).status_code == 204
+    told = await rows(
+        database_urls,
+        "SELECT template, parameters - 'full_name' AS said FROM mails WHERE recipient = :email ORDER BY created_at, id",
+        email=ada.email,
+    )
+    assert [(mail["template"], mail["said"]) for mail in told] == [
+        ("second_factor_changed", {"change": "enabled"}),
+        ("second_factor_changed", {"change": "codes_renewed"}),
+        ("recovery_code_used", {"left": "9"}),
+        ("second_factor_changed", {"change": "removed"}),
+    ]
+
+
 async def test_recovery_codes_need_an_app_to_stand_in_for(ada: Member) -> None:
     refused = await ada.call("POST", "me/mfa/recovery-codes")
     assert (refused.status_code, refused.json()["code"]) == (409, "conflict")
