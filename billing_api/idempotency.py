@@ -6,7 +6,7 @@ transaction has not ended → the database makes it wait for that, so it never s
 
 Work that calls a partner between two transactions claims the key in the first and answers in the last; if it dies in
 between, the claim lapses after a minute and a retry takes it over, with the partner's own idempotency to rely on.
-Answers may hold secrets (an issued key): they are sealed.
+Answers may hold secrets (an issued key): they are sealed, and forgotten after a week, when nobody retries any more.
 """
 
 import hashlib
@@ -28,6 +28,8 @@ ViewT = TypeVar("ViewT", bound=msgspec.Struct)
 
 _CLAIM_LAPSES: Final = timedelta(minutes=1)
 _LONGEST_KEY: Final = 255
+KEPT: Final = timedelta(days=7)
+"""As usage reports have keys of their own, which are kept with them, this is for people and their scripts."""
 
 
 class Replayable(msgspec.Struct, Generic[ViewT]):
@@ -88,3 +90,11 @@ class Once:
     @property
     def _context(self) -> str:
         return f"idempotency_keys.answer:{self._scope}:{self.key}"
+
+
+async def forget_answers(tx: SystemTransaction, most: int) -> int:
+    """Removes keys that are older than a week, with their answers; says how many."""
+    old = select(IdempotencyKey.scope, IdempotencyKey.key).where(IdempotencyKey.created_at < func.now() - KEPT)
+    locked = old.limit(most).with_for_update(skip_locked=True).subquery()
+    removal = delete(IdempotencyKey).where(IdempotencyKey.scope == locked.c.scope, IdempotencyKey.key == locked.c.key)
+    return len((await tx.session.execute(removal.returning(IdempotencyKey.key))).all())

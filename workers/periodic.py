@@ -10,12 +10,13 @@ from sqlalchemy import text
 from billing_api.activation.repository import forget_tokens
 from billing_api.guesses import repository as guess_repository
 from billing_api.guesses.rules import FORGOTTEN
+from billing_api.idempotency import forget_answers
 from billing_api.licenses import repository as licenses
 from billing_api.privacy import aftermath
 from core.clock import utc_now
 from core.telemetry import logger
 from db import outbox
-from db.unit_of_work import Database
+from db.unit_of_work import Database, SystemTransaction
 
 KEEP_DONE_DAYS: Final = 7
 KEEP_TOKENS: Final = timedelta(days=30)
@@ -36,13 +37,7 @@ async def create_payment_partitions(database: Database) -> int:
 
 async def purge_done_jobs(database: Database, *, days: int = KEEP_DONE_DAYS) -> int:
     """Removes jobs that were done longer ago, a batch at a time; dead ones stay until somebody decides."""
-    purged = 0
-    while True:
-        async with database.as_system() as tx:
-            removed = await outbox.purge_done(tx.session, days=days, most=_PURGE_BATCH)
-        purged += removed
-        if removed < _PURGE_BATCH:
-            return purged
+    return await _until_done(database, lambda tx: outbox.purge_done(tx.session, days=days, most=_PURGE_BATCH))
 
 
 async def forget_overages(database: Database) -> int:
@@ -59,18 +54,28 @@ async def forget_activation_tokens(database: Database) -> int:
 
 async def purge_guess_counts(database: Database) -> int:
     """Removes counts of guesses that do not count any more, a batch at a time."""
-    purged = 0
-    while True:
-        async with database.as_system() as tx:
-            removed = await guess_repository.purge(tx, utc_now() - FORGOTTEN, most=_PURGE_BATCH)
-        purged += removed
-        if removed < _PURGE_BATCH:
-            return purged
+    return await _until_done(database, lambda tx: guess_repository.purge(tx, utc_now() - FORGOTTEN, most=_PURGE_BATCH))
+
+
+async def forget_idempotent_answers(database: Database) -> int:
+    """Removes Idempotency-Keys of more than a week ago with their answers, a batch at a time."""
+    return await _until_done(database, lambda tx: forget_answers(tx, _PURGE_BATCH))
 
 
 async def forget_the_deleted(database: Database) -> int:
     """Forgets what is left of accounts that were deleted more than a day ago; says how many rows it was."""
     return await aftermath.forget_leftovers(database, utc_now)
+
+
+async def _until_done(database: Database, batch: Callable[[SystemTransaction], Awaitable[int]]) -> int:
+    """One transaction a batch, so that nothing is locked for long; how many rows it was in all."""
+    purged = 0
+    while True:
+        async with database.as_system() as tx:
+            removed = await batch(tx)
+        purged += removed
+        if removed < _PURGE_BATCH:
+            return purged
 
 
 def crons(database: Database) -> list[CronJob]:
@@ -81,6 +86,7 @@ def crons(database: Database) -> list[CronJob]:
         _cron(forget_overages, database, minute={23}),
         _cron(forget_activation_tokens, database, hour={4}, minute={7}),
         _cron(forget_the_deleted, database, hour={4}, minute={37}),
+        _cron(forget_idempotent_answers, database, hour={4}, minute={52}),
         _cron(purge_guess_counts, database, minute={11, 31, 51}),
     ]
 

@@ -19,6 +19,7 @@ from workers.periodic import (
     create_payment_partitions,
     crons,
     forget_activation_tokens,
+    forget_idempotent_answers,
     purge_done_jobs,
     purge_guess_counts,
 )
@@ -53,6 +54,20 @@ async def test_activation_tokens_are_forgotten_a_month_after_their_end(
     assert await forget_activation_tokens(database) == 1
     assert await forget_activation_tokens(database) == 0
     assert await rows(database_urls, "SELECT count(*) FROM activation_tokens") == [{"count": 2}]
+
+
+async def test_idempotent_answers_are_forgotten_after_a_week(database: Database, database_urls: DatabaseUrls) -> None:
+    for hours in (7 * 24 + 1, 7 * 24 - 1):
+        await change(
+            database_urls,
+            "INSERT INTO idempotency_keys (scope, key, body_hash, created_at)"
+            " VALUES ('a', :key, 'b', now() - make_interval(hours => :hours))",
+            key=str(hours),
+            hours=hours,
+        )
+    assert await forget_idempotent_answers(database) == 1
+    assert await forget_idempotent_answers(database) == 0
+    assert await rows(database_urls, "SELECT key FROM idempotency_keys") == [{"key": "167"}]
 
 
 _OLD_GUESS: Final = (
