@@ -3,8 +3,8 @@
     ask      two mails: a link to the new address, a notice to the old one. Nothing has changed.
     confirm  the address changes. Links that were mailed to the old one die; it gets a link to undo this, for a week.
     undo     the old address comes back. Whoever changed it knows the password: no password fits any more, every
-             session ends, an authenticator app that was set up since is removed, and the old address is mailed a link
-             to choose another one.
+             session ends, what was set up since to come back is taken away (an authenticator app, a client for
+             programs), and the old address is mailed a link to choose another password.
 
 The old address can undo whatever came after it, also a change of a change: a thief gains nothing by changing twice. The
 new address is looked at when it is confirmed, under the unique index: it may have been taken meanwhile. Who asks hears
@@ -25,6 +25,7 @@ from billing_api.credentials.check import PasswordCheck
 from billing_api.credentials.reset_links import ResetLinks
 from billing_api.mails import repository as mail_repository
 from billing_api.mails.service import MAILS_AN_HOUR, Mails
+from billing_api.oauth import repository as oauth_clients
 from billing_api.second_factor import repository as second_factors
 from billing_api.sessions.liveness import Ending, Liveness
 from core.clock import Clock
@@ -172,10 +173,19 @@ class EmailChanges:
         await repository.close_email_changes(tx, user.id, now, also_confirmed=True)
         await repository.end_reset_tokens(tx, user.id, now)
         ended = await repository.end_sessions(tx, user.id, now)
-        # An authenticator app that was set up since is the thief's, and would keep the owner out.
+        # An authenticator app that was set up since is the thief's, and would keep the owner out; a client would let
+        # the thief in for as long as he likes.
         await second_factors.remove_factor(tx, user.id, set_up_since=change.created_at)
+        clients = await oauth_clients.revoke_made_since(tx, user.id, change.created_at, now)
         await tx.enqueue(self._reset_links.job(user.email))
-        await tx.audit("email.restored", "user", user.id, change_id=str(change.id), sessions_ended=ended)
+        await tx.audit(
+            "email.restored",
+            "user",
+            user.id,
+            change_id=str(change.id),
+            sessions_ended=ended,
+            clients_revoked=clients,
+        )
         await ending.of(user.id)
 
 

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import Select, func, insert, select, update
+from sqlalchemy import Select, func, insert, or_, select, update
 from sqlalchemy.orm import undefer
 
 from db.models.credentials import OAuthClient
@@ -43,6 +43,13 @@ async def revoke(tx: CustomerTransaction, client_id: UUID, now: datetime) -> boo
     """False where there is none that is live."""
     statement = update(OAuthClient).where(OAuthClient.id == client_id, OAuthClient.revoked_at.is_(None))
     return await tx.session.scalar(statement.values(revoked_at=now).returning(OAuthClient.id)) is not None
+
+
+async def revoke_made_since(tx: SystemTransaction, user_id: UUID, since: datetime, now: datetime) -> int:
+    """His clients whose secret is younger than that, be it because they are or because it was rotated; how many."""
+    young = or_(OAuthClient.created_at >= since, OAuthClient.previous_until >= since)
+    mine = update(OAuthClient).where(OAuthClient.user_id == user_id, OAuthClient.revoked_at.is_(None), young)
+    return len((await tx.session.execute(mine.values(revoked_at=now).returning(OAuthClient.id))).all())
 
 
 async def rotate(

@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from core.ids import new_id
-from tests.support.databases import rows
+from tests.support.databases import change, rows
 from tests.support.servers import DatabaseUrls
 from tests.support.visitors import PASSWORD, Mailbox, Visitor
 
@@ -195,6 +195,29 @@ async def test_a_thief_gains_nothing_by_changing_twice_or_by_a_new_password(
     assert (await undo(ada, token)).status_code == 200
     assert await addresses(database_urls) == [old]
     assert (await undo(thief, later)).status_code == 400
+
+
+async def test_clients_that_were_made_or_given_a_new_secret_meanwhile_are_revoked(
+    ada: Visitor, mailbox: Mailbox, new: str, database_urls: DatabaseUrls, clock: Any
+) -> None:
+    async def a_client(name: str, age: timedelta, *, rotated: bool = False) -> None:
+        await change(
+            database_urls,
+            "INSERT INTO oauth_clients (id, user_id, name, scopes, secret_hash, previous_until, created_at)"
+            " SELECT :id, id, :name, '{}', 'x', :until, :made FROM users",
+            id=new_id(),
+            name=name,
+            until=clock.now + timedelta(days=1) if rotated else None,
+            made=clock.now - age,
+        )
+
+    await a_client("own", timedelta(days=3))
+    await a_client("rotated", timedelta(days=3), rotated=True)
+    token = await move(ada, mailbox, new)
+    await a_client("thief's", timedelta(seconds=-1))
+    assert (await undo(ada, token)).status_code == 200
+    left = await rows(database_urls, "SELECT name FROM oauth_clients WHERE revoked_at IS NULL")
+    assert left == [{"name": "own"}]
 
 
 async def test_undoing_ends_after_a_week(ada: Visitor, mailbox: Mailbox, new: str, clock: Any) -> None:
