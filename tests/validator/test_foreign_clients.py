@@ -109,11 +109,11 @@ async def test_wrk_meets_no_error_while_processes_are_replaced(
     script = tmp_path / "ask.lua"
     lines = ['wrk.method = "POST"', f"wrk.body = [[{body.decode()}]]"]
     script.write_text("\n".join([*lines, *(f'wrk.headers["{name}"] = "{text}"' for name, text in headers.items())]))
-    argv = [str(WRK), "-t1", "-c16", "-d6s", "-s", str(script), f"{house.url}{PATH}validate-license"]
+    argv = [str(WRK), "-t1", "-c16", "-d300s", "-s", str(script), f"{house.url}{PATH}validate-license"]
     wrk = await asyncio.create_subprocess_exec(*argv, stdout=subprocess.PIPE)
     assert await roll(house)
     assert await roll(house)
-    assert wrk.returncode is None, "it ended before the processes were replaced"
+    wrk.send_signal(signal.SIGINT)  # it ends, and tells what it has seen
     report = (await wrk.communicate())[0].decode()
     asked = re.search(r"(\d+) requests in", report)
     assert asked is not None
