@@ -19,7 +19,7 @@ class Partner:
         if self.answer is not None:
             writer.write(self.answer)
             await writer.drain()
-        while self.endless and not reader.at_eof():
+        while self.endless and not (reader.at_eof() or writer.is_closing()):  # a reset is no end of file
             writer.write(b".")
             await asyncio.sleep(0.02)
         writer.close()
