@@ -51,6 +51,7 @@ class StandIn:
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self.seen: list[Request] = []
         self.connections = 0
+        self._writers: list[asyncio.StreamWriter] = []
         self.url = ""
 
     def __enter__(self) -> Self:
@@ -75,9 +76,14 @@ class StandIn:
         for task in others:
             task.cancel()
         await asyncio.gather(*others, return_exceptions=True)
+        for writer in self._writers:
+            writer.transport.abort()
+        # A transport closes its socket in a later turn of the loop, which must not be stopped before.
+        await asyncio.gather(*(writer.wait_closed() for writer in self._writers), return_exceptions=True)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
+        self._writers.append(writer)
         try:
             hung_up = False
             while not hung_up and (request := await _read(reader)):
