@@ -47,7 +47,7 @@ openloop: install  ## 10,000 validations a second over 10,000 connections of the
 	@exec $(RUN) loadtest.openloop --rate 10000 --connections 10000 --seconds 20 --p99-ms 10 $(ARGS)
 
 suspension: install  ## from COMMIT of a suspension to its refusal, under 5,000 validations a second
-	@exec $(RUN) loadtest.suspension --rate 5000 --suspensions 60 --p99-ms 250 $(ARGS)
+	@exec $(RUN) loadtest.suspension --rate 5000 --suspensions 100 --p99-ms 250 $(ARGS)
 
 load-report: install  ## all results of load tests as one page with plots
 	@exec $(RUN) loadtest.report $(ARGS)

@@ -1,7 +1,6 @@
 """`python -m billing_api`: serves the API, or runs one of its commands (--help)."""
 
 import argparse
-import gc
 import multiprocessing
 import sys
 from collections.abc import Sequence
@@ -21,7 +20,6 @@ from core.telemetry import configure_logging
 
 _HEAD_WITHIN_MS: Final = 30_000
 _LONGEST_HEAD: Final = 65_536
-_OBJECTS_BETWEEN_SEARCHES: Final = 10_000
 
 
 def served() -> Litestar:
@@ -29,11 +27,7 @@ def served() -> Litestar:
     die_with_parent()
     settings = api_settings()
     configure_logging("billing_api", settings.log_level, take_over=("_granian", "granian.access"))
-    app = create_app(settings)
-    # All that was imported is there to stay; a search for cycles need not go through it again and again.
-    gc.freeze()
-    gc.set_threshold(_OBJECTS_BETWEEN_SEARCHES)
-    return app
+    return create_app(settings)
 
 
 def serve() -> None:

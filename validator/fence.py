@@ -66,10 +66,14 @@ class Fence:
     async def catch_up(self) -> None:
         """Returns once cached data may be used, or it is plain that it may not: look at `fresh_until` then.
 
-        Thousands may wait. Who comes last is behind the work of all the others, and may have to wait once more.
+        Thousands may wait. Who comes last is behind the work of all the others, and may have to wait once more. Nobody
+        waits for a server that is known to be silent: that is what the breaker is for.
         """
-        while monotonic() > self.fresh_until and await self._passing():
+        while monotonic() > self.fresh_until and self._is_answered() and await self._passing():
             pass
+
+    def _is_answered(self) -> bool:
+        return self._connection is not None and not self._connection.silent
 
     def _passing(self) -> Reply[bool]:
         """Comes when the fence passes again: true; or when it is plain that it does not."""

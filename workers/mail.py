@@ -30,7 +30,7 @@ SUBJECTS: Final[Mapping[str, str]] = {
     "reset_password": "Choose a new password",
     "password_changed": "Your password was changed",
     "second_factor_changed": "Your second factor was changed",
-    "recovery_code_used": "A recovery code was used to sign in",
+    "recovery_code_used": "A recovery code was used",
     "account_deleted": "Your account was deleted",
     "email_change_asked": "Somebody wants to change your e-mail address",
     "confirm_new_email": "Confirm your new e-mail address",

@@ -3,8 +3,8 @@
 The relay and the rebuild keep the two in step as long as nobody else touches them. This finds out whether they did: a
 bug, a hand in redis-cli, a database restored from a backup. A run
 
-1. waits for buckets without their mark to be rebuilt, which each counts as a difference; before each of the next steps
-   again, for they may be lost meanwhile,
+1. waits for buckets without their mark to be rebuilt, which each counts as a difference; before each stride of the next
+   step again, for they may be lost meanwhile,
 2. compares all licenses, leases, totals and API keys by digest (workers/screening.py), and settles what differs
    (workers/settling.py),
 3. walks through all keys for records that no index names, and settles them in the same way,

@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from time import monotonic
 
+import pytest
 from redis.asyncio import Redis
 
 from core.clock import unix_time
@@ -18,7 +19,7 @@ from tests.support.servers import running
 from tests.validator.stage import HOST, Projection, eventually, finished
 from validator.fence import MAX_AGE
 from validator.link import RedisLink
-from validator.waiting import together
+from validator.waiting import Work, together
 
 
 @asynccontextmanager
@@ -171,9 +172,10 @@ class TestCatchingUp:
             async with a_link(server.url) as link:
                 await eventually(state(link), bool)
                 process.kill()
-                await finished(link.fence.catch_up())
+                assert not await finished(passed(link))
                 await eventually(state(link), lambda up: not up)
-                await finished(link.fence.catch_up())
+                at_once(passed(link))
+                at_once(link.fence.catch_up())
 
     async def test_nor_for_one_that_is_silent(self, tmp_path: Path) -> None:
         server = Valkey(data=tmp_path / "valkey", port=choose(HOST), fast=True)
@@ -182,6 +184,27 @@ class TestCatchingUp:
                 await eventually(state(link), bool)
                 process.send_signal(signal.SIGSTOP)
                 try:
-                    await finished(link.fence.catch_up())
+                    assert not await finished(passed(link)), "who began to wait is told within the time of a command"
+                    assert link.silent
+                    await eventually(late(link), bool)
+                    at_once(link.fence.catch_up())  # the breaker is open
                 finally:
                     process.send_signal(signal.SIGCONT)
+                await eventually(late(link), lambda is_late: not is_late)
+
+
+async def passed(link: RedisLink) -> bool:
+    return await link.fence._passing()
+
+
+def late(link: RedisLink) -> Callable[[], Awaitable[bool]]:
+    async def is_late() -> bool:
+        return monotonic() > link.fence.fresh_until
+
+    return is_late
+
+
+def at_once(work: Work[object]) -> None:
+    """It comes to its end without waiting for anything."""
+    with pytest.raises(StopIteration):
+        work.send(None)
