@@ -3,7 +3,7 @@
 Contenders run on one core, the load and Redis on the other. Only the contender's own CPU time is counted: that of its
 processes, user and system, over the requests it answered. Every answer is checked.
 
-    python -m bench [--seconds 3] [--rounds 5] [--connections 64] [--licenses 1000] [--json FILE]
+    python -m bench [--seconds 3] [--rounds 5] [--connections 64] [--licenses 1000] [--only WORD] [--json FILE]
 """
 
 import argparse
@@ -27,7 +27,7 @@ _WARM_UP: Final = 1.5
 
 
 def main() -> None:
-    options = read_options("python -m bench", __doc__, licenses=1000)
+    options = read_options("python -m bench", __doc__, licenses=1000, choice=True)
     if len(os.sched_getaffinity(0)) < 2:
         sys.exit("bench: two cores are needed, one for the contender and one for its load")
     serving, loading = sorted(os.sched_getaffinity(0))[:2]
