@@ -5,9 +5,8 @@ SHELL := /bin/sh
 .DEFAULT_GOAL := help
 .PHONY: help up down demo test check fmt lock clean install seed load openloop suspension load-report bench bench-usage bench-alone chaos histories reconcile rebuild verify-audit rotate-kek openapi
 
-# The oldest supported version first: it is the one that is tested. PYTHON=... chooses another.
-PYTHON = $(shell for python in python3.11 python3.12 python3.13 python3; do \
-	"$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo "$$python" && break; done)
+# Another one than the script would choose: PYTHON=...
+PYTHON = $(shell sh devstack/choose_python.sh)
 BIN := .venv/bin
 RUN := $(BIN)/python -m
 CODE := $(patsubst %/__init__.py,%,$(wildcard */__init__.py)) tests

@@ -77,9 +77,9 @@ def fastapi(place: Place, *, hiredis: bool) -> Contender | Absent:
 
 
 def environment_of(folder: Path, packages: Sequence[str], name: str) -> Path | Absent:
-    """The interpreter of an environment that holds Uvicorn and its like, built on the first run."""
+    """The interpreter of an environment that holds Uvicorn and its like, built on the first run: the same as ours."""
     python = folder / "bin" / "python"
-    if not (python.parent / "uvicorn").exists():
+    if not (python.parent / "uvicorn").exists() or _version_of(python) != sys.version:
         venv.create(folder, with_pip=True, clear=True)
         install = (str(python), "-m", "pip", "install", "-q", "--disable-pip-version-check", *packages)
         done = subprocess.run(install, capture_output=True, text=True, check=False)  # noqa: S603  # our own words
@@ -87,6 +87,12 @@ def environment_of(folder: Path, packages: Sequence[str], name: str) -> Path | A
             shutil.rmtree(folder)
             return Absent(name, f"its packages cannot be installed: {done.stderr.strip().splitlines()[-1]}")
     return python
+
+
+def _version_of(python: Path) -> str:
+    """With the compiler and the date: two builds of one release differ in speed."""
+    asked = (str(python), "-c", "import sys; print(sys.version, end='')")
+    return subprocess.run(asked, capture_output=True, text=True, check=False).stdout  # noqa: S603  # our own words
 
 
 def uvicorn(name: str, python: Path, app: str, env: Mapping[str, str]) -> Contender:

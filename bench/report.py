@@ -4,6 +4,8 @@ Other work on the machine makes single figures wander, for all contenders alike,
 one after another, and a ratio is taken within a round. Shown are the median of the rounds and their range.
 """
 
+import platform
+import sys
 from collections.abc import Mapping, Sequence
 from statistics import median
 from typing import Final, NamedTuple
@@ -11,6 +13,8 @@ from typing import Final, NamedTuple
 import msgspec
 
 REFERENCE: Final = "validator"
+_PYTHON: Final = f"Python {platform.python_version()} of {sys.base_prefix}"[:43]
+"""Two builds of one release may differ by a third in speed."""
 
 
 class Measured(msgspec.Struct, frozen=True):
@@ -47,7 +51,7 @@ def lines(rounds: Sequence[Mapping[str, Measured]]) -> list[Line]:
 
 
 def table(rounds: Sequence[Mapping[str, Measured]]) -> str:
-    head = f"{'':44}{'CPU µs a request':>26}{'requests/s':>12}{'p99 ms':>8}{'times the validator':>28}"
+    head = f"{_PYTHON:44}{'CPU µs a request':>26}{'requests/s':>12}{'p99 ms':>8}{'times the validator':>28}"
     rows = [head]
     for line in lines(rounds):
         micros = f"{median(line.micros):.1f}  ({min(line.micros):.1f}–{max(line.micros):.1f})"

@@ -1,7 +1,7 @@
 """Makes .venv hold exactly what requirements.lock says; does nothing, and downloads nothing, when it already does.
 
 Runs on the machine's own Python with nothing but the standard library, before anything is installed. What was installed
-is remembered inside .venv, by the lock's content. While pip works a mark says so: a run that was killed leaves it, and
+is remembered inside .venv, by the lock's content and the Python it was made with. While pip works a mark says so: a run that was killed leaves it, and
 the next one begins anew. Two runs at once take turns.
 """
 
@@ -51,12 +51,14 @@ def main(root: Path) -> int:
 
 def install(venv: Path, lock: Path) -> None:
     stamp, unfinished, python = venv / "installed", venv / "unfinished", venv / "bin" / "python"
-    wanted = f"{venv}\n{hashlib.sha256(lock.read_bytes()).hexdigest()}\n"
+    made_with = f"{venv}\n{sys.base_prefix} {sys.version}"
+    wanted = f"{made_with}\n{hashlib.sha256(lock.read_bytes()).hexdigest()}\n"
     installed = stamp.read_text(encoding="utf-8") if stamp.exists() else ""
     if installed == wanted and os.access(python, os.X_OK):
         return
-    elsewhere = installed != "" and installed.splitlines()[0] != str(venv)  # it was moved, and its scripts do not know
-    if unfinished.exists() or elsewhere or not _works(python):
+    # It was moved, which its scripts do not know; or it was made with another Python than is wanted now.
+    other = installed != "" and not installed.startswith(made_with)
+    if unfinished.exists() or other or not _works(python):
         shutil.rmtree(venv, ignore_errors=True)
     venv.mkdir(exist_ok=True)
     unfinished.touch()

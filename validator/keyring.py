@@ -67,9 +67,6 @@ class OpenKey:
         if record.license_hash is not None:
             self.license_hash = keys.short_hash(record.license_hash)
 
-    def believed(self) -> bool:
-        return self.current and self.era.live
-
 
 class Known(NamedTuple):
     key: OpenKey
@@ -87,8 +84,10 @@ class KeyRing:
     def peek(self, key_id: bytes, now: float) -> OpenKey | None:
         """The key if it is believed at the monotonic instant `now`."""
         key = self._keys.items.get(key_id) or self._unknown.items.get(key_id)
-        if key is not None and now <= key.era.fence.fresh_until and key.believed():
-            return key
+        if key is not None and key.current:
+            era = key.era
+            if era.live and now <= era.fence.fresh_until:
+                return key
         return None
 
     async def find(self, key_id: bytes) -> Known:

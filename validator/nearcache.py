@@ -162,9 +162,6 @@ class Entry(Given):
         record, used, held = _unpack(self._facts)
         return record, Usage(used, held)
 
-    def believed(self, now: float) -> bool:
-        return self.current and self.era.live and now < self.ends_at
-
 
 class NearCache:
     """Licenses by their hash `h`. What exists and what does not lie apart: guesses must not push licenses out."""

@@ -57,8 +57,8 @@ class Request(msgspec.Struct, gc=False):
     headers: Mapping[bytes, bytes]
     signature: bytes | None
     body: bytes
-    keep_alive: bool
-    http_1_0: bool
+    keep_alive: bool = True
+    http_1_0: bool = False
 
 
 class _Pattern(NamedTuple):
@@ -71,7 +71,6 @@ class _Pattern(NamedTuple):
     method: bytes
     target: bytes
     headers: Mapping[bytes, bytes]
-    http_1_0: bool
 
 
 class Heads:
@@ -187,10 +186,9 @@ class RequestParser:
 
     def feed(self, data: bytes) -> Sequence[Event]:
         """The events that `data` completes."""
-        if not self._buffer and self._head is None and not self.deaf:
-            request = self._recognise(data)
-            if request is not None:
-                return (request,)
+        request = self.recognise(data)
+        if request is not None:
+            return (request,)
         events: list[Event] = []
         buffer = self._buffer = self._buffer + data if self._buffer else data
         self._at = 0
@@ -205,22 +203,27 @@ class RequestParser:
             self._remember(buffer, events[0])
         return events
 
-    def _recognise(self, data: bytes) -> Request | None:
-        """The request, if `data` is one from its first byte to its last and its head has been read before."""
+    def recognise(self, data: bytes) -> Request | None:
+        """The request, if `data` is one from its first byte to its last and its head has been read before.
+
+        Where it is, this is all that `feed` does. Its answer is wanted as it is: neither HEAD nor HTTP/1.0 is kept here.
+        """
         pattern = self._patterns.get(len(data))
-        if pattern is None:
+        if pattern is None or self._buffer or self._head is not None or self.deaf:
             return None
-        before, behind, value_ends, head_ends, method, target, headers, http_1_0 = pattern
+        before, behind, value_ends, head_ends, method, target, headers = pattern
         if not data.startswith(before) or not data.startswith(behind, value_ends):
             return None
         signature = data[len(before) : value_ends]
         if signature.translate(None, _PLAIN):
             return None
-        return Request(method, target, headers, signature, data[head_ends:], keep_alive=True, http_1_0=http_1_0)
+        return Request(method, target, headers, signature, data[head_ends:])
 
     def _remember(self, data: bytes, request: Request) -> None:
         """`data` was this one request, and nothing else."""
         if request.signature is None or not request.keep_alive or not _SPECIAL.isdisjoint(request.headers):
+            return
+        if request.http_1_0 or request.method == b"HEAD":
             return
         head_ends = len(data) - len(request.body)
         value_at = data.find(b": " + request.signature + b"\r\n") + 2
@@ -230,8 +233,8 @@ class RequestParser:
             return
         if len(self._patterns) >= _MOST_PATTERNS:
             self._patterns.clear()
-        known = (before, behind, value_ends, head_ends, request.method, request.target, request.headers)
-        self._patterns[len(data)] = self._heads.share(_Pattern(*known, request.http_1_0))
+        head = _Pattern(before, behind, value_ends, head_ends, request.method, request.target, request.headers)
+        self._patterns[len(data)] = self._heads.share(head)
 
     def _take_head(self, events: list[Event]) -> bool:
         """Whether a head was whole, so that its body comes next."""

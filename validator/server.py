@@ -123,6 +123,19 @@ class Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         if self._ending:
             return
+        request = self._parser.recognise(data)
+        if request is None or self._owed or self._server.draining:
+            self._read(data)
+            return
+        self._seconds = 0
+        self._fresh = False
+        answer = self._respond(request)
+        if answer is not None:
+            self._tally.at_once += 1
+            self._transport.write(answer)
+
+    def _read(self, data: bytes) -> None:
+        """Anything but what nearly always comes: one request, alike to one before, while nothing is owed."""
         events = self._parser.feed(data)
         if not events and self._begun:
             return
@@ -190,18 +203,24 @@ class Connection(asyncio.Protocol):
 
     def _answer(self, event: Event) -> bytes | None:
         """The answer if it is ready at once, else None and a place in the queue."""
-        if type(event) is not Request:
-            return _closing(self._app.malformed(event)) if isinstance(event, Fault) else _CONTINUE
+        if isinstance(event, Request):
+            answer = self._respond(event)
+            return None if answer is None else _dressed(event, answer)
+        return _closing(self._app.malformed(event)) if isinstance(event, Fault) else _CONTINUE
+
+    def _respond(self, request: Request) -> bytes | None:
+        """As `_answer`, and not dressed yet."""
         try:
-            work = self._app.respond(event)
+            work = self._app.respond(request)
             if isinstance(work, bytes):
-                return _dressed(event, work)
+                return work
             reply = work.send(None)
         except StopIteration as end:
-            return _dressed(event, end.value)
+            answer: bytes = end.value
+            return answer
         except Exception as fault:  # noqa: BLE001  # whatever a handler raises is answered
-            return _dressed(event, self._app.refuse(fault))
-        owed = _Owed(self, event, work)
+            return self._app.refuse(fault)
+        owed = _Owed(self, request, work)
         self._owed.append(owed)
         if len(self._owed) == MOST_OWED:
             self._read_on()

@@ -80,8 +80,10 @@ class Store:
     def peek(self, h: str, now: float) -> Entry | None:
         """The entry of a license if it is believed at the monotonic instant `now`."""
         entry = self._licenses.get(h)
-        if entry is not None and now <= entry.era.fence.fresh_until and entry.believed(now):
-            return entry
+        if entry is not None and entry.current and now < entry.ends_at:
+            era = entry.era
+            if era.live and now <= era.fence.fresh_until:
+                return entry
         return None
 
     async def license(self, h: str) -> Known:

@@ -78,6 +78,17 @@ def test_it_installs_once_and_again_when_the_lock_changes(project: Project) -> N
     assert project.installed() == "2.0"
 
 
+def test_another_python_makes_it_anew(project: Project) -> None:
+    project.lock("1.0")
+    assert project.run()[0] == 0
+    stamp = project.root / ".venv" / "installed"
+    stamp.write_text(stamp.read_text().replace(sys.base_prefix, "/opt/another"))
+    (project.root / ".venv" / "of_the_other").touch()
+    assert project.run()[0] == 0
+    assert project.installed() == "1.0"
+    assert not (project.root / ".venv" / "of_the_other").exists()
+
+
 def test_a_killed_installation_is_begun_anew(project: Project) -> None:
     project.lock("1.0")
     process = project.start()
