@@ -9,7 +9,7 @@ from core.crypto.signature import Fault, Reader, Signature, body_digest
 from core.licensing.record import Permission
 from core.rate_limit import RateLimit
 from validator.keyring import KeyRing, OpenKey
-from validator.limits import rate_limit_headers
+from validator.limits import rate_limit_lines
 from validator.problems import LimitReached, PermissionMissing, SignatureFault
 from validator.protocol import Request
 
@@ -42,7 +42,7 @@ class Gate:
         """
         now, at = unix_time(), monotonic()
         signature = self._headers.read(request.signature, now)
-        if isinstance(signature, Fault):
+        if not isinstance(signature, Signature):
             raise SignatureFault(signature)
         key = self._api_keys.peek(signature.key_id, at)
         if key is None:
@@ -54,7 +54,7 @@ class Gate:
         """The caller. Raises as `recognise` does, and NotReady where it cannot be told who that is."""
         now = unix_time()
         signature = self._headers.read(request.signature, now)
-        if isinstance(signature, Fault):
+        if not isinstance(signature, Signature):
             raise SignatureFault(signature)
         key, stale = await self._api_keys.find(signature.key_id)
         _check(request, signature, key, permission, now, body_digest(request.body))
@@ -71,8 +71,7 @@ class Gate:
         allowance = self._limit.take(license_hash, number, caller.at)
         if not allowance.allowed:
             raise LimitReached(allowance, self._limit)
-        fields = rate_limit_headers(self._limit, allowance)
-        return "".join(f"\r\n{name}: {value}" for name, value in fields.items()).encode()
+        return rate_limit_lines(self._limit, allowance.remaining)
 
 
 def _check(

@@ -151,7 +151,7 @@ def headers_of(refusal: Refusal) -> Mapping[str, str]:
     if isinstance(refusal, MethodNotAllowed):
         headers["Allow"] = refusal.allowed
     if isinstance(refusal, LimitReached):
-        headers |= rate_limit_headers(refusal.limit, refusal.allowance)
+        headers |= rate_limit_headers(refusal.limit, refusal.allowance.remaining)
     if isinstance(refusal, SignatureFault):
         headers["WWW-Authenticate"] = "NP-Signature"
     return headers

@@ -206,7 +206,7 @@ class RequestParser:
     def recognise(self, data: bytes) -> Request | None:
         """The request, if `data` is one from its first byte to its last and its head has been read before.
 
-        Where it is, this is all that `feed` does. Its answer is wanted as it is: neither HEAD nor HTTP/1.0 is kept here.
+        Where it is, `feed` does no more than this. Its answer is wanted as it is: HEAD and HTTP/1.0 are not kept here.
         """
         pattern = self._patterns.get(len(data))
         if pattern is None or self._buffer or self._head is not None or self.deaf:

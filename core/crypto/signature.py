@@ -22,7 +22,9 @@ HEADER: Final = "NP-Signature"
 MAX_AGE: Final = 300
 MAX_AHEAD: Final = 30
 
-_TAIL: Final = len(",n=") + 32 + len(",v1=") + 64
+_TAIL_LENGTH: Final = len(",n=") + 32 + len(",v1=") + 64
+_FRONT: Final = slice(None, -_TAIL_LENGTH)
+_TAIL: Final = slice(-_TAIL_LENGTH, None)
 _NONCE: Final = slice(-64 - len(",v1=") - 32, -64 - len(",v1="))
 _V1: Final = slice(-64, None)
 _SHAPE: Final = bytes.maketrans(b"0123456789abcdef", b"0" * 16)
@@ -87,8 +89,8 @@ class Reader:
 
     def read(self, header: bytes | None, now: float) -> Signature | Fault:
         if header is not None:
-            front = self._fronts.get(header[:-_TAIL])
-            if front is not None and header[-_TAIL:].translate(_SHAPE) == _TAIL_SHAPE:
+            front = self._fronts.get(header[_FRONT])
+            if front is not None and header[_TAIL].translate(_SHAPE) == _TAIL_SHAPE:
                 key_id, t, at = front
                 if -MAX_AHEAD <= now - at <= MAX_AGE:
                     return Signature(key_id, t, header[_NONCE], header[_V1])
@@ -97,7 +99,7 @@ class Reader:
             return signature
         if len(self._fronts) >= _MOST_FRONTS:
             self._fronts.clear()
-        self._fronts[header[:-_TAIL]] = (signature.key_id, signature.t, int(signature.t))
+        self._fronts[header[_FRONT]] = (signature.key_id, signature.t, int(signature.t))
         return check_time(signature, now) or signature
 
 

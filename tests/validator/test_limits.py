@@ -1,12 +1,12 @@
 """The headers that tell of the limit per license."""
 
-from core.rate_limit import Allowance, RateLimit
+from core.rate_limit import RateLimit
 from validator.limits import rate_limit_headers
 
 
 def test_headers_say_the_quota_and_what_is_left_of_it() -> None:
     limit = RateLimit(rate=10, window=1.0)
-    assert rate_limit_headers(limit, Allowance(allowed=True, remaining=4, wait=0.0)) == {
+    assert rate_limit_headers(limit, 4) == {
         "RateLimit-Policy": '"license";q=10;w=1',
         "RateLimit": '"license";r=4;t=1',
     }
