@@ -21,9 +21,9 @@ class ProjectLicense(msgspec.Struct, frozen=True, tag="project_license"):
 
 
 class ProjectUsage(msgspec.Struct, frozen=True, tag="project_usage"):
-    """Written by a trigger on `license_usage`."""
+    """Written by a trigger on `license_usage`: totals that changed in one statement, by licence and resource."""
 
-    license_id: UUID
+    totals: tuple[tuple[UUID, str], ...]
 
 
 class ProjectApiKey(msgspec.Struct, frozen=True, tag="project_api_key"):

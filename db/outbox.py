@@ -43,6 +43,20 @@ _TAKE_ONE: Final = text(
     """  # noqa: S608  put together from the constants above
 ).columns(id=BigInteger, job=JSONB, attempts=BigInteger, created_at=DateTime(timezone=True))
 
+# They fell due when their row did, so that nobody takes them for projected meanwhile (_SYNC_POINT).
+_DIVIDE_TOTALS: Final = text(
+    f"""
+    WITH divided AS (
+        DELETE FROM outbox WHERE id = (
+            SELECT id FROM outbox WHERE id = :id AND lane = 'projection' AND {_DUE} FOR UPDATE SKIP LOCKED)
+            AND CASE jsonb_typeof(job -> 'totals') WHEN 'array' THEN jsonb_array_length(job -> 'totals') > 1 END
+        RETURNING job, created_at, due_at)
+    INSERT INTO outbox (lane, job, created_at, due_at)
+    SELECT 'projection', jsonb_set(job, '{{totals}}', jsonb_build_array(total)), created_at, due_at
+    FROM divided, jsonb_array_elements(job -> 'totals') AS total
+    """  # noqa: S608  put together from the constants above
+)
+
 # Without SKIP LOCKED: what another process has claimed and not committed yet is still to be done. A row falls due when
 # its transaction begins, so whatever is left was committed after the oldest row fell due.
 _SYNC_POINT: Final = text(
@@ -170,6 +184,12 @@ async def take_one_projection(session: AsyncSession, row_id: int) -> Claim | Non
     """The same for one row; None where it is gone, locked or not due."""
     row = (await session.execute(_TAKE_ONE, {"id": row_id})).one_or_none()
     return None if row is None else Claim(*row)
+
+
+async def divide_totals(session: AsyncSession, row_id: int) -> bool:
+    """Puts a row for each in the place of a due row that names several usage totals; whether it was one."""
+    divided: Any = await session.execute(_DIVIDE_TOTALS, {"id": row_id})
+    return bool(divided.rowcount)
 
 
 async def sync_point(session: AsyncSession) -> SyncPoint:

@@ -7,10 +7,11 @@ once. The epoch is read in the statement that reads the rows.
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
+from itertools import product
 from typing import Any, Final, NamedTuple, TypeVar, cast, get_args
 from uuid import UUID
 
-from sqlalchemy import ARRAY, Double, Row, Select, Uuid, any_, bindparam, extract, select, text
+from sqlalchemy import ARRAY, Double, Row, Select, Text, Uuid, any_, bindparam, extract, func, select, text, tuple_
 from sqlalchemy import cast as cast_sql
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -75,20 +76,29 @@ LEASES: Final = select(
 ).join(License, License.id == LeaseRow.license_id)
 
 _NAMED_LICENSES: Final = LICENSES.where(License.id == _IDS)
-_NAMED_USAGE: Final = USAGE.where(LicenseUsage.license_id == _IDS)
+_NAMED_USAGE: Final = USAGE.where(
+    tuple_(LicenseUsage.license_id, LicenseUsage.resource).in_(
+        select(
+            func.unnest(bindparam("ids", type_=ARRAY(Uuid()))), func.unnest(bindparam("resources", type_=ARRAY(Text())))
+        )
+    )
+)
 _NAMED_API_KEYS: Final = API_KEYS.where(ApiKey.id == _IDS)
 
 # In the statement before the totals are read: whatever a settlement belongs to is contained in them then.
 _TAKE_SETTLEMENTS: Final = text(
-    "DELETE FROM hold_settlements WHERE license_id = ANY (:ids) RETURNING license_id, resource, reservation_id"
-).bindparams(bindparam("ids", type_=ARRAY(Uuid())))
+    """
+    DELETE FROM hold_settlements WHERE (license_id, resource) IN (SELECT unnest(:ids), unnest(:resources))
+    RETURNING license_id, resource, reservation_id
+    """
+).bindparams(bindparam("ids", type_=ARRAY(Uuid())), bindparam("resources", type_=ARRAY(Text())))
 
 # A key names its licence by the hash of the licence's key, so it is a new record once that has been rotated.
 _RENEW_API_KEYS: Final = text("UPDATE api_keys SET version = version + 1 WHERE license_id = ANY (:ids)").bindparams(
     bindparam("ids", type_=ARRAY(Uuid()))
 )
 
-Settled = Mapping[tuple[UUID, str], Sequence[str]]
+Settled = Mapping[tuple[UUID, str], tuple[str, ...]]
 """By licence and resource: the reservations that have ended with a report."""
 _NOTHING_SETTLED: Final[Settled] = {}
 
@@ -118,7 +128,7 @@ class Rows(NamedTuple):
 async def read(session: AsyncSession, jobs: Iterable[ProjectionJob]) -> Rows:
     """Everything the jobs name, each row once, as it stands now. A row that is gone is nothing to project."""
     licenses: set[UUID] = set()
-    usage: set[UUID] = set()
+    usage: set[tuple[UUID, str]] = set()
     api_keys: set[UUID] = set()
     retired: dict[UUID, list[bytes]] = {}
     for job in jobs:
@@ -128,19 +138,19 @@ async def read(session: AsyncSession, jobs: Iterable[ProjectionJob]) -> Rows:
                 if job.retired_hash is not None:
                     retired.setdefault(job.license_id, []).append(bytes.fromhex(job.retired_hash))
             case ProjectUsage():
-                usage.add(job.license_id)
+                usage.update(job.totals)
             case ProjectApiKey():
                 api_keys.add(job.api_key_id)
     if retired:
         await session.execute(_RENEW_API_KEYS, {"ids": list(retired)})
-        usage.update(retired)  # totals stand under the key's hash as well
+        usage.update(product(retired, RESOURCES))  # totals stand under the key's hash as well
     settled = await _take_settlements(session, usage)
     found = await _rows(session, _NAMED_LICENSES, licenses)
     standing = [license_record(row) for row in found]
     tombstones = _tombstones(found, retired)
     return Rows(
         [*standing, *tombstones],
-        usage_totals(await _rows(session, _NAMED_USAGE, usage), settled),
+        usage_totals(await _usage_rows(session, usage), settled),
         [api_key_record(row) for row in await _rows(session, _NAMED_API_KEYS, api_keys)],
         # New leases come from workers/leases.py. That there is none any more is told with the reason for it.
         [(digest, no_lease(record)) for digest, record in standing if record.status is not Status.ACTIVE]
@@ -173,19 +183,12 @@ def license_record(row: Row[Any]) -> tuple[bytes, LicenseRecord]:
     return row.license_key_hash, record
 
 
-def usage_totals(rows: Iterable[Row[Any]], settled: Settled = _NOTHING_SETTLED) -> list[UsageTotal]:
+def usage_totals(rows: Iterable[Row[*tuple[Any, ...]]], settled: Settled = _NOTHING_SETTLED) -> list[UsageTotal]:
     """Rows of USAGE, and the holds they end; a resource of a newer release is left to that release."""
     return [
-        UsageTotal(
-            row.license_key_hash,
-            cast("Resource", row.resource),
-            row.used,
-            row.epoch,
-            row.version,
-            tuple(settled.get((row.id, row.resource), ())),
-        )
-        for row in rows
-        if row.resource in _RESOURCES
+        UsageTotal(digest, cast("Resource", resource), used, epoch, version, settled.get((license_id, resource), ()))
+        for epoch, license_id, digest, resource, used, version in rows
+        if resource in _RESOURCES
     ]
 
 
@@ -244,13 +247,22 @@ def _tombstones(rows: Iterable[Row[Any]], retired: Mapping[UUID, list[bytes]]) -
     ]
 
 
-async def _take_settlements(session: AsyncSession, ids: set[UUID]) -> Settled:
+async def _take_settlements(session: AsyncSession, totals: set[tuple[UUID, str]]) -> Settled:
     """Holds whose reports have been recorded. They come back if this round fails, and ending one twice is harmless."""
-    settled: dict[tuple[UUID, str], list[str]] = {}
-    if ids:
-        for row in await session.execute(_TAKE_SETTLEMENTS, {"ids": list(ids)}):
-            settled.setdefault((row.license_id, row.resource), []).append(row.reservation_id)
+    settled: dict[tuple[UUID, str], tuple[str, ...]] = {}
+    if totals:
+        for license_id, resource, reservation_id in await session.execute(_TAKE_SETTLEMENTS, _columns(totals)):
+            settled[license_id, resource] = (*settled.get((license_id, resource), ()), reservation_id)
     return settled
+
+
+async def _usage_rows(session: AsyncSession, totals: set[tuple[UUID, str]]) -> Sequence[Row[Any]]:
+    return (await session.execute(_NAMED_USAGE, _columns(totals))).all() if totals else ()
+
+
+def _columns(totals: set[tuple[UUID, str]]) -> dict[str, list[Any]]:
+    ids, resources = zip(*totals, strict=True)
+    return {"ids": list(ids), "resources": list(resources)}
 
 
 async def _rows(session: AsyncSession, statement: Select[Any], ids: set[UUID]) -> Sequence[Row[Any]]:

@@ -120,7 +120,10 @@ class Relay:
         return _Round(delays, more=len(claims) == self._batch)
 
     async def _one_by_one(self, ids: Sequence[int]) -> _Round:
-        """Each row in a transaction of its own, so that a broken one keeps back nothing but itself."""
+        """Each row in a transaction of its own, so that a broken one keeps back nothing but itself.
+
+        One that names several totals is divided first: of them, too, only the broken one is to wait.
+        """
         delays: list[float] = []
         for row_id in ids:
             try:
@@ -144,6 +147,9 @@ class Relay:
         return [(now - claim.created_at).total_seconds() for claim in claims]
 
     async def _set_aside(self, row_id: int, failure: Exception) -> None:
+        async with self._database.as_system() as tx:
+            if await outbox.divide_totals(tx.session, row_id):
+                return  # each of them is looked at in the next round
         # Never dead: what Postgres says has to reach Redis in the end, when a newer release or an admin has come.
         error = f"{type(failure).__name__}: {failure}"[:500]
         logger().error("projection.set_aside", outbox_id=row_id, error=error)

@@ -278,6 +278,63 @@ async def test_broken_rows_hold_nobody_up(
     assert await waiting(database_urls) == 3
 
 
+async def test_of_totals_that_changed_together_a_broken_one_waits_alone(
+    relay: Relay, desk: Desk, hot_store: HotStore, redis: Redis, database_urls: DatabaseUrls
+) -> None:
+    user_id = await desk.a_user()
+    licenses = [await desk.a_license(user_id) for _ in range(30)]
+    digests = [issued.license.license_key_hash for issued in licenses]
+    await relay.catch_up()
+    squatted = keys.usage(keys.short_hash(digests[7]))
+    await redis.lpush(squatted, "not a total")  # type: ignore[misc]  # redis-py types one method for both of its clients
+    await change(
+        database_urls,
+        "INSERT INTO license_usage (license_id, resource, user_id, used, version)"
+        " SELECT id, 'databases', user_id, 3, 1 FROM licenses",
+    )
+    assert await waiting(database_urls) == 2  # thirty totals, and no row names more than 25
+    await relay.catch_up()
+
+    others = [digest for digest in digests if digest != digests[7]]
+    assert [await hot_store.used(digest, "databases") for digest in others] == [3] * 29
+    (left,) = await rows(database_urls, "SELECT * FROM outbox WHERE lane = 'projection'")
+    assert left["job"]["totals"] == [[str(licenses[7].license.id), "databases"]]
+    assert "WRONGTYPE" in left["last_error"]
+
+    await redis.delete(squatted)
+    await change(database_urls, "UPDATE outbox SET due_at = now() WHERE lane = 'projection'")
+    await relay.catch_up()
+    assert await hot_store.used(digests[7], "databases") == 3
+    assert await waiting(database_urls) == 0
+
+
+async def test_a_hold_ends_with_the_total_it_is_contained_in_and_not_with_another_of_its_license(
+    relay: Relay, desk: Desk, database_urls: DatabaseUrls
+) -> None:
+    issued = await desk.a_license(await desk.a_user())
+    of_it = {"id": issued.license.id, "user": issued.license.user_id}
+    await change(
+        database_urls,
+        "INSERT INTO license_usage (license_id, resource, user_id, used, version)"
+        " VALUES (:id, 'databases', :user, 3, 1), (:id, 'domains', :user, 1, 1)",
+        **of_it,
+    )
+    await relay.catch_up()
+    await change(
+        database_urls,
+        "INSERT INTO hold_settlements (license_id, resource, reservation_id)"
+        " VALUES (:id, 'databases', 'one'), (:id, 'domains', 'another')",
+        id=issued.license.id,
+    )
+    await change(database_urls, "UPDATE license_usage SET used = 4 WHERE resource = 'databases'")
+    await relay.catch_up()
+    (left,) = await rows(database_urls, "SELECT * FROM hold_settlements")
+    assert left["resource"] == "domains"
+    await change(database_urls, "UPDATE license_usage SET used = 2 WHERE resource = 'domains'")
+    await relay.catch_up()
+    assert await rows(database_urls, "SELECT * FROM hold_settlements") == []
+
+
 async def test_as_of_waits_for_what_another_relay_has_claimed(
     relay: Relay, database: Database, desk: Desk, hot_store: HotStore
 ) -> None:
