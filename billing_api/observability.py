@@ -1,6 +1,7 @@
 """What is known about each request: an id that its answer and every log line carries, and one line when it ends."""
 
 import re
+import secrets
 import time
 from typing import Any, Final
 
@@ -9,7 +10,6 @@ from litestar.datastructures import MutableScopeHeaders
 from litestar.enums import ScopeType
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
-from core.ids import new_id
 from core.telemetry import logger
 
 _GIVEN_ID: Final = re.compile(rb"[A-Za-z0-9._\-]{8,64}")
@@ -56,7 +56,7 @@ def request_context(app: ASGIApp) -> ASGIApp:
 
 def _request_id(scope: Scope) -> str:
     given = next((value for name, value in scope["headers"] if name == b"x-request-id"), b"")
-    return given.decode() if _GIVEN_ID.fullmatch(given) else new_id().hex
+    return given.decode() if given and _GIVEN_ID.fullmatch(given) else secrets.token_hex(16)
 
 
 def _log(scope: Any, status: int, seconds: float) -> None:

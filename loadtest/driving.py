@@ -23,6 +23,8 @@ from loadtest.stack import NoStack, Stack
 from loadtest.usage_calls import UsageCalls
 
 _HEAD_START: Final = 0.3
+_AHEAD_SECONDS: Final = 30
+"""Reports for so long a run are signed before it begins: a signature is good for 300 s, and a list of them is large."""
 
 
 class Target(NamedTuple):
@@ -37,9 +39,10 @@ class Target(NamedTuple):
     about: int = 20
     """Of how many licences each list of reports speaks."""
 
-    def calls(self) -> Calls:
+    def calls(self, plan: Plan) -> Calls:
         if self.reports:
-            return UsageCalls(self.url, self.key, self.license_keys, items=self.reports, about=self.about)
+            ahead = round(min(plan.warm_up + plan.seconds, _AHEAD_SECONDS) * plan.rate)
+            return UsageCalls(self.url, self.key, self.license_keys, items=self.reports, about=self.about, ahead=ahead)
         return SignedCalls(self.url, self.key, self.license_keys, features=self.features)
 
 
@@ -119,7 +122,7 @@ def _drive(target: Target, plan: Plan, pipe: Pipe) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches everybody; the parent ends its drivers itself
 
     async def drive() -> Driven:
-        driver = Driver(plan, target.calls())
+        driver = Driver(plan, target.calls(plan))
         await driver.connect()
         pipe.send(None)
         start: float = pipe.recv()

@@ -1,10 +1,14 @@
-"""Signed usage reports, ready to be sent: each is a new one, so each is signed as it leaves.
+"""Signed usage reports, ready to be sent.
+
+Each is a new one. Signing one costs the driver more than sending it, and it shares its machine with the servers it
+measures; so as many as a run needs are signed before it begins, but no more than will leave while a signature is good.
 
 Half of them create and half delete, so that totals stay where they are however long a run lasts. A list is what a panel
 sends that was offline for a while: much about the few licences it serves (`about`).
 """
 
 import random
+from collections import deque
 from collections.abc import Callable, Sequence
 from itertools import count, islice
 from typing import Final
@@ -33,9 +37,13 @@ class UsageCalls:
         *,
         items: int = 1,
         about: int = 20,
+        ahead: int = 0,
         clock: Callable[[], float] = unix_time,
     ) -> None:
-        """`url`: the billing API's; `key`: id and secret; `about`: of how many licences each list speaks."""
+        """`url`: the billing API's; `key`: id and secret; `about`: of how many licences each list speaks.
+
+        `ahead`: how many calls to sign now.
+        """
         self._host = urlsplit(url).netloc
         self._key = key
         self._license_keys = license_keys
@@ -44,8 +52,12 @@ class UsageCalls:
         self._clock = clock
         self._run = uuid4().hex[:16]
         self._numbers = count()
+        self._ready = deque(self._sign() for _ in range(ahead))
 
     def take(self) -> bytes:
+        return self._ready.popleft() if self._ready else self._sign()
+
+    def _sign(self) -> bytes:
         if self._items == 1:
             report = _report(random.choice(self._license_keys), random.randrange(_PLACES))
             return self._request(msgspec.json.encode(report), f"{self._run}-{next(self._numbers)}")

@@ -39,15 +39,10 @@ class Batches(Generic[ItemT, OutcomeT]):
         perform: Callable[[Sequence[ItemT]], Awaitable[Sequence[OutcomeT]]],
         *,
         is_absence: Callable[[Exception], bool],
-        performed: Callable[[int], None] = lambda _: None,
     ) -> None:
-        """`perform`: all or nothing, one outcome an item. `is_absence`: whether a failure was nobody's fault here.
-
-        `performed` is told the size of each batch.
-        """
+        """`perform`: all or nothing, one outcome an item. `is_absence`: whether a failure was nobody's fault here."""
         self._perform = perform
         self._is_absence = is_absence
-        self._performed = performed
         self._waiting: deque[_Part[ItemT, OutcomeT]] = deque()
         self._number = 0
         self._work: asyncio.Task[None] | None = None
@@ -104,5 +99,4 @@ class Batches(Generic[ItemT, OutcomeT]):
                 return [failure] * len(items)
             middle = len(items) // 2
             return [*await self._divide(items[:middle]), *await self._divide(items[middle:])]
-        self._performed(len(items))
         return outcomes

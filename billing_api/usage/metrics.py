@@ -26,10 +26,6 @@ def count(outcomes: Iterable[Counted | Refusal]) -> None:
         _child(name).inc(number)
 
 
-def count_one(outcome: Counted | Refusal) -> None:
-    _child(_name(outcome)).inc()
-
-
 def _child(name: str) -> Counter:
     """Looked up once: there are as many as there are codes."""
     child = _children.get(name)

@@ -3,13 +3,17 @@
 Events and totals change together, under the totals' row locks, and the events of a total are numbered in the order they
 changed it. So the total always equals its events, whoever is killed when.
 
-The order of things: what has been recorded already is answered again and touches nothing. The reservation of a new
-report is pinned before anything is locked, so that a slow Redis keeps nobody waiting for a lock. Then the totals are
-locked, in one order by everybody, and the events are inserted. Where another process has recorded one of them since we
-looked, our sums are wrong: everything is rolled back and looked at once more.
+The order of things: the reservation of a report is pinned before anything is locked, so that a slow Redis keeps nobody
+waiting for a lock. Then the totals are locked, in one order by everybody, and the events are inserted.
+
+A report that comes again is answered as it was the first time, and touches nothing. That it does come again is found
+out by inserting it: nearly every report is new, and looking first would be one more wait for the server in each batch.
+Where one was recorded before our sums are wrong, so everything is rolled back and done once more, looking first. Who
+sends something twice does it more than once, so for a moment after that every batch looks first.
 """
 
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Final, NamedTuple
 from uuid import UUID
@@ -26,6 +30,8 @@ from core.licensing.plan import Resource
 from db.unit_of_work import Database, Driver
 
 _ROUNDS: Final = 5
+_LOOKING_FIRST: Final = 1.0
+"""Seconds."""
 
 
 class Report(NamedTuple):
@@ -52,8 +58,8 @@ class Counted(NamedTuple):
 Outcome = Counted | Refusal
 
 
-class _Overtaken(Exception):
-    """Another process has just recorded one of these reports."""
+class _MustLook(Exception):
+    """One of these reports may have been recorded before."""
 
 
 class _Fresh(NamedTuple):
@@ -65,22 +71,27 @@ class _Fresh(NamedTuple):
 
 
 class Recording:
-    def __init__(self, database: Database, holds: Holds, clock: Clock) -> None:
+    def __init__(
+        self, database: Database, holds: Holds, clock: Clock, monotonic: Callable[[], float] = time.monotonic
+    ) -> None:
         self._database = database
         self._holds = holds
         self._clock = clock
+        self._monotonic = monotonic
+        self._look_first_until = 0.0
 
     async def record(self, reports: Sequence[Report]) -> Sequence[Outcome]:
         """All of them or, with an exception, none. It has been committed when this returns."""
         for _ in range(_ROUNDS):
+            look_first = self._monotonic() < self._look_first_until
             try:
-                async with self._database.as_system() as tx:
-                    return await self._record(await tx.driver(), reports)
-            except _Overtaken:
-                continue
+                async with self._database.driver_as_system() as driver:
+                    return await self._record(driver, reports, look_first=look_first)
+            except _MustLook:
+                self._look_first_until = self._monotonic() + _LOOKING_FIRST
         raise Unavailable("the same reports keep coming in on another way; try again")
 
-    async def _record(self, driver: Driver, reports: Sequence[Report]) -> Sequence[Outcome]:
+    async def _record(self, driver: Driver, reports: Sequence[Report], *, look_first: bool) -> Sequence[Outcome]:
         outcomes: dict[int, Outcome] = {}
         known = await repository.licenses(driver, {report.license_hash for report in reports})
         asked: list[_Fresh] = []
@@ -91,34 +102,17 @@ class Recording:
             else:
                 asked.append(_Fresh(place, report, license_))
         if asked:
-            fresh, repeated = await self._sort_out(driver, asked, outcomes)
-            fresh = await self._with_holds(fresh, outcomes)
+            names = [(each.license.id, each.report.idempotency_key) for each in asked]
+            before = await repository.recorded(driver, names) if look_first else {}
+            fresh, repeated = _sort_out(asked, before, outcomes)
+            fresh = await self._with_holds(fresh, outcomes, look_first=look_first)
             if fresh:
                 await self._write(driver, fresh, outcomes)
             for place, first in repeated.items():
                 outcomes[place] = _as_before(reports[place], reports[first], outcomes[first])
         return [outcomes[place] for place in range(len(reports))]
 
-    async def _sort_out(
-        self, driver: Driver, asked: Sequence[_Fresh], outcomes: dict[int, Outcome]
-    ) -> tuple[list[_Fresh], dict[int, int]]:
-        """The new ones; and of those that stand twice in this batch, the place of the first. Answers the rest."""
-        names = [(each.license.id, each.report.idempotency_key) for each in asked]
-        before = await repository.recorded(driver, names)
-        first: dict[tuple[UUID, str], int] = {}
-        fresh: list[_Fresh] = []
-        repeated: dict[int, int] = {}
-        for name, each in zip(names, asked, strict=True):
-            if name in before:
-                outcomes[each.place] = _again(each, before[name])
-            elif name in first:
-                repeated[each.place] = first[name]
-            else:
-                first[name] = each.place
-                fresh.append(each)
-        return fresh, repeated
-
-    async def _with_holds(self, fresh: list[_Fresh], outcomes: dict[int, Outcome]) -> list[_Fresh]:
+    async def _with_holds(self, fresh: list[_Fresh], outcomes: dict[int, Outcome], *, look_first: bool) -> list[_Fresh]:
         """Those whose reservations fit, pinned. A reservation that is gone is no matter: the fact is."""
         named = [each for each in fresh if each.report.reservation_id is not None]
         holds = [
@@ -126,6 +120,8 @@ class Recording:
         ]
         for each, found in zip(named, await self._holds.pin(holds), strict=True):
             if found == "other":
+                if not look_first:
+                    raise _MustLook  # it may have been recorded while Redis was silent, and has that answer then
                 detail = f"holds another resource than {each.report.resource}"
                 outcomes[each.place] = InvalidInput(
                     "the reservation does not fit the report", errors=(FieldError("reservation_id", detail),)
@@ -147,7 +143,26 @@ class Recording:
             events.append(_event(event_id, places[total], report, after, is_overage=is_overage))
             outcomes[place] = Counted(left(limit, used), is_overage)
         if await repository.write(driver, events, totals, whose, self._clock()) < len(events):
-            raise _Overtaken
+            raise _MustLook
+
+
+def _sort_out(
+    asked: Sequence[_Fresh], before: Mapping[tuple[UUID, str], Recorded], outcomes: dict[int, Outcome]
+) -> tuple[list[_Fresh], dict[int, int]]:
+    """The new ones; and of those that stand twice in this batch, the place of the first. Answers the rest."""
+    first: dict[tuple[UUID, str], int] = {}
+    fresh: list[_Fresh] = []
+    repeated: dict[int, int] = {}
+    for each in asked:
+        name = (each.license.id, each.report.idempotency_key)
+        if name in before:
+            outcomes[each.place] = _again(each, before[name])
+        elif name in first:
+            repeated[each.place] = first[name]
+        else:
+            first[name] = each.place
+            fresh.append(each)
+    return fresh, repeated
 
 
 def _event(event_id: UUID, total: int, report: Report, after: Standing, *, is_overage: bool) -> NewEvent:

@@ -47,9 +47,7 @@ class UsageService:
         self._recording = recording
         self._secrets = secrets
         self._clock = clock
-        self._batches: Batches[Report, Outcome] = Batches(
-            self._record, is_absence=_is_away, performed=metrics.BATCH.observe
-        )
+        self._batches: Batches[Report, Outcome] = Batches(self._record, is_absence=_is_away)
 
     async def close(self) -> None:
         """Waits for the reports that are being recorded."""
@@ -63,10 +61,10 @@ class UsageService:
             )
         license_hash = self._license_hash(report.license_key)
         (outcome,) = await self._batches.add([self._read(signer, report, license_hash, idempotency_key)])
-        metrics.count_one(outcome := _judged(outcome))
-        if isinstance(outcome, Refusal):
-            raise outcome
-        return outcome
+        judged = _judged(outcome)
+        if isinstance(judged, Refusal):
+            raise judged
+        return judged
 
     async def report_many(self, signer: Signer, reports: RawReports) -> Sequence[Counted | Refusal]:
         """An outcome for each, in their order. Raises where the database is away: then nobody can tell."""
@@ -85,10 +83,9 @@ class UsageService:
                 outcomes.append(refusal)
             except (msgspec.DecodeError, UnicodeDecodeError) as failure:
                 outcomes.append(invalid_body(failure))
+        metrics.count(outcome for outcome in outcomes if outcome is not None)
         recorded = iter(await self._batches.add(items))
-        answers = [_judged(next(recorded)) if outcome is None else outcome for outcome in outcomes]
-        metrics.count(answers)
-        return answers
+        return [_judged(next(recorded)) if outcome is None else outcome for outcome in outcomes]
 
     def _license_hash(self, text: str) -> bytes | None:
         """None where it can be no key of ours."""
@@ -129,7 +126,10 @@ class UsageService:
 
     async def _record(self, reports: Sequence[Report]) -> Sequence[Outcome]:
         async with asyncio.timeout(_WITHIN):
-            return await self._recording.record(reports)
+            outcomes = await self._recording.record(reports)
+        metrics.BATCH.observe(len(reports))
+        metrics.count(outcomes)
+        return outcomes
 
 
 def _judged(outcome: Outcome | Exception) -> Counted | Refusal:
@@ -143,7 +143,9 @@ def _judged(outcome: Outcome | Exception) -> Counted | Refusal:
     if _is_away(outcome):
         raise Unavailable("reports cannot be recorded now; send them again with the same keys") from outcome
     logger().error("usage.report_failed", exc_info=outcome)
-    return _NotRecorded("the report was not recorded; tell us the request_id")
+    refusal = _NotRecorded("the report was not recorded; tell us the request_id")
+    metrics.count([refusal])
+    return refusal
 
 
 def _hash(report: UsageReport) -> bytes:
