@@ -109,7 +109,7 @@ def _until_ready(one: Contender) -> None:
 
 
 def _metrics() -> list[float]:
-    """What the hot path counts for one verdict from memory (validator.handlers, validator.server)."""
+    """What the hot path counts for one verdict from memory (validator.handlers, validator.connection)."""
     tally = Tally()
 
     def counted() -> None:

@@ -23,26 +23,23 @@ readers of one stream see different requests.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Final, NamedTuple
+from typing import Final
 
-import httptools
 import msgspec
 
 from validator.chunked import ChunkedBody
 from validator.faults import BadStream
+from validator.heads import Heads, Judge, Pattern
 
 HEAD_LIMIT: Final = 8 * 1024
 BODY_LIMIT: Final = 64 * 1024
 EMPTY_LINES_LIMIT: Final = 8
 
-_ONLY_ONCE: Final = frozenset({b"host", b"content-type", b"np-signature", b"idempotency-key", b"expect"})
 _CAPITALS: Final = range(ord("A"), ord("Z") + 1)
 _SIGNATURE: Final = b"np-signature"
 _PLAIN: Final = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789=,_-"
 _SPECIAL: Final = frozenset({b"transfer-encoding", b"expect"})
 _MOST_PATTERNS: Final = 16
-_MOST_SHARED: Final = 1024
-_MOST_JUDGES: Final = 64
 
 
 class Request(msgspec.Struct, gc=False):
@@ -61,42 +58,6 @@ class Request(msgspec.Struct, gc=False):
     http_1_0: bool = False
 
 
-class _Pattern(NamedTuple):
-    """A head that was read: its bytes around the signature's value, where the parts end, and what it said."""
-
-    before: bytes
-    behind: bytes
-    value_ends: int
-    head_ends: int
-    method: bytes
-    target: bytes
-    headers: Mapping[bytes, bytes]
-
-
-class Heads:
-    """What the connections of one process share: heads that were read, each kept once, and judges that are free.
-
-    Ten thousand clients send few different heads, and few of them are in the midst of a request at one time.
-    """
-
-    def __init__(self) -> None:
-        self._known: dict[tuple[bytes, bytes, int], _Pattern] = {}
-        self._judges: list[_Judge] = []
-
-    def share(self, head: _Pattern) -> _Pattern:
-        if len(self._known) >= _MOST_SHARED:
-            self._known.clear()
-        return self._known.setdefault((head.before, head.behind, head.value_ends), head)
-
-    def judge(self) -> "_Judge":
-        return self._judges.pop() if self._judges else _Judge()
-
-    def dismiss(self, judge: "_Judge") -> None:
-        """It stands at the beginning of a request again."""
-        if len(self._judges) < _MOST_JUDGES:
-            self._judges.append(judge)
-
-
 class Continue(msgspec.Struct, frozen=True):
     pass
 
@@ -107,49 +68,6 @@ class Fault(msgspec.Struct, frozen=True):
 
 
 Event = Request | Continue | Fault
-
-
-class _Judge:
-    """llhttp, and where it puts the headers of the head it is reading.
-
-    Making one costs half of what judging a head does, and each takes more memory than all the rest of an idle
-    connection's parser: hence they are lent. Only one that is sure to expect a next request is lent again: whoever
-    breaks off in the midst of one lets his go, and so does whoever speaks of the connection's end, for after that
-    llhttp takes nothing more.
-    """
-
-    __slots__ = ("_llhttp", "headers", "repeated")
-
-    def __init__(self) -> None:
-        self.headers: dict[bytes, bytes] = {}
-        self.repeated: bytes | None = None
-        self._llhttp = httptools.HttpRequestParser(self)
-
-    def read(self, head: bytes) -> tuple[dict[bytes, bytes], bool]:
-        """The headers; and whether another protocol is offered, which we do not take up."""
-        upgrade = False
-        try:
-            self._llhttp.feed_data(head)
-        except httptools.HttpParserUpgrade:
-            upgrade = True
-        except httptools.HttpParserError as fault:
-            raise BadStream(400, str(fault)) from fault
-        if self.repeated is not None:
-            raise BadStream(400, f"the header {self.repeated.decode()} stands twice")
-        headers, self.headers = self.headers, {}
-        return headers, upgrade
-
-    def pass_over(self, body: bytes) -> None:
-        if body:
-            self._llhttp.feed_data(body)
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        name = name.lower()
-        if name in self.headers:
-            if name in _ONLY_ONCE:
-                self.repeated = name
-            value = self.headers[name] + b", " + value
-        self.headers[name] = value
 
 
 class RequestParser:
@@ -176,8 +94,8 @@ class RequestParser:
         self._head: Request | None = None  # whole but for its body
         self._missing = 0  # the body's length, where the head told it
         self._chunks: ChunkedBody | None = None
-        self._patterns: dict[int, _Pattern] = {}
-        self._judge: _Judge | None = None  # of the head that waits for its body
+        self._patterns: dict[int, Pattern] = {}
+        self._judge: Judge | None = None  # of the head that waits for its body
 
     @property
     def in_midst(self) -> bool:
@@ -233,7 +151,7 @@ class RequestParser:
             return
         if len(self._patterns) >= _MOST_PATTERNS:
             self._patterns.clear()
-        head = _Pattern(before, behind, value_ends, head_ends, request.method, request.target, request.headers)
+        head = Pattern(before, behind, value_ends, head_ends, request.method, request.target, request.headers)
         self._patterns[len(data)] = self._heads.share(head)
 
     def _take_head(self, events: list[Event]) -> bool:

@@ -45,10 +45,16 @@ _IDS_OF: Final = text(
 # Rows that a relay has claimed are still seen: its deletion commits after it has applied them.
 _PENDING: Final = text(
     """
+    WITH waiting AS (SELECT job FROM outbox WHERE lane = 'projection' AND done_at IS NULL)
     SELECT job ->> 'license_id' AS license, job ->> 'api_key_id' AS api_key, left(job ->> 'retired_hash', :h) AS retired
-    FROM outbox WHERE lane = 'projection' AND done_at IS NULL
-        AND (job ->> 'license_id' = ANY (:ids) OR job ->> 'api_key_id' = ANY (:ids)
-            OR left(job ->> 'retired_hash', :h) = ANY (:names))
+    FROM waiting
+    WHERE job ->> 'license_id' = ANY (:ids) OR job ->> 'api_key_id' = ANY (:ids)
+        OR left(job ->> 'retired_hash', :h) = ANY (:names)
+    UNION ALL
+    SELECT total ->> 0, NULL, NULL
+    FROM waiting,
+        jsonb_array_elements(CASE jsonb_typeof(job -> 'totals') WHEN 'array' THEN job -> 'totals' END) AS total
+    WHERE total ->> 0 = ANY (:ids)
     """
 ).bindparams(bindparam("ids", type_=ARRAY(Text())), bindparam("names", type_=ARRAY(Text())))
 

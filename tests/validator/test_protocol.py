@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from validator.protocol import BODY_LIMIT, HEAD_LIMIT, Continue, Event, Fault, Heads, Request, RequestParser
+from validator.heads import Heads
+from validator.protocol import BODY_LIMIT, HEAD_LIMIT, Continue, Event, Fault, Request, RequestParser
 
 POST = b"POST /a?b=c HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\nabc"
 GET = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"

@@ -10,10 +10,12 @@ from typing import Any, Final
 
 import pytest
 
+from validator import connection as connection_module
 from validator import server as server_module
+from validator.connection import MOST_OWED, Connection
 from validator.metrics import Tally
 from validator.protocol import Fault, Request
-from validator.server import MOST_OWED, Connection, Server
+from validator.server import Server
 from validator.waiting import Reply, Work
 
 GET: Final = b"GET %b HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -196,7 +198,7 @@ class TestEnds:
 
 class TestPatience:
     async def test_a_request_must_arrive_in_time(self, house: House, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(server_module, "REQUEST_SECONDS", 2)
+        monkeypatch.setattr(connection_module, "REQUEST_SECONDS", 2)
         async with house.client() as client:
             await client.send(b"GET / HTTP/1.1\r\n")
             await until(lambda: house.server.connections)
@@ -208,7 +210,7 @@ class TestPatience:
             assert b" 408 " in await client.rest()
 
     async def test_an_idle_client_is_seen_off(self, house: House, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(server_module, "IDLE_SECONDS", 2)
+        monkeypatch.setattr(connection_module, "IDLE_SECONDS", 2)
         async with house.client() as client:
             await client.send(GET % b"/a")
             await client.answer()
@@ -242,7 +244,7 @@ class TestPatience:
             sending = asyncio.create_task(client.send(body * 400))
             await until(lambda: connection._unread)
             assert not connection._reading
-            for _ in range(server_module.UNREAD_SECONDS + 1):
+            for _ in range(connection_module.UNREAD_SECONDS + 1):
                 connection.look()
             await until(lambda: not house.server.connections)
             client.writer.transport.abort()

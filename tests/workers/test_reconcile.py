@@ -265,10 +265,15 @@ async def test_damage_is_found_under_traffic(scene: Scene) -> None:
     assert await scene.redis.exists(scene.document)
 
 
-async def test_what_the_relay_has_not_brought_yet_is_undecided(scene: Scene) -> None:
-    await change(
-        scene.urls, "UPDATE licenses SET auto_renew = NOT auto_renew WHERE license_key_hash = :h", h=scene.digests[0]
-    )
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE licenses SET auto_renew = NOT auto_renew WHERE license_key_hash = :h",
+        "UPDATE license_usage SET used = used + 1 FROM licenses WHERE id = license_id AND license_key_hash = :h",
+    ],
+)
+async def test_what_the_relay_has_not_brought_yet_is_undecided(scene: Scene, statement: str) -> None:
+    await change(scene.urls, statement, h=scene.digests[0])
     scene.reconciliation = scene.reconciling(settled_within=0)
     report = await scene.look()
     assert (report.state, report.counts["undecided"]) == ("agreed", 1)
