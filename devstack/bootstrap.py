@@ -1,8 +1,8 @@
 """Makes .venv hold exactly what requirements.lock says; does nothing, and downloads nothing, when it already does.
 
 Runs on the machine's own Python with nothing but the standard library, before anything is installed. What was installed
-is remembered inside .venv, by the lock's content and the Python it was made with. While pip works a mark says so: a run that was killed leaves it, and
-the next one begins anew. Two runs at once take turns.
+is remembered inside .venv, by the lock's content and the Python it was made with. While pip works a mark says so: a run
+that was killed leaves it, and the next one begins anew. Two runs at once take turns.
 """
 
 import fcntl

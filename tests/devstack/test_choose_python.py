@@ -1,11 +1,11 @@
 """Which Python .venv is made with: stand-ins that say of themselves what they are, in folders of their own."""
 
-import os
 import subprocess
 from pathlib import Path
 
 import pytest
 
+from core.settings import process_environment
 from tests.support.servers import ROOT
 
 _SCRIPT = ROOT / "devstack" / "choose_python.sh"
@@ -69,6 +69,6 @@ def test_a_slow_one_is_better_than_none(machine: Machine) -> None:
 
 
 def test_the_real_one_is_a_python_that_is_supported() -> None:
-    done = subprocess.run(("/bin/sh", _SCRIPT), capture_output=True, text=True, check=True, env=dict(os.environ))
+    done = subprocess.run(("/bin/sh", _SCRIPT), capture_output=True, text=True, check=True, env=process_environment())
     shown = (done.stdout.strip(), "-c", "import sys; print(sys.version_info >= (3, 11))")
     assert subprocess.run(shown, capture_output=True, text=True, check=True).stdout == "True\n"
