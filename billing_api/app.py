@@ -56,14 +56,7 @@ def create_app(settings: ApiSettings, clock: Clock = utc_now) -> Litestar:
     prometheus = PrometheusConfig(app_name="billing_api", prefix="billing_api", group_path=True)
     app = BillingApi(
         route_handlers=ROUTES,
-        dependencies={
-            **{field.name: _service(field.name) for field in fields(Services)},
-            "principal": Provide(_principal, sync_to_thread=False),
-            "request_id": Provide(_request_id, sync_to_thread=False),
-            "caller": Provide(_caller, sync_to_thread=False),
-            "once": Provide(_once),
-            "refresh_cookie": Provide(lambda: cookie, sync_to_thread=False),
-        },
+        dependencies=_dependencies(cookie),
         guards=[guard],
         middleware=[
             observability.request_context,
@@ -73,14 +66,7 @@ def create_app(settings: ApiSettings, clock: Clock = utc_now) -> Litestar:
         exception_handlers=problems.HANDLERS,
         before_send=[answer_headers(settings.environment)],
         lifespan=[wired(settings, clock)],
-        state=State(
-            {
-                "settings": settings,
-                "tokens": TokenIssuer(settings.jwt_keys, clock),
-                "clock": clock,
-                "staff_second_factor": settings.staff_second_factor,
-            }
-        ),
+        state=_state(settings, clock),
         cors_config=CORSConfig(
             allow_origins=sorted(cookie.origins), allow_credentials=True, expose_headers=list(EXPOSED_HEADERS)
         ),
@@ -100,6 +86,29 @@ def create_app(settings: ApiSettings, clock: Clock = utc_now) -> Litestar:
     require_permissions(app)
     _document_errors(app)
     return app
+
+
+def _dependencies(cookie: RefreshCookie) -> dict[str, Provide]:
+    """What handlers may ask for by name: every service, and what belongs to the one request."""
+    return {
+        **{field.name: _service(field.name) for field in fields(Services)},
+        "principal": Provide(_principal, sync_to_thread=False),
+        "request_id": Provide(_request_id, sync_to_thread=False),
+        "caller": Provide(_caller, sync_to_thread=False),
+        "once": Provide(_once),
+        "refresh_cookie": Provide(lambda: cookie, sync_to_thread=False),
+    }
+
+
+def _state(settings: ApiSettings, clock: Clock) -> State:
+    return State(
+        {
+            "settings": settings,
+            "tokens": TokenIssuer(settings.jwt_keys, clock),
+            "clock": clock,
+            "staff_second_factor": settings.staff_second_factor,
+        }
+    )
 
 
 def _openapi() -> OpenAPIConfig:
