@@ -106,7 +106,7 @@ class Relay:
             return await self._one_by_one(failure.ids)
 
     async def _take_and_apply(self) -> _Round:
-        async with self._database.as_system() as tx:
+        async with self._database.as_system(by_index=True) as tx:
             claims = await outbox.take_projection(tx.session, self._batch)
             try:
                 delays = await self._apply(tx.session, claims)

@@ -1,12 +1,14 @@
 """A batch by itself: nothing is looked up until a report turns out to have come before."""
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
 
 import pytest
 from redis.asyncio import Redis
 
 from billing_api.licenses.issuing import Issued
+from billing_api.usage import repository
 from billing_api.usage.holds import Holds
 from billing_api.usage.recording import Counted, Recording, Report
 from core.clock import utc_now
@@ -110,3 +112,18 @@ async def test_looking_is_left_out_while_nobody_comes_again(desktop: Desktop) ->
     desktop.now += 2
     await desktop.recording.record([desktop.report("d")])
     assert looked[5:] == [False]
+
+
+@pytest.mark.parametrize("statement", ["_LICENSES", "_RECORDED", "_LOCK_TOTALS", "_WRITE"])
+async def test_no_table_is_read_whole_though_the_planner_believes_it_small(database: Database, statement: str) -> None:
+    """A plan is made once for a connection; tables that nobody has analysed yet count as empty then."""
+    query: str = getattr(repository, statement)
+    number = max(int(place) for place in re.findall(r"\$(\d+)", query))
+    async with database.driver_as_system() as driver:
+        await driver.execute("SET LOCAL plan_cache_mode = force_generic_plan")
+        await driver.execute(f"PREPARE planned AS {query}")
+        plan = await driver.fetch(f"EXPLAIN EXECUTE planned ({', '.join(['NULL'] * number)})")
+        await driver.execute("DEALLOCATE planned")
+    text = "\n".join(row[0] for row in plan)
+    assert "Index" in text
+    assert "Seq Scan" not in text, text
