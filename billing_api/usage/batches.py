@@ -1,7 +1,8 @@
 """Many small pieces of work in one transaction, for whoever waits for its COMMIT.
 
 Whatever comes while one batch is under way makes up the next one, and where several came the next one waits a moment
-for more. So a lone report waits for nobody, and the more there are, the more share a COMMIT.
+for more: the longer, the more there were. So a lone report waits for nobody, and the more there are, the more share a
+COMMIT.
 
 A batch that fails is divided, and its halves tried, until what was wrong stands alone: it harms nobody but itself. Not
 so where the database is away: then all of it failed, and each is told so.
@@ -17,7 +18,9 @@ from core.errors import Unavailable
 ItemT = TypeVar("ItemT")
 OutcomeT = TypeVar("OutcomeT")
 
-_GATHERING: Final = 0.008
+_GATHERING: Final = 0.001
+"""Seconds for each of those who shared the last batch."""
+_LONGEST_GATHERING: Final = 0.025
 MOST_TOGETHER: Final = 2000
 MOST_WAITING: Final = 20_000
 """Items; more than that would be answered after their senders have gone."""
@@ -72,7 +75,7 @@ class Batches(Generic[ItemT, OutcomeT]):
         parts: list[_Part[ItemT, OutcomeT]] = []
         while self._waiting:
             if len(parts) > 1:
-                await asyncio.sleep(_GATHERING)
+                await asyncio.sleep(min(len(parts) * _GATHERING, _LONGEST_GATHERING))
             parts = self._next()
             outcomes = iter(await self._divide([item for part in parts for item in part.items]))
             for part in parts:
