@@ -24,11 +24,12 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 from core.jobs import Job, lane, to_row
 from db.models.plumbing import AuditRow, OutboxRow
 
-_BECOME: Final = text("SELECT set_config('role', :role, true), set_config('np.user_id', :user_id, true)")
-_BECOME_BY_INDEX: Final = text(f"{_BECOME}, set_config('enable_seqscan', 'off', true)")
+_ROLE: Final = "SELECT set_config('role', :role, true), set_config('np.user_id', :user_id, true)"
+_BY_INDEX: Final = "set_config('enable_seqscan', 'off', true)"
+_BECOME: Final = text(_ROLE)
+_BECOME_BY_INDEX: Final = text(f"{_ROLE}, {_BY_INDEX}")
 _BEGIN_AS_SYSTEM: Final = (
-    "BEGIN; SELECT set_config('role', 'np_system', true), set_config('np.user_id', '', true),"
-    " set_config('enable_seqscan', 'off', true)"
+    f"BEGIN; SELECT set_config('role', 'np_system', true), set_config('np.user_id', '', true), {_BY_INDEX}"
 )
 _SPEAK_FOR: Final = text("SELECT set_config('np.user_id', :user_id, true)")
 

@@ -124,7 +124,8 @@ class FastPath:
             return  # its sender has gone
         services = self._state.services
         try:
-            answered = await answer(services.signature_checker, services.usage, signed_request(scope, body))
+            with self._meter.in_progress:
+                answered = await answer(services.signature_checker, services.usage, signed_request(scope, body))
         except Exception as failure:  # noqa: BLE001  whatever it is, the framework tells it
             scope["state"][FAILURE] = failure
             await self._framework(scope, receive, send)
@@ -173,6 +174,7 @@ class _Meter:
 
     def __init__(self, counters: PrometheusMiddleware, app_name: str) -> None:
         labels: dict[str, Any] = {"method": "POST", "path": PATH, "status_code": 200, "app_name": app_name}
+        self.in_progress = counters.requests_in_progress(labels).labels(*labels.values()).track_inprogress()
         self._number = counters.request_count(labels).labels(*labels.values())
         self._seconds = counters.request_time(labels).labels(*labels.values())
 

@@ -1,19 +1,28 @@
 """The migrations: one line of them, there and back again, and at its end just what the models say."""
 
 import asyncio
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection
 
+import db.migrate
+from core.clock import utc_now
+from core.settings import api_settings
 from db.migrate import downgrade
 from db.models.all_tables import METADATA
-from tests.support.databases import as_owner, rows
+from devstack.postgres import Postgres
+from tests.support.databases import as_owner, change, opened, rows
+from tests.support.environment import environment
+from tests.support.people import Desk
 from tests.support.servers import ROOT, DatabaseUrls, migrate
+from tests.support.servers import database as copied
 
 LEFT = """
     SELECT relname AS name FROM pg_class WHERE relnamespace = 'public'::regnamespace
@@ -46,6 +55,40 @@ async def test_up_down_and_up_again(empty_database_urls: DatabaseUrls, script: S
             "alembic_version_pkc",
             "_alembic_version",
         }
+
+
+@pytest.fixture
+def own_database_urls(postgres: Postgres, migrated_template: str) -> Iterator[DatabaseUrls]:
+    """With the newest schema, for a test that goes back from it. The roles, which are the server's, are there."""
+    with copied(postgres, migrated_template) as urls:
+        yield urls
+
+
+async def test_totals_that_wait_to_be_projected_are_named_on_both_sides_of_0017(
+    own_database_urls: DatabaseUrls,
+) -> None:
+    """What waits in the outbox while the schema changes is neither lost nor left in words that no worker reads."""
+    urls = own_database_urls
+    waiting = "SELECT job FROM outbox WHERE job ->> 'type' = 'project_usage'"
+    async with opened(urls) as database:
+        desk = Desk(api_settings(environment(urls, redis_url="redis://127.0.0.1:1")), database, utc_now)
+        issued = await desk.a_license(await desk.a_user())
+        await change(
+            urls,
+            "INSERT INTO license_usage (license_id, resource, user_id, used, version)"
+            " VALUES (:id, 'databases', :user, 3, 1), (:id, 'domains', :user, 1, 1)",
+            id=issued.license.id,
+            user=issued.license.user_id,
+        )
+        totals = [[str(issued.license.id), resource] for resource in ("databases", "domains")]
+        assert [sorted(row["job"]["totals"]) for row in await rows(urls, waiting)] == [totals]
+        await downgrade(urls.owner, "0016")
+        old = {"type": "project_usage", "license_id": str(issued.license.id)}
+        assert [row["job"] for row in await rows(urls, waiting)] == [old]
+        await change(urls, "UPDATE license_usage SET used = used + 1")
+        assert [row["job"] for row in await rows(urls, waiting)] == [old, old]
+        await db.migrate._with_lock(urls.owner, lambda it: command.upgrade(db.migrate._config(it), "head"))
+        assert [sorted(row["job"]["totals"]) for row in await rows(urls, waiting)] == [totals, totals]
 
 
 def is_no_partition(name: str | None, kind: str, _parents: Any) -> bool:

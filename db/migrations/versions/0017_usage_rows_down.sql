@@ -1,3 +1,5 @@
+-- A row for each licence whose totals changed, as before. In the same words as 0002_guards.sql: what a migration once said
+-- stays as it was said.
 LOCK TABLE license_usage IN SHARE ROW EXCLUSIVE MODE;
 
 CREATE OR REPLACE FUNCTION np_project_usage() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER
