@@ -49,6 +49,7 @@ from core.hotstore.access import AccessStore
 from core.hotstore.reader import HotStoreReader
 from core.hotstore.writer import HotStoreWriter
 from core.settings import ApiSettings, Secrets
+from db.driver import SystemSessions
 from db.engine import create_engine
 from db.unit_of_work import Database
 
@@ -103,7 +104,8 @@ def wired(settings: ApiSettings, clock: Clock) -> Callable[[Litestar], AbstractA
         access_store = AccessStore(queue_redis)
         app.state.limits = Limits(access_store, settings.limits)
         app.state.liveness = liveness = Liveness(database, access_store, clock)
-        usage = UsageService(Recording(database, Holds(HotStoreWriter(redis)), clock), settings.secrets, clock)
+        sessions = SystemSessions(settings.database_url, name="billing_api")
+        usage = UsageService(Recording(sessions, Holds(HotStoreWriter(redis)), clock), settings.secrets, clock)
         app.state.services = _services(
             settings, clock, database, stripe, passwords, hot_store, usage, app.state.tokens, liveness
         )
@@ -116,6 +118,7 @@ def wired(settings: ApiSettings, clock: Clock) -> Callable[[Litestar], AbstractA
             await queue_redis.aclose()
             await redis.aclose()
             await stripe.close()
+            await sessions.close()
             await database.close()
 
     return lifespan

@@ -16,21 +16,13 @@ _RANDOM_BYTES = 10
 
 
 def new_id() -> UUID:
-    """A UUIDv7: sortable by the millisecond it was made in, 74 bits of it random."""
-    return new_ids(1)[0]
+    """A UUIDv7: sortable by the millisecond it was made in, 74 bits of it random.
 
-
-def new_ids(number: int) -> list[UUID]:
-    """So many at once, all of this millisecond: the clock is read and randomness fetched once for all.
-
-    They are UUIDs of asyncpg's own kind, a subclass that is made and sent in a fifth of the time.
+    It is a UUID of asyncpg's own kind, a subclass that is made and sent in a fifth of the time.
     """
     milliseconds = (int(unix_time() * 1000) & 0xFFFF_FFFF_FFFF).to_bytes(6)
-    randomness = os.urandom(number * _RANDOM_BYTES)
-    return [
-        pgproto.UUID(milliseconds + _marked(randomness[start : start + _RANDOM_BYTES]))
-        for start in range(0, len(randomness), _RANDOM_BYTES)
-    ]
+    made: UUID = pgproto.UUID(milliseconds + _marked(os.urandom(_RANDOM_BYTES)))
+    return made
 
 
 def _marked(randomness: bytes) -> bytes:

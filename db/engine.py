@@ -8,6 +8,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 POOL_SIZE: Final = 20
 """Connections a process may hold."""
+CONNECT_WITHIN: Final = 5
+"""Seconds."""
 
 
 def create_engine(url: str, *, pool_size: int = POOL_SIZE, name: str = "nextpanel-billing") -> AsyncEngine:
@@ -21,12 +23,10 @@ def create_engine(url: str, *, pool_size: int = POOL_SIZE, name: str = "nextpane
         hide_parameters=True,  # an exception is logged; hashes, tokens and addresses are among the parameters
         json_serializer=lambda value: msgspec.json.encode(value).decode(),
         json_deserializer=msgspec.json.decode,
-        connect_args={
-            "timeout": 5,
-            "server_settings": {
-                "application_name": name,
-                "timezone": "UTC",
-                "idle_in_transaction_session_timeout": "60000",
-            },
-        },
+        connect_args={"timeout": CONNECT_WITHIN, "server_settings": server_settings(name)},
     )
+
+
+def server_settings(name: str) -> dict[str, str]:
+    """What holds for every session of the application."""
+    return {"application_name": name, "timezone": "UTC", "idle_in_transaction_session_timeout": "60000"}

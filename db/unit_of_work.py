@@ -12,9 +12,9 @@ signature which kind it needs.
 Leaving the block commits; an exception rolls back. Nothing has happened until the block has been left.
 """
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any, Final, Protocol, cast
+from typing import Any, Final, cast
 from uuid import UUID
 
 import structlog
@@ -22,26 +22,14 @@ from sqlalchemy import insert, text
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
 from core.jobs import Job, lane, to_row
+from db.driver import Driver
 from db.models.plumbing import AuditRow, OutboxRow
 
 _ROLE: Final = "SELECT set_config('role', :role, true), set_config('np.user_id', :user_id, true)"
 _BY_INDEX: Final = "set_config('enable_seqscan', 'off', true)"
 _BECOME: Final = text(_ROLE)
 _BECOME_BY_INDEX: Final = text(f"{_ROLE}, {_BY_INDEX}")
-_BEGIN_AS_SYSTEM: Final = (
-    f"BEGIN; SELECT set_config('role', 'np_system', true), set_config('np.user_id', '', true), {_BY_INDEX}"
-)
 _SPEAK_FOR: Final = text("SELECT set_config('np.user_id', :user_id, true)")
-
-
-class Driver(Protocol):
-    """What is used of asyncpg's connection, which is untyped. Arguments stand for $1, $2 and so on."""
-
-    async def fetch(self, query: str, *args: Any) -> Sequence[Any]:
-        """The rows."""
-
-    async def execute(self, query: str, *args: Any) -> str:
-        """The command's tag, such as "INSERT 0 12"."""
 
 
 class Transaction:
@@ -126,36 +114,5 @@ class Database:
             await session.execute(_BECOME_BY_INDEX if by_index else _BECOME, {"role": "np_system", "user_id": ""})
             yield SystemTransaction(session, actor_id, request_id)
 
-    @asynccontextmanager
-    async def driver_as_system(self) -> AsyncIterator[Driver]:
-        """The same, by index, with asyncpg alone: three waits for the server less, where it runs all the time.
-
-        SQLAlchemy lends its connection and knows nothing of the transaction. So one that was left in the midst of a
-        statement, or that does not roll back, is closed and not lent again.
-        """
-        async with self.engine.connect() as connection:
-            driver = cast("Driver", (await connection.get_raw_connection()).driver_connection)
-            try:
-                await driver.execute(_BEGIN_AS_SYSTEM)
-                yield driver
-                await _commit(driver)
-            except BaseException as failure:
-                if not isinstance(failure, Exception) or not await _rolled_back(driver):
-                    await connection.invalidate()
-                raise
-
     async def close(self) -> None:
         await self.engine.dispose()
-
-
-async def _commit(driver: Driver) -> None:
-    if await driver.execute("COMMIT") != "COMMIT":
-        raise RuntimeError("a statement of this transaction failed, and its failure was passed over")
-
-
-async def _rolled_back(driver: Driver) -> bool:
-    try:
-        await driver.execute("ROLLBACK")
-    except Exception:  # noqa: BLE001  what went wrong before is what the caller hears of
-        return False
-    return True

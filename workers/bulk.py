@@ -24,7 +24,8 @@ from core.hotstore.filling import Load, LoadedTotal
 from core.licensing.plan import RESOURCES, Resource
 from core.licensing.record import LeaseRecord, LicenseRecord
 from core.telemetry import logger
-from db.unit_of_work import Database, Driver
+from db.driver import Driver
+from db.unit_of_work import Database
 from workers import projection
 
 _AT_A_TIME: Final = 500

@@ -142,7 +142,7 @@ HOLDINGS: Final = (
     Holding(
         "usage_events",
         Fate.KEPT,
-        "id license_id resource action count used_after is_overage occurred_at created_at idempotency_key"
+        "license_id resource action count used_after is_overage occurred_at created_at idempotency_key"
         " reservation_id",
         {"proves that a repeated report is the same": "body_hash", "numbers the events of a total": "seq"},
         found_by="license_id",

@@ -38,7 +38,7 @@ _LEDGER: Final = text(
                         WHEN 'deleted' THEN lag(used_after, 1, 0::bigint) OVER chain - count
                         ELSE count END AS due
         FROM mine CROSS JOIN LATERAL (SELECT * FROM usage_events WHERE license_id = mine.id OFFSET 0) AS event
-        WINDOW chain AS (PARTITION BY license_id, resource ORDER BY seq, event.id)),
+        WINDOW chain AS (PARTITION BY license_id, resource ORDER BY seq, idempotency_key)),
     chains AS (
         SELECT license_id, resource, count(*) AS events, (max(ARRAY[seq, used_after]))[2] AS used,
             min(place) FILTER (WHERE place IS DISTINCT FROM seq OR used_after <> due) AS broken_at

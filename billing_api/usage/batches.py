@@ -20,7 +20,7 @@ OutcomeT = TypeVar("OutcomeT")
 
 _GATHERING: Final = 0.001
 """Seconds for each of those who shared the last batch."""
-_LONGEST_GATHERING: Final = 0.025
+_LONGEST_GATHERING: Final = 0.01
 MOST_TOGETHER: Final = 2000
 MOST_WAITING: Final = 20_000
 """Items; more than that would be answered after their senders have gone."""

@@ -1,15 +1,17 @@
-"""A batch of reports in one transaction: looked up, pinned, counted, written, committed.
+"""A batch of reports: looked up, pinned, counted, written down.
 
-Events and totals change together, under the totals' row locks, and the events of a total are numbered in the order they
-changed it. So the total always equals its events, whoever is killed when.
+Events and totals change together, in one statement, and the events of a total are numbered in the order they changed
+it. So the total always equals its events, whoever is killed when.
 
-The order of things: the reservation of a report is pinned before anything is locked, so that a slow Redis keeps nobody
-waiting for a lock. Then the totals are locked, in one order by everybody, and the events are inserted.
+A batch hopes: that nobody else changes one of its totals between the reading and the writing of them, and that none
+of its reports was recorded before. Nearly always that is so, and then two statements are all there is. The second says
+what the first one found; where that is no longer true, or a report was recorded before, it writes nothing.
 
-A report that comes again is answered as it was the first time, and touches nothing. That it does come again is found
-out by inserting it: nearly every report is new, and looking first would be one more wait for the server in each batch.
-Where one was recorded before our sums are wrong, so everything is rolled back and done once more, looking first. Who
-sends something twice does it more than once, so for a moment after that every batch looks first.
+Then the batch is done once more with care: in a transaction, looking for its reports first, and with its totals locked,
+in one order by everybody. So is every batch of the next moment, for who sends something twice does it more than once.
+
+The reservation of a report is pinned before anything is locked, so that a slow Redis keeps nobody waiting for a lock. A
+report that comes again is answered as it was the first time, and touches nothing.
 """
 
 import time
@@ -20,18 +22,18 @@ from uuid import UUID
 
 from billing_api.usage import repository
 from billing_api.usage.holds import Holds
-from billing_api.usage.repository import KnownLicense, NewEvent, Recorded, Standing, Total
+from billing_api.usage.repository import ChangedTotal, KnownLicense, NewEvent, Recorded, Standing, Total
 from core.clock import Clock
 from core.errors import FieldError, IdempotencyMismatch, InvalidInput, NotFound, Refusal, Unavailable
 from core.hotstore.writer import Hold
-from core.ids import new_ids
 from core.licensing.counting import UsageAction, left, passes, total_after
 from core.licensing.plan import Resource
-from db.unit_of_work import Database, Driver
+from db.driver import Driver, SystemSessions
 
 _ROUNDS: Final = 5
-_LOOKING_FIRST: Final = 1.0
+_CARE: Final = 1.0
 """Seconds."""
+_BEGINNING: Final = Standing(0, 0)
 
 
 class Report(NamedTuple):
@@ -58,8 +60,8 @@ class Counted(NamedTuple):
 Outcome = Counted | Refusal
 
 
-class _MustLook(Exception):
-    """One of these reports may have been recorded before."""
+class _InVain(Exception):
+    """One of these reports may have been recorded before, or somebody else has changed a total."""
 
 
 class _Fresh(NamedTuple):
@@ -72,47 +74,53 @@ class _Fresh(NamedTuple):
 
 class Recording:
     def __init__(
-        self, database: Database, holds: Holds, clock: Clock, monotonic: Callable[[], float] = time.monotonic
+        self, sessions: SystemSessions, holds: Holds, clock: Clock, monotonic: Callable[[], float] = time.monotonic
     ) -> None:
-        self._database = database
+        self._sessions = sessions
         self._holds = holds
         self._clock = clock
         self._monotonic = monotonic
-        self._look_first_until = 0.0
+        self._careful_until = 0.0
 
     async def record(self, reports: Sequence[Report]) -> Sequence[Outcome]:
         """All of them or, with an exception, none. It has been committed when this returns."""
         for _ in range(_ROUNDS):
-            look_first = self._monotonic() < self._look_first_until
+            careful = self._monotonic() < self._careful_until
+            opened = self._sessions.transaction if careful else self._sessions.session
             try:
-                async with self._database.driver_as_system() as driver:
-                    return await self._record(driver, reports, look_first=look_first)
-            except _MustLook:
-                self._look_first_until = self._monotonic() + _LOOKING_FIRST
+                async with opened() as driver:
+                    return await self._record(driver, reports, careful=careful)
+            except _InVain:
+                self._careful_until = self._monotonic() + _CARE
         raise Unavailable("the same reports keep coming in on another way; try again")
 
-    async def _record(self, driver: Driver, reports: Sequence[Report], *, look_first: bool) -> Sequence[Outcome]:
+    async def _record(self, driver: Driver, reports: Sequence[Report], *, careful: bool) -> Sequence[Outcome]:
         outcomes: dict[int, Outcome] = {}
-        known = await repository.licenses(driver, {report.license_hash for report in reports})
-        asked: list[_Fresh] = []
+        asked = {(report.license_hash, report.resource) for report in reports}
+        known, totals = await repository.read(driver, asked)
+        fresh: list[_Fresh] = []
         for place, report in enumerate(reports):
             license_ = known.get(report.license_hash)
             if license_ is None or report.only_license not in {None, license_.id}:
                 outcomes[place] = NotFound("there is no such licence")
             else:
-                asked.append(_Fresh(place, report, license_))
-        if asked:
-            names = [(each.license.id, each.report.idempotency_key) for each in asked]
-            before = await repository.recorded(driver, names) if look_first else {}
-            fresh, repeated = _sort_out(asked, before, outcomes)
-            fresh = await self._with_holds(fresh, outcomes, look_first=look_first)
-            if fresh:
-                await self._write(driver, fresh, outcomes)
-            for place, first in repeated.items():
-                outcomes[place] = _as_before(reports[place], reports[first], outcomes[first])
+                fresh.append(_Fresh(place, report, license_))
+        names = [(each.license.id, each.report.idempotency_key) for each in fresh]
+        before = await repository.recorded(driver, names) if careful and names else {}
+        fresh, repeated = _sort_out(fresh, before, outcomes)
+        fresh = await self._with_holds(fresh, outcomes, careful=careful)
+        if fresh:
+            whose: dict[Total, UUID] = {(each.license.id, each.report.resource): each.license.user_id for each in fresh}
+            if begun := {total: user_id for total, user_id in whose.items() if total not in totals}:
+                await repository.begin_totals(driver, begun)
+            if careful:
+                totals = await repository.lock_totals(driver, whose)
+            await self._write(driver, fresh, whose, totals, outcomes)
+        for place, first in repeated.items():
+            outcomes[place] = _as_before(reports[place], reports[first], outcomes[first])
         return [outcomes[place] for place in range(len(reports))]
 
-    async def _with_holds(self, fresh: list[_Fresh], outcomes: dict[int, Outcome], *, look_first: bool) -> list[_Fresh]:
+    async def _with_holds(self, fresh: list[_Fresh], outcomes: dict[int, Outcome], *, careful: bool) -> list[_Fresh]:
         """Those whose reservations fit, pinned. A reservation that is gone is no matter: the fact is."""
         named = [each for each in fresh if each.report.reservation_id is not None]
         holds = [
@@ -120,30 +128,40 @@ class Recording:
         ]
         for each, found in zip(named, await self._holds.pin(holds), strict=True):
             if found == "other":
-                if not look_first:
-                    raise _MustLook  # it may have been recorded while Redis was silent, and has that answer then
+                if not careful:
+                    raise _InVain  # it may have been recorded while Redis was silent, and has that answer then
                 detail = f"holds another resource than {each.report.resource}"
                 outcomes[each.place] = InvalidInput(
                     "the reservation does not fit the report", errors=(FieldError("reservation_id", detail),)
                 )
         return [each for each in fresh if each.place not in outcomes]
 
-    async def _write(self, driver: Driver, fresh: Sequence[_Fresh], outcomes: dict[int, Outcome]) -> None:
-        whose: dict[Total, UUID] = {(each.license.id, each.report.resource): each.license.user_id for each in fresh}
+    async def _write(
+        self,
+        driver: Driver,
+        fresh: Sequence[_Fresh],
+        whose: Mapping[Total, UUID],
+        before: Mapping[Total, Standing],
+        outcomes: dict[int, Outcome],
+    ) -> None:
         places = {total: place for place, total in enumerate(whose, start=1)}
-        totals = await repository.lock_totals(driver, whose)
+        totals = {total: before.get(total, _BEGINNING) for total in whose}
         events: list[NewEvent] = []
-        for event_id, (place, report, license_) in zip(new_ids(len(fresh)), fresh, strict=True):
+        for place, report, license_ in fresh:
             total: Total = (license_.id, report.resource)
-            before = totals[total]
-            used = total_after(before.used, report.action, report.number)
-            after = totals[total] = Standing(used, before.events + 1)
+            last = totals[total]
+            used = total_after(last.used, report.action, report.number)
+            totals[total] = Standing(used, last.events + 1)
             limit = license_.limits.of(report.resource)
             is_overage = passes(limit, used)
-            events.append(_event(event_id, places[total], report, after, is_overage=is_overage))
+            events.append(_event(places[total], report, totals[total], is_overage=is_overage))
             outcomes[place] = Counted(left(limit, used), is_overage)
-        if await repository.write(driver, events, totals, whose, self._clock()) < len(events):
-            raise _MustLook
+        changed = [
+            ChangedTotal(*total, user_id, *before.get(total, _BEGINNING), *totals[total])
+            for total, user_id in whose.items()
+        ]
+        if not await repository.write(driver, events, changed, self._clock()):
+            raise _InVain
 
 
 def _sort_out(
@@ -165,18 +183,17 @@ def _sort_out(
     return fresh, repeated
 
 
-def _event(event_id: UUID, total: int, report: Report, after: Standing, *, is_overage: bool) -> NewEvent:
+def _event(total: int, report: Report, after: Standing, *, is_overage: bool) -> NewEvent:
     return NewEvent(
-        event_id,
         total,
         report.action,
         report.number,
         report.idempotency_key,
         report.body_hash,
-        report.reservation_id,
         after.used,
         after.events,
         is_overage,
+        report.reservation_id,
         report.occurred_at,
     )
 

@@ -1,13 +1,15 @@
 """Every SQL statement about usage: each does a whole batch of reports, and is put to asyncpg itself."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
+import asyncpg  # type: ignore[import-untyped]  # ships no types
+
 from core.licensing.counting import UsageAction
 from core.licensing.plan import Limits, Resource
-from db.unit_of_work import Driver
+from db.driver import Driver
 
 Total = tuple[UUID, Resource]
 """What a total is of."""
@@ -26,6 +28,18 @@ class Standing(NamedTuple):
     events: int
 
 
+class ChangedTotal(NamedTuple):
+    """Its fields in the order of _WRITE."""
+
+    license_id: UUID
+    resource: Resource
+    user_id: UUID
+    used_before: int
+    events_before: int
+    used: int
+    events: int
+
+
 class Recorded(NamedTuple):
     """What is known of a report that has been recorded: enough to tell it from another, and to answer it again."""
 
@@ -36,38 +50,35 @@ class Recorded(NamedTuple):
 
 
 class NewEvent(NamedTuple):
-    """A row of usage_events, its fields in the order of _WRITE."""
+    """A row of usage_events, its fields in the order of _WRITE; those that are rare at the end."""
 
-    id: UUID
     total: int
     """Which of the totals it belongs to, counted from 1: whose it is and of what stands there once for all."""
     action: UsageAction
     number: int
     idempotency_key: str
     body_hash: bytes
-    reservation_id: str | None
     used_after: int
     seq: int
     is_overage: bool
+    reservation_id: str | None
     occurred_at: datetime | None
     """None: now."""
 
 
-_LICENSES: Final = """
-    SELECT license_key_hash, id, user_id, max_accounts, max_domains, max_databases, max_emails, max_storage_gb
-    FROM licenses WHERE license_key_hash = ANY ($1::bytea[])
+_RARE: Final = 3
+
+_READ: Final = """
+    SELECT license_key_hash, licenses.id, licenses.user_id,
+        max_accounts, max_domains, max_databases, max_emails, max_storage_gb, asked.resource, used, events
+    FROM unnest($1::bytea[], $2::text[]) AS asked (license_key_hash, resource)
+    JOIN licenses USING (license_key_hash)
+    LEFT JOIN license_usage ON (license_usage.license_id, license_usage.resource) = (licenses.id, asked.resource)
     """
 
 _RECORDED: Final = """
     SELECT license_id, idempotency_key, resource, body_hash, used_after, is_overage FROM usage_events
     WHERE (license_id, idempotency_key) IN (SELECT * FROM unnest($1::uuid[], $2::text[]))
-    """
-
-# In one order by everybody, so that no two batches wait for each other. What ORDER BY sorts is locked as it comes out.
-_LOCK_TOTALS: Final = """
-    SELECT license_id, resource, used, events FROM license_usage
-    WHERE (license_id, resource) IN (SELECT * FROM unnest($1::uuid[], $2::text[]))
-    ORDER BY license_id, resource FOR UPDATE
     """
 
 _BEGIN_TOTALS: Final = """
@@ -78,40 +89,62 @@ _BEGIN_TOTALS: Final = """
     ON CONFLICT DO NOTHING
     """
 
-# One statement, so that a batch waits for the server once: its parts see the same instant and end together.
+# In one order by everybody, so that no two batches wait for each other. What ORDER BY sorts is locked as it comes out.
+_LOCK_TOTALS: Final = """
+    SELECT license_id, resource, used, events FROM license_usage
+    WHERE (license_id, resource) IN (SELECT * FROM unnest($1::uuid[], $2::text[]))
+    ORDER BY license_id, resource FOR UPDATE
+    """
+
+# One statement, so that a batch waits for the server once: its parts see the same instant and end together. The totals
+# are locked before anything is written, for all that is written asks how many of them stand where they were believed
+# to: where one does not, nothing is. (A row that somebody has changed meanwhile is looked at again once it is locked.)
 _WRITE: Final = """
     WITH total AS (
-        SELECT * FROM unnest($1::uuid[], $2::text[], $3::uuid[], $4::bigint[], $5::bigint[])
-            WITH ORDINALITY AS total (license_id, resource, user_id, used, events, place)),
+        SELECT * FROM unnest($1::uuid[], $2::text[], $3::uuid[], $4::bigint[], $5::bigint[], $6::bigint[], $7::bigint[])
+            WITH ORDINALITY
+            AS total (license_id, resource, user_id, used_before, events_before, used, events, place)),
+    unchanged AS (
+        SELECT FROM license_usage JOIN total USING (license_id, resource)
+        WHERE (license_usage.used, license_usage.events) = (used_before, events_before)
+        ORDER BY license_id, resource FOR UPDATE OF license_usage),
     event AS (
         SELECT license_id, resource, user_id, event.*
-        FROM unnest($7::uuid[], $8::bigint[], $9::text[], $10::bigint[], $11::text[], $12::bytea[], $13::text[],
-            $14::bigint[], $15::bigint[], $16::boolean[], $17::timestamptz[])
-            AS event (id, place, action, count, idempotency_key, body_hash, reservation_id, used_after, seq,
-                is_overage, occurred_at)
-        JOIN total USING (place)),
-    written AS (
-        INSERT INTO usage_events (id, license_id, user_id, resource, action, count, idempotency_key, body_hash,
-            reservation_id, used_after, seq, is_overage, occurred_at)
-        SELECT id, license_id, user_id, resource, action::usage_action, count, idempotency_key, body_hash,
-            reservation_id, used_after, seq, is_overage, coalesce(occurred_at, $6)
-        FROM event ORDER BY license_id, idempotency_key
-        ON CONFLICT (license_id, idempotency_key) DO NOTHING
-        RETURNING 1),
+        FROM unnest($9::bigint[], $10::text[], $11::bigint[], $12::text[], $13::bytea[], $14::bigint[], $15::bigint[],
+            $16::boolean[], $17::text[], $18::timestamptz[])
+            AS event (place, action, count, idempotency_key, body_hash, used_after, seq,
+                is_overage, reservation_id, occurred_at)
+        JOIN total USING (place)
+        WHERE (SELECT count(*) FROM unchanged) = cardinality($1)),
     settled AS (
         INSERT INTO hold_settlements (license_id, resource, reservation_id)
         SELECT license_id, resource, reservation_id FROM event WHERE reservation_id IS NOT NULL),
     totalled AS (
         UPDATE license_usage SET used = total.used, events = total.events, updated_at = now()
         FROM total
-        WHERE (license_usage.license_id, license_usage.resource) = (total.license_id, total.resource))
-    SELECT count(*) FROM written
+        WHERE (license_usage.license_id, license_usage.resource) = (total.license_id, total.resource)
+            AND (SELECT count(*) FROM unchanged) = cardinality($1))
+    INSERT INTO usage_events (license_id, user_id, resource, action, count, idempotency_key, body_hash,
+        used_after, seq, is_overage, reservation_id, occurred_at)
+    SELECT license_id, user_id, resource, action::usage_action, count, idempotency_key, body_hash,
+        used_after, seq, coalesce(is_overage, false), reservation_id, coalesce(occurred_at, $8)
+    FROM event ORDER BY license_id, idempotency_key
     """
+_NOTHING_WRITTEN: Final = "INSERT 0 0"
 
 
-async def licenses(driver: Driver, hashes: Iterable[bytes]) -> dict[bytes, KnownLicense]:
-    rows = await driver.fetch(_LICENSES, list(hashes))
-    return {row[0]: KnownLicense(row[1], row[2], _limits(row)) for row in rows}
+async def read(
+    driver: Driver, asked: Iterable[tuple[bytes, Resource]]
+) -> tuple[dict[bytes, KnownLicense], dict[Total, Standing]]:
+    """The licenses by their keys' hashes, and those of their totals that were asked for and have begun."""
+    licenses: dict[bytes, KnownLicense] = {}
+    totals: dict[Total, Standing] = {}
+    for row in await driver.fetch(_READ, *_columns(asked)):
+        if row["license_key_hash"] not in licenses:
+            licenses[row["license_key_hash"]] = KnownLicense(row["id"], row["user_id"], _limits(row))
+        if row["used"] is not None:
+            totals[row["id"], row["resource"]] = Standing(row["used"], row["events"])
+    return licenses, totals
 
 
 async def recorded(driver: Driver, wanted: Sequence[tuple[UUID, str]]) -> dict[tuple[UUID, str], Recorded]:
@@ -120,36 +153,29 @@ async def recorded(driver: Driver, wanted: Sequence[tuple[UUID, str]]) -> dict[t
     return {(row[0], row[1]): Recorded(row[2], row[3], row[4], row[5]) for row in rows}
 
 
-async def lock_totals(driver: Driver, wanted: dict[Total, UUID]) -> dict[Total, Standing]:
-    """The totals in the order of `wanted` (whose each is), made at 0 if need be, held until the transaction ends."""
-    totals = await _lock(driver, wanted)
-    missing = {total: user_id for total, user_id in wanted.items() if total not in totals}
-    if missing:
-        await driver.execute(_BEGIN_TOTALS, *_columns(missing), list(missing.values()))
-        totals |= await _lock(driver, missing)
-    return {total: totals[total] for total in wanted}
+async def begin_totals(driver: Driver, whose: Mapping[Total, UUID]) -> None:
+    """At 0, those that have not begun."""
+    await driver.execute(_BEGIN_TOTALS, *_columns(whose), list(whose.values()))
 
 
-async def write(
-    driver: Driver,
-    events: Sequence[NewEvent],
-    totals: dict[Total, Standing],
-    whose: dict[Total, UUID],
-    now: datetime,
-) -> int:
-    """The events, the totals after them, and that their holds have ended. `totals` and `whose` are in the same order.
-
-    Says how many events were new; fewer than were given where another process has just recorded one of these reports.
-    Then the totals are wrong, and the transaction must not commit.
-    """
-    columns = (*_columns(totals), list(whose.values()), *_columns(totals.values()))
-    rows = await driver.fetch(_WRITE, *columns, now, *_columns(events))
-    return int(rows[0][0])
-
-
-async def _lock(driver: Driver, wanted: Iterable[Total]) -> dict[Total, Standing]:
+async def lock_totals(driver: Driver, wanted: Iterable[Total]) -> dict[Total, Standing]:
+    """Held until the transaction ends."""
     rows = await driver.fetch(_LOCK_TOTALS, *_columns(wanted))
     return {(row[0], row[1]): Standing(row[2], row[3]) for row in rows}
+
+
+async def write(driver: Driver, events: Sequence[NewEvent], totals: Iterable[ChangedTotal], now: datetime) -> bool:
+    """The events, the totals after them, and that their holds have ended: all of that or nothing.
+
+    False where another process has changed one of these totals, or has recorded one of these reports.
+    """
+    common = list(_columns(events))
+    rare = (column if any(column) else () for column in common[-_RARE:])  # unnest() fills up with NULL
+    try:
+        tag = await driver.execute(_WRITE, *_columns(totals), now, *common[:-_RARE], *rare)
+    except asyncpg.UniqueViolationError:
+        return False
+    return tag != _NOTHING_WRITTEN
 
 
 def _columns(rows: Iterable[tuple[Any, ...]]) -> Iterator[tuple[Any, ...]]:

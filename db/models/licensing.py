@@ -206,18 +206,16 @@ class UsageEvent(Table):
 
     __tablename__ = "usage_events"
     __table_args__ = (
-        UniqueConstraint("license_id", "idempotency_key"),
         Index("ix_usage_events_license_id_occurred_at", "license_id", "resource", "occurred_at"),
         CheckConstraint("count >= 0", name="count_not_negative"),
     )
 
-    id: Mapped[RowId]
-    license_id: Mapped[UUID]
+    license_id: Mapped[UUID] = mapped_column(primary_key=True)
+    idempotency_key: Mapped[str] = mapped_column(primary_key=True)
     user_id: Mapped[UUID]
     resource: Mapped[str]
     action: Mapped[UsageAction] = mapped_column(enum_type(UsageAction, "usage_action"))
     count: Mapped[BigInt]
-    idempotency_key: Mapped[str]
     body_hash: Mapped[bytes]
     reservation_id: Mapped[str | None]
     used_after: Mapped[BigInt]

@@ -1,7 +1,7 @@
 """Identifiers: version 7, in the order of their making, never the same."""
 
 from core.clock import unix_time
-from core.ids import new_id, new_ids, new_token
+from core.ids import new_id, new_token
 
 
 def test_ids_are_version_7_of_the_present_millisecond() -> None:
@@ -19,20 +19,12 @@ def test_many_ids_differ_and_follow_the_clock() -> None:
     assert stamps == sorted(stamps)
 
 
-def test_ids_made_together_differ_and_share_their_millisecond() -> None:
-    made = new_ids(10_000)
-    assert len(set(made)) == len(made) == 10_000
-    assert len({one.int >> 80 for one in made}) == 1
-    assert {(one.version, one.variant) for one in made} == {(7, "specified in RFC 4122")}
-    assert new_ids(0) == []
-
-
 def test_of_an_id_all_but_its_time_version_and_variant_is_random() -> None:
     seen = [0] * 128
-    for one in new_ids(1000):
+    for one in (new_id() for _ in range(1000)):
         for place in range(128):
             seen[place] += one.int >> place & 1
-    moving = [place for place, ones in enumerate(seen) if 0 < ones < 1000]
+    moving = [place for place, ones in enumerate(seen) if 0 < ones < 1000 and place < 80]
     assert moving == [*range(62), *range(64, 76)]
 
 

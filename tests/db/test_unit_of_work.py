@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import nullcontext, suppress
+from contextlib import nullcontext
 from uuid import UUID
 
 import asyncpg  # type: ignore[import-untyped]  # it ships no types
@@ -162,75 +162,3 @@ async def test_the_system_acts_on_behalf_of_somebody(database: Database, databas
     assert await rows(database_urls, "SELECT actor_id, request_id FROM audit_log") == [
         {"actor_id": actor, "request_id": "request-2"}
     ]
-
-
-async def count_of_jobs(database: Database) -> int:
-    async with database.as_system() as tx:
-        return int(await tx.session.scalar(text("SELECT count(*) FROM outbox")) or 0)
-
-
-_END_MYSELF = "DO $$ BEGIN RESET ROLE; PERFORM pg_terminate_backend(pg_backend_pid()); END $$"
-_A_JOB = """INSERT INTO outbox (lane, job) VALUES ('projection', '{"type": "nothing"}')"""
-
-
-async def test_the_driver_alone_commits_as_the_system_and_leaves_no_rights_behind(single: Database) -> None:
-    async with single.driver_as_system() as driver:
-        (row,) = await driver.fetch("SELECT current_user, current_setting('np.user_id', true), pg_backend_pid()")
-        await driver.execute(_A_JOB)
-    assert row[:2] == ("np_system", "")
-    assert await count_of_jobs(single) == 1
-    user_id = new_id()
-    async with single.as_customer(user_id) as tx:
-        assert await who(tx) == ("np_api", str(user_id))
-        assert await backend(tx) == row[2], "the same connection"
-
-
-async def through_the_driver(database: Database, pids: list[int], *statements: str, failure: Exception | None) -> None:
-    """A job is written and then the statements; `pids` is told whose connection it was."""
-    async with database.driver_as_system() as driver:
-        pids.append((await driver.fetch("SELECT pg_backend_pid()"))[0][0])
-        for statement in (_A_JOB, *statements):
-            await driver.execute(statement)
-        if failure is not None:
-            raise failure
-
-
-async def passing_over(database: Database) -> None:
-    async with database.driver_as_system() as driver:
-        await driver.execute(_A_JOB)
-        with suppress(asyncpg.PostgresError):
-            await driver.execute("SELECT 1 / 0")
-
-
-async def test_the_driver_alone_rolls_back_and_its_connection_is_used_again(single: Database) -> None:
-    pids: list[int] = []
-    with pytest.raises(ValueError, match="ours"):
-        await through_the_driver(single, pids, failure=ValueError("ours"))
-    with pytest.raises(asyncpg.DivisionByZeroError):
-        await through_the_driver(single, pids, "SELECT 1 / 0", failure=None)
-    assert pids[0] == pids[1]
-    assert await count_of_jobs(single) == 0
-
-
-async def test_the_driver_alone_says_so_where_a_failure_was_passed_over(single: Database) -> None:
-    with pytest.raises(RuntimeError, match="passed over"):
-        await passing_over(single)
-    assert await count_of_jobs(single) == 0
-
-
-async def test_a_connection_given_up_in_the_midst_of_a_statement_is_not_lent_again(single: Database) -> None:
-    pids: list[int] = []
-    with pytest.raises(TimeoutError):
-        await asyncio.wait_for(through_the_driver(single, pids, "SELECT pg_sleep(60)", failure=None), 0.2)
-    assert await count_of_jobs(single) == 0
-    await through_the_driver(single, pids, failure=None)
-    assert pids[0] != pids[1]
-
-
-async def test_a_connection_that_was_lost_is_not_lent_again(single: Database) -> None:
-    pids: list[int] = []
-    with pytest.raises((asyncpg.PostgresError, asyncpg.InterfaceError, ConnectionError)):
-        await through_the_driver(single, pids, _END_MYSELF, failure=None)
-    await through_the_driver(single, pids, failure=None)
-    assert pids[0] != pids[1]
-    assert await count_of_jobs(single) == 1

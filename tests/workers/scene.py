@@ -88,9 +88,9 @@ async def report_usage(urls: DatabaseUrls) -> None:
     """The events that the totals of `many_licenses` come from."""
     await change(
         urls,
-        "INSERT INTO usage_events (id, license_id, user_id, resource, action, count, idempotency_key, body_hash,"
+        "INSERT INTO usage_events (license_id, user_id, resource, action, count, idempotency_key, body_hash,"
         " used_after, seq, is_overage, occurred_at)"
-        " SELECT gen_random_uuid(), license_id, user_id, resource, 'created', 1, 'k', '', 1, 1, false, now()"
+        " SELECT license_id, user_id, resource, 'created', 1, 'k', '', 1, 1, false, now()"
         " FROM license_usage",
     )
     await change(urls, "UPDATE license_usage SET events = 1")

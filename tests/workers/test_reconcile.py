@@ -192,8 +192,8 @@ async def test_a_chain_of_every_action_is_proved(scene: Scene) -> None:
     for number, (action, count, after) in enumerate(steps, 2):
         await change(
             scene.urls,
-            "INSERT INTO usage_events (id, license_id, user_id, resource, action, count, idempotency_key, body_hash,"
-            " used_after, seq, is_overage, occurred_at) VALUES (gen_random_uuid(), :id, :user, 'databases',"
+            "INSERT INTO usage_events (license_id, user_id, resource, action, count, idempotency_key, body_hash,"
+            " used_after, seq, is_overage, occurred_at) VALUES (:id, :user, 'databases',"
             f" '{action}', :count, :key, '', :after, :seq, false, now())",
             id=row["id"],
             user=row["user_id"],

@@ -74,8 +74,8 @@ async def test_a_page_has_an_end_and_the_next_one_goes_on(
     license_id = (await desk.a_license(user_id)).license.id
     await change(
         database_urls,
-        "INSERT INTO usage_events (id, license_id, user_id, resource, action, count, idempotency_key, body_hash,"
-        " used_after, seq, is_overage, occurred_at) SELECT gen_random_uuid(), :license, :user, 'databases', 'created',"
+        "INSERT INTO usage_events (license_id, user_id, resource, action, count, idempotency_key, body_hash,"
+        " used_after, seq, is_overage, occurred_at) SELECT :license, :user, 'databases', 'created',"
         " 1, n::text, '', n, n, false, now() FROM generate_series(1, 5) AS n",
         license=license_id,
         user=user_id,

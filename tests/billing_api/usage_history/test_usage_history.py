@@ -21,8 +21,8 @@ async def happened(urls: DatabaseUrls, license_id: UUID, *events: tuple[datetime
     for seq, (at, action, count, used, over) in enumerate(events):
         await change(
             urls,
-            "INSERT INTO usage_events (id, license_id, user_id, resource, action, count, idempotency_key, body_hash,"
-            " used_after, seq, is_overage, occurred_at) SELECT gen_random_uuid(), id, user_id, 'databases',"
+            "INSERT INTO usage_events (license_id, user_id, resource, action, count, idempotency_key, body_hash,"
+            " used_after, seq, is_overage, occurred_at) SELECT id, user_id, 'databases',"
             " CAST(:action AS usage_action), :count, :key, '', :used, :seq, :over, :at FROM licenses WHERE id = :id",
             id=license_id,
             at=at,
@@ -110,8 +110,8 @@ async def test_it_is_read_by_the_index(client: Client, desk: Desk, database_urls
     ids = [(await desk.a_license(owner)).license.id for _ in range(20)]
     await change(
         database_urls,
-        "INSERT INTO usage_events (id, license_id, user_id, resource, action, count, idempotency_key, body_hash,"
-        " used_after, seq, is_overage, occurred_at) SELECT gen_random_uuid(), id, user_id, 'databases', 'created', 1,"
+        "INSERT INTO usage_events (license_id, user_id, resource, action, count, idempotency_key, body_hash,"
+        " used_after, seq, is_overage, occurred_at) SELECT id, user_id, 'databases', 'created', 1,"
         " n::text, '', n, n, false, CAST(:day AS timestamptz) + n * interval '1 hour'"
         " FROM licenses, generate_series(1, 1000) AS n",
         day=DAY,
