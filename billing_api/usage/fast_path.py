@@ -15,7 +15,7 @@ as on every other route: one mapping to problem+json, one log line, one set of c
 plain: another method, a body of unknown or too great a size, a browser's (`Origin`).
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from time import perf_counter
 from typing import Any, Final, NamedTuple
 
@@ -29,7 +29,16 @@ from billing_api import observability
 from billing_api.api_keys.service import SignatureChecker, SignedRequest
 from billing_api.problems import invalid_body
 from billing_api.usage.recording import Counted
-from billing_api.usage.schemas import ItemAnswer, ItemProblem, RawReports, UsageAnswers, UsageRecorded, UsageReport
+from billing_api.usage.schemas import (
+    ItemAnswer,
+    ItemProblem,
+    RawReports,
+    UsageAnswers,
+    UsageItem,
+    UsageRecorded,
+    UsageReport,
+    UsageReports,
+)
 from billing_api.usage.service import UsageService
 from core.errors import Refusal
 
@@ -48,7 +57,9 @@ class _Shape(msgspec.Struct):
 
 _shape: Final = msgspec.json.Decoder(_Shape)
 _report: Final = msgspec.json.Decoder(UsageReport)
-_reports: Final = msgspec.json.Decoder(RawReports)
+_reports: Final = msgspec.json.Decoder(UsageReports)
+_raw_reports: Final = msgspec.json.Decoder(RawReports)
+_item: Final = msgspec.json.Decoder(UsageItem)
 _encode: Final = msgspec.json.Encoder().encode
 
 
@@ -79,10 +90,25 @@ async def answer(checker: SignatureChecker, usage: UsageService, request: Signed
             counted = await usage.report(signer, report, request.idempotency_key.decode("latin-1"))
             recorded = UsageRecorded(success=True, quota_remaining=counted.remaining, overage=counted.overage)
             return Answer(recorded, counted.replayed)
-        outcomes = await usage.report_many(signer, _reports.decode(request.body))
+        outcomes = await usage.report_many(signer, _items(request.body))
         return Answer(UsageAnswers([_of_item(outcome) for outcome in outcomes]))
     except (msgspec.DecodeError, UnicodeDecodeError) as failure:
         raise invalid_body(failure) from failure
+
+
+def _items(body: bytes) -> Sequence[UsageItem | Refusal]:
+    """Each by itself where they cannot be read together: one that is wrong harms no other."""
+    try:
+        return _reports.decode(body).items
+    except (msgspec.ValidationError, UnicodeDecodeError):
+        return [_item_or_refusal(raw) for raw in _raw_reports.decode(body).items]
+
+
+def _item_or_refusal(raw: msgspec.Raw) -> UsageItem | Refusal:
+    try:
+        return _item.decode(raw)
+    except (msgspec.DecodeError, UnicodeDecodeError) as failure:
+        return invalid_body(failure)
 
 
 def _of_item(outcome: Counted | Refusal) -> ItemAnswer:

@@ -17,8 +17,10 @@ report that comes again is answered as it was the first time, and touches nothin
 import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
-from typing import Final, NamedTuple
+from typing import Final
 from uuid import UUID
+
+import msgspec
 
 from billing_api.usage import repository
 from billing_api.usage.holds import Holds
@@ -36,7 +38,7 @@ _CARE: Final = 1.0
 _BEGINNING: Final = Standing(0, 0)
 
 
-class Report(NamedTuple):
+class Report(msgspec.Struct, frozen=True, gc=False):
     """A report that has been read: what happened to which licence, and who may say so."""
 
     license_hash: bytes
@@ -51,25 +53,41 @@ class Report(NamedTuple):
     occurred_at: datetime | None
 
 
-class Counted(NamedTuple):
+class Counted(msgspec.Struct, frozen=True, gc=False):
     remaining: int | None
     overage: bool
     replayed: bool = False
 
 
 Outcome = Counted | Refusal
+_Fresh = tuple[int, Report]
+"""A report that is new, after its place in the batch."""
 
 
 class _InVain(Exception):
     """One of these reports may have been recorded before, or somebody else has changed a total."""
 
 
-class _Fresh(NamedTuple):
-    """A report that is new, and its place in the batch."""
+class _Tally:
+    """A total while the reports about it are counted."""
 
-    place: int
-    report: Report
-    license: KnownLicense
+    __slots__ = ("before", "events", "limit", "place", "total", "used", "user_id")
+
+    def __init__(self, place: int, license_: KnownLicense, resource: Resource, before: Standing) -> None:
+        self.place = place
+        self.total = (license_.id, resource)
+        self.user_id = license_.user_id
+        self.limit = license_.limits.of(resource)
+        self.before = before
+        self.used, self.events = before
+
+    def count(self, report: Report) -> Counted:
+        used = self.used = total_after(self.used, report.action, report.number)
+        self.events += 1
+        return Counted(left(self.limit, used), passes(self.limit, used))
+
+    def changed(self) -> ChangedTotal:
+        return ChangedTotal(*self.total, self.user_id, *self.before, self.used, self.events)
 
 
 class Recording:
@@ -95,122 +113,121 @@ class Recording:
         raise Unavailable("the same reports keep coming in on another way; try again")
 
     async def _record(self, driver: Driver, reports: Sequence[Report], *, careful: bool) -> Sequence[Outcome]:
+        known, totals = await repository.read(driver, {(report.license_hash, report.resource) for report in reports})
         outcomes: dict[int, Outcome] = {}
-        asked = {(report.license_hash, report.resource) for report in reports}
-        known, totals = await repository.read(driver, asked)
-        fresh: list[_Fresh] = []
-        for place, report in enumerate(reports):
-            license_ = known.get(report.license_hash)
-            if license_ is None or report.only_license not in {None, license_.id}:
-                outcomes[place] = NotFound("there is no such licence")
-            else:
-                fresh.append(_Fresh(place, report, license_))
-        names = [(each.license.id, each.report.idempotency_key) for each in fresh]
-        before = await repository.recorded(driver, names) if careful and names else {}
-        fresh, repeated = _sort_out(fresh, before, outcomes)
+        before = await _recorded(driver, reports, known) if careful else {}
+        fresh, repeated = _sort_out(reports, known, before, outcomes)
         fresh = await self._with_holds(fresh, outcomes, careful=careful)
         if fresh:
-            whose: dict[Total, UUID] = {(each.license.id, each.report.resource): each.license.user_id for each in fresh}
+            wanted = {(report.license_hash, report.resource): known[report.license_hash] for _, report in fresh}
+            whose: dict[Total, UUID] = {(of.id, resource): of.user_id for (_, resource), of in wanted.items()}
             if begun := {total: user_id for total, user_id in whose.items() if total not in totals}:
                 await repository.begin_totals(driver, begun)
             if careful:
                 totals = await repository.lock_totals(driver, whose)
-            await self._write(driver, fresh, whose, totals, outcomes)
+            tallies = {
+                name: _Tally(place, of, name[1], totals.get((of.id, name[1]), _BEGINNING))
+                for place, (name, of) in enumerate(wanted.items(), start=1)
+            }
+            await self._write(driver, fresh, tallies, outcomes)
         for place, first in repeated.items():
             outcomes[place] = _as_before(reports[place], reports[first], outcomes[first])
         return [outcomes[place] for place in range(len(reports))]
 
     async def _with_holds(self, fresh: list[_Fresh], outcomes: dict[int, Outcome], *, careful: bool) -> list[_Fresh]:
         """Those whose reservations fit, pinned. A reservation that is gone is no matter: the fact is."""
-        named = [each for each in fresh if each.report.reservation_id is not None]
-        holds = [
-            Hold(each.report.license_hash, each.report.reservation_id or "", each.report.resource) for each in named
+        named = [
+            (place, Hold(report.license_hash, report.reservation_id, report.resource))
+            for place, report in fresh
+            if report.reservation_id is not None
         ]
-        for each, found in zip(named, await self._holds.pin(holds), strict=True):
+        if not named:
+            return fresh
+        for (place, hold), found in zip(named, await self._holds.pin([hold for _, hold in named]), strict=True):
             if found == "other":
                 if not careful:
                     raise _InVain  # it may have been recorded while Redis was silent, and has that answer then
-                detail = f"holds another resource than {each.report.resource}"
-                outcomes[each.place] = InvalidInput(
-                    "the reservation does not fit the report", errors=(FieldError("reservation_id", detail),)
+                outcomes[place] = InvalidInput(
+                    "the reservation does not fit the report",
+                    errors=(FieldError("reservation_id", f"holds another resource than {hold.resource}"),),
                 )
-        return [each for each in fresh if each.place not in outcomes]
+        return [each for each in fresh if each[0] not in outcomes]
 
     async def _write(
         self,
         driver: Driver,
         fresh: Sequence[_Fresh],
-        whose: Mapping[Total, UUID],
-        before: Mapping[Total, Standing],
+        tallies: Mapping[tuple[bytes, Resource], _Tally],
         outcomes: dict[int, Outcome],
     ) -> None:
-        places = {total: place for place, total in enumerate(whose, start=1)}
-        totals = {total: before.get(total, _BEGINNING) for total in whose}
         events: list[NewEvent] = []
-        for place, report, license_ in fresh:
-            total: Total = (license_.id, report.resource)
-            last = totals[total]
-            used = total_after(last.used, report.action, report.number)
-            totals[total] = Standing(used, last.events + 1)
-            limit = license_.limits.of(report.resource)
-            is_overage = passes(limit, used)
-            events.append(_event(places[total], report, totals[total], is_overage=is_overage))
-            outcomes[place] = Counted(left(limit, used), is_overage)
-        changed = [
-            ChangedTotal(*total, user_id, *before.get(total, _BEGINNING), *totals[total])
-            for total, user_id in whose.items()
-        ]
+        for place, report in fresh:
+            tally = tallies[report.license_hash, report.resource]
+            counted = outcomes[place] = tally.count(report)
+            events.append(
+                (
+                    tally.place,
+                    report.action,
+                    report.number,
+                    tally.used,
+                    tally.events,
+                    report.idempotency_key,
+                    report.body_hash,
+                    counted.overage,
+                    report.reservation_id,
+                    report.occurred_at,
+                )
+            )
+        changed = [tally.changed() for tally in tallies.values()]
         if not await repository.write(driver, events, changed, self._clock()):
             raise _InVain
 
 
+async def _recorded(
+    driver: Driver, reports: Sequence[Report], known: Mapping[bytes, KnownLicense]
+) -> Mapping[tuple[UUID, str], Recorded]:
+    """By the ids of their licenses and their keys."""
+    names = [
+        (known[report.license_hash].id, report.idempotency_key) for report in reports if report.license_hash in known
+    ]
+    return await repository.recorded(driver, names) if names else {}
+
+
 def _sort_out(
-    asked: Sequence[_Fresh], before: Mapping[tuple[UUID, str], Recorded], outcomes: dict[int, Outcome]
+    reports: Sequence[Report],
+    known: Mapping[bytes, KnownLicense],
+    before: Mapping[tuple[UUID, str], Recorded],
+    outcomes: dict[int, Outcome],
 ) -> tuple[list[_Fresh], dict[int, int]]:
     """The new ones; and of those that stand twice in this batch, the place of the first. Answers the rest."""
-    first: dict[tuple[UUID, str], int] = {}
+    first: dict[tuple[bytes, str], int] = {}
     fresh: list[_Fresh] = []
     repeated: dict[int, int] = {}
-    for each in asked:
-        name = (each.license.id, each.report.idempotency_key)
-        if name in before:
-            outcomes[each.place] = _again(each, before[name])
-        elif name in first:
-            repeated[each.place] = first[name]
+    for place, report in enumerate(reports):
+        license_ = known.get(report.license_hash)
+        if license_ is None or (report.only_license is not None and report.only_license != license_.id):
+            outcomes[place] = NotFound("there is no such licence")
+        elif before and (recorded := before.get((license_.id, report.idempotency_key))):
+            outcomes[place] = _again(report, license_, recorded)
+        elif (earlier := first.setdefault((report.license_hash, report.idempotency_key), place)) != place:
+            repeated[place] = earlier
         else:
-            first[name] = each.place
-            fresh.append(each)
+            fresh.append((place, report))
     return fresh, repeated
 
 
-def _event(total: int, report: Report, after: Standing, *, is_overage: bool) -> NewEvent:
-    return NewEvent(
-        total,
-        report.action,
-        report.number,
-        report.idempotency_key,
-        report.body_hash,
-        after.used,
-        after.events,
-        is_overage,
-        report.reservation_id,
-        report.occurred_at,
-    )
-
-
-def _again(each: _Fresh, before: Recorded) -> Outcome:
+def _again(report: Report, license_: KnownLicense, before: Recorded) -> Outcome:
     """The answer to a report that is recorded already."""
-    if before.body_hash != each.report.body_hash:
+    if before.body_hash != report.body_hash:
         return _another_body()
-    limit = each.license.limits.of(before.resource)
-    return Counted(left(limit, before.used_after), before.is_overage, replayed=True)
+    return Counted(left(license_.limits.of(before.resource), before.used_after), before.is_overage, replayed=True)
 
 
 def _as_before(report: Report, first: Report, outcome: Outcome) -> Outcome:
     """The answer to a report that stands in its batch twice."""
     if report.body_hash != first.body_hash:
         return _another_body()
-    return outcome._replace(replayed=True) if isinstance(outcome, Counted) else outcome
+    return Counted(outcome.remaining, outcome.overage, replayed=True) if isinstance(outcome, Counted) else outcome
 
 
 def _another_body() -> Refusal:

@@ -49,24 +49,17 @@ class Recorded(NamedTuple):
     is_overage: bool
 
 
-class NewEvent(NamedTuple):
-    """A row of usage_events, its fields in the order of _WRITE; those that are rare at the end."""
-
-    total: int
-    """Which of the totals it belongs to, counted from 1: whose it is and of what stands there once for all."""
-    action: UsageAction
-    number: int
-    idempotency_key: str
-    body_hash: bytes
-    used_after: int
-    seq: int
-    is_overage: bool
-    reservation_id: str | None
-    occurred_at: datetime | None
-    """None: now."""
-
-
+NewEvent = tuple[int, UsageAction, int, int, int, str, bytes, bool, str | None, datetime | None]
+"""A row of usage_events, its fields in the order of _WRITE: which of the totals it belongs to, counted from 1 (whose it
+is and of what stands there once for all), action, number, the total after it, its place among the total's events;
+idempotency key, the body's hash; overage, reservation, when it happened if not now.
+"""
+_PLAIN: Final = 5
+"""The first so many are numbers and words, and go as text: asyncpg wants to know of each element of an array whether it
+is an array itself, and packs it for longer than it takes to write it down.
+"""
 _RARE: Final = 3
+"""The last so many are mostly empty."""
 
 _READ: Final = """
     SELECT license_key_hash, licenses.id, licenses.user_id,
@@ -110,15 +103,17 @@ _WRITE: Final = """
         ORDER BY license_id, resource FOR UPDATE OF license_usage),
     event AS (
         SELECT license_id, resource, user_id, event.*
-        FROM unnest($9::bigint[], $10::text[], $11::bigint[], $12::text[], $13::bytea[], $14::bigint[], $15::bigint[],
-            $16::boolean[], $17::text[], $18::timestamptz[])
-            AS event (place, action, count, idempotency_key, body_hash, used_after, seq,
-                is_overage, reservation_id, occurred_at)
+        FROM unnest($9::text::bigint[], $10::text::usage_action[], $11::text::bigint[], $12::text::bigint[],
+            $13::text::bigint[], $14::text[], $15::bytea[], $16::boolean[], $17::text[], $18::timestamptz[])
+            AS event (place, action, count, used_after, seq,
+                idempotency_key, body_hash, is_overage, reservation_id, occurred_at)
         JOIN total USING (place)
         WHERE (SELECT count(*) FROM unchanged) = cardinality($1)),
     settled AS (
         INSERT INTO hold_settlements (license_id, resource, reservation_id)
-        SELECT license_id, resource, reservation_id FROM event WHERE reservation_id IS NOT NULL),
+        SELECT license_id, resource, reservation_id
+        FROM unnest($9::text::bigint[], $17::text[]) AS event (place, reservation_id) JOIN total USING (place)
+        WHERE reservation_id IS NOT NULL AND (SELECT count(*) FROM unchanged) = cardinality($1)),
     totalled AS (
         UPDATE license_usage SET used = total.used, events = total.events, updated_at = now()
         FROM total
@@ -126,7 +121,7 @@ _WRITE: Final = """
             AND (SELECT count(*) FROM unchanged) = cardinality($1))
     INSERT INTO usage_events (license_id, user_id, resource, action, count, idempotency_key, body_hash,
         used_after, seq, is_overage, reservation_id, occurred_at)
-    SELECT license_id, user_id, resource, action::usage_action, count, idempotency_key, body_hash,
+    SELECT license_id, user_id, resource, action, count, idempotency_key, body_hash,
         used_after, seq, coalesce(is_overage, false), reservation_id, coalesce(occurred_at, $8)
     FROM event ORDER BY license_id, idempotency_key
     """
@@ -169,10 +164,11 @@ async def write(driver: Driver, events: Sequence[NewEvent], totals: Iterable[Cha
 
     False where another process has changed one of these totals, or has recorded one of these reports.
     """
-    common = list(_columns(events))
-    rare = (column if any(column) else () for column in common[-_RARE:])  # unnest() fills up with NULL
+    columns = list(_columns(events))
+    plain = (f"{{{','.join(map(str, column))}}}" for column in columns[:_PLAIN])
+    rare = (column if any(column) else () for column in columns[-_RARE:])  # unnest() fills up with NULL
     try:
-        tag = await driver.execute(_WRITE, *_columns(totals), now, *common[:-_RARE], *rare)
+        tag = await driver.execute(_WRITE, *_columns(totals), now, *plain, *columns[_PLAIN:-_RARE], *rare)
     except asyncpg.UniqueViolationError:
         return False
     return tag != _NOTHING_WRITTEN
