@@ -7,8 +7,9 @@ A batch hopes: that nobody else changes one of its totals between the reading an
 of its reports was recorded before. Nearly always that is so, and then two statements are all there is. The second says
 what the first one found; where that is no longer true, or a report was recorded before, it writes nothing.
 
-Then the batch is done once more with care: in a transaction, looking for its reports first, and with its totals locked,
-in one order by everybody. So is every batch of the next moment, for who sends something twice does it more than once.
+Then the batch is done once more with care. Where it was overtaken, its totals are locked until it has written, in one
+order by everybody. Where a report came before, they are looked for first; and so it is with all batches of the next
+moment, for who sends something twice does it more than once.
 
 The reservation of a report is pinned before anything is locked, so that a slow Redis keeps nobody waiting for a lock. A
 report that comes again is answered as it was the first time, and touches nothing.
@@ -24,7 +25,7 @@ import msgspec
 
 from billing_api.usage import repository
 from billing_api.usage.holds import Holds
-from billing_api.usage.repository import ChangedTotal, KnownLicense, NewEvent, Recorded, Standing, Total
+from billing_api.usage.repository import ChangedTotal, KnownLicense, NewEvent, Recorded, Standing, Total, Written
 from core.clock import Clock
 from core.errors import FieldError, IdempotencyMismatch, InvalidInput, NotFound, Refusal, Unavailable
 from core.hotstore.writer import Hold
@@ -33,7 +34,7 @@ from core.licensing.plan import Resource
 from db.driver import Driver, SystemSessions
 
 _ROUNDS: Final = 5
-_CARE: Final = 1.0
+_LOOKING: Final = 1.0
 """Seconds."""
 _BEGINNING: Final = Standing(0, 0)
 
@@ -65,7 +66,11 @@ _Fresh = tuple[int, Report]
 
 
 class _InVain(Exception):
-    """One of these reports may have been recorded before, or somebody else has changed a total."""
+    """Nothing was written, and why."""
+
+    def __init__(self, why: Written) -> None:
+        super().__init__(why)
+        self.why = why
 
 
 class _Tally:
@@ -98,32 +103,36 @@ class Recording:
         self._holds = holds
         self._clock = clock
         self._monotonic = monotonic
-        self._careful_until = 0.0
+        self._looking_until = 0.0
 
     async def record(self, reports: Sequence[Report]) -> Sequence[Outcome]:
         """All of them or, with an exception, none. It has been committed when this returns."""
+        lock = False
         for _ in range(_ROUNDS):
-            careful = self._monotonic() < self._careful_until
-            opened = self._sessions.transaction if careful else self._sessions.session
+            look = self._monotonic() < self._looking_until
+            opened = self._sessions.transaction if lock else self._sessions.session
             try:
                 async with opened() as driver:
-                    return await self._record(driver, reports, careful=careful)
-            except _InVain:
-                self._careful_until = self._monotonic() + _CARE
+                    return await self._record(driver, reports, look=look, lock=lock)
+            except _InVain as end:
+                if end.why is Written.BEFORE:
+                    self._looking_until = self._monotonic() + _LOOKING
+                else:
+                    lock = True
         raise Unavailable("the same reports keep coming in on another way; try again")
 
-    async def _record(self, driver: Driver, reports: Sequence[Report], *, careful: bool) -> Sequence[Outcome]:
+    async def _record(self, driver: Driver, reports: Sequence[Report], *, look: bool, lock: bool) -> Sequence[Outcome]:
         known, totals = await repository.read(driver, {(report.license_hash, report.resource) for report in reports})
         outcomes: dict[int, Outcome] = {}
-        before = await _recorded(driver, reports, known) if careful else {}
+        before = await _recorded(driver, reports, known) if look else {}
         fresh, repeated = _sort_out(reports, known, before, outcomes)
-        fresh = await self._with_holds(fresh, outcomes, careful=careful)
+        fresh = await self._with_holds(fresh, outcomes, look=look)
         if fresh:
             wanted = {(report.license_hash, report.resource): known[report.license_hash] for _, report in fresh}
             whose: dict[Total, UUID] = {(of.id, resource): of.user_id for (_, resource), of in wanted.items()}
             if begun := {total: user_id for total, user_id in whose.items() if total not in totals}:
                 await repository.begin_totals(driver, begun)
-            if careful:
+            if lock:
                 totals = await repository.lock_totals(driver, whose)
             tallies = {
                 name: _Tally(place, of, name[1], totals.get((of.id, name[1]), _BEGINNING))
@@ -134,7 +143,7 @@ class Recording:
             outcomes[place] = _as_before(reports[place], reports[first], outcomes[first])
         return [outcomes[place] for place in range(len(reports))]
 
-    async def _with_holds(self, fresh: list[_Fresh], outcomes: dict[int, Outcome], *, careful: bool) -> list[_Fresh]:
+    async def _with_holds(self, fresh: list[_Fresh], outcomes: dict[int, Outcome], *, look: bool) -> list[_Fresh]:
         """Those whose reservations fit, pinned. A reservation that is gone is no matter: the fact is."""
         named = [
             (place, Hold(report.license_hash, report.reservation_id, report.resource))
@@ -145,8 +154,8 @@ class Recording:
             return fresh
         for (place, hold), found in zip(named, await self._holds.pin([hold for _, hold in named]), strict=True):
             if found == "other":
-                if not careful:
-                    raise _InVain  # it may have been recorded while Redis was silent, and has that answer then
+                if not look:
+                    raise _InVain(Written.BEFORE)  # perhaps, while Redis was silent: then it has that answer
                 outcomes[place] = InvalidInput(
                     "the reservation does not fit the report",
                     errors=(FieldError("reservation_id", f"holds another resource than {hold.resource}"),),
@@ -179,8 +188,9 @@ class Recording:
                 )
             )
         changed = [tally.changed() for tally in tallies.values()]
-        if not await repository.write(driver, events, changed, self._clock()):
-            raise _InVain
+        written = await repository.write(driver, events, changed, self._clock())
+        if written is not Written.NOW:
+            raise _InVain(written)
 
 
 async def _recorded(

@@ -1,5 +1,6 @@
 """Every SQL statement about usage: each does a whole batch of reports, and is put to asyncpg itself."""
 
+import enum
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final, NamedTuple
@@ -38,6 +39,14 @@ class ChangedTotal(NamedTuple):
     events_before: int
     used: int
     events: int
+
+
+class Written(enum.Enum):
+    NOW = enum.auto()
+    OVERTAKEN = enum.auto()
+    """Nothing is: another process has changed one of the totals since they were read."""
+    BEFORE = enum.auto()
+    """Nothing is: one of the reports has been recorded before."""
 
 
 class Recorded(NamedTuple):
@@ -159,19 +168,16 @@ async def lock_totals(driver: Driver, wanted: Iterable[Total]) -> dict[Total, St
     return {(row[0], row[1]): Standing(row[2], row[3]) for row in rows}
 
 
-async def write(driver: Driver, events: Sequence[NewEvent], totals: Iterable[ChangedTotal], now: datetime) -> bool:
-    """The events, the totals after them, and that their holds have ended: all of that or nothing.
-
-    False where another process has changed one of these totals, or has recorded one of these reports.
-    """
+async def write(driver: Driver, events: Sequence[NewEvent], totals: Iterable[ChangedTotal], now: datetime) -> Written:
+    """The events, the totals after them, and that their holds have ended: all of that or nothing."""
     columns = list(_columns(events))
     plain = (f"{{{','.join(map(str, column))}}}" for column in columns[:_PLAIN])
     rare = (column if any(column) else () for column in columns[-_RARE:])  # unnest() fills up with NULL
     try:
         tag = await driver.execute(_WRITE, *_columns(totals), now, *plain, *columns[_PLAIN:-_RARE], *rare)
     except asyncpg.UniqueViolationError:
-        return False
-    return tag != _NOTHING_WRITTEN
+        return Written.BEFORE
+    return Written.OVERTAKEN if tag == _NOTHING_WRITTEN else Written.NOW
 
 
 def _columns(rows: Iterable[tuple[Any, ...]]) -> Iterator[tuple[Any, ...]]:

@@ -159,9 +159,9 @@ async def test_looking_is_left_out_while_nobody_comes_again(desktop: Desktop) ->
     looked: list[bool] = []
     original = desktop.recording._record
 
-    async def watched(driver: object, reports: object, *, careful: bool) -> object:
-        looked.append(careful)
-        return await original(driver, reports, careful=careful)  # type: ignore[arg-type]  # passed on as they came
+    async def watched(driver: object, reports: object, *, look: bool, lock: bool) -> object:
+        looked.append(look)
+        return await original(driver, reports, look=look, lock=lock)  # type: ignore[arg-type]  # passed on as they came
 
     desktop.recording._record = watched  # type: ignore[method-assign, assignment]
     await desktop.recording.record([desktop.report("a")])
