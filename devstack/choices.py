@@ -12,7 +12,7 @@ from typing import Final, Self
 
 from devstack.faults import CannotStart
 
-CONNECTIONS_PER_PROCESS: Final = 20
+CONNECTIONS_PER_PROCESS: Final = 22  # db.engine.POOL_SIZE, and the two of db.driver
 _MARGIN: Final = 40  # the steps before the services, a person's psql, and what the server keeps for its superuser
 
 # What replaces each stand-in, and what has to come with it.
