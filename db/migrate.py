@@ -4,6 +4,10 @@ Both are idempotent; two migrations at once take turns through an advisory lock.
 """
 
 import asyncio
+import base64
+import hashlib
+import hmac
+import secrets
 from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -11,10 +15,14 @@ from urllib.parse import unquote, urlsplit
 from alembic import command
 from alembic.config import Config
 from sqlalchemy import Connection, text
+from sqlalchemy.exc import DBAPIError
 
 from db.engine import create_engine
 
 _ONE_AT_A_TIME = 0x6E70_6D69  # any constant: who holds this advisory lock migrates
+_ROUNDS = 20
+_SCRAM_ROUNDS = 4096  # as PostgreSQL itself
+_OVERTAKEN = "tuple concurrently updated"
 _GROUP_ROLES = ("np_customer", "np_staff", "np_system")
 
 
@@ -22,7 +30,7 @@ async def upgrade(owner_url: str, *, api_url: str, worker_url: str, revision: st
     """Creates the login roles that the two URLs name, with their passwords, and runs the pending migrations."""
 
     def work(connection: Connection) -> None:
-        _ensure_roles(connection, api_url, worker_url)
+        _against_others(connection, lambda: _ensure_roles(connection, api_url, worker_url))
         command.upgrade(_config(connection), revision)
 
     await _with_lock(owner_url, work)
@@ -49,6 +57,22 @@ def _config(connection: Connection) -> Config:
     return config
 
 
+def _against_others(connection: Connection, work: Callable[[], None]) -> None:
+    """Roles are the server's, not the database's: another database's migration may change them at the same moment.
+
+    PostgreSQL has whoever comes second wait for the first one's COMMIT, and then fail.
+    """
+    for left in reversed(range(_ROUNDS)):
+        try:
+            with connection.begin_nested():
+                work()
+        except DBAPIError as failure:
+            if not left or _OVERTAKEN not in str(failure.orig):
+                raise
+        else:
+            return
+
+
 def _ensure_roles(connection: Connection, api_url: str, worker_url: str) -> None:
     for role in _GROUP_ROLES:
         _ensure_role(connection, role, "NOLOGIN")
@@ -68,13 +92,27 @@ def _ensure_login(connection: Connection, url: str) -> str:
         raise ValueError("DATABASE_URL and WORKER_DATABASE_URL must name a user and a password")
     role = _quoted(unquote(parts.username))
     _ensure_role(connection, role, "LOGIN")
-    password = connection.scalar(text("SELECT quote_literal(:password)"), {"password": unquote(parts.password)})
+    password = connection.scalar(text("SELECT quote_literal(:it)"), {"it": _verifier(unquote(parts.password))})
     connection.execute(text(f"ALTER ROLE {role} WITH LOGIN NOBYPASSRLS PASSWORD {password}".replace(":", r"\:")))
     return role
 
 
+def _verifier(password: str) -> str:
+    """What PostgreSQL keeps of a password (RFC 5803): a statement that fails stands in its log, and not the password.
+
+    Other than ASCII has to be brought into one form first (RFC 4013); that is left to the server.
+    """
+    if not password.isascii():
+        return password
+    salt = secrets.token_bytes(16)
+    salted = hashlib.pbkdf2_hmac("sha256", password.encode(), salt, _SCRAM_ROUNDS)
+    stored = hashlib.sha256(hmac.digest(salted, b"Client Key", "sha256")).digest()
+    server = hmac.digest(salted, b"Server Key", "sha256")
+    salt_, stored_, server_ = (base64.b64encode(part).decode() for part in (salt, stored, server))
+    return f"SCRAM-SHA-256${_SCRAM_ROUNDS}:{salt_}${stored_}:{server_}"
+
+
 def _ensure_role(connection: Connection, role: str, kind: str) -> None:
-    # Roles are the server's, not the database's: another database's migration may make them at the same moment.
     connection.execute(
         text(
             f"DO $$ BEGIN CREATE ROLE {role} {kind};"

@@ -34,7 +34,9 @@ HOST: Final = "127.0.0.1"
 SUPERUSER: Final = "postgres"
 _SHELF: Final = Path("/var/cache/nextpanel-billing")
 _FAST: Final = ("fsync=off", "synchronous_commit=off", "full_page_writes=off", "autovacuum=off")
+# Until the end of the session: roles that two change at once fail the second.
 _OWNED_DATABASE: Final = r"""
+SELECT FROM pg_advisory_lock(1852861028);
 SELECT format('CREATE ROLE %I', :'owner')
 WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = :'owner') \gexec
 ALTER ROLE :"owner" LOGIN CREATEROLE CREATEDB BYPASSRLS PASSWORD :'password';

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Iterator
+from contextlib import ExitStack
 from typing import Any
 
 import pytest
@@ -15,7 +16,7 @@ from sqlalchemy import Connection
 import db.migrate
 from core.clock import utc_now
 from core.settings import api_settings
-from db.migrate import downgrade
+from db.migrate import downgrade, upgrade
 from db.models.all_tables import METADATA
 from devstack.postgres import Postgres
 from tests.support.databases import as_owner, change, opened, rows
@@ -55,6 +56,14 @@ async def test_up_down_and_up_again(empty_database_urls: DatabaseUrls, script: S
             "alembic_version_pkc",
             "_alembic_version",
         }
+
+
+async def test_databases_of_one_server_are_migrated_at_once(postgres: Postgres) -> None:
+    """Each makes the roles and gives them their passwords; they belong to the server."""
+    with ExitStack() as made:
+        databases = [made.enter_context(copied(postgres)) for _ in range(4)]
+        for _ in range(3):
+            await asyncio.gather(*(upgrade(urls.owner, api_url=urls.api, worker_url=urls.worker) for urls in databases))
 
 
 @pytest.fixture
