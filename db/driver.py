@@ -15,7 +15,7 @@ import asyncpg  # type: ignore[import-untyped]  # ships no types
 
 from db.engine import CONNECT_WITHIN, server_settings
 
-_MOST: Final = 2
+MOST_SESSIONS: Final = 2
 """Sessions of a process: whoever uses them does one thing after another."""
 
 
@@ -68,7 +68,7 @@ class SystemSessions:
             self._pool = asyncpg.create_pool(
                 self._url,
                 min_size=0,
-                max_size=_MOST,
+                max_size=MOST_SESSIONS,
                 reset=_left_as_it_is,
                 timeout=CONNECT_WITHIN,
                 server_settings=self._settings,

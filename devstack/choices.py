@@ -12,7 +12,7 @@ from typing import Final, Self
 
 from devstack.faults import CannotStart
 
-CONNECTIONS_PER_PROCESS: Final = 22  # db.engine.POOL_SIZE, and the two of db.driver
+CONNECTIONS_PER_PROCESS: Final = 22  # as db.engine and db.driver say
 _MARGIN: Final = 40  # the steps before the services, a person's psql, and what the server keeps for its superuser
 
 # What replaces each stand-in, and what has to come with it.

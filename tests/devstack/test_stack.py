@@ -6,6 +6,8 @@ from typing import Any
 import pytest
 
 from core.settings import api_settings, demo_settings, migration_settings, validator_settings, worker_settings
+from db.driver import MOST_SESSIONS
+from db.engine import POOL_SIZE
 from devstack.choices import Choices
 from devstack.faults import CannotStart
 from devstack.keyring import Keyring
@@ -127,7 +129,7 @@ def test_an_empty_variable_is_as_good_as_none(tmp_path: Path) -> None:
 
 def test_the_database_takes_the_connections_of_every_process(tmp_path: Path) -> None:
     few, many = (Choices.read({"NP_API_PROCESSES": number}).max_connections for number in ("1", "9"))
-    assert many - few == 8 * 20
+    assert many - few == 8 * (POOL_SIZE + MOST_SESSIONS)
     stack = describe(tmp_path, NP_API_PROCESSES="9")
     postgres = next(node for node in stack.nodes if isinstance(node, Part) and node.name == "postgres")
     assert postgres.server.max_connections == many  # type: ignore[attr-defined]  # the protocol does not tell
