@@ -33,8 +33,7 @@ class SystemSessions:
     def __init__(self, url: str, *, name: str = "nextpanel-billing") -> None:
         """Connects when a session is needed. `url` is a plain postgresql:// URL; `name` shows in pg_stat_activity.
 
-        Rows are looked up by their keys, whatever the planner thinks of a table's size. It thinks little of one that
-        was filled a minute ago; and a statement that comes all the time is planned once for a connection.
+        Rows are looked up by their keys: see `by_index` of Database.as_system (db/unit_of_work.py).
         """
         self._url = url
         self._settings = {**server_settings(name), "role": "np_system", "enable_seqscan": "off"}

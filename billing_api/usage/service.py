@@ -105,7 +105,7 @@ class UsageService:
             report.action,
             report.count,
             idempotency_key,
-            _hash(report.resource, report.action, report.count, report.reservation_id, report.occurred_at),
+            _hash(report),
             report.reservation_id,
             report.occurred_at,
         )
@@ -149,9 +149,20 @@ def _judged(outcome: Outcome | Exception) -> Counted | Refusal:
     return refusal
 
 
-@lru_cache(_HASHES)
-def _hash(*facts: str | int | datetime | None) -> bytes:
+def _hash(report: UsageReport) -> bytes:
     """What makes a report this one and no other, whether it came alone or in a list; its licence is in its key."""
+    if report.reservation_id is None and report.occurred_at is None:
+        return _hash_of_common(report.resource, report.action, report.count)
+    # Not remembered: of these hardly two are alike, and two ways to write one instant are equal but two reports.
+    return _hash_of(report.resource, report.action, report.count, report.reservation_id, report.occurred_at)
+
+
+@lru_cache(_HASHES)
+def _hash_of_common(resource: str, action: str, count: int) -> bytes:
+    return _hash_of(resource, action, count, None, None)
+
+
+def _hash_of(*facts: str | int | datetime | None) -> bytes:
     return hashlib.sha256(_encode(facts)).digest()
 
 

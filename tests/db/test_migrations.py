@@ -15,6 +15,7 @@ from sqlalchemy import Connection
 
 import db.migrate
 from core.clock import utc_now
+from core.ids import new_id
 from core.settings import api_settings
 from db.migrate import downgrade, upgrade
 from db.models.all_tables import METADATA
@@ -98,6 +99,24 @@ async def test_totals_that_wait_to_be_projected_are_named_on_both_sides_of_0017(
         assert [row["job"] for row in await rows(urls, waiting)] == [old, old]
         await db.migrate._with_lock(urls.owner, lambda it: command.upgrade(db.migrate._config(it), "head"))
         assert [sorted(row["job"]["totals"]) for row in await rows(urls, waiting)] == [totals, totals]
+
+
+async def test_events_keep_what_they_say_on_both_sides_of_0018(own_database_urls: DatabaseUrls) -> None:
+    """Before it they had an id besides; who goes back gets new ones."""
+    urls = own_database_urls
+    license_id = new_id()
+    await change(
+        urls,
+        "INSERT INTO usage_events (license_id, user_id, resource, action, count, idempotency_key, body_hash,"
+        " used_after, seq, is_overage, occurred_at) SELECT :id, :id, 'databases', 'created', 1, n::text, '', n, n, false, now()"
+        " FROM generate_series(1, 3) AS n",
+        id=license_id,
+    )
+    before = await rows(urls, "SELECT * FROM usage_events ORDER BY seq")
+    await downgrade(urls.owner, "0017")
+    assert await rows(urls, "SELECT count(DISTINCT id) AS ids FROM usage_events") == [{"ids": 3}]
+    await db.migrate._with_lock(urls.owner, lambda it: command.upgrade(db.migrate._config(it), "head"))
+    assert await rows(urls, "SELECT * FROM usage_events ORDER BY seq") == before
 
 
 def is_no_partition(name: str | None, kind: str, _parents: Any) -> bool:

@@ -117,6 +117,22 @@ async def test_a_total_that_somebody_changed_between_reading_and_writing_is_read
     assert isinstance(outcome, Counted)
 
 
+async def test_a_process_that_died_after_it_began_a_total_leaves_nothing_to_count(
+    desktop: Desktop, sessions: SystemSessions, database_urls: DatabaseUrls
+) -> None:
+    """The total at 0 was committed, and the events were not."""
+    async with sessions.session() as driver:
+        known, totals = await repository.read(driver, [(desktop.license_hash, "databases")])
+        of = known[desktop.license_hash]
+        assert totals == {}
+        await repository.begin_totals(driver, {(of.id, "databases"): of.user_id})
+    (outcome,) = await desktop.recording.record([desktop.report("a", number=2)])
+    assert isinstance(outcome, Counted)
+    chain = await rows(database_urls, "SELECT used_after, seq FROM usage_events")
+    assert chain == [{"used_after": 2, "seq": 1}]
+    assert await rows(database_urls, "SELECT used, events FROM license_usage") == [{"used": 2, "events": 1}]
+
+
 async def test_processes_that_write_the_same_totals_at_once_lose_nothing_and_never_block_each_other(
     desktop: Desktop, database_urls: DatabaseUrls
 ) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from datetime import timedelta, timezone
 from typing import Any
 from uuid import UUID
 
@@ -88,6 +89,20 @@ async def test_the_same_key_with_another_report_is_refused(client: Client, panel
     await report(client, key_id, body)
     status, problem = await report(client, key_id, body | {"count": 2})
     assert (status, problem["code"]) == (422, "idempotency_mismatch")
+
+
+async def test_what_a_report_is_told_apart_by_does_not_depend_on_those_before_it(
+    client: Client, panel: tuple[str, dict[str, Any]], desk: Desk, database: Database
+) -> None:
+    """One instant, written in two ways: equal to Python, and not the same report for a process that saw but one."""
+    key_id, body = panel
+    here = desk.clock().replace(microsecond=0)
+    there = here.astimezone(timezone(timedelta(hours=1)))
+    for key, instant in (("r-1", here), ("r-2", there)):
+        assert (await report(client, key_id, body | {"occurred_at": instant.isoformat()}, key))[0] == 200
+    async with database.as_system() as tx:
+        hashes = (await tx.session.execute(select(UsageEvent.body_hash))).scalars().all()
+    assert len(set(hashes)) == 2
 
 
 async def test_facts_are_recorded_over_the_limit_and_flagged(
