@@ -108,8 +108,8 @@ async def test_events_keep_what_they_say_on_both_sides_of_0018(own_database_urls
     await change(
         urls,
         "INSERT INTO usage_events (license_id, user_id, resource, action, count, idempotency_key, body_hash,"
-        " used_after, seq, is_overage, occurred_at) SELECT :id, :id, 'databases', 'created', 1, n::text, '', n, n, false, now()"
-        " FROM generate_series(1, 3) AS n",
+        " used_after, seq, is_overage, occurred_at)"
+        " SELECT :id, :id, 'databases', 'created', 1, n::text, '', n, n, false, now() FROM generate_series(1, 3) AS n",
         id=license_id,
     )
     before = await rows(urls, "SELECT * FROM usage_events ORDER BY seq")
