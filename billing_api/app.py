@@ -31,6 +31,7 @@ from billing_api.strict_request import StrictRequest
 from billing_api.swagger import SwaggerPage
 from billing_api.usage.fast_path import FastPath
 from core.clock import Clock, utc_now
+from core.health import Readiness
 from core.settings import ApiSettings
 
 MAX_BODY_BYTES = 1_000_000
@@ -106,6 +107,7 @@ def _state(settings: ApiSettings, clock: Clock) -> State:
             "settings": settings,
             "tokens": TokenIssuer(settings.jwt_keys, clock),
             "clock": clock,
+            "readiness": Readiness(),
             "staff_second_factor": settings.staff_second_factor,
         }
     )

@@ -10,6 +10,7 @@ from typing import Final
 from prometheus_client.core import CounterMetricFamily
 
 from core.clock import unix_time
+from core.health import Readiness
 from core.rate_limit import RateLimit
 from core.settings import ValidatorSettings
 from validator import openapi
@@ -35,6 +36,7 @@ _METRICS_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 class Validator:
     def __init__(self, settings: ValidatorSettings) -> None:
         self._loop = asyncio.get_running_loop()
+        self.readiness = Readiness()
         self._tally = Tally()
         self._letterhead = Letterhead()
         self._due = self._loop.time()

@@ -10,6 +10,7 @@ from redis.exceptions import RedisError
 from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
+from core.health import Readiness
 from db.unit_of_work import Database
 from workers.rebuild import Rebuild
 from workers.status import Page
@@ -19,6 +20,7 @@ _ANSWER_WITHIN: Final = 2.0
 
 class Health:
     def __init__(self, database: Database, redis: Redis, rebuild: Rebuild) -> None:
+        self.readiness = Readiness()
         self._database = database
         self._redis = redis
         self._rebuild = rebuild
