@@ -56,6 +56,12 @@ PROBLEMS: Final[tuple[Advice, ...]] = (
         "This `Idempotency-Key` has made a reservation of another content.",
         "Use a new key for a new reservation.",
     ),
+    Advice(
+        problems.ReservationEnded,
+        "The reservation made under this `Idempotency-Key`, or by this signed request, was reported, released or ran "
+        "out. `conclusive` is true: nothing is held, and within 330 s nothing will be under the same key.",
+        "Use a new key for a new reservation.",
+    ),
     Advice(problems.LengthRequired, "Neither `Content-Length` nor chunks tell the body's length.", _CLIENT),
     Advice(problems.BodyTooLarge, "The body is longer than 64 KiB.", _MEND),
     Advice(problems.UnsupportedMediaType, "The body is not `application/json` in UTF-8.", _MEND),
@@ -106,8 +112,9 @@ _BETWEEN: Final = """
 ## Problems
 
 Everything else is `application/problem+json` (RFC 9457) with `"conclusive": false`: **it says nothing about the
-license**, so a panel goes on by what it knew, at best by its lease. What is not listed here (a proxy's 502, a timeout,
-a connection that ends) is to be taken in the same way, as is a status without this body.
+license**, so a panel goes on by what it knew, at best by its lease. Only `reservation_ended` is conclusive. What is
+not listed here (a proxy's 502, a timeout, a connection that ends) is to be taken in the same way, as is a status
+without this body.
 
 | status | code | when | what to do |
 |---|---|---|---|"""

@@ -1,6 +1,7 @@
-"""Refusals as RFC 9457 problem details. Each says `conclusive: false`: none of them is a statement about a license.
+"""Refusals as RFC 9457 problem details. All but one say `conclusive: false`: they are no statement about a license.
 
-A verdict, be it ever so negative, is an answer (HTTP 200); what stands here is the want of one.
+A verdict, be it ever so negative, is an answer (HTTP 200); what stands here is the want of one. The one is
+`reservation_ended`: it is certain that nothing is held under this identity.
 """
 
 import math
@@ -38,6 +39,10 @@ class UnsupportedMediaType(Refusal):
 
 class ReservationConflict(Conflict):
     code, title = "reservation_conflict", "This Idempotency-Key has made a reservation of another content"
+
+
+class ReservationEnded(Conflict):
+    code, title = "reservation_ended", "The reservation of this Idempotency-Key or nonce has ended"
 
 
 class SignatureFault(InvalidSignature):
@@ -136,7 +141,7 @@ def problem_of(refusal: Refusal, request_id: str, now: float) -> Problem:
         detail=refusal.detail,
         code=refusal.code,
         request_id=request_id,
-        conclusive=False,
+        conclusive=isinstance(refusal, ReservationEnded),
         check=msgspec.UNSET if fault is None else fault.name.lower(),
         server_time=msgspec.UNSET if fault is None else int(now),
     )

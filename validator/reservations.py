@@ -20,7 +20,7 @@ from validator.answers import Letterhead
 from validator.gate import Caller, Gate
 from validator.hashes import LicenseHashes
 from validator.metrics import Tally
-from validator.problems import ReservationConflict
+from validator.problems import ReservationConflict, ReservationEnded
 from validator.protocol import Request
 from validator.store import Store
 from validator.wire import AskLease, AskRelease, AskReservation, Lease, Release, ReleaseCode, Reservation, read
@@ -101,6 +101,8 @@ class Reservations:
                 return self._refused(Code.FEATURE_NOT_INCLUDED)
             case "conflict":
                 raise ReservationConflict
+            case "ended":
+                raise ReservationEnded
             case "behind":
                 raise NotReady(
                     "it depends on reports that may be recorded and have not arrived here yet", retry_after=1

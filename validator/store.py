@@ -21,7 +21,7 @@ import structlog
 from core.crypto.sealing import Sealer
 from core.hotstore import codec, functions, keys
 from core.hotstore.functions import FunctionsMissing, NotReady
-from core.hotstore.reading import Reading, decode_reading, read_command, read_keys
+from core.hotstore.reading import Reading, decode_reading, read_command, reserve_keys
 from core.licensing.plan import Resource
 from core.licensing.record import LeaseRecord, LicenseRecord, Usage
 from validator.keyring import KeyRing
@@ -116,7 +116,7 @@ class Store:
         run_id = link.run_id
         if run_id is None:
             raise NotReady("Redis does not answer")
-        names = read_keys(h)
+        names = reserve_keys(h)
         outcome, *number = await link.ask(
             "FCALL", functions.RESERVE, len(names), *names,
             resource, count, ttl * 1000, hold_id, record.epoch, record.version, run_id[: keys.RUN_ID_LENGTH],
@@ -127,7 +127,7 @@ class Store:
     async def release(self, h: str, hold_id: str) -> str:
         """`released`, `pinned` or `gone`."""
         answer: bytes = await self._by_tag[h[:2]].link.ask(
-            "FCALL", functions.RELEASE, 2, keys.holds(h), keys.hold_ends(h), hold_id
+            "FCALL", functions.RELEASE, 3, keys.holds(h), keys.hold_ends(h), keys.ended_of(h), hold_id
         )
         return answer.decode()
 

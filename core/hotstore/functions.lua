@@ -16,6 +16,7 @@ local DOCUMENT, USAGE, LEASE = '@DOCUMENT@', '@USAGE@', '@LEASE@'  -- kinds of k
 local TOMBSTONE = 0x80  -- what stands for the limits of a tombstone: an empty map
 local MARGIN = @MARGIN@  -- ms, as all durations: core/hotstore/keys.py says what for
 local LONGEST_DOUBT = @LONGEST_DOUBT@
+local REPLAYABLE = @REPLAYABLE@
 
 local function now_ms()
   local time = redis.call('TIME')
@@ -58,11 +59,19 @@ local function pin_name(holds, id)
   return string.match(holds, '[^:]+$') .. ':' .. id
 end
 
+-- An id is good for one hold: it stays among the ended ones for as long as a request that made it can be sent again.
+-- The key ends with the youngest of them.
+local function keep_as_ended(ended, id)
+  redis.call('ZADD', ended, now_ms(), id)
+  redis.call('PEXPIRE', ended, REPLAYABLE)
+end
+
 -- `pins` may be left out where the hold is known not to be pinned.
-local function drop_hold(holds, ends, pins, id)
+local function drop_hold(holds, ends, ended, pins, id)
   local stored = redis.call('HGET', holds, id)
   if pins then redis.call('ZREM', pins, pin_name(holds, id)) end
   if not stored then return false end
+  keep_as_ended(ended, id)
   local count, resource = hold_parts(stored)
   redis.call('HDEL', holds, id)
   redis.call('HINCRBY', holds, '=' .. resource, -count)
@@ -74,13 +83,13 @@ end
 -- its place back when everything that was committed up to its end has been projected: then its settlement has been here,
 -- or there is none. Until then it is in doubt, and counts. For what is unlimited nobody needs its place.
 -- Answer: how many of `resource` are in doubt
-local function collect(holds, ends, limits, resource, now, proven)
+local function collect(holds, ends, ended, limits, resource, now, proven)
   local ran_out = redis.call('ZRANGEBYSCORE', ends, '-inf', now, 'WITHSCORES')
   local doubted, dropped = 0, false
   for i = 1, #ran_out, 2 do
     local count, held = hold_parts(redis.call('HGET', holds, ran_out[i]))
     if tonumber(ran_out[i + 1]) <= proven or limits[held] == UNLIMITED then
-      dropped = drop_hold(holds, ends, nil, ran_out[i])
+      dropped = drop_hold(holds, ends, ended, nil, ran_out[i])
     elseif held == resource then
       doubted = doubted + count
     end
@@ -170,14 +179,17 @@ local function is_newer_total(key, resource, epoch, version)
 end
 
 -- usage: absolute totals, and the holds whose reports they contain, so that nothing counts as used and held at once.
--- KEYS the bucket's pins, then usage, holds, hold ends for each total; ARGV for each total: resource, used, epoch,
--- version, how many holds it settles, their ids
--- Answer: how many totals were newer and written; the holds end either way, they were reported.
+-- KEYS the bucket's pins and ended ids, then usage, holds, hold ends for each total; ARGV for each total: resource, used,
+-- epoch, version, how many holds it settles, their ids
+-- Answer: how many totals were newer and written; the holds end either way, they were reported. So do ids whose holds
+-- are gone: a reserve that is sent again after its report holds nothing.
 local function usage(keys, args)
-  local written, at = 0, 1
-  for k = 2, #keys, 3 do
+  local pins, ended, written, at = keys[1], keys[2], 0, 1
+  for k = 3, #keys, 3 do
     local resource, epoch, version, settled = args[at], args[at + 2], args[at + 3], args[at + 4]
-    for i = at + 5, at + 4 + settled do drop_hold(keys[k + 1], keys[k + 2], keys[1], args[i]) end
+    for i = at + 5, at + 4 + settled do
+      if not drop_hold(keys[k + 1], keys[k + 2], ended, pins, args[i]) then keep_as_ended(ended, args[i]) end
+    end
     if settled ~= '0' then end_with_last_hold(keys[k + 1], keys[k + 2]) end
     if is_newer_total(keys[k], resource, epoch, version) then
       redis.call('HSET', keys[k], resource, args[at + 1], resource .. ':v', epoch .. ':' .. version)
@@ -190,17 +202,18 @@ end
 
 -- reserve: holds `count` of a resource if so many are left. Which license may hold anything is not decided here: the
 -- caller judged a document and names its age; where another one stands now the answer is "changed": judge again.
--- KEYS document, usage, holds, hold ends, mark; ARGV resource, count, ttl ms, id, epoch, version, run id, synced through
--- (ms; what the caller has read of it, however old; 0 where nothing)
+-- KEYS document, usage, holds, hold ends, mark, the bucket's ended ids; ARGV resource, count, ttl ms, id, epoch, version,
+-- run id, synced through (ms; what the caller has read of it, however old; 0 where nothing)
 -- Answer {"granted", remaining after it}, {"exceeded", remaining}, {"changed"}, {"conflict"}, {"not_granted"},
--- {"not_ready", ms to wait or 0}, {"behind"}: it depends on what has not been projected yet; remaining is -1 for
--- unlimited.
+-- {"ended"}: this id had its hold, {"not_ready", ms to wait or 0}, {"behind"}: it depends on what has not been projected
+-- yet; remaining is -1 for unlimited.
 local function reserve(keys, args)
-  local document, used_key, holds, ends, mark = unpack(keys)
+  local document, used_key, holds, ends, mark, ended = unpack(keys)
   local resource, count, ttl, id = args[1], tonumber(args[2]), tonumber(args[3]), args[4]
   local loaded, from = unpack(redis.call('HMGET', mark, 'loaded', 'reserve_from'))
   if not loaded or string.sub(loaded, 1, #args[7]) ~= args[7] then return {'not_ready', 0} end
   local now, proven = now_ms(), args[8] - MARGIN
+  redis.call('ZREMRANGEBYSCORE', ended, '-inf', now - REPLAYABLE)
   if from and now < tonumber(from) then return {'not_ready', from - now} end
   -- Of holds that a loss or the end of their keys took away, the reports must be here.
   if proven < math.max(from or 0, now - LONGEST_DOUBT) then return {'behind'} end
@@ -210,14 +223,15 @@ local function reserve(keys, args)
   if epoch ~= tonumber(args[5]) or version ~= tonumber(args[6]) then return {'changed'} end
   local limit = limits[resource]
   if not limit then return {'not_granted'} end
-  local doubted = collect(holds, ends, limits, resource, now, proven)
+  local doubted = collect(holds, ends, ended, limits, resource, now, proven)
+  if redis.call('ZSCORE', ended, id) then return {'ended'} end
   local used = math.max(0, tonumber(redis.call('HGET', used_key, resource) or 0))
   local held = tonumber(redis.call('HGET', holds, '=' .. resource) or 0)
   local remaining = limit - used - held
   local before = redis.call('HGET', holds, id)
   if before then
     local old_count, old_resource, pinned = hold_parts(before)
-    if not pinned and tonumber(redis.call('ZSCORE', ends, id)) <= now then return {'behind'} end
+    if not pinned and tonumber(redis.call('ZSCORE', ends, id)) <= now then return {'ended'} end
     if old_count ~= count or old_resource ~= resource then return {'conflict'} end
     return {'granted', limit == UNLIMITED and -1 or math.max(0, remaining)}
   end
@@ -258,26 +272,27 @@ local function pinned(keys, args)
 end
 
 -- settle: ends holds, pinned or not, whose totals came by another way or of whose reports nothing came.
--- KEYS holds, hold ends, the bucket's pins; ARGV ids …
+-- KEYS holds, hold ends, the bucket's pins and ended ids; ARGV ids …
 -- Answer: how many stood
 local function settle(keys, args)
-  local ended = 0
+  local holds, ends, pins, ended = unpack(keys)
+  local stood = 0
   for _, id in ipairs(args) do
-    if drop_hold(keys[1], keys[2], keys[3], id) then ended = ended + 1 end
+    if drop_hold(holds, ends, ended, pins, id) then stood = stood + 1 end
   end
-  if ended > 0 then end_with_last_hold(keys[1], keys[2]) end
-  return ended
+  if stood > 0 then end_with_last_hold(holds, ends) end
+  return stood
 end
 
 -- release: the panel gives a hold back. One that is pinned stays: its report is on the way.
--- KEYS holds, hold ends; ARGV id
+-- KEYS holds, hold ends, the bucket's ended ids; ARGV id
 -- Answer "released", "pinned" or "gone"
 local function release(keys, args)
   local stored = redis.call('HGET', keys[1], args[1])
   if not stored then return 'gone' end
   local _, _, is_pinned = hold_parts(stored)
   if is_pinned then return 'pinned' end
-  drop_hold(keys[1], keys[2], nil, args[1])
+  drop_hold(keys[1], keys[2], keys[3], nil, args[1])
   end_with_last_hold(keys[1], keys[2])
   return 'released'
 end

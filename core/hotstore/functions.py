@@ -24,6 +24,7 @@ _TEMPLATE: Final = (
     .replace("@LEASE@", keys.LEASE_KIND)
     .replace("@MARGIN@", str(keys.HOLD_MARGIN * 1000))
     .replace("@LONGEST_DOUBT@", str(keys.LONGEST_DOUBT * 1000))
+    .replace("@REPLAYABLE@", str(keys.REPLAYABLE * 1000))
 )
 
 VERSION: Final = hashlib.sha256(_TEMPLATE.encode()).hexdigest()[:8]

@@ -7,6 +7,7 @@ Those of the projection:
     nph:{b}:h   holds: hash of reservation id → "count:resource", and `=resource` → sum of the holds
     npx:{b}:h   when they end: sorted set of reservation id, scored by server time in milliseconds
     npp:{b}     pins, holds whose reports are being written down: sorted set of "h:id", scored by when they were pinned
+    npe:{b}     ids of holds that have ended: sorted set, scored by when; each stays for REPLAYABLE seconds
     npl:{b}:h   lease (msgpack)
     npa:{b}:k   API key k (msgpack)
     npi:{b}     index: sorted set of the `h` of all documents but tombstones, all scored 0, so in the order of the names
@@ -46,6 +47,10 @@ that were being committed when it ran out, and for clocks, its end being Redis's
 LONGEST_DOUBT: Final = 3600
 """Seconds for which a hold that ran out is kept where nothing proves that it was not reported. Where the projection is
 further behind nothing is reserved at all, so forgetting it after that is safe."""
+
+REPLAYABLE: Final = 330
+"""Seconds for which a signed request can be sent again: its `t` may lie 300 s in the past and 30 s in the future
+(core/crypto/signature.py). For so long the id of a hold that has ended makes no other one."""
 
 SYNC: Final = "npz"
 JWKS: Final = "npj"
@@ -106,6 +111,14 @@ def pins(bucket: int) -> str:
 
 def pins_of(h: str) -> str:
     return f"npp:{{{h[:2]}}}"
+
+
+def ended(bucket: int) -> str:
+    return f"npe:{{{bucket:02x}}}"
+
+
+def ended_of(h: str) -> str:
+    return f"npe:{{{h[:2]}}}"
 
 
 def reservation_id(h: str, identity: bytes) -> str:

@@ -33,8 +33,13 @@ class KeyReading(NamedTuple):
 
 
 def read_keys(h: str) -> tuple[str, ...]:
-    """KEYS of the function `read`, and of `reserve`."""
+    """KEYS of the function `read`."""
     return (keys.document(h), keys.usage(h), keys.holds(h), keys.hold_ends(h), keys.mark_of(h))
+
+
+def reserve_keys(h: str) -> tuple[str, ...]:
+    """KEYS of the function `reserve`."""
+    return (*read_keys(h), keys.ended_of(h))
 
 
 def read_command(h: str) -> tuple[str | int, ...]:

@@ -107,7 +107,7 @@ class HotStoreWriter:
         """Writes newer totals and ends the settled holds in the same step; says how many totals were written."""
         commands: list[Command] = []
         for some in _by_bucket((keys.short_hash(total.license_hash), total) for total in totals):
-            names = [keys.pins_of(some[0][0])]
+            names = [keys.pins_of(some[0][0]), keys.ended_of(some[0][0])]
             names += [key for h, _ in some for key in (keys.usage(h), keys.holds(h), keys.hold_ends(h))]
             values: list[str | int] = []
             for _, total in some:
@@ -140,13 +140,14 @@ class HotStoreWriter:
 
     async def settle(self, h: str, reservation_ids: Iterable[str]) -> int:
         """Ends holds that no report will end; says how many stood."""
-        names = (keys.holds(h), keys.hold_ends(h), keys.pins_of(h))
+        names = (keys.holds(h), keys.hold_ends(h), keys.pins_of(h), keys.ended_of(h))
         return cast("int", await self._call(functions.SETTLE, len(names), *names, *reservation_ids))
 
     async def release(self, license_hash: bytes, reservation_id: str) -> bool:
         """Gives a hold back; False where there is none, or where its report is being recorded."""
         h = keys.short_hash(license_hash)
-        answer = await self._call(functions.RELEASE, 2, keys.holds(h), keys.hold_ends(h), reservation_id)
+        names = (keys.holds(h), keys.hold_ends(h), keys.ended_of(h))
+        answer = await self._call(functions.RELEASE, len(names), *names, reservation_id)
         return bool(answer == b"released")
 
     async def holds_made(self) -> HoldsMade:

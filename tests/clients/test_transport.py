@@ -51,6 +51,20 @@ def questions(server: ScriptedServer) -> list[Any]:
     return [asked for asked in server.asked if asked.target.endswith(("/validate-license", "/validate-licenses"))]
 
 
+async def test_a_reserve_whose_hold_has_ended_meanwhile_is_made_anew(
+    client: BillingClient, server: ScriptedServer
+) -> None:
+    """The first attempt had its effect and its answer was lost: the next one comes when that hold is over."""
+    granted = {"granted": True, "reservation_id": "r-2", "remaining_quota": 1}
+    server.script = [Step(cut=True), refuses(409, "reservation_ended"), says(granted), says({"released": True})]
+    with pytest.raises(ZeroDivisionError):
+        async with client.reserve(KEY, "databases") as hold:
+            raise ZeroDivisionError
+    assert hold.reservation_id == "r-2"
+    first, again, anew, _ = server.asked
+    assert first.headers["idempotency-key"] == again.headers["idempotency-key"] != anew.headers["idempotency-key"]
+
+
 async def test_a_verdict_is_told_as_it_came(client: BillingClient, server: ScriptedServer) -> None:
     server.script = [says(YES), NO_LEASE]
     verdict = await client.validate(KEY, "create_database", fingerprint="here")

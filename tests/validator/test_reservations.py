@@ -121,6 +121,14 @@ class TestRepeats:
         response = await panel.call("reserve", content, idempotency_key="order-1")
         assert (response.status_code, response.json()["code"]) == (409, "reservation_conflict")
 
+    async def test_after_its_report_hold_nothing(self, panel: Panel, projection: Projection) -> None:
+        issued = await projection.license()
+        held = await panel.reserve(issued, idempotency_key="order-1")
+        await projection.use(issued, "domains", 1, 1, held["reservation_id"])
+        response = await panel.call("reserve", ask_for(issued, 1), idempotency_key="order-1")
+        assert (response.status_code, response.json()["code"]) == (409, "reservation_ended")
+        await remaining(panel, issued, 2)
+
     async def test_of_another_panel_are_its_own(self, panel: Panel, projection: Projection) -> None:
         issued = await projection.license()
         other = Panel(panel._client, await projection.api_key())
@@ -128,6 +136,19 @@ class TestRepeats:
         theirs = await other.reserve(issued, idempotency_key="1")
         assert mine["reservation_id"] != theirs["reservation_id"]
         assert theirs["remaining_quota"] == 1
+
+
+async def test_a_reserve_sent_again_after_its_release_holds_nothing(
+    panel: Panel, client: httpx.AsyncClient, projection: Projection
+) -> None:
+    issued = await projection.license()
+    first = await panel.call("reserve", ask_for(issued, 1))
+    await release(panel, issued, first.json()["reservation_id"])
+    again = await client.send(first.request)
+    told = again.json()
+    assert (again.status_code, told["code"], told["conclusive"]) == (409, "reservation_ended", True)
+    assert "Retry-After" not in again.headers
+    await remaining(panel, issued, 3)
 
 
 class TestTheEndOfAHold:

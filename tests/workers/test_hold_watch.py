@@ -5,6 +5,7 @@ from redis.asyncio import Redis
 
 from core.clock import unix_time
 from core.hotstore import functions, keys
+from core.hotstore.reading import reserve_keys
 from core.hotstore.writer import HotStoreWriter
 from db.unit_of_work import Database
 from tests.support.people import Desk
@@ -33,7 +34,7 @@ def watch(writer: HotStoreWriter, ticks: Ticks) -> HoldWatch:
 async def reserve(redis: Redis, writer: HotStoreWriter, digest: bytes, reservation_id: str) -> bytes:
     """What a validator asks for."""
     h = keys.short_hash(digest)
-    names = (keys.document(h), keys.usage(h), keys.holds(h), keys.hold_ends(h), keys.mark(digest[0]))
+    names = reserve_keys(h)
     run_id = (await writer.holds_made()).run_id[: keys.RUN_ID_LENGTH]
     await writer.publish_synced(1, now := unix_time())
     args = ("databases", 1, 30_000, reservation_id, 1, 1, run_id, int(now * 1000))

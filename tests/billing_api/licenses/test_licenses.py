@@ -11,7 +11,7 @@ from billing_api.licenses.service import LicenseService
 from core.clock import unix_time
 from core.hotstore import functions, keys
 from core.hotstore.reader import HotStoreReader
-from core.hotstore.reading import read_keys
+from core.hotstore.reading import reserve_keys
 from core.hotstore.writer import HotStoreWriter
 from core.ids import new_id
 from core.licensing.plan import RESOURCES
@@ -135,7 +135,7 @@ async def a_hold(writer: HotStoreWriter, license_: License) -> None:
     """Two domains, as the validator holds them."""
     record = LicenseRecord(epoch=1, version=1, license_id=license_.id, status=Status.ACTIVE, limits={"domains": 3})
     await writer.apply_licenses([(license_.license_key_hash, record)])
-    names = read_keys(keys.short_hash(license_.license_key_hash))
+    names = reserve_keys(keys.short_hash(license_.license_key_hash))
     run_id = (await writer.holds_made()).run_id[: keys.RUN_ID_LENGTH]
     await writer.publish_synced(1, now := unix_time())
     args = ("domains", 2, 30_000, "hold-1", 1, 1, run_id, int(now * 1000))

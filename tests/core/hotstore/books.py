@@ -18,6 +18,7 @@ Limits = Mapping[Resource, int | None]
 
 LONGEST_HOLD: Final = keys.LONGEST_HOLD * 1000
 LONGEST_DOUBT: Final = keys.LONGEST_DOUBT * 1000
+REPLAYABLE: Final = keys.REPLAYABLE * 1000
 MARGIN: Final = keys.HOLD_MARGIN * 1000
 REPORT: Final = 60_000
 """How long a report may take from its pin to its commit."""
@@ -61,6 +62,8 @@ class Copy:
     totals: dict[Resource, Total] = field(default_factory=dict)
     holds: dict[str, Hold] = field(default_factory=dict)
     pins: dict[str, int] = field(default_factory=dict)
+    ended: dict[str, int] = field(default_factory=dict)
+    """Ids whose holds have ended, and when."""
 
     def used(self) -> dict[Resource, int]:
         return {resource: total.used for resource, total in self.totals.items()}
@@ -84,21 +87,21 @@ class Copy:
         limits = self.license[1]
         if ask.resource not in limits:
             return ["not_granted"]
-        self.holds = {
-            name: hold
-            for name, hold in self.holds.items()
-            if not hold.ran_out(now) or (limits.get(hold.resource, 0) is not None and (hold.ends_at or 0) > proven)
-        }
+        for name, hold in list(self.holds.items()):
+            if hold.ran_out(now) and (limits.get(hold.resource, 0) is None or (hold.ends_at or 0) <= proven):
+                self._end(name, now)
         return self._grant(ask, limits[ask.resource], now)
 
     def _grant(self, ask: Ask, limit: int | None, now: int) -> list[Any]:
         taken = _sums(self.holds.values()).get(ask.resource, 0)
         live = self.held(now).get(ask.resource, 0)
         used = max(0, self.used().get(ask.resource, 0))
+        if now - self.ended.get(ask.hold, -REPLAYABLE) < REPLAYABLE:
+            return ["ended"]
         before = self.holds.get(ask.hold)
         if before is not None:
             if before.ran_out(now):
-                return ["behind"]
+                return ["ended"]
             if (before.resource, before.count) != (ask.resource, ask.number):
                 return ["conflict"]
             return ["granted", -1 if limit is None else max(0, limit - used - taken)]
@@ -118,24 +121,31 @@ class Copy:
         self.pins[name] = now
         return "pinned"
 
-    def release(self, name: str) -> str:
+    def release(self, name: str, now: int) -> str:
         hold = self.holds.get(name)
         if hold is None:
             return "gone"
         if hold.ends_at is None:
             return "pinned"
-        del self.holds[name]
+        self._end(name, now)
         return "released"
 
-    def settle(self, names: Iterable[str]) -> int:
-        ended = 0
+    def settle(self, names: Iterable[str], now: int) -> int:
+        stood = [name for name in names if name in self.holds]
         for name in names:
             self.pins.pop(name, None)
-            ended += self.holds.pop(name, None) is not None
-        return ended
+        for name in stood:
+            self._end(name, now)
+        return len(stood)
 
-    def apply_usage(self, resource: Resource, total: Total) -> int:
-        self.settle(total.settled)
+    def _end(self, name: str, now: int) -> None:
+        self.holds.pop(name, None)
+        self.ended[name] = now
+
+    def apply_usage(self, resource: Resource, total: Total, now: int) -> int:
+        for name in total.settled:  # also where nothing is held for it any more
+            self.pins.pop(name, None)
+            self._end(name, now)
         before = self.totals.get(resource)
         if before is not None and before.stamp >= total.stamp:
             return 0
@@ -168,6 +178,8 @@ class Lot:
     """It was reported in time, and it is not deleted."""
     is_over: bool = False
     """Given back, deleted, or reported when nothing was held for it any more: no grant has to respect it."""
+    ended_at: int | None = None
+    """When Redis was told that it was given back, or reported; None once Redis has lost that."""
 
     def occupies(self, now: int) -> bool:
         if self.is_over or self.is_fact:
@@ -183,8 +195,13 @@ class Lots:
     standing: dict[str, Lot] = field(default_factory=dict)
 
     def grant(self, ask: Ask, limit: int | None, now: int) -> None:
-        """AssertionError where it passes the limit. Under a name that was reported nobody creates a second thing."""
+        """AssertionError where it passes the limit, or where the same signed request may have been granted before.
+
+        Under a name that was reported nobody creates a second thing.
+        """
         known = self.standing.get(ask.hold)
+        replayed = known is not None and known.ended_at is not None and now - known.ended_at < REPLAYABLE
+        assert not replayed, f"{ask.hold} was granted again after its end"
         if known is not None and known.is_reported:
             return
         taken = sum(lot.count for lot in self.standing.values() if lot.resource == ask.resource and lot.occupies(now))
@@ -200,9 +217,10 @@ class Lots:
         lot.pinned_at = None
         return lot
 
-    def lose_pins(self) -> None:
+    def lose(self) -> None:
+        """What Redis knew of them."""
         for lot in self.standing.values():
-            lot.pinned_at = None
+            lot.pinned_at = lot.ended_at = None
 
 
 def _sums(holds: Iterable[Hold]) -> dict[Resource, int]:

@@ -11,7 +11,7 @@ from redis.asyncio import Redis
 from core.clock import unix_time
 from core.hotstore import functions, keys
 from core.hotstore.reader import HotStoreReader
-from core.hotstore.reading import read_keys
+from core.hotstore.reading import reserve_keys
 from core.hotstore.writer import HotStoreWriter
 from core.licensing.plan import Resource
 from core.licensing.record import LicenseRecord
@@ -46,7 +46,7 @@ class HotStore(NamedTuple):
     ) -> list[Any]:
         """The function as the validator calls it. `synced_through`: ms; else all has been projected."""
         synced = int(unix_time() * 1000) + AHEAD if synced_through is None else synced_through
-        names = read_keys(keys.short_hash(license_hash))
+        names = reserve_keys(keys.short_hash(license_hash))
         args = (resource, count, ttl_ms, hold_id, 1, version, self.run_id if run_id is None else run_id, synced)
         (answer,) = await self.writer._call_all([(functions.RESERVE, len(names), *names, *args)])
         return [part.decode() if isinstance(part, bytes) else part for part in answer]

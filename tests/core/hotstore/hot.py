@@ -15,7 +15,7 @@ from redis.asyncio import Redis
 from core.clock import unix_time
 from core.hotstore import functions, keys
 from core.hotstore.reader import HotStoreReader
-from core.hotstore.reading import Reading, read_keys
+from core.hotstore.reading import Reading, reserve_keys
 from core.hotstore.writer import Hold, HotStoreWriter, Pinned, UsageTotal
 from core.licensing.plan import Resource
 from tests.core.hotstore.books import Ask, Limits, Total
@@ -79,8 +79,14 @@ class Hot:
         named = self.run(self._redis.zrange(keys.pins(BUCKET), 0, -1))
         return {name.decode().removeprefix(f"{H}:") for name in named}
 
+    def ended(self) -> dict[str, int]:
+        return {
+            name.decode(): int(at)
+            for name, at in self.run(self._redis.zrange(keys.ended(BUCKET), 0, -1, withscores=True))
+        }
+
     def reserve(self, ask: Ask, run_id: str | None = None) -> list[Any]:
-        names = read_keys(H)
+        names = reserve_keys(H)
         facts = (ask.resource, ask.number, ask.ttl, ask.hold, *ask.stamp, run_id or self.run_id, ask.synced_through)
         (answer,) = self.run(self.writer._call_all([(functions.RESERVE, len(names), *names, *facts)]))
         return [part.decode() if isinstance(part, bytes) else part for part in answer]
@@ -90,8 +96,8 @@ class Hot:
         return answer
 
     def release(self, name: str) -> str:
-        named = (keys.holds(H), keys.hold_ends(H))
-        answer: bytes = self.run(self.writer._call(functions.RELEASE, 2, *named, name))
+        named = (keys.holds(H), keys.hold_ends(H), keys.ended_of(H))
+        answer: bytes = self.run(self.writer._call(functions.RELEASE, 3, *named, name))
         return answer.decode()
 
     def settle(self, names: Iterable[str]) -> int:

@@ -35,7 +35,9 @@ RESERVED: Final = st.sampled_from(["databases", "databases", "domains", "emails"
 LIMITS: Final = st.fixed_dictionaries(
     {"databases": st.integers(0, 3), "emails": st.none()}, optional={"domains": st.integers(0, 2) | st.none()}
 )
-PERIODS: Final = st.sampled_from([1, 999, 1_000, 1_001, 4_000, 5_000, 5_001, 6_000, 60_000, 61_000, 3_600_000])
+PERIODS: Final = st.sampled_from(
+    [1, 999, 1_000, 1_001, 4_000, 5_000, 5_001, 6_000, 60_000, 61_000, 329_999, 330_000, 3_600_000]
+)
 TTLS: Final = st.sampled_from([5_000, 5_000, 60_000])
 SELDOM: Final = st.integers(0, 9).map(lambda number: number == 9)
 SAME_EACH_TIME: Final = settings(
@@ -112,9 +114,9 @@ class Histories(RuleBasedStateMachine):
         return f"{name}{self.lives.get(name, 0)}"
 
     def next_hold(self, name: str) -> str:
-        """A new one where that was reported, the same again where it was not."""
+        """A new one where that has come to its end, the same again where it has not."""
         lot = self.lots.standing.get(self.hold(name))
-        if lot is not None and lot.is_reported:
+        if lot is not None and (lot.is_reported or lot.is_over or lot.ends_at <= self.now):
             self.lives[name] = self.lives.get(name, 0) + 1
         return self.hold(name)
 
@@ -155,9 +157,11 @@ class Histories(RuleBasedStateMachine):
         if lot is not None and lot.is_reported:
             return
         answer = self.hot.release(hold)
-        assert answer == self.copy.release(hold)
+        assert answer == self.copy.release(hold, self.now)
         if lot is not None and answer != "pinned":
             lot.is_over = True
+        if lot is not None and answer == "released":
+            lot.ended_at = self.now
 
     @rule(name=NAMES, resource=st.sampled_from(["databases", "emails"]))
     def pin(self, name: str, resource: Resource) -> None:
@@ -238,7 +242,7 @@ class Histories(RuleBasedStateMachine):
         assert set(old) == {name for name, at in self.copy.pins.items() if at <= self.now - REPORT}
         given_back = [name for name in old if name not in self.truth.settlements]
         if given_back:
-            assert self.hot.settle(given_back) == self.copy.settle(given_back)
+            assert self.hot.settle(given_back) == self.copy.settle(given_back, self.now)
 
     @rule(comes_back=st.booleans(), really=st.sampled_from([False, False, True]))
     def lose(self, comes_back: bool, really: bool = True) -> None:
@@ -246,7 +250,7 @@ class Histories(RuleBasedStateMachine):
             return
         self.hot.lose()
         self.copy = Copy()
-        self.lots.lose_pins()
+        self.lots.lose()
         if comes_back:
             self.rebuild(is_lost_again=False)
 
@@ -275,6 +279,7 @@ class Histories(RuleBasedStateMachine):
         ends_in = self.copy.hold_ends_in(self.now)
         assert reading.hold_ends_in == (None if ends_in is None else ends_in / 1000)
         assert self.hot.pins() == self.copy.pins.keys()
+        assert self.hot.ended().items() <= self.copy.ended.items()
 
     @invariant()
     def what_is_settled_is_true(self) -> None:
@@ -284,8 +289,10 @@ class Histories(RuleBasedStateMachine):
             assert not self.truth.settlements
 
     def _apply(self, totals: list[tuple[Resource, Total]]) -> None:
-        written = sum(self.copy.apply_usage(resource, total) for resource, total in totals)
+        written = sum(self.copy.apply_usage(resource, total, self.now) for resource, total in totals)
         assert self.hot.apply_usage(totals) == written
+        for name in (name for _, total in totals for name in total.settled):
+            self.lots.standing[name].ended_at = self.now
 
     def _apply_license(self, stamp: tuple[int, int], limits: Limits) -> None:
         assert self.hot.apply_license(stamp, limits) == self.copy.apply_license(stamp, limits)

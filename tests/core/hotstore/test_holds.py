@@ -6,6 +6,7 @@ import pytest
 from redis.asyncio import Redis
 
 from core.clock import unix_time
+from core.crypto import signature
 from core.hotstore import keys
 from core.hotstore.writer import Hold, Pinned, UsageTotal
 from tests.core.hotstore.conftest import HotStore, a_license
@@ -150,6 +151,60 @@ class TestTheEndOfAHold:
         assert await store.reserve(digest, "b", 3) == ["granted", 0]
 
 
+class TestAnEndedId:
+    """A reserve that is sent again once its hold has ended, by a panel that retries or by somebody who recorded it."""
+
+    async def test_of_a_report_holds_nothing_again(self, store: HotStore, digest: bytes) -> None:
+        await store.reserve(digest, "a", 2)
+        await pin(store, digest, "a")
+        await store.writer.apply_usage([UsageTotal(digest, "domains", 2, 1, 1, ("a",))])
+        assert await store.reserve(digest, "a", 2) == ["ended"]
+        assert await store.reserve(digest, "a", 1, "emails") == ["ended"]
+        assert await held(store, digest) == 0
+        assert await store.reserve(digest, "b", 1) == ["granted", 0]
+
+    async def test_of_a_report_is_known_though_its_hold_was_gone(self, store: HotStore, digest: bytes) -> None:
+        await store.writer.apply_usage([UsageTotal(digest, "domains", 1, 1, 1, ("a",))])
+        assert await store.reserve(digest, "a", 1) == ["ended"]
+
+    async def test_of_a_release_holds_nothing_again(self, store: HotStore, digest: bytes) -> None:
+        await store.reserve(digest, "a", 1)
+        assert await store.writer.release(digest, "a")
+        assert await store.reserve(digest, "a", 1) == ["ended"]
+
+    async def test_of_a_pin_that_was_given_back_holds_nothing_again(self, store: HotStore, digest: bytes) -> None:
+        await store.reserve(digest, "a", 1)
+        await pin(store, digest, "a")
+        await store.writer.settle(keys.short_hash(digest), ["a"])
+        assert await store.reserve(digest, "a", 1) == ["ended"]
+
+    async def test_is_refused_whatever_is_left(self, store: HotStore, digest: bytes) -> None:
+        await store.reserve(digest, "a", 1)
+        await store.writer.release(digest, "a")
+        await store.reserve(digest, "b", 3)
+        assert await store.reserve(digest, "a", 1) == ["ended"]
+
+    async def test_is_remembered_for_as_long_as_a_request_can_be_sent_again(
+        self, store: HotStore, digest: bytes
+    ) -> None:
+        assert keys.REPLAYABLE == signature.MAX_AGE + signature.MAX_AHEAD
+        await store.reserve(digest, "a", 1)
+        await store.reserve(digest, "b", 1)
+        await store.writer.release(digest, "a")
+        await store.writer.release(digest, "b")
+        ended = keys.ended(digest[0])
+        assert keys.REPLAYABLE - 5 < await store.redis.ttl(ended) <= keys.REPLAYABLE
+        await store.redis.zincrby(ended, -1000 * keys.REPLAYABLE, "a")  # as if that time had passed
+        assert await store.reserve(digest, "c", 1) == ["granted", 2]  # each reserve clears them away
+        assert await store.redis.zrange(ended, 0, -1) == [b"b"]
+        assert await store.reserve(digest, "a", 1) == ["granted", 1]
+
+    async def test_that_never_was_is_not_one(self, store: HotStore, digest: bytes) -> None:
+        """Or anybody could have names kept by releasing what he likes."""
+        assert not await store.writer.release(digest, "a")
+        assert await store.reserve(digest, "a", 1) == ["granted", 2]
+
+
 class TestDoubt:
     """A report that was recorded without a pin: its total may come when its hold has long run out."""
 
@@ -185,15 +240,17 @@ class TestDoubt:
     async def test_grants_nothing_anew_under_the_same_identity(
         self, store: HotStore, digest: bytes, ran_out: int
     ) -> None:
-        assert await store.reserve(digest, "a", 1, synced_through=ran_out) == ["behind"]
-        assert await store.reserve(digest, "a", 1) == ["granted", 2]
+        """Neither while it is in doubt nor afterwards."""
+        assert await store.reserve(digest, "a", 1, synced_through=ran_out) == ["ended"]
+        assert await store.reserve(digest, "b", 3) == ["granted", 0]
+        assert await store.reserve(digest, "a", 1) == ["ended"]
 
     async def test_is_none_about_the_unlimited(self, store: HotStore, digest: bytes) -> None:
         await store.reserve(digest, "a", 7, "emails", ttl_ms=30)
         ended = await store.redis.zscore(keys.hold_ends(keys.short_hash(digest)), "a")
         assert ended is not None
         await eventually_ended(store, digest)
-        assert await store.reserve(digest, "a", 5, "emails", synced_through=int(ended)) == ["granted", -1]
+        assert await store.reserve(digest, "b", 5, "emails", synced_through=int(ended)) == ["granted", -1]
 
     async def test_of_what_a_loss_took_away_ends_with_the_pause_and_what_was_reported_in_it(
         self, store: HotStore, digest: bytes

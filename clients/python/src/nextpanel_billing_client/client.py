@@ -27,6 +27,7 @@ from nextpanel_billing_client.answers import (
     Declined,
     Hold,
     Question,
+    Refused,
     RefusedReport,
     Unreachable,
     Verdict,
@@ -120,7 +121,7 @@ class BillingClient:
         asked: dict[str, Any] = {"license_key": license_key, "resource": resource, "count": count, "ttl": ttl}
         if fingerprint is not None:
             asked["fingerprint"] = fingerprint
-        hold = await self._post("reserve", asked, Hold.of, idempotency_key=uuid4().hex)
+        hold = await self._reserve(asked)
         if isinstance(hold, Declined):
             raise hold
         try:
@@ -200,6 +201,15 @@ class BillingClient:
         if verdict is None:
             raise failure
         return verdict
+
+    async def _reserve(self, asked: dict[str, Any]) -> Hold | Declined:
+        try:
+            return await self._post("reserve", asked, Hold.of, idempotency_key=uuid4().hex)
+        except Refused as refusal:
+            if refusal.code != "reservation_ended":
+                raise
+        # An attempt whose answer was lost has made a hold, and that has run out. A new key makes a new one.
+        return await self._post("reserve", asked, Hold.of, idempotency_key=uuid4().hex)
 
     async def _release(self, license_key: str, hold: Hold) -> None:
         """As a courtesy to others: what is not released runs out by itself."""
