@@ -7,20 +7,23 @@ import sys
 from collections.abc import Sequence
 from typing import Final
 
-from granian.constants import Interfaces, Loops
-from granian.http import HTTP1Settings, HTTP2Settings
+from granian.constants import HTTPModes, Interfaces, Loops
+from granian.http import HTTP1Settings
 from granian.log import LogLevels
 from granian.server import Server
 from litestar import Litestar
 
 from billing_api import commands, metrics
 from billing_api.app import create_app
-from core.process import die_with_parent
+from core.process import allow_many_files, die_with_parent
 from core.settings import BadSettings, api_settings
 from core.telemetry import configure_logging
 
-_HEAD_WITHIN_MS: Final = 30_000
-_LONGEST_HEAD: Final = 65_536
+_HEAD_WITHIN_MS: Final = 10_000
+_MOST_CONNECTIONS: Final = 20_000
+"""Of one worker: those that come later wait in the kernel's queue."""
+_OTHER_FILES: Final = 512
+"""What a worker may have open beside its clients: connections to its servers, logs, code that is read."""
 
 
 def served() -> Litestar:
@@ -46,6 +49,8 @@ def _spare_the_collector() -> None:
 def serve() -> None:
     die_with_parent()
     settings = api_settings()
+    configure_logging("billing_api", settings.log_level)
+    files = allow_many_files()  # the workers inherit it
     # Not forked: a worker must not inherit the locks of the thread that shows the metrics, nor counters chosen before.
     multiprocessing.set_start_method("spawn")
     with metrics.shown(settings.host, settings.metrics_port):
@@ -54,9 +59,11 @@ def serve() -> None:
             factory=True,
             interface=Interfaces.ASGI,
             loop=Loops.uvloop,
-            # Who sends its head by drips, or no next one, is hung up on.
+            # A silent connection ends in time under HTTP/1.1 alone (docs/decisions/0025-http-1-1-only.md).
+            http=HTTPModes.http1,
             http1_settings=HTTP1Settings(header_read_timeout=_HEAD_WITHIN_MS),
-            http2_settings=HTTP2Settings(max_headers_size=_LONGEST_HEAD, keep_alive_interval=_HEAD_WITHIN_MS),
+            # Never more than there are files for: Granian accepts nobody any more once accept(2) has failed.
+            backpressure=max(1, min(_MOST_CONNECTIONS, files - _OTHER_FILES)),
             address=settings.host,
             port=settings.port,
             workers=settings.processes,

@@ -8,6 +8,7 @@ from litestar import Litestar, Request, Router
 from litestar.config.cors import CORSConfig
 from litestar.datastructures import State
 from litestar.di import Provide
+from litestar.enums import ScopeType
 from litestar.handlers import HTTPRouteHandler
 from litestar.middleware import DefineMiddleware
 from litestar.openapi import OpenAPIConfig
@@ -21,6 +22,7 @@ from billing_api import observability, problems
 from billing_api.access import Permission, Principal, TokenIssuer
 from billing_api.accounts.controller import RefreshCookie
 from billing_api.answer_headers import answer_headers, with_data
+from billing_api.arrival import Arrivals
 from billing_api.auth import Authentication, guard, needs_step_up
 from billing_api.caller import Caller
 from billing_api.client_address import caller
@@ -43,9 +45,12 @@ class BillingApi(Litestar):
     """Litestar, and before it the one call that is made thousands of times a second."""
 
     fast_path: FastPath
+    arrivals: Arrivals
 
     @override
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == ScopeType.HTTP:
+            receive = self.arrivals.bounded(receive)
         await self.fast_path(scope, receive, send)
 
     async def carry(self, scope: Any, receive: Any, send: Any) -> None:
@@ -77,6 +82,7 @@ def create_app(settings: ApiSettings, clock: Clock = utc_now) -> Litestar:
         logging_config=None,
         debug=False,
     )
+    app.arrivals = Arrivals()
     app.fast_path = FastPath(
         app.carry,
         app.state,

@@ -11,6 +11,7 @@ from litestar import Request, Response
 from litestar.exceptions import HTTPException, ValidationException
 from litestar.openapi.datastructures import ResponseSpec
 from litestar.openapi.spec import Example
+from litestar.status_codes import HTTP_408_REQUEST_TIMEOUT
 from sqlalchemy.exc import DBAPIError, StatementError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
@@ -67,6 +68,8 @@ def refused(request: Request[Any, Any, Any], refusal: Refusal) -> Response[Probl
         headers["Retry-After"] = str(refusal.retry_after or 1)
     if status == 401:
         headers["WWW-Authenticate"] = "Bearer"
+    if status == HTTP_408_REQUEST_TIMEOUT:
+        headers["Connection"] = "close"  # RFC 9110, 15.5.9: the rest of the request is not read
     return Response(problem, status_code=status, media_type=PROBLEM_JSON, headers=headers)
 
 

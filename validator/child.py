@@ -4,21 +4,17 @@ import asyncio
 import contextlib
 import gc
 import os
-import resource
 import signal
 import socket
 import sys
-from typing import Final
 
 import structlog
 import uvloop
 
-from core.process import die_with_parent
+from core.process import allow_many_files, die_with_parent
 from core.settings import ValidatorSettings
 from core.telemetry import configure_logging
 from validator.app import Validator
-
-_FILES_WANTED: Final = 65_536
 
 log = structlog.get_logger()
 
@@ -36,7 +32,7 @@ def serve(settings: ValidatorSettings, slot: int, parent: int, sockets: Sockets,
     if os.getppid() != parent:
         sys.exit("the supervisor has gone before its child began")
     configure_logging(f"validator-{slot}", settings.log_level)
-    _allow_many_files()
+    allow_many_files()
     uvloop.run(_run(settings, sockets, tell))
 
 
@@ -66,14 +62,6 @@ def _spare_the_collector() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(10_000, 10, 1_000_000_000)
-
-
-def _allow_many_files() -> None:
-    """Each client is a file; the usual soft limit of 1,024 is for select(2), which nobody here calls."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = _FILES_WANTED if hard == resource.RLIM_INFINITY else min(_FILES_WANTED, hard)
-    if soft < wanted:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def _tell(descriptor: int) -> None:

@@ -15,6 +15,7 @@ from prometheus_client import REGISTRY
 from sqlalchemy import select
 
 from billing_api.app import MAX_BODY_BYTES
+from billing_api.arrival import Arrivals, BrokenBody
 from billing_api.usage.fast_path import FAILURE, PATH, FastPath
 from core.clock import unix_time
 from core.crypto.signature import HEADER, sign
@@ -188,7 +189,7 @@ class Connection:
         async def send(message: Any) -> None:
             self.sent.append(message)
 
-        await self.fast_path(self.scope, receive, send)  # type: ignore[arg-type]  # a scope of just what is read
+        await self.fast_path(self.scope, Arrivals().bounded(receive), send)  # type: ignore[arg-type]  # a scope of just what is read
 
 
 @pytest.fixture
@@ -253,6 +254,6 @@ async def test_who_goes_away_before_the_end_of_the_body_reported_nothing(
     connection = Connection(fast_path, [], headers=sized(2))
     async with asyncio.timeout(5):
         await connection.run()
-    assert (framework.reached, connection.sent) == ([], [])
+    assert ([type(failure) for failure in framework.reached], connection.sent) == ([BrokenBody], [])
     async with database.as_system() as tx:
         assert (await tx.session.execute(select(UsageEvent))).all() == []
