@@ -15,19 +15,18 @@ from typing import Final
 
 from litestar.types import HTTPReceiveMessage, Receive
 
-from core.errors import Refusal
+from core.errors import Refusal, RequestTimeout
 
 ARRIVES_WITHIN: Final = 10.0
 """Seconds."""
 _LOOK_EVERY: Final = 1.0
 
 
-class RequestTimeout(Refusal):
-    status, code, title = 408, "request_timeout", "The request took too long to arrive"
-
-
 class BrokenBody(Refusal):
-    code, title = "bad_request", "The request's body broke off, or its chunks cannot be read"
+    code = "bad_request"
+
+    def __init__(self) -> None:
+        super().__init__("the request's body broke off, or its chunks cannot be read")
 
 
 class Arrivals:

@@ -14,6 +14,7 @@ from typing_extensions import override
 from billing_api.access import Permission, Principal, TokenIssuer, may, require_second_factor, require_step_up
 from billing_api.limits import Limits
 from billing_api.sessions.liveness import Liveness
+from billing_api.single_headers import require_single
 from core.errors import Forbidden, Unauthenticated
 
 _READS: Final = frozenset({"GET", "HEAD"})
@@ -46,6 +47,7 @@ async def guard(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRou
     if isinstance(handler, HTTPRouteHandler) and handler.http_methods == {"OPTIONS"}:
         return  # Litestar's own, on every path: tells which methods there are and nothing else
     needed = declared_permission(handler)
+    require_single(connection.scope["headers"])
     principal: Principal | None = connection.user
     limits: Limits = connection.app.state.limits
     await limits.enforce(connection, principal.signed_in_id if principal else None, signed=needed is Permission.SIGNED)

@@ -3,7 +3,8 @@
 Whatever is not expected becomes a 500 that tells its request id and nothing else; the log has the rest.
 """
 
-import re
+from collections.abc import Mapping
+from http import HTTPStatus
 from typing import Any, Final
 
 import msgspec
@@ -11,83 +12,52 @@ from litestar import Request, Response
 from litestar.exceptions import HTTPException, ValidationException
 from litestar.openapi.datastructures import ResponseSpec
 from litestar.openapi.spec import Example
-from litestar.status_codes import HTTP_408_REQUEST_TIMEOUT
 from sqlalchemy.exc import DBAPIError, StatementError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
+from core.clock import Clock, utc_now
 from core.errors import (
+    BodyTooLarge,
     Conflict,
     FieldError,
     Forbidden,
     IdempotencyMismatch,
+    Internal,
     InvalidInput,
+    MethodNotAllowed,
     NotFound,
     PartnerUnavailable,
     Refusal,
+    RequestTimeout,
+    RouteNotFound,
     StepUpRequired,
     TooManyRequests,
     Unauthenticated,
     Unavailable,
+    UnsupportedMediaType,
 )
+from core.field_errors import without_strange_names
 from core.ids import new_id
+from core.problem_document import Problem, example_of, headers_of, problem_of
+from core.problems import MEDIA_TYPE
 from core.telemetry import logger
 from db.absence import is_absence
 
-PROBLEM_JSON: Final = "application/problem+json"
-_TYPE: Final = "urn:nextpanel:problem:"
-_MSGSPEC_PATH: Final = re.compile(r"^(?P<what>.*?)(?: - at `\$(?P<path>[^`]*)`)?$", re.DOTALL)
-
-
-class Problem(msgspec.Struct, omit_defaults=True, kw_only=True):
-    """The body of every answer that is not a success."""
-
-    type: str
-    title: str
-    status: int
-    detail: str
-    code: str
-    request_id: str
-    conclusive: bool = True
-    errors: tuple[FieldError, ...] = ()
-
 
 def refused(request: Request[Any, Any, Any], refusal: Refusal) -> Response[Problem]:
-    status = refusal.status
-    problem = Problem(
-        type=_TYPE + refusal.code,
-        title=refusal.title,
-        status=status,
-        detail=refusal.detail,
-        code=refusal.code,
-        request_id=_request_id(request),
-        conclusive=status < 500,
-        errors=refusal.errors,
-    )
-    headers = {}
-    if refusal.retry_after is not None or isinstance(refusal, Unavailable):
-        headers["Retry-After"] = str(refusal.retry_after or 1)
-    if status == 401:
-        headers["WWW-Authenticate"] = "Bearer"
-    if status == HTTP_408_REQUEST_TIMEOUT:
+    clock: Clock = request.app.state.get("clock", utc_now)
+    problem = problem_of(refusal, _request_id(request), clock().timestamp())
+    headers = {name: value for name, value in headers_of(refusal).items() if name != "Content-Type"}
+    if refusal.status == HTTPStatus.REQUEST_TIMEOUT:
         headers["Connection"] = "close"  # RFC 9110, 15.5.9: the rest of the request is not read
-    return Response(problem, status_code=status, media_type=PROBLEM_JSON, headers=headers)
+    return Response(problem, status_code=refusal.status, media_type=MEDIA_TYPE, headers=headers)
 
 
 def framework_refused(request: Request[Any, Any, Any], failure: HTTPException) -> Response[Problem]:
     """Litestar's own: no such route, wrong method, a body that does not fit."""
     if failure.status_code >= 500:
         return crashed(request, failure)
-    problem = Problem(
-        type=_TYPE + _code(failure.status_code),
-        title=_title(failure),
-        status=failure.status_code,
-        detail=_text(failure.detail),
-        code=_code(failure.status_code),
-        request_id=_request_id(request),
-        errors=_field_errors(failure) if isinstance(failure, ValidationException) else (),
-    )
-    allowed = {name: value for name, value in (failure.headers or {}).items() if name.lower() == "allow"}
-    return Response(problem, status_code=failure.status_code, media_type=PROBLEM_JSON, headers=allowed)
+    return refused(request, _refusal_of(failure))
 
 
 def database_away(request: Request[Any, Any, Any], failure: Exception) -> Response[Problem]:
@@ -107,25 +77,23 @@ def statement_failed(request: Request[Any, Any, Any], failure: StatementError) -
 
 def crashed(request: Request[Any, Any, Any], failure: Exception) -> Response[Problem]:
     logger().error("request.crashed", path=request.url.path, exc_info=failure)
-    problem = Problem(
-        type=_TYPE + "internal",
-        title="Something went wrong on our side",
-        status=500,
-        detail="Try again; if it stays, tell us the request_id",
-        code="internal",
-        request_id=_request_id(request),
-        conclusive=False,
+    return refused(request, Internal("try again; if it stays, tell us the request_id"))
+
+
+_BY_STATUS: Final[Mapping[int, type[Refusal]]] = {
+    kind.status: kind
+    for kind in (
+        InvalidInput,
+        Unauthenticated,
+        Forbidden,
+        RouteNotFound,
+        RequestTimeout,
+        BodyTooLarge,
+        UnsupportedMediaType,
+        TooManyRequests,
     )
-    return Response(problem, status_code=500, media_type=PROBLEM_JSON)
-
-
-def invalid_body(failure: msgspec.DecodeError | UnicodeDecodeError) -> InvalidInput:
-    """The message of msgspec, `Expected int, got str - at `$.count``, as a field error."""
-    return InvalidInput("the body does not fit", errors=(_field_error(str(failure)),))
-
-
-_STRANGE_NAME: Final = re.compile(r"unknown field `(?!\w{1,64}`).*`", re.DOTALL)
-"""A name that is none: a whole body was sent as a form, say, with a password in it. It is not said again."""
+}
+"""What the framework's own exceptions are here."""
 
 HANDLERS: Final[dict[int | type[Exception], Any]] = {
     Refusal: refused,
@@ -144,21 +112,13 @@ def documented(*refusals: type[Refusal]) -> ResponseSpec:
         Problem,
         generate_examples=False,
         description="; or: ".join(refusal.title for refusal in refusals),
-        media_type=PROBLEM_JSON,
+        media_type=MEDIA_TYPE,
         examples=[_example(refusal) for refusal in refusals],
     )
 
 
 def _example(refusal: type[Refusal]) -> Example:
-    problem = Problem(
-        type=_TYPE + refusal.code,
-        title=refusal.title,
-        status=refusal.status,
-        detail=refusal.title,
-        code=refusal.code,
-        request_id="01a2043a1cd676b1916112de232bc4f6",
-        conclusive=refusal.status < 500,
-    )
+    problem = example_of(refusal.meaning, "01a2043a1cd676b1916112de232bc4f6")
     return Example(summary=refusal.code, value=msgspec.to_builtins(problem))
 
 
@@ -195,13 +155,6 @@ def _request_id(request: Request[Any, Any, Any]) -> str:
     return known
 
 
-def _field_error(message: str) -> FieldError:
-    message = _STRANGE_NAME.sub("unknown field", message)
-    match = _MSGSPEC_PATH.match(message)
-    path = (match["path"] or "").lstrip(".") if match else ""
-    return FieldError(field=path or "body", detail=match["what"] if match else message)
-
-
 def _field_errors(failure: ValidationException) -> tuple[FieldError, ...]:
     items = failure.extra if isinstance(failure.extra, list) else []
     return tuple(
@@ -211,21 +164,16 @@ def _field_errors(failure: ValidationException) -> tuple[FieldError, ...]:
     )
 
 
-def _title(failure: HTTPException) -> str:
-    titles = {404: "There is no such thing here", 405: "This method is not served here", 413: "The body is too large"}
-    return titles.get(failure.status_code, "The request cannot be carried out")
-
-
-def _code(status: int) -> str:
-    codes = {
-        400: "invalid_input",
-        401: "unauthenticated",
-        403: "forbidden",
-        404: "not_found",
-        405: "method_not_allowed",
-    }
-    return codes.get(status, "payload_too_large" if status == 413 else "bad_request")
+def _refusal_of(failure: HTTPException) -> Refusal:
+    """Litestar's exception as one of ours: a status of HTTP says which."""
+    text = _text(failure.detail)
+    if failure.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+        allowed = {method for method in (failure.headers or {}).get("allow", "").split(", ") if method}
+        return MethodNotAllowed(", ".join(sorted(allowed | ({"HEAD"} if "GET" in allowed else set()))))
+    if isinstance(failure, ValidationException):
+        return InvalidInput(text, errors=_field_errors(failure))
+    return _BY_STATUS.get(failure.status_code, Refusal)(text)
 
 
 def _text(value: object) -> str:
-    return _STRANGE_NAME.sub("unknown field", str(value))[:500]
+    return without_strange_names(str(value))[:500]

@@ -25,6 +25,7 @@ from billing_api.oauth.controller import OAuthClientController, grant_token
 from billing_api.payments.controller import InvoiceController, PaymentController
 from billing_api.plans.controller import PlanController
 from billing_api.privacy.controller import PrivacyController
+from billing_api.problem_pages import show_problem
 from billing_api.reconciliation.controller import AdminReconciliationController
 from billing_api.second_factor.controller import SecondFactorController
 from billing_api.sessions.controller import SessionController
@@ -79,6 +80,7 @@ ROUTES: Final[Sequence[ControllerRouterHandler]] = (
     show_verification,
     verify_by_form,
     *CREDENTIAL_PAGES,
+    show_problem,
     health.live,
     health.ready,
 )

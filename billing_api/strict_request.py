@@ -10,12 +10,22 @@ import msgspec
 from litestar import Request
 from typing_extensions import override
 
-from billing_api.problems import invalid_body
+from core.errors import LengthRequired, UnsupportedMediaType
+from core.field_errors import invalid_body
+from core.headers import JSON, is_json
 
 
 class StrictRequest(Request[Any, Any, Any]):
+    def require_json(self) -> None:
+        """LengthRequired or UnsupportedMediaType where the body is no JSON by what the head says of it."""
+        if "content-length" not in self.headers and "transfer-encoding" not in self.headers:
+            raise LengthRequired
+        if not is_json(self.headers.get("content-type", JSON.decode()).encode("latin-1")):
+            raise UnsupportedMediaType
+
     @override
     async def json(self) -> Any:
+        self.require_json()
         wanted = self.route_handler.parsed_data_field
         try:
             return msgspec.json.decode(await self.body(), type=Any if wanted is None else wanted.annotation)

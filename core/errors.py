@@ -1,12 +1,16 @@
-"""The one tree of refusals. Each leaf has a code for machines, a status for HTTP and a title for people.
+"""The one tree of refusals. Each leaf names its code; status and title stand in the table of core/problems.py.
 
 Services raise them; each HTTP surface maps them once to `application/problem+json` (RFC 9457). An expected outcome
 (a verdict, a declined hold) is a value, not a member of this tree.
 """
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import msgspec
+from typing_extensions import override
+
+from core.crypto.signature import Fault
+from core.problems import PROBLEMS, Meaning
 
 
 class FieldError(msgspec.Struct, frozen=True):
@@ -19,9 +23,19 @@ class FieldError(msgspec.Struct, frozen=True):
 class Refusal(Exception):
     """A request that is not carried out. `detail` tells its sender what to do about it."""
 
-    status: ClassVar[int] = 400
     code: ClassVar[str] = "bad_request"
-    title: ClassVar[str] = "The request cannot be carried out"
+    meaning: ClassVar[Meaning] = PROBLEMS[code]
+    status: ClassVar[int] = meaning.status
+    title: ClassVar[str] = meaning.title
+
+    @override
+    def __init_subclass__(cls, **more: Any) -> None:
+        """Takes status and title from the table, so that a code means one thing wherever it is answered."""
+        super().__init_subclass__(**more)
+        if cls.code not in PROBLEMS:
+            raise TypeError(f"{cls.__name__}: core/problems.py has no line for the code {cls.code!r}; add one")
+        cls.meaning = PROBLEMS[cls.code]
+        cls.status, cls.title = cls.meaning.status, cls.meaning.title
 
     def __init__(
         self, detail: str = "", *, errors: tuple[FieldError, ...] = (), retry_after: int | None = None
@@ -33,92 +47,152 @@ class Refusal(Exception):
 
 
 class InvalidInput(Refusal):
-    code, title = "invalid_input", "The request's content is not valid"
+    code = "invalid_input"
 
 
 class Unauthenticated(Refusal):
-    status, code, title = 401, "unauthenticated", "Sign in first"
+    code = "unauthenticated"
 
 
 class InvalidCredentials(Unauthenticated):
-    code, title = "invalid_credentials", "E-mail address or password is wrong"
+    code = "invalid_credentials"
 
 
 class InvalidSecondFactor(Unauthenticated):
-    code, title = "invalid_second_factor", "The code is wrong, or has been used"
+    code = "invalid_second_factor"
 
 
 class ChallengeOver(Unauthenticated):
-    code, title = "challenge_over", "This sign-in took too long or too many tries; begin it again"
+    code = "challenge_over"
 
 
 class EmailNotVerified(Unauthenticated):
-    code, title = "email_not_verified", "Confirm your e-mail address first"
+    code = "email_not_verified"
 
 
 class InvalidSignature(Unauthenticated):
-    code, title = "invalid_signature", "The request's signature does not hold"
+    code = "invalid_signature"
+
+
+class SignatureFault(InvalidSignature):
+    """Of an `NP-Signature`: the answer says which check failed, and what time it is here."""
+
+    def __init__(self, fault: Fault) -> None:
+        super().__init__(fault.value)
+        self.fault = fault
 
 
 class PaymentDeclined(Refusal):
-    status, code, title = 402, "payment_declined", "The payment did not go through"
+    code = "payment_declined"
 
 
 class Forbidden(Refusal):
-    status, code, title = 403, "forbidden", "This is not yours to do"
+    code = "forbidden"
+
+
+class PermissionMissing(Forbidden):
+    code = "permission_missing"
 
 
 class StepUpRequired(Forbidden):
-    code, title = "step_up_required", "Sign in again to do this"
+    code = "step_up_required"
 
 
 class ActivationRefused(Forbidden):
-    code, title = "activation_refused", "This licence key and activation token open nothing together"
+    code = "activation_refused"
 
 
 class SecondFactorRequired(Forbidden):
-    code, title = "second_factor_required", "This needs a second factor as well"
+    code = "second_factor_required"
 
 
 class NotFound(Refusal):
-    status, code, title = 404, "not_found", "There is no such thing here"
+    code = "not_found"
+
+
+class RouteNotFound(Refusal):
+    code = "route_not_found"
+
+
+class MethodNotAllowed(Refusal):
+    code = "method_not_allowed"
+
+    def __init__(self, allowed: str) -> None:
+        super().__init__(f"use {allowed}")
+        self.allowed = allowed
+
+
+class RequestTimeout(Refusal):
+    code = "request_timeout"
 
 
 class Conflict(Refusal):
-    status, code, title = 409, "conflict", "This cannot be done in the present state"
+    code = "conflict"
 
 
 class IllegalMove(Conflict):
-    code, title = "illegal_move", "The licence's state does not allow this"
+    code = "illegal_move"
 
 
 class BoundElsewhere(Conflict):
-    code, title = "bound_elsewhere", "The licence is bound to another panel"
+    code = "bound_elsewhere"
+
+
+class FingerprintMismatch(Conflict):
+    code = "fingerprint_mismatch"
 
 
 class StillRunning(Conflict):
-    code, title = "idempotency_in_progress", "The first request with this Idempotency-Key is still running"
+    code = "idempotency_in_progress"
+
+
+class LengthRequired(Refusal):
+    code = "length_required"
+
+
+class BodyTooLarge(Refusal):
+    code = "body_too_large"
+
+
+class UnsupportedMediaType(Refusal):
+    code = "unsupported_media_type"
+
+
+class FingerprintRequired(Refusal):
+    code = "fingerprint_required"
 
 
 class IdempotencyMismatch(Refusal):
-    status, code, title = 422, "idempotency_mismatch", "This Idempotency-Key was used with another body"
+    code = "idempotency_mismatch"
 
 
 class TooManyRequests(Refusal):
-    status, code, title = 429, "too_many_requests", "Too many requests"
+    code = "too_many_requests"
+
+
+class Internal(Refusal):
+    """A fault of ours, which the log tells under the answer's request id."""
+
+    code = "internal"
 
 
 class Unavailable(Refusal):
     """Cannot tell now: the client may not conclude anything from it."""
 
-    status, code, title = 503, "unavailable", "A part that is needed does not answer; try again"
+    code = "unavailable"
+
+
+class Busy(Unavailable):
+    """Every place for this kind of work is taken, or its time is over."""
+
+    code = "busy"
 
 
 class PartnerRefused(Refusal):
     """A partner will not do it, and trying again would not help: somebody has to look."""
 
-    status, code, title = 502, "partner_refused", "A partner's service refused the request"
+    code = "partner_refused"
 
 
 class PartnerUnavailable(Unavailable):
-    status, code, title = 502, "partner_unavailable", "A partner's service does not answer; try again"
+    code = "partner_unavailable"

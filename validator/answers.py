@@ -18,7 +18,8 @@ import msgspec
 from core.clock import rfc3339, unix_time
 from core.errors import Refusal
 from core.licensing.verdict import Verdict
-from validator.problems import headers_of, problem_of
+from core.problem_document import problem_of
+from validator.problems import headers_of
 
 _encode = msgspec.json.Encoder().encode
 _REASONS: Final = {status.value: status.phrase for status in HTTPStatus}

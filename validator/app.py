@@ -4,6 +4,7 @@ import asyncio
 import math
 import socket
 from collections.abc import Iterator
+from functools import partial
 from time import monotonic
 from typing import Final
 
@@ -11,6 +12,7 @@ from prometheus_client.core import CounterMetricFamily
 
 from core.clock import unix_time
 from core.health import Readiness
+from core.problems import PAGE_TYPE, PAGES, PATH
 from core.rate_limit import RateLimit
 from core.settings import ValidatorSettings
 from validator import openapi
@@ -60,6 +62,9 @@ class Validator:
             b"lease": reservations.lease,
         }
         table = {PREFIX + name: Route(b"POST", handler) for name, handler in calls.items()}
+        table |= {
+            PATH.encode() + code.encode(): Route(b"GET", partial(self._problem, text)) for code, text in PAGES.items()
+        }
         table[b"/.well-known/jwks.json"] = Route(b"GET", self._jwks)
         table[b"/schema/openapi.json"] = Route(b"GET", self._openapi)
         self._server = Server(Routes(table | health, self._letterhead, self._tally), self._tally)
@@ -101,6 +106,10 @@ class Validator:
 
     async def _jwks(self, _request: Request) -> bytes:
         return self._letterhead.text(200, await self._store.jwks(), {"Content-Type": "application/jwk-set+json"})
+
+    def _problem(self, text: bytes, _request: Request) -> bytes:
+        """Where the `type` of a problem leads."""
+        return self._letterhead.text(200, text, {"Content-Type": PAGE_TYPE})
 
     async def _openapi(self, _request: Request) -> bytes:
         return self._letterhead.text(200, openapi.document(), {"Content-Type": "application/json"})

@@ -6,11 +6,12 @@ import msgspec
 
 from core.clock import unix_time
 from core.crypto.signature import Fault, Reader, Signature, body_digest
+from core.errors import PermissionMissing, SignatureFault
 from core.licensing.record import Permission
 from core.rate_limit import RateLimit
 from validator.keyring import KeyRing, OpenKey
 from validator.limits import rate_limit_lines
-from validator.problems import LimitReached, PermissionMissing, SignatureFault
+from validator.problems import LimitReached
 from validator.protocol import Request
 
 

@@ -8,9 +8,9 @@ from typing import Final, NamedTuple
 
 import httptools
 
+from core.headers import ONLY_ONCE
 from validator.faults import BadStream
 
-_ONLY_ONCE: Final = frozenset({b"host", b"content-type", b"np-signature", b"idempotency-key", b"expect"})
 _MOST_SHARED: Final = 1024
 _MOST_JUDGES: Final = 64
 
@@ -64,7 +64,7 @@ class Judge:
     def on_header(self, name: bytes, value: bytes) -> None:
         name = name.lower()
         if name in self.headers:
-            if name in _ONLY_ONCE:
+            if name in ONLY_ONCE:
                 self.repeated = name
             value = self.headers[name] + b", " + value
         self.headers[name] = value

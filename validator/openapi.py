@@ -12,22 +12,16 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
+from core import problems
 from core.crypto.signature import HEADER, Fault
-from core.errors import Refusal
+from core.errors import MethodNotAllowed, PermissionMissing, Refusal, SignatureFault
 from core.hotstore.functions import NotReady
 from core.licensing.record import Permission
+from core.problem_document import Problem, example_of, problem_of
+from core.problems import Meaning
 from core.rate_limit import Allowance, RateLimit
 from validator import advice, wire
-from validator.advice import Advice
-from validator.problems import (
-    LimitReached,
-    MethodNotAllowed,
-    PermissionMissing,
-    Problem,
-    ReservationConflict,
-    SignatureFault,
-    problem_of,
-)
+from validator.problems import LimitReached, ReservationConflict
 
 _REF: Final = "#/components/schemas/{name}"
 _KEY: Final = "NP-7Q2M-XK4D-9RWT"
@@ -127,11 +121,14 @@ CALLS: Final = (
     ),
 )
 
-_EXAMPLES: Final[Mapping[type[Refusal], Refusal]] = {
-    SignatureFault: SignatureFault(Fault.TOO_OLD),
-    PermissionMissing: PermissionMissing("the API key lacks the permission `reserve`"),
-    MethodNotAllowed: MethodNotAllowed("POST"),
-    LimitReached: LimitReached(Allowance(allowed=False, remaining=0, wait=0.1), RateLimit(6000)),
+_EXAMPLES: Final[Mapping[str, Refusal]] = {
+    refusal.code: refusal
+    for refusal in (
+        SignatureFault(Fault.TOO_OLD),
+        PermissionMissing("the API key lacks the permission `reserve`"),
+        MethodNotAllowed("POST"),
+        LimitReached(Allowance(allowed=False, remaining=0, wait=0.1), RateLimit(6000)),
+    )
 }
 """Of refusals that need to be told more than their name."""
 
@@ -199,7 +196,7 @@ def _operation(call: Call) -> dict[str, Any]:
             },
             **{
                 str(status): {"$ref": f"#/components/responses/{status}"}
-                for status in sorted({one.refusal.status for one in advice.PROBLEMS})
+                for status in sorted({one.status for one in advice.PROBLEMS})
                 if status != ReservationConflict.status or call.name == "reserve"
             },
         },
@@ -218,24 +215,31 @@ def _of(kind: type[msgspec.Struct]) -> dict[str, str]:
 
 def _problems() -> dict[str, Any]:
     """A response for each status, with an example of each code that has it."""
-    by_status: dict[int, list[Advice]] = {}
+    by_status: dict[int, list[Meaning]] = {}
     for one in advice.PROBLEMS:
-        by_status.setdefault(one.refusal.status, []).append(one)
+        by_status.setdefault(one.status, []).append(one)
     return {str(status): _problem(several) for status, several in sorted(by_status.items())}
 
 
-def _problem(several: Sequence[Advice]) -> dict[str, Any]:
+def _problem(several: Sequence[Meaning]) -> dict[str, Any]:
     examples = {
-        one.refusal.code: {
+        one.code: {
             "summary": f"{one.when} {one.do}",
-            "value": problem_of(_EXAMPLES.get(one.refusal) or one.refusal(), _REQUEST_ID, 1_795_363_200),
+            "value": _example(one),
         }
         for one in several
     }
     return {
-        "description": "; ".join(one.refusal.title for one in several),
+        "description": "; ".join(one.title for one in several),
         "content": {"application/problem+json": {"schema": _of(Problem), "examples": examples}},
     }
+
+
+def _example(meaning: Meaning) -> Problem:
+    refusal = _EXAMPLES.get(meaning.code)
+    if refusal is None:
+        return example_of(meaning, _REQUEST_ID)
+    return problem_of(refusal, _REQUEST_ID, 1_795_363_200)
 
 
 def _open_paths() -> dict[str, Any]:
@@ -265,6 +269,7 @@ def _open_paths() -> dict[str, Any]:
 def main(folder: Path) -> None:
     (folder / "validator-openapi.json").write_bytes(document())
     (folder / "validator-errors.md").write_text(advice.table(), encoding="utf-8")
+    (folder / "problems.md").write_text(problems.table(), encoding="utf-8")
 
 
 if __name__ == "__main__":

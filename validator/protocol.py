@@ -22,6 +22,7 @@ folded headers, both Content-Length and Transfer-Encoding, transfer codings othe
 readers of one stream see different requests.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Final
 
@@ -40,10 +41,13 @@ _SIGNATURE: Final = b"np-signature"
 _PLAIN: Final = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789=,_-"
 _SPECIAL: Final = frozenset({b"transfer-encoding", b"expect"})
 _MOST_PATTERNS: Final = 16
+_SCHEMES: Final = frozenset({b"http", b"https"})
+_AUTHORITY: Final = re.compile(rb"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~%!$&'()*+,;=\-]+)(?::[0-9]{0,5})?")
+"""A host and a port, and nobody's name before them (RFC 9110, 4.2.4)."""
 
 
 class Request(msgspec.Struct, gc=False):
-    """`target` is the path with its query as it stood in the request line; header names are in lower case.
+    """`target` is the path with its query as the request line has them; header names are in lower case.
 
     `headers` are not to be changed: requests of one connection share them. The signature, which they never share,
     stands apart.
@@ -194,6 +198,8 @@ class RequestParser:
         method, target, version = line
         if version not in {b"HTTP/1.1", b"HTTP/1.0"}:
             raise BadStream(505, "this server speaks HTTP/1.1 and HTTP/1.0")
+        if not target.startswith(b"/"):
+            target = _origin_form(target)
         old = version == b"HTTP/1.0"
         if not (old or upgrade or b"connection" in headers):
             self._judge = judge
@@ -246,6 +252,20 @@ class RequestParser:
         self.deaf = not head.keep_alive
         events.append(head)
         return True
+
+
+def _origin_form(target: bytes) -> bytes:
+    """The path and the query of a target in absolute form (RFC 9112, 3.2.2): signatures cover no more.
+
+    Some proxies send it, and a server must take it. Any other form (`*`, an authority) stays as it is.
+    """
+    scheme, _, rest = target.partition(b"://")
+    if scheme.lower() not in _SCHEMES:
+        return target
+    end = next((at for at, byte in enumerate(rest) if byte in b"/?#"), len(rest))
+    if not _AUTHORITY.fullmatch(rest[:end]):
+        raise BadStream(400, "the request's target is no URL")
+    return rest[end:] if rest[end : end + 1] == b"/" else b"/" + rest[end:]
 
 
 def _keeps_alive(headers: Mapping[bytes, bytes], *, old: bool) -> bool:

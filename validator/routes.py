@@ -2,28 +2,27 @@
 
 from collections.abc import Callable, Mapping
 from typing import Final, NamedTuple
-from urllib.parse import urlsplit
 
 import structlog
 
-from core.errors import InvalidInput, Refusal
-from validator.answers import Letterhead
-from validator.metrics import Tally
-from validator.problems import (
-    UNREADABLE,
-    Crashed,
+from core.errors import (
+    Internal,
     LengthRequired,
     MethodNotAllowed,
+    Refusal,
     RouteNotFound,
     UnsupportedMediaType,
 )
+from core.headers import JSON, is_json
+from validator.answers import Letterhead
+from validator.metrics import Tally
+from validator.problems import UNREADABLE
 from validator.protocol import Fault, Request
 from validator.waiting import Work
 
 Handler = Callable[[Request], bytes | Work[bytes]]
 
 PREFIX: Final = b"/api/v1/nextpanel/"
-_JSON: Final = b"application/json"
 
 log = structlog.get_logger()
 
@@ -44,7 +43,7 @@ class Routes:
         route = self._table.get(request.target) or self._find(request.target)
         if route.method != request.method and not (route.method == b"GET" and request.method == b"HEAD"):
             raise MethodNotAllowed("GET, HEAD" if route.method == b"GET" else route.method.decode())
-        if route.method == b"POST" and (not request.body or request.headers.get(b"content-type") != _JSON):
+        if route.method == b"POST" and (not request.body or request.headers.get(b"content-type") != JSON):
             _check_content(request)
         return route.handler(request)
 
@@ -52,7 +51,7 @@ class Routes:
         """The answer to whatever a handler raised."""
         if not isinstance(fault, Refusal):
             log.error("handler.crashed", exc_info=fault)
-            fault = Crashed()
+            fault = Internal()
         self._tally.problems[fault.status, fault.code] += 1
         return self._letterhead.problem(fault)
 
@@ -60,12 +59,8 @@ class Routes:
         return self.refuse(UNREADABLE[fault.status](fault.detail))
 
     def _find(self, target: bytes) -> Route:
-        """The route of a target with a query, or in absolute form (RFC 9112, 3.2.2)."""
-        try:
-            path = urlsplit(target).path
-        except ValueError as fault:
-            raise InvalidInput("the request's target is no URL") from fault
-        route = self._table.get(path)
+        """The route of a target with a query."""
+        route = self._table.get(target.partition(b"?")[0])
         if route is None:
             raise RouteNotFound
         return route
@@ -74,6 +69,5 @@ class Routes:
 def _check_content(request: Request) -> None:
     if b"content-length" not in request.headers and b"transfer-encoding" not in request.headers:
         raise LengthRequired
-    media_type, _, parameters = request.headers.get(b"content-type", _JSON).lower().partition(b";")
-    if media_type.strip() != _JSON or parameters.strip() not in {b"", b"charset=utf-8", b'charset="utf-8"'}:
+    if not is_json(request.headers.get(b"content-type", JSON)):
         raise UnsupportedMediaType

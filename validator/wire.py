@@ -8,7 +8,7 @@ from typing import Annotated, Any, Final, Literal, TypeVar
 
 import msgspec
 
-from core.errors import InvalidInput
+from core.field_errors import invalid_body
 from core.licensing.plan import Resource
 from core.licensing.verdict import Code
 
@@ -156,5 +156,5 @@ T = TypeVar("T")
 def read(decoder: msgspec.json.Decoder[T], body: bytes) -> T:
     try:
         return decoder.decode(body)
-    except ValueError as fault:  # msgspec's own errors, and UnicodeDecodeError
-        raise InvalidInput(str(fault)) from fault
+    except (msgspec.DecodeError, UnicodeDecodeError) as fault:
+        raise invalid_body(fault) from fault

@@ -22,7 +22,7 @@ from billing_api.licenses import repository as licenses
 from billing_api.paging import Page, fetch_page
 from core.clock import Clock, rfc3339
 from core.crypto.signature import Fault, Reader, Verifier, body_digest
-from core.errors import Conflict, FieldError, Forbidden, InvalidInput, InvalidSignature
+from core.errors import Conflict, FieldError, InvalidInput, PermissionMissing, SignatureFault
 from core.settings import Secrets
 from db.models.licensing import ApiKey
 from db.unit_of_work import Database
@@ -163,21 +163,21 @@ class SignatureChecker:
         self._reading: dict[str, asyncio.Task[_KnownKey | None]] = {}
 
     async def check(self, request: SignedRequest, permission: str) -> Signer:
-        """InvalidSignature tells which check failed and this server's time; Forbidden, that the key may not do this."""
+        """SignatureFault tells which check failed; PermissionMissing, that the key may not do this."""
         now = self._clock()
         signature = self._signatures.read(request.signature, now.timestamp())
         if isinstance(signature, Fault):
-            raise self._refusal(signature)
+            raise SignatureFault(signature)
         known = await self._key(signature.key_id.decode())
         if known is None or not known.is_active or _has_passed(known.expires_at, now):
-            raise self._refusal(Fault.UNKNOWN_KEY)
+            raise SignatureFault(Fault.UNKNOWN_KEY)
         signed = (signature, request.method, request.target, request.idempotency_key, body_digest(request.body))
         if not known.current.holds(*signed):
             overlaps = known.previous is not None and not _has_passed(known.previous_until, now)
             if known.previous is None or not overlaps or not known.previous.holds(*signed):
-                raise self._refusal(Fault.MISMATCH)
+                raise SignatureFault(Fault.MISMATCH)
         if permission not in known.permissions:
-            raise Forbidden(f"this API key lacks the permission {permission!r}")
+            raise PermissionMissing(f"the API key lacks the permission `{permission}`")
         self.last_use.note(known.signer.key_id, known.last_used_at, now)
         return known.signer
 
@@ -218,9 +218,6 @@ class SignatureChecker:
 
     def _verifier(self, key_id: str, sealed: bytes) -> Verifier:
         return Verifier(self._secrets.sealer.open(sealed, context=SECRET_CONTEXT.format(key_id)))
-
-    def _refusal(self, fault: Fault) -> InvalidSignature:
-        return InvalidSignature(f"{fault.value}; the server's time is {rfc3339(self._clock())}")
 
 
 def _has_passed(instant: datetime | None, now: datetime) -> bool:

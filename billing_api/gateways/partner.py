@@ -31,7 +31,7 @@ class Retryable(PartnerUnavailable):
 class Refused(Refusal):
     """The partner read the request and said no; the same request would be refused again."""
 
-    status, code, title = 502, "partner_refused", "A partner refused the request"
+    code = "partner_refused"
 
     def __init__(self, detail: str, answered: int | None = None) -> None:
         """`answered`: the partner's HTTP status; None where the request never left the house."""

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 import msgspec
-from litestar import Request, Response, post
+from litestar import Response, post
 from litestar.di import NamedDependency
 from litestar.openapi.spec import OpenAPIMediaType, Operation, RequestBody, Schema
 
 from billing_api.access import Permission
 from billing_api.api_keys.service import SignatureChecker
+from billing_api.strict_request import StrictRequest
 from billing_api.usage.fast_path import FAILURE, answer, signed_request
 from billing_api.usage.schemas import UsageAnswers, UsageRecorded, UsageReport, UsageReports
 from billing_api.usage.service import UsageService
@@ -48,7 +49,7 @@ class _ReportOrList(Operation):
     operation_class=_ReportOrList,
 )
 async def report_usage(
-    request: Request[Any, Any, Any],
+    request: StrictRequest,
     usage: NamedDependency[UsageService],
     signature_checker: NamedDependency[SignatureChecker],
 ) -> Response[UsageRecorded | UsageAnswers]:
@@ -59,6 +60,7 @@ async def report_usage(
     failure: Exception | None = request.scope["state"].get(FAILURE)
     if failure is not None:
         raise failure
+    request.require_json()
     answered = await answer(signature_checker, usage, signed_request(request.scope, await request.body()))
     headers = {"Idempotency-Replayed": "true"} if answered.replayed else {}
     return Response(answered.content, headers=headers)

@@ -12,7 +12,7 @@ framework's and carries the plain calls itself: bytes in, bytes out.
 
 It tells successes only. What is refused or fails goes on to the framework together with its failure, and is told there
 as on every other route: one mapping to problem+json, one log line, one set of counters. So does every call that is not
-plain: another method, a body of unknown or too great a size, a browser's (`Origin`).
+plain: another method, a body of unknown or too great a size or of another media type, a browser's (`Origin`).
 """
 
 from collections.abc import Mapping, Sequence
@@ -27,7 +27,7 @@ from litestar.types import ASGIApp, HTTPScope, Receive, Scope, Send
 
 from billing_api import observability
 from billing_api.api_keys.service import SignatureChecker, SignedRequest
-from billing_api.problems import invalid_body
+from billing_api.single_headers import require_single
 from billing_api.usage.recording import Counted
 from billing_api.usage.schemas import (
     ItemAnswer,
@@ -41,12 +41,16 @@ from billing_api.usage.schemas import (
 )
 from billing_api.usage.service import UsageService
 from core.errors import Refusal
+from core.field_errors import invalid_body
+from core.headers import JSON
 
 PATH: Final = "/api/v1/billing/usage"
 FAILURE: Final = "usage_failure"
 """Under this name in the request's state: why the fast path did not answer."""
 
 _DIGITS_OF_SIZE: Final = 9
+_JSON: Final = frozenset({JSON, JSON + b"; charset=utf-8", JSON + b";charset=utf-8"})
+"""The usual spellings; of another one the framework judges."""
 
 
 class _Shape(msgspec.Struct):
@@ -69,8 +73,11 @@ class Answer(NamedTuple):
 
 
 def signed_request(scope: HTTPScope, body: bytes) -> SignedRequest:
-    """What the signature covers. Of a header that comes twice the first counts."""
-    headers = dict(reversed(list(scope["headers"])))
+    """What the signature covers. Refusal where a header that may stand only once stands twice."""
+    pairs = list(scope["headers"])
+    headers = dict(pairs)
+    if len(headers) != len(pairs):
+        require_single(pairs)
     query = scope["query_string"]
     return SignedRequest(
         signature=headers.get(b"np-signature"),
@@ -114,7 +121,7 @@ def _item_or_refusal(raw: msgspec.Raw) -> UsageItem | Refusal:
 def _of_item(outcome: Counted | Refusal) -> ItemAnswer:
     if isinstance(outcome, Counted):
         return ItemAnswer(success=True, quota_remaining=outcome.remaining, overage=outcome.overage)
-    conclusive = outcome.status < 500
+    conclusive = outcome.meaning.conclusive
     problem = ItemProblem(outcome.status, outcome.code, outcome.detail, conclusive, outcome.errors)
     return ItemAnswer(success=False, problem=problem)
 
@@ -174,10 +181,10 @@ class FastPath:
             return False
         size = b""
         for name, value in scope["headers"]:
-            if name == b"origin":
-                return False
             if name == b"content-length":
                 size = value
+            elif name == b"origin" or (name == b"content-type" and value not in _JSON):
+                return False
         return size.isdigit() and len(size) <= _DIGITS_OF_SIZE and int(size) <= self._most_bytes
 
 

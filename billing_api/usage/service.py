@@ -41,7 +41,7 @@ _encode: Final = msgspec.json.Encoder().encode
 
 
 class _NotRecorded(Refusal):
-    status, code, title = 500, "internal", "Something went wrong on our side"
+    code = "internal"
 
 
 class UsageService:

@@ -59,7 +59,7 @@ REPAIR: Final = name("repair")
 class NotReady(Unavailable):
     """The hot store cannot answer yet: nobody may conclude anything from what is not in it."""
 
-    code, title = "not_ready", "License data is being loaded; try again"
+    code = "not_ready"
 
 
 class FunctionsMissing(NotReady):

@@ -43,6 +43,7 @@ OPEN = {
     "/confirm-email",
     "/health/live",
     "/health/ready",
+    "/problems/{code:str}",
     "/reset-password",
     "/undo-email-change",
     "/verify-email",
@@ -223,7 +224,7 @@ async def test_bad_bodies_are_4xx_everywhere(app: Litestar, client: Client, desk
 async def test_a_huge_body_is_refused(client: Client, desk: Desk) -> None:
     admin = await desk.staff()
     answer = await client.post("/api/v1/admin/licenses", content=b"x" * (MAX_BODY_BYTES + 1), headers=admin)
-    assert (answer.status_code, answer.json()["code"]) == (413, "payload_too_large")
+    assert (answer.status_code, answer.json()["code"]) == (413, "body_too_large")
 
 
 async def test_a_field_that_does_not_fit_is_named(client: Client, desk: Desk) -> None:
@@ -236,7 +237,7 @@ async def test_a_field_that_does_not_fit_is_named(client: Client, desk: Desk) ->
 
 async def test_unknown_paths_and_methods_are_problems_too(client: Client) -> None:
     missing = await client.get("/api/v1/nothing")
-    assert (missing.status_code, missing.json()["code"]) == (404, "not_found")
+    assert (missing.status_code, missing.json()["code"]) == (404, "route_not_found")
     wrong = await client.delete("/api/v1/plans")
     assert (wrong.status_code, wrong.json()["code"]) == (405, "method_not_allowed")
     assert "GET" in wrong.headers["allow"]

@@ -9,7 +9,8 @@ from litestar import Litestar
 from litestar.testing import RequestFactory
 
 from billing_api.app import BillingApi
-from billing_api.arrival import Arrivals, BrokenBody, RequestTimeout
+from billing_api.arrival import Arrivals, BrokenBody
+from core.errors import RequestTimeout
 
 PATHS = ("/api/v1/auth/login", "/api/v1/billing/usage")
 """Carried by the framework, and by the fast path."""

@@ -198,7 +198,7 @@ class TestApiKeys:
         assert response.status_code == 401
         assert response.headers["content-type"] == "application/problem+json"
         problem: dict[str, Any] = response.json()
-        assert (problem["status"], problem["code"], problem["conclusive"]) == (401, "invalid_signature", False)
+        assert (problem["status"], problem["code"], problem["conclusive"]) == (401, "invalid_signature", True)
         assert abs(problem["server_time"] - unix_time()) < 5
         return problem
 
@@ -420,7 +420,7 @@ class TestRoutes:
         if status == 405:
             assert response.headers["allow"]
         if status >= 400:
-            assert response.json()["conclusive"] is False
+            assert response.json()["conclusive"] is True
 
     async def test_readiness_is_told(self, client: httpx.AsyncClient) -> None:
         response = await eventually(lambda: client.get("/health/ready"), lambda got: got.status_code == 200)

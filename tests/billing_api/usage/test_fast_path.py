@@ -19,7 +19,7 @@ from billing_api.arrival import Arrivals, BrokenBody
 from billing_api.usage.fast_path import FAILURE, PATH, FastPath
 from core.clock import unix_time
 from core.crypto.signature import HEADER, sign
-from core.errors import InvalidSignature
+from core.errors import SignatureFault
 from db.models.licensing import LicenseType, UsageEvent
 from db.unit_of_work import Database
 from tests.billing_api.conftest import Client
@@ -232,7 +232,7 @@ async def test_what_is_not_plain_goes_on_untouched(
 async def test_what_is_refused_goes_on_with_its_refusal(fast_path: FastPath, framework: Framework) -> None:
     connection = Connection(fast_path, [b"{", b"}"], headers=sized(2))
     await connection.run()
-    assert [type(failure) for failure in framework.reached] == [InvalidSignature]
+    assert [type(failure) for failure in framework.reached] == [SignatureFault]
     assert (connection.received, connection.sent) == (2, [])
 
 
