@@ -3,19 +3,27 @@
 Eleven random symbols carry 55 bits. The twelfth is taken from an HMAC of the eleven, so that 31 of 32 guesses and every
 single mistyped last symbol are refused without asking any store. Lower case, missing dashes and the look-alikes that
 Crockford names (O for 0, I and L for 1) are read as what was meant (https://www.crockford.com/base32.html).
+
+Keys are pasted out of mails, chats and documents as well. What those put in place of a dash or beside it is forgiven:
+any dash, space or character that nobody sees (zero-width, byte order mark, soft hyphen), and letters of full width.
 """
 
 import hashlib
 import hmac
 import secrets
+import unicodedata
 from typing import Final
 
 ALPHABET: Final = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 _LETTERS: Final = frozenset(ALPHABET)
 _PREFIX: Final = "NP"
 _SYMBOLS: Final = 12
-_READ_AS: Final = str.maketrans("OIL", "011", "-")
-_LONGEST: Final = 32
+_READ_AS: Final = str.maketrans("OIL", "011", "- \t\n\v\f\r")
+_LONGEST: Final = 64
+_ODD_DASHES: Final = frozenset("\u02d7\u2043\u207b\u208b\u2212")
+"""Dashes that Unicode does not count among its dashes: modifier and bullet, superscript, subscript, minus."""
+_LEFT_OUT: Final = frozenset({"Pd", "Cf", "Zs", "Zl", "Zp", "Cc"})
+"""Dashes, what is not seen, spaces: Unicode's categories."""
 _CHECKSUM_PURPOSE: Final = b"license key checksum\n"
 
 
@@ -28,7 +36,7 @@ def parse(text: str, checksum_key: bytes) -> str | None:
     """The canonical form of what somebody typed, or None where it cannot be a key of ours."""
     if len(text) > _LONGEST:
         return None
-    symbols = text.strip().upper()
+    symbols = (text if text.isascii() else _plain(text)).strip().upper()
     if not symbols.startswith(_PREFIX):
         return None
     symbols = symbols[len(_PREFIX) :].translate(_READ_AS)
@@ -37,6 +45,12 @@ def parse(text: str, checksum_key: bytes) -> str | None:
     if symbols[-1] != _checksum(symbols[:-1], checksum_key):
         return None
     return _dashed(symbols)
+
+
+def _plain(text: str) -> str:
+    """Without what a key is pasted with. Characters are left out first that NFKC would turn into others."""
+    folded = unicodedata.normalize("NFKC", "".join(each for each in text if each not in _ODD_DASHES))
+    return "".join(each for each in folded if unicodedata.category(each) not in _LEFT_OUT)
 
 
 def _checksum(payload: str, checksum_key: bytes) -> str:
