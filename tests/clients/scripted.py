@@ -51,6 +51,7 @@ class ScriptedServer:
         self.script: list[Step] = [Step()]
         self.asked: list[Asked] = []
         self.url = ""
+        self._writers: set[asyncio.StreamWriter] = set()
 
     async def __aenter__(self) -> Self:
         self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
@@ -61,8 +62,11 @@ class ScriptedServer:
         self, kind: type[BaseException] | None, fault: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._server.close()
+        for writer in self._writers:  # of steps that take longer than their test
+            writer.transport.abort()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._writers.add(writer)
         with suppress(OSError, asyncio.IncompleteReadError):
             head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
             method, target, _ = head[0].split(" ")
@@ -75,6 +79,7 @@ class ScriptedServer:
                 step = step.made_of(asked)
             await _answer(step, writer)
         writer.close()
+        self._writers.discard(writer)
 
 
 async def _answer(step: Step, writer: asyncio.StreamWriter) -> None:

@@ -11,11 +11,13 @@ answers only where the service cannot be asked.
 
 import asyncio
 import json
+import logging
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
+from time import monotonic
 from types import TracebackType
 from typing import Any, Final, Literal, Self, TypeVar
 from uuid import uuid4
@@ -37,12 +39,16 @@ from nextpanel_billing_client.reports import Reports
 from nextpanel_billing_client.store import Store
 from nextpanel_billing_client.transport import Read, Transport
 
+log = logging.getLogger(__name__)
+
 T = TypeVar("T")
 Resource = Literal["accounts", "domains", "databases", "emails", "storage_gb"]
 Action = Literal["created", "deleted", "set"]
 
 _MOST_ITEMS: Final = 100
 _RELEASE_WITHIN: Final = 1.0
+_FOR_THE_STORE: Final = 0.25
+"""Seconds of the patience in which the store may answer when the service has not."""
 
 
 class BillingClient:
@@ -67,12 +73,15 @@ class BillingClient:
         self._store = Store(store)
         self._ask = Transport(self._http, key_id, secret, attempts=attempts, patience=patience, clock=clock)
         tell = Transport(self._http, key_id, secret, attempts=1, patience=10, clock=clock)
+        self._patience = patience
+        self._for_asking = patience - min(_FOR_THE_STORE, patience / 4)
         self._leases = Leases(self._store, self._ask, self._validator_url, clock)
         self._reports = Reports(self._store, tell, billing_url.rstrip("/"), clock)
         self._delivery: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
         self._delivery = asyncio.create_task(self._reports.run())
+        self._delivery.add_done_callback(_delivery_ended)
         return self
 
     async def __aexit__(
@@ -85,7 +94,7 @@ class BillingClient:
         await self._leases.close()
         if self._closes_http:
             await self._http.aclose()
-        self._store.close()
+        await asyncio.to_thread(self._store.close)
 
     async def validate(
         self, license_key: str, feature: str, *, fingerprint: str | None = None, used: int | None = None
@@ -95,11 +104,12 @@ class BillingClient:
         `used`: how many of the resource you count yourself; without it a lease cannot answer for counted features.
         """
         question = Question(license_key, feature, fingerprint, used)
+        until = monotonic() + self._patience
         try:
-            verdict = await self._post("validate-license", question.body(), Verdict.of)
+            verdict = await self._post("validate-license", question.body(), Verdict.of, within=self._for_asking)
         except Unreachable as failure:
-            return await self._from_lease(question, failure)
-        await self._leases.heard(question, verdict)
+            return await self._from_lease(question, failure, until)
+        await self._leases.heard(question, verdict, until)
         return verdict
 
     async def validate_many(self, questions: Sequence[Question]) -> list[Verdict]:
@@ -188,16 +198,18 @@ class BillingClient:
         def read(answer: dict[str, Any]) -> list[Verdict]:
             return [Verdict.of(item) for _, item in zip(questions, answer["items"], strict=True)]
 
+        until = monotonic() + self._patience
+        asked = {"items": [one.body() for one in questions]}
         try:
-            verdicts = await self._post("validate-licenses", {"items": [one.body() for one in questions]}, read)
+            verdicts = await self._post("validate-licenses", asked, read, within=self._for_asking)
         except Unreachable as failure:
-            return [await self._from_lease(question, failure) for question in questions]
+            return [await self._from_lease(question, failure, until) for question in questions]
         for question, verdict in zip(questions, verdicts, strict=True):
-            await self._leases.heard(question, verdict)
+            await self._leases.heard(question, verdict, until)
         return verdicts
 
-    async def _from_lease(self, question: Question, failure: Unreachable) -> Verdict:
-        verdict = await self._leases.answer(question)
+    async def _from_lease(self, question: Question, failure: Unreachable, until: float) -> Verdict:
+        verdict = await self._leases.answer(question, until)
         if verdict is None:
             raise failure
         return verdict
@@ -218,6 +230,15 @@ class BillingClient:
             async with asyncio.timeout(_RELEASE_WITHIN):
                 await self._post("release", asked, lambda answer: answer["released"])
 
-    async def _post(self, call: str, content: Any, read: Read[T], *, idempotency_key: str = "") -> T:
+    async def _post(
+        self, call: str, content: Any, read: Read[T], *, idempotency_key: str = "", within: float | None = None
+    ) -> T:
         url = f"{self._validator_url}/api/v1/nextpanel/{call}"
-        return await self._ask.post(url, json.dumps(content).encode(), read, idempotency_key=idempotency_key)
+        body = json.dumps(content).encode()
+        return await self._ask.post(url, body, read, idempotency_key=idempotency_key, within=within)
+
+
+def _delivery_ended(task: asyncio.Task[None]) -> None:
+    """It ends by being cancelled only; any other end is told, for what is reported from now on stays where it is."""
+    if not task.cancelled() and (fault := task.exception()) is not None:
+        log.critical("usage reports are no longer delivered: %s", type(fault).__name__)

@@ -2,24 +2,34 @@
 
 One is fetched after an answer that says yes, again at half of its life, and forgotten as soon as the service says that
 the license does not stand: a refusal that was heard must not be unsaid by pulling a cable.
+
+The store may be locked, full or damaged, in an outage above all. Nobody who asks about a license hears of that: without
+a readable lease nothing can be told, and a lease that cannot be deleted is disregarded until it can.
 """
 
 import asyncio
 import hashlib
 import json
 import logging
-from collections.abc import Callable
+import sqlite3
+from collections.abc import Awaitable, Callable
+from time import monotonic
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from nextpanel_billing_client import lease
 from nextpanel_billing_client.answers import BillingError, Question, Verdict
+from nextpanel_billing_client.key import tidy
 from nextpanel_billing_client.store import Store
 from nextpanel_billing_client.transport import Transport
 
 _TRY_AGAIN_AFTER: Final = 60.0
 _REMEMBERED: Final = 100_000
+_NOTED_EACH: Final = 60.0
+"""Seconds between two notes of the latest instant seen: far fewer than a clock may be set back by unnoticed."""
 _DOES_NOT_STAND: Final = frozenset({"NOT_FOUND", "SUSPENDED", "CANCELLED", "EXPIRED"})
+
+T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
@@ -42,13 +52,22 @@ class Leases:
         self._tasks: set[asyncio.Task[None]] = set()
         self._under_way: list[_Fetch] = []
         self._one_writes = asyncio.Lock()
+        self._refused: set[str] = set()
+        """Whose leases are to be deleted, and perhaps are not yet."""
+        self._seen = 0.0
+        """The latest instant, which the store knows a little later."""
+        self._noted_at = -_NOTED_EACH
+        self._notes: set[asyncio.Task[None]] = set()
 
-    async def heard(self, question: Question, verdict: Verdict) -> None:
-        """What an answer of the service means for the lease. Fetching goes on in the background."""
+    async def heard(self, question: Question, verdict: Verdict, until: float) -> None:
+        """What an answer of the service means for the lease. Fetching goes on in the background.
+
+        Never raises, and returns at `until`, on the monotonic clock, at the latest.
+        """
         name = _name(question.license_key)
         if verdict.code in _DOES_NOT_STAND:
             self._due_at.pop(name, None)
-            await self._drop(name)
+            await _by(until, self._drop(name), "a lease was not deleted")
         elif verdict.valid and self._clock() >= self._due_at.get(name, 0):
             if len(self._due_at) >= _REMEMBERED:
                 self._due_at.clear()
@@ -74,7 +93,8 @@ class Leases:
                 await self._drop(fetch.name)
             return False
         # The service has just taken a signature with our time in it, so our clock is right, whatever it was before.
-        await asyncio.to_thread(self._store.keep_fact, "last_seen", str(self._clock()))
+        self._seen = self._clock()
+        await asyncio.to_thread(self._store.keep_fact, "last_seen", str(self._seen))
         reading = await self._read(token, fingerprint, renew_keys=True)
         if reading.terms is None or reading.code not in {"VALID", "GRACE"}:
             log.warning("a lease was not taken: %s", reading.code)
@@ -83,12 +103,17 @@ class Leases:
             if not fetch.wanted:
                 return False
             await asyncio.to_thread(self._store.keep_lease, fetch.name, token)
+            self._refused.discard(fetch.name)
         self._due_at[fetch.name] = self._clock() + (reading.terms.not_after - self._clock()) / 2
         return True
 
-    async def answer(self, question: Question) -> Verdict | None:
-        """From the lease in store; None where there is none, or it cannot tell."""
-        token = await asyncio.to_thread(self._store.lease, _name(question.license_key))
+    async def answer(self, question: Question, until: float) -> Verdict | None:
+        """From the lease in store; None where there is none, it cannot tell, or the store cannot be read by `until`."""
+        return await _by(until, self._answer(question), "a lease cannot be read")
+
+    async def _answer(self, question: Question) -> Verdict | None:
+        name = _name(question.license_key)
+        token = None if name in self._refused else await asyncio.to_thread(self._store.lease, name)
         if token is None:
             return None
         reading = await self._read(token, question.fingerprint, renew_keys=False)
@@ -97,19 +122,24 @@ class Leases:
     async def close(self) -> None:
         for task in list(self._tasks):
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*self._tasks, *self._notes, return_exceptions=True)
 
     async def _drop(self, name: str) -> None:
         for fetch in self._under_way:
             fetch.wanted = fetch.wanted and fetch.name != name
+        self._refused.add(name)
         async with self._one_writes:
-            await asyncio.to_thread(self._store.drop_lease, name)
+            for refused in list(self._refused):  # with those that could not be deleted before
+                await asyncio.to_thread(self._store.drop_lease, refused)
+                self._refused.discard(refused)
 
     async def _fetch(self, license_key: str, fingerprint: str | None) -> None:
         try:
             await self.fetch(license_key, fingerprint)
         except BillingError as failure:
             log.info("no lease for now: %s", failure)
+        except Exception as fault:  # noqa: BLE001  nobody waits for this task, so nobody else could tell
+            log.warning("no lease for now, for a fault of the store or of this package: %s", type(fault).__name__)
 
     async def _read(self, token: str, fingerprint: str | None, *, renew_keys: bool) -> lease.Reading:
         now = self._clock()
@@ -118,13 +148,39 @@ class Leases:
             published = await self._transport.get(self._keys_url, _key_set)
             await asyncio.to_thread(self._store.keep_fact, "jwks", published)
             reading = await asyncio.to_thread(self._read_with_kept_keys, token, fingerprint, now)
+        self._saw(now)
         return reading
 
     def _read_with_kept_keys(self, token: str, fingerprint: str | None, now: float) -> lease.Reading:
         jwks: dict[str, Any] = json.loads(self._store.fact("jwks") or '{"keys": []}')
-        last_seen = float(self._store.fact("last_seen") or 0)
-        self._store.saw(now)
+        last_seen = max(float(self._store.fact("last_seen") or 0), self._seen)
         return lease.read(token, lease.public_keys(jwks), now=now, last_seen=last_seen, fingerprint=fingerprint)
+
+    def _saw(self, now: float) -> None:
+        """Nobody waits until it is written down: the store may be locked."""
+        self._seen = max(self._seen, now)
+        if monotonic() - self._noted_at >= _NOTED_EACH:
+            self._noted_at = monotonic()
+            task = asyncio.create_task(self._note(self._seen))
+            self._notes.add(task)
+            task.add_done_callback(self._notes.discard)
+
+    async def _note(self, seen: float) -> None:
+        """What cannot be noted now is noted with what is seen a minute later."""
+        try:
+            await asyncio.to_thread(self._store.saw, seen)
+        except sqlite3.Error as fault:
+            log.warning("the store cannot be written: %s", type(fault).__name__)
+
+
+async def _by(until: float, work: Awaitable[T], otherwise: str) -> T | None:
+    """Its result, or None where the store fails in any way or is not done in time; that is told in the log."""
+    try:
+        async with asyncio.timeout(max(until - monotonic(), 0)):
+            return await work
+    except Exception as fault:  # noqa: BLE001  what lies on a disk may be damaged in every way
+        log.warning("%s: %s", otherwise, type(fault).__name__)
+        return None
 
 
 def _token_and_code(answer: dict[str, Any]) -> tuple[str | None, str]:
@@ -139,4 +195,4 @@ def _key_set(answer: dict[str, Any]) -> str:
 
 def _name(license_key: str) -> str:
     """Under which a license's lease lies on the disk: the key itself has no business there."""
-    return hashlib.sha256(license_key.strip().upper().encode()).hexdigest()
+    return hashlib.sha256(tidy(license_key).encode(errors="surrogatepass")).hexdigest()

@@ -18,12 +18,13 @@ import asyncio
 import json
 import logging
 import random
+import sqlite3
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any, Final, NamedTuple
 from uuid import uuid4
 
-from nextpanel_billing_client.answers import Refused, Unreachable
+from nextpanel_billing_client.answers import BillingError, Refused, Unreachable
 from nextpanel_billing_client.store import Report, Store
 from nextpanel_billing_client.transport import Transport
 
@@ -60,23 +61,22 @@ class Reports:
         return key
 
     async def run(self) -> None:
-        """Delivers, until cancelled."""
-        failures = 0
+        """Delivers, until cancelled. Whatever one round raises, there is a next one after a pause."""
+        failures, told = 0, ""
         while True:
             self._rung.clear()
             try:
                 await self.deliver()
-                failures, pause = 0, _LOOK_EACH  # another process may have left something behind
-            except (Unreachable, Refused) as failure:
+            except Exception as failure:  # noqa: BLE001  what nobody foresaw must not end the delivery either
                 failures += 1
-                doubled = min(0.5 * 2 ** min(failures, 10), _LONGEST_PAUSE)
-                asked = failure.retry_after if isinstance(failure, Unreachable) else None
-                pause = max(doubled * random.uniform(0.5, 1), asked or 0)  # noqa: S311  spreads retries, guards nothing
-                log.warning("usage reports wait: %s", failure)
-                await asyncio.sleep(pause)
+                told = _tell(failure, told)
+                await asyncio.sleep(_pause_after(failures, failure))
                 continue
-            with suppress(TimeoutError):
-                async with asyncio.timeout(pause):
+            if told:
+                log.warning("usage reports are delivered again")
+            failures, told = 0, ""
+            with suppress(TimeoutError):  # another process may have left something behind
+                async with asyncio.timeout(_LOOK_EACH):
                     await self._rung.wait()
 
     async def deliver(self) -> int:
@@ -84,15 +84,31 @@ class Reports:
         number = 0
         while reports := await asyncio.to_thread(self._store.take_reports, self._clock(), MOST_ITEMS):
             try:
-                outcomes = await self._send(reports)
+                readable = await asyncio.to_thread(self._readable, reports)
+                outcomes = await self._send(readable) if readable else []
             except BaseException:
-                await asyncio.to_thread(self._store.give_back, reports)
+                await self._give_back(reports)
                 raise
-            await asyncio.to_thread(self._conclude, reports, outcomes)
+            await asyncio.to_thread(self._conclude, readable, outcomes)
             number += sum(outcome.recorded for outcome in outcomes)
-            if not any(outcome.recorded or outcome.refused for outcome in outcomes):
+            if readable and not any(outcome.recorded or outcome.refused for outcome in outcomes):
                 raise Unreachable(f"the service cannot record {len(reports)} reports now")
         return number
+
+    def _readable(self, reports: Sequence[Report]) -> list[Report]:
+        """Those that a damaged file has not spoilt. The others are set aside, out of the way."""
+        spoilt = {report: "unreadable: this is no report any more" for report in reports if not _is_readable(report)}
+        if spoilt:
+            log.error("%d usage reports cannot be read and are set aside", len(spoilt))
+            self._store.refuse(spoilt)
+        return [report for report in reports if report not in spoilt]
+
+    async def _give_back(self, reports: Sequence[Report]) -> None:
+        """Reports that cannot be given back now are free again when the claim on them has run out."""
+        try:
+            await asyncio.to_thread(self._store.give_back, reports)
+        except sqlite3.Error as fault:
+            log.warning("the store cannot be written: %s", type(fault).__name__)
 
     async def _send(self, reports: Sequence[Report]) -> list[_Outcome]:
         items = [json.loads(report.body) | {"idempotency_key": report.idempotency_key} for report in reports]
@@ -115,6 +131,33 @@ class Reports:
             self._store.refuse(refused)
         if kept := [report for report, outcome in told if not outcome.recorded and outcome.refused is None]:
             self._store.give_back(kept)
+
+
+def _is_readable(report: Report) -> bool:
+    try:
+        return isinstance(json.loads(report.body), dict)
+    except (ValueError, TypeError, RecursionError):
+        return False
+
+
+def _tell(failure: Exception, told: str) -> str:
+    """Says why reports wait, the same thing once; its kind. A fault that is not foreseen may quote anything."""
+    if isinstance(failure, BillingError):
+        said = str(failure)
+        if said != told:
+            log.warning("usage reports wait: %s", said)
+        return said
+    said = type(failure).__name__
+    if said != told:
+        log.error("usage reports wait, for a fault of this machine or of this package: %s", said)
+    return said
+
+
+def _pause_after(failures: int, failure: Exception) -> float:
+    """Twice as long each time, or as long as the service asks for."""
+    doubled: float = min(0.5 * 2 ** min(failures, 10), _LONGEST_PAUSE)
+    asked = failure.retry_after if isinstance(failure, Unreachable) else None
+    return max(doubled * random.uniform(0.5, 1), asked or 0)  # noqa: S311  spreads retries, guards nothing
 
 
 def _outcomes(answer: dict[str, Any], number: int) -> list[_Outcome]:

@@ -17,6 +17,9 @@ from nextpanel_billing_client.answers import RefusedReport
 
 CLAIM_SECONDS: Final = 30
 """For so long one process has the queue's head for itself. A report is taken from one that died with it."""
+_CHANGED_WITHIN: Final = 10.0
+"""Seconds that a change waits while another process writes."""
+_READ_WITHIN: Final = 1.0
 
 _TABLES: Final = (
     """CREATE TABLE IF NOT EXISTS reports (
@@ -47,18 +50,26 @@ class Report(NamedTuple):
 
 
 class Store:
-    """Blocks; callers on an event loop ask from a thread."""
+    """Blocks; callers on an event loop ask from a thread.
+
+    Questions have a connection of their own: they need no lock of the file, so that they are answered while a change
+    waits for another process to let go of it.
+    """
 
     def __init__(self, path: Path) -> None:
         os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
-        self._lock = Lock()
-        self._connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=10)
+        self._changes = _connected(path, timeout=_CHANGED_WITHIN)
+        self._questions = _connected(path, timeout=_READ_WITHIN)
+        self._changing, self._asking = Lock(), Lock()
         for statement in ("PRAGMA journal_mode = WAL", "PRAGMA synchronous = FULL", *_TABLES):
             self._run(statement)
 
     def close(self) -> None:
-        with self._lock:
-            self._connection.close()
+        """Waits for a change that is under way."""
+        with self._changing:
+            self._changes.close()
+        with self._asking:
+            self._questions.close()
 
     def add_report(self, idempotency_key: str, body: str) -> None:
         """The same key again is the same report."""
@@ -80,10 +91,10 @@ class Store:
         self._run(_REFUSE, json.dumps({report.id: reason for report, reason in reasons.items()}))
 
     def waiting(self) -> int:
-        return int(self._run("SELECT count(*) FROM reports WHERE refused IS NULL")[0][0])
+        return int(self._ask("SELECT count(*) FROM reports WHERE refused IS NULL")[0][0])
 
     def refused(self) -> list[RefusedReport]:
-        found = self._run("SELECT idempotency_key, body, refused FROM reports WHERE refused IS NOT NULL ORDER BY id")
+        found = self._ask("SELECT idempotency_key, body, refused FROM reports WHERE refused IS NOT NULL ORDER BY id")
         return [RefusedReport(*row) for row in found]
 
     def forget_refused(self, idempotency_key: str) -> None:
@@ -93,7 +104,7 @@ class Store:
         self._run("UPDATE reports SET refused = NULL, claimed_at = 0 WHERE idempotency_key = ?", idempotency_key)
 
     def lease(self, license_name: str) -> str | None:
-        found = self._run("SELECT token FROM leases WHERE license = ?", license_name)
+        found = self._ask("SELECT token FROM leases WHERE license = ?", license_name)
         return str(found[0][0]) if found else None
 
     def keep_lease(self, license_name: str, token: str) -> None:
@@ -103,7 +114,7 @@ class Store:
         self._run("DELETE FROM leases WHERE license = ?", license_name)
 
     def fact(self, name: str) -> str | None:
-        found = self._run("SELECT value FROM facts WHERE name = ?", name)
+        found = self._ask("SELECT value FROM facts WHERE name = ?", name)
         return str(found[0][0]) if found else None
 
     def keep_fact(self, name: str, value: str) -> None:
@@ -119,8 +130,16 @@ class Store:
 
     def _run(self, statement: str, *values: Any) -> Sequence[Any]:
         bound = values[0] if values and isinstance(values[0], dict) else values
-        with self._lock, closing(self._connection.execute(statement, bound)) as cursor:
+        with self._changing, closing(self._changes.execute(statement, bound)) as cursor:
             return cursor.fetchall()
+
+    def _ask(self, statement: str, *values: str) -> Sequence[Any]:
+        with self._asking, closing(self._questions.execute(statement, values)) as cursor:
+            return cursor.fetchall()
+
+
+def _connected(path: Path, *, timeout: float) -> sqlite3.Connection:
+    return sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=timeout)
 
 
 def _ids(reports: Iterable[Report]) -> str:

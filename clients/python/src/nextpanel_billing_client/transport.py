@@ -9,6 +9,8 @@ import asyncio
 import json
 import random
 from collections.abc import Callable
+from datetime import UTC
+from email.utils import parsedate_to_datetime
 from time import monotonic
 from typing import Any, Final, TypeVar
 
@@ -24,6 +26,10 @@ Read = Callable[[dict[str, Any]], T]
 _PROBLEM: Final = "application/problem+json"
 _TRY_AGAIN: Final = frozenset({408, 425, 429, 500, 502, 503, 504})
 _FIRST_PAUSE: Final = 0.05
+_LONGEST_PAUSE: Final = 3600.0
+"""Seconds that a Retry-After may ask for: anybody on the way can answer, and ask for a year."""
+_LONGEST_ANSWER: Final = 16 * 1024 * 1024
+"""Bytes. A thousand reports are answered in a few hundred thousand."""
 
 
 class Transport:
@@ -45,8 +51,11 @@ class Transport:
         self._patience = patience
         self._clock = clock
 
-    async def post(self, url: str, body: bytes, read: Read[T], *, idempotency_key: str = "") -> T:
-        give_up_at = monotonic() + self._patience
+    async def post(
+        self, url: str, body: bytes, read: Read[T], *, idempotency_key: str = "", within: float | None = None
+    ) -> T:
+        """`within`: seconds for this call, where they are not the usual ones."""
+        give_up_at = monotonic() + (self._patience if within is None else within)
         attempt = 1
         while True:
             try:
@@ -77,29 +86,57 @@ class Transport:
         self, method: str, url: str, body: bytes, headers: dict[str, str], read: Read[T], within: float
     ) -> T:
         try:
-            async with asyncio.timeout(within):  # httpx limits each step, a slow trickle would pass it for ever
-                response = await self._http.request(
+            async with (
+                asyncio.timeout(within),  # httpx limits each step, a slow trickle would pass it for ever
+                self._http.stream(
                     method, url, content=body, headers=headers, timeout=within, follow_redirects=False
-                )
+                ) as response,
+            ):
+                content = await _content(response)
         except (httpx.HTTPError, TimeoutError) as failure:
             raise Unreachable(type(failure).__name__) from failure
-        return _sorted(response, read)
+        return _sorted(response, content, read, self._clock())
 
 
-def _sorted(response: httpx.Response, read: Read[T]) -> T:
+async def _content(response: httpx.Response) -> bytes:
+    content = bytearray()
+    async for part in response.aiter_bytes():
+        content += part
+        if len(content) > _LONGEST_ANSWER:
+            raise Unreachable(f"HTTP {response.status_code} with an answer that does not end")
+    return bytes(content)
+
+
+def _sorted(response: httpx.Response, content: bytes, read: Read[T], now: float) -> T:
     status = response.status_code
     if status in _TRY_AGAIN:
-        raise Unreachable(f"HTTP {status}", _seconds(response.headers.get("retry-after")))
+        raise Unreachable(f"HTTP {status}", seconds_until(response.headers.get("retry-after"), now))
     try:
         if status == httpx.codes.OK:
-            return read(json.loads(response.content))
+            return read(json.loads(content))
         if response.headers.get("content-type", "").startswith(_PROBLEM):
-            problem = json.loads(response.content)
+            problem = json.loads(content)
             raise Refused(status, str(problem["code"]), str(problem["detail"]))
-    except (ValueError, KeyError, TypeError) as failure:
+    except (
+        ValueError,
+        KeyError,
+        TypeError,
+        RecursionError,
+    ) as failure:  # RecursionError: nested deeper than can be read
         raise Unreachable(f"HTTP {status} from somebody else") from failure
     raise Unreachable(f"HTTP {status} from somebody else")
 
 
-def _seconds(retry_after: str | None) -> float | None:
-    return float(retry_after) if retry_after is not None and retry_after.isdecimal() else None
+def seconds_until(retry_after: str | None, now: float) -> float | None:
+    """The pause that a Retry-After asks for, in seconds or as an HTTP date (RFC 9110 10.2.3), an hour at most."""
+    if retry_after is None:
+        return None
+    if retry_after.isascii() and retry_after.isdecimal():
+        pause = float(retry_after)
+    else:
+        try:
+            then = parsedate_to_datetime(retry_after)
+        except (ValueError, TypeError, OverflowError):
+            return None
+        pause = (then if then.tzinfo else then.replace(tzinfo=UTC)).timestamp() - now
+    return min(max(pause, 0.0), _LONGEST_PAUSE)

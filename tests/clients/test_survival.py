@@ -1,0 +1,268 @@
+"""The client outlives faults of its own machine and of strangers: a locked or damaged store, answers nobody foresaw."""
+
+import asyncio
+import logging
+import sqlite3
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+from pathlib import Path
+from typing import Any, Final
+from uuid import UUID
+
+import msgspec
+import pytest
+from nextpanel_billing_client.answers import Question, Unreachable
+from nextpanel_billing_client.client import BillingClient
+from nextpanel_billing_client.leases import _name
+from nextpanel_billing_client.store import Store
+from nextpanel_billing_client.transport import seconds_until
+
+from core.clock import unix_time
+from core.crypto.lease import JwkSet, LeaseSigner
+from core.licensing import lease as rules
+from core.licensing.record import LicenseRecord
+from core.licensing.state import Status
+from tests.clients.scripted import ScriptedServer, Step, refuses, says
+from tests.clients.service import eventually
+from tests.clients.test_reports import KEY, NOWHERE, RECORDED, a_client, all_delivered, counts
+from tests.clients.test_transport import YES
+
+NESTED: Final = Step(body=b"[" * 200_000)
+PATIENCE: Final = 0.8
+NOW: Final = datetime(2027, 1, 31, 23, 59, 20, tzinfo=UTC)
+
+
+@contextmanager
+def locked(store: Path) -> Iterator[None]:
+    """Another process writes to the file, for as long as it likes."""
+    other = sqlite3.connect(store, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+    finally:
+        other.execute("ROLLBACK")
+        other.close()
+
+
+@pytest.fixture
+async def client(server: ScriptedServer, store: Path) -> AsyncIterator[BillingClient]:
+    """Its store gives up after a moment, where it usually waits ten seconds."""
+    server.script = [RECORDED]
+    async with a_client(store, server.url) as client:
+        client._store._run("PRAGMA busy_timeout = 20")
+        yield client
+
+
+def asking(store: Path, server: ScriptedServer) -> BillingClient:
+    return BillingClient(
+        validator_url=server.url, billing_url=NOWHERE, key_id="k1", secret="s", store=store, patience=PATIENCE
+    )
+
+
+def leased(store: Path) -> None:
+    """A lease for backups and any number of databases lies in the store."""
+    signer = LeaseSigner({"k1": bytes(32)})
+    record = LicenseRecord(
+        epoch=1, version=1, limits={}, license_id=UUID(int=1), status=Status.ACTIVE, features={"backups": True}
+    )
+    opened = Store(store)
+    opened.keep_lease(_name(KEY), signer.sign(rules.encode(rules.draft(record, now=unix_time()))))
+    opened.keep_fact("jwks", msgspec.json.encode(JwkSet.of(signer.public_keys)).decode())
+    opened.close()
+
+
+async def until_told(caplog: pytest.LogCaptureFixture, words: str) -> None:
+    async def told() -> bool:
+        return words in caplog.text
+
+    await eventually(told)
+
+
+async def test_reports_are_delivered_after_the_store_was_locked(
+    client: BillingClient, server: ScriptedServer, store: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with locked(store):
+        client._reports.wake()
+        await until_told(caplog, "usage reports wait, for a fault of this machine or of this package: OperationalError")
+    await client.report(KEY, "databases", "created", 1)
+    await all_delivered(client)
+    await until_told(caplog, "usage reports are delivered again")
+    assert counts(server.asked) == [1]
+    assert caplog.text.count("OperationalError") == 1
+
+
+async def test_reports_are_delivered_after_an_answer_that_is_nested_too_deeply(
+    client: BillingClient, server: ScriptedServer
+) -> None:
+    server.script = [NESTED, RECORDED]
+    await client.report(KEY, "databases", "created", 1)
+    await all_delivered(client)
+    assert len(server.asked) == 2
+
+
+async def test_an_answer_that_does_not_end_is_nobody_s(
+    client: BillingClient, server: ScriptedServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    server.script = [Step(body=b" " * (17 * 1024 * 1024)), RECORDED]
+    await client.report(KEY, "databases", "created", 1)
+    await all_delivered(client)
+    assert "with an answer that does not end" in caplog.text
+
+
+@pytest.mark.parametrize("spoilt", ["{", "[]", "\0", "[" * 200_000])
+async def test_a_spoilt_report_is_set_aside_and_keeps_back_nobody(
+    client: BillingClient, server: ScriptedServer, spoilt: str
+) -> None:
+    client._store.add_report("spoilt", spoilt)
+    await client.report(KEY, "databases", "created", 2)
+    await all_delivered(client)
+    assert counts(server.asked) == [2]
+    (refused,) = await client.refused_reports()
+    assert (refused.idempotency_key, refused.reason) == ("spoilt", "unreadable: this is no report any more")
+
+
+async def test_nothing_that_a_round_raises_ends_the_delivery(
+    client: BillingClient, server: ScriptedServer, store: Path
+) -> None:
+    """Whatever it is: here the tables are gone for a while."""
+    other = sqlite3.connect(store, isolation_level=None)
+    other.execute("ALTER TABLE reports RENAME TO hidden")
+    client._reports.wake()
+    await asyncio.sleep(0)
+    assert client._delivery is not None
+    with pytest.raises(sqlite3.OperationalError):
+        await client.deliver_reports()
+    other.execute("ALTER TABLE hidden RENAME TO reports")
+    other.close()
+    await client.report(KEY, "databases", "created", 1)
+    await all_delivered(client)
+    assert not client._delivery.done()
+
+
+async def test_a_delivery_that_ends_nevertheless_is_told(store: Path, caplog: pytest.LogCaptureFixture) -> None:
+    class Ends(BaseException):
+        pass
+
+    async with a_client(store) as client:
+
+        def clear() -> None:
+            raise Ends
+
+        client._reports._rung.clear = clear  # type: ignore[method-assign]
+        client._reports.wake()
+        await until_told(caplog, "usage reports are no longer delivered: Ends")
+
+
+@pytest.mark.parametrize(
+    ("asked", "pause"),
+    [
+        ("0", 0),
+        ("120", 120),
+        ("86400", 3600),
+        ("9" * 400, 3600),
+        (format_datetime(NOW + timedelta(seconds=90), usegmt=True), 90),
+        (format_datetime(NOW + timedelta(days=90), usegmt=True), 3600),
+        (format_datetime(NOW - timedelta(days=1), usegmt=True), 0),
+        ("Mon, 01 Feb 2027 00:00:20 -0000", 60),
+        ("Fri, 31 Dec 9999 23:59:59 GMT", 3600),
+        ("Mon, 99 Feb 2027 00:00:20 GMT", None),
+        ("soon", None),
+        ("-1", None),
+        ("1.5", None),
+        ("\u0663", None),
+        ("", None),
+        (None, None),
+    ],
+)
+def test_a_pause_is_read_in_seconds_or_as_a_date_and_is_an_hour_at_most(asked: str | None, pause: float | None) -> None:
+    assert seconds_until(asked, NOW.timestamp()) == pause
+
+
+async def test_a_lease_answers_while_another_process_writes_to_the_store(server: ScriptedServer, store: Path) -> None:
+    leased(store)
+    server.script = [refuses(503, "not_ready")]
+    async with asking(store, server) as client:
+        with locked(store):
+            adding = asyncio.create_task(client.report(KEY, "databases", "created", 1))
+            began = time.monotonic()
+            assert (await client.validate(KEY, "backups")).offline
+            (verdict,) = await client.validate_many([Question(KEY, "backups")])
+            assert verdict.offline
+            assert time.monotonic() - began < 2 * PATIENCE
+            assert not adding.done()
+        await adding
+
+
+async def test_a_store_that_cannot_be_read_is_no_answer_and_no_error_of_its_own(
+    server: ScriptedServer, store: Path
+) -> None:
+    leased(store)
+    server.script = [refuses(503, "not_ready")]
+    async with asking(store, server) as client:
+        for damage in (
+            "UPDATE facts SET value = '{' WHERE name = 'jwks'",
+            "UPDATE facts SET value = 'yesterday' WHERE name = 'last_seen'",
+            "UPDATE leases SET token = x'ff00'",
+            "DROP TABLE facts",
+            "DROP TABLE leases",
+        ):
+            client._store._run(damage)
+            began = time.monotonic()
+            with pytest.raises(Unreachable, match="HTTP 503"):
+                await client.validate(KEY, "backups")
+            assert time.monotonic() - began < PATIENCE + 0.2
+
+
+@pytest.mark.parametrize("step", [Step(after=5), Step(body=b" " * 100, trickle=True), NESTED])
+async def test_nobody_waits_longer_than_the_patience(server: ScriptedServer, store: Path, step: Step) -> None:
+    server.script = [step]
+    async with asking(store, server) as client:
+        with locked(store):
+            began = time.monotonic()
+            with pytest.raises(Unreachable):
+                await client.validate(KEY, "backups")
+            assert time.monotonic() - began < PATIENCE + 0.2
+
+
+async def test_a_refusal_stays_heard_though_the_lease_cannot_be_deleted(
+    server: ScriptedServer, store: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    leased(store)
+    suspended: dict[str, Any] = YES | {"valid": False, "remaining_quota": 0, "code": "SUSPENDED"}
+    server.script = [says(suspended), refuses(503, "not_ready")]
+    async with asking(store, server) as client:
+        client._store._run("PRAGMA busy_timeout = 20")
+        with locked(store):
+            began = time.monotonic()
+            assert (await client.validate(KEY, "backups")).code == "SUSPENDED"
+            assert time.monotonic() - began < PATIENCE + 0.2
+            with pytest.raises(Unreachable):
+                await client.validate(KEY, "backups")
+        assert "a lease was not deleted: OperationalError" in caplog.text
+        server.script = [says(suspended)]
+        await client.validate("NP-2222-2222-2222", "backups")  # the next refusal takes it along
+    kept = Store(store)
+    assert kept.lease(_name(KEY)) is None
+    kept.close()
+
+
+async def test_a_fetch_that_fails_at_the_store_is_told(
+    server: ScriptedServer, store: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It runs in the background, so nobody else would hear of it."""
+    caplog.set_level(logging.WARNING)
+    server.script = [says(YES), says({"lease": "a.b.c", "code": "VALID"})]
+    async with asking(store, server) as client:
+        client._store._run("DROP TABLE facts")
+        assert (await client.validate(KEY, "backups")).valid
+        await until_told(caplog, "no lease for now, for a fault of the store or of this package: OperationalError")
+
+
+async def test_a_key_has_one_lease_however_it_is_written(server: ScriptedServer, store: Path) -> None:
+    leased(store)
+    server.script = [refuses(503, "not_ready")]
+    async with asking(store, server) as client:
+        assert (await client.validate(KEY.replace("-", "\u2013") + "\u200b", "backups")).offline
