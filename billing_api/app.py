@@ -21,6 +21,7 @@ from typing_extensions import override
 from billing_api import observability, problems
 from billing_api.access import Permission, Principal, TokenIssuer
 from billing_api.accounts.controller import RefreshCookie
+from billing_api.answer_deadline import answer_deadline
 from billing_api.answer_headers import answer_headers, with_data
 from billing_api.arrival import Arrivals
 from billing_api.auth import Authentication, guard, needs_step_up
@@ -67,6 +68,7 @@ def create_app(settings: ApiSettings, clock: Clock = utc_now) -> Litestar:
         middleware=[
             observability.request_context,
             prometheus.middleware,
+            answer_deadline,
             DefineMiddleware(Authentication),
         ],
         exception_handlers=problems.HANDLERS,

@@ -18,6 +18,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from core.clock import Clock, utc_now
 from core.errors import (
     BodyTooLarge,
+    Busy,
     Conflict,
     FieldError,
     Forbidden,
@@ -41,7 +42,7 @@ from core.ids import new_id
 from core.problem_document import Problem, example_of, headers_of, problem_of
 from core.problems import MEDIA_TYPE
 from core.telemetry import logger
-from db.absence import is_absence
+from db.absence import is_absence, is_busy
 
 
 def refused(request: Request[Any, Any, Any], refusal: Refusal) -> Response[Problem]:
@@ -61,6 +62,9 @@ def framework_refused(request: Request[Any, Any, Any], failure: HTTPException) -
 
 
 def database_away(request: Request[Any, Any, Any], failure: Exception) -> Response[Problem]:
+    if is_busy(failure):
+        logger().warning("database.busy", error=type(failure).__name__)
+        return refused(request, Busy("the database is busy; nothing was changed as far as is known"))
     logger().warning("database.unavailable", error=type(failure).__name__)
     return refused(request, Unavailable("the database does not answer; nothing was changed as far as is known"))
 

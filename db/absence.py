@@ -11,18 +11,34 @@ import asyncpg  # type: ignore[import-untyped]  # nobody has typed it
 from sqlalchemy.exc import DBAPIError, InterfaceError, InternalError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
+_BUSY: Final = frozenset({"55P03", "57014", "25P03", "25P04"})
+"""Time limits: of a lock, a statement, an idle transaction, a transaction. db/migrate.py sets them."""
 _CLASSES: Final = ("08", "53", "57P")
 """How the SQLSTATE begins: no connection, no resources, not serving now (PostgreSQL's appendix A)."""
 
 
+def is_busy(failure: Exception) -> bool:
+    """Whether the database is there, and its connections or its locks are others' at the moment."""
+    return isinstance(failure, PoolTimeout) or _state(failure) in _BUSY
+
+
 def is_absence(failure: Exception) -> bool:
+    """Also where it is only busy: it is nobody's fault, and the same may succeed later."""
+    if is_busy(failure):
+        return True
     if isinstance(failure, asyncpg.PostgresError):
-        return (failure.sqlstate or "").startswith(_CLASSES)
+        return _state(failure).startswith(_CLASSES)
     if isinstance(failure, asyncpg.InterfaceError | asyncpg.InternalClientError):
         return True
     if not isinstance(failure, DBAPIError):
         return isinstance(failure, PoolTimeout | ConnectionError)
     if failure.connection_invalidated or isinstance(failure, OperationalError | InterfaceError):
         return True
-    state: str | None = getattr(failure.orig, "sqlstate", None)
-    return isinstance(failure, InternalError) if state is None else state.startswith(_CLASSES)
+    state = _state(failure)
+    return state.startswith(_CLASSES) if state else isinstance(failure, InternalError)
+
+
+def _state(failure: Exception) -> str:
+    """The SQLSTATE; empty where there is none."""
+    said = failure.orig if isinstance(failure, DBAPIError) else failure
+    return getattr(said, "sqlstate", None) or ""

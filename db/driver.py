@@ -7,6 +7,7 @@ These sessions are the application's own (np_system) for as long as they live, s
 transaction. They have a pool to themselves: nobody gets one who would speak for a customer.
 """
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Any, Final, Protocol
@@ -42,7 +43,11 @@ class SystemSessions:
     @asynccontextmanager
     async def session(self) -> AsyncIterator[Driver]:
         async with self._lent() as connection:
-            yield connection
+            try:
+                yield connection
+            except asyncio.CancelledError:
+                connection.terminate()  # in the midst of a statement, whose end a server that is frozen never tells
+                raise
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Driver]:

@@ -28,5 +28,5 @@ def create_engine(url: str, *, pool_size: int = POOL_SIZE, name: str = "nextpane
 
 
 def server_settings(name: str) -> dict[str, str]:
-    """What holds for every session of the application."""
-    return {"application_name": name, "timezone": "UTC", "idle_in_transaction_session_timeout": "60000"}
+    """What holds for every session of the application. Time limits belong to the login roles (db/migrate.py)."""
+    return {"application_name": name, "timezone": "UTC"}

@@ -25,6 +25,13 @@ _SCRAM_ROUNDS = 4096  # as PostgreSQL itself
 _OVERTAKEN = "tuple concurrently updated"
 _GROUP_ROLES = ("np_customer", "np_staff", "np_system")
 
+# They hold from the next login of the role on; SET ROLE changes none of them. The API's end before the answer to its
+# caller is due, and a lock before the statement that waits for it. docs/operations.md has the table.
+_API_LIMITS = {"statement_timeout": "8s", "lock_timeout": "4s", "idle_in_transaction_session_timeout": "60s"}
+_WORKER_LIMITS = {"statement_timeout": "30s", "lock_timeout": "5s", "idle_in_transaction_session_timeout": "60s"}
+_KNOWS_TRANSACTION_TIMEOUT = 170_000
+"""PostgreSQL 17, as `server_version_num` has it."""
+
 
 async def upgrade(owner_url: str, *, api_url: str, worker_url: str, revision: str = "head") -> None:
     """Creates the login roles that the two URLs name, with their passwords, and runs the pending migrations."""
@@ -77,6 +84,8 @@ def _ensure_roles(connection: Connection, api_url: str, worker_url: str) -> None
     for role in _GROUP_ROLES:
         _ensure_role(connection, role, "NOLOGIN")
     api, worker = _ensure_login(connection, api_url), _ensure_login(connection, worker_url)
+    _limit(connection, api, _API_LIMITS, transaction="15s")
+    _limit(connection, worker, _WORKER_LIMITS, transaction="60s")
     grants = (
         f"GRANT np_customer TO {api} WITH INHERIT TRUE, SET TRUE",
         f"GRANT np_staff, np_system TO {api} WITH INHERIT FALSE, SET TRUE",
@@ -95,6 +104,15 @@ def _ensure_login(connection: Connection, url: str) -> str:
     password = connection.scalar(text("SELECT quote_literal(:it)"), {"it": _verifier(unquote(parts.password))})
     connection.execute(text(f"ALTER ROLE {role} WITH LOGIN NOBYPASSRLS PASSWORD {password}".replace(":", r"\:")))
     return role
+
+
+def _limit(connection: Connection, role: str, limits: dict[str, str], *, transaction: str) -> None:
+    """How long the role's statements, waits for locks, idle transactions and transactions may take."""
+    version = int(connection.scalar(text("SHOW server_version_num")) or 0)
+    if version >= _KNOWS_TRANSACTION_TIMEOUT:
+        limits = limits | {"transaction_timeout": transaction}
+    for name, value in limits.items():
+        connection.execute(text(f"ALTER ROLE {role} SET {name} = '{value}'"))
 
 
 def _verifier(password: str) -> str:

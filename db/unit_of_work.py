@@ -9,7 +9,8 @@ rights into the next request. The database enforces it by row-level security (db
 query that forgets its WHERE returns nothing of anybody else's. The three types let a repository function say in its
 signature which kind it needs.
 
-Leaving the block commits; an exception rolls back. Nothing has happened until the block has been left.
+Leaving the block commits; an exception rolls back. Nothing has happened until the block has been left, and whoever is
+cancelled while it is left cannot tell (core/deadline.py).
 """
 
 from collections.abc import AsyncIterator
@@ -21,6 +22,7 @@ import structlog
 from sqlalchemy import insert, text
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
+from core.deadline import in_doubt
 from core.jobs import Job, lane, to_row
 from db.driver import Driver
 from db.models.plumbing import AuditRow, OutboxRow
@@ -94,12 +96,14 @@ class Database:
         async with AsyncSession(self.engine, expire_on_commit=False) as session, session.begin():
             await session.execute(_SPEAK_FOR, {"user_id": str(user_id)})
             yield CustomerTransaction(session, user_id, request_id)
+            in_doubt()
 
     @asynccontextmanager
     async def as_staff(self, staff_id: UUID, request_id: str | None = None) -> AsyncIterator[StaffTransaction]:
         async with AsyncSession(self.engine, expire_on_commit=False) as session, session.begin():
             await session.execute(_BECOME, {"role": "np_staff", "user_id": str(staff_id)})
             yield StaffTransaction(session, staff_id, request_id)
+            in_doubt()
 
     @asynccontextmanager
     async def as_system(
@@ -113,6 +117,7 @@ class Database:
         async with AsyncSession(self.engine, expire_on_commit=False) as session, session.begin():
             await session.execute(_BECOME_BY_INDEX if by_index else _BECOME, {"role": "np_system", "user_id": ""})
             yield SystemTransaction(session, actor_id, request_id)
+            in_doubt()
 
     async def close(self) -> None:
         await self.engine.dispose()

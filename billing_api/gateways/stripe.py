@@ -4,6 +4,7 @@ Every object is read whole and fresh, and given on as a small frozen struct (str
 gateways knows the SDK. Every write carries an idempotency key that is derived from a row stored before the first try.
 """
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Protocol
@@ -24,7 +25,8 @@ from billing_api.gateways.stripe_facts import (
     session_facts,
     subscription_facts,
 )
-from core.errors import NotFound, PartnerRefused, PartnerUnavailable
+from core.deadline import DEADLINE, MAY_HAVE_HAPPENED, in_doubt
+from core.errors import NotFound, PartnerRefused, PartnerUnavailable, Unavailable
 from core.settings import StripeSettings
 from core.telemetry import logger
 from db.models.licensing import Interval
@@ -66,7 +68,8 @@ class StripeGateway:
     """The SDK's adapter. One for each event loop, closed with it."""
 
     def __init__(self, settings: StripeSettings, *, timeout: float = 6) -> None:
-        # Three tries must end before a job's lease does, and before the database ends an idle transaction.
+        # Three tries must end before a job's lease does, and before the database ends an idle transaction. In a request
+        # all tries together end with its deadline.
         # Building a client costs 0.2 s (the CA bundle); without max_network_retries it would not retry at all.
         self._http = HTTPXClient(timeout=timeout, allow_sync_methods=False)
         stripe.enable_telemetry = False
@@ -183,9 +186,17 @@ class StripeGateway:
 async def stripe_answers(
     unanswered: str = "Stripe does not answer; nothing was charged, try again",
 ) -> AsyncIterator[None]:
-    """Stripe's failures as ours: what may pass is PartnerUnavailable, what is not there is NotFound."""
+    """Stripe's failures as ours: what may pass is PartnerUnavailable, what is not there is NotFound.
+
+    A request's calls have to end with the request's time for partners (core/deadline.py); a job has its lease.
+    """
+    deadline = DEADLINE.get()
+    in_doubt()
     try:
-        yield
+        async with asyncio.timeout_at(deadline.partners_until if deadline else None):
+            yield
+    except TimeoutError as failure:
+        raise Unavailable(f"Stripe took too long: {MAY_HAVE_HAPPENED}") from failure
     except stripe.InvalidRequestError as failure:
         if failure.http_status == 404:
             raise NotFound("Stripe knows no such object") from failure

@@ -20,16 +20,17 @@ from billing_api.usage.batches import Batches
 from billing_api.usage.recording import Counted, Outcome, Recording, Report
 from billing_api.usage.schemas import UsageItem, UsageReport
 from core.clock import Clock
-from core.errors import FieldError, InvalidInput, NotFound, Refusal, Unavailable
+from core.errors import Busy, FieldError, InvalidInput, NotFound, Refusal, Unavailable
 from core.hotstore import keys
 from core.licensing import key as license_key
 from core.licensing.counting import UsageAction
 from core.settings import Secrets
 from core.telemetry import logger
-from db.absence import is_absence
+from db.absence import is_absence, is_busy
 
-_WITHIN: Final = 15.0
-"""Seconds a batch may take; well below what a pin waits for its report (core.hotstore.writer.REPORT_SECONDS)."""
+_WITHIN: Final = 4.5
+"""Seconds a batch may take. A report may wait for the batch before its own, and is to be answered within 10 s all the
+same; and that is well below what a pin waits for its report (core.hotstore.writer.REPORT_SECONDS)."""
 _LONGEST_KEY: Final = 255
 _AHEAD: Final = timedelta(minutes=5)
 _BEHIND: Final = timedelta(days=366)
@@ -141,6 +142,8 @@ def _judged(outcome: Outcome | Exception) -> Counted | Refusal:
         raise outcome
     if isinstance(outcome, Refusal):
         return outcome
+    if is_busy(outcome):
+        raise Busy("reports cannot be recorded now; send them again with the same keys") from outcome
     if _is_away(outcome):
         raise Unavailable("reports cannot be recorded now; send them again with the same keys") from outcome
     logger().error("usage.report_failed", exc_info=outcome)
