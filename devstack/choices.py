@@ -12,7 +12,8 @@ from typing import Final, Self
 
 from devstack.faults import CannotStart
 
-CONNECTIONS_PER_PROCESS: Final = 22  # as db.engine and db.driver say
+CONNECTIONS_PER_PROCESS: Final = 22  # of the API, as db.engine and db.driver say
+CONNECTIONS_OF_WORKERS: Final = 47  # as workers.connections declares
 _MARGIN: Final = 40  # the steps before the services, a person's psql, and what the server keeps for its superuser
 
 # What replaces each stand-in, and what has to come with it.
@@ -57,7 +58,7 @@ class Choices:
     @property
     def max_connections(self) -> int:
         """The validator knows no database; the workers are one process."""
-        return CONNECTIONS_PER_PROCESS * (self.api_processes + 1) + _MARGIN
+        return CONNECTIONS_PER_PROCESS * self.api_processes + CONNECTIONS_OF_WORKERS + _MARGIN
 
 
 def _count(env: Mapping[str, str], name: str, default: int) -> int:

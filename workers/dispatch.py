@@ -53,7 +53,9 @@ class Work(Generic[JobT]):
     perform: Callable[[JobT], Awaitable[None]]
     lease: float
     at_once: int = 4
-    """Its room: jobs at a time. All kinds together stay below the pool, of which a job may hold a connection."""
+    """Its room: jobs at a time."""
+    connections: int = 1
+    """That one job holds at a time at most. workers/connections.py declares both, and makes the pool their sum."""
     attempts: int = ABOUT_A_DAY
     on_death: Callable[[SystemTransaction, JobT, str], Awaitable[None]] = _no_trace
     """Writes where people look that it is over, in the transaction that buries the job."""

@@ -1,5 +1,6 @@
 """What is done by the clock. Each task may be dropped or doubled: it looks at what there is to do."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from typing import Any, Final
@@ -79,20 +80,25 @@ async def _until_done(database: Database, batch: Callable[[SystemTransaction], A
 
 
 def crons(database: Database) -> list[CronJob]:
-    """Hours are UTC. Partitions reach months ahead, so a day that nobody rang for does no harm."""
+    """Hours are UTC. Partitions reach months ahead, so a day that nobody rang for does no harm.
+
+    They take turns: what falls due together needs one connection all the same.
+    """
+    turn = asyncio.Lock()
     return [
-        _cron(create_payment_partitions, database, hour={3}, minute={17}, run_at_startup=True),
-        _cron(purge_done_jobs, database, minute={41}),
-        _cron(forget_overages, database, minute={23}),
-        _cron(forget_activation_tokens, database, hour={4}, minute={7}),
-        _cron(forget_the_deleted, database, hour={4}, minute={37}),
-        _cron(forget_idempotent_answers, database, hour={4}, minute={52}),
-        _cron(purge_guess_counts, database, minute={11, 31, 51}),
+        _cron(create_payment_partitions, database, turn, hour={3}, minute={17}, run_at_startup=True),
+        _cron(purge_done_jobs, database, turn, minute={41}),
+        _cron(forget_overages, database, turn, minute={23}),
+        _cron(forget_activation_tokens, database, turn, hour={4}, minute={7}),
+        _cron(forget_the_deleted, database, turn, hour={4}, minute={37}),
+        _cron(forget_idempotent_answers, database, turn, hour={4}, minute={52}),
+        _cron(purge_guess_counts, database, turn, minute={11, 31, 51}),
     ]
 
 
-def _cron(task: Callable[[Database], Awaitable[int]], database: Database, **when: Any) -> CronJob:
+def _cron(task: Callable[[Database], Awaitable[int]], database: Database, turn: asyncio.Lock, **when: Any) -> CronJob:
     async def run(ctx: dict[Any, Any], *_args: Any, **_kwargs: Any) -> None:  # noqa: ARG001  arq's calling convention
-        await task(database)
+        async with turn:
+            await task(database)
 
     return cron(run, name=task.__name__, **when)

@@ -38,7 +38,7 @@ from core.settings import WorkerSettings
 from core.telemetry import logger
 from db.engine import create_engine
 from db.unit_of_work import Database
-from workers import periodic, status
+from workers import connections, periodic, status
 from workers.audit_sealing import AuditSealer
 from workers.dispatch import Dispatcher, Work
 from workers.health import Health
@@ -57,7 +57,7 @@ from workers.redis_pool import redis_pool
 from workers.relay import Relay
 from workers.status import Page
 from workers.supervision import end, keep_running
-from workers.webhooks import webhook_work
+from workers.webhooks import WEBHOOK_LEASE, webhook_work
 
 
 async def run(settings: WorkerSettings) -> None:
@@ -84,7 +84,8 @@ class Runtime:
     def __init__(self, settings: WorkerSettings, closing: AsyncExitStack) -> None:
         self._settings = settings
         self.metrics = Metrics()
-        self._database = Database(create_engine(settings.database_url, name="nextpanel-workers"))
+        engine = create_engine(settings.database_url, pool_size=connections.POOL, name="nextpanel-workers")
+        self._database = Database(engine)
         closing.push_async_callback(self._database.close)
         redis = Redis.from_pool(redis_pool(settings.redis_url))
         closing.push_async_callback(redis.aclose)
@@ -112,7 +113,8 @@ class Runtime:
             projected=self.metrics.projected,
             changed=self._leases.changed,
         )
-        works, crons = self._works(closing), periodic.crons(self._database)
+        self._kinds = works = self._works(closing)
+        crons = periodic.crons(self._database)
         self._dispatcher = Dispatcher(self._database, works, performed=self.metrics.performed)
         places = sum(work.at_once for work in works) + len(crons)  # no kind, were it full, takes another's
         self._queue = ArqQueue(settings.queue_redis_url, self._take, crons, at_once=places)
@@ -137,14 +139,14 @@ class Runtime:
             public_url=settings.public_url,
             portal_url=settings.portal_url,
         )
-        mirror = Mirror(self._database, stripe, settings.secrets, utc_now)
+        mirror = Mirror(self._database, stripe, settings.secrets, utc_now, within=WEBHOOK_LEASE)
         self._overdue = OverdueSubscriptions(self._database, mirror, utc_now)
         processor = WebhookProcessor(self._database, mirror)
         reset_links = ResetLinks(self._database, Mails(settings.secrets), settings.secrets, utc_now)
         return [
             webhook_work(processor),
-            Work(Provision, provisioning.provision, lease=15, on_death=provisioning.refuse),
-            Work(AlignAccount, provisioning.align, lease=30),
+            Work(Provision, provisioning.provision, lease=15, connections=2, on_death=provisioning.refuse),
+            Work(AlignAccount, provisioning.align, lease=30, connections=2),
             Work(DeliverMail, mail.deliver, lease=15),
             Work(MailResetLink, reset_links.perform, lease=15, at_once=2),
             Work(ForgetCustomer, CustomerErasure(self._database, stripe).perform, lease=30, at_once=1),
@@ -167,6 +169,7 @@ class Runtime:
             "partner_lane": self._partners.run,
             "arq": self._queue.run,
         }
+        connections.check(parts, self._kinds)
         return [asyncio.create_task(keep_running(name, part), name=name) for name, part in parts.items()]
 
     async def show_metrics(self) -> Page:

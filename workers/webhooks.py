@@ -1,10 +1,13 @@
 """Stored webhook events: a worker asks for each to be worked off; how, is billing_api's business."""
 
-from typing import Protocol
+from typing import Final, Protocol
 from uuid import UUID
 
 from core.jobs import ProcessWebhook
 from workers.dispatch import Work
+
+WEBHOOK_LEASE: Final = 30.0
+"""Seconds. For no longer a job waits for the lock on its customer, either."""
 
 
 class EventProcessor(Protocol):
@@ -16,4 +19,4 @@ def webhook_work(processor: EventProcessor) -> Work[ProcessWebhook]:
     async def process(job: ProcessWebhook) -> None:
         await processor.process(job.webhook_event_id)
 
-    return Work(ProcessWebhook, process, lease=30, at_once=6)
+    return Work(ProcessWebhook, process, lease=WEBHOOK_LEASE, at_once=6)

@@ -27,9 +27,6 @@ RETURN_PATH: Final = "/checkout/return"
 _PATIENCE_SECONDS: Final = 5
 """A browser waits for this page; whoever is impatient gets told that the payment is being confirmed."""
 
-_SETTLING_AT_ONCE: Final = 4
-"""Each holds a database connection while Stripe is read; a Stripe that hangs must not take them all."""
-
 
 class Outcome(NamedTuple):
     """How a checkout stands, for a page that may tell nothing else."""
@@ -45,7 +42,6 @@ class CheckoutService:
         self._stripe = stripe
         self._mirror = mirror
         self._public_url = public_url
-        self._settling = asyncio.Semaphore(_SETTLING_AT_ONCE)
 
     async def start(self, principal: Principal, order: StartCheckout, once: Once) -> Replayable[StartedCheckout]:
         if order.promotion_code is not None:
@@ -119,16 +115,12 @@ class CheckoutService:
         return customer_id, session.id, session.url
 
     async def _look_at_stripe(self, checkout_id: UUID, session: StripeObject) -> None:
-        if self._settling.locked():
-            logger().warning("checkout.settle_postponed", checkout_id=str(checkout_id), cause="busy")
-            return
-        async with self._settling:
-            try:
-                async with asyncio.timeout(_PATIENCE_SECONDS):
-                    await self._mirror.mirror(session)
-            except (Refusal, TimeoutError) as failure:
-                cause = type(failure).__name__
-                logger().warning("checkout.settle_postponed", checkout_id=str(checkout_id), cause=cause)
+        try:
+            async with asyncio.timeout(_PATIENCE_SECONDS):
+                await self._mirror.mirror(session)
+        except (Refusal, TimeoutError) as failure:
+            cause = type(failure).__name__
+            logger().warning("checkout.settle_postponed", checkout_id=str(checkout_id), cause=cause)
 
 
 def _checkout_id(principal: Principal, once: Once) -> UUID:

@@ -5,6 +5,7 @@ have happened, a period that is over or a pending change whose day has come, is 
 is the mirror's to say. One that stays overdue after that (a clock of a test, a fault at Stripe) waits its turn again.
 """
 
+import asyncio
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -16,6 +17,8 @@ from db.unit_of_work import Database
 AT_A_TIME: Final = 20
 _LOOK_AGAIN_AFTER: Final = timedelta(minutes=5)
 _WEBHOOKS_TAKE: Final = timedelta(minutes=2)
+_WITHIN: Final = 24.0
+"""Seconds for one of them, the wait for its customer's lock included: as long as a webhook's job may take."""
 
 
 async def mirror_overdue(database: Database, mirror: Mirror, now: datetime) -> int:
@@ -26,7 +29,8 @@ async def mirror_overdue(database: Database, mirror: Mirror, now: datetime) -> i
         )
     for subscription_id, customer_id in found:
         try:
-            await mirror.mirror(StripeObject("subscription", subscription_id, customer_id))
+            async with asyncio.timeout(_WITHIN):
+                await mirror.mirror(StripeObject("subscription", subscription_id, customer_id))
         except Exception as failure:  # noqa: BLE001  one that fails must not keep the others from being looked at
             cause = f"{type(failure).__name__}: {failure}"[:300]
             logger().warning("subscription.overdue_not_mirrored", subscription=subscription_id, cause=cause)

@@ -24,10 +24,13 @@ from db.models.people import User
 from db.unit_of_work import SystemTransaction
 
 
-async def lock_customer(tx: SystemTransaction, customer_id: str) -> None:
-    """Until the transaction ends, nobody else mirrors anything of this Stripe customer; new objects have no row."""
-    statement = text("SELECT pg_advisory_xact_lock(hashtextextended('stripe customer ' || :customer, 0))")
-    await tx.session.execute(statement, {"customer": customer_id})
+async def try_to_lock_customer(tx: SystemTransaction, customer_id: str) -> bool:
+    """Until the transaction ends, nobody else mirrors anything of this Stripe customer; new objects have no row.
+
+    False where somebody else does. It never waits: that would take a connection as well.
+    """
+    statement = text("SELECT pg_try_advisory_xact_lock(hashtextextended('stripe customer ' || :customer, 0))")
+    return bool(await tx.session.scalar(statement, {"customer": customer_id}))
 
 
 async def user_of(tx: SystemTransaction, customer_id: str) -> User | None:

@@ -13,6 +13,7 @@ A period, and a dearer plan, counts as paid when a paid invoice charges for it: 
 something else, such as an upgrade that was declined while the renewal was still a draft.
 """
 
+from contextlib import AbstractAsyncContextManager
 from datetime import timedelta
 from typing import Final, Literal, NamedTuple
 
@@ -23,6 +24,7 @@ from billing_api.licenses.repository import lock as lock_license
 from billing_api.licenses.repository import of_checkout
 from billing_api.licenses.terms import pay_for
 from billing_api.mirror import repository
+from billing_api.mirror.customer_lock import WAITS_FOR, CustomerLock
 from billing_api.mirror.plan_following import Billed, follow_plan, show_pending
 from billing_api.plans.repository import of_price
 from core.clock import Clock
@@ -63,16 +65,22 @@ class StripeObject(NamedTuple):
 
 
 class Mirror:
-    def __init__(self, database: Database, stripe: Stripe, secrets: Secrets, clock: Clock) -> None:
-        self._database = database
+    def __init__(
+        self, database: Database, stripe: Stripe, secrets: Secrets, clock: Clock, *, within: float = WAITS_FOR
+    ) -> None:
+        """`within`: seconds after which a wait for the customer's lock is given up, as Busy."""
         self._stripe = stripe
         self._secrets = secrets
         self._clock = clock
+        self._lock = CustomerLock(database, within=within)
+
+    def alone_with(self, customer_id: str) -> AbstractAsyncContextManager[SystemTransaction]:
+        """A transaction in which nobody else changes or mirrors anything of this Stripe customer; or Busy."""
+        return self._lock.held(customer_id)
 
     async def mirror(self, subject: StripeObject) -> None:
         """Makes our rows agree with the object; a customer that is not ours is left alone."""
-        async with self._database.as_system() as tx:
-            await repository.lock_customer(tx, subject.customer_id)
+        async with self.alone_with(subject.customer_id) as tx:
             user = await repository.user_of(tx, subject.customer_id)
             if user is None:
                 logger().info("mirror.unknown_customer", kind=subject.kind, object_id=subject.id)

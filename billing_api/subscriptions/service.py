@@ -19,7 +19,6 @@ from billing_api.gateways.stripe_changes import SubscriptionChanges
 from billing_api.gateways.stripe_facts import SubscriptionFacts
 from billing_api.idempotency import Once, Replayable
 from billing_api.mirror.plan_following import offer
-from billing_api.mirror.repository import lock_customer
 from billing_api.mirror.service import Mirror, StripeObject
 from billing_api.paging import Page, fetch_page
 from billing_api.plans.repository import one_on_offer, price_of
@@ -27,7 +26,8 @@ from billing_api.subscriptions import repository
 from billing_api.subscriptions.repository import AtStripe, Shown
 from billing_api.subscriptions.schemas import ChangeGiven, ChangePreview, SubscriptionView, limits_to_come
 from core.clock import rfc3339
-from core.errors import Conflict, PartnerUnavailable, Refusal, Unavailable
+from core.deadline import MAY_HAVE_HAPPENED
+from core.errors import Conflict, Refusal, Unavailable
 from core.ids import new_id
 from core.licensing.plan_change import Direction, direction
 from core.money import Money
@@ -35,11 +35,8 @@ from db.models.commerce import ChangeDirection, PlanChange, SubscriptionStatus
 from db.models.licensing import Interval, Plan
 from db.unit_of_work import Database, Transaction
 
-_ASKING_AT_ONCE: Final = 4
-"""Each holds a database connection while Stripe is asked; a Stripe that hangs must not take them all."""
-
-_ASKED_WITHIN: Final = 40
-"""Seconds; sooner than the database ends an idle transaction, and with it the lock."""
+_ASKED_WITHIN: Final = 8
+"""Seconds for all that Stripe is asked under the lock: its caller waits for an answer, and others for the lock."""
 
 
 class SubscriptionService:
@@ -48,7 +45,6 @@ class SubscriptionService:
         self._stripe = stripe
         self._changes = changes
         self._mirror = mirror
-        self._asking = asyncio.Semaphore(_ASKING_AT_ONCE)
 
     async def page(self, principal: Principal, *, limit: int, offset: int) -> Page[SubscriptionView]:
         async with self._database.as_customer(principal.user_id) as tx:
@@ -154,16 +150,12 @@ class SubscriptionService:
     @asynccontextmanager
     async def _alone_with(self, known: AtStripe) -> AsyncIterator[SubscriptionFacts]:
         """The subscription as Stripe has it, and nobody else changes or mirrors anything of its customer meanwhile."""
-        if self._asking.locked():
-            raise Unavailable("too many subscriptions are being changed at once; try again", retry_after=2)
-        async with self._asking, self._database.as_system() as tx:
-            await lock_customer(tx, known.customer_id)
+        async with self._mirror.alone_with(known.customer_id):
             try:
                 async with asyncio.timeout(_ASKED_WITHIN):
                     yield await self._stripe.subscription(known.subscription_id)
             except TimeoutError as late:
-                told = "Stripe took too long; send the same request with the same Idempotency-Key again"
-                raise PartnerUnavailable(told) from late
+                raise Unavailable(f"Stripe took too long: {MAY_HAVE_HAPPENED}") from late
 
     @asynccontextmanager
     async def _given_back_if_refused(self, principal: Principal, once: Once) -> AsyncIterator[None]:

@@ -15,6 +15,7 @@ from devstack.leash import Launch
 from devstack.parts import Part, Stack, Step, levels
 from devstack.stack import THE_STACK
 from devstack.up import table
+from workers.connections import BESIDE_THE_POOL, POOL
 
 KEYRING = Keyring()
 OWN_DATABASE = {
@@ -130,6 +131,7 @@ def test_an_empty_variable_is_as_good_as_none(tmp_path: Path) -> None:
 def test_the_database_takes_the_connections_of_every_process(tmp_path: Path) -> None:
     few, many = (Choices.read({"NP_API_PROCESSES": number}).max_connections for number in ("1", "9"))
     assert many - few == 8 * (POOL_SIZE + MOST_SESSIONS)
+    assert few == POOL_SIZE + MOST_SESSIONS + POOL + BESIDE_THE_POOL + 40
     stack = describe(tmp_path, NP_API_PROCESSES="9")
     postgres = next(node for node in stack.nodes if isinstance(node, Part) and node.name == "postgres")
     assert postgres.server.max_connections == many  # type: ignore[attr-defined]  # the protocol does not tell

@@ -1,16 +1,26 @@
 """A customer who has bought a licence, with Stripe's clock for that customer in the test's hands."""
 
+import asyncio
+from collections.abc import Iterable
 from typing import Any
 from uuid import UUID
 
 import httpx
 
 from billing_api.mirror.service import Mirror, StripeObject
+from core.errors import Busy
 from tests.support.environment import STRIPE_KEY
 from tests.support.people import Desk, Headers
 from tests.support.stripe import objects, pay
 
 PATH = "/api/v1/subscriptions"
+
+
+async def at_once(mirror: Mirror, subjects: Iterable[StripeObject]) -> None:
+    """Everybody who hears of them mirrors them; too many at a time are told so, and ask again."""
+    told = await asyncio.gather(*(mirror.mirror(subject) for subject in subjects), return_exceptions=True)
+    assert [one for one in told if one is not None and not isinstance(one, Busy)] == []
+    assert None in told
 
 
 class Buyer:

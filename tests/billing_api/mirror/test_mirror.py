@@ -1,6 +1,5 @@
 """The mirror: events are hints, objects are facts; order, duplicates and races cannot matter."""
 
-import asyncio
 import itertools
 from datetime import timedelta
 from typing import Any
@@ -19,6 +18,7 @@ from db.models.licensing import License, Plan, PlanPrice
 from db.models.plumbing import OutboxRow
 from db.unit_of_work import Database
 from tests.billing_api.conftest import Client
+from tests.support.buyer import at_once
 from tests.support.people import Desk
 from tests.support.stripe import cancel_subscription, change_subscription, objects, pay
 
@@ -105,7 +105,7 @@ async def test_in_every_order_and_ten_times_it_is_one_licence(
     for order in itertools.permutations(subjects):
         for subject in order:
             await mirror.mirror(subject)
-    await asyncio.gather(*(mirror.mirror(subject) for subject in subjects * 10))
+    await at_once(mirror, subjects * 10)
     assert await state(database) == (1, 1, 1, 1)
     async with database.as_system() as tx:
         jobs = (await tx.session.execute(select(OutboxRow.job))).scalars().all()
@@ -114,7 +114,7 @@ async def test_in_every_order_and_ten_times_it_is_one_licence(
 
 async def test_all_at_once_it_is_one_licence(mirror: Mirror, bought: Bought, database: Database) -> None:
     _, subjects = bought
-    await asyncio.gather(*(mirror.mirror(subject) for subject in subjects * 5))
+    await at_once(mirror, subjects * 5)
     assert await state(database) == (1, 1, 1, 1)
 
 
@@ -148,7 +148,7 @@ async def test_a_wanted_end_takes_the_grace_away_and_keeps_the_period(
     subscription_id = next(subject.id for subject in subjects if subject.kind == "subscription")
     before = await the_license(database)
     await change_subscription(browser, stripe_simulator, subscription_id, cancel_at_period_end="true")
-    await asyncio.gather(*(mirror.mirror(subject) for subject in subjects))
+    await at_once(mirror, subjects)
     after = await the_license(database)
     assert (after.status, after.expiry_date) == (Status.ACTIVE, before.expiry_date)
     assert (after.grace_until, after.auto_renew) == (None, False)

@@ -13,7 +13,7 @@ from db.models.commerce import Subscription
 from db.models.plumbing import OutboxRow
 from db.unit_of_work import Database
 from tests.billing_api.conftest import Buying, FakeTime
-from tests.support.buyer import Buyer
+from tests.support.buyer import Buyer, at_once
 from tests.support.stripe import objects
 
 pytestmark = pytest.mark.usefixtures("on_sale")
@@ -51,7 +51,7 @@ async def test_a_paid_upgrade_by_hand_is_followed_once_whatever_tells_of_it(buye
     invoices = await objects(one.browser, one.stripe, "invoices", subscription=one.stripe_id)
     subjects = [StripeObject("invoice", invoice["id"], one.customer) for invoice in invoices]
     subjects.append(StripeObject("subscription", one.stripe_id, one.customer))
-    await asyncio.gather(*(one.mirror.mirror(subject) for subject in subjects * 4))
+    await at_once(one.mirror, subjects * 4)
     assert (await plan(one), await aligned(database)) == ("Professional", 1)
 
 
