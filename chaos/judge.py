@@ -1,7 +1,9 @@
 """Whether what the stores say is what the clients were told. Pure: tests put false histories before it.
 
 recorded   every acknowledged report is an event, once, with the content that was sent; no event was never sent
-totals     each total is the replay of its events, and each event's `used_after` the total at its place
+totals     each total is the replay of its events, and each event's `used_after` the total at its place; corrections,
+           which nobody sends, bring a total from below zero to 0 and no other
+credit     what was created with a reservation counts from 0 at least, unless its report says that it was earlier
 hot        Redis says the same totals as PostgreSQL
 granted    chaos.grants: no reservation was granted beyond the limit, and none in the pause after a loss
 """
@@ -9,11 +11,14 @@ granted    chaos.grants: no reservation was granted beyond the limit, and none i
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from chaos import grants
 from chaos.history import Books, Counter, Event, History, Report
 from chaos.violation import Violation
+
+CORRECTED: Final = "corrected"
+CORRECTIONS_BEGIN: Final = "floor:"
 
 
 def judge(history: History, books: Books) -> list[Violation]:
@@ -21,6 +26,7 @@ def judge(history: History, books: Books) -> list[Violation]:
         *_answered(history.reports),
         *_recorded(history.reports, books.events),
         *_replayed(books),
+        *_drawn(history.reports, books.events),
         *_projected(books),
         *grants.beyond_the_limit(history, books),
         *grants.in_the_pause(history),
@@ -56,6 +62,8 @@ def _recorded(reports: Sequence[Report], events: Sequence[Event]) -> Iterator[Vi
         if any(not _same(report, event) for event in mine):
             yield Violation("altered", f"{report.key} is not stored as it was sent", report.counter, evidence)
     for place, foreign in found.items():
+        if all(event.action == CORRECTED and event.key.startswith(CORRECTIONS_BEGIN) for event in foreign):
+            continue  # _replayed looks at what it corrects
         evidence = [f"event: {event}" for event in foreign]
         yield Violation("invented", f"nobody sent {place.key}", foreign[0].counter, evidence)
 
@@ -73,10 +81,13 @@ def _replayed(books: Books) -> Iterator[Violation]:
     for counter in sorted({*of_counter, *books.totals}):
         events = of_counter[counter]
         ordered = all(event.order is not None for event in events)
-        if not ordered and any(event.action == "set" for event in events):
+        if not ordered and any(event.action in ("set", CORRECTED) for event in events):
             continue  # the order decides, and nobody knows it
         used = 0
         for event in sorted(events, key=lambda event: event.order or 0):
+            if event.action == CORRECTED and (used >= 0 or used + event.count != 0):
+                text = f"{event.key} corrects a total of {used} by {event.count}"
+                yield Violation("correction", text, counter, [f"event: {event}"])
             used = after(used, event)
             if ordered and used != event.used_after:
                 text = f"{event.key} says {event.used_after} were used after it; the events up to it make {used}"
@@ -87,9 +98,23 @@ def _replayed(books: Books) -> Iterator[Violation]:
             yield Violation("total", text, counter, [f"event: {event}" for event in events[-20:]])
 
 
+def _drawn(reports: Iterable[Report], events: Iterable[Event]) -> Iterator[Violation]:
+    """Nothing that was deleted and never counted makes room for what is created with a reservation after it."""
+    late = {
+        _Place(report.counter.license_id, report.key): report
+        for report in reports
+        if report.reservation is not None and report.occurred_at is None
+    }
+    for event in events:
+        report = late.get(_Place(event.counter.license_id, event.key))
+        if report is not None and event.action == "created" and event.used_after < event.count:
+            text = f"{event.key} created {event.count}, and {event.used_after} were used after it"
+            yield Violation("credit", text, event.counter, [*report.log, f"event: {event}"])
+
+
 def after(used: int, event: Event) -> int:
     match event.action:
-        case "created":
+        case "created" | "corrected":
             return used + event.count
         case "deleted":
             return used - event.count

@@ -10,8 +10,10 @@ from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
 from billing_api.audit import repository as audit
+from billing_api.licenses import repository as licenses
 from billing_api.reconciliation import repository as reconciliation
 from billing_api.reconciliation.repository import LastRun
+from core.clock import utc_now
 from core.telemetry import logger
 from db import outbox
 from db.models.reconciliation import FAULTS, Fault, Subject
@@ -71,6 +73,10 @@ class Metrics:
         self._stranded = self._gauge(
             "np_payments_default_partition_rows", "Payments outside of all months' partitions; any is one to move"
         )
+        self._below_zero = self._gauge("np_usage_below_zero", "Totals that are below zero now")
+        self._corrected = self._gauge(
+            "np_usage_corrected", "Totals brought to 0 from below within 30 days, with no full count since"
+        )
         self._sealed = self._gauge("np_audit_position", "Newest position of the audit trail's chain")
         self._unsealed = self._gauge("np_audit_unsealed", "Rows of the audit trail that wait for their seal")
         self._unsealed_age = self._gauge("np_audit_unsealed_seconds", "For how long the oldest of them has waited")
@@ -109,6 +115,7 @@ class Metrics:
                 oldest_webhook = await tx.session.scalar(_OLDEST_WEBHOOK)
                 stranded = await tx.session.scalar(_IN_DEFAULT_PARTITION)
                 reconciled = await reconciliation.last_finished(tx)
+                below_zero, corrected = await licenses.below_zero(tx, utc_now())
                 head, backlog = await audit.head(tx), await audit.backlog(tx)
         except (SQLAlchemyError, OSError, TimeoutError) as failure:
             self._away("postgres", failure)
@@ -116,6 +123,8 @@ class Metrics:
         self._up.labels("postgres").set(1)
         self._webhook.set(oldest_webhook or 0)
         self._stranded.set(stranded or 0)
+        self._below_zero.set(below_zero)
+        self._corrected.set(corrected)
         self._sealed.set(head.position)
         self._unsealed.set(backlog[0])
         self._unsealed_age.set(backlog[1])

@@ -14,6 +14,7 @@ from billing_api.guesses.rules import FORGOTTEN
 from billing_api.idempotency import forget_answers
 from billing_api.licenses import repository as licenses
 from billing_api.privacy import aftermath
+from billing_api.usage import corrections
 from core.clock import utc_now
 from core.telemetry import logger
 from db import outbox
@@ -45,6 +46,14 @@ async def forget_overages(database: Database) -> int:
     """Licences that pass no limit any more need not be looked at by those who look for such; says how many."""
     async with database.as_system() as tx:
         return await licenses.forget_overages(tx, _QUIET_FOR)
+
+
+async def correct_totals_below_zero(database: Database) -> int:
+    """Totals that have been below zero for longer than a report may be overtaken; says how many were brought to 0."""
+    corrected = await corrections.correct_old(database, utc_now)
+    if corrected:
+        logger().warning("usage.totals_corrected", count=corrected)
+    return corrected
 
 
 async def forget_activation_tokens(database: Database) -> int:
@@ -89,6 +98,7 @@ def crons(database: Database) -> list[CronJob]:
         _cron(create_payment_partitions, database, turn, hour={3}, minute={17}, run_at_startup=True),
         _cron(purge_done_jobs, database, turn, minute={41}),
         _cron(forget_overages, database, turn, minute={23}),
+        _cron(correct_totals_below_zero, database, turn, second={5, 35}),
         _cron(forget_activation_tokens, database, turn, hour={4}, minute={7}),
         _cron(forget_the_deleted, database, turn, hour={4}, minute={37}),
         _cron(forget_idempotent_answers, database, turn, hour={4}, minute={52}),

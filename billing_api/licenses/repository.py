@@ -1,9 +1,11 @@
 """Every SQL statement about licences."""
 
 from datetime import datetime, timedelta
+from typing import Final
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Select, case, delete, exists, func, literal, select
+from sqlalchemy import ColumnElement, Select, case, delete, func, literal, select, union
+from sqlalchemy.orm import aliased
 
 from core.errors import NotFound
 from core.licensing.plan import RESOURCES
@@ -11,6 +13,8 @@ from core.licensing.state import Status
 from db.models.licensing import License, LicenseUsage, OverageCandidate, Plan, ProvisioningState
 from db.models.people import User
 from db.unit_of_work import StaffTransaction, SystemTransaction, Transaction
+
+CORRECTION_SHOWS: Final = timedelta(days=30)
 
 
 def effective_status(now: datetime) -> ColumnElement[Status]:
@@ -58,15 +62,39 @@ async def usage_of(tx: Transaction, license_id: UUID) -> dict[str, int]:
     return {row.resource: row.used for row in rows}
 
 
-def is_over() -> ColumnElement[bool]:
-    """Whether a resource of the licence passes its limit. NULL, which is unlimited, compares as no.
+def is_out_of_bounds(now: datetime) -> ColumnElement[bool]:
+    """Whether a resource of the license passes its limit, is below zero, or was brought to 0 from there of late.
 
-    Only candidates are looked at: whoever is none of them passes no limit (db/migrations/versions/0010_overages.sql).
+    The latter shows for CORRECTION_SHOWS, or until the panel tells its full count: something was deleted that never
+    was counted, and somebody should ask why.
     """
-    limit = case({name: getattr(License, f"max_{name}") for name in RESOURCES}, value=LicenseUsage.resource)
-    # By the totals' primary key, which begins with the licence.
-    passes = exists().where(LicenseUsage.license_id == License.id, LicenseUsage.used > limit)
-    return License.id.in_(select(OverageCandidate.license_id)) & passes
+    is_below = LicenseUsage.below_since.is_not(None) | (LicenseUsage.corrected_at > now - CORRECTION_SHOWS)
+    return License.id.in_(union(_passing(), select(LicenseUsage.license_id).where(is_below)))
+
+
+def _passing() -> Select[UUID]:
+    """Licenses of which a total passes its limit. NULL, which is unlimited, compares as no.
+
+    Only candidates are looked at: all that pass are among them (db/migrations/versions/0010_overages.sql).
+    """
+    candidate, license_ = aliased(OverageCandidate), aliased(License)
+    limit = case({name: getattr(license_, f"max_{name}") for name in RESOURCES}, value=LicenseUsage.resource)
+    return (
+        select(candidate.license_id)
+        .join(license_, license_.id == candidate.license_id)
+        .join(LicenseUsage, LicenseUsage.license_id == candidate.license_id)
+        .where(LicenseUsage.used > limit)
+    )
+
+
+async def below_zero(tx: SystemTransaction, now: datetime) -> tuple[int, int]:
+    """How many totals are below zero now, and how many were brought to 0 from there of late."""
+    is_recent = LicenseUsage.corrected_at > now - CORRECTION_SHOWS
+    statement = select(
+        func.count().filter(LicenseUsage.below_since.is_not(None)), func.count().filter(is_recent)
+    ).where(LicenseUsage.below_since.is_not(None) | LicenseUsage.corrected_at.is_not(None))
+    row = (await tx.session.execute(statement)).one()
+    return row[0], row[1]
 
 
 async def forget_overages(tx: SystemTransaction, quiet_for: timedelta) -> int:
@@ -76,8 +104,9 @@ async def forget_overages(tx: SystemTransaction, quiet_for: timedelta) -> int:
     noted meanwhile stays, for a row that has changed is judged by its new instant.
     """
     quiet = OverageCandidate.noted_at < func.statement_timestamp() - quiet_for
-    over = exists().where(License.id == OverageCandidate.license_id, is_over())
-    result = await tx.session.execute(delete(OverageCandidate).where(quiet, ~over))
+    result = await tx.session.execute(
+        delete(OverageCandidate).where(quiet, OverageCandidate.license_id.not_in(_passing()))
+    )
     return int(result.rowcount)  # type: ignore[attr-defined]  # a DELETE has one
 
 

@@ -121,7 +121,8 @@ class LicenseAdministration:
         if status is not None:
             statement = statement.where(repository.effective_status(now) == status)
         if overage is not None:
-            statement = statement.where(repository.is_over() if overage else ~repository.is_over())
+            listed = repository.is_out_of_bounds(now)
+            statement = statement.where(listed if overage else ~listed)
         async with self._database.as_staff(principal.user_id) as tx:
             rows, total = await fetch_page(tx.session, statement, limit=limit, offset=offset)
         return Page([_for_staff(row, now) for row in rows], total, limit, offset)

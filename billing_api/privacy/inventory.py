@@ -135,7 +135,7 @@ HOLDINGS: Final = (
     Holding(
         "license_usage",
         Fate.KEPT,
-        "license_id resource used events updated_at",
+        "license_id resource used events below_since corrected_at updated_at",
         {"counts changes for Redis": "version"},
         order="license_id resource",
     ),

@@ -32,16 +32,17 @@ _LEDGER: Final = text(
         SELECT id FROM licenses
         WHERE license_key_hash >= :first AND (CAST(:before AS bytea) IS NULL OR license_key_hash < :before)),
     steps AS (
-        SELECT license_id, resource, seq, used_after,
+        SELECT license_id, resource, seq, used_after, action = 'corrected' AND used_after <> 0 AS half_corrected,
             row_number() OVER chain AS place,
             CASE action WHEN 'created' THEN lag(used_after, 1, 0::bigint) OVER chain + count
                         WHEN 'deleted' THEN lag(used_after, 1, 0::bigint) OVER chain - count
+                        WHEN 'corrected' THEN lag(used_after, 1, 0::bigint) OVER chain + count
                         ELSE count END AS due
         FROM mine CROSS JOIN LATERAL (SELECT * FROM usage_events WHERE license_id = mine.id OFFSET 0) AS event
         WINDOW chain AS (PARTITION BY license_id, resource ORDER BY seq, idempotency_key)),
     chains AS (
         SELECT license_id, resource, count(*) AS events, (max(ARRAY[seq, used_after]))[2] AS used,
-            min(place) FILTER (WHERE place IS DISTINCT FROM seq OR used_after <> due) AS broken_at
+            min(place) FILTER (WHERE place IS DISTINCT FROM seq OR used_after <> due OR half_corrected) AS broken_at
         FROM steps GROUP BY license_id, resource),
     totals AS (
         SELECT license_id, resource, events, used

@@ -13,23 +13,26 @@ moment, for who sends something twice does it more than once.
 
 The reservation of a report is pinned before anything is locked, so that a slow Redis keeps nobody waiting for a lock. A
 report that comes again is answered as it was the first time, and touches nothing.
+
+A total below zero takes the only other road: a creation that may not draw on it is preceded by a correction
+(corrections.py), in the same statement.
 """
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Final
 from uuid import UUID
 
 import msgspec
 
-from billing_api.usage import repository
+from billing_api.usage import corrections, repository
 from billing_api.usage.holds import Holds
 from billing_api.usage.repository import ChangedTotal, KnownLicense, NewEvent, Recorded, Standing, Total, Written
 from core.clock import Clock
 from core.errors import FieldError, IdempotencyMismatch, InvalidInput, NotFound, Refusal, Unavailable
 from core.hotstore.writer import Hold
-from core.licensing.counting import UsageAction, left, passes, total_after
+from core.licensing.counting import EventAction, UsageAction, left, may_draw, passes, total_after
 from core.licensing.plan import Resource
 from db.driver import Driver, SystemSessions
 
@@ -37,6 +40,7 @@ _ROUNDS: Final = 5
 _LOOKING: Final = 1.0
 """Seconds."""
 _BEGINNING: Final = Standing(0, 0)
+_MICROSECOND: Final = timedelta(microseconds=1)
 
 
 class Report(msgspec.Struct, frozen=True, gc=False):
@@ -76,7 +80,9 @@ class _InVain(Exception):
 class _Tally:
     """A total while the reports about it are counted."""
 
-    __slots__ = ("before", "events", "limit", "place", "total", "used", "user_id")
+    __slots__ = (
+        "before", "below_since", "corrected_at", "events", "is_flagged", "limit", "place", "total", "used", "user_id"
+    )  # fmt: skip
 
     def __init__(self, place: int, license_: KnownLicense, resource: Resource, before: Standing) -> None:
         self.place = place
@@ -84,15 +90,56 @@ class _Tally:
         self.user_id = license_.user_id
         self.limit = license_.limits.of(resource)
         self.before = before
-        self.used, self.events = before
+        self.used, self.events, self.below_since, self.corrected_at = before
+        self.is_flagged = before.below_since is not None or before.corrected_at is not None
 
-    def count(self, report: Report) -> Counted:
+    def count(self, report: Report, moment: Callable[[], datetime]) -> Counted:
         used = self.used = total_after(self.used, report.action, report.number)
         self.events += 1
+        if used < 0 or self.is_flagged:
+            self._flag(report.action, moment)
         return Counted(left(self.limit, used), passes(self.limit, used))
 
+    def _flag(self, action: UsageAction, moment: Callable[[], datetime]) -> None:
+        if self.used >= 0:
+            self.below_since = None
+        elif self.below_since is None:
+            self.below_since = moment()
+        if action is UsageAction.SET:
+            self.corrected_at = None  # the panel's full count has put right whatever was wrong
+        self.is_flagged = self.below_since is not None or self.corrected_at is not None
+
+    def needs_correction(self, report: Report, now: datetime) -> bool:
+        """Of a total below zero: whether this report may not draw on it."""
+        return report.action is UsageAction.CREATED and not may_draw(
+            below_since=self.below_since or now,
+            now=now,
+            is_reserved=report.reservation_id is not None,
+            occurred_at=report.occurred_at,
+        )
+
+    def correct(self, report: Report, now: datetime) -> NewEvent:
+        """The event that brings it to 0, just before this report is counted; it stands at the report's own instant."""
+        key = corrections.key_of(*self.total, self.below_since or now)
+        missing = -self.used
+        self.used, self.below_since, self.corrected_at = 0, None, now
+        self.events += 1
+        self.is_flagged = True
+        action, body_hash = EventAction.CORRECTED, corrections.hash_of(key)
+        return (self.place, action, missing, 0, self.events, key, body_hash, False, None, report.occurred_at)
+
     def changed(self) -> ChangedTotal:
-        return ChangedTotal(*self.total, self.user_id, *self.before, self.used, self.events)
+        before = self.before
+        return ChangedTotal(
+            *self.total,
+            self.user_id,
+            before.used,
+            before.events,
+            self.used,
+            self.events,
+            self.below_since,
+            self.corrected_at,
+        )
 
 
 class Recording:
@@ -104,6 +151,7 @@ class Recording:
         self._clock = clock
         self._monotonic = monotonic
         self._looking_until = 0.0
+        self._newest = datetime.min.replace(tzinfo=UTC)
 
     async def record(self, reports: Sequence[Report]) -> Sequence[Outcome]:
         """All of them or, with an exception, none. It has been committed when this returns."""
@@ -170,9 +218,12 @@ class Recording:
         outcomes: dict[int, Outcome],
     ) -> None:
         events: list[NewEvent] = []
+        now = self._clock()
         for place, report in fresh:
             tally = tallies[report.license_hash, report.resource]
-            counted = outcomes[place] = tally.count(report)
+            if tally.used < 0 and tally.needs_correction(report, now):
+                events.append(tally.correct(report, now))
+            counted = outcomes[place] = tally.count(report, self._moment)
             events.append(
                 (
                     tally.place,
@@ -188,9 +239,14 @@ class Recording:
                 )
             )
         changed = [tally.changed() for tally in tallies.values()]
-        written = await repository.write(driver, events, changed, self._clock())
+        written = await repository.write(driver, events, changed, now)
         if written is not Written.NOW:
             raise _InVain(written)
+
+    def _moment(self) -> datetime:
+        """Now, and no instant twice: a correction is named by the instant at which its total passed below zero."""
+        self._newest = max(self._clock(), self._newest + _MICROSECOND)
+        return self._newest
 
 
 async def _recorded(

@@ -7,10 +7,12 @@ from typing import Any, Final, NamedTuple
 from uuid import UUID
 
 import asyncpg  # type: ignore[import-untyped]  # ships no types
+from sqlalchemy import text
 
-from core.licensing.counting import UsageAction
+from core.licensing.counting import EventAction, UsageAction
 from core.licensing.plan import Limits, Resource
 from db.driver import Driver
+from db.unit_of_work import SystemTransaction
 
 Total = tuple[UUID, Resource]
 """What a total is of."""
@@ -23,10 +25,16 @@ class KnownLicense(NamedTuple):
 
 
 class Standing(NamedTuple):
-    """A total as it stands, and how many events it contains."""
+    """A total as it stands, and how many events it contains.
+
+    `below_since`: when it passed below zero, while it is there. `corrected_at`: when it was last brought to 0 from
+    there; a full count (`set`) forgets it.
+    """
 
     used: int
     events: int
+    below_since: datetime | None = None
+    corrected_at: datetime | None = None
 
 
 class ChangedTotal(NamedTuple):
@@ -39,6 +47,8 @@ class ChangedTotal(NamedTuple):
     events_before: int
     used: int
     events: int
+    below_since: datetime | None
+    corrected_at: datetime | None
 
 
 class Written(enum.Enum):
@@ -58,7 +68,7 @@ class Recorded(NamedTuple):
     is_overage: bool
 
 
-NewEvent = tuple[int, UsageAction, int, int, int, str, bytes, bool, str | None, datetime | None]
+NewEvent = tuple[int, UsageAction | EventAction, int, int, int, str, bytes, bool, str | None, datetime | None]
 """A row of usage_events, its fields in the order of _WRITE: which of the totals it belongs to, counted from 1 (whose it
 is and of what stands there once for all), action, number, the total after it, its place among the total's events;
 idempotency key, the body's hash; overage, reservation, when it happened if not now.
@@ -69,10 +79,16 @@ is an array itself, and packs it for longer than it takes to write it down.
 """
 _RARE: Final = 3
 """The last so many are mostly empty."""
+_RARE_OF_TOTALS: Final = 2
+"""The same of a total's."""
+
+_OF_TOTAL: Final = len(Standing._fields)
+"""The last so many columns of the next statement, and of _LOCK_TOTALS."""
 
 _READ: Final = """
     SELECT license_key_hash, licenses.id, licenses.user_id,
-        max_accounts, max_domains, max_databases, max_emails, max_storage_gb, asked.resource, used, events
+        max_accounts, max_domains, max_databases, max_emails, max_storage_gb, asked.resource, used, events,
+        below_since, corrected_at
     FROM unnest($1::bytea[], $2::text[]) AS asked (license_key_hash, resource)
     JOIN licenses USING (license_key_hash)
     LEFT JOIN license_usage ON (license_usage.license_id, license_usage.resource) = (licenses.id, asked.resource)
@@ -93,7 +109,7 @@ _BEGIN_TOTALS: Final = """
 
 # In one order by everybody, so that no two batches wait for each other. What ORDER BY sorts is locked as it comes out.
 _LOCK_TOTALS: Final = """
-    SELECT license_id, resource, used, events FROM license_usage
+    SELECT license_id, resource, used, events, below_since, corrected_at FROM license_usage
     WHERE (license_id, resource) IN (SELECT * FROM unnest($1::uuid[], $2::text[]))
     ORDER BY license_id, resource FOR UPDATE
     """
@@ -103,17 +119,18 @@ _LOCK_TOTALS: Final = """
 # to: where one does not, nothing is. (A row that somebody has changed meanwhile is looked at again once it is locked.)
 _WRITE: Final = """
     WITH total AS (
-        SELECT * FROM unnest($1::uuid[], $2::text[], $3::uuid[], $4::bigint[], $5::bigint[], $6::bigint[], $7::bigint[])
-            WITH ORDINALITY
-            AS total (license_id, resource, user_id, used_before, events_before, used, events, place)),
+        SELECT * FROM unnest($1::uuid[], $2::text[], $3::uuid[], $4::bigint[], $5::bigint[], $6::bigint[], $7::bigint[],
+            $8::timestamptz[], $9::timestamptz[]) WITH ORDINALITY
+            AS total (license_id, resource, user_id, used_before, events_before, used, events,
+                below_since, corrected_at, place)),
     unchanged AS (
         SELECT FROM license_usage JOIN total USING (license_id, resource)
         WHERE (license_usage.used, license_usage.events) = (used_before, events_before)
         ORDER BY license_id, resource FOR UPDATE OF license_usage),
     event AS (
         SELECT license_id, resource, user_id, event.*
-        FROM unnest($9::text::bigint[], $10::text::usage_action[], $11::text::bigint[], $12::text::bigint[],
-            $13::text::bigint[], $14::text[], $15::bytea[], $16::boolean[], $17::text[], $18::timestamptz[])
+        FROM unnest($11::text::bigint[], $12::text::usage_action[], $13::text::bigint[], $14::text::bigint[],
+            $15::text::bigint[], $16::text[], $17::bytea[], $18::boolean[], $19::text[], $20::timestamptz[])
             AS event (place, action, count, used_after, seq,
                 idempotency_key, body_hash, is_overage, reservation_id, occurred_at)
         JOIN total USING (place)
@@ -121,20 +138,42 @@ _WRITE: Final = """
     settled AS (
         INSERT INTO hold_settlements (license_id, resource, reservation_id)
         SELECT license_id, resource, reservation_id
-        FROM unnest($9::text::bigint[], $17::text[]) AS event (place, reservation_id) JOIN total USING (place)
+        FROM unnest($11::text::bigint[], $19::text[]) AS event (place, reservation_id) JOIN total USING (place)
         WHERE reservation_id IS NOT NULL AND (SELECT count(*) FROM unchanged) = cardinality($1)),
     totalled AS (
-        UPDATE license_usage SET used = total.used, events = total.events, updated_at = now()
+        UPDATE license_usage SET used = total.used, events = total.events, updated_at = now(),
+            below_since = total.below_since, corrected_at = total.corrected_at
         FROM total
         WHERE (license_usage.license_id, license_usage.resource) = (total.license_id, total.resource)
             AND (SELECT count(*) FROM unchanged) = cardinality($1))
     INSERT INTO usage_events (license_id, user_id, resource, action, count, idempotency_key, body_hash,
         used_after, seq, is_overage, reservation_id, occurred_at)
     SELECT license_id, user_id, resource, action, count, idempotency_key, body_hash,
-        used_after, seq, coalesce(is_overage, false), reservation_id, coalesce(occurred_at, $8)
+        used_after, seq, coalesce(is_overage, false), reservation_id, coalesce(occurred_at, $10)
     FROM event ORDER BY license_id, idempotency_key
     """
 _NOTHING_WRITTEN: Final = "INSERT 0 0"
+
+# Rows that somebody has locked are about to change, and looked at the next time. The key: corrections.py.
+_CORRECT_OLD: Final = text(
+    """
+    WITH below AS (
+        SELECT license_id, resource, user_id, used, events,
+            concat('floor:', license_id, ':', resource, ':',
+                to_char(below_since AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24\\:MI\\:SS.US"Z"')) AS idempotency_key
+        FROM license_usage WHERE below_since <= :below_until
+        ORDER BY license_id, resource LIMIT :most FOR UPDATE SKIP LOCKED),
+    event AS (
+        INSERT INTO usage_events (license_id, user_id, resource, action, count, idempotency_key, body_hash,
+            used_after, seq, is_overage, occurred_at)
+        SELECT license_id, user_id, resource, 'corrected', -used, idempotency_key,
+            sha256(convert_to(idempotency_key, 'UTF8')), 0, events + 1, false, :now
+        FROM below)
+    UPDATE license_usage
+    SET used = 0, events = below.events + 1, below_since = NULL, corrected_at = :now, updated_at = now()
+    FROM below WHERE (license_usage.license_id, license_usage.resource) = (below.license_id, below.resource)
+    """
+)
 
 
 async def read(
@@ -147,7 +186,7 @@ async def read(
         if row["license_key_hash"] not in licenses:
             licenses[row["license_key_hash"]] = KnownLicense(row["id"], row["user_id"], _limits(row))
         if row["used"] is not None:
-            totals[row["id"], row["resource"]] = Standing(row["used"], row["events"])
+            totals[row["id"], row["resource"]] = Standing(*row[-_OF_TOTAL:])
     return licenses, totals
 
 
@@ -165,7 +204,7 @@ async def begin_totals(driver: Driver, whose: Mapping[Total, UUID]) -> None:
 async def lock_totals(driver: Driver, wanted: Iterable[Total]) -> dict[Total, Standing]:
     """Held until the transaction ends."""
     rows = await driver.fetch(_LOCK_TOTALS, *_columns(wanted))
-    return {(row[0], row[1]): Standing(row[2], row[3]) for row in rows}
+    return {(row[0], row[1]): Standing(*row[-_OF_TOTAL:]) for row in rows}
 
 
 async def write(driver: Driver, events: Sequence[NewEvent], totals: Iterable[ChangedTotal], now: datetime) -> Written:
@@ -173,11 +212,19 @@ async def write(driver: Driver, events: Sequence[NewEvent], totals: Iterable[Cha
     columns = list(_columns(events))
     plain = (f"{{{','.join(map(str, column))}}}" for column in columns[:_PLAIN])
     rare = (column if any(column) else () for column in columns[-_RARE:])  # unnest() fills up with NULL
+    of_totals = list(_columns(totals))
+    of_totals[-_RARE_OF_TOTALS:] = (column if any(column) else () for column in of_totals[-_RARE_OF_TOTALS:])
     try:
-        tag = await driver.execute(_WRITE, *_columns(totals), now, *plain, *columns[_PLAIN:-_RARE], *rare)
+        tag = await driver.execute(_WRITE, *of_totals, now, *plain, *columns[_PLAIN:-_RARE], *rare)
     except asyncpg.UniqueViolationError:
         return Written.BEFORE
     return Written.OVERTAKEN if tag == _NOTHING_WRITTEN else Written.NOW
+
+
+async def correct_old(tx: SystemTransaction, *, below_until: datetime, now: datetime, most: int) -> int:
+    """Brings totals to 0 that have been below zero since then; says how many."""
+    found = await tx.session.execute(_CORRECT_OLD, {"below_until": below_until, "now": now, "most": most})
+    return int(found.rowcount)  # type: ignore[attr-defined]  # an UPDATE has one
 
 
 def _columns(rows: Iterable[tuple[Any, ...]]) -> Iterator[tuple[Any, ...]]:

@@ -17,6 +17,7 @@ from redis.exceptions import RedisError
 from billing_api.api_keys.service import Signer
 from billing_api.usage import metrics
 from billing_api.usage.batches import Batches
+from billing_api.usage.corrections import KEYS_BEGIN
 from billing_api.usage.recording import Counted, Outcome, Recording, Report
 from billing_api.usage.schemas import UsageItem, UsageReport
 from core.clock import Clock
@@ -97,7 +98,7 @@ class UsageService:
     def _read(self, signer: Signer, report: UsageReport, license_hash: bytes | None, idempotency_key: str) -> Report:
         if license_hash is None:
             raise NotFound("there is no such licence")
-        if faults := self._faults(report, license_hash):
+        if faults := self._faults(report, license_hash, idempotency_key):
             raise InvalidInput("the report cannot be true", errors=tuple(faults))
         return Report(
             license_hash,
@@ -111,8 +112,10 @@ class UsageService:
             report.occurred_at,
         )
 
-    def _faults(self, report: UsageReport, license_hash: bytes) -> list[FieldError]:
+    def _faults(self, report: UsageReport, license_hash: bytes, idempotency_key: str) -> list[FieldError]:
         faults: list[FieldError] = []
+        if idempotency_key.startswith(KEYS_BEGIN):
+            faults.append(FieldError("idempotency_key", f"must not begin with {KEYS_BEGIN}, as corrections of ours do"))
         if report.count == 0 and report.action is not UsageAction.SET:
             faults.append(FieldError("count", f"nothing was {report.action}; at least 1"))
         if report.reservation_id and not keys.is_made_for(report.reservation_id, keys.short_hash(license_hash)):

@@ -21,6 +21,7 @@ BUCKETS: Final = text(
     SELECT date_bin(:step, occurred_at, :since) AS start,
         coalesce(sum(count) FILTER (WHERE action = 'created'), 0)::bigint AS created,
         coalesce(sum(count) FILTER (WHERE action = 'deleted'), 0)::bigint AS deleted,
+        coalesce(sum(count) FILTER (WHERE action = 'corrected'), 0)::bigint AS corrected,
         (array_agg(used_after ORDER BY occurred_at DESC, seq DESC))[1] AS used,
         bool_or(is_overage) AS overage,
         (array_agg(is_overage ORDER BY occurred_at DESC, seq DESC))[1] AS ends_over
@@ -45,6 +46,7 @@ class Bucket(NamedTuple):
     start: datetime
     created: int
     deleted: int
+    corrected: int
     used: int
     overage: bool
     ends_over: bool

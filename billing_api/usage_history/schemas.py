@@ -19,11 +19,15 @@ class Step(enum.StrEnum):
 
 
 class UsagePoint(msgspec.Struct, frozen=True):
-    """`used` is what it was at the end of the bucket that begins at `at`; a full count (`set`) changes only that."""
+    """`used` is what it was at the end of the bucket that begins at `at`; a full count (`set`) changes only that.
+
+    `corrected`: how many were deleted that never had been counted; corrections brought the total back to 0.
+    """
 
     at: datetime
     created: int
     deleted: int
+    corrected: int
     used: int
     overage: bool
 

@@ -74,9 +74,11 @@ async def _history(tx: Transaction, license_id: UUID, question: Question, window
         at = window.since + number * window.step
         if bucket := buckets.get(at):
             used, over = bucket.used, bucket.ends_over
-            points.append(UsagePoint(at, bucket.created, bucket.deleted, max(0, used), bucket.overage))
+            points.append(
+                UsagePoint(at, bucket.created, bucket.deleted, bucket.corrected, max(0, used), bucket.overage)
+            )
         else:
-            points.append(UsagePoint(at, 0, 0, max(0, used), over))
+            points.append(UsagePoint(at, 0, 0, 0, max(0, used), over))
     return UsageHistory(question.resource, question.by, points)
 
 

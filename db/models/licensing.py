@@ -18,7 +18,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
-from core.licensing.counting import UsageAction
+from core.licensing.counting import EventAction
 from core.licensing.plan import Limits
 from core.licensing.state import Status
 from db.models.columns import BigInt, CreatedAt, RowId, Table, UpdatedAt, enum_type
@@ -214,7 +214,7 @@ class UsageEvent(Table):
     idempotency_key: Mapped[str] = mapped_column(primary_key=True)
     user_id: Mapped[UUID]
     resource: Mapped[str]
-    action: Mapped[UsageAction] = mapped_column(enum_type(UsageAction, "usage_action"))
+    action: Mapped[EventAction] = mapped_column(enum_type(EventAction, "usage_action"))
     count: Mapped[BigInt]
     body_hash: Mapped[bytes]
     reservation_id: Mapped[str | None]
@@ -228,17 +228,28 @@ class UsageEvent(Table):
 class LicenseUsage(Table):
     """The running total of one resource, and how many events it contains.
 
-    `used` may pass below zero while reports arrive out of order; shown as 0.
+    `used` may pass below zero while reports arrive out of order; shown as 0. `below_since`: since when it is there, and
+    NULL where it is not (a trigger sees to that, whoever writes). `corrected_at`: when it was last brought to 0 from
+    there by an event of ours; the panel's next full count takes that mark away.
     """
 
     __tablename__ = "license_usage"
-    __table_args__ = (ForeignKeyConstraint(["license_id"], ["licenses.id"]),)
+    __table_args__ = (
+        ForeignKeyConstraint(["license_id"], ["licenses.id"]),
+        Index(
+            "ix_license_usage_below_zero",
+            "license_id",
+            postgresql_where=text("below_since IS NOT NULL OR corrected_at IS NOT NULL"),
+        ),
+    )
 
     license_id: Mapped[UUID] = mapped_column(primary_key=True)
     resource: Mapped[str] = mapped_column(primary_key=True)
     user_id: Mapped[UUID] = mapped_column(ForeignKey("users.id"), index=True)
     used: Mapped[BigInt] = mapped_column(default=0)
     events: Mapped[BigInt] = mapped_column(default=0, server_default="0")
+    below_since: Mapped[datetime | None]
+    corrected_at: Mapped[datetime | None]
     version: Mapped[BigInt] = mapped_column(default=1)
     updated_at: Mapped[UpdatedAt]
 

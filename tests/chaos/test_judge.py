@@ -132,6 +132,44 @@ def a_wrong_place_in_the_replay(story: Story) -> None:
     story.alter(1, used_after=1)
 
 
+def correct(story: Story, counter: Counter, count: int, key: str = "floor:license-1:storage_gb:now") -> None:
+    """What the service does by itself."""
+    used = story.books.totals[counter] + count
+    last = story.books.events[-1]
+    correction = msgspec.structs.replace(
+        last,
+        counter=counter,
+        key=key,
+        action="corrected",
+        count=count,
+        reservation_id=None,
+        used_after=used,
+        order=len(story.books.events),
+    )
+    story.books.events.append(correction)
+    story.total(counter, used)
+
+
+def a_correction_of_too_much(story: Story) -> None:
+    story.report(STORAGE, "deleted", 9)
+    correct(story, STORAGE, 3)
+
+
+def a_correction_of_what_is_not_below_zero(story: Story) -> None:
+    correct(story, STORAGE, 2)
+
+
+def a_correction_that_a_panel_named(story: Story) -> None:
+    story.report(STORAGE, "deleted", 9)
+    correct(story, STORAGE, 2, key="a panel's")
+
+
+def a_credit_that_was_drawn_on(story: Story) -> None:
+    story.books.limits[DATABASES] = 9
+    story.report(DATABASES, "deleted", 5)
+    story.create(story.reserve())
+
+
 def a_stale_total_in_redis(story: Story) -> None:
     story.books.hot[DATABASES] = 1
 
@@ -164,11 +202,33 @@ def no_answer(story: Story) -> None:
         (no_total_in_redis, "projection"),
         (a_refusal, "refused"),
         (no_answer, "unanswered"),
+        (a_correction_of_too_much, "correction"),
+        (a_correction_of_what_is_not_below_zero, "correction"),
+        (a_correction_that_a_panel_named, "invented"),
+        (a_credit_that_was_drawn_on, "credit"),
     ],
 )
 def test_a_falsified_history_is_found_out(story: Story, falsify: Callable[[Story], None], kind: str) -> None:
     falsify(story)
     assert story.found == [kind]
+
+
+def test_a_total_below_zero_is_corrected_before_what_was_reserved_is_counted() -> None:
+    story = Story()
+    story.report(DATABASES, "deleted", 5)
+    correct(story, DATABASES, 5, key="floor:license-1:databases:now")
+    story.create(story.reserve())
+    assert story.found == []
+
+
+def test_what_was_overtaken_may_draw_on_a_total_below_zero() -> None:
+    story = Story()
+    story.report(DATABASES, "deleted", 5)
+    held = story.reserve()
+    story.report(DATABASES, "created", 1, reservation=held, occurred_at="1970-01-01T00:00:01.000Z")
+    story.alter(-1, occurred_at=1.0)
+    story.report(DATABASES, "created", 1)
+    assert story.found == []
 
 
 def test_an_unanswered_report_may_be_stored_or_not(story: Story) -> None:

@@ -119,6 +119,37 @@ async def test_events_keep_what_they_say_on_both_sides_of_0018(own_database_urls
     assert await rows(urls, "SELECT * FROM usage_events ORDER BY seq") == before
 
 
+async def test_totals_below_zero_are_flagged_and_corrections_outlive_both_sides_of_0019(
+    own_database_urls: DatabaseUrls,
+) -> None:
+    """Before it a correction is told as the full count 0, which is what it does to a total."""
+    urls = own_database_urls
+    async with opened(urls) as database:
+        desk = Desk(api_settings(environment(urls, redis_url="redis://127.0.0.1:1")), database, utc_now)
+        issued = await desk.a_license(await desk.a_user())
+        await change(
+            urls,
+            "INSERT INTO license_usage (license_id, resource, user_id, used, version)"
+            " VALUES (:id, 'emails', :user, -3, 1)",
+            id=issued.license.id,
+            user=issued.license.user_id,
+        )
+        await change(
+            urls,
+            "INSERT INTO usage_events (license_id, user_id, resource, action, count, idempotency_key, body_hash,"
+            " used_after, seq, is_overage, occurred_at) SELECT :id, :id, 'databases', CAST(action AS usage_action), 4,"
+            " action, '', after, seq, false, now()"
+            " FROM (VALUES ('deleted', -4, 1), ('corrected', 0, 2)) AS event (action, after, seq)",
+            id=issued.license.id,
+        )
+        await downgrade(urls.owner, "0018")
+        events = await rows(urls, "SELECT action::text, count, used_after FROM usage_events ORDER BY seq")
+        assert [tuple(event.values()) for event in events] == [("deleted", 4, -4), ("set", 0, 0)]
+        await db.migrate._with_lock(urls.owner, lambda it: command.upgrade(db.migrate._config(it), "head"))
+        [total] = await rows(urls, "SELECT below_since IS NOT NULL AS flagged FROM license_usage")
+        assert total["flagged"]
+
+
 def is_no_partition(name: str | None, kind: str, _parents: Any) -> bool:
     """Partitions of payments come with the months, made by the database; the models know the whole."""
     return kind != "table" or name is None or not name.startswith("payments_")

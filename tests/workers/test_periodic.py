@@ -16,6 +16,7 @@ from tests.support.rows import STARTER_PLAN, a_row
 from tests.support.servers import DatabaseUrls
 from workers.metrics import Metrics
 from workers.periodic import (
+    correct_totals_below_zero,
     create_payment_partitions,
     crons,
     forget_activation_tokens,
@@ -119,6 +120,35 @@ async def test_a_month_that_cannot_be_made_is_an_alert_and_keeps_no_other_from_b
     await change(database_urls, "DELETE FROM payments")
     assert await create_payment_partitions(database) == 1
     assert b"np_payments_default_partition_rows 0.0" in await metrics.exposition(database, Quiet(), Quiet())
+
+
+async def test_totals_are_corrected_after_ten_minutes_below_zero_and_counted_before_and_after(
+    database: Database, database_urls: DatabaseUrls, desk: Desk
+) -> None:
+    user = await desk.a_user()
+    issued = await desk.a_license(user)
+    await change(
+        database_urls,
+        "INSERT INTO license_usage (license_id, resource, user_id, used, events, version)"
+        " VALUES (:id, 'databases', :user, -3, 1, 1), (:id, 'domains', :user, -1, 1, 1),"
+        " (:id, 'emails', :user, 1, 1, 1)",
+        id=issued.license.id,
+        user=user,
+    )
+    told = await Metrics().exposition(database, Quiet(), Quiet())
+    assert b"np_usage_below_zero 2.0" in told
+    assert b"np_usage_corrected 0.0" in told
+    assert await correct_totals_below_zero(database) == 0
+    await change(
+        database_urls,
+        "UPDATE license_usage SET below_since = below_since - interval '11 minutes' WHERE resource = 'databases'",
+    )
+    assert await correct_totals_below_zero(database) == 1
+    totals = await rows(database_urls, "SELECT resource, used, events FROM license_usage ORDER BY resource")
+    assert [tuple(total.values()) for total in totals] == [("databases", 0, 2), ("domains", -1, 1), ("emails", 1, 1)]
+    told = await Metrics().exposition(database, Quiet(), Quiet())
+    assert b"np_usage_below_zero 1.0" in told
+    assert b"np_usage_corrected 1.0" in told
 
 
 async def test_done_jobs_are_purged_after_a_week_and_nothing_else(

@@ -188,7 +188,14 @@ async def test_totals_that_do_not_equal_their_events_are_evidence(scene: Scene, 
 
 async def test_a_chain_of_every_action_is_proved(scene: Scene) -> None:
     [row] = await rows(scene.urls, "SELECT id, user_id FROM licenses WHERE license_key_hash = :h", h=scene.digests[0])
-    steps: list[tuple[str, int, int]] = [("created", 4, 5), ("deleted", 7, -2), ("set", 9, 9), ("deleted", 1, 8)]
+    steps: list[tuple[str, int, int]] = [
+        ("created", 4, 5),
+        ("deleted", 7, -2),
+        ("set", 9, 9),
+        ("deleted", 10, -1),
+        ("corrected", 1, 0),
+        ("created", 8, 8),
+    ]
     for number, (action, count, after) in enumerate(steps, 2):
         await change(
             scene.urls,
@@ -202,8 +209,21 @@ async def test_a_chain_of_every_action_is_proved(scene: Scene) -> None:
             after=after,
             seq=number,
         )
-    await change(scene.urls, "UPDATE license_usage SET used = 8, events = 5 WHERE license_id = :id", id=row["id"])
+    await change(scene.urls, "UPDATE license_usage SET used = 8, events = 7 WHERE license_id = :id", id=row["id"])
     await scene.relay.catch_up()
+    await scene.agrees()
+    for broken in ("action = 'corrected' WHERE seq = 2", "used_after = 1, count = 2 WHERE action = 'corrected'"):
+        before = await rows(scene.urls, "SELECT seq, action::text, count, used_after FROM usage_events")
+        await change(scene.urls, f"UPDATE usage_events SET {broken}")
+        assert (await scene.look(thorough=True)).state == "differing", broken
+        for event in before:
+            await change(
+                scene.urls,
+                "UPDATE usage_events SET action = CAST(:action AS usage_action), count = :count,"
+                " used_after = :used_after WHERE seq = :seq AND license_id = :id",
+                id=row["id"],
+                **event,
+            )
     await scene.agrees()
     await change(scene.urls, "DELETE FROM usage_events WHERE license_id = :id AND seq = 3", id=row["id"])
     assert (await scene.look(thorough=True)).state == "differing"

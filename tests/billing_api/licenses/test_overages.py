@@ -9,6 +9,7 @@ from sqlalchemy import select, text, update
 from sqlalchemy.dialects import postgresql
 
 from billing_api.licenses import repository
+from core.clock import utc_now
 from db.models.licensing import License, LicenseType, LicenseUsage, OverageCandidate
 from db.unit_of_work import Database
 from tests.support.databases import change, rows
@@ -36,7 +37,7 @@ async def license_id(desk: Desk, database_urls: DatabaseUrls) -> UUID:
 
 async def over(database: Database) -> list[UUID]:
     async with database.as_system() as tx:
-        return list(await tx.session.scalars(select(License.id).where(repository.is_over())))
+        return list(await tx.session.scalars(select(License.id).where(repository.is_out_of_bounds(utc_now()))))
 
 
 async def noted(database: Database) -> list[UUID]:
@@ -139,7 +140,7 @@ async def test_those_who_pass_a_limit_are_found_without_a_walk(
         " ON CONFLICT DO NOTHING",
     )
     await change(database_urls, "ANALYZE licenses, license_usage, overage_candidates, users, plans")
-    listed = repository.search().where(repository.is_over()).limit(50)
+    listed = repository.search().where(repository.is_out_of_bounds(utc_now())).limit(50)
     dialect = postgresql.dialect()  # type: ignore[no-untyped-call]  # SQLAlchemy left it untyped
     said = str(listed.compile(dialect=dialect, compile_kwargs={"literal_binds": True}))
     async with database.as_system() as tx:

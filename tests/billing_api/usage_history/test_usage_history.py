@@ -73,6 +73,23 @@ async def test_each_day_has_its_point_also_where_nothing_happened(
     assert [(p["created"], p["used"]) for p in hours["points"]] == [(2, 2), (3, 5), (0, 5)]
 
 
+async def test_corrections_are_told(client: Client, desk: Desk, database_urls: DatabaseUrls) -> None:
+    owner = await desk.a_user()
+    license_id = (await desk.a_license(owner)).license.id
+    hour = timedelta(hours=1)
+    await happened(
+        database_urls,
+        license_id,
+        (DAY, "deleted", 9, -9, False),
+        (DAY + hour, "corrected", 9, 0, False),
+        (DAY + hour, "created", 2, 2, False),
+    )
+    window = {"from": "2026-03-10T00:00:00Z", "to": "2026-03-11T00:00:00Z"}
+    _, told = await asked(client, f"licenses/{license_id}", desk.signed_in(owner), **window)
+    point = {"at": "2026-03-10T00:00:00Z", "created": 2, "deleted": 9, "corrected": 9, "used": 2, "overage": False}
+    assert told["points"] == [point]
+
+
 async def test_without_a_window_it_is_the_last_thirty_days_or_two_of_hours(client: Client, desk: Desk) -> None:
     owner = await desk.a_user()
     path, me = f"licenses/{(await desk.a_license(owner)).license.id}", desk.signed_in(owner)

@@ -3,7 +3,8 @@
 What Postgres would say stands here (`_Truth`), with what its relay has still to do; each step is done to the functions
 and to their model (books.py), and both must answer alike. Whatever may be late is late at will: time passes, rows wait,
 a validator knows an old `synced_through`, totals arrive again and in the wrong order, a relay dies before its commit,
-Redis is silent when a hold is to be pinned, its data is gone. The two clocks differ by as much as HOLD_MARGIN allows.
+Redis is silent when a hold is to be pinned, its data is gone. Things are deleted that never were. The two clocks differ
+by as much as HOLD_MARGIN allows.
 
 The histories are the same in every run, and a failure prints the one that fails, as short as it can be made, and how to
 play it again. `make histories` tries thousands of others, new ones each time.
@@ -11,6 +12,7 @@ play it again. `make histories` tries thousands of others, new ones each time.
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar, Final
 
 import pytest
@@ -25,7 +27,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from core.licensing.counting import UsageAction, total_after
+from core.licensing.counting import OVERTAKEN_WITHIN, UsageAction, may_draw, total_after
 from core.licensing.plan import Resource
 from tests.core.hotstore.books import LONGEST_HOLD, MARGIN, REPORT, Ask, Copy, Limits, Lots, Total
 from tests.core.hotstore.hot import Hot
@@ -36,7 +38,7 @@ LIMITS: Final = st.fixed_dictionaries(
     {"databases": st.integers(0, 3), "emails": st.none()}, optional={"domains": st.integers(0, 2) | st.none()}
 )
 PERIODS: Final = st.sampled_from(
-    [1, 999, 1_000, 1_001, 4_000, 5_000, 5_001, 6_000, 60_000, 61_000, 329_999, 330_000, 3_600_000]
+    [1, 999, 1_000, 1_001, 4_000, 5_000, 5_001, 6_000, 60_000, 61_000, 329_999, 330_000, 600_001, 3_600_000]
 )
 TTLS: Final = st.sampled_from([5_000, 5_000, 60_000])
 SELDOM: Final = st.integers(0, 9).map(lambda number: number == 9)
@@ -59,12 +61,41 @@ class _Truth:
     epoch: int = 1
     license: int = 0
     used: dict[Resource, int] = field(default_factory=dict)
+    below_since: dict[Resource, int] = field(default_factory=dict)
     versions: dict[Resource, int] = field(default_factory=dict)
     waiting: dict[Resource, int] = field(default_factory=dict)
     settlements: dict[str, Resource] = field(default_factory=dict)
 
-    def record(self, resource: Resource, action: UsageAction, count: int, now: int) -> None:
-        self.used[resource] = total_after(self.used.get(resource, 0), action, count)
+    def record(
+        self, resource: Resource, action: UsageAction, count: int, now: int, *, is_reserved: bool = False, ago: int = 0
+    ) -> None:
+        """`ago`: how long before now the report says that it happened."""
+        below_since = self.below_since.get(resource)
+        if (
+            below_since is not None
+            and action is UsageAction.CREATED
+            and not may_draw(
+                below_since=_instant(below_since),
+                now=_instant(now),
+                is_reserved=is_reserved,
+                occurred_at=_instant(now - ago) if ago else None,
+            )
+        ):
+            self.used[resource] = 0
+        self._stand(resource, total_after(self.used.get(resource, 0), action, count), now)
+
+    def correct_old(self, now: int) -> None:
+        """What a worker does once no overtaken report is to be expected any more."""
+        for resource, since in list(self.below_since.items()):
+            if since + OVERTAKEN_WITHIN / timedelta(milliseconds=1) <= now:
+                self._stand(resource, 0, now)
+
+    def _stand(self, resource: Resource, used: int, now: int) -> None:
+        self.used[resource] = used
+        if used < 0:
+            self.below_since.setdefault(resource, now)
+        else:
+            self.below_since.pop(resource, None)
         self.versions[resource] = self.versions.get(resource, 0) + 1
         self.waiting.setdefault(resource, now)
 
@@ -174,9 +205,12 @@ class Histories(RuleBasedStateMachine):
         if answer == "pinned" and lot is not None:
             lot.pinned_at = self.now
 
-    @rule(name=NAMES, is_silent=st.booleans())
-    def report(self, name: str, is_silent: bool) -> None:
-        """What was created with this reservation. `is_silent`: Redis is, so that nothing is pinned at this time."""
+    @rule(name=NAMES, is_silent=st.booleans(), ago=st.sampled_from([0, 0, 0, 1, 61_000]))
+    def report(self, name: str, is_silent: bool, ago: int = 0) -> None:
+        """What was created with this reservation. `is_silent`: Redis is, so that nothing is pinned at this time.
+
+        `ago`: the report says that it happened so long ago. What it draws on a total below zero takes no place.
+        """
         hold = self.hold(name)
         lot = self.lots.standing.get(hold)
         if lot is None or lot.is_reported or lot.is_over:
@@ -186,7 +220,11 @@ class Histories(RuleBasedStateMachine):
         event(f"report: {'in time' if lot.occupies(self.now) else 'late'}, {'without' if is_silent else 'with'} a pin")
         self.lots.report(hold, self.now)
         self.truth.settlements[hold] = lot.resource
-        self.truth.record(lot.resource, UsageAction.CREATED, lot.count, self.now)
+        below_since = self.truth.below_since.get(lot.resource, 0)
+        self.truth.record(lot.resource, UsageAction.CREATED, lot.count, self.now, is_reserved=True, ago=ago)
+        if ago and self.now - ago < below_since:
+            event("report: draws on a total below zero")
+            lot.is_fact, lot.is_over = False, True
 
     @rule()
     def delete(self) -> None:
@@ -194,6 +232,18 @@ class Histories(RuleBasedStateMachine):
         for lot in [lot for lot in self.lots.standing.values() if lot.is_fact][:1]:
             self.truth.record(lot.resource, UsageAction.DELETED, lot.count, self.now)
             lot.is_fact, lot.is_over = False, True
+
+    @rule(resource=RESERVED, count=st.sampled_from([3, 1000]))
+    def delete_what_never_was(self, resource: Resource, count: int) -> None:
+        """All that there was is gone as well, as far as anybody can tell; what is granted from now on is not."""
+        facts = [lot for lot in self.lots.standing.values() if lot.is_fact and lot.resource == resource]
+        self.truth.record(resource, UsageAction.DELETED, max(0, self.truth.used.get(resource, 0)) + count, self.now)
+        for lot in facts:
+            lot.is_fact, lot.is_over = False, True
+
+    @rule()
+    def correct(self) -> None:
+        self.truth.correct_old(self.now)
 
     @rule(action=st.sampled_from(UsageAction), count=st.integers(0, 5), gauge=st.booleans())
     def report_without_a_reservation(self, action: UsageAction, count: int, gauge: bool) -> None:
@@ -296,6 +346,10 @@ class Histories(RuleBasedStateMachine):
 
     def _apply_license(self, stamp: tuple[int, int], limits: Limits) -> None:
         assert self.hot.apply_license(stamp, limits) == self.copy.apply_license(stamp, limits)
+
+
+def _instant(milliseconds: int) -> datetime:
+    return datetime.fromtimestamp(0, UTC) + timedelta(milliseconds=milliseconds)
 
 
 def _positive(counts: Any) -> dict[Resource, int]:
