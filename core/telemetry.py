@@ -3,16 +3,24 @@
 What others log through the standard library (asyncio, arq, httpx, Granian) ends in the same lines, by way of the same
 redaction: their messages quote addresses, headers and bodies more freely than ours. core/redaction.py says what is
 blotted out.
+
+Logging never raises: whoever logs inside an `except` goes on. What cannot be written (core/line_stream.py) or cannot be
+made a line of is dropped and counted; metrics show `lines_lost()`.
 """
 
 import logging
+import os
+import re
 import sys
 from collections.abc import Sequence
-from typing import Any, Final
+from pathlib import Path
+from typing import Any, Final, TextIO, cast
 
 import structlog
 from structlog.typing import EventDict, Processor
+from typing_extensions import override
 
+from core.line_stream import LineStream
 from core.redaction import without_secrets
 
 
@@ -35,16 +43,26 @@ PROCESSORS: Final[Sequence[Processor]] = (*_FACTS, *_LINE)
 """From an event to its line."""
 
 
+_A_NAME: Final = re.compile(r"[a-z0-9_.]{1,80}")
+
+
 def configure_logging(process: str, level: str = "info", *, take_over: Sequence[str] = ()) -> None:
-    """Once, in a process's `__main__`. `take_over`: loggers of the standard library that print by themselves."""
+    """Once, in a process's `__main__`. `take_over`: loggers of the standard library that print by themselves.
+
+    From here on nothing that is printed raises either: what others write to stdout and stderr goes the same way.
+    """
+    stderr, sys.stdout = _streams()
+    sys.stderr = stderr
     structlog.configure(
         processors=list(PROCESSORS),
-        wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
-        logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
+        wrapper_class=_surviving(
+            structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]), stderr
+        ),
+        logger_factory=structlog.WriteLoggerFactory(file=cast("TextIO", stderr)),
         cache_logger_on_first_use=True,
     )
     structlog.contextvars.bind_contextvars(process=process)
-    handler = logging.StreamHandler(sys.stderr)
+    handler = _Handler(stderr)
     handler.setFormatter(StandardLibraryLines())
     logging.basicConfig(level=logging.WARNING, handlers=[handler])
     logging.captureWarnings(capture=True)
@@ -52,6 +70,42 @@ def configure_logging(process: str, level: str = "info", *, take_over: Sequence[
         taken = logging.getLogger(name)
         taken.handlers.clear()
         taken.propagate = True
+
+
+def lines_lost() -> int:
+    """Lines that this process could not write since its start."""
+    return sum(stream.lost for stream in {sys.stdout, sys.stderr} if isinstance(stream, LineStream))
+
+
+def _streams() -> tuple[LineStream, LineStream]:
+    """Instead of stderr and stdout. Where a descriptor was closed at the start, its number is another file's by now."""
+    given = [stream or Path(os.devnull).open("w") for stream in (sys.stderr, sys.stdout)]  # noqa: SIM115  kept for good
+    stderr, stdout = (stream if isinstance(stream, LineStream) else LineStream(stream) for stream in given)
+    return stderr, stdout
+
+
+def _surviving(bound_logger: Any, stream: LineStream) -> type:
+    """The same logger, for which an event that cannot be made a line of is a lost line, with its name in its place."""
+
+    class Surviving(bound_logger):  # type: ignore[misc]  # the class is made at run time
+        def _proxy_to_logger(self, method_name: str, event: str | None = None, **facts: Any) -> Any:
+            try:
+                return super()._proxy_to_logger(method_name, event, **facts)
+            except Exception as fault:  # noqa: BLE001  a redaction or a repr that fails must not end a loop that logs
+                name = event if isinstance(event, str) and _A_NAME.fullmatch(event) else "?"
+                stream.lost += 1
+                stream.write(f'{{"event":"log.failed","of":"{name}","error":"{type(fault).__name__}"}}\n')
+                return None
+
+    return Surviving
+
+
+class _Handler(logging.StreamHandler[LineStream]):
+    @override
+    def handleError(self, record: logging.LogRecord) -> None:
+        """A record that cannot be made a line of. The standard library would print it, with its secrets."""
+        self.stream.lost += 1
+        self.stream.write('{"event":"log.failed","of":"?"}\n')
 
 
 class StandardLibraryLines(structlog.stdlib.ProcessorFormatter):

@@ -15,6 +15,7 @@ from core.health import Readiness
 from core.problems import PAGE_TYPE, PAGES, PATH
 from core.rate_limit import RateLimit
 from core.settings import ValidatorSettings
+from core.telemetry import lines_lost
 from validator import openapi
 from validator.answers import Letterhead
 from validator.gate import Gate
@@ -123,6 +124,7 @@ class Validator:
         store, nodes = self._store, self._store.nodes
         yield Figure("np_validator_connections", "Clients now", lambda: self._server.connections)
         yield Figure("np_validator_cached_licenses", "Licenses remembered", lambda: store.remembered)
+        yield Figure("np_log_lines_lost", "Lines that could not be written to the log", lines_lost, CounterMetricFamily)
         yield Figure("np_validator_license_reads", "Licenses read from Redis", lambda: store.reads, CounterMetricFamily)
         yield Figure("np_validator_cache_age_seconds", "How old cached data may be", lambda: monotonic() - nodes.proven)
         yield Figure(

@@ -1,20 +1,23 @@
 """What the workers tell Prometheus: counted as it happens, or looked up when somebody asks."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Final, Protocol
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.core import CounterMetricFamily, Metric
+from prometheus_client.registry import Collector
 from redis.exceptions import RedisError
 from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
+from typing_extensions import override
 
 from billing_api.audit import repository as audit
 from billing_api.licenses import repository as licenses
 from billing_api.reconciliation import repository as reconciliation
 from billing_api.reconciliation.repository import LastRun
 from core.clock import utc_now
-from core.telemetry import logger
+from core.telemetry import lines_lost, logger
 from db import outbox
 from db.models.reconciliation import FAULTS, Fault, Subject
 from db.unit_of_work import Database
@@ -35,6 +38,12 @@ class Depth(Protocol):
 class Progress(Protocol):
     @property
     def missing(self) -> int | None: ...
+
+
+class _LinesLost(Collector):
+    @override
+    def collect(self) -> Iterator[Metric]:
+        yield CounterMetricFamily("np_log_lines_lost", "Lines that could not be written to the log", lines_lost())
 
 
 class Metrics:
@@ -82,6 +91,7 @@ class Metrics:
         self._unsealed_age = self._gauge("np_audit_unsealed_seconds", "For how long the oldest of them has waited")
         self._cut = self._gauge("np_audit_chain_cut", "1: the chain lacks a link that this process has seen in it")
         self._depth = self._gauge("np_arq_depth", "Hints in the queue")
+        self.registry.register(_LinesLost())
 
     def projected(self, delays: Sequence[float]) -> None:
         for delay in delays:

@@ -1,0 +1,114 @@
+"""A stream for log lines that neither raises nor waits.
+
+A log is written to a file whose disk may be full, or to a pipe whose reader may be gone or stopped. None of that may
+end or stop what the process is there for: a line that cannot be written is dropped and counted (`lost`).
+A loop that logs inside its `except` relies on this.
+
+Lines go to the descriptor without a buffer: what a buffer could not get rid of would be written later, torn, and raise
+again at each flush and at the interpreter's end.
+"""
+
+import io
+import os
+import select
+import stat
+import threading
+from typing import Final, TextIO
+
+from typing_extensions import override
+
+_AT_ONCE: Final = 4096
+"""PIPE_BUF: where a pipe says that it has room, it has this much (POSIX)."""
+_PATIENCE_MS: Final = 50
+
+
+class LineStream(io.TextIOBase):
+    """Over a descriptor, or over `target` where that has none. It is never closed: the descriptor is not its own."""
+
+    def __init__(self, target: TextIO) -> None:
+        self._target = target
+        self._descriptor = _descriptor(target)
+        self._at_once = _AT_ONCE if _may_be_full(self._descriptor) else 0
+        self._lock = threading.Lock()
+        self._torn = False
+        self._reader_sleeps = False
+        self.lost = 0
+        """Lines, or parts of lines, that could not be written."""
+
+    @property
+    @override
+    def encoding(self) -> str:  # type: ignore[override]  # typeshed has a plain attribute
+        return "utf-8"
+
+    @override
+    def writable(self) -> bool:
+        return True
+
+    @override
+    def fileno(self) -> int:
+        if self._descriptor is None:
+            raise io.UnsupportedOperation("fileno")
+        return self._descriptor
+
+    @override
+    def isatty(self) -> bool:
+        return self._descriptor is not None and os.isatty(self._descriptor)
+
+    @override
+    def write(self, text: str) -> int:
+        with self._lock:
+            try:
+                self._put(text)
+            except (OSError, ValueError):  # ValueError: the target was closed
+                self.lost += 1
+        return len(text)
+
+    @override
+    def flush(self) -> None:
+        """Nothing is kept back."""
+
+    @override
+    def close(self) -> None:
+        """Others may still write: the process does so until its end."""
+
+    def _put(self, text: str) -> None:
+        if self._descriptor is None:
+            self._target.write(text)
+            self._target.flush()
+            return
+        left = memoryview(text.encode("utf-8", "backslashreplace"))
+        if self._torn:
+            left = memoryview(b"\n" + left.tobytes())  # so that the next line is one line again
+        begun = False
+        try:
+            while left:
+                self._wait_for_room()
+                written = os.write(self._descriptor, left[: self._at_once or None])
+                begun = True
+                left = left[written:]
+        finally:
+            self._torn = bool(left) and (begun or self._torn)
+
+    def _wait_for_room(self) -> None:
+        """Raises BlockingIOError where a pipe stays full: its reader is stopped, and is not waited for again."""
+        if not self._at_once:
+            return
+        assert self._descriptor is not None
+        poll = select.poll()
+        poll.register(self._descriptor, select.POLLOUT)
+        room = bool(poll.poll(0 if self._reader_sleeps else _PATIENCE_MS))
+        self._reader_sleeps = not room
+        if not room:
+            raise BlockingIOError
+
+
+def _descriptor(target: TextIO) -> int | None:
+    try:
+        return target.fileno()
+    except (OSError, ValueError):
+        return None
+
+
+def _may_be_full(descriptor: int | None) -> bool:
+    """A pipe, a socket or a terminal: where nobody reads, writing waits."""
+    return descriptor is not None and not stat.S_ISREG(os.fstat(descriptor).st_mode)
