@@ -9,9 +9,11 @@ then, a load balancer would take every one of them out, together with all the an
 is not ready until it has once reached what its duty needs; whatever shared servers do later is told by their state.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+import asyncio
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from enum import StrEnum
-from typing import Final
+from time import monotonic
+from typing import Any, Final
 
 import msgspec
 
@@ -65,6 +67,10 @@ class Ready(msgspec.Struct, frozen=True, omit_defaults=True):
     lacking: Sequence[str] = ()
     """Not yet: what has not been reached. Dead part: its name."""
 
+    @property
+    def ok(self) -> bool:
+        return self.reason is None
+
 
 READY: Final = Ready("ok")
 
@@ -110,3 +116,50 @@ class Readiness:
             return READY
         lacking = {Lack.NOT_YET: missing, Lack.DEAD_PART: self._dead(), Lack.DRAINING: ()}[lack]
         return Ready("unavailable", lack, list(lacking))
+
+
+Probe = Callable[[], Coroutine[Any, Any, Dependency]]
+"""Asks a shared server how it is. What it raises, and a second without an answer, count as silent."""
+
+
+class Lookout:
+    """Looks at shared servers when asked: bounded, whatever they do, and once for all who ask at the same time."""
+
+    def __init__(self, probes: Mapping[str, Probe], *, within: float = 1.0, kept: float = 0.5) -> None:
+        """`within`: seconds for a look. `kept`: seconds for which what was seen is told again."""
+        self._probes = probes
+        self._within = within
+        self._kept = kept
+        self._looks: dict[str, asyncio.Task[Dependency]] = {}
+        self._seen: Mapping[str, Dependency] = dict.fromkeys(probes, Dependency.SILENT)
+        self._seen_at = float("-inf")
+        self._looking: asyncio.Task[None] | None = None
+
+    async def states(self) -> Mapping[str, Dependency]:
+        if monotonic() - self._seen_at > self._kept:
+            if self._looking is None or self._looking.done():
+                self._looking = asyncio.create_task(self._look())
+            await asyncio.shield(self._looking)
+        return self._seen
+
+    async def told(self) -> Dependencies:
+        return Dependencies.of(await self.states())
+
+    async def _look(self) -> None:
+        for name, probe in self._probes.items():
+            if name not in self._looks:  # one that still waits from last time is not joined by another
+                self._looks[name] = asyncio.create_task(probe())
+        await asyncio.wait(self._looks.values(), timeout=self._within)
+        seen = {name: _seen(look) for name, look in self._looks.items()}
+        for name, look in tuple(self._looks.items()):
+            if look.done():
+                del self._looks[name]
+            else:
+                look.cancel()  # and is not waited for: a driver may take its time even over this
+        self._seen, self._seen_at = seen, monotonic()
+
+
+def _seen(look: "asyncio.Future[Dependency]") -> Dependency:
+    if not look.done() or look.cancelled() or look.exception() is not None:
+        return Dependency.SILENT
+    return look.result()

@@ -20,8 +20,7 @@ def main() -> int:
         return 2
     configure_logging("workers", settings.log_level)
     gc.freeze()  # what is imported stays: left out of every collection, a rebuild costs a third less
-    uvloop.run(runtime.run(settings))
-    return 0
+    return uvloop.run(runtime.run(settings))
 
 
 if __name__ == "__main__":

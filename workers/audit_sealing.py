@@ -20,6 +20,7 @@ from typing import Final
 from billing_api.audit import repository
 from core.clock import Clock
 from core.crypto.audit_chain import EMPTY, AuditChain, Entry, Head, same
+from core.parts import step, succeeded
 from core.telemetry import logger
 from db.unit_of_work import Database, SystemTransaction
 from workers.alone import only_one
@@ -54,6 +55,7 @@ class AuditSealer:
         """For ever."""
         while True:
             await self.catch_up()
+            succeeded()
             await asyncio.sleep(_LOOK_EACH)
 
     async def catch_up(self) -> int:
@@ -65,7 +67,7 @@ class AuditSealer:
         return sealed
 
     async def _seal_some(self) -> int:
-        async with self._database.as_system() as tx:
+        async with step(), self._database.as_system() as tx:
             await self._check(tx)
             head = await repository.head(tx)
             entries = await repository.unsealed(tx, _AT_ONCE)

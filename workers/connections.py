@@ -39,12 +39,13 @@ PARTS: Final[Mapping[str, int]] = {
     "overdue": 1,
     "partner_lane": 3,  # one that looks for due jobs, two that look at one job each
     "arq": 1,  # what is done by the clock is done one after another
-    "status": 2,  # health and metrics
+    "health": 0,  # one of its own, likewise
+    "status": 1,  # metrics
 }
 
 POOL: Final = sum(room.at_once * room.connections for room in JOBS.values()) + sum(PARTS.values())
-BESIDE_THE_POOL: Final = 1
-"""LISTEN has a connection to itself (workers/listening.py)."""
+BESIDE_THE_POOL: Final = 2
+"""LISTEN (workers/listening.py) and the look at PostgreSQL's health (db/condition.py) have a connection each."""
 
 
 class Undeclared(Exception):

@@ -1,54 +1,58 @@
-"""Whether this process is of use: for whoever restarts it, and for whoever waits for the stack to come up."""
+"""Health of a worker process: see core/health.py for what the three questions mean.
+
+Its duty needs both stores, and a hot store that is loaded: once they were all there, it is ready from then on.
+"""
 
 import asyncio
-import json
 from http import HTTPStatus
 from typing import Final
 
-from redis.asyncio import Redis
-from redis.exceptions import RedisError
-from sqlalchemy import text
-from sqlalchemy.exc import SQLAlchemyError
+import msgspec
 
-from core.health import Readiness
-from db.unit_of_work import Database
+from core.health import Dependency, Lookout, Readiness
+from core.parts import Parts, succeeded
 from workers.rebuild import Rebuild
 from workers.status import Page
 
-_ANSWER_WITHIN: Final = 2.0
+_encode: Final = msgspec.json.Encoder().encode
+_LOOK_EACH: Final = 1.0
+_LOOK_EACH_LATER: Final = 10.0
 
 
 class Health:
-    def __init__(self, database: Database, redis: Redis, rebuild: Rebuild) -> None:
-        self.readiness = Readiness()
-        self._database = database
-        self._redis = redis
+    def __init__(self, parts: Parts, lookout: Lookout, rebuild: Rebuild) -> None:
+        """`lookout` looks at `postgres` and `redis`."""
+        self.readiness = Readiness(lambda: parts.dead)
+        self._parts = parts
+        self._lookout = lookout
         self._rebuild = rebuild
 
+    async def run(self) -> None:
+        """For ever: notices when the duty can be done, and keeps what metrics tell of shared servers fresh."""
+        while True:
+            await self.look()
+            succeeded()
+            await asyncio.sleep(_LOOK_EACH_LATER if self.readiness.reached else _LOOK_EACH)
+
+    async def look(self) -> list[str]:
+        """What the duty lacks now."""
+        states = await self._lookout.states()
+        lacking = [name for name, state in states.items() if state is not Dependency.OK]
+        if not self._rebuild.complete:
+            lacking.append("hot_store_loaded")
+        if not lacking:
+            self.readiness.reach()
+        return lacking
+
     async def live(self) -> Page:
-        """The loop turns. Away partners are no reason to restart it: it waits for them by itself."""
-        return Page(b'{"status":"ok"}')
+        dead = self._parts.dead
+        told = {"status": "dead" if dead else "ok", "parts": self._parts.told()}
+        return Page(_encode(told), HTTPStatus.SERVICE_UNAVAILABLE if dead else HTTPStatus.OK)
 
     async def ready(self) -> Page:
-        """Both stores answer, and every bucket of the hot store is loaded."""
-        postgres, redis = await asyncio.gather(self._postgres_answers(), self._redis_answers())
-        conditions = {"postgres": postgres, "redis": redis, "hot_store_loaded": self._rebuild.complete}
-        lacking = [name for name, holds in conditions.items() if not holds]
-        body = json.dumps({"status": "unavailable" if lacking else "ok", "lacking": lacking}).encode()
-        return Page(body, HTTPStatus.SERVICE_UNAVAILABLE if lacking else HTTPStatus.OK)
+        lacking = [] if self.readiness.reached else await self.look()
+        told = self.readiness.told(lacking)
+        return Page(_encode(told), HTTPStatus.OK if told.ok else HTTPStatus.SERVICE_UNAVAILABLE)
 
-    async def _postgres_answers(self) -> bool:
-        try:
-            async with asyncio.timeout(_ANSWER_WITHIN), self._database.engine.connect() as connection:
-                await connection.execute(text("SELECT 1"))
-        except (SQLAlchemyError, OSError, TimeoutError):
-            return False
-        return True
-
-    async def _redis_answers(self) -> bool:
-        try:
-            async with asyncio.timeout(_ANSWER_WITHIN):
-                await self._redis.ping()
-        except (RedisError, OSError, TimeoutError):
-            return False
-        return True
+    async def dependencies(self) -> Page:
+        return Page(_encode(await self._lookout.told()))

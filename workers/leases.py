@@ -35,6 +35,7 @@ from core.crypto.lease import JwkSet, LeaseSigner
 from core.hotstore.writer import HotStoreWriter
 from core.licensing.lease import LIFE, OFFLINE_GRACE, draft, encode, leasable
 from core.licensing.record import LeaseRecord, LicenseRecord
+from core.parts import step, succeeded
 from core.telemetry import logger
 from db.models.licensing import License
 from db.unit_of_work import Database, SystemTransaction
@@ -105,6 +106,7 @@ class Leases:
             if monotonic() >= self._next_pass:
                 self._next_pass = monotonic() + PASS_EACH
                 await self.sweep()
+            succeeded()
             await self._woken.wait(_LOOK_EACH)
 
     async def sweep(self) -> int:
@@ -113,7 +115,8 @@ class Leases:
         after: UUID | None = _BEFORE_ALL_IDS
         while after is not None:
             await self.keep_up()  # who has just bought a licence does not wait for a million others
-            claimed, done = await self._renew(self._claim_after(after))
+            async with step():
+                claimed, done = await self._renew(self._claim_after(after))
             after = claimed[-1] if len(claimed) == self._batch else None
             total += done
         return total
@@ -121,13 +124,15 @@ class Leases:
     async def keep_up(self) -> None:
         """Publishes the keys, once a second, and sees to the licences that were hinted at."""
         if monotonic() >= self._next_publication:
-            await self._publish_keys()
+            async with step():
+                await self._publish_keys()
             self._next_publication = monotonic() + _LOOK_EACH
         while self._changed:
             some = list(self._changed)[: self._batch]
             for license_id in some:
                 del self._changed[license_id]  # before it is read: a hint that comes meanwhile is about something newer
-            await self._renew(_claim_these(some))
+            async with step():
+                await self._renew(_claim_these(some))
 
     def _claim_after(self, after: UUID) -> Claim:
         return lambda tx, lookout: repository.claim_due(tx, lookout, after=after, most=self._batch)

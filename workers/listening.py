@@ -13,6 +13,7 @@ from typing import Any, Final
 import asyncpg  # type: ignore[import-untyped]  # ships no types
 
 from core.jobs import Lane
+from core.parts import succeeded
 
 CHANNEL: Final = "outbox"
 _ASK_EACH: Final = 10.0
@@ -40,5 +41,6 @@ async def listen(database_url: str, bells: Mapping[Lane, Callable[[], None]]) ->
                 async with asyncio.timeout(_ASK_EACH):
                     await lost.wait()
             await connection.execute("SELECT 1", timeout=_ANSWER_WITHIN)
+            succeeded()
     finally:
         connection.terminate()

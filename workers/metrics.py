@@ -1,11 +1,12 @@
 """What the workers tell Prometheus: counted as it happens, or looked up when somebody asks."""
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from math import inf
 from typing import Final, Protocol
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
-from prometheus_client.core import CounterMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 from redis.exceptions import RedisError
 from sqlalchemy import text
@@ -16,7 +17,7 @@ from billing_api.audit import repository as audit
 from billing_api.licenses import repository as licenses
 from billing_api.reconciliation import repository as reconciliation
 from billing_api.reconciliation.repository import LastRun
-from core.clock import utc_now
+from core.clock import unix_time, utc_now
 from core.telemetry import lines_lost, logger
 from db import outbox
 from db.models.reconciliation import FAULTS, Fault, Subject
@@ -40,14 +41,25 @@ class Progress(Protocol):
     def missing(self) -> int | None: ...
 
 
-class _LinesLost(Collector):
+class _OfTheProcess(Collector):
+    def __init__(self, parts: Callable[[], Mapping[str, Mapping[str, object]]]) -> None:
+        self._parts = parts
+
     @override
     def collect(self) -> Iterator[Metric]:
         yield CounterMetricFamily("np_log_lines_lost", "Lines that could not be written to the log", lines_lost())
+        ages = GaugeMetricFamily(
+            "np_part_last_success_age_seconds", "Since the last round of a part that succeeded", labels=["part"]
+        )
+        for name, told in self._parts().items():
+            at = told["last_success"]
+            ages.add_metric([name], unix_time() - at if isinstance(at, float) else inf)
+        yield ages
 
 
 class Metrics:
-    def __init__(self) -> None:
+    def __init__(self, parts: Callable[[], Mapping[str, Mapping[str, object]]] = dict) -> None:
+        """`parts`: what core.parts.Parts tells of each."""
         self.registry = CollectorRegistry()
         self._delay = Histogram(
             "np_projection_delay_seconds",
@@ -91,7 +103,7 @@ class Metrics:
         self._unsealed_age = self._gauge("np_audit_unsealed_seconds", "For how long the oldest of them has waited")
         self._cut = self._gauge("np_audit_chain_cut", "1: the chain lacks a link that this process has seen in it")
         self._depth = self._gauge("np_arq_depth", "Hints in the queue")
-        self.registry.register(_LinesLost())
+        self.registry.register(_OfTheProcess(parts))
 
     def projected(self, delays: Sequence[float]) -> None:
         for delay in delays:

@@ -6,6 +6,7 @@ from typing import Final
 from billing_api.mirror.overdue import mirror_overdue
 from billing_api.mirror.service import Mirror
 from core.clock import Clock
+from core.parts import succeeded
 from core.telemetry import logger
 from db.unit_of_work import Database
 
@@ -21,6 +22,7 @@ class OverdueSubscriptions:
     async def run(self) -> None:
         while True:
             await self.look()
+            succeeded()
             await asyncio.sleep(_LOOK_EACH)
 
     async def look(self) -> int:

@@ -11,6 +11,7 @@ from typing import Final, Protocol
 
 from redis.exceptions import RedisError
 
+from core.parts import step, succeeded
 from core.telemetry import logger
 from db import outbox
 from db.unit_of_work import Database
@@ -40,13 +41,14 @@ class PartnerLane:
         try:
             while True:
                 await self.look()
+                succeeded()
                 await self.woken.wait(_LOOK_EACH)
         finally:
             await self._stop()
 
     async def look(self) -> None:
         """Announces what is newly due, performs what nobody took."""
-        async with self._database.as_system() as tx:
+        async with step(), self._database.as_system() as tx:
             due = await outbox.due_partner_jobs(tx.session, _MOST_AT_A_LOOK)
         fresh = [job.id for job in due if job.overdue < _HINT_COUNTS_FOR]
         left = [job.id for job in due if job.overdue >= _HINT_COUNTS_FOR]

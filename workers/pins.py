@@ -15,6 +15,7 @@ from sqlalchemy import text
 
 from core.hotstore.functions import FunctionsMissing
 from core.hotstore.writer import HotStoreWriter
+from core.parts import beat, step, succeeded
 from core.telemetry import logger
 from db.unit_of_work import Database
 
@@ -40,11 +41,13 @@ class PinSweeper:
         while True:
             with suppress(FunctionsMissing):  # an empty store, in which nothing is pinned; the rebuild is at it
                 await self.look()
+                succeeded()
+            beat()
             await asyncio.sleep(_LOOK_EACH)
 
     async def look(self) -> int:
         """Gives back what nothing came of; says how many."""
-        async with asyncio.timeout(_WITHIN):
+        async with step(_WITHIN):
             old = await self._writer.old_pins(_MOST_A_BUCKET)
             if not old:
                 return 0

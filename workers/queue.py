@@ -15,7 +15,9 @@ import msgspec
 from arq.connections import ArqRedis
 from arq.cron import CronJob
 from arq.worker import Worker, func
+from typing_extensions import override
 
+from core.parts import step, succeeded
 from workers.redis_pool import redis_pool
 
 NAME: Final = "arq:partner"
@@ -54,6 +56,8 @@ class ArqQueue:
 
     async def run(self) -> None:
         """Takes hints until Redis goes away or this is cancelled; then lets what is being performed end."""
+        async with step():
+            await self._redis.ping()
         worker = self._worker()
         try:
             await worker.async_run()
@@ -70,7 +74,7 @@ class ArqQueue:
             for outbox_id in outbox_ids:
                 await self._perform(outbox_id)
 
-        return Worker(
+        return _Worker(
             functions=[func(perform, name="perform", max_tries=1)],
             cron_jobs=self._crons,
             queue_name=NAME,
@@ -85,6 +89,16 @@ class ArqQueue:
             job_deserializer=_decode,
             timezone=UTC,
         )
+
+
+class _Worker(Worker):
+    """Each look into the queue is a round of the part that runs it."""
+
+    @override
+    async def _poll_iteration(self) -> None:
+        async with step():
+            await super()._poll_iteration()
+        succeeded()
 
 
 async def _let_end(tasks: Sequence[asyncio.Task[Any]]) -> None:

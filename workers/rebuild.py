@@ -27,6 +27,7 @@ from sqlalchemy import bindparam
 from core.hotstore import functions, keys
 from core.hotstore.filling import HotStoreFilling
 from core.hotstore.writer import HotStoreWriter
+from core.parts import step, succeeded
 from core.telemetry import logger
 from db.inbox import first_time
 from db.models.licensing import ApiKey
@@ -42,7 +43,6 @@ ROUND: Final = 64
 """Buckets that are filled in one walk through the licenses, and marked at its end: a quarter of all."""
 
 _LOOK_EACH: Final = 1.0
-_STEP_WITHIN: Final = 30.0
 _ONE_AT_A_TIME: Final = 0x6E70_7262  # any constant: who holds this advisory lock rebuilds
 _BEFORE_ALL_IDS: Final = UUID(int=0)
 
@@ -76,10 +76,11 @@ class Rebuild:
         return self.missing == 0
 
     async def run(self) -> None:
-        await self._writer.load_functions()
+        await _within(self._writer.load_functions())
         while True:
             await self.look()
-            await self._watch.look()
+            await _within(self._watch.look())
+            succeeded()
             await asyncio.sleep(_LOOK_EACH)
 
     async def look(self) -> bool:
@@ -92,24 +93,23 @@ class Rebuild:
                     if missing:
                         await self._rebuild(missing)
         except functions.FunctionsMissing:
-            await self._writer.load_functions()
+            await _within(self._writer.load_functions())
             return False
         return self.complete
 
     async def _find_missing(self) -> list[int]:
-        async with asyncio.timeout(_STEP_WITHIN):
-            missing = await self._writer.missing_buckets()
+        missing = await _within(self._writer.missing_buckets())
         self.missing = len(missing)
         return missing
 
     async def _rebuild(self, missing: Sequence[int]) -> None:
-        if await self._first_ever():
-            await self._watch.nothing_was_ever_held()
-        holds_lost = await self._watch.may_be_lost()
-        tokens = await self._writer.begin_rebuild(missing, holds_lost=holds_lost)
+        if await _within(self._first_ever()):
+            await _within(self._watch.nothing_was_ever_held())
+        holds_lost = await _within(self._watch.may_be_lost())
+        tokens = await _within(self._writer.begin_rebuild(missing, holds_lost=holds_lost))
         logger().info("rebuild.began", buckets=len(missing), holds_lost=holds_lost)
         filling = HotStoreFilling(self._writer, tokens)
-        await filling.begin()
+        await _within(filling.begin())
         await self._load_api_keys(frozenset(missing))
         for start in range(0, len(missing), ROUND):
             some = missing[start : start + ROUND]
@@ -137,8 +137,7 @@ class Rebuild:
         """All of them before the first mark: it vouches for a bucket's keys and its licences alike."""
         after: UUID | None = _BEFORE_ALL_IDS
         while after is not None:
-            async with asyncio.timeout(_STEP_WITHIN):
-                after = await self._load_page_of_api_keys(buckets, after)
+            after = await _within(self._load_page_of_api_keys(buckets, after))
 
     async def _load_page_of_api_keys(self, buckets: frozenset[int], after: UUID) -> UUID | None:
         """The last one's id; None after the last page."""
@@ -167,9 +166,9 @@ class Rebuild:
         return True
 
 
-async def _within(step: Awaitable[StepT]) -> StepT:
-    async with asyncio.timeout(_STEP_WITHIN):
-        return await step
+async def _within(work: Awaitable[StepT]) -> StepT:
+    async with step():
+        return await work
 
 
 def runs(buckets: Iterable[int]) -> Iterator[tuple[int, int]]:

@@ -33,6 +33,7 @@ from core.clock import Clock
 from core.hotstore import functions, keys
 from core.hotstore.comparing import HotStoreComparison
 from core.hotstore.writer import HotStoreWriter
+from core.parts import beat, step, succeeded
 from core.telemetry import logger
 from db.models.reconciliation import RunState
 from db.unit_of_work import Database
@@ -99,6 +100,7 @@ class Reconciliation:
         while True:
             if await self._due():
                 await self.look("schedule", self._turn())
+            succeeded()
             await asyncio.sleep(min(self._every, _LOOK_EACH))
 
     async def look(
@@ -109,7 +111,7 @@ class Reconciliation:
         async with only_one(self._database, _ONE_AT_A_TIME) as alone:
             if not alone or (cause == "schedule" and not await self._due()):  # another one may have just been at it
                 return None
-            async with self._database.as_system() as tx:
+            async with step(), self._database.as_system() as tx:
                 await repository.forget_agreed(tx, _KEEP_AGREED)
                 run_id = await repository.begin_run(tx, cause)
             findings = Findings(self._database, run_id, self._told)
@@ -124,7 +126,7 @@ class Reconciliation:
         return Report(run_id, findings.state, findings.counts, monotonic() - began)
 
     async def _due(self) -> bool:
-        async with self._database.as_system() as tx:
+        async with step(), self._database.as_system() as tx:
             age = await repository.seconds_since_last(tx)
         return age is None or age >= self._every
 
@@ -132,7 +134,7 @@ class Reconciliation:
         return [int(self._clock().timestamp() // self._every) % keys.BUCKETS]
 
     async def _end(self, run_id: UUID, state: RunState, findings: Findings, error: str | None) -> None:
-        async with self._database.as_system() as tx:
+        async with step(), self._database.as_system() as tx:
             await repository.end_run(tx, run_id, state, findings.counts, error)
         counts = dict(findings.counts)
         api_key_count = counts.pop("api_keys", 0)  # under that name a log shows nothing (core/redaction.py)
@@ -179,7 +181,7 @@ class Reconciliation:
             await findings.record(foreign)
 
     async def _find_stuck(self, findings: Findings) -> None:
-        async with self._database.as_system() as tx:
+        async with step(), self._database.as_system() as tx:
             jobs = await repository.stuck_jobs(tx, _STUCK_AFTER, _MOST_STUCK)
         pins = await self._writer.old_pins(_MOST_STUCK, seconds=_STUCK_AFTER)
         held = [
@@ -193,6 +195,7 @@ class Reconciliation:
 
     async def _rebuilt(self, findings: Findings) -> bool:
         """Whether every bucket has its mark, or has got it again within the time there is for that."""
+        beat()
         missing = await self._comparison.missing_buckets()
         if not missing:
             return True
@@ -211,11 +214,11 @@ class Reconciliation:
     async def _prove(self, findings: Findings, settler: Settling, first: int, before: int) -> None:
         """The buckets from `first` up to but not including `before`, field by field and event by event."""
         for truth in self._truths:
-            async with self._database.as_system() as tx:
+            async with step(), self._database.as_system() as tx:
                 names = await truth.names(tx.session, first, before)
             findings.counts["records"] += len(names)
             await settler.settle(truth, await settler.differing(truth, names))
-        async with self._database.as_system() as tx:
+        async with step(), self._database.as_system() as tx:
             ledger = await repository.ledger(tx, first, before)
         findings.counts["events"] += ledger.events
         findings.counts["totals"] += ledger.totals

@@ -22,6 +22,7 @@ from core.errors import Unavailable
 from core.hotstore import functions
 from core.hotstore.writer import HotStoreWriter
 from core.jobs import ProjectApiKey, ProjectionJob, ProjectLicense, ProjectUsage, from_row
+from core.parts import step, succeeded
 from core.telemetry import logger
 from db import outbox
 from db.outbox import Claim
@@ -80,7 +81,9 @@ class Relay:
 
     async def run(self) -> None:
         while True:
-            if await self.catch_up() > 1:
+            applied = await self.catch_up()
+            succeeded()
+            if applied > 1:
                 await asyncio.sleep(_GATHERING)  # there is traffic: what comes meanwhile shares a round
             await self.woken.wait(_LOOK_EACH)
 
@@ -89,7 +92,7 @@ class Relay:
         applied = 0
         more = True
         while more:
-            async with asyncio.timeout(_ROUND_WITHIN):
+            async with step(_ROUND_WITHIN):
                 delays, more = await self._round()
             if delays:
                 self._projected(delays)

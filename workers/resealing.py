@@ -18,6 +18,7 @@ from sqlalchemy import ColumnElement, Integer, LargeBinary, Row, bindparam, func
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from core.crypto.sealing import CannotOpen, Sealer
+from core.parts import step
 from db.sealed_columns import SEALED, SealedColumn
 from db.unit_of_work import Database
 
@@ -81,7 +82,7 @@ class Resealing:
         last: Sequence[Any] | None = None
         done = 0
         while True:
-            async with self._database.as_system() as tx:
+            async with step(), self._database.as_system() as tx:
                 rows = (await tx.session.execute(_stale(column, self._sealer.current, last, self._at_once))).all()
                 done += await self._reseal(tx.session, column, rows)
             progress(column.name, before + done, total)

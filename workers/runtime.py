@@ -8,7 +8,10 @@
     audit                            seals what has been added to the audit trail
     leases                           signs what the relay has projected, and what is due
     arq                              takes hints, rings for periodic work
-    status                           health and metrics
+    health                           notices when everything was there, looks at the stores
+    status                           health and metrics, for who asks
+
+A part that dies or gives no heartbeat for a minute ends the process (core/parts.py).
 
 No part waits for another one to be up: Postgres or Redis may be away at the start, in between, and come back.
 """
@@ -32,10 +35,14 @@ from billing_api.privacy.aftermath import CustomerErasure
 from billing_api.webhooks.service import WebhookProcessor
 from core.clock import utc_now
 from core.crypto.audit_chain import AuditChain
+from core.health import Dependency, Lookout
+from core.hotstore import condition
 from core.hotstore.writer import HotStoreWriter
 from core.jobs import AlignAccount, DeliverMail, ForgetCustomer, Lane, MailResetLink, Provision
+from core.parts import EXIT_CODE, Parts
 from core.settings import WorkerSettings
 from core.telemetry import logger
+from db.condition import PostgresCondition
 from db.engine import create_engine
 from db.unit_of_work import Database
 from workers import connections, periodic, status
@@ -60,22 +67,33 @@ from workers.supervision import end, keep_running
 from workers.webhooks import WEBHOOK_LEASE, webhook_work
 
 
-async def run(settings: WorkerSettings) -> None:
-    """Works until SIGTERM or SIGINT."""
+async def run(settings: WorkerSettings) -> int:
+    """Works until SIGTERM, SIGINT, or until a part of it is dead; the exit code."""
     stop = asyncio.Event()
     for signum in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(signum, stop.set)
     async with AsyncExitStack() as closing:
         runtime = Runtime(settings, closing)
         health = runtime.health
-        pages = {"/health/live": health.live, "/health/ready": health.ready, "/metrics": runtime.show_metrics}
+        pages = {
+            "/health/live": health.live,
+            "/health/ready": health.ready,
+            "/health/dependencies": health.dependencies,
+            "/metrics": runtime.show_metrics,
+        }
         server = await status.serve(settings.host, settings.port, pages)
-        parts = runtime.start()
+        parts = runtime.parts
+        runtime.start()
+        parts.watch(condemned=stop.set)
         logger().info("workers.started", port=settings.port)
         await stop.wait()
-        logger().info("workers.stopping")
+        code = EXIT_CODE if parts.dead else 0
+        health.readiness.drain()
+        logger().info("workers.stopping", code=code)
+        parts.stopping()
         server.close()
-        await end(parts)
+        await end(parts.tasks)
+    return code
 
 
 class Runtime:
@@ -83,7 +101,8 @@ class Runtime:
 
     def __init__(self, settings: WorkerSettings, closing: AsyncExitStack) -> None:
         self._settings = settings
-        self.metrics = Metrics()
+        self.parts = Parts()
+        self.metrics = Metrics(self.parts.told)
         engine = create_engine(settings.database_url, pool_size=connections.POOL, name="nextpanel-workers")
         self._database = Database(engine)
         closing.push_async_callback(self._database.close)
@@ -103,7 +122,10 @@ class Runtime:
         )
         chain = AuditChain(settings.audit_keys)
         self._sealer = AuditSealer(self._database, chain, utc_now, whole=self.metrics.chain_whole)
-        self.health = Health(self._database, redis, self._rebuild)
+        postgres = PostgresCondition(settings.database_url, name="nextpanel-workers")
+        closing.callback(postgres.close)
+        lookout = Lookout({"postgres": postgres.look, "redis": lambda: self._redis_condition(redis)})
+        self.health = Health(self.parts, lookout, self._rebuild)
         self._leases = Leases(self._database, writer, settings.lease_keys, utc_now, signed=self.metrics.signed)
         self._relay = Relay(
             self._database,
@@ -152,7 +174,12 @@ class Runtime:
             Work(ForgetCustomer, CustomerErasure(self._database, stripe).perform, lease=30, at_once=1),
         ]
 
-    def start(self) -> list[asyncio.Task[Any]]:
+    async def _redis_condition(self, redis: Redis) -> Dependency:
+        """Of no use to validators before everything is in it, however well it answers."""
+        state = await condition.look(redis)
+        return Dependency.LOADING if state is Dependency.OK and not self._rebuild.complete else state
+
+    def start(self) -> None:
         bells: dict[Lane, Callable[[], None]] = {
             "projection": self._relay.woken.ring,
             "partner": self._partners.woken.ring,
@@ -168,9 +195,11 @@ class Runtime:
             "overdue": self._overdue.run,
             "partner_lane": self._partners.run,
             "arq": self._queue.run,
+            "health": self.health.run,
         }
         connections.check(parts, self._kinds)
-        return [asyncio.create_task(keep_running(name, part), name=name) for name, part in parts.items()]
+        for name, part in parts.items():
+            self.parts.start(name, keep_running(name, part))
 
     async def show_metrics(self) -> Page:
         body = await self.metrics.exposition(self._database, self._queue, self._rebuild)

@@ -20,6 +20,7 @@ from sqlalchemy import Row, TextClause, text
 from core.hotstore import keys
 from core.hotstore.comparing import LICENSES, LINES_A_CALL, HotStoreComparison, Part, Shelf
 from core.licensing.plan import RESOURCES
+from core.parts import beat, step
 from db.unit_of_work import Database
 
 _MINE: Final = "license_key_hash >= :first AND (CAST(:before AS bytea) IS NULL OR license_key_hash < :before)"
@@ -87,6 +88,7 @@ class Screening:
         pages = await self._read(shelf, first, before)
         suspects: list[str] = []
         for part, page in _parts(pages, first, before):
+            beat()
             expected = "" if page is None else page.text
             size = 0 if page is None else page.size
             digest = await self._comparison.digest(shelf, part, size + 1)
@@ -113,7 +115,7 @@ class Screening:
             statement = _LICENSE_PAGES
             values |= {"first": bytes([first]), "before": bytes([before]) if before < keys.BUCKETS else None}
         buckets: dict[int, list[Row[Any]]] = defaultdict(list)
-        async with self._database.as_system() as tx:
+        async with step(), self._database.as_system() as tx:
             for row in await tx.session.execute(statement, values):
                 buckets[row.bucket].append(row)
         return buckets

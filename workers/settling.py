@@ -22,6 +22,7 @@ from core.hotstore import codec
 from core.hotstore.comparing import HotStoreComparison, Mending, NewTotal, Standing
 from core.licensing.plan import Resource
 from core.licensing.record import ApiKeyRecord
+from core.parts import step
 from db.models.reconciliation import Outcome
 from db.unit_of_work import Database
 from workers import projection
@@ -61,7 +62,8 @@ class Settling:
             moving: list[str] = []
             for start in range(0, len(left), BATCH):
                 cases, others = await self._look(truth, left[start : start + BATCH])
-                await self._mend(truth, cases)
+                async with step():
+                    await self._mend(truth, cases)
                 moving += others
             left = moving
             if left and monotonic() > deadline:
@@ -75,7 +77,7 @@ class Settling:
         differ: list[str] = []
         for start in range(0, len(names), BATCH):
             some = names[start : start + BATCH]
-            async with self._database.as_system() as tx:
+            async with step(), self._database.as_system() as tx:
                 expected = await truth.read(tx.session, some)
             standings = await self._comparison.standing(truth.shelf, some)
             verdicts = ((name, judge(expected.get(name), one, truth.decode)) for name, one in standings.items())
@@ -84,7 +86,7 @@ class Settling:
 
     async def _look(self, truth: Truth, names: Sequence[str]) -> tuple[list[_Case], list[str]]:
         """Those that stood still, with what is true of them, and those that did not."""
-        async with self._database.as_system() as tx:
+        async with step(), self._database.as_system() as tx:
             locked = await truth.read(tx.session, names, lock=True)
             pending = await truth.pending(tx.session, names, locked)
             standings = await self._comparison.standing(truth.shelf, names)

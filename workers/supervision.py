@@ -18,6 +18,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolExhausted
 
 from core.errors import Unavailable
+from core.parts import beat
 from core.telemetry import logger
 
 _FIRST_PAUSE: Final = 0.1
@@ -32,20 +33,38 @@ _AWAY: Final = (OSError, TimeoutError, Unavailable, RedisAway, RedisSilent, DBAP
 
 
 async def keep_running(name: str, run: Callable[[], Awaitable[None]]) -> NoReturn:
-    """Runs `run` again whenever it ends, until cancelled."""
+    """Runs `run` again whenever it ends, until cancelled. A run that failed is a heartbeat too."""
     pause = _FIRST_PAUSE
     while True:
         began = time.monotonic()
         try:
             await run()
         except _AWAY as failure:
-            logger().warning("part.away", part=name, error=f"{type(failure).__name__}: {failure}"[:300])
+            logger().warning("part.away", part=name, error=_told(failure))
+        except asyncio.CancelledError:
+            if _is_asked_to_end():
+                raise
+            # What it waited for was cancelled by somebody else: a failure like any other.
+            logger().exception("part.failed", part=name)
         except Exception:  # noqa: BLE001  whatever it was, the part has to run again
             logger().exception("part.failed", part=name)
+        beat()
         if time.monotonic() - began > _RECOVERED:
             pause = _FIRST_PAUSE
         await asyncio.sleep(pause * random.uniform(0.5, 1))  # noqa: S311  spreads restarts, guards nothing
         pause = min(2 * pause, _LONGEST_PAUSE)
+
+
+def _is_asked_to_end() -> bool:
+    task = asyncio.current_task()
+    return task is None or task.cancelling() > 0
+
+
+def _told(failure: BaseException) -> str:
+    """Also of one that cannot say what it is: this stands between a failure and the next run."""
+    with suppress(Exception):
+        return f"{type(failure).__name__}: {failure}"[:300]
+    return type(failure).__name__
 
 
 async def end(parts: Collection[asyncio.Task[Any]]) -> None:

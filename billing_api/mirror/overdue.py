@@ -5,12 +5,12 @@ have happened, a period that is over or a pending change whose day has come, is 
 is the mirror's to say. One that stays overdue after that (a clock of a test, a fault at Stripe) waits its turn again.
 """
 
-import asyncio
 from datetime import datetime, timedelta
 from typing import Final
 
 from billing_api.mirror import repository
 from billing_api.mirror.service import Mirror, StripeObject
+from core.parts import step
 from core.telemetry import logger
 from db.unit_of_work import Database
 
@@ -23,17 +23,17 @@ _WITHIN: Final = 24.0
 
 async def mirror_overdue(database: Database, mirror: Mirror, now: datetime) -> int:
     """Mirrors those overdue that were not looked at for longest; says how many were."""
-    async with database.as_system() as tx:
+    async with step(), database.as_system() as tx:
         found = await repository.overdue(
             tx, late=now - _WEBHOOKS_TAKE, looked_at=now - _LOOK_AGAIN_AFTER, most=AT_A_TIME
         )
     for subscription_id, customer_id in found:
         try:
-            async with asyncio.timeout(_WITHIN):
+            async with step(_WITHIN):
                 await mirror.mirror(StripeObject("subscription", subscription_id, customer_id))
         except Exception as failure:  # noqa: BLE001  one that fails must not keep the others from being looked at
             cause = f"{type(failure).__name__}: {failure}"[:300]
             logger().warning("subscription.overdue_not_mirrored", subscription=subscription_id, cause=cause)
-            async with database.as_system() as tx:
+            async with step(), database.as_system() as tx:
                 await repository.note_looked_at(tx, subscription_id, now)
     return len(found)

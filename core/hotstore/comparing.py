@@ -16,6 +16,7 @@ from core.hotstore import functions, keys
 from core.hotstore.servers import Command
 from core.hotstore.writer import HotStoreWriter
 from core.licensing.plan import RESOURCES, Resource
+from core.parts import beat
 
 LINES_A_CALL: Final = 150
 """So many lines take a digest 0.7 ms of the server's time."""
@@ -168,6 +169,7 @@ class HotStoreComparison:
         async for found in self._writer.walk(
             lambda cursor: ("FCALL_RO", functions.STRAYS, 0, cursor, _KEYS_A_STEP, *kinds)
         ):
+            beat()
             for key in found:
                 yield key.decode(errors="replace")
 

@@ -22,6 +22,8 @@ from core.hotstore.functions import NotReady
 from core.hotstore.slots import BUCKET_SLOTS, Address, owners_of, redirection, slot_of
 
 _ROUNDS: Final = 4
+_ANSWERED_WITHIN: Final = 20.0
+"""Seconds for a pipeline; callers that cannot wait so long say so themselves."""
 _START: Final = b"0"
 
 Command = tuple[str | bytes | int, ...]
@@ -222,7 +224,7 @@ async def _walk(redis: Redis, step: Callable[[bytes], Command]) -> AsyncIterator
 
 
 async def _send(redis: Redis, commands: Sequence[Command]) -> list[Any]:
-    async with redis.pipeline(transaction=False) as pipe:
+    async with asyncio.timeout(_ANSWERED_WITHIN), redis.pipeline(transaction=False) as pipe:
         for command in commands:
             pipe.execute_command(*command)
         return await cast("Awaitable[list[Any]]", pipe.execute(raise_on_error=False))

@@ -4,6 +4,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import AsyncExitStack, contextmanager
 from pathlib import Path
@@ -18,6 +19,7 @@ from core.clock import utc_now
 from core.hotstore import keys
 from core.settings import process_environment
 from devstack.ports import choose
+from devstack.postgres import Postgres
 from devstack.valkey import Valkey
 from tests.support.databases import as_owner, change, rows
 from tests.support.environment import environment
@@ -262,19 +264,55 @@ async def test_neither_store_is_there_at_the_start(
     without = Worker(env, int(worker.env["NP_WORKER_PORT"]), tmp_path / "log")
     with without.started() as process:
         answer = without.ask("/health/ready")
-        assert answer.status_code == 503
+        assert (answer.status_code, answer.json()["reason"]) == (503, "not_yet")
         assert set(answer.json()["lacking"]) == {"redis", "hot_store_loaded"}
         assert 'np_up{part="queue"} 0.0' in without.ask("/metrics").text
         await eventually(sale.all_done, within=20)  # partners are reached without Redis
         for _ in range(2):  # it comes, goes, and comes back empty
             with running(server, tmp_path / "valkey.log"):
                 await eventually(without.ready, within=20)
-
-            async def lacks_redis() -> bool:
-                return "redis" in without.ask("/health/ready").json()["lacking"]
-
-            await eventually(lacks_redis)
+                await eventually(lambda: says(without, {"postgres": "ok", "redis": "ok"}), within=20)
+            await eventually(lambda: says(without, {"postgres": "ok", "redis": "silent"}))
+            assert await without.ready()  # it has been of use, and is again as soon as the server is
         assert process.poll() is None
+
+
+async def says(worker: Worker, states: Mapping[str, str]) -> bool:
+    answer = worker.ask("/health/dependencies")
+    lacking = [name for name, state in states.items() if state != "ok"]
+    told = {"status": "degraded" if lacking else "ok", "lacking": lacking, "dependencies": states}
+    return answer.status_code == 200 and bool(answer.json() == told)
+
+
+async def test_a_store_that_was_emptied_is_told_as_loading_until_it_is_filled(
+    worker: Worker, database_urls: DatabaseUrls, desk: Desk, hot_store: HotStore
+) -> None:
+    await many_licenses(database_urls, await desk.a_user(), 20_000)
+    with worker.started():
+        await eventually(worker.ready, within=60)
+        await hot_store.redis.flushall()
+        await eventually(lambda: says(worker, {"postgres": "ok", "redis": "loading"}))
+        assert await worker.ready()
+        await eventually(lambda: says(worker, {"postgres": "ok", "redis": "ok"}), within=60)
+
+
+async def test_a_frozen_store_is_told_as_silent_and_nobody_waits_for_it(worker: Worker, tmp_path: Path) -> None:
+    server = Valkey(data=tmp_path / "valkey", port=choose("127.0.0.1"), fast=True)
+    env = dict(worker.env) | {"REDIS_URL": server.url, "QUEUE_REDIS_URL": server.url}
+    other = Worker(env, int(worker.env["NP_WORKER_PORT"]), tmp_path / "log")
+    with running(server, tmp_path / "valkey.log") as valkey, other.started():
+        await eventually(other.ready, within=20)
+        valkey.send_signal(signal.SIGSTOP)
+        try:
+            await eventually(lambda: says(other, {"postgres": "ok", "redis": "silent"}))
+            began = time.monotonic()
+            assert await says(other, {"postgres": "ok", "redis": "silent"})
+            assert time.monotonic() - began < 2
+            assert await other.ready()
+            assert other.ask("/health/live").status_code == 200
+        finally:
+            valkey.send_signal(signal.SIGCONT)
+        await eventually(lambda: says(other, {"postgres": "ok", "redis": "ok"}), within=20)
 
 
 async def test_postgres_is_away_at_the_start(worker: Worker, tmp_path: Path) -> None:
@@ -282,7 +320,34 @@ async def test_postgres_is_away_at_the_start(worker: Worker, tmp_path: Path) -> 
     without = Worker(env, int(worker.env["NP_WORKER_PORT"]), tmp_path / "log")
     with without.started() as process:
         assert "postgres" in without.ask("/health/ready").json()["lacking"]
+        assert without.ask("/health/dependencies").json()["dependencies"]["postgres"] == "silent"
         assert 'np_up{part="postgres"} 0.0' in without.ask("/metrics").text
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(10) == 0
+
+
+async def test_every_part_tells_of_its_last_success(worker: Worker) -> None:
+    with worker.started():
+
+        async def all_have_succeeded() -> bool:
+            parts = worker.ask("/health/live").json()["parts"]
+            return len(parts) == 11 and all(part["last_success"] is not None for part in parts.values())
+
+        await eventually(all_have_succeeded, within=30)
+        assert 'np_part_last_success_age_seconds{part="relay"}' in worker.ask("/metrics").text
+
+
+async def test_a_log_that_cannot_be_written_stops_no_part(worker: Worker, sale: Sale, postgres: Postgres) -> None:
+    """Every connection is cut, so that each part fails and wants to log that, onto a disk that is full."""
+    without_log = Worker(worker.env, int(worker.env["NP_WORKER_PORT"]), Path("/dev/full"))
+    with without_log.started() as process:
+        await eventually(without_log.ready, within=20)
+        postgres.run_sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'np_worker'")
+        await eventually(sale.all_done, within=20)
+        await sale.assert_happened_once()
+        shown = without_log.ask("/metrics").text
+        assert float(re.findall(r"^np_log_lines_lost_total (\S+)", shown, re.MULTILINE)[0]) > 0
+        assert process.poll() is None
         process.send_signal(signal.SIGTERM)
         assert process.wait(10) == 0
 

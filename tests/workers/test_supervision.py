@@ -4,6 +4,7 @@ import asyncio
 import time
 
 import pytest
+from typing_extensions import override
 
 from core.errors import Unavailable
 from workers.supervision import Wakeup, end, keep_running
@@ -28,6 +29,49 @@ async def test_a_part_that_ends_is_started_again(failure: Exception | None) -> N
     with pytest.raises(asyncio.CancelledError):
         await task
     assert starts[3] - starts[2] >= 0.2  # the pause has doubled twice, and half of it is chance
+
+
+async def test_what_a_part_waited_for_may_be_cancelled_without_ending_it() -> None:
+    """A cancellation that nobody asked this part for is a failure of its round."""
+    runs = 0
+    enough = asyncio.Event()
+
+    async def part() -> None:
+        nonlocal runs
+        runs += 1
+        if runs == 3:
+            enough.set()
+            await asyncio.Event().wait()
+        waiting = asyncio.get_running_loop().create_future()
+        waiting.cancel()
+        await waiting
+
+    task = asyncio.create_task(keep_running("part", part))
+    await asyncio.wait_for(enough.wait(), 5)
+    await end([task])
+    assert task.cancelled()
+
+
+async def test_a_failure_that_cannot_say_what_it_is_ends_nothing() -> None:
+    class Unspeakable(OSError):
+        @override
+        def __str__(self) -> str:
+            raise RuntimeError("inside")
+
+    runs = 0
+    enough = asyncio.Event()
+
+    async def part() -> None:
+        nonlocal runs
+        runs += 1
+        if runs == 2:
+            enough.set()
+            await asyncio.Event().wait()
+        raise Unspeakable
+
+    task = asyncio.create_task(keep_running("part", part))
+    await asyncio.wait_for(enough.wait(), 5)
+    await end([task])
 
 
 async def test_a_ring_during_the_work_is_not_lost() -> None:

@@ -1,0 +1,43 @@
+"""In which state a Redis is, as it says itself: the probe of API and workers for /health/dependencies.
+
+What makes a server unfit is decided here and nowhere else.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from redis.asyncio import Redis
+from redis.exceptions import BusyLoadingError, ReadOnlyError, ResponseError
+
+from core.health import Dependency
+
+
+async def look(redis: Redis) -> Dependency:
+    """One question. Raises where there is no answer (core.health.Lookout takes that for silence)."""
+    try:
+        facts: Mapping[str, Any] = await redis.info()
+        if facts.get("cluster_enabled"):
+            return await _of_cluster(redis)
+    except BusyLoadingError:
+        return Dependency.LOADING
+    except ReadOnlyError:
+        return Dependency.READ_ONLY
+    except ResponseError as refusal:
+        return Dependency.LOADING if str(refusal).startswith(("LOADING", "MASTERDOWN")) else Dependency.UNFIT
+    return of(facts)
+
+
+def of(facts: Mapping[str, Any]) -> Dependency:
+    """`facts`: what INFO says of a single server."""
+    if facts.get("loading"):
+        return Dependency.LOADING
+    if facts.get("role") == "slave":
+        return Dependency.READ_ONLY
+    return Dependency.OK
+
+
+async def _of_cluster(redis: Redis) -> Dependency:
+    """Any node tells whether all slots are served."""
+    state = await redis.execute_command("CLUSTER INFO")  # type: ignore[no-untyped-call]  # left untyped
+    ok = state.get("cluster_state") == "ok" if isinstance(state, dict) else b"cluster_state:ok" in bytes(state)
+    return Dependency.OK if ok else Dependency.SILENT
