@@ -3,6 +3,8 @@
 import argparse
 import gc
 import multiprocessing
+import os
+import signal
 import sys
 from collections.abc import Sequence
 from typing import Final
@@ -15,6 +17,7 @@ from litestar import Litestar
 
 from billing_api import commands, metrics
 from billing_api.app import create_app
+from core.parts import EXIT_CODE, Parts
 from core.process import allow_many_files, die_with_parent
 from core.settings import BadSettings, api_settings
 from core.telemetry import configure_logging
@@ -32,8 +35,24 @@ def served() -> Litestar:
     settings = api_settings()
     configure_logging("billing_api", settings.log_level, take_over=("_granian", "granian.access"))
     app = create_app(settings)
+    _end_with_its_parts(app)
     _spare_the_collector()
     return app
+
+
+def _end_with_its_parts(app: Litestar) -> None:
+    """A process with a dead part ends as if it were asked to, with the exit code that says why."""
+    parts: Parts = app.state.parts
+
+    async def watch() -> None:
+        parts.watch(condemned=lambda: os.kill(os.getpid(), signal.SIGTERM))
+
+    async def last() -> None:
+        if parts.dead:
+            os._exit(EXIT_CODE)
+
+    app.on_startup.append(watch)
+    app.on_shutdown.append(last)
 
 
 def _spare_the_collector() -> None:

@@ -35,6 +35,7 @@ from billing_api.swagger import SwaggerPage
 from billing_api.usage.fast_path import FastPath
 from core.clock import Clock, utc_now
 from core.health import Readiness
+from core.parts import Parts
 from core.settings import ApiSettings
 
 MAX_BODY_BYTES = 1_000_000
@@ -110,12 +111,14 @@ def _dependencies(cookie: RefreshCookie) -> dict[str, Provide]:
 
 
 def _state(settings: ApiSettings, clock: Clock) -> State:
+    parts = Parts()
     return State(
         {
             "settings": settings,
             "tokens": TokenIssuer(settings.jwt_keys, clock),
             "clock": clock,
-            "readiness": Readiness(),
+            "parts": parts,
+            "readiness": Readiness(lambda: parts.dead),
             "staff_second_factor": settings.staff_second_factor,
         }
     )

@@ -83,4 +83,5 @@ ROUTES: Final[Sequence[ControllerRouterHandler]] = (
     show_problem,
     health.live,
     health.ready,
+    health.dependencies,
 )

@@ -1,5 +1,6 @@
 """Puts the API's parts together when it starts, and takes them apart when it stops."""
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from billing_api.credentials.service import CredentialService
 from billing_api.gateways.stripe import StripeGateway
 from billing_api.gateways.stripe_changes import StripeChanges
 from billing_api.guesses.service import GuessCounter
+from billing_api.health import Health
 from billing_api.jobs.service import JobAdministration
 from billing_api.licenses.service import LicenseAdministration, LicenseService
 from billing_api.limits import Limits
@@ -45,10 +47,14 @@ from billing_api.usage_history.service import UsageHistoryService
 from billing_api.users.service import AccountEvents, UserAdministration
 from billing_api.webhooks.service import WebhookAdministration, WebhookReceiver
 from core.clock import Clock
+from core.health import Lookout
+from core.hotstore import condition
 from core.hotstore.access import AccessStore
 from core.hotstore.reader import HotStoreReader
 from core.hotstore.writer import HotStoreWriter
+from core.parts import Parts
 from core.settings import ApiSettings, Secrets
+from db.condition import PostgresCondition
 from db.driver import SystemSessions
 from db.engine import create_engine
 from db.unit_of_work import Database
@@ -105,12 +111,20 @@ def wired(settings: ApiSettings, clock: Clock) -> Callable[[Litestar], AbstractA
         app.state.limits = Limits(access_store, settings.limits)
         app.state.liveness = liveness = Liveness(database, access_store, clock)
         sessions = SystemSessions(settings.database_url, name="billing_api")
-        usage = UsageService(Recording(sessions, Holds(HotStoreWriter(redis)), clock), settings.secrets, clock)
+        parts: Parts = app.state.parts
+        usage = UsageService(
+            Recording(sessions, Holds(HotStoreWriter(redis)), clock),
+            settings.secrets,
+            clock,
+            parts.add("usage_reports", idle=True),
+        )
         app.state.services = _services(
             settings, clock, database, stripe, passwords, hot_store, usage, app.state.tokens, liveness
         )
+        app.state.services.signature_checker.last_use.part = parts.add("last_use", idle=True)
         try:
-            yield
+            async with _health(app, settings, database, redis):
+                yield
         finally:
             await usage.close()
             await app.state.services.signature_checker.last_use.written()
@@ -122,6 +136,22 @@ def wired(settings: ApiSettings, clock: Clock) -> Callable[[Litestar], AbstractA
             await database.close()
 
     return lifespan
+
+
+@asynccontextmanager
+async def _health(app: Litestar, settings: ApiSettings, database: Database, redis: Redis) -> AsyncIterator[None]:
+    parts: Parts = app.state.parts
+    postgres = PostgresCondition(settings.database_url, name="billing_api")
+    lookout = Lookout({"postgres": postgres.look, "redis": lambda: condition.look(redis)})
+    app.state.health = Health(parts, app.state.readiness, lookout, database)
+    looking = parts.start("health", app.state.health.run())
+    try:
+        yield
+    finally:
+        parts.stopping()
+        looking.cancel()
+        await asyncio.wait({looking})
+        postgres.close()
 
 
 def _services(

@@ -9,14 +9,14 @@ import asyncio
 from datetime import datetime, timedelta
 from typing import Final
 
-from sqlalchemy.exc import SQLAlchemyError
-
 from billing_api.api_keys import repository
+from core.parts import Part
 from core.telemetry import logger
 from db.unit_of_work import Database
 
 EACH: Final = timedelta(minutes=1)
 _MOST_NOTED: Final = 10_000
+_WITHIN: Final = 10.0
 
 
 class LastUse:
@@ -25,6 +25,8 @@ class LastUse:
         self._noted: dict[str, datetime] = {}
         self._waiting: dict[str, datetime] = {}
         self._writing: asyncio.Task[None] | None = None
+        self.part = Part("last_use")
+        """Rests while there is nothing to write."""
 
     def note(self, key_id: str, last_used_at: datetime | None, now: datetime) -> None:
         """`last_used_at` as it was read with the key."""
@@ -45,8 +47,12 @@ class LastUse:
     async def _write(self) -> None:
         while self._waiting:
             batch, self._waiting = self._waiting, {}
+            self.part.beat()
             try:
-                async with self._database.as_system() as tx:
+                async with asyncio.timeout(_WITHIN), self._database.as_system() as tx:
                     await repository.note_use(tx, batch.keys(), max(batch.values()))
-            except (SQLAlchemyError, OSError) as failure:
+            except Exception as failure:  # noqa: BLE001  whatever it was, the next ones are to be written
                 logger().warning("api_key.use_not_noted", keys=len(batch), error=type(failure).__name__)
+            else:
+                self.part.succeeded()
+        self.part.idle()

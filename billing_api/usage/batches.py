@@ -14,6 +14,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, Generic, TypeVar
 
 from core.errors import Unavailable
+from core.parts import Part
+from core.telemetry import logger
 
 ItemT = TypeVar("ItemT")
 OutcomeT = TypeVar("OutcomeT")
@@ -42,8 +44,13 @@ class Batches(Generic[ItemT, OutcomeT]):
         perform: Callable[[Sequence[ItemT]], Awaitable[Sequence[OutcomeT]]],
         *,
         is_absence: Callable[[Exception], bool],
+        part: Part | None = None,
     ) -> None:
-        """`perform`: all or nothing, one outcome an item. `is_absence`: whether a failure was nobody's fault here."""
+        """`perform`: all or nothing, one outcome an item. `is_absence`: whether a failure was nobody's fault here.
+
+        `part` rests while nobody waits, and gives a heartbeat with each batch.
+        """
+        self._part = part or Part("batches")
         self._perform = perform
         self._is_absence = is_absence
         self._waiting: deque[_Part[ItemT, OutcomeT]] = deque()
@@ -64,6 +71,7 @@ class Batches(Generic[ItemT, OutcomeT]):
         self._number += len(items)
         if self._work is None or self._work.done():
             self._work = asyncio.create_task(self._go_on())
+            self._work.add_done_callback(self._ended)
         return await part.outcomes
 
     async def close(self) -> None:
@@ -77,11 +85,32 @@ class Batches(Generic[ItemT, OutcomeT]):
             if len(parts) > 1:
                 await asyncio.sleep(min(len(parts) * _GATHERING, _LONGEST_GATHERING))
             parts = self._next()
-            outcomes = iter(await self._divide([item for part in parts for item in part.items]))
-            for part in parts:
-                mine = [next(outcomes) for _ in part.items]
-                if not part.outcomes.done():
-                    part.outcomes.set_result(mine)
+            try:
+                await self._perform_for(parts)
+            except BaseException as failure:  # nobody who waits for this batch may be left waiting
+                _fail(parts, failure)
+                if not isinstance(failure, Exception) and _is_asked_to_end():
+                    raise
+                logger().exception("batch.failed")
+            else:
+                self._part.succeeded()
+
+    async def _perform_for(self, parts: Sequence[_Part[ItemT, OutcomeT]]) -> None:
+        items = [item for part in parts for item in part.items]
+        outcomes = await self._divide(items)
+        if len(outcomes) != len(items):
+            raise RuntimeError(f"{len(outcomes)} outcomes of {len(items)} items")
+        left = iter(outcomes)
+        for part in parts:
+            mine = [next(left) for _ in part.items]
+            if not part.outcomes.done():
+                part.outcomes.set_result(mine)
+
+    def _ended(self, work: asyncio.Task[None]) -> None:
+        """Nobody waits any more; or it was ended, which nothing here does."""
+        self._part.idle()
+        if work.cancelled() or work.exception() is not None:
+            self._part.end("cancelled" if work.cancelled() else type(work.exception()).__name__)
 
     def _next(self) -> list[_Part[ItemT, OutcomeT]]:
         """As many as fit together, one caller's never torn apart."""
@@ -95,6 +124,7 @@ class Batches(Generic[ItemT, OutcomeT]):
         return parts
 
     async def _divide(self, items: Sequence[ItemT]) -> Sequence[OutcomeT | Exception]:
+        self._part.beat()
         try:
             outcomes = await self._perform(items)
         except Exception as failure:  # noqa: BLE001  whoever brought the item is told
@@ -103,3 +133,16 @@ class Batches(Generic[ItemT, OutcomeT]):
             middle = len(items) // 2
             return [*await self._divide(items[:middle]), *await self._divide(items[middle:])]
         return outcomes
+
+
+def _fail(parts: Sequence[_Part[ItemT, OutcomeT]], failure: BaseException) -> None:
+    told = failure if isinstance(failure, Exception) else Unavailable("reports cannot be recorded now; send them again")
+    for part in parts:
+        if not part.outcomes.done():
+            part.outcomes.set_exception(told)
+
+
+def _is_asked_to_end() -> bool:
+    """Or something that was waited for has been cancelled by somebody else."""
+    task = asyncio.current_task()
+    return task is None or task.cancelling() > 0

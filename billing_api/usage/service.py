@@ -25,6 +25,7 @@ from core.errors import Busy, FieldError, InvalidInput, NotFound, Refusal, Unava
 from core.hotstore import keys
 from core.licensing import key as license_key
 from core.licensing.counting import UsageAction
+from core.parts import Part
 from core.settings import Secrets
 from core.telemetry import logger
 from db.absence import is_absence, is_busy
@@ -47,11 +48,12 @@ class _NotRecorded(Refusal):
 
 
 class UsageService:
-    def __init__(self, recording: Recording, secrets: Secrets, clock: Clock) -> None:
+    def __init__(self, recording: Recording, secrets: Secrets, clock: Clock, part: Part | None = None) -> None:
+        """`part`: what gives a heartbeat for each batch."""
         self._recording = recording
         self._secrets = secrets
         self._clock = clock
-        self._batches: Batches[Report, Outcome] = Batches(self._record, is_absence=_is_away)
+        self._batches: Batches[Report, Outcome] = Batches(self._record, is_absence=_is_away, part=part)
 
     async def close(self) -> None:
         """Waits for the reports that are being recorded."""

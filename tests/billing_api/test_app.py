@@ -41,6 +41,7 @@ OPEN = {
     "/api/v1/plans",
     "/checkout/return",
     "/confirm-email",
+    "/health/dependencies",
     "/health/live",
     "/health/ready",
     "/problems/{code:str}",

@@ -37,6 +37,7 @@ open      GET     /api/v1/plans
 open      GET     /checkout/return
 open      GET     /confirm-email
 open      POST    /confirm-email
+open      GET     /health/dependencies
 open      GET     /health/live
 open      GET     /health/ready
 open      GET     /reset-password

@@ -7,6 +7,7 @@ import pytest
 
 from billing_api.usage.batches import MOST_TOGETHER, MOST_WAITING, Batches
 from core.errors import Unavailable
+from core.parts import Part
 
 
 class Poison(Exception):
@@ -18,19 +19,33 @@ class Away(Exception):
 
 
 class Work:
-    """Doubles numbers; 13 is poison, and while `away` nothing works. `gate` holds a batch under way."""
+    """Doubles numbers; 13 is poison, and while `away` nothing works. `gate` holds a batch under way.
+
+    `short` and `cancelled` are faults that nobody foresaw.
+    """
 
     def __init__(self) -> None:
         self.done: list[list[int]] = []
         self.away = False
+        self.short = False
+        self.cancelled = False
         self.gate = asyncio.Event()
         self.gate.set()
-        self.batches: Batches[int, int] = Batches(self.perform, is_absence=lambda failure: isinstance(failure, Away))
+        self.part = Part("batches")
+        self.batches: Batches[int, int] = Batches(
+            self.perform, is_absence=lambda failure: isinstance(failure, Away), part=self.part
+        )
 
     async def perform(self, items: Sequence[int]) -> Sequence[int]:
         await self.gate.wait()
         if self.away:
             raise Away
+        if self.cancelled:
+            waited_for = asyncio.get_running_loop().create_future()
+            waited_for.cancel()
+            await waited_for
+        if self.short:
+            return []
         if 13 in items:
             raise Poison
         self.done.append(list(items))
@@ -108,3 +123,33 @@ async def test_a_caller_that_goes_away_leaves_its_items_to_be_done(work: Work) -
     assert await work.batches.add([2]) == [4]
     await work.batches.close()
     assert [1] in work.done
+
+
+async def test_an_unforeseen_fault_is_told_to_who_waits_and_the_next_batch_is_done(work: Work) -> None:
+    work.short = True
+    with pytest.raises(RuntimeError):
+        await asyncio.wait_for(work.batches.add([1]), 5)
+    work.short = False
+    work.cancelled = True
+    with pytest.raises(Unavailable):
+        await asyncio.wait_for(work.batches.add([1]), 5)
+    work.cancelled = False
+    assert await work.batches.add([1]) == [2]
+    assert work.part.ended is None
+
+
+async def test_it_gives_a_heartbeat_with_each_batch_and_rests_in_between(work: Work) -> None:
+    await work.batches.add([1])
+    await work.batches.close()
+    await asyncio.sleep(0)
+    beats = work.part.beats
+    assert work.part.is_idle
+    assert work.part.succeeded_at is not None
+    work.gate.clear()
+    waiting = asyncio.create_task(work.batches.add([2]))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert not work.part.is_idle
+    assert work.part.beats > beats
+    work.gate.set()
+    await waiting

@@ -1,0 +1,121 @@
+"""An API process tells of itself, of its readiness, and of the servers that it shares: three answers."""
+
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import httpx
+
+from core.parts import EXIT_CODE
+from core.settings import process_environment
+from devstack.ports import choose
+from devstack.valkey import Valkey
+from devstack.waiting import wait_until
+from tests.billing_api.conftest import Client
+from tests.support.environment import environment
+from tests.support.processes import module
+from tests.support.servers import ROOT, DatabaseUrls, running
+
+NOWHERE: Final = "postgresql://np_api:x@127.0.0.1:1/nowhere"
+
+
+async def test_a_process_that_can_do_its_duty_is_ready(client: Client) -> None:
+    ready = await client.get("/health/ready")
+    assert (ready.status_code, ready.json()) == (200, {"status": "ok"})
+
+
+async def test_live_tells_of_every_part(client: Client) -> None:
+    live = await client.get("/health/live")
+    assert (live.status_code, live.json()["status"]) == (200, "ok")
+    assert live.json()["parts"].keys() == {"health", "last_use", "usage_reports"}
+
+
+async def test_dependencies_are_told_by_name(client: Client) -> None:
+    told = await client.get("/health/dependencies")
+    seen = {"status": "degraded", "lacking": ["redis"], "dependencies": {"postgres": "ok", "redis": "silent"}}
+    assert (told.status_code, told.json()) == (200, seen)  # this application was given no Redis
+
+
+class Api:
+    def __init__(self, env: Mapping[str, str], port: int) -> None:
+        self.env = env
+        self.url = f"http://127.0.0.1:{port}"
+
+    def ask(self, path: str) -> tuple[int, Any]:
+        answer = httpx.get(f"{self.url}/health/{path}", timeout=5)
+        return answer.status_code, answer.json()
+
+    def sees(self, **states: str) -> bool:
+        status, told = self.ask("dependencies")
+        return status == 200 and bool(told["dependencies"] == states)
+
+
+def api(urls: DatabaseUrls, redis_url: str, **more: str) -> Api:
+    port, metrics = choose("127.0.0.1"), choose("127.0.0.1")
+    own = {"NP_API_PORT": str(port), "NP_API_METRICS_PORT": str(metrics), "NP_API_PROCESSES": "1"}
+    return Api(environment(urls, redis_url=redis_url, **own, **more), port)
+
+
+def test_what_shared_servers_do_later_empties_no_load_balancer(database_urls: DatabaseUrls, tmp_path: Path) -> None:
+    server = Valkey(data=tmp_path / "valkey", port=choose("127.0.0.1"), fast=True)
+    served = api(database_urls, server.url)
+    with (
+        running(server, tmp_path / "valkey.log") as valkey,
+        module("billing_api", health=f"{served.url}/health/ready", log=tmp_path / "log", env=served.env),
+    ):
+        assert served.sees(postgres="ok", redis="ok")
+        valkey.send_signal(signal.SIGSTOP)
+        try:
+            assert wait_until(lambda: served.sees(postgres="ok", redis="silent"), 10)
+            began = time.monotonic()
+            assert served.sees(postgres="ok", redis="silent")
+            assert time.monotonic() - began < 2
+            assert served.ask("ready") == (200, {"status": "ok"})
+        finally:
+            valkey.send_signal(signal.SIGCONT)
+        assert wait_until(lambda: served.sees(postgres="ok", redis="ok"), 10)
+
+
+def test_a_process_that_never_met_its_database_is_not_ready_yet(
+    database_urls: DatabaseUrls, valkey: str, tmp_path: Path
+) -> None:
+    served = api(database_urls, valkey, DATABASE_URL=NOWHERE)
+    with module("billing_api", health=f"{served.url}/health/live", log=tmp_path / "log", env=served.env):
+        assert served.ask("ready") == (503, {"status": "unavailable", "reason": "not_yet", "lacking": ["postgres"]})
+        assert served.sees(postgres="silent", redis="ok")
+
+
+DOOMED: Final = """
+import asyncio, signal
+from billing_api.__main__ import served
+
+async def fails():
+    raise ValueError("a bug")
+
+async def live():
+    asked = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, asked.set)
+    app = served()
+
+    async def doom():
+        app.state.parts.start("doomed", fails())
+
+    app.on_startup.append(doom)
+    async with app.lifespan():
+        await asked.wait()
+
+asyncio.run(live())
+"""
+
+
+def test_a_process_with_a_dead_part_ends_with_the_code_that_says_so(database_urls: DatabaseUrls, valkey: str) -> None:
+    env = process_environment() | dict(api(database_urls, valkey).env)
+    done = subprocess.run(
+        (sys.executable, "-c", DOOMED), cwd=ROOT, env=env, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == EXIT_CODE, done.stderr
+    assert '"part": "doomed"' in done.stderr
