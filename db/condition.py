@@ -13,6 +13,9 @@ import asyncpg  # type: ignore[import-untyped]  # ships no types
 from core.health import Dependency
 from db.engine import CONNECT_WITHIN, server_settings
 
+CONNECTIONS: Final = 1
+"""Of a process."""
+
 _READ_ONLY: Final = "SELECT pg_is_in_recovery() OR current_setting('transaction_read_only')::boolean"
 _LOADING: Final = (asyncpg.CannotConnectNowError,)
 _UNFIT: Final = (asyncpg.TooManyConnectionsError, asyncpg.InvalidAuthorizationSpecificationError)

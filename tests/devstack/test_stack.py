@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from core.settings import api_settings, demo_settings, migration_settings, validator_settings, worker_settings
+from db.condition import CONNECTIONS as HEALTH_CONNECTIONS
 from db.driver import MOST_SESSIONS
 from db.engine import POOL_SIZE
 from devstack.choices import Choices
@@ -130,8 +131,9 @@ def test_an_empty_variable_is_as_good_as_none(tmp_path: Path) -> None:
 
 def test_the_database_takes_the_connections_of_every_process(tmp_path: Path) -> None:
     few, many = (Choices.read({"NP_API_PROCESSES": number}).max_connections for number in ("1", "9"))
-    assert many - few == 8 * (POOL_SIZE + MOST_SESSIONS)
-    assert few == POOL_SIZE + MOST_SESSIONS + POOL + BESIDE_THE_POOL + 40
+    of_the_api = POOL_SIZE + MOST_SESSIONS + HEALTH_CONNECTIONS
+    assert many - few == 8 * of_the_api
+    assert few == of_the_api + POOL + BESIDE_THE_POOL + 40
     stack = describe(tmp_path, NP_API_PROCESSES="9")
     postgres = next(node for node in stack.nodes if isinstance(node, Part) and node.name == "postgres")
     assert postgres.server.max_connections == many  # type: ignore[attr-defined]  # the protocol does not tell
