@@ -13,8 +13,8 @@ import json
 import logging
 import sqlite3
 from collections.abc import Awaitable, Callable
-from time import monotonic
 from dataclasses import dataclass
+from time import monotonic
 from typing import Any, Final, TypeVar
 
 from nextpanel_billing_client import lease
