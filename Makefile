@@ -24,8 +24,8 @@ down: install  ## stop what runs in NP_DATA (default .data)
 demo: install  ## walk through one sale on the running stack, step by step
 	@exec $(RUN) devstack demo
 
-test: install  ## the whole suite on real PostgreSQL and Valkey
-	@exec $(RUN) pytest -n $(WORKERS) $(ARGS)
+test: install  ## the whole suite on real PostgreSQL and Valkey; at another instant with AT=2027-01-31T23:59:20Z
+	@exec $(if $(AT),$(RUN) devstack.faketime $(AT)) $(RUN) pytest -n $(WORKERS) --dist loadfile $(ARGS)
 
 check: install  ## format, lint, types, import contracts, compose.yaml, and a list of long places
 	$(BIN)/ruff format --check $(CODE)

@@ -3,13 +3,19 @@
 A port that has a name (an NP_..._PORT variable, or a well-known default) must be free, or nothing is started. Any other
 is chosen once and remembered, so that a restart finds the same addresses. It is chosen below the range from which the
 kernel takes ports for outgoing connections: there, somebody's connection could sit on it while a part is down.
+
+Between choosing a port and listening there, another process could choose the same one. So a process that chooses a port
+keeps it for itself until it ends, by a lock on one byte of a file that all processes of this user share.
 """
 
 import errno
+import fcntl
+import os
 import secrets
 import socket
+import tempfile
 from collections.abc import Collection, Mapping
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Final
 
@@ -21,6 +27,8 @@ from devstack.waiting import wait_until
 WELL_KNOWN: Final = {"api": 8001, "validator": 8002, "nextpanel": 9000}
 _CHOSEN_FROM: Final = range(20_000, 30_000)
 _TRIES: Final = 200
+_KEPT: Final[set[int]] = set()
+"""What this process has chosen: it could lock a byte twice."""
 
 
 def variable(name: str) -> str:
@@ -70,9 +78,29 @@ def choose(host: str, count: int = 1, taken: Collection[int] = ()) -> int:
     """The first of `count` free ports in a row."""
     for _ in range(_TRIES):
         port = secrets.choice(_CHOSEN_FROM)
-        if not any(each in taken for each in range(port, port + count)) and _free(host, port, count):
+        row = range(port, port + count)
+        if not any(each in taken for each in row) and _free(host, port, count) and all(map(_keep, row)):
             return port
     raise CannotStart(f"no free port found between {_CHOSEN_FROM.start} and {_CHOSEN_FROM.stop}: stop some servers")
+
+
+def _keep(port: int) -> bool:
+    """Whether nobody has chosen the port, in this process or another; from now on this process has."""
+    if port in _KEPT:
+        return False
+    try:
+        fcntl.lockf(_register(), fcntl.LOCK_EX | fcntl.LOCK_NB, 1, port)
+    except OSError:
+        return False
+    _KEPT.add(port)
+    return True
+
+
+@cache
+def _register() -> int:
+    """Open until the process ends: closing it once would give up all its locks."""
+    file = Path(tempfile.gettempdir()) / f"nextpanel-billing-ports-{os.getuid()}"
+    return os.open(file, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
 
 
 def _claim(host: str, port: int, count: int, name: str, patience: float) -> None:

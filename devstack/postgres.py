@@ -24,7 +24,9 @@ from urllib.parse import quote
 
 import psutil
 
+from core.settings import process_environment
 from devstack.accounts import account_for
+from devstack.faketime import handed_on
 from devstack.faults import CannotStart
 from devstack.leash import Account, Launch
 from devstack.reach import within_reach
@@ -185,8 +187,8 @@ class Postgres:
         marker.unlink()
 
 
-# Not the caller's environment: PGDATA, PGHOST, LC_ALL and the like would speak into it.
-_PLAIN: Final = {"PATH": os.defpath, "LC_ALL": "C", "TZ": "UTC"}
+# Not the caller's environment: PGDATA, PGHOST, LC_ALL and the like would speak into it. Only what moves its clock.
+_PLAIN: Final = {"PATH": os.defpath, "LC_ALL": "C", "TZ": "UTC"} | handed_on(process_environment())
 
 
 def _quoted(text: str) -> str:

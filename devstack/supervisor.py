@@ -47,6 +47,7 @@ class Supervisor:
         self._children: dict[str, Child] = {}
         self._hurry = asyncio.Event()
         self._stopping = False
+        self._unreported = False
 
     @property
     def stopping(self) -> bool:
@@ -110,7 +111,7 @@ class Supervisor:
             began = time.monotonic()
             try:
                 await self._bring_up(part)
-            except CannotStart as fault:
+            except (CannotStart, OSError) as fault:  # OSError: no room for a log, no process to be had
                 self._tell(str(fault))
                 await self._children[part.name].sweep()
             else:
@@ -150,10 +151,21 @@ class Supervisor:
         while True:
             pids = self._pids()
             complete = all(pids.values()) and all(done.is_set() for done in self._done.values())
-            if complete and pids != reported:
-                self._when_ready(pids)
+            if complete and pids != reported and self._report(pids):
                 reported = pids
             await asyncio.sleep(_LOOK_EVERY)
+
+    def _report(self, pids: Pids) -> bool:
+        """Whether it could be told: a disk may be full for a while, and the stack runs on."""
+        try:
+            self._when_ready(pids)
+        except OSError as fault:
+            if not self._unreported:
+                self._tell(f"what runs cannot be written down ({fault.strerror}); it is tried until it can be")
+            self._unreported = True
+            return False
+        self._unreported = False
+        return True
 
     def _pids(self) -> Pids:
         alive = families(child.pid for child in self._children.values())

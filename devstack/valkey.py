@@ -12,6 +12,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
 
+from core.settings import process_environment
+from devstack.faketime import handed_on
 from devstack.faults import CannotStart
 from devstack.leash import Launch
 
@@ -59,7 +61,8 @@ class Valkey:
             "maxmemory-policy": "noeviction",
         }
         options = tuple(word for name, value in settings.items() for word in (f"--{name}", value))
-        return Launch(argv=(str(_binary()), *options), env={"GLIBC_TUNABLES": _MALLOC}, cwd=self.data)
+        env = {"GLIBC_TUNABLES": _MALLOC} | handed_on(process_environment())
+        return Launch(argv=(str(_binary()), *options), env=env, cwd=self.data)
 
     def is_ready(self) -> bool:
         """It answers PING; while it reads its file it answers LOADING."""

@@ -19,6 +19,7 @@ from core.telemetry import PROCESSORS
 from devstack.ports import choose
 from devstack.postgres import Postgres
 from devstack.valkey import Valkey
+from tests.support import calendars
 from tests.support.secrecy import WATCH
 from tests.support.secrets_in_use import noticed
 from tests.support.servers import (
@@ -38,6 +39,10 @@ _SERVER: Final = pytest.StashKey[Postgres]()
 
 def pytest_configure(config: pytest.Config) -> None:
     config.stash[_RUN] = ExitStack()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    calendars.mark(items)
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

@@ -14,6 +14,8 @@ from core.licensing import lease as rules
 from core.licensing.record import LicenseRecord
 from core.licensing.state import Status
 
+pytestmark = pytest.mark.calendar
+
 NOW: Final = 1_800_000_000
 DAY: Final = 86_400
 SIGNER: Final = LeaseSigner({"k1": bytes(range(32))})

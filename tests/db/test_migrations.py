@@ -26,6 +26,8 @@ from tests.support.people import Desk
 from tests.support.servers import ROOT, DatabaseUrls, migrate
 from tests.support.servers import database as copied
 
+pytestmark = pytest.mark.calendar
+
 LEFT = """
     SELECT relname AS name FROM pg_class WHERE relnamespace = 'public'::regnamespace
     UNION ALL SELECT proname FROM pg_proc WHERE pronamespace = 'public'::regnamespace

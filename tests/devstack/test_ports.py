@@ -1,15 +1,25 @@
 """Ports: named ones must be free, others are chosen once."""
 
 import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from devstack.faults import CannotStart
-from devstack.ports import allot, choose, is_free
+from devstack.ports import _keep, allot, choose, is_free
+from devstack.waiting import wait_until
+from tests.support.servers import ROOT
 
 HOST = "127.0.0.1"
+CHOOSES_AND_WAITS = f"""
+import sys
+from devstack.ports import choose
+print(choose({HOST!r}), flush=True)
+sys.stdin.read()
+"""
 
 
 @pytest.fixture
@@ -43,6 +53,23 @@ def test_ports_in_a_row_overlap_nobody(tmp_path: Path) -> None:
     rows = [range(ports["validator_metrics"], ports["validator_metrics"] + 50), range(ports["mail"], ports["mail"] + 1)]
     rows.append(range(ports["stripe"], ports["stripe"] + 50))
     assert len({port for row in rows for port in row}) == 101
+
+
+def test_a_port_is_chosen_by_one_process_only_until_that_ends() -> None:
+    """Also while nobody listens there yet."""
+    words = (sys.executable, "-c", CHOOSES_AND_WAITS)
+    with subprocess.Popen(words, cwd=ROOT, stdout=subprocess.PIPE, stdin=subprocess.PIPE) as other:
+        assert other.stdout is not None
+        port = int(other.stdout.readline())
+        assert not _keep(port)
+        other.terminate()
+    assert wait_until(lambda: _keep(port), 10)
+    assert not _keep(port)
+
+
+def test_no_two_choices_of_a_process_are_the_same() -> None:
+    chosen = [choose(HOST) for _ in range(300)]
+    assert len(set(chosen)) == 300
 
 
 def test_a_named_port_is_taken_as_it_is(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -30,6 +31,7 @@ class Run:
         self.data = data
         self.data.mkdir(exist_ok=True)
         self.file = data / "run.json"
+        self.ports = variables
         self.process = subprocess.Popen(
             (sys.executable, "-m", "tests.support.small_stack"),
             cwd=ROOT,
@@ -52,8 +54,20 @@ class Run:
         assert self.process.poll() is None, self.process.communicate()[0]
         return self
 
+    def begun(self, part: str) -> "Run":
+        """The part has been started; it need not be ready. A supervisor that ended says why."""
+        log = self.data / "log" / f"{part}.log"
+        assert wait_until(lambda: log.exists() or self.process.poll() is not None, WITHIN)
+        assert self.process.poll() is None, self.process.communicate()[0]
+        return self
+
     def everyone(self) -> list[psutil.Process]:
         return [psutil.Process(pid) for pids in self.pids().values() for pid in pids]
+
+    def says(self, words: str) -> None:
+        """Waits for that."""
+        assert self.process.stdout is not None
+        assert any(words in line for line in self.process.stdout)
 
     def ended(self) -> str:
         """What it printed, once it has ended."""
@@ -97,14 +111,31 @@ def kill_and_see_it_replaced(run: Run, part: str) -> tuple[list[int], list[int]]
 
 
 def test_run_json_is_written_once_every_part_is_ready_and_lists_masters_and_workers(start: Start) -> None:
-    run = start(SMALL_ABOVE="slow")
-    assert wait_until((run.data / "log" / "above.log").exists, WITHIN)
+    run = start(SMALL_ABOVE="slow").begun("above")
     assert not run.file.exists()
     pids = run.ready().pids()
     assert set(pids) == {"below", "above"}
     for master, worker in pids.values():
         assert psutil.Process(worker).ppid() == master
     assert run.file.stat().st_mode & 0o077 == 0
+
+
+def test_a_connection_that_says_nothing_does_not_keep_a_part_from_being_ready(start: Start) -> None:
+    """Somebody's client may dial a port that was another server's a moment ago."""
+    run = start(SMALL_STEP="import time; time.sleep(0.5)").begun("below")
+    port = int(run.ports["NP_API_PORT"])
+    silent: list[socket.socket] = []
+
+    def dialed() -> bool:
+        try:
+            silent.append(socket.create_connection(("127.0.0.1", port), 1))
+        except OSError:
+            return False
+        return True
+
+    assert wait_until(dialed, WITHIN)
+    run.ready()
+    silent[0].close()
 
 
 def test_a_part_that_is_killed_is_started_again_and_its_new_pids_are_told(start: Start) -> None:
@@ -116,6 +147,19 @@ def test_a_part_that_is_killed_is_started_again_and_its_new_pids_are_told(start:
     assert run.pids()["below"] == bystander
     run.process.terminate()
     assert "above        was killed by SIGKILL; starting it again" in run.ended()
+
+
+def test_a_disk_that_is_full_for_a_while_ends_nothing(start: Start) -> None:
+    """Here something lies where run.json is written before it is renamed."""
+    run = start(SMALL_STEP="import time; time.sleep(0.5)").begun("below")
+    in_the_way = run.data / f"run.json.{run.process.pid}"
+    in_the_way.mkdir()
+    run.begun("above")
+    run.says("cannot be written down")
+    in_the_way.rmdir()
+    assert len(run.ready().pids()["above"]) == 2
+    run.process.terminate()
+    assert "stopped" in run.ended()
 
 
 def test_a_worker_that_dies_is_no_longer_listed(start: Start) -> None:

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from http.server import BaseHTTPRequestHandler, HTTPServer
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -44,4 +44,5 @@ def end(*_: Any) -> None:
 
 signal.signal(signal.SIGTERM, end)
 note("started")
-HTTPServer(("127.0.0.1", PORT), Answer).serve_forever()
+# A thread for each connection: one that says nothing must not keep the supervisor's probe from being answered.
+ThreadingHTTPServer(("127.0.0.1", PORT), Answer).serve_forever()

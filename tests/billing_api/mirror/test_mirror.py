@@ -22,7 +22,7 @@ from tests.support.buyer import at_once
 from tests.support.people import Desk
 from tests.support.stripe import cancel_subscription, change_subscription, objects, pay
 
-pytestmark = pytest.mark.usefixtures("on_sale")
+pytestmark = [pytest.mark.usefixtures("on_sale"), pytest.mark.calendar]
 
 Bought = tuple[str, list[StripeObject]]
 

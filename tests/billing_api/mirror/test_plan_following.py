@@ -16,7 +16,7 @@ from tests.billing_api.conftest import Buying, FakeTime
 from tests.support.buyer import Buyer, at_once
 from tests.support.stripe import objects
 
-pytestmark = pytest.mark.usefixtures("on_sale")
+pytestmark = [pytest.mark.usefixtures("on_sale"), pytest.mark.calendar]
 
 
 async def price_of(one: Buyer, plan: str, interval: str = "month") -> str:

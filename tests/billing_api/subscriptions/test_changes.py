@@ -15,7 +15,7 @@ from tests.billing_api.conftest import Buying
 from tests.support.buyer import PATH, Buyer
 from tests.support.people import Desk
 
-pytestmark = pytest.mark.usefixtures("on_sale")
+pytestmark = [pytest.mark.usefixtures("on_sale"), pytest.mark.calendar]
 
 ASKS_OWNER = "4000000000003220"
 HOUR = 3600

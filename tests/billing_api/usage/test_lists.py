@@ -1,6 +1,7 @@
 """Many reports in one call: an answer for each, and one that is wrong harms no other."""
 
 import asyncio
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -65,7 +66,7 @@ async def test_each_item_is_answered_in_its_place(sender: Sender, database: Data
         ({"count": -1}, 400, "invalid_input", "count"),
         ({"count": 0}, 400, "invalid_input", "count"),
         ({"count": 10**12}, 400, "invalid_input", "count"),
-        ({"occurred_at": "2036-01-01T00:00:00Z"}, 400, "invalid_input", "occurred_at"),
+        ({"occurred_at": "2999-01-01T00:00:00Z"}, 400, "invalid_input", "occurred_at"),
         ({"occurred_at": "1999-12-31T23:59:59Z"}, 400, "invalid_input", "occurred_at"),
         ({"reservation_id": "0" * 32}, 400, "invalid_input", "reservation_id"),
         ({"idempotency_key": ""}, 400, "invalid_input", "idempotency_key"),
@@ -152,8 +153,7 @@ async def test_one_key_for_two_resources_at_once_counts_for_one(sender: Sender, 
 
 
 async def test_what_happened_in_the_past_is_kept_as_it_was(sender: Sender, desk: Desk, database: Database) -> None:
-    now = desk.clock()
-    long_ago = now.replace(year=now.year - 1, day=28)
+    long_ago = desk.clock() - timedelta(days=365)
     await sender.send(sender.item("a", occurred_at=rfc3339(long_ago)))
     async with database.as_system() as tx:
         event = (await tx.session.execute(select(UsageEvent))).scalar_one()

@@ -188,7 +188,7 @@ async def test_the_previous_secret_holds_until_its_overlap_ends(
         "secret": sealer.seal(b"new", context=context),
         "previous_secret": sealer.seal(b"old", context=context),
     }
-    await an_api_key(desk, key_id=key_id, previous_until=now.replace(year=now.year + 1), **both)
+    await an_api_key(desk, key_id=key_id, previous_until=now + timedelta(days=1), **both)
     assert (await report(client, key_id, body, "r-1", secret="new"))[0] == 200
     assert (await report(client, key_id, body, "r-2", secret="old"))[0] == 200
     async with desk.database.as_system() as tx:

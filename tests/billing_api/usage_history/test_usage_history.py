@@ -13,6 +13,8 @@ from tests.support.databases import change
 from tests.support.people import Desk, Headers
 from tests.support.servers import DatabaseUrls
 
+pytestmark = pytest.mark.calendar
+
 DAY = datetime.fromisoformat("2026-03-10T00:00:00Z")
 
 

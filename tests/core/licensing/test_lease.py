@@ -29,6 +29,8 @@ from core.licensing.record import LicenseRecord
 from core.licensing.state import Status
 from core.licensing.verdict import STANDS, Code, Verdict, standing
 
+pytestmark = pytest.mark.calendar
+
 NOW: Final = 1_800_000_000.25
 DAY: Final = 86_400
 SIGNER: Final = LeaseSigner({"k1": bytes(range(32))})

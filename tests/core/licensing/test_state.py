@@ -7,6 +7,8 @@ import pytest
 from core.errors import IllegalMove
 from core.licensing.state import MOVES, Event, Status, move
 
+pytestmark = pytest.mark.calendar
+
 EVERYTHING = list(itertools.product(Status, Event))
 
 

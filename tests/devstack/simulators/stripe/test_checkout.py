@@ -9,6 +9,8 @@ import stripe
 
 from tests.devstack.simulators.stripe.shop import ASKS_OWNER, CANCEL_URL, DECLINED, VISA, Shop, kinds, wire
 
+pytestmark = pytest.mark.calendar
+
 CHECKOUT_EVENTS = [
     "customer.created",
     "charge.succeeded",

@@ -9,6 +9,8 @@ import stripe
 
 from tests.devstack.simulators.stripe.shop import Shop, kinds, wire
 
+pytestmark = pytest.mark.calendar
+
 DAY = 86400
 
 

@@ -6,6 +6,8 @@ from hypothesis import strategies as st
 
 from devstack.simulators.stripe.periods import period_after
 
+pytestmark = pytest.mark.calendar
+
 INSTANTS = st.integers(1_577_836_800, 2_871_763_199)  # the years 2020 to 2060
 
 

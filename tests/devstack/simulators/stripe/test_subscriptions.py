@@ -7,6 +7,8 @@ import stripe
 
 from tests.devstack.simulators.stripe.shop import Shop, kinds, wire
 
+pytestmark = pytest.mark.calendar
+
 
 def with_invoice(shop: Shop, subscription: stripe.Subscription) -> dict[str, Any]:
     expand: Any = {"expand": ["latest_invoice.confirmation_secret", "latest_invoice.payments"]}

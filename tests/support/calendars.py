@@ -1,0 +1,41 @@
+"""Which tests depend on calendars, so that they also run on other days: the marker `calendar`.
+
+A test that adds days to today, replaces a month or asks for a partition may be right on most days only: the 31st, the
+29 February and the hour of a time change are where it breaks. `.ci/run` runs all that are marked at such instants.
+Tests whose text does such arithmetic are marked here, so that no new one is forgotten; others mark themselves. Where it
+stands in something that a module's tests share, all of them are marked.
+"""
+
+import ast
+import re
+from collections.abc import Iterable
+from functools import cache
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+_ARITHMETIC: Final = re.compile(
+    r"\b(days|weeks|months|years)=|replace\((year|month|day)=|partitions|interval '\d+ (day|mon|y)|\.isocalendar\("
+)
+_EVERY: Final = "every test of the module"
+
+
+def mark(items: Iterable[pytest.Item]) -> None:
+    for item in items:
+        found = _where_arithmetic_is(item.path)
+        if _EVERY in found or getattr(item, "originalname", item.name) in found:
+            item.add_marker(pytest.mark.calendar)
+
+
+@cache
+def _where_arithmetic_is(file: Path) -> frozenset[str]:
+    text = file.read_text(encoding="utf-8")
+    lines = text.splitlines()
+    found: set[str] = set()
+    for node in ast.parse(text).body:
+        first = min([node.lineno, *(each.lineno for each in getattr(node, "decorator_list", ()))])
+        if _ARITHMETIC.search("\n".join(lines[first - 1 : node.end_lineno])):
+            name = getattr(node, "name", "")
+            found.add(name if name.startswith("test_") else _EVERY)
+    return frozenset(found)
