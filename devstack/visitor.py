@@ -107,7 +107,7 @@ class Visitor:
         """Fills in the form of Stripe's page. `come_back`: the browser follows the way back to the shop."""
         page = self.http.get(url)
         form = re.search(r'<form[^>]*action="([^"]*)"', page.text)
-        fields = {"card_number": card, "exp": "12/34", "cvc": "123", "name": "Demo Buyer"}
+        fields = {"card_number": card, "exp": "12/99", "cvc": "123", "name": "Demo Buyer"}
         return self.http.post(urljoin(url, form[1] if form else ""), data=fields, follow_redirects=come_back)
 
     def licenses(self, me: Headers, **query: str) -> list[dict[str, Any]]:

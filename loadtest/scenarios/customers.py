@@ -84,7 +84,7 @@ class Customer(Person):
         """Types a card into the form of Stripe's page; the browser then comes back to the shop, if it was good."""
         with self.client.get(url, name="stripe: the page", catch_response=True) as page:
             form = re.search(r'<form[^>]*action="([^"]*)"', page.text or "")
-        fields = urlencode({"card_number": card, "exp": "12/34", "cvc": "123", "name": self.email})
+        fields = urlencode({"card_number": card, "exp": "12/99", "cvc": "123", "name": self.email})
         with self.client.post(
             urljoin(url, form[1] if form else ""),
             name="stripe: pay",

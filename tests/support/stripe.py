@@ -16,7 +16,7 @@ async def pay(browser: httpx.AsyncClient, url: str, card: str = GOOD_CARD) -> ht
     """Opens the payment page and sends its form; the answer is not followed back to the shop."""
     page = await browser.get(url)
     form = re.search(r'<form[^>]*action="([^"]*)"', page.text)
-    fields = {"card_number": card, "exp": "12/34", "cvc": "123", "name": "Ada Buyer"}
+    fields = {"card_number": card, "exp": "12/99", "cvc": "123", "name": "Ada Buyer"}
     return await browser.post(urljoin(url, form[1] if form else ""), data=fields)
 
 

@@ -79,7 +79,7 @@ class Shop:
 
     def submit(self, address: str | None, card: str = VISA, **typed: str) -> httpx.Response:
         """Send the form, whatever the page shows by now."""
-        form = {"card_number": card, "exp": "12/34", "cvc": "123", "name": "A Buyer"} | typed
+        form = {"card_number": card, "exp": "12/99", "cvc": "123", "name": "A Buyer"} | typed
         return self.http.post(str(address), data=form)
 
     def events(self, newer_than: str | None = None) -> list[dict[str, Any]]:

@@ -117,14 +117,14 @@ def test_coupons_and_promotion_codes(shop: Shop) -> None:
 
 def test_payment_methods(shop: Shop) -> None:
     methods = shop.v1.payment_methods
-    number: Any = {"number": "4242424242424242", "exp_month": 12, "exp_year": 2034, "cvc": "123"}
+    number: Any = {"number": "4242424242424242", "exp_month": 12, "exp_year": 2098, "cvc": "123"}
     typed = methods.create({"type": "card", "card": number, "billing_details": {"name": "N"}})
     hold(
         typed,
         methods.create({"type": "card", "card": {"token": "tok_mastercard"}}),
         methods.retrieve(typed.id),
         methods.attach(typed.id, {"customer": shop.customer().id}),
-        methods.update(typed.id, {"card": {"exp_year": 2035}}),
+        methods.update(typed.id, {"card": {"exp_year": 2099}}),
         methods.list({"limit": 3}),
         methods.detach(typed.id),
     )
