@@ -2,7 +2,7 @@
 
 Parts that only answer or project are struck every few seconds, each kind as often as the others. Redis is struck
 rarely, because it is followed by a minute without reservations: a long run leaves time for grants between two losses,
-a short one has its losses at the end.
+a short one has its losses at the end. Faults that last begin one after another, and meet all others.
 """
 
 import enum
@@ -21,10 +21,30 @@ class Target(enum.StrEnum):
     VALKEY = "Valkey, data kept"
     VALKEY_WIPED = "Valkey, data removed"
     FLUSH = "FLUSHALL"
+    TERM_API = "billing API, by SIGTERM"
+    TERM_WORKER = "worker, by SIGTERM"
+    TERM_VALIDATOR = "validator, by SIGTERM"
+    STDERR_CLOSED = "stderr closed"
+    FULL_DISK = "disk full"
+    FROZEN_API_WORKER = "one API worker frozen"
+    FROZEN_WORKER = "worker frozen"
+    FROZEN_VALIDATOR = "validator frozen"
+    FROZEN_POSTGRES = "PostgreSQL frozen"
+    FROZEN_VALKEY = "Valkey frozen"
+    DEMOTED_POSTGRES = "PostgreSQL read-only"
+    DEMOTED_VALKEY = "Valkey read-only"
 
 
+FROZEN: Final = (
+    Target.FROZEN_API_WORKER,
+    Target.FROZEN_WORKER,
+    Target.FROZEN_VALIDATOR,
+    Target.FROZEN_POSTGRES,
+    Target.FROZEN_VALKEY,
+)
+LASTING: Final = (Target.FULL_DISK, *FROZEN, Target.DEMOTED_POSTGRES, Target.DEMOTED_VALKEY)
 HOT_STORE: Final = (Target.VALKEY, Target.VALKEY_WIPED, Target.FLUSH)
-_OFTEN: Final = tuple(target for target in Target if target not in HOT_STORE)
+_OFTEN: Final = tuple(target for target in Target if target not in (*HOT_STORE, *LASTING))
 _SHORT: Final = 150.0
 
 
@@ -34,13 +54,15 @@ class Strike(NamedTuple):
     target: Target
     pick: float
     """Of several processes, which: a number from 0 to 1."""
+    lasts: float = 0.0
+    """Seconds until it is lifted, of a fault that lasts."""
 
 
 def strikes(seed: int, seconds: float) -> list[Strike]:
     chance = Random(f"{seed}:plan")
     often = _dealt(chance, _OFTEN, _often(chance, seconds))
     rarely = _dealt(chance, HOT_STORE, _rarely(chance, seconds))
-    return sorted([*often, *rarely])
+    return sorted([*often, *rarely, *_lasting(chance, seconds)])
 
 
 def _often(chance: Random, seconds: float) -> Iterator[float]:
@@ -59,6 +81,17 @@ def _rarely(chance: Random, seconds: float) -> Iterator[float]:
     while at < seconds:
         yield at
         at += chance.uniform(75, 110)
+
+
+def _lasting(chance: Random, seconds: float) -> Iterator[Strike]:
+    short = seconds < _SHORT
+    each = (seconds - 4) / len(LASTING) if short else None
+    at = 1.0
+    for strike in _dealt(chance, LASTING, iter(lambda: 0.0, None)):
+        if at >= seconds - 2:
+            return
+        yield strike._replace(at=at, lasts=chance.uniform(1, 2) if short else chance.uniform(3, 9))
+        at += each or chance.uniform(12, 20)
 
 
 def _dealt(chance: Random, targets: tuple[Target, ...], instants: Iterator[float]) -> Iterator[Strike]:

@@ -8,7 +8,7 @@ from chaos.run import Outcome
 
 
 def report(outcome: Outcome) -> str:
-    return "\n".join(["", *(f"  {name:<30}{value}" for name, value in _rows(outcome)), "", *_verdict(outcome)])
+    return "\n".join(["", *(f"  {name:<34}{value}" for name, value in _rows(outcome)), "", *_verdict(outcome)])
 
 
 def _rows(outcome: Outcome) -> Iterator[tuple[str, object]]:
@@ -22,8 +22,12 @@ def _rows(outcome: Outcome) -> Iterator[tuple[str, object]]:
     yield "reports", f"{acknowledged} acknowledged after {tried} tries, {abandoned} abandoned"
     yield "events in PostgreSQL", len(outcome.books.events)
     yield "reported late", f"{outcome.late} not surely within their hold"
+    yield (
+        "disk filled by",
+        "a tmpfs of its own" if outcome.own_disk else "/dev/full, for logs alone: no tmpfs is allowed",
+    )
     for target in Target:
-        yield f"kills: {target}", outcome.struck[target]
+        yield f"struck: {target}", outcome.struck[target]
     yield "reservations", _counts(each.code or "unknown" for each in history.reservations)
     for service, outages in outcome.outages.items():
         yield f"{service}: answers", ", ".join(f"{code}: {number}" for code, number in outages.answers.most_common())

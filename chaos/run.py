@@ -15,8 +15,9 @@ from chaos.calls import API, Caller, Outages
 from chaos.grants import late_reports
 from chaos.history import Books, History
 from chaos.judge import judge
+from chaos.lasting import NothingToStrike, lasting
 from chaos.panel import USAGE, Deadline, Panel
-from chaos.plan import HOT_STORE, Strike, strikes
+from chaos.plan import HOT_STORE, LASTING, Strike, Target, strikes
 from chaos.stores import Stores
 from chaos.system import System, running
 from chaos.violation import Violation
@@ -47,6 +48,8 @@ class Outcome(NamedTuple):
     struck: Tally[str]
     outages: Mapping[str, Outages]
     lists: bool
+    own_disk: bool
+    """Whether the whole disk was filled; else it was logs alone."""
     violations: list[Violation]
 
     @property
@@ -101,7 +104,9 @@ class _Turn:
         books = await stores.books()
         self._keep(books)
         found = judge(self._history, books)
-        return Outcome(self._setting, self._history, books, self._struck, caller.outages, lists, found)
+        return Outcome(
+            self._setting, self._history, books, self._struck, caller.outages, lists, self._system.own_disk, found
+        )
 
     def _panels(self, caller: Caller) -> list[Panel]:
         return [
@@ -119,15 +124,39 @@ class _Turn:
         """What is down already is struck when it is up again, so a run may last a little longer than its plan."""
         began, told = monotonic(), monotonic()
         plan = strikes(self._setting.seed, self._setting.seconds)
-        while (now := monotonic() - began) < self._setting.seconds or (plan and now < self._setting.seconds + _GRACE):
-            while plan and plan[0].at <= now and await self._struck_by(plan[0]):
-                plan.pop(0)
-            if monotonic() - told > _PROGRESS_EACH:
-                told = monotonic()
-                self._tell(self._progress(now))
-            await asyncio.sleep(_LOOK_EACH)
+        async with asyncio.TaskGroup() as lasting_ones:
+            for strike in [each for each in plan if self._lasts(each)]:
+                plan.remove(strike)
+                lasting_ones.create_task(self._last(strike, began))
+            while (now := monotonic() - began) < self._setting.seconds or (
+                plan and now < self._setting.seconds + _GRACE
+            ):
+                for strike in [each for each in plan if each.at <= now]:
+                    if await self._struck_by(strike):
+                        plan.remove(strike)
+                if monotonic() - told > _PROGRESS_EACH:
+                    told = monotonic()
+                    self._tell(self._progress(now))
+                await asyncio.sleep(_LOOK_EACH)
         self._end.hard_at = unix_time() + _DELIVERED_WITHIN
         self._end.set()
+
+    def _lasts(self, strike: Strike) -> bool:
+        return strike.target in LASTING and (strike.target is not Target.FULL_DISK or self._system.own_disk)
+
+    async def _last(self, strike: Strike, began: float) -> None:
+        """One fault that lasts, from its begin until it is lifted. Of a part that is down, once it is up again."""
+        give_up_at = began + self._setting.seconds + _GRACE
+        await asyncio.sleep(max(strike.at - (monotonic() - began), 0))
+        while monotonic() < give_up_at:
+            try:
+                async with lasting(self._system, strike):
+                    self._struck[strike.target] += 1
+                    await asyncio.sleep(strike.lasts)
+            except NothingToStrike:
+                await asyncio.sleep(_LOOK_EACH)
+            else:
+                return
 
     async def _struck_by(self, strike: Strike) -> bool:
         if not await asyncio.to_thread(self._system.strike, strike):
@@ -141,7 +170,7 @@ class _Turn:
         acknowledged = sum(report.acknowledged_at is not None for report in self._history.reports)
         granted = sum(each.granted for each in self._history.reservations)
         struck = self._struck.total()
-        return f"{now:4.0f} s  {granted} reservations, {acknowledged} reports acknowledged, {struck} kills"
+        return f"{now:4.0f} s  {granted} reservations, {acknowledged} reports acknowledged, {struck} strikes"
 
     def _keep(self, books: Books) -> None:
         """For whoever wants to know more than the judge says."""

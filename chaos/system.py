@@ -1,11 +1,11 @@
 """The stack under test: started by the supervisor as `make up` starts it, with data and ports of its own."""
 
 import asyncio
-import os
+import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
@@ -14,10 +14,12 @@ from urllib.parse import urlsplit
 import msgspec
 import psutil
 
+from chaos import disk, logs
 from chaos.plan import Strike, Target
 from core.settings import process_environment
 from devstack.parts import answers
 from devstack.ports import choose
+from devstack.postgres import Postgres
 from devstack.stack import ROOT
 from devstack.valkey import Valkey
 from devstack.waiting import wait_until
@@ -35,7 +37,18 @@ _PARTS: Final = {
     Target.BACKEND: "postgres",
     Target.VALKEY: "valkey",
     Target.VALKEY_WIPED: "valkey",
+    Target.TERM_API: "billing_api",
+    Target.TERM_WORKER: "workers",
+    Target.TERM_VALIDATOR: "validator",
+    Target.FROZEN_API_WORKER: "billing_api",
+    Target.FROZEN_WORKER: "workers",
+    Target.FROZEN_VALIDATOR: "validator",
+    Target.FROZEN_POSTGRES: "postgres",
+    Target.FROZEN_VALKEY: "valkey",
 }
+_ONE_BELOW: Final = {Target.API_WORKER, Target.BACKEND, Target.FROZEN_API_WORKER}
+_ASKED: Final = {Target.TERM_API, Target.TERM_WORKER, Target.TERM_VALIDATOR}
+_OUR_OWN: Final = ("billing_api", "validator", "workers")
 
 
 class DidNotStart(Exception):
@@ -45,24 +58,30 @@ class DidNotStart(Exception):
 class System:
     """A running supervisor and what its run.json says at this moment."""
 
-    def __init__(self, supervisor: psutil.Process, data: Path) -> None:
+    def __init__(self, supervisor: psutil.Process, data: Path, *, own_disk: bool) -> None:
+        """`data`: as it is seen from here. `own_disk`: it lies on a disk of its own, which can be filled."""
         self._supervisor = supervisor
-        self._data = data
+        self.data = data
+        self.own_disk = own_disk
         self.facts: Mapping[str, Any] = self._read()
 
     def strike(self, strike: Strike) -> bool:
         """Whether there was something to strike; a part that is just starting may have been spared."""
         if strike.target is Target.FLUSH:
             with suppress(OSError):
-                return self._valkey().call("FLUSHALL") == "+OK"
+                return self.valkey().call("FLUSHALL") == "+OK"
             return False
-        victims = self._victims(strike)
+        if strike.target is Target.STDERR_CLOSED:
+            return self._strike_log(strike, logs.close_reader)
+        if strike.target is Target.FULL_DISK:  # where it cannot be filled
+            return self._strike_log(strike, logs.fill_log)
+        victims = self.victims(strike)
         if victims and strike.target is Target.VALKEY_WIPED:
             self._take_away_files(strike)
         struck = False
         for victim in victims:
             with suppress(psutil.NoSuchProcess):
-                victim.send_signal(signal.SIGKILL)
+                victim.send_signal(signal.SIGTERM if strike.target in _ASKED else signal.SIGKILL)
                 struck = True
         if strike.target in {Target.VALKEY, Target.VALKEY_WIPED}:
             psutil.wait_procs(victims, timeout=5)
@@ -72,53 +91,103 @@ class System:
         urls = (self.facts[part] for part in ("billing_api", "validator", "workers"))
         return all([await asyncio.to_thread(answers, f"{url}/health/ready") for url in urls])
 
-    def _victims(self, strike: Strike) -> list[psutil.Process]:
-        """Of the part, what descends from our supervisor now: run.json may be a moment old."""
-        alive = {process.pid: process for process in self._supervisor.children(recursive=True)}
-        pids = self._read()["pids"][_PARTS[strike.target]]
-        family = [alive[pid] for pid in pids if pid in alive]
-        if strike.target in {Target.API_WORKER, Target.BACKEND}:
-            below = [process for process in family if process.pid != pids[0]]
-            return below[int(strike.pick * len(below)) :][:1]
+    def victims(self, strike: Strike) -> list[psutil.Process]:
+        """Whom it strikes: the part's processes, one of its workers, or its first process, which is asked to end."""
+        family = self._family(_PARTS[strike.target])
+        if strike.target in _ASKED:
+            return family[:1]
+        if strike.target in _ONE_BELOW:
+            return family[1:][int(strike.pick * len(family[1:])) :][:1]
         return family
+
+    def _family(self, part: str) -> list[psutil.Process]:
+        """What of the part descends from our supervisor now: run.json may be a moment old."""
+        alive = {process.pid: process for process in self._descendants()}
+        pids = self._read()["pids"][part]
+        return [alive[pid] for pid in pids if pid in alive] if pids and pids[0] in alive else []
+
+    def _descendants(self) -> list[psutil.Process]:
+        return self._supervisor.children(recursive=True)
+
+    def _strike_log(self, strike: Strike, how: Callable[[Path, Callable[[], bool], logs.Family], bool]) -> bool:
+        part = _OUR_OWN[int(strike.pick * len(_OUR_OWN))]
+
+        def kill() -> bool:
+            victims = self._family(part)
+            for victim in victims:
+                with suppress(psutil.NoSuchProcess):
+                    victim.kill()
+            return bool(victims)
+
+        return how(self.data / "log" / f"{part}.log", kill, self._descendants)
 
     def _take_away_files(self, strike: Strike) -> None:
         """The server goes on writing into the folder under its new name until it is killed, and finds none after."""
-        folder = self._data / "valkey" / "appendonlydir"
+        folder = self.data / "valkey" / "appendonlydir"
         with suppress(FileNotFoundError):
             folder.rename(folder.with_name(f"lost-{strike.at:.3f}"))
 
-    def _valkey(self) -> Valkey:
-        return Valkey(data=self._data / "valkey", port=urlsplit(self.facts["redis_url"]).port or 0)
+    @property
+    def superuser_url(self) -> str:
+        """Of PostgreSQL."""
+        secrets = msgspec.json.decode((self.data / "secrets.json").read_bytes())
+        port = urlsplit(self.facts["owner_database_url"]).port or 0
+        server = Postgres(data=self.data, port=port, password=secrets["postgres_password"], max_connections=0)
+        return server.url()
+
+    def keep_logs(self, folder: Path) -> None:
+        """What is worth keeping of a disk that goes with the stack."""
+        for name in ("secrets.json", "run.json"):
+            shutil.copy2(self.data / name, folder)
+        shutil.copytree(self.data / "log", folder / "log", dirs_exist_ok=True)
+
+    def valkey(self) -> Valkey:
+        return Valkey(data=self.data / "valkey", port=urlsplit(self.facts["redis_url"]).port or 0)
 
     def _read(self) -> Mapping[str, Any]:
-        facts: Mapping[str, Any] = msgspec.json.decode((self._data / "run.json").read_bytes())
+        facts: Mapping[str, Any] = msgspec.json.decode((self.data / "run.json").read_bytes())
         return facts
 
 
 @contextmanager
 def running(folder: Path) -> Iterator[System]:
-    """The stack, from the moment everything is ready; two API processes, so that batches meet."""
-    given = process_environment()
-    env = {name: value for name, value in given.items() if not name.startswith(_OURS)}
-    ports = {name: given.get(name) or str(choose("127.0.0.1")) for name in _NAMED}
-    data = folder / "stack"
-    own = {"NP_DATA": str(data), "NP_API_PROCESSES": "2", "NP_VALIDATOR_PROCESSES": "1", "NP_LOG_LEVEL": "warning"}
-    with (folder / "up.log").open("ab") as log:
-        argv = (sys.executable, "-m", "devstack", "up", "--with-parent")
-        supervisor = subprocess.Popen(
-            argv, cwd=ROOT, env=env | ports | own, stdout=log, stderr=log, start_new_session=True
-        )
+    """The stack, from the moment everything is ready, with a small disk of its own where that is allowed."""
+    data, own_disk = folder / "stack", disk.allowed()
+    data.mkdir(mode=0o700)
+    supervisor = _started(data, folder / "up.log", own_disk=own_disk)
+    seen = disk.seen_from_outside(supervisor.pid, data) if own_disk else data
     try:
-        run = data / "run.json"
-        wait_until(lambda: run.exists() or supervisor.poll() is not None, _READY_WITHIN)
-        if not run.exists():
+        wait_until(lambda: (seen / "run.json").exists() or supervisor.poll() is not None, _READY_WITHIN)
+        if supervisor.poll() is not None or not (seen / "run.json").exists():
             raise DidNotStart((folder / "up.log").read_text(errors="replace")[-2000:])
-        yield System(psutil.Process(supervisor.pid), data)
+        system = System(psutil.Process(supervisor.pid), seen, own_disk=own_disk)
+        try:
+            yield system
+        finally:
+            if own_disk and supervisor.poll() is None:
+                system.keep_logs(data)
     finally:
-        os.kill(supervisor.pid, signal.SIGTERM)
+        supervisor.send_signal(signal.SIGTERM)
         try:
             supervisor.wait(_STOPS_WITHIN)
         except subprocess.TimeoutExpired:
             supervisor.kill()
             supervisor.wait()
+
+
+def _started(data: Path, said: Path, *, own_disk: bool) -> subprocess.Popen[bytes]:
+    """Two API processes, so that batches meet."""
+    given = process_environment()
+    env = {name: value for name, value in given.items() if not name.startswith(_OURS)}
+    ports = {name: given.get(name) or str(choose("127.0.0.1")) for name in _NAMED}
+    own = {"NP_DATA": str(data), "NP_API_PROCESSES": "2", "NP_VALIDATOR_PROCESSES": "1", "NP_LOG_LEVEL": "warning"}
+    argv = (sys.executable, "-m", "devstack", "up", "--with-parent")
+    with said.open("ab") as log:
+        return subprocess.Popen(
+            disk.within(data, argv) if own_disk else argv,
+            cwd=ROOT,
+            env=env | ports | own,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
