@@ -134,10 +134,6 @@ class IllegalMove(Conflict):
     code = "illegal_move"
 
 
-class BoundElsewhere(Conflict):
-    code = "bound_elsewhere"
-
-
 class FingerprintMismatch(Conflict):
     code = "fingerprint_mismatch"
 

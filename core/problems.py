@@ -195,14 +195,6 @@ _LINES: Final = (
         _API,
     ),
     Meaning(
-        "bound_elsewhere",
-        409,
-        "The license is bound to another panel",
-        "Another panel has activated this license.",
-        "Let the license's owner reset the binding.",
-        _API,
-    ),
-    Meaning(
         "fingerprint_mismatch",
         409,
         "The license is bound to another fingerprint",
@@ -265,7 +257,7 @@ _LINES: Final = (
         "fingerprint_required",
         422,
         "This license is activated with a fingerprint only",
-        "The license is bound to a fingerprint, and the activation gave none.",
+        "The license is bound to a fingerprint, or its policy requires one, and the activation gave none.",
         "Send the panel's `fingerprint`.",
         _API,
     ),

@@ -18,7 +18,10 @@ class NewActivationToken(msgspec.Struct, frozen=True):
 
 
 class Activate(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """`fingerprint` absent or null: the licence is bound to no panel by this."""
+    """`fingerprint` binds a license that is bound to none. Absent or null, it binds nothing.
+
+    A license that is bound, or whose policy requires a fingerprint, is not activated without one.
+    """
 
     license_key: Annotated[str, msgspec.Meta(max_length=64)]
     activation_token: Annotated[str, msgspec.Meta(min_length=1, max_length=200)]

@@ -22,13 +22,21 @@ from billing_api.licenses import repository as licenses
 from billing_api.licenses.issuing import key_hash
 from billing_api.licenses.schemas import AdminLicenseView, LicenseView, effective_status
 from core.clock import Clock
-from core.errors import ActivationRefused, BoundElsewhere, Conflict, FieldError, InvalidInput, TooManyRequests
+from core.errors import (
+    ActivationRefused,
+    Conflict,
+    FieldError,
+    FingerprintMismatch,
+    FingerprintRequired,
+    InvalidInput,
+    TooManyRequests,
+)
 from core.ids import new_id, new_token
 from core.licensing import key as license_key
 from core.licensing.record import PERMISSIONS
 from core.licensing.state import Status
 from core.settings import Secrets
-from db.models.licensing import ActivationToken, License
+from db.models.licensing import ActivationToken, FingerprintPolicy, License
 from db.unit_of_work import Database, SystemTransaction
 
 TOKEN_LIFETIME: Final = timedelta(hours=24)
@@ -171,14 +179,26 @@ class ActivationAdministration:
 
 
 def _bind(license_: License, fingerprint: str | None, now: datetime) -> None:
-    """A refusal here leaves the token as it was: what stands in the way can be put right and tried again."""
+    """A refusal here leaves the token as it was: what stands in the way can be put right and tried again.
+
+    A license that is bound, or that may be used with a fingerprint only, gives no key to a panel that does not tell
+    its own. The one it is bound to is never told.
+    """
     status = effective_status(license_, now)
     if status is not Status.ACTIVE:
         raise Conflict(f"the licence is {status}; the token is not used up")
     if fingerprint is None:
-        return
+        if license_.fingerprint is None and license_.fingerprint_policy is FingerprintPolicy.NONE:
+            return
+        raise FingerprintRequired(
+            "send the panel's fingerprint: the license is bound to one, or needs one; the token is not used up",
+            errors=(FieldError("fingerprint", "is required for this license"),),
+        )
     if license_.fingerprint not in {None, fingerprint}:
-        raise BoundElsewhere("the licence is bound to another panel; its owner resets the fingerprint first")
+        raise FingerprintMismatch(
+            "the license is bound to another fingerprint; its owner may reset it (reset-fingerprint), and the token, "
+            "which is not used up, works then"
+        )
     license_.fingerprint = fingerprint
     license_.updated_at = now
 

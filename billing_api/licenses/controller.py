@@ -2,7 +2,7 @@
 
 from uuid import UUID
 
-from litestar import Controller, Response, get, post
+from litestar import Controller, Response, get, patch, post
 from litestar.di import NamedDependency
 from litestar.params import FromPath, FromQuery, JSONBody
 
@@ -11,6 +11,7 @@ from billing_api.http import Limit, Offset, ReasonGiven, reply
 from billing_api.idempotency import Once
 from billing_api.licenses.schemas import (
     AdminLicenseView,
+    ChangeLicense,
     ExtendLicense,
     IssuedLicense,
     IssueLicense,
@@ -126,6 +127,20 @@ class AdminLicenseController(Controller):
         license_id: FromPath[UUID],
     ) -> AdminLicenseView:
         return await license_administration.one(principal, license_id)
+
+    @patch(
+        "/{license_id:uuid}",
+        permission=Permission.LICENSES_CHANGE,
+        summary="Whether its panels have to tell their fingerprint; what is absent stays",
+    )
+    async def change_license(
+        self,
+        principal: NamedDependency[Principal],
+        license_administration: NamedDependency[LicenseAdministration],
+        license_id: FromPath[UUID],
+        data: JSONBody[ChangeLicense],
+    ) -> AdminLicenseView:
+        return await license_administration.change(principal, license_id, data)
 
     @get("/{license_id:uuid}/usage", permission=Permission.LICENSES_VIEW, summary="What is used of anybody's licence")
     async def get_any_usage(

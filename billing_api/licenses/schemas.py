@@ -8,13 +8,14 @@ import msgspec
 
 from billing_api.http import STORABLE, Reason
 from core.licensing.state import Status
-from db.models.licensing import License, LicenseType, ProvisioningState
+from db.models.licensing import FingerprintPolicy, License, LicenseType, ProvisioningState
 
 
 class LicenseView(msgspec.Struct, frozen=True, kw_only=True):
     """A licence as its owner sees it. A limit of null is unlimited. The key itself: reveal-key.
 
-    `fingerprint`: the panel it is bound to by an activation; null is none.
+    `fingerprint`: the panel it is bound to by an activation; null is none. `fingerprint_policy`: whether its panels
+    have to tell theirs with each question.
     """
 
     id: UUID
@@ -28,6 +29,7 @@ class LicenseView(msgspec.Struct, frozen=True, kw_only=True):
     max_databases: int | None
     max_emails: int | None
     max_storage_gb: int | None
+    fingerprint_policy: FingerprintPolicy
     fingerprint: str | None
     nextpanel_user_id: UUID | None
     nextpanel_login_url: str | None
@@ -113,6 +115,17 @@ class LimitsGiven(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
         return {name: value for name, value in values.items() if value is not msgspec.UNSET}
 
 
+class ChangeLicense(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What staff set of one license; what is absent stays.
+
+    `fingerprint_policy`: "required" refuses every question without a fingerprint, and with another one than the license
+    is bound to; "none" compares a fingerprint only where one is sent.
+    """
+
+    fingerprint_policy: FingerprintPolicy | msgspec.UnsetType = msgspec.UNSET
+    reason: Reason | msgspec.UnsetType = msgspec.UNSET
+
+
 class KeyGiven(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     license_key: Annotated[str, msgspec.Meta(max_length=64)]
 
@@ -143,7 +156,7 @@ def effective_status(license_: License, now: datetime) -> Status:
 def _facts(license_: License, plan: str, now: datetime) -> dict[str, Any]:
     same = (
         "id license_type status_reason features max_accounts max_domains max_databases max_emails max_storage_gb"
-        " fingerprint nextpanel_user_id nextpanel_login_url provisioning"
+        " fingerprint_policy fingerprint nextpanel_user_id nextpanel_login_url provisioning"
         " activation_date expiry_date grace_until auto_renew"
     )
     return {

@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Final
 from uuid import UUID
 
+import msgspec
 from redis.exceptions import RedisError
 
 from billing_api.access import Principal
@@ -14,6 +15,7 @@ from billing_api.licenses import repository
 from billing_api.licenses.issuing import Term, issue, key_hash, open_key, seal_key
 from billing_api.licenses.schemas import (
     AdminLicenseView,
+    ChangeLicense,
     ExtendLicense,
     IssuedLicense,
     IssueLicense,
@@ -187,6 +189,25 @@ class LicenseAdministration:
             await tx.session.flush()
             row = await repository.found(tx, license_id)
         return _for_staff(row, self._clock())
+
+    async def change(self, principal: Principal, license_id: UUID, order: ChangeLicense) -> AdminLicenseView:
+        """Effective with the next question that is asked about the license."""
+        policy = order.fingerprint_policy
+        if policy is msgspec.UNSET:
+            raise InvalidInput("nothing is to be changed", errors=(FieldError("body", "needs fingerprint_policy"),))
+        now = self._clock()
+        async with self._database.as_staff(principal.user_id) as tx:
+            license_ = await repository.lock(tx, license_id)
+            before = license_.fingerprint_policy
+            if policy is not before:
+                license_.fingerprint_policy = policy
+                license_.updated_at = now
+                reason = {} if order.reason is msgspec.UNSET else {"reason": order.reason}
+                told = {"before": before, "after": policy, **reason}
+                await tx.audit("license.fingerprint_policy_set", "license", license_id, **told)
+                await tx.session.flush()
+            row = await repository.found(tx, license_id)
+        return _for_staff(row, now)
 
     async def extend(
         self, principal: Principal, license_id: UUID, order: ExtendLicense, once: Once

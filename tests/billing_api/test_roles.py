@@ -107,6 +107,7 @@ support   GET     /api/v1/admin/licenses
 admin     POST    /api/v1/admin/licenses
 support   POST    /api/v1/admin/licenses/find-by-key
 support   GET     /api/v1/admin/licenses/{license_id:uuid}
+admin     PATCH   /api/v1/admin/licenses/{license_id:uuid}
 admin     POST    /api/v1/admin/licenses/{license_id:uuid}/extend
 admin     POST    /api/v1/admin/licenses/{license_id:uuid}/limits
 admin     POST    /api/v1/admin/licenses/{license_id:uuid}/reset-fingerprint

@@ -197,8 +197,45 @@ async def test_a_bound_license_is_activated_by_its_panel_only(client: Client, pa
     assert (await client.post(PATH, json=panel.order())).is_success
     token = await a_token(client, panel.owner, panel.license_id)
     stranger = await client.post(PATH, json=panel.order(activation_token=token, fingerprint="machine-2"))
-    assert (stranger.status_code, stranger.json()["code"]) == (409, "bound_elsewhere")
+    assert (stranger.status_code, stranger.json()["code"]) == (409, "fingerprint_mismatch")
+    assert "owner may reset it" in stranger.json()["detail"]
+    silent = await client.post(PATH, json=panel.order(activation_token=token, fingerprint=None))
+    assert (silent.status_code, silent.json()["code"]) == (422, "fingerprint_required")
+    assert silent.json()["errors"][0]["field"] == "fingerprint"
+    for refused in (stranger, silent):
+        assert "machine-1" not in refused.text, "nobody learns what to send"
     assert (await client.post(PATH, json=panel.order(activation_token=token))).is_success, "the token was not spent"
+
+
+async def test_a_bound_license_that_was_reset_takes_the_same_token_of_another_panel(
+    client: Client, panel: Panel, database_urls: DatabaseUrls
+) -> None:
+    assert (await client.post(PATH, json=panel.order())).is_success
+    order = panel.order(activation_token=await a_token(client, panel.owner, panel.license_id), fingerprint="machine-2")
+    assert (await client.post(PATH, json=order)).status_code == 409
+    assert (await reset(client, panel))[0] == 200
+    assert (await client.post(PATH, json=order)).json()["fingerprint"] == "machine-2"
+    assert await rows(database_urls, "SELECT fingerprint FROM licenses") == [{"fingerprint": "machine-2"}]
+
+
+async def test_an_unbound_license_takes_a_second_panel_and_a_third_that_binds_it(client: Client, panel: Panel) -> None:
+    assert (await client.post(PATH, json=panel.order(fingerprint=None))).is_success
+    second, third = [await a_token(client, panel.owner, panel.license_id) for _ in range(2)]
+    answer = await client.post(PATH, json=panel.order(activation_token=second, fingerprint=None))
+    assert (answer.status_code, answer.json()["fingerprint"]) == (200, None)
+    answer = await client.post(PATH, json=panel.order(activation_token=third, fingerprint="machine-3"))
+    assert (answer.status_code, answer.json()["fingerprint"]) == (200, "machine-3")
+
+
+async def test_a_license_that_needs_fingerprints_gives_no_key_without_one(
+    client: Client, panel: Panel, database_urls: DatabaseUrls
+) -> None:
+    """Though it is bound to none: every question of that panel would be refused."""
+    await change(database_urls, "UPDATE licenses SET fingerprint_policy = 'required'")
+    answer = await client.post(PATH, json=panel.order(fingerprint=None))
+    assert (answer.status_code, answer.json()["code"]) == (422, "fingerprint_required")
+    assert await rows(database_urls, "SELECT count(*) FROM api_keys") == [{"count": 0}]
+    assert (await client.post(PATH, json=panel.order())).is_success
 
 
 async def test_a_panel_without_a_fingerprint_binds_nothing(
