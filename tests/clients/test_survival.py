@@ -32,6 +32,8 @@ from tests.clients.test_transport import YES
 
 NESTED: Final = Step(body=b"[" * 200_000)
 PATIENCE: Final = 0.8
+SLACK: Final = 1.0
+"""A busy machine wakes nobody in time. A locked store would be waited for ten seconds."""
 NOW: Final = datetime(2027, 1, 31, 23, 59, 20, tzinfo=UTC)
 
 
@@ -186,12 +188,14 @@ async def test_a_lease_answers_while_another_process_writes_to_the_store(server:
     server.script = [refuses(503, "not_ready")]
     async with asking(store, server) as client:
         with locked(store):
-            adding = asyncio.create_task(client.report(KEY, "databases", "created", 1))
+            many = [client.report(KEY, "databases", "created", 1) for _ in range(64)]  # more than there are threads
+            adding = asyncio.gather(*many)
+            await asyncio.sleep(0)
             began = time.monotonic()
             assert (await client.validate(KEY, "backups")).offline
             (verdict,) = await client.validate_many([Question(KEY, "backups")])
             assert verdict.offline
-            assert time.monotonic() - began < 2 * PATIENCE
+            assert time.monotonic() - began < 2 * PATIENCE + SLACK
             assert not adding.done()
         await adding
 
@@ -213,7 +217,7 @@ async def test_a_store_that_cannot_be_read_is_no_answer_and_no_error_of_its_own(
             began = time.monotonic()
             with pytest.raises(Unreachable, match="HTTP 503"):
                 await client.validate(KEY, "backups")
-            assert time.monotonic() - began < PATIENCE + 0.2
+            assert time.monotonic() - began < PATIENCE + SLACK
 
 
 @pytest.mark.parametrize("step", [Step(after=5), Step(body=b" " * 100, trickle=True), NESTED])
@@ -224,7 +228,7 @@ async def test_nobody_waits_longer_than_the_patience(server: ScriptedServer, sto
             began = time.monotonic()
             with pytest.raises(Unreachable):
                 await client.validate(KEY, "backups")
-            assert time.monotonic() - began < PATIENCE + 0.2
+            assert time.monotonic() - began < PATIENCE + SLACK
 
 
 async def test_a_refusal_stays_heard_though_the_lease_cannot_be_deleted(
@@ -238,7 +242,7 @@ async def test_a_refusal_stays_heard_though_the_lease_cannot_be_deleted(
         with locked(store):
             began = time.monotonic()
             assert (await client.validate(KEY, "backups")).code == "SUSPENDED"
-            assert time.monotonic() - began < PATIENCE + 0.2
+            assert time.monotonic() - began < PATIENCE + SLACK
             with pytest.raises(Unreachable):
                 await client.validate(KEY, "backups")
         assert "a lease was not deleted: OperationalError" in caplog.text

@@ -13,9 +13,11 @@ import json
 import logging
 import sqlite3
 from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from time import monotonic
-from typing import Any, Final, TypeVar
+from typing import Any, Final, ParamSpec, TypeVar
 
 from nextpanel_billing_client import lease
 from nextpanel_billing_client.answers import BillingError, Question, Verdict
@@ -29,6 +31,7 @@ _NOTED_EACH: Final = 60.0
 """Seconds between two notes of the latest instant seen: far fewer than a clock may be set back by unnoticed."""
 _DOES_NOT_STAND: Final = frozenset({"NOT_FOUND", "SUSPENDED", "CANCELLED", "EXPIRED"})
 
+P = ParamSpec("P")
 T = TypeVar("T")
 
 log = logging.getLogger(__name__)
@@ -58,6 +61,8 @@ class Leases:
         """The latest instant, which the store knows a little later."""
         self._noted_at = -_NOTED_EACH
         self._notes: set[asyncio.Task[None]] = set()
+        self._reader = ThreadPoolExecutor(1, "billing-leases")
+        """Threads that all share may wait for a locked store, with reports to be written down."""
 
     async def heard(self, question: Question, verdict: Verdict, until: float) -> None:
         """What an answer of the service means for the lease. Fetching goes on in the background.
@@ -113,7 +118,7 @@ class Leases:
 
     async def _answer(self, question: Question) -> Verdict | None:
         name = _name(question.license_key)
-        token = None if name in self._refused else await asyncio.to_thread(self._store.lease, name)
+        token = None if name in self._refused else await self._ask(self._store.lease, name)
         if token is None:
             return None
         reading = await self._read(token, question.fingerprint, renew_keys=False)
@@ -123,6 +128,10 @@ class Leases:
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, *self._notes, return_exceptions=True)
+        self._reader.shutdown(wait=False)
+
+    async def _ask(self, question: Callable[P, T], *words: P.args, **more: P.kwargs) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._reader, partial(question, *words, **more))
 
     async def _drop(self, name: str) -> None:
         for fetch in self._under_way:
@@ -143,11 +152,11 @@ class Leases:
 
     async def _read(self, token: str, fingerprint: str | None, *, renew_keys: bool) -> lease.Reading:
         now = self._clock()
-        reading = await asyncio.to_thread(self._read_with_kept_keys, token, fingerprint, now)
+        reading = await self._ask(self._read_with_kept_keys, token, fingerprint, now)
         if renew_keys and reading.code == "UNKNOWN_KEY":
             published = await self._transport.get(self._keys_url, _key_set)
             await asyncio.to_thread(self._store.keep_fact, "jwks", published)
-            reading = await asyncio.to_thread(self._read_with_kept_keys, token, fingerprint, now)
+            reading = await self._ask(self._read_with_kept_keys, token, fingerprint, now)
         self._saw(now)
         return reading
 
