@@ -27,7 +27,7 @@ from devstack.visitor import Visitor, eventually
 _DELIVERED_WITHIN: Final = 60.0
 _QUIET_WITHIN: Final = 120.0
 _PROGRESS_EACH: Final = 5.0
-_GRACE: Final = 10.0
+_GRACE: Final = 40.0
 _LOOK_EACH: Final = 0.05
 
 
