@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
+import httpx
 import msgspec
 import psutil
 
@@ -89,7 +90,7 @@ class System:
 
     async def is_ready(self) -> bool:
         urls = (self.facts[part] for part in ("billing_api", "validator", "workers"))
-        return all([await asyncio.to_thread(answers, f"{url}/health/ready") for url in urls])
+        return all([await asyncio.to_thread(_serves, url) for url in urls])
 
     def victims(self, strike: Strike) -> list[psutil.Process]:
         """Whom it strikes: the part's processes, one of its workers, or its first process, which is asked to end."""
@@ -147,6 +148,17 @@ class System:
     def _read(self) -> Mapping[str, Any]:
         facts: Mapping[str, Any] = msgspec.json.decode((self.data / "run.json").read_bytes())
         return facts
+
+
+def _serves(url: str) -> bool:
+    """Once ready a process stays so: that the servers behind it serve as well is told beside it."""
+    if not answers(f"{url}/health/ready"):
+        return False
+    try:
+        told = httpx.get(f"{url}/health/dependencies", timeout=5).json()
+    except (httpx.HTTPError, ValueError):
+        return False
+    return bool(told["status"] == "ok")
 
 
 @contextmanager

@@ -11,7 +11,8 @@ from typing import Final
 from prometheus_client.core import CounterMetricFamily
 
 from core.clock import unix_time
-from core.health import Readiness
+from core.health import Dependency
+from core.parts import Parts
 from core.problems import PAGE_TYPE, PAGES, PATH
 from core.rate_limit import RateLimit
 from core.settings import ValidatorSettings
@@ -21,6 +22,7 @@ from validator.answers import Letterhead
 from validator.gate import Gate
 from validator.handlers import Verdicts
 from validator.hashes import LicenseHashes
+from validator.health import Health
 from validator.link import RedisLink
 from validator.metrics import Figure, Tally, exposition
 from validator.protocol import Request
@@ -39,7 +41,6 @@ _METRICS_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 class Validator:
     def __init__(self, settings: ValidatorSettings) -> None:
         self._loop = asyncio.get_running_loop()
-        self.readiness = Readiness()
         self._tally = Tally()
         self._letterhead = Letterhead()
         self._due = self._loop.time()
@@ -50,10 +51,11 @@ class Validator:
         hashes = LicenseHashes(secrets.index, secrets.license_checksum_key, most)
         verdicts = Verdicts(self._store, gate, Questions(hashes, 2 * most), self._letterhead, self._tally)
         reservations = Reservations(self._store, gate, hashes, self._letterhead, self._tally)
-        health = {
-            b"/health/live": Route(b"GET", self._live),
-            b"/health/ready": Route(b"GET", self._ready),
-        }
+        self.parts = Parts()
+        self._clock = self.parts.add("clock")
+        self._health = Health(self.parts, self._store, self._letterhead)
+        self.readiness = self._health.readiness
+        health = self._health.routes
         calls = {
             b"validate-license": verdicts.validate_license,
             b"validate-licenses": verdicts.validate_licenses,
@@ -76,6 +78,7 @@ class Validator:
         """Serves once Redis answers, which takes milliseconds; or without it, for then somebody has to say so."""
         self._renew()
         self._store.nodes.start()
+        self._health.start()
         for _ in range(_LOOKS):
             if self._store.nodes.up:
                 break
@@ -86,6 +89,7 @@ class Validator:
     async def stop(self) -> None:
         """Answers what is under way, then lets go of Redis."""
         await asyncio.gather(self._server.drain(), self._metrics_server.drain())
+        self._health.stop()
         self._store.nodes.close()
 
     def _renew(self) -> None:
@@ -94,16 +98,7 @@ class Validator:
         self._due = now + _RENEW_SECONDS
         self._loop.call_at(self._due, self._renew)
         self._letterhead.renew(unix_time(), self._store.nodes.sync.fence.synced_through)
-
-    async def _live(self, _request: Request) -> bytes:
-        return self._letterhead.ok({"status": "live"})
-
-    async def _ready(self, _request: Request) -> bytes:
-        """Whether every question could be answered from Redis now. What is answered from memory is not readiness."""
-        fault = await self._store.fault()
-        if fault is None:
-            return self._letterhead.ok({"status": "ready"})
-        return self._letterhead.json(503, {"status": "not ready", "detail": fault})
+        self._clock.beat()
 
     async def _jwks(self, _request: Request) -> bytes:
         return self._letterhead.text(200, await self._store.jwks(), {"Content-Type": "application/jwk-set+json"})
@@ -129,6 +124,12 @@ class Validator:
         yield Figure("np_validator_cache_age_seconds", "How old cached data may be", lambda: monotonic() - nodes.proven)
         yield Figure(
             "np_validator_as_of_age_seconds", "Since when changes may be missing in Redis", lambda: _since(nodes.sync)
+        )
+        yield Figure(
+            "np_dependency",
+            "1 where this process sees a shared server in this state",
+            lambda: {f"redis/{state}": state is self._health.redis for state in Dependency},
+            labels=("dependency", "state"),
         )
         yield Figure("np_validator_redis_up", "Whether Redis answers", lambda: nodes.up)
         yield Figure(

@@ -11,6 +11,7 @@ import sys
 import structlog
 import uvloop
 
+from core.parts import EXIT_CODE
 from core.process import allow_many_files, die_with_parent
 from core.settings import ValidatorSettings
 from core.telemetry import configure_logging
@@ -33,10 +34,11 @@ def serve(settings: ValidatorSettings, slot: int, parent: int, sockets: Sockets,
         sys.exit("the supervisor has gone before its child began")
     configure_logging(f"validator-{slot}", settings.log_level)
     allow_many_files()
-    uvloop.run(_run(settings, sockets, tell))
+    sys.exit(uvloop.run(_run(settings, sockets, tell)))
 
 
-async def _run(settings: ValidatorSettings, sockets: Sockets, tell: int) -> None:
+async def _run(settings: ValidatorSettings, sockets: Sockets, tell: int) -> int:
+    """Until SIGTERM, or until a part is dead; the exit code."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for signum in (signal.SIGTERM, signal.SIGINT):
@@ -44,12 +46,17 @@ async def _run(settings: ValidatorSettings, sockets: Sockets, tell: int) -> None
     signal.pthread_sigmask(signal.SIG_UNBLOCK, set(signal.Signals))
     validator = Validator(settings)
     await validator.start(*sockets)
+    validator.parts.watch(condemned=stop.set)
     _spare_the_collector()
     _tell(tell)
     log.info("validator.serving", pid=os.getpid())
     await stop.wait()
-    log.info("validator.draining")
+    code = EXIT_CODE if validator.parts.dead else 0
+    log.info("validator.draining", code=code)
+    validator.readiness.drain()
+    validator.parts.stopping()
     await validator.stop()
+    return code
 
 
 def _spare_the_collector() -> None:

@@ -23,6 +23,8 @@ from validator.waiting import Reply
 MAX_AGE: Final = 0.2
 EACH: Final = 0.075  # by the clock: where the loop is late, a count of its turns would be later still
 
+_TENDED_SECONDS: Final = 30.0
+
 SYNC_READ: Final = pack("HMGET", keys.SYNC, "epoch", "synced_through")
 
 
@@ -62,6 +64,11 @@ class Fence:
     def tick(self) -> None:
         if self._connection is not None and monotonic() - self._asked_at >= EACH:
             self._send()
+
+    @property
+    def tended(self) -> bool:
+        """There is nobody to ask, or it was asked of late; a question without an answer ends with its connection."""
+        return self._connection is None or monotonic() - self._asked_at < _TENDED_SECONDS
 
     async def catch_up(self) -> None:
         """Returns once cached data may be used, or it is plain that it may not: look at `fresh_until` then.

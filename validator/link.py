@@ -9,6 +9,7 @@ import random
 import ssl
 from collections.abc import Callable, Sequence
 from functools import partial
+from time import monotonic
 from typing import Any, Final, Protocol
 from urllib.parse import SplitResult, unquote, urlsplit
 
@@ -24,6 +25,7 @@ from validator.waiting import Reply, drive
 
 _HOPELESS_TICKS: Final = 100
 _CONNECT_SECONDS: Final = 1.0
+_TENDED_SECONDS: Final = 30.0
 _RETRY_FIRST: Final = 0.05
 _RETRY_MOST: Final = 1.0
 
@@ -66,10 +68,12 @@ class RedisLink:
         self._closed = False
         self._loop = asyncio.get_running_loop()
         self._attempt: asyncio.Task[None] | None = None
+        self._again: asyncio.TimerHandle | None = None
+        self._ticked_at = float("-inf")
 
     def start(self) -> None:
         self._connect()
-        self._loop.call_later(TICK, self._tick)
+        self._tick()
 
     def close(self) -> None:
         self._closed = True
@@ -77,6 +81,17 @@ class RedisLink:
             self._attempt.cancel()  # no command is in flight on a connection that is still being made
         if self._connection is not None:
             self._connection.close()
+
+    @property
+    def tended(self) -> bool:
+        """It is connected and looked at, or connecting, or about to: somebody will go on with it."""
+        if self._closed:
+            return True
+        if self._connection is not None:
+            return monotonic() - self._ticked_at < _TENDED_SECONDS
+        connecting = self._attempt is not None and not self._attempt.done()
+        waiting = self._again is not None and not self._again.cancelled() and self._again.when() >= self._loop.time()
+        return connecting or waiting
 
     @property
     def up(self) -> bool:
@@ -105,6 +120,7 @@ class RedisLink:
         if self._closed:
             return
         self._loop.call_later(TICK, self._tick)
+        self._ticked_at = monotonic()
         connection = self._connection
         if connection is None or not connection.alive:
             return
@@ -121,8 +137,8 @@ class RedisLink:
         try:
             async with asyncio.timeout(_CONNECT_SECONDS):
                 connection = await self._dial()
-        except (OSError, TimeoutError) as fault:
-            log.warning("redis.unreachable", error=str(fault))
+        except Exception as fault:  # noqa: BLE001  whatever it was (a name that is none, a certificate), it is tried again
+            log.warning("redis.unreachable", error=str(fault) or type(fault).__name__)
             self._connect_later()
             return
         self._connection = connection
@@ -192,10 +208,10 @@ class RedisLink:
         if self.run_id is not None:
             log.warning("redis.lost")
         self.run_id = None
-        self._on_push(None)
         self._connection = None
+        self._connect_later()  # before anything that may fail: nobody else would
+        self._on_push(None)
         self.fence.end()
-        self._connect_later()
 
     def _connect_later(self) -> None:
         if self._closed:
@@ -203,7 +219,7 @@ class RedisLink:
         # Jitter: all validators lose a server at one moment and must not come back at one.
         delay = self._retry * random.uniform(0.5, 1.5)  # noqa: S311  # spreads load, guards nothing
         self._retry = min(self._retry * 2, _RETRY_MOST)
-        self._loop.call_later(delay, self._connect)
+        self._again = self._loop.call_later(delay, self._connect)
 
 
 def _introduction(url: SplitResult) -> list[bytes]:

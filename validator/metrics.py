@@ -52,12 +52,16 @@ class Tally:
 
 
 class Figure(NamedTuple):
-    """Something that is asked for when somebody looks. `read` gives one value, or one for each server by its name."""
+    """Something that is asked for when somebody looks. `read` gives one value, or several by their labels.
+
+    Several labels stand in one text with `/` between them.
+    """
 
     name: str
     text: str
     read: Callable[[], float | Mapping[str, float]]
     family: type[GaugeMetricFamily | CounterMetricFamily] = GaugeMetricFamily
+    labels: Sequence[str] = ("server",)
 
 
 class _Families(Collector):
@@ -75,9 +79,9 @@ class _Families(Collector):
         for figure in self._figures:
             value = figure.read()
             values = value if isinstance(value, Mapping) else {"": value}
-            family = figure.family(figure.name, figure.text, labels=_labels(values))
-            for server, one in values.items():
-                family.add_metric([server] if server else [], one)
+            family = figure.family(figure.name, figure.text, labels=figure.labels if _labels(values) else ())
+            for labels, one in values.items():
+                family.add_metric(labels.split("/", len(figure.labels) - 1) if labels else [], one)
             yield family
 
     def _counted(self) -> Iterator[Metric]:

@@ -113,6 +113,10 @@ class Nodes:
         return {self.eras.of(bucket).link for bucket in range(keys.BUCKETS)}
 
     @property
+    def all(self) -> list[RedisLink]:
+        return [self._given, *self._by_address.values()]
+
+    @property
     def up(self) -> bool:
         return all(link.up for link in self.serving)
 

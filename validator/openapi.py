@@ -247,8 +247,9 @@ def _open_paths() -> dict[str, Any]:
     described = {
         "/.well-known/jwks.json": ("The public keys of leases (RFC 7517)", "application/jwk-set+json"),
         "/schema/openapi.json": ("This document", "application/json"),
-        "/health/live": ("Whether the process runs", "application/json"),
-        "/health/ready": ("Whether every question could be answered from Redis now; 503 where not", "application/json"),
+        "/health/live": ("Whether every part of the process is alive; 503 where not", "application/json"),
+        "/health/ready": ("Whether the process may be sent requests; 503 where not", "application/json"),
+        "/health/dependencies": ("How Redis is, as this process sees it; always 200", "application/json"),
     }
     return {
         path: {

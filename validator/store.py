@@ -19,6 +19,7 @@ from typing import Final, NamedTuple
 import structlog
 
 from core.crypto.sealing import Sealer
+from core.health import Dependency
 from core.hotstore import codec, functions, keys
 from core.hotstore.functions import FunctionsMissing, NotReady
 from core.hotstore.reading import Reading, decode_reading, read_command, reserve_keys
@@ -142,12 +143,19 @@ class Store:
             raise NotReady("the keys have not been published yet")
         return document
 
-    async def fault(self) -> str | None:
-        """Why this process could not answer every question now; None where it could."""
-        if not self.nodes.up:
-            return "Redis does not answer"
-        if monotonic() - self.nodes.proven > _LATE_SECONDS:
-            return "changes in Redis do not arrive in time"
+    @property
+    def hears_changes(self) -> bool:
+        """Every change in Redis is known here in time."""
+        return monotonic() - self.nodes.proven <= _LATE_SECONDS
+
+    async def condition(self) -> Dependency:
+        """In which state Redis is for /health/dependencies; whatever makes it unfit for verdicts belongs here."""
+        if not (self.nodes.up and self.hears_changes):
+            return Dependency.SILENT
+        return Dependency.OK if await self._fault() is None else Dependency.LOADING
+
+    async def _fault(self) -> str | None:
+        """Why a server that answers could not be asked every question now; None where it could."""
         at, verdict = self._readiness
         if monotonic() - at > _READINESS_SECONDS:
             try:

@@ -58,6 +58,14 @@ class Slot:
         self.began = monotonic()
         return reading
 
+    def start_again(self) -> None:
+        """A machine that has no room for a process at this moment may have some later."""
+        try:
+            os.close(self.start())
+        except OSError as fault:
+            self.due = monotonic() + _LONGEST_PAUSE
+            log.error("validator.not_started", slot=self.number, error=str(fault))  # noqa: TRY400  the text says it all
+
     def mourn(self) -> None:
         """Notes that the child died, and when the next one starts."""
         assert self.child is not None
@@ -78,7 +86,7 @@ class Supervisor:
         while True:
             for slot in self._slots:
                 if slot.child is None and monotonic() >= slot.due:
-                    os.close(slot.start())
+                    slot.start_again()
             caught = signal.sigtimedwait(_SIGNALS, self._wait())
             if caught is not None and caught.si_signo in {signal.SIGTERM, signal.SIGINT}:
                 break

@@ -12,8 +12,12 @@ answer is dropped.
 from collections.abc import Callable, Coroutine, Generator, Iterable
 from typing import Any, Generic, TypeVar, cast
 
+import structlog
+
 T = TypeVar("T")
 A = TypeVar("A")
+
+log = structlog.get_logger()
 
 
 class Reply(Generic[T]):
@@ -34,7 +38,10 @@ class Reply(Generic[T]):
         self._value = value
         waiters, self._waiters = self._waiters, []
         for waiter in waiters:
-            waiter()
+            try:
+                waiter()
+            except Exception:  # its fault must not leave the others waiting for ever
+                log.exception("waiter.failed")
 
     @property
     def value(self) -> T:

@@ -424,7 +424,7 @@ class TestRoutes:
 
     async def test_readiness_is_told(self, client: httpx.AsyncClient) -> None:
         response = await eventually(lambda: client.get("/health/ready"), lambda got: got.status_code == 200)
-        assert response.json() == {"status": "ready"}
+        assert response.json() == {"status": "ok"}
 
     async def test_nothing_of_a_key_is_in_a_problem(self, panel: Panel) -> None:
         body = b'{"license_key":"NP-ABCD-EFGH-JKMN","feature":5}'

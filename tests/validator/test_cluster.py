@@ -3,7 +3,7 @@
 import asyncio
 import signal
 from collections import Counter
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from itertools import count
 from pathlib import Path
@@ -192,7 +192,8 @@ class TestEachNode:
         for one in elsewhere:
             verdict = await scene.panel.verdict(one)
             assert (verdict["code"], verdict["stale"]) == ("VALID", False)
-        await eventually(lambda: scene.client.get("/health/ready"), lambda response: response.status_code == 503)
+        await eventually(lambda: scene.client.get("/health/dependencies"), sees("loading"))
+        assert (await scene.client.get("/health/ready")).status_code == 200, "it has been of use, and is in part"
         assert sorted(await scene.rebuild(known, unasked)) == sorted(emptied.buckets)
         await scene.fresh(known)
         await scene.fresh(unasked)
@@ -308,6 +309,11 @@ async def move(bucket: int, source: Node, target: Node) -> None:
 
 def lies_on(node: Node, key_id: str) -> bool:
     return keys.bucket_of_api_key(key_id) in node.buckets
+
+
+def sees(state: str) -> Callable[[httpx.Response], bool]:
+    told = {"status": "degraded", "lacking": ["redis"], "dependencies": {"redis": state}}
+    return lambda response: response.status_code == 200 and bool(response.json() == told)
 
 
 async def number_of(told: Counter[tuple[int, str]]) -> int:

@@ -208,3 +208,34 @@ def at_once(work: Work[object]) -> None:
     """It comes to its end without waiting for anything."""
     with pytest.raises(StopIteration):
         work.send(None)
+
+
+async def test_a_fault_that_nobody_foresaw_does_not_end_the_attempts() -> None:
+    """The name is too long to be one, which is told by a UnicodeError."""
+    async with a_link(f"redis://{'x' * 64}.test:6379") as link:
+        seen: set[object] = set()
+
+        async def attempts() -> int:
+            seen.add(link._attempt)
+            assert link.tended
+            return len(seen)
+
+        await eventually(attempts, lambda number: number > 2)
+
+
+async def test_a_link_that_nobody_goes_on_with_is_not_tended() -> None:
+    async with a_link(f"redis://{HOST}:{choose(HOST)}") as link:
+
+        async def waits() -> bool:
+            return link._again is not None
+
+        await eventually(waits, bool)
+        assert link._again is not None
+        assert link.tended
+        link._again.cancel()
+
+        async def tended() -> bool:
+            return link.tended
+
+        await eventually(tended, lambda is_so: not is_so)
+    assert link.tended, "closed on purpose"

@@ -89,6 +89,48 @@ async def scene(tmp_path: Path) -> AsyncIterator[Scene]:
         yield scene
 
 
+class TestHealth:
+    async def sees(self, scene: Scene, state: str, within: float = 10) -> None:
+        lacking = [] if state == "ok" else ["redis"]
+        told = {"status": "degraded" if lacking else "ok", "lacking": lacking, "dependencies": {"redis": state}}
+        answer = await eventually(
+            lambda: scene.http.get("/health/dependencies"), lambda got: bool(got.json() == told), within
+        )
+        assert answer.status_code == 200
+
+    async def is_ready(self, scene: Scene) -> bool:
+        answer = await scene.http.get("/health/ready")
+        return (answer.status_code, answer.json()) == (200, {"status": "ok"})
+
+    async def test_what_redis_does_later_is_told_and_empties_no_load_balancer(self, scene: Scene) -> None:
+        await self.sees(scene, "ok")
+        await scene.projection.redis.flushall()
+        await self.sees(scene, "loading")
+        assert await self.is_ready(scene)
+        scene.process.send_signal(signal.SIGSTOP)
+        try:
+            await self.sees(scene, "silent")
+            assert await self.is_ready(scene)
+            live = await scene.http.get("/health/live")
+            assert (live.status_code, live.json()["parts"].keys()) == (200, {"clock", "links", "fences"})
+            metrics = (await scene.http.get(f"http://{HOST}:{scene.metrics_port}/metrics")).text
+            assert 'np_dependency{dependency="redis",state="silent"} 1.0' in metrics
+        finally:
+            scene.process.send_signal(signal.SIGCONT)
+
+    def test_a_process_that_never_met_a_loaded_redis_is_not_ready_yet(self, tmp_path: Path) -> None:
+        server = Valkey(data=tmp_path / "valkey", port=choose(HOST), fast=True)
+        with validator(server.url, tmp_path / "log") as process:
+            told = {"status": "unavailable", "reason": "not_yet", "lacking": ["redis"]}
+            for _ in range(2):  # without a server, and with one that is empty
+                answer = httpx.get(f"{process.url}/health/ready", timeout=5)
+                assert (answer.status_code, answer.json()) == (503, told)
+                with running(server, tmp_path / "valkey.log"):
+                    seen = httpx.get(f"{process.url}/health/dependencies", timeout=5)
+                    assert seen.status_code == 200
+            assert httpx.get(f"{process.url}/health/live", timeout=5).status_code == 200
+
+
 class TestAnEmptyRedis:
     async def test_is_not_ready_and_what_is_remembered_is_stale(self, scene: Scene) -> None:
         await scene.projection.redis.flushall()

@@ -8,6 +8,7 @@ from time import monotonic
 import pytest
 
 from core.crypto.sealing import Sealer
+from core.health import Dependency
 from core.hotstore import keys
 from core.hotstore.functions import NotReady
 from core.hotstore.reading import read_command
@@ -29,7 +30,7 @@ async def a_store(url: str, sealer: Sealer = SECRETS.sealer, *, near_cache: bool
     store = Store(url, sealer, near_cache=near_cache, most=1000)
     store.nodes.start()
     try:
-        await eventually(lambda: finished(store.fault()), lambda fault: fault is None)
+        await eventually(lambda: finished(store.condition()), lambda seen: seen is Dependency.OK)
         yield store
     finally:
         store.nodes.close()
@@ -266,13 +267,13 @@ class TestReadiness:
     ) -> None:
         monkeypatch.setattr(store_module, "_READINESS_SECONDS", -1)
         await projection.lose(77)
-        assert await finished(store.fault()) == "1 of 256 buckets are not loaded"
+        assert await finished(store.condition()) is Dependency.LOADING
         await projection.reload(77)
-        assert await finished(store.fault()) is None
+        assert await finished(store.condition()) is Dependency.OK
 
     async def test_needs_redis(self, store: Store) -> None:
         await offline(store)
-        assert await finished(store.fault()) == "Redis does not answer"
+        assert await finished(store.condition()) is Dependency.SILENT
 
 
 class TestBounds:

@@ -1,0 +1,101 @@
+"""Health of a validator process: see core/health.py for what the three questions mean.
+
+Its duty needs every bucket loaded: once they were, it is ready from then on, for what it remembers is an answer too.
+
+Its parts are chains of timers, without tasks. Once a second they are looked over: a link is tended while it is
+connected, connecting, or about to try again; a fence while its question is answered, or given up, in time.
+"""
+
+import asyncio
+from typing import Final
+
+import structlog
+
+from core.health import Dependencies, Dependency, Readiness
+from core.parts import Parts
+from validator.answers import Letterhead
+from validator.protocol import Request
+from validator.routes import Route
+from validator.store import Store
+from validator.waiting import drive
+
+_LOOK_EACH: Final = 1.0
+_ASK_EACH: Final = 0.1
+_ASK_EACH_LATER: Final = 10.0
+_SERVER: Final = "redis"
+
+log = structlog.get_logger()
+
+
+class Health:
+    def __init__(self, parts: Parts, store: Store, letterhead: Letterhead) -> None:
+        self.readiness = Readiness(lambda: parts.dead)
+        self.redis = Dependency.SILENT
+        """As it was seen last, for metrics."""
+        self._parts = parts
+        self._links = parts.add("links")
+        self._fences = parts.add("fences")
+        self._store = store
+        self._letterhead = letterhead
+        self._loop = asyncio.get_running_loop()
+        self._stopped = False
+
+    def start(self) -> None:
+        self._look_over()
+        self._ask()
+
+    def stop(self) -> None:
+        self._stopped = True
+
+    @property
+    def routes(self) -> dict[bytes, Route]:
+        return {
+            b"/health/live": Route(b"GET", self._live),
+            b"/health/ready": Route(b"GET", self._ready),
+            b"/health/dependencies": Route(b"GET", self._dependencies),
+        }
+
+    def _look_over(self) -> None:
+        if self._stopped:
+            return
+        self._loop.call_later(_LOOK_EACH, self._look_over)
+        nodes = self._store.nodes
+        if all(link.tended for link in nodes.all):
+            self._links.beat()
+        if all(link.fence.tended for link in nodes.all):
+            self._fences.beat()
+        if nodes.up:
+            self._links.succeeded()
+        if self._store.hears_changes:
+            self._fences.succeeded()
+
+    def _ask(self) -> None:
+        if not self._stopped:
+            drive(self._condition(), self._asked, self._failed)
+
+    def _asked(self, _seen: Dependency) -> None:
+        self._loop.call_later(_ASK_EACH_LATER if self.readiness.reached else _ASK_EACH, self._ask)
+
+    def _failed(self, fault: Exception) -> None:
+        log.error("health.look_failed", exc_info=fault)
+        self._loop.call_later(_ASK_EACH_LATER, self._ask)
+
+    async def _condition(self) -> Dependency:
+        self.redis = await self._store.condition()
+        if self.redis is Dependency.OK:
+            self.readiness.reach()
+        return self.redis
+
+    async def _live(self, _request: Request) -> bytes:
+        dead = self._parts.dead
+        told = {"status": "dead" if dead else "ok", "parts": self._parts.told()}
+        return self._letterhead.json(503 if dead else 200, told)
+
+    async def _ready(self, _request: Request) -> bytes:
+        if not self.readiness.reached:
+            await self._condition()
+        told = self.readiness.told((_SERVER,))
+        return self._letterhead.json(200 if told.ok else 503, told)
+
+    async def _dependencies(self, _request: Request) -> bytes:
+        return self._letterhead.ok(Dependencies.of({_SERVER: await self._condition()}))
