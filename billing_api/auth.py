@@ -1,7 +1,8 @@
 """The door: reads the caller's access token, and holds every route's declared permission against his role or scopes.
 
 Before that, how often he asks, and whether his session still lives. An application in which a route declares no
-permission does not start. A route that declares `step_up=True` is closed to a sign-in older than five minutes.
+permission does not start. A route that declares `step_up=True` is closed to a sign-in older than five minutes,
+and to one that has not given the strongest factor that the account has.
 """
 
 from typing import Any, Final
@@ -11,7 +12,7 @@ from litestar.handlers import BaseRouteHandler, HTTPRouteHandler
 from litestar.middleware import AbstractAuthenticationMiddleware, AuthenticationResult
 from typing_extensions import override
 
-from billing_api.access import Permission, Principal, TokenIssuer, may, require_second_factor, require_step_up
+from billing_api.access import Permission, Principal, TokenIssuer, may, require_second_factor
 from billing_api.limits import Limits
 from billing_api.sessions.liveness import Liveness
 from billing_api.single_headers import require_single
@@ -55,15 +56,15 @@ async def guard(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRou
         return
     if principal is None:
         raise connection.auth or Unauthenticated
+    liveness: Liveness = connection.app.state.liveness
     if principal.client_id is None:  # a client has no session; it was looked up with its token
-        liveness: Liveness = connection.app.state.liveness
         await liveness.check(principal)
     if not may(principal, needed, reads=_only_reads(handler)):
         raise Forbidden
     if needed.is_for_staff and connection.app.state.staff_second_factor:
         require_second_factor(principal)
     if needs_step_up(handler):
-        require_step_up(principal, connection.app.state.clock())
+        await liveness.require_step_up(principal)
 
 
 def _only_reads(handler: BaseRouteHandler) -> bool:

@@ -13,7 +13,7 @@ from uuid import UUID
 from sqlalchemy.dialects.postgresql import insert
 
 from billing_api.accounts import repository
-from billing_api.accounts.service import check_choice
+from billing_api.accounts.registrations import check_choice
 from billing_api.api_keys import repository as api_keys
 from billing_api.api_keys.issuing import SECRET_CONTEXT
 from billing_api.credentials.repository import user_by_email

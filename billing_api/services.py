@@ -10,6 +10,7 @@ from litestar import Litestar
 from redis.asyncio import Redis
 
 from billing_api.access import TokenIssuer
+from billing_api.accounts.registrations import Registrations
 from billing_api.accounts.service import AccountService
 from billing_api.activation.service import ActivationAdministration, ActivationService
 from billing_api.api_keys.service import ApiKeyService, SignatureChecker
@@ -66,6 +67,7 @@ class Services:
 
     database: Database
     accounts: AccountService
+    registrations: Registrations
     credentials: CredentialService
     reset_links: ResetLinks
     email_changes: EmailChanges
@@ -170,7 +172,7 @@ def _services(
     return Services(
         database=database,
         **_sign_in(database, tokens=tokens, liveness=liveness, passwords=passwords, secrets=secrets, clock=clock),
-        second_factor=SecondFactorService(database, secrets, clock),
+        second_factor=SecondFactorService(database, liveness=liveness, secrets=secrets, clock=clock),
         oauth_clients=OAuthClientService(database, secrets, clock),
         client_tokens=ClientTokens(database, tokens=tokens, secrets=secrets, clock=clock),
         liveness=liveness,
@@ -202,6 +204,7 @@ class _SignIn(TypedDict):
     """They share one check of passwords."""
 
     accounts: AccountService
+    registrations: Registrations
     credentials: CredentialService
     reset_links: ResetLinks
     email_changes: EmailChanges
@@ -223,15 +226,9 @@ def _sign_in(
     reset_links = ResetLinks(database, mails, secrets, clock)
     return _SignIn(
         accounts=AccountService(
-            database,
-            liveness=liveness,
-            passwords=passwords,
-            check=check,
-            sign_ins=sign_ins,
-            mails=mails,
-            secrets=secrets,
-            clock=clock,
+            database, liveness=liveness, check=check, sign_ins=sign_ins, secrets=secrets, clock=clock
         ),
+        registrations=Registrations(database, liveness=liveness, passwords=passwords, mails=mails, clock=clock),
         credentials=CredentialService(
             database,
             liveness=liveness,

@@ -18,6 +18,7 @@ from litestar.params import FromQuery, JSONBody, URLEncodedBody
 from billing_api import link_page
 from billing_api.access import Permission, Principal
 from billing_api.accounts import verification_page
+from billing_api.accounts.registrations import Registrations
 from billing_api.accounts.schemas import (
     AccessGranted,
     Credentials,
@@ -98,14 +99,14 @@ class AuthController(Controller):
     tags = ("accounts",)
 
     @post("/register", permission=Permission.PUBLIC, summary="Open an account; a mail asks to confirm the address")
-    async def register(self, accounts: NamedDependency[AccountService], data: JSONBody[Registration]) -> Registered:
-        return await accounts.register(data)
+    async def register(self, registrations: NamedDependency[Registrations], data: JSONBody[Registration]) -> Registered:
+        return await registrations.register(data)
 
     @post("/verify-email", permission=Permission.PUBLIC, status_code=200, summary="Confirm the address with the token")
     async def verify_email(
-        self, accounts: NamedDependency[AccountService], data: JSONBody[EmailProof]
+        self, registrations: NamedDependency[Registrations], data: JSONBody[EmailProof]
     ) -> EmailVerified:
-        return await accounts.verify_email(data.token)
+        return await registrations.verify(data.token)
 
     @post("/login", permission=Permission.PUBLIC, status_code=200, summary="Sign in with e-mail address and password")
     async def login(
@@ -170,10 +171,12 @@ async def show_verification(token: FromQuery[str]) -> Response[str]:
 
 
 @post(verification_page.PATH, permission=Permission.PUBLIC, media_type=MediaType.HTML, include_in_schema=False)
-async def verify_by_form(accounts: NamedDependency[AccountService], data: URLEncodedBody[EmailProof]) -> Response[str]:
+async def verify_by_form(
+    registrations: NamedDependency[Registrations], data: URLEncodedBody[EmailProof]
+) -> Response[str]:
     """The page's button. No look at where the form came from: without referrers browsers do not tell."""
     try:
-        verified = await accounts.verify_email(data.token)
+        verified = await registrations.verify(data.token)
     except InvalidInput:
         return link_page.reply(verification_page.not_good(), status_code=400)
     return link_page.reply(verification_page.confirmed(verified.email))

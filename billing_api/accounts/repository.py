@@ -5,11 +5,11 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, select, update
+from sqlalchemy import ColumnElement, delete, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.sql import func
 
-from db.models.people import Session, User
+from db.models.people import Registration, Session, User
 from db.unit_of_work import CustomerTransaction, SystemTransaction
 
 
@@ -36,11 +36,21 @@ async def change_own_user(tx: CustomerTransaction, user_id: UUID, changes: Mappi
     return user
 
 
-async def verify_email(tx: SystemTransaction, user_id: UUID, now: datetime) -> str:
-    """The address; the first verification's instant stays."""
-    verified_at = func.coalesce(User.email_verified_at, now)
-    statement = update(User).where(User.id == user_id).values(email_verified_at=verified_at).returning(User.email)
-    return (await tx.session.execute(statement)).scalar_one()
+async def add_registration(tx: SystemTransaction, **columns: Any) -> None:
+    await tx.session.execute(insert(Registration).values(columns))
+
+
+async def registration(tx: SystemTransaction, token_hash: bytes) -> Registration | None:
+    found: Registration | None = await tx.session.get(Registration, token_hash)
+    return found
+
+
+async def forget_registrations(tx: SystemTransaction, user_id: UUID, *, before: datetime | None = None) -> int:
+    """All of this address, or those that were made `before`; says how many are left."""
+    mine = Registration.user_id == user_id
+    old = mine if before is None else mine & (Registration.created_at <= before)
+    await tx.session.execute(delete(Registration).where(old).execution_options(synchronize_session=False))
+    return await tx.session.scalar(select(func.count()).select_from(Registration).where(mine)) or 0
 
 
 async def lock_session(tx: SystemTransaction, session_id: UUID) -> tuple[Session, User] | None:

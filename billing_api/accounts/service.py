@@ -1,25 +1,15 @@
-"""Registering, proving an address, signing in and staying signed in.
+"""Signing in and staying signed in, and what somebody says of an own account.
 
 Nothing here tells a stranger whether an address has an account: known and unknown ones get the same answers after the
-same work. Passwords are hashed before a transaction is opened, for a hash takes longer than everything else together.
-
-A registration that nobody has proved stands for a day. Registering its address again meanwhile sends another link to
-the first one, good until the same hour: nobody can slip a password of his own under a link that its owner is about to
-follow, nor keep an address for longer that is not his. After that day the next registration takes the place.
+same work.
 """
 
-from datetime import datetime, timedelta
-from typing import Final
-
-from billing_api import email_address, refresh_tokens
+from billing_api import refresh_tokens
 from billing_api.access import ONE_TIME_PASSWORD, PASSWORD, Principal
 from billing_api.accounts import repository
-from billing_api.accounts.schemas import EmailVerified, Me, MyChanges, Registered, Registration
+from billing_api.accounts.schemas import Me, MyChanges
 from billing_api.caller import Caller
 from billing_api.credentials.check import PasswordCheck, Proof
-from billing_api.mails import repository as mail_repository
-from billing_api.mails.service import MAILS_AN_HOUR, Mails
-from billing_api.passwords import Passwords, Turn
 from billing_api.refresh_tokens import Standing
 from billing_api.second_factor import challenges, verifying
 from billing_api.second_factor import repository as second_factors
@@ -30,19 +20,13 @@ from core.clock import Clock
 from core.errors import (
     ChallengeOver,
     EmailNotVerified,
-    FieldError,
     Forbidden,
-    InvalidInput,
     Refusal,
     Unauthenticated,
 )
-from core.ids import new_id
 from core.settings import Secrets
-from core.telemetry import logger
-from db.models.people import TokenPurpose, User
+from db.models.people import User
 from db.unit_of_work import Database, SystemTransaction
-
-VERIFY_LIFETIME: Final = timedelta(hours=24)
 
 
 class AccountService:
@@ -51,49 +35,17 @@ class AccountService:
         database: Database,
         *,
         liveness: Liveness,
-        passwords: Passwords,
         check: PasswordCheck,
         sign_ins: SignIns,
-        mails: Mails,
         secrets: Secrets,
         clock: Clock,
     ) -> None:
         self._database = database
         self._liveness = liveness
-        self._passwords = passwords
         self._check = check
         self._sign_ins = sign_ins
-        self._mails = mails
         self._secrets = secrets
         self._clock = clock
-
-    async def register(self, registration: Registration) -> Registered:
-        names = {"full_name": registration.full_name, "company_name": registration.company_name}
-        with self._passwords.turn() as turn:
-            await check_choice(turn, registration.email, registration.password, *names.values())
-            columns = {"password_hash": await turn.hash(registration.password), **names}
-        now = self._clock()
-        async with self._database.as_system() as tx:
-            user = await repository.insert_user(tx, email=registration.email, **columns)
-            if user is not None:
-                await self._mails.write_link(
-                    tx, user, TokenPurpose.VERIFY_EMAIL, expires_at=now + VERIFY_LIFETIME, now=now
-                )
-            else:
-                await self._register_again(tx, registration.email, columns, now)
-        return Registered(registration.email)
-
-    async def verify_email(self, token: str) -> EmailVerified:
-        now = self._clock()
-        token_hash = self._mails.token_hash(token)
-        async with self._database.as_system() as tx:
-            user_id = await mail_repository.spend_token(tx, TokenPurpose.VERIFY_EMAIL, token_hash, now)
-            if user_id is None:
-                raise InvalidInput(
-                    "this link is not good any more: it works once, for a day; register again for another one",
-                    errors=(FieldError("token", "unknown, used or expired"),),
-                )
-            return EmailVerified(await repository.verify_email(tx, user_id, now))
 
     async def sign_in(self, email: str, password: str, caller: Caller) -> SignedIn | SecondFactorAsked:
         """A session; or a challenge, where the password is not all that is asked for."""
@@ -199,31 +151,6 @@ class AccountService:
             session.refresh_hash = refresh_tokens.stored_hash(successor, self._secrets.index)
             session.rotated_at, session.expires_at = now, now + refresh_tokens.LIFETIME
         return self._sign_ins.pair(session, user, successor)
-
-    async def _register_again(
-        self, tx: SystemTransaction, email: str, columns: dict[str, str | None], now: datetime
-    ) -> None:
-        user = await repository.lock_user(tx, email)
-        if user is None or await mail_repository.mails_of(tx, user.id, now - timedelta(hours=1)) >= MAILS_AN_HOUR:
-            logger().warning("account.mail_withheld", user_id=str(user and user.id))
-            return
-        if user.email_verified_at is not None:
-            await self._mails.write(tx, user, "account_exists", occasion=str(new_id()), now=now)
-            return
-        live_until = await mail_repository.live_until(tx, user.id, TokenPurpose.VERIFY_EMAIL, now)
-        if live_until is None:
-            for name, value in columns.items():
-                setattr(user, name, value)
-        expires_at = live_until or now + VERIFY_LIFETIME
-        await self._mails.write_link(tx, user, TokenPurpose.VERIFY_EMAIL, expires_at=expires_at, now=now)
-
-
-async def check_choice(turn: Turn, email: str, password: str, *names: str | None) -> None:
-    """InvalidInput, with everything that is wrong, where this address or this password is not taken."""
-    faults = {"email": email_address.fault(email), "password": await turn.weakness(password, (email, *names))}
-    errors = tuple(FieldError(field, detail) for field, detail in faults.items() if detail is not None)
-    if errors:
-        raise InvalidInput("; ".join(error.detail for error in errors), errors=errors)
 
 
 def _present(user: User | None) -> Me:

@@ -29,7 +29,8 @@ from billing_api.credentials.schemas import (
 )
 from billing_api.credentials.service import CredentialService
 from billing_api.link_page import reply
-from core.errors import Conflict, InvalidInput
+from billing_api.problems import documented
+from core.errors import Conflict, Forbidden, InvalidInput, StepUpRequired
 
 
 class PasswordController(Controller):
@@ -92,7 +93,13 @@ class MyCredentialsController(Controller):
         signed_in = await credentials.change_password(principal, data.current_password, data.new_password, caller)
         return granted(signed_in, refresh_cookie)
 
-    @post("/email", permission=Permission.OWN_CREDENTIALS, status_code=202, summary="Ask for another e-mail address")
+    @post(
+        "/email",
+        permission=Permission.OWN_CREDENTIALS,
+        status_code=202,
+        responses={403: documented(StepUpRequired, Forbidden)},
+        summary="Ask for another e-mail address; who has a second factor has given it within 5 minutes",
+    )
     async def change_email(
         self,
         principal: NamedDependency[Principal],

@@ -2,13 +2,14 @@
 
     ask      two mails: a link to the new address, a notice to the old one. Nothing has changed.
     confirm  the address changes. Links that were mailed to the old one die; it gets a link to undo this, for a week.
-    undo     the old address comes back. Whoever changed it knows the password: no password fits any more, every
-             session ends, what was set up since to come back is taken away (an authenticator app, a client for
-             programs), and the old address is mailed a link to choose another password.
+    undo     the old address comes back. The intruder knows the password, and may have prepared a way back long before
+             the change: no password fits any more, everything that lets somebody in ends (taking_back.py), and the
+             old address is mailed a link to choose another password.
 
 The old address can undo whatever came after it, also a change of a change: a thief gains nothing by changing twice. The
 new address is looked at when it is confirmed, under the unique index: it may have been taken meanwhile. Who asks hears
-the same either way; an address that has an account is told so itself.
+the same either way; an address that has an account is told so itself. A registration that nobody has proved is no
+account: it gives way to whoever proves the address, so that nobody keeps an owner out by typing the address in.
 """
 
 from collections.abc import Awaitable, Callable
@@ -23,10 +24,9 @@ from billing_api.caller import Caller
 from billing_api.credentials import repository
 from billing_api.credentials.check import PasswordCheck
 from billing_api.credentials.reset_links import ResetLinks
+from billing_api.credentials.taking_back import end_everything
 from billing_api.mails import repository as mail_repository
 from billing_api.mails.service import MAILS_AN_HOUR, Mails
-from billing_api.oauth import repository as oauth_clients
-from billing_api.second_factor import repository as second_factors
 from billing_api.sessions.liveness import Ending, Liveness
 from core.clock import Clock
 from core.errors import Conflict, FieldError, InvalidInput, TooManyRequests, Unauthenticated
@@ -62,6 +62,7 @@ class EmailChanges:
         fault = email_address.fault(email)
         if fault is not None:
             raise InvalidInput(fault, errors=(FieldError("email", fault),))
+        await self._liveness.require_factor(principal)
         proof = await self._check.by_session(principal, password, caller)
         async with self._database.as_system(principal.user_id, caller.request_id) as tx:
             user = await self._check.redeem(tx, proof)
@@ -125,7 +126,7 @@ class EmailChanges:
     async def _write_to_the_new(self, tx: SystemTransaction, user: User, change: EmailChange, token: str) -> None:
         """A stranger's mailbox, for all we know."""
         now, occasion = change.created_at, str(change.id)
-        owner = await repository.has_account(tx, change.new_email)
+        owner = await repository.proved_owner(tx, change.new_email)
         is_taken = owner is not None and owner.id != user.id
         template = "account_exists" if is_taken else "confirm_new_email"
         if await mail_repository.mails_to(tx, change.new_email, template, now - _HOUR) >= MAILS_AN_HOUR:
@@ -150,6 +151,7 @@ class EmailChanges:
         now, undo = self._clock(), new_token()
         change.confirmed_at, change.undo_until = now, now + UNDO_LIFETIME
         change.undo_hash = self._mails.token_hash(undo)
+        await repository.release_address(tx, change.new_email, now)
         user.email, user.email_verified_at = change.new_email, now
         await tx.session.flush()
         await repository.close_email_changes(tx, user.id, now)
@@ -168,24 +170,12 @@ class EmailChanges:
 
     async def _put_back(self, tx: SystemTransaction, ending: Ending, user: User, change: EmailChange) -> None:
         now = self._clock()
+        await repository.release_address(tx, change.old_email, now)
         user.email, user.email_verified_at, user.password_hash = change.old_email, now, NO_PASSWORD
         await tx.session.flush()
-        await repository.close_email_changes(tx, user.id, now, also_confirmed=True)
-        await repository.end_reset_tokens(tx, user.id, now)
-        ended = await repository.end_sessions(tx, user.id, now)
-        # An authenticator app that was set up since is the thief's, and would keep the owner out; a client would let
-        # the thief in for as long as he likes.
-        await second_factors.remove_factor(tx, user.id, set_up_since=change.created_at)
-        clients = await oauth_clients.revoke_made_since(tx, user.id, change.created_at, now)
+        ended = await end_everything(tx, user.id, now, also_undoing=True)
         await tx.enqueue(self._reset_links.job(user.email))
-        await tx.audit(
-            "email.restored",
-            "user",
-            user.id,
-            change_id=str(change.id),
-            sessions_ended=ended,
-            clients_revoked=clients,
-        )
+        await tx.audit("email.restored", "user", user.id, change_id=str(change.id), **ended.facts())
         await ending.of(user.id)
 
 

@@ -3,10 +3,11 @@
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, select, update
+from sqlalchemy import ColumnElement, delete, exists, select, update
 from sqlalchemy.orm import undefer
 from sqlalchemy.sql import func
 
+from db.models.licensing import License
 from db.models.people import EmailChange, OneTimeToken, Session, TokenPurpose, User
 from db.unit_of_work import SystemTransaction
 
@@ -54,9 +55,28 @@ async def end_sessions(tx: SystemTransaction, user_id: UUID, now: datetime) -> i
     return len((await tx.session.execute(live.values(revoked_at=now).returning(Session.id))).all())
 
 
-async def has_account(tx: SystemTransaction, email: str) -> User | None:
-    user: User | None = await tx.session.scalar(select(User).where(_has_email(email)))
+async def proved_owner(tx: SystemTransaction, email: str) -> User | None:
+    """None also where the address was registered and nobody has proved it: that may have been anybody."""
+    proved = select(User).where(_has_email(email), User.email_verified_at.is_not(None))
+    user: User | None = await tx.session.scalar(proved)
     return user
+
+
+async def release_address(tx: SystemTransaction, email: str, now: datetime) -> None:
+    """For somebody who proves the address: a registration of it that nobody proved is forgotten.
+
+    It stays where staff gave it a license: then somebody has to look. Its row names nobody from now on, like one whose
+    owner has gone (billing_api/privacy); what is left of it goes with theirs.
+    """
+    licensed = exists().where(License.user_id == User.id)
+    unproved = select(User.id).where(_has_email(email), User.email_verified_at.is_(None), ~licensed)
+    user_id: UUID | None = await tx.session.scalar(unproved.with_for_update())
+    if user_id is None:
+        return
+    await tx.session.execute(delete(OneTimeToken).where(OneTimeToken.user_id == user_id))  # registrations go with them
+    nobody = {"email": f"deleted+{user_id}@invalid", "full_name": "", "company_name": None, "password_hash": "!"}
+    forgotten = update(User).where(User.id == user_id).values(**nobody, is_active=False, deleted_at=now)
+    await tx.session.execute(forgotten.execution_options(synchronize_session=False))
 
 
 async def email_changes_since(tx: SystemTransaction, user_id: UUID, since: datetime) -> int:

@@ -1,7 +1,9 @@
 """Setting a password anew: with the present one, or with a link that was mailed.
 
-Whoever sets a password takes the account back: every session ends, outstanding links die, and changes of address that
-wait for their link are dropped, for somebody else may have begun them. The owner is told by mail.
+Either way every session ends, outstanding links die, and changes of address that wait for their link are dropped, for
+somebody else may have begun them. The owner is told by mail. A link that was mailed is also how an account is taken
+back from somebody who knows the password: it ends the second factor and the OAuth clients too (taking_back.py). Where
+it was the mailbox that was changed, the one before can still undo that.
 
 A new password is judged and hashed before the transaction; a weak one leaves the link as good as it was.
 """
@@ -12,6 +14,7 @@ from billing_api.access import Principal
 from billing_api.caller import Caller
 from billing_api.credentials import repository
 from billing_api.credentials.check import PasswordCheck
+from billing_api.credentials.taking_back import Ended, end_everything
 from billing_api.mails import repository as mail_repository
 from billing_api.mails.service import Mails
 from billing_api.passwords import Passwords
@@ -53,7 +56,11 @@ class CredentialService:
             user = await self._check.redeem(tx, proof)
             if not user.is_active:
                 raise Unauthenticated("this account is not active any more")
-            await self._take_over(tx, ending, user, new_hash, act="password.changed")
+            now = self._clock()
+            await repository.end_reset_tokens(tx, user.id, now)
+            await repository.close_email_changes(tx, user.id, now)
+            ended = Ended(await repository.end_sessions(tx, user.id, now))
+            await self._take_over(tx, ending, user, new_hash, act="password.changed", ended=ended)
             return self._sign_ins.open(tx, user, caller, amr=principal.amr)
 
     async def reset_password(self, token: str, password: str, caller: Caller) -> str:
@@ -69,7 +76,8 @@ class CredentialService:
             user = await self._spend(tx, owner.id, token_hash)
             if user is None:
                 raise _bad_link()
-            await self._take_over(tx, ending, user, new_hash, act="password.reset")
+            ended = await end_everything(tx, user.id, self._clock())
+            await self._take_over(tx, ending, user, new_hash, act="password.reset", ended=ended)
         return self._sign_ins.devices.mark(caller.device, owner.id)
 
     async def _spend(self, tx: SystemTransaction, user_id: UUID, token_hash: bytes) -> User | None:
@@ -85,14 +93,14 @@ class CredentialService:
                 raise InvalidInput(fault, errors=(FieldError(field, fault),))
             return await turn.hash(password)
 
-    async def _take_over(self, tx: SystemTransaction, ending: Ending, user: User, new_hash: str, *, act: str) -> None:
-        now = self._clock()
+    async def _take_over(
+        self, tx: SystemTransaction, ending: Ending, user: User, new_hash: str, *, act: str, ended: Ended
+    ) -> None:
         user.password_hash = new_hash
-        ended = await repository.end_sessions(tx, user.id, now)
-        await repository.end_reset_tokens(tx, user.id, now)
-        await repository.close_email_changes(tx, user.id, now)
-        await self._mails.write(tx, user, "password_changed", occasion=str(new_id()), now=now)
-        await tx.audit(act, "user", user.id, sessions_ended=ended)
+        await self._mails.write(
+            tx, user, "password_changed", occasion=str(new_id()), now=self._clock(), ended=ended.in_words()
+        )
+        await tx.audit(act, "user", user.id, **ended.facts())
         await ending.of(user.id)
 
 

@@ -8,9 +8,14 @@ from sqlalchemy import select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.sql import func
 
-from db.models.people import OneTimeToken, TokenPurpose
+from db.models.people import OneTimeToken, TokenPurpose, User
 from db.models.plumbing import Mail
 from db.unit_of_work import SystemTransaction
+
+
+async def active_user(tx: SystemTransaction, user_id: UUID) -> User | None:
+    user: User | None = await tx.session.scalar(select(User).where(User.id == user_id, User.is_active))
+    return user
 
 
 async def add_mail(tx: SystemTransaction, **columns: Any) -> UUID | None:
@@ -50,13 +55,14 @@ async def spend_token(tx: SystemTransaction, purpose: TokenPurpose, token_hash: 
     return user_id
 
 
-async def live_until(tx: SystemTransaction, user_id: UUID, purpose: TokenPurpose, now: datetime) -> datetime | None:
-    """When the last of the user's tokens expires; None where none is good any more."""
-    statement = select(func.max(OneTimeToken.expires_at)).where(
-        OneTimeToken.user_id == user_id,
-        OneTimeToken.purpose == purpose,
-        OneTimeToken.used_at.is_(None),
-        OneTimeToken.expires_at > now,
-    )
-    expires_at: datetime | None = await tx.session.scalar(statement)
-    return expires_at
+async def end_tokens(tx: SystemTransaction, user_id: UUID, purpose: TokenPurpose, now: datetime) -> None:
+    """None of the user's links of this purpose is good any more."""
+    unused = (OneTimeToken.user_id == user_id, OneTimeToken.purpose == purpose, OneTimeToken.used_at.is_(None))
+    await tx.session.execute(update(OneTimeToken).where(*unused).values(used_at=now))
+
+
+async def owner_of_token(tx: SystemTransaction, purpose: TokenPurpose, token_hash: bytes) -> UUID | None:
+    """Also where it is not good any more."""
+    named = select(OneTimeToken.user_id).where(OneTimeToken.token_hash == token_hash, OneTimeToken.purpose == purpose)
+    user_id: UUID | None = await tx.session.scalar(named)
+    return user_id

@@ -60,12 +60,19 @@ class Mails:
         expires_at: datetime,
         now: datetime,
         occasion: str | None = None,
-    ) -> None:
-        """A mail whose template is named like the token's purpose; without an occasion, one for each token."""
+        **parameters: str,
+    ) -> bytes:
+        """A mail whose template is named like the token's purpose; without an occasion, one for each token.
+
+        Answers the token's hash, which names what the link is to confirm.
+        """
         token = new_token()
         token_hash = self.token_hash(token)
         await repository.add_token(tx, user.id, purpose, token_hash=token_hash, expires_at=expires_at)
-        await self.write(tx, user, purpose.value, occasion=occasion or token_hash.hex(), now=now, token=token)
+        await self.write(
+            tx, user, purpose.value, occasion=occasion or token_hash.hex(), now=now, token=token, **parameters
+        )
+        return token_hash
 
     def token_hash(self, token: str) -> bytes:
         return self._secrets.index.digest("one_time_token", token)

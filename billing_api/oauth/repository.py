@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import Select, func, insert, or_, select, update
+from sqlalchemy import Select, func, insert, select, update
 from sqlalchemy.orm import undefer
 
 from db.models.credentials import OAuthClient
@@ -26,16 +26,17 @@ def live() -> Select[*tuple[Any, ...]]:
     return select(*_SHOWN).where(OAuthClient.revoked_at.is_(None)).order_by(OAuthClient.created_at, OAuthClient.id)
 
 
-async def count_live(tx: CustomerTransaction, user_id: UUID) -> int | None:
+async def count_live(tx: SystemTransaction, user_id: UUID) -> int | None:
     """With the owner locked, so that two at once do not both find the last place; None where he is not active."""
     owner = select(User.id).where(User.id == user_id, User.is_active).with_for_update(key_share=True)
     if await tx.session.scalar(owner) is None:
         return None
-    statement = select(func.count()).select_from(OAuthClient).where(OAuthClient.revoked_at.is_(None))
+    mine = (OAuthClient.user_id == user_id, OAuthClient.revoked_at.is_(None))
+    statement = select(func.count()).select_from(OAuthClient).where(*mine)
     return await tx.session.scalar(statement) or 0
 
 
-async def add(tx: CustomerTransaction, **columns: Any) -> Any:
+async def add(tx: SystemTransaction, **columns: Any) -> Any:
     return (await tx.session.execute(insert(OAuthClient).values(columns).returning(*_SHOWN))).one()
 
 
@@ -45,10 +46,9 @@ async def revoke(tx: CustomerTransaction, client_id: UUID, now: datetime) -> boo
     return await tx.session.scalar(statement.values(revoked_at=now).returning(OAuthClient.id)) is not None
 
 
-async def revoke_made_since(tx: SystemTransaction, user_id: UUID, since: datetime, now: datetime) -> int:
-    """His clients whose secret is younger than that, be it because they are or because it was rotated; how many."""
-    young = or_(OAuthClient.created_at >= since, OAuthClient.previous_until >= since)
-    mine = update(OAuthClient).where(OAuthClient.user_id == user_id, OAuthClient.revoked_at.is_(None), young)
+async def revoke_all(tx: SystemTransaction, user_id: UUID, now: datetime) -> int:
+    """How many there were."""
+    mine = update(OAuthClient).where(OAuthClient.user_id == user_id, OAuthClient.revoked_at.is_(None))
     return len((await tx.session.execute(mine.values(revoked_at=now).returning(OAuthClient.id))).all())
 
 

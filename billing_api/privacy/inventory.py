@@ -85,6 +85,14 @@ HOLDINGS: Final = (
         order="created_at token_hash",
     ),
     Holding(
+        "registrations",
+        Fate.ERASED,
+        "full_name company_name created_at",
+        {_SECRET: "token_hash password_hash"},
+        read_as="system",
+        order="created_at token_hash",
+    ),
+    Holding(
         "email_changes",
         Fate.ERASED,
         "id old_email new_email created_at expires_at confirmed_at undo_until closed_at",

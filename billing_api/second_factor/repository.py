@@ -11,13 +11,25 @@ from sqlalchemy.orm import undefer
 from sqlalchemy.sql import func
 
 from db.models.credentials import RecoveryCode, SignInChallenge, TotpFactor
-from db.models.people import User
+from db.models.people import Session, User
 from db.unit_of_work import SystemTransaction
 
 
 async def active_user(tx: SystemTransaction, user_id: UUID) -> User | None:
     user: User | None = await tx.session.scalar(select(User).where(User.id == user_id, User.is_active))
     return user
+
+
+async def lock_active_user(tx: SystemTransaction, user_id: UUID) -> User | None:
+    """The lock that sign-ins take: of a sign-in and a factor that is switched on the second knows of the first."""
+    locked = select(User).where(User.id == user_id, User.is_active).with_for_update(key_share=True)
+    user: User | None = await tx.session.scalar(locked)
+    return user
+
+
+async def note_given(tx: SystemTransaction, session_id: UUID, amr: Sequence[str]) -> None:
+    """How this session was proved, from now on (RFC 8176)."""
+    await tx.session.execute(update(Session).where(Session.id == session_id).values(amr=list(amr)))
 
 
 async def has_factor(tx: SystemTransaction, user_id: UUID) -> bool:
@@ -54,15 +66,12 @@ async def use_step(tx: SystemTransaction, user_id: UUID, step: int) -> bool:
     return await tx.session.scalar(statement.returning(TotpFactor.user_id)) is not None
 
 
-async def remove_factor(tx: SystemTransaction, user_id: UUID, *, set_up_since: datetime | None = None) -> bool:
-    """With its recovery codes; False where there was none, or it is older than that."""
-    statement = delete(TotpFactor).where(TotpFactor.user_id == user_id).returning(TotpFactor.user_id)
-    if set_up_since is not None:
-        statement = statement.where(TotpFactor.started_at >= set_up_since)
-    removed = await tx.session.scalar(statement) is not None
-    if removed:
-        await tx.session.execute(delete(RecoveryCode).where(RecoveryCode.user_id == user_id))
-    return removed
+async def remove_factor(tx: SystemTransaction, user_id: UUID) -> bool:
+    """With its recovery codes; False where there was none that counted."""
+    statement = delete(TotpFactor).where(TotpFactor.user_id == user_id).returning(TotpFactor.confirmed_at)
+    counted = await tx.session.scalar(statement) is not None
+    await tx.session.execute(delete(RecoveryCode).where(RecoveryCode.user_id == user_id))
+    return counted
 
 
 async def replace_recovery_codes(tx: SystemTransaction, user_id: UUID, hashes: Sequence[bytes]) -> None:
@@ -87,6 +96,10 @@ async def add_challenge(tx: SystemTransaction, now: datetime, **columns: Any) ->
     over = or_(SignInChallenge.expires_at <= now, SignInChallenge.used_at.is_not(None))
     await tx.session.execute(delete(SignInChallenge).where(SignInChallenge.user_id == columns["user_id"], over))
     await tx.session.execute(insert(SignInChallenge).values(columns))
+
+
+async def end_challenges(tx: SystemTransaction, user_id: UUID) -> None:
+    await tx.session.execute(delete(SignInChallenge).where(SignInChallenge.user_id == user_id))
 
 
 async def lock_challenged_user(tx: SystemTransaction, token_hash: bytes) -> User | None:

@@ -9,11 +9,13 @@ from datetime import timedelta
 from typing import Final
 
 from billing_api import recovery_codes, totp
-from billing_api.access import Principal
+from billing_api.access import ONE_TIME_PASSWORD, PASSWORD, Principal
 from billing_api.second_factor import repository
 from billing_api.second_factor.schemas import Enrolment, RecoveryCodes, SecondFactorState, TotpState
 from billing_api.second_factor.telling import tell_of_change
 from billing_api.second_factor.verifying import fault_of_code
+from billing_api.sessions import repository as sessions
+from billing_api.sessions.liveness import Liveness
 from core.clock import Clock
 from core.errors import Conflict, FieldError, InvalidInput, InvalidSecondFactor, NotFound, Refusal, Unauthenticated
 from core.settings import Secrets
@@ -26,8 +28,9 @@ ENROLMENT_LIFETIME: Final = timedelta(minutes=15)
 class SecondFactorService:
     """The caller's own factor, in the application's name: no customer's session reads secrets of sign-in."""
 
-    def __init__(self, database: Database, secrets: Secrets, clock: Clock) -> None:
+    def __init__(self, database: Database, *, liveness: Liveness, secrets: Secrets, clock: Clock) -> None:
         self._database = database
+        self._liveness = liveness
         self._secrets = secrets
         self._clock = clock
 
@@ -52,8 +55,12 @@ class SecondFactorService:
         return Enrolment(uri, secret, totp.qr_svg(uri), now + ENROLMENT_LIFETIME)
 
     async def confirm(self, principal: Principal, code: str, *, request_id: str) -> RecoveryCodes:
-        async with self._database.as_system(principal.user_id, request_id) as tx:
+        """Ends the user's other sessions: they have not given the factor, and somebody else may be in one of them."""
+        speaking_for = self._database.as_system(principal.user_id, request_id)
+        async with self._liveness.ending() as ending, speaking_for as tx:
             codes = await self._confirmed(tx, principal, code)
+            if not isinstance(codes, Refusal):
+                await ending.of(principal.user_id)
         if isinstance(codes, Refusal):  # raised out here: the failed try commits
             raise codes
         return RecoveryCodes(codes)
@@ -77,6 +84,8 @@ class SecondFactorService:
 
     async def _confirmed(self, tx: SystemTransaction, principal: Principal, code: str) -> list[str] | Refusal:
         now = self._clock()
+        if await repository.lock_active_user(tx, principal.user_id) is None:
+            return Unauthenticated("this account is not active any more")
         factor = await repository.lock_factor(tx, principal.user_id)
         if factor is not None and factor.confirmed_at is not None:
             return Conflict("this authenticator app is active already")
@@ -88,7 +97,9 @@ class SecondFactorService:
         if fault is not None:
             return fault
         factor.confirmed_at = now
-        await tx.audit("second_factor.enabled", "user", principal.user_id)
+        await repository.note_given(tx, principal.session_id, (PASSWORD, ONE_TIME_PASSWORD))
+        ended = await sessions.end(tx, principal.user_id, now, but=principal.session_id)
+        await tx.audit("second_factor.enabled", "user", principal.user_id, sessions_ended=len(ended))
         await tell_of_change(tx, self._secrets, principal.user_id, "enabled", now)
         return await self._new_codes(tx, factor)
 

@@ -20,10 +20,10 @@ from datetime import timedelta
 from typing import Final
 from uuid import UUID
 
-from billing_api.access import PERMISSIONS, Permission, Principal
+from billing_api.access import ONE_TIME_PASSWORD, PERMISSIONS, Permission, Principal, require_step_up
 from billing_api.sessions import repository
 from core.clock import Clock
-from core.errors import Unauthenticated
+from core.errors import StepUpRequired, Unauthenticated
 from core.hotstore.access import BELIEVED_SECONDS, AccessStore, Look, StoreAway
 from core.telemetry import logger
 from db.models.people import Role
@@ -74,12 +74,35 @@ class Liveness:
         if role is not principal.role:
             raise Unauthenticated("what you may do here has changed; refresh the access token")
 
+    async def require_step_up(self, principal: Principal) -> None:
+        """StepUpRequired where the sign-in is older than five minutes, or knows less than the account can ask for.
+
+        The session's row is asked, not the token: a factor may have been set up since both were made.
+        """
+        require_step_up(principal, self._clock())
+        has_factor, amr = await self._strongest_proof(principal)
+        if has_factor and ONE_TIME_PASSWORD not in {*amr, *principal.amr}:
+            raise StepUpRequired(
+                "POST auth/step-up with the password and a code of your authenticator app, or a recovery code: this"
+                " account has a second factor, and this sign-in has not given it"
+            )
+
+    async def require_factor(self, principal: Principal) -> None:
+        """The same where the account has a factor; nothing where it has none, for what asks for the password itself."""
+        has_factor, _ = await self._strongest_proof(principal)
+        if has_factor:
+            await self.require_step_up(principal)
+
     @asynccontextmanager
     async def ending(self) -> AsyncIterator[Ending]:
         """Around a transaction that ends sessions. Where that fails nothing has changed, and nothing is waited for."""
         ending = Ending(self._store)
         yield ending
         await ending.settle()
+
+    async def _strongest_proof(self, principal: Principal) -> tuple[bool, list[str]]:
+        async with self._database.as_system() as tx:
+            return await repository.strongest_proof(tx, principal.session_id, principal.user_id)
 
     async def _role_now(self, principal: Principal) -> Role | None:
         if principal.actor_id is not None:

@@ -7,6 +7,7 @@ from uuid import UUID
 from sqlalchemy import ColumnElement, Select, select, update
 from sqlalchemy.orm import InstrumentedAttribute
 
+from db.models.credentials import TotpFactor
 from db.models.people import Role, Session, User
 from db.unit_of_work import CustomerTransaction, SystemTransaction, Transaction
 
@@ -35,6 +36,14 @@ async def live(tx: SystemTransaction, session_id: UUID, user_id: UUID, now: date
     )
     row = (await tx.session.execute(statement)).one_or_none()
     return None if row is None else LiveSession(row[0], row[1])
+
+
+async def strongest_proof(tx: SystemTransaction, session_id: UUID, user_id: UUID) -> tuple[bool, list[str]]:
+    """Whether the user has a second factor that counts, and how this session was proved last (RFC 8176)."""
+    factor = select(TotpFactor.user_id).where(TotpFactor.user_id == user_id, TotpFactor.confirmed_at.is_not(None))
+    proved = select(Session.amr).where(Session.id == session_id, Session.user_id == user_id).scalar_subquery()
+    has_factor, amr = (await tx.session.execute(select(factor.exists(), proved))).one()
+    return has_factor, amr or []
 
 
 async def is_active_customer(tx: SystemTransaction, user_id: UUID) -> bool:

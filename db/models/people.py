@@ -79,6 +79,21 @@ class OneTimeToken(Table):
     created_at: Mapped[CreatedAt]
 
 
+class Registration(Table):
+    """What somebody typed to register an address: good for the link of this registration's own mail, and no other."""
+
+    __tablename__ = "registrations"
+
+    token_hash: Mapped[bytes] = mapped_column(
+        ForeignKey("one_time_tokens.token_hash", ondelete="CASCADE"), primary_key=True
+    )
+    user_id: Mapped[UUID] = mapped_column(ForeignKey("users.id"), index=True)
+    password_hash: Mapped[str]
+    full_name: Mapped[str]
+    company_name: Mapped[str | None]
+    created_at: Mapped[CreatedAt]
+
+
 class EmailChange(Table):
     """A change of address: asked for, confirmed by the new address, undone by the old one. Hashes, never tokens."""
 

@@ -10,6 +10,7 @@ import pytest
 
 from core.ids import new_id
 from tests.support.databases import change, rows
+from tests.support.intruder import plant, ways_in
 from tests.support.servers import DatabaseUrls
 from tests.support.visitors import PASSWORD, Mailbox, Visitor
 
@@ -84,6 +85,7 @@ async def test_who_asks_does_not_learn_who_has_an_account(
 ) -> None:
     bob = visitors()
     await bob.register()
+    assert (await bob.verify((await mailbox.tokens(bob.email))[0])).status_code == 200
     taken, free = await ask(ada, bob.email.upper()), await ask(ada, new)
     assert taken.status_code == free.status_code == 202
     assert taken.json() == free.json() | {"email": bob.email.upper()}
@@ -97,10 +99,42 @@ async def test_an_address_that_was_taken_meanwhile_stays_its_owners(
     old = ada.email
     await ask(ada, new)
     (token,) = await mailbox.tokens(new)
-    await visitors(new.upper()).register()
+    bob = visitors(new.upper())
+    await bob.register()
+    assert (await bob.verify((await mailbox.tokens(new))[-1])).status_code == 200
     refused = await confirm(ada, token)
     assert (refused.status_code, refused.json()["code"]) == (409, "conflict")
     assert await addresses(database_urls) == [old, new.upper()]
+
+
+@pytest.mark.parametrize("when", ["before", "meanwhile"])
+async def test_a_registration_that_nobody_proved_keeps_no_address_from_its_owner(
+    ada: Visitor, visitors: Visitors, mailbox: Mailbox, new: str, when: str
+) -> None:
+    """A stranger typed the address into the form; the mailbox's owner has an account and moves it there."""
+    mallory = visitors(new.upper())
+    if when == "before":
+        await mallory.register(password=NEW_PASSWORD)
+    assert (await ask(ada, new)).status_code == 202
+    token = (await mailbox.tokens(new))[-1]
+    if when == "meanwhile":
+        await mallory.register(password=NEW_PASSWORD)
+    assert (await confirm(ada, token)).status_code == 200
+    assert (await mallory.login(NEW_PASSWORD)).json()["code"] == "invalid_credentials"
+    ada.email = new
+    assert (await ada.login()).status_code == 200
+    strangers = [each for each in await mailbox.tokens(new) if each != token]
+    assert {(await mallory.verify(each)).status_code for each in strangers} == {400}
+
+
+async def test_a_thief_keeps_no_address_by_registering_it(
+    ada: Visitor, visitors: Visitors, mailbox: Mailbox, new: str, database_urls: DatabaseUrls
+) -> None:
+    old, token = ada.email, await move(ada, mailbox, new)
+    await visitors(old).register(password=NEW_PASSWORD)
+    assert (await undo(ada, token)).status_code == 200
+    assert old in await addresses(database_urls)
+    assert (await visitors(old).login(NEW_PASSWORD)).json()["code"] == "invalid_credentials"
 
 
 async def test_of_two_clicks_at_once_one_changes_it(ada: Visitor, mailbox: Mailbox, new: str) -> None:
@@ -184,7 +218,13 @@ async def test_the_old_address_takes_the_account_back(
 
 
 async def test_a_thief_gains_nothing_by_changing_twice_or_by_a_new_password(
-    ada: Visitor, visitors: Visitors, mailbox: Mailbox, work: Work, new: str, database_urls: DatabaseUrls
+    ada: Visitor,
+    visitors: Visitors,
+    mailbox: Mailbox,
+    work: Work,
+    new: str,
+    database_urls: DatabaseUrls,
+    clock: Any,
 ) -> None:
     old, thief = ada.email, visitors(ada.email)
     token = await move(thief, mailbox, new)
@@ -192,32 +232,32 @@ async def test_a_thief_gains_nothing_by_changing_twice_or_by_a_new_password(
     await thief.forgot()
     await work()
     assert (await thief.reset((await mailbox.tokens(thief.email))[-1], NEW_PASSWORD)).status_code == 204
+    await plant(database_urls, clock.now)
     assert (await undo(ada, token)).status_code == 200
     assert await addresses(database_urls) == [old]
     assert (await undo(thief, later)).status_code == 400
+    assert await ways_in(database_urls) == {}
 
 
-async def test_clients_that_were_made_or_given_a_new_secret_meanwhile_are_revoked(
-    ada: Visitor, mailbox: Mailbox, new: str, database_urls: DatabaseUrls, clock: Any
+@pytest.mark.parametrize("made", ["long before", "just before", "afterwards"])
+async def test_whatever_lets_somebody_in_ends_with_an_undo(
+    ada: Visitor, mailbox: Mailbox, new: str, database_urls: DatabaseUrls, clock: Any, made: str
 ) -> None:
-    async def a_client(name: str, age: timedelta, *, rotated: bool = False) -> None:
-        await change(
-            database_urls,
-            "INSERT INTO oauth_clients (id, user_id, name, scopes, secret_hash, previous_until, created_at)"
-            " SELECT :id, id, :name, '{}', 'x', :until, :made FROM users",
-            id=new_id(),
-            name=name,
-            until=clock.now + timedelta(days=1) if rotated else None,
-            made=clock.now - age,
-        )
-
-    await a_client("own", timedelta(days=3))
-    await a_client("rotated", timedelta(days=3), rotated=True)
-    token = await move(ada, mailbox, new)
-    await a_client("thief's", timedelta(seconds=-1))
+    """A thief who is going to change the address prepares a way back first: nobody can tell it from the owner's."""
+    age = {"long before": timedelta(days=30), "just before": timedelta(seconds=1), "afterwards": timedelta(0)}[made]
+    if made == "afterwards":
+        token = await move(ada, mailbox, new)
+        await plant(database_urls, clock.now - age)
+    else:
+        await plant(database_urls, clock.now - age)
+        await change(database_urls, "DELETE FROM totp_factors")  # the address is changed with the password alone
+        token = await move(ada, mailbox, new)
+        await plant(database_urls, clock.now - age, only="totp_factors")
     assert (await undo(ada, token)).status_code == 200
-    left = await rows(database_urls, "SELECT name FROM oauth_clients WHERE revoked_at IS NULL")
-    assert left == [{"name": "own"}]
+    assert await ways_in(database_urls) == {}
+    (restored,) = await rows(database_urls, "SELECT detail FROM audit_log WHERE action = 'email.restored'")
+    assert restored["detail"]["second_factor_removed"] is True
+    assert restored["detail"]["clients_revoked"] == 1
 
 
 async def test_undoing_ends_after_a_week(ada: Visitor, mailbox: Mailbox, new: str, clock: Any) -> None:
@@ -231,7 +271,9 @@ async def test_an_old_address_that_has_another_account_by_now_is_not_taken_from_
 ) -> None:
     old = ada.email
     token = await move(ada, mailbox, new)
-    await visitors(old).register()
+    other = visitors(old)
+    await other.register()
+    assert (await other.verify((await mailbox.tokens(old))[-1])).status_code == 200
     assert (await undo(ada, token)).status_code == 409
     assert await addresses(database_urls) == [new, old]
 

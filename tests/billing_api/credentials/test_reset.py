@@ -12,6 +12,7 @@ from billing_api.guesses.service import GuessCounter, Wait
 from core.settings import ApiSettings
 from db.unit_of_work import Database
 from tests.support.databases import change, rows
+from tests.support.intruder import plant, ways_in
 from tests.support.servers import DatabaseUrls
 from tests.support.visitors import PASSWORD, Mailbox, Visitor
 
@@ -66,6 +67,21 @@ async def test_the_whole_road_back_into_an_account(
     (audit,) = await rows(database_urls, "SELECT * FROM audit_log")
     assert (audit["action"], audit["target_id"], audit["actor_id"]) == ("password.reset", str(user["id"]), user["id"])
     assert (audit["detail"], audit["request_id"] is None) == ({"sessions_ended": 1}, False)
+
+
+async def test_whatever_lets_somebody_in_ends_with_a_reset(
+    ada: Visitor, mailbox: Mailbox, work: Work, database_urls: DatabaseUrls, clock: Any
+) -> None:
+    """Somebody who knew her password set up an app of his own: it would keep her out of her own account."""
+    await ada.login()
+    await plant(database_urls, clock.now - timedelta(days=30))
+    token = await link(ada, mailbox, work)
+    assert (await ada.reset(token, NEW)).status_code == 204
+    assert await ways_in(database_urls) == {}
+    assert "access_token" in (await ada.login(NEW)).json()
+    notice = (await mailbox.mails(ada.email))[-1]
+    assert notice["template"] == "password_changed"
+    assert notice["parameters"]["ended"] == "the authenticator app and its recovery codes and OAuth clients (1)"
 
 
 async def test_a_link_works_once_and_takes_the_others_with_it(ada: Visitor, mailbox: Mailbox, work: Work) -> None:

@@ -1,0 +1,90 @@
+"""Sessions from before the second factor: switched on, it counts for them too."""
+
+import asyncio
+from datetime import timedelta
+
+import pytest
+from litestar import Litestar
+from sqlalchemy import text
+
+from tests.billing_api.conftest import FakeTime
+from tests.support.databases import as_owner, change, rows, until_blocked
+from tests.support.members import Member, another_browser
+from tests.support.servers import DatabaseUrls
+
+GUARDED = [
+    ("POST", "me/mfa/totp"),
+    ("DELETE", "me/mfa/totp"),
+    ("POST", "me/mfa/recovery-codes"),
+    ("POST", "me/oauth-clients"),
+    ("GET", "me/export"),
+    ("DELETE", "me"),
+]
+
+
+async def test_switching_it_on_ends_the_sessions_that_never_gave_it(
+    app: Litestar, ada: Member, database_urls: DatabaseUrls
+) -> None:
+    async with another_browser(app, ada) as other:
+        await other.sign_in()
+        await ada.enrol()
+        assert (await other.call("GET", "me")).status_code == 401
+        assert (await other.refresh()).status_code == 401
+        assert (await ada.call("GET", "me")).status_code == 200
+    (audit,) = await rows(database_urls, "SELECT detail FROM audit_log WHERE action = 'second_factor.enabled'")
+    assert audit["detail"]["sessions_ended"] >= 1
+
+
+async def test_the_session_that_switched_it_on_has_given_it(ada: Member, clock: FakeTime) -> None:
+    await ada.enrol()
+    clock.now += timedelta(minutes=1)
+    assert (await ada.call("POST", "me/mfa/recovery-codes")).status_code == 201
+    ada.access_token = (await ada.refresh()).json()["access_token"]
+    assert (await ada.call("POST", "me/mfa/recovery-codes")).status_code == 201
+
+
+@pytest.mark.parametrize(("method", "path"), GUARDED)
+async def test_a_recent_password_is_not_enough_where_the_account_has_a_factor(
+    app: Litestar, enrolled: Member, clock: FakeTime, database_urls: DatabaseUrls, method: str, path: str
+) -> None:
+    """However the session came to live on: it was opened in the same moment, say."""
+    await change(database_urls, "UPDATE sessions SET amr = '[\"pwd\"]' WHERE revoked_at IS NULL")
+    refused = await enrolled.call(method, path, {} if method == "POST" else None)
+    assert (refused.status_code, refused.json()["code"]) == (403, "step_up_required")
+    assert "authenticator app" in refused.json()["detail"]
+    assert len(await rows(database_urls, "SELECT 1 FROM totp_factors")) == 1
+    stepped = await enrolled.step_up(code=enrolled.code())
+    enrolled.access_token = stepped.json()["access_token"]
+    assert (await enrolled.call("POST", "me/mfa/recovery-codes")).status_code == 201
+
+
+async def test_a_sign_in_does_not_slip_past_the_switch(app: Litestar, ada: Member, database_urls: DatabaseUrls) -> None:
+    """One that is under way while the factor is confirmed takes its turn: it ends, or is asked for the factor."""
+    ada.secret = (await ada.call("POST", "me/mfa/totp")).json()["secret"]
+    async with another_browser(app, ada) as other:
+        async with as_owner(database_urls) as owner:
+            await owner.execute(text("SELECT 1 FROM users FOR UPDATE"))
+            confirming = asyncio.create_task(ada.call("POST", "me/mfa/totp/confirm", {"code": ada.code()}))
+            await until_blocked(database_urls)
+            signing_in = asyncio.create_task(other.login())
+        assert (await confirming).status_code == 200
+        granted = (await signing_in).json()
+        if "access_token" in granted:
+            other.access_token = granted["access_token"]
+            assert (await other.call("GET", "me")).status_code == 401
+
+
+async def test_the_address_is_changed_with_the_factor_too(enrolled: Member, clock: FakeTime) -> None:
+    """A mailbox resets the password, which ends the factor: so who moves the account to another one gives it."""
+    wish = {"email": "elsewhere@example.com", "password": "seven green bicycles"}
+    clock.now += timedelta(minutes=6)
+    refused = await enrolled.call("POST", "me/email", wish)
+    assert (refused.status_code, refused.json()["code"]) == (403, "step_up_required")
+    enrolled.access_token = (await enrolled.step_up(code=enrolled.code())).json()["access_token"]
+    assert (await enrolled.call("POST", "me/email", wish)).status_code == 202
+
+
+async def test_without_a_factor_the_password_in_the_request_is_enough(ada: Member, clock: FakeTime) -> None:
+    clock.now += timedelta(minutes=6)
+    wish = {"email": "elsewhere@example.com", "password": "seven green bicycles"}
+    assert (await ada.call("POST", "me/email", wish)).status_code == 202
