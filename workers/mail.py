@@ -31,6 +31,8 @@ SUBJECTS: Final[Mapping[str, str]] = {
     "password_changed": "Your password was changed",
     "second_factor_changed": "Your second factor was changed",
     "recovery_code_used": "A recovery code was used",
+    "api_key_made": "An API key was made",
+    "oauth_client_made": "An OAuth client was made",
     "account_deleted": "Your account was deleted",
     "email_change_asked": "Somebody wants to change your e-mail address",
     "confirm_new_email": "Confirm your new e-mail address",

@@ -21,6 +21,7 @@ from billing_api.idempotency import Once, Replayable
 from billing_api.licenses import repository as licenses
 from billing_api.licenses.issuing import key_hash
 from billing_api.licenses.schemas import AdminLicenseView, LicenseView, effective_status
+from billing_api.mails.telling import tell_of_api_key
 from core.clock import Clock
 from core.errors import (
     ActivationRefused,
@@ -136,6 +137,15 @@ class ActivationService:
         )
         facts: Mapping[str, str] = {"key_id": made.key.key_id, "instance_id": str(instance_id)}
         await tx.audit("license.activated", "license", license_.id, **facts)
+        await tell_of_api_key(
+            tx,
+            self._secrets,
+            license_.user_id,
+            now,
+            key_id=made.key.key_id,
+            license_id=license_.id,
+            how="activated",
+        )
         return Activated(
             license_id=license_.id,
             instance_id=instance_id,

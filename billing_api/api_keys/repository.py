@@ -30,6 +30,15 @@ async def lock(tx: CustomerTransaction, api_key_id: UUID) -> ApiKey:
     return key
 
 
+async def lock_own(tx: SystemTransaction, api_key_id: UUID, user_id: UUID) -> ApiKey:
+    """The same for the application on behalf of a customer, with the condition that row security would add."""
+    mine = select(ApiKey).where(ApiKey.id == api_key_id, ApiKey.user_id == user_id)
+    key: ApiKey | None = await tx.session.scalar(mine.with_for_update())
+    if key is None:
+        raise NotFound("there is no such API key")
+    return key
+
+
 async def count_live(tx: Transaction, license_id: UUID, now: datetime) -> int:
     """Right only for who holds the licence's row: then nobody adds one meanwhile."""
     live = select(func.count()).select_from(ApiKey).where(ApiKey.license_id == license_id, _is_live(now))

@@ -19,13 +19,14 @@ from billing_api.api_keys.last_use import LastUse
 from billing_api.api_keys.schemas import ApiKeySecret, ApiKeyView, NewApiKey, RotateApiKey
 from billing_api.idempotency import Once, Replayable
 from billing_api.licenses import repository as licenses
+from billing_api.mails.telling import Made, tell_of_api_key
 from billing_api.paging import Page, fetch_page
 from core.clock import Clock, rfc3339
 from core.crypto.signature import Fault, Reader, Verifier, body_digest
 from core.errors import Conflict, FieldError, InvalidInput, PermissionMissing, SignatureFault
 from core.settings import Secrets
 from db.models.licensing import ApiKey
-from db.unit_of_work import Database
+from db.unit_of_work import Database, SystemTransaction
 
 _READ_WITHIN: Final = 5.0
 """Seconds; a call that it signs is to be answered within 10."""
@@ -37,7 +38,8 @@ _MOST_KNOWN: Final = 1000
 class ApiKeyService:
     """The owner's keys. What makes or changes a secret needs a fresh login; taking one away does not.
 
-    Every change is on its way to the validators when it is answered: a trigger has written the outbox row with it.
+    Every change is on its way to the validators when it is answered: a trigger has written the outbox row with it. Of a
+    secret that was made the owner is told by mail, which only the application may write; hence its transactions there.
     """
 
     def __init__(self, database: Database, secrets: Secrets, clock: Clock) -> None:
@@ -58,8 +60,8 @@ class ApiKeyService:
         now = self._clock()
         if order.expires_at is not None and order.expires_at <= now:
             raise InvalidInput("expires_at lies in the past", errors=(FieldError("expires_at", "lies in the past"),))
-        async with self._database.as_customer(principal.user_id) as tx:
-            license_ = await licenses.lock(tx, license_id)
+        async with self._database.as_system(principal.user_id) as tx:
+            license_ = await licenses.lock_own(tx, license_id, principal.user_id)
             if stored := await once.claim(tx, ApiKeySecret):
                 return stored
             made = await issue_key(
@@ -81,6 +83,7 @@ class ApiKeyService:
                 permissions=key.permissions,
                 expires_at=None if key.expires_at is None else rfc3339(key.expires_at),
             )
+            await self._tell(tx, key, "made")
             return await once.record(tx, ApiKeySecret(ApiKeyView.of(key, now), made.secret))
 
     async def rotate(
@@ -88,8 +91,8 @@ class ApiKeyService:
     ) -> Replayable[ApiKeySecret]:
         """A second rotation within the overlap ends the first secret: two hold at a time, never three."""
         now = self._clock()
-        async with self._database.as_customer(principal.user_id) as tx:
-            key = await repository.lock(tx, api_key_id)
+        async with self._database.as_system(principal.user_id) as tx:
+            key = await repository.lock_own(tx, api_key_id, principal.user_id)
             if stored := await once.claim(tx, ApiKeySecret):
                 return stored
             if not key.is_active or _has_passed(key.expires_at, now):
@@ -107,6 +110,7 @@ class ApiKeyService:
                 name=key.name,
                 overlap_seconds=order.overlap_seconds,
             )
+            await self._tell(tx, key, "rotated")
             return await once.record(tx, ApiKeySecret(ApiKeyView.of(key, now), secret))
 
     async def revoke(self, principal: Principal, api_key_id: UUID) -> None:
@@ -118,6 +122,13 @@ class ApiKeyService:
             key.is_active = False
             key.previous_secret = key.previous_until = None
             await tx.audit("license.api_key_revoked", "license", str(key.license_id), key_id=key.key_id, name=key.name)
+
+    async def _tell(self, tx: SystemTransaction, key: ApiKey, how: Made) -> None:
+        """A customer's key is a license's; only the platform's is nobody's."""
+        if key.user_id is not None and key.license_id is not None:
+            await tell_of_api_key(
+                tx, self._secrets, key.user_id, self._clock(), key_id=key.key_id, license_id=key.license_id, how=how
+            )
 
 
 class SignedRequest(NamedTuple):

@@ -49,6 +49,15 @@ async def lock(tx: Transaction, license_id: UUID) -> License:
     return license_
 
 
+async def lock_own(tx: SystemTransaction, license_id: UUID, user_id: UUID) -> License:
+    """The same for the application on behalf of a customer: `lock`, with the condition that row security would add."""
+    mine = select(License).where(License.id == license_id, License.user_id == user_id)
+    license_ = await tx.session.scalar(mine.with_for_update())
+    if license_ is None:
+        raise NotFound("there is no such licence")
+    return license_
+
+
 async def of_checkout(tx: SystemTransaction, checkout_id: UUID) -> License | None:
     statement = select(License).where(License.checkout_id == checkout_id).with_for_update()
     license_: License | None = await tx.session.scalar(statement)

@@ -11,6 +11,7 @@ from uuid import UUID
 
 from billing_api.access import ClientToken, Principal, Scope, TokenIssuer, client_principal
 from billing_api.idempotency import Once, Replayable
+from billing_api.mails.telling import Made, tell_of_oauth_client
 from billing_api.oauth import repository
 from billing_api.oauth.schemas import ClientIssued, ClientView, NewClient, TokenGranted, facts_of
 from billing_api.oauth.token_request import GRANT_TYPE, TokenError, TokenRefused, TokenRequest
@@ -20,7 +21,7 @@ from core.errors import Conflict, NotFound, Unauthenticated
 from core.ids import new_id, new_token
 from core.settings import Secrets
 from db.models.credentials import OAuthClient
-from db.unit_of_work import Database
+from db.unit_of_work import Database, SystemTransaction
 
 MOST_CLIENTS: Final = 20
 """Live ones of one customer."""
@@ -45,7 +46,7 @@ class OAuthClientService:
     ) -> Replayable[ClientIssued]:
         client_id, secret = new_id(), new_token()
         columns = {"name": order.name, "scopes": sorted(set(order.scopes)), "secret_hash": self._hash(secret)}
-        async with self._database.as_customer(principal.user_id, request_id) as tx:
+        async with self._database.as_system(principal.user_id, request_id) as tx:
             if stored := await once.claim(tx, ClientIssued):
                 return stored
             count = await repository.count_live(tx, principal.user_id)
@@ -55,6 +56,7 @@ class OAuthClientService:
                 raise Conflict(f"you have {MOST_CLIENTS} clients, which is the most: revoke one that is not needed")
             row = await repository.add(tx, id=client_id, user_id=principal.user_id, **columns)
             await tx.audit("oauth_client.created", "oauth_client", client_id, scopes=columns["scopes"])
+            await self._tell(tx, principal, row, "made")
             return await once.record(tx, _issued(row, secret))
 
     async def rotate(
@@ -69,6 +71,7 @@ class OAuthClientService:
             if row is None:
                 raise NotFound("there is no such client")
             await tx.audit("oauth_client.rotated", "oauth_client", client_id, previous_until=until.isoformat())
+            await self._tell(tx, principal, row, "rotated")
         return _issued(row, secret)
 
     async def revoke(self, principal: Principal, client_id: UUID, *, request_id: str) -> None:
@@ -76,6 +79,12 @@ class OAuthClientService:
             if not await repository.revoke(tx, client_id, self._clock()):
                 raise NotFound("there is no such client")
             await tx.audit("oauth_client.revoked", "oauth_client", client_id)
+
+    async def _tell(self, tx: SystemTransaction, principal: Principal, row: Any, how: Made) -> None:
+        now = self._clock()
+        await tell_of_oauth_client(
+            tx, self._secrets, principal.user_id, now, client_id=row.id, scopes=row.scopes, how=how
+        )
 
     def _hash(self, secret: str) -> bytes:
         return stored_hash(self._secrets, secret)

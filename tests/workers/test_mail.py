@@ -109,6 +109,12 @@ async def test_a_notice_to_the_owner_carries_no_link_to_follow(
         ("second_factor_changed", {"change": "removed"}, "your password alone"),
         ("second_factor_changed", {"change": "codes_renewed"}, "do not work any more"),
         ("recovery_code_used", {"left": "3"}, "3 of them are left"),
+        ("api_key_made", {"key_id": "npk_1", "license_id": "7", "how": "made"}, "A new API key was made"),
+        ("api_key_made", {"key_id": "npk_1", "license_id": "7", "how": "rotated"}, "was given a new secret"),
+        ("api_key_made", {"key_id": "npk_1", "license_id": "7", "how": "activated"}, "A panel was activated"),
+        ("oauth_client_made", {"client_id": "7", "scopes": "usage:read", "how": "made"}, "a program that reads"),
+        ("oauth_client_made", {"client_id": "7", "scopes": "usage:read", "how": "rotated"}, "was given a new secret"),
+        ("password_changed", {"ended": "OAuth clients (2)"}, "With it ended: OAuth clients (2)"),
     ],
 )
 async def test_what_happened_to_a_second_factor_is_said_in_both_forms(

@@ -69,6 +69,19 @@ def forget(services: Services) -> None:
     services.signature_checker._known.clear()
 
 
+async def test_the_owner_is_told_by_mail_of_each_secret(
+    client: Client, owner: Owner, database_urls: DatabaseUrls
+) -> None:
+    key = await made(client, owner, name="Call +1 555 0100 at once")
+    assert (await client.post(f"/api/v1/api-keys/{key['id']}/rotate", headers=owner.headers)).status_code == 200
+    told = await rows(database_urls, "SELECT template, parameters FROM mails ORDER BY created_at, id")
+    said = {"full_name": "Ada Buyer", "key_id": key["key_id"], "license_id": str(owner.license_id)}
+    assert [(mail["template"], mail["parameters"]) for mail in told] == [
+        ("api_key_made", said | {"how": "made"}),
+        ("api_key_made", said | {"how": "rotated"}),
+    ]
+
+
 async def test_a_new_key_signs_and_its_secret_is_shown_once(client: Client, owner: Owner) -> None:
     key = await made(client, owner, name="the first")
     assert await report(client, owner, key) == 200

@@ -44,6 +44,21 @@ async def test_a_client_is_made_and_its_secret_shown_once(ada: Member, database_
     assert audit["actor_id"] == row["user_id"]
 
 
+async def test_the_owner_is_told_by_mail_of_each_secret(ada: Member, database_urls: DatabaseUrls) -> None:
+    client = await a_client(ada, name="Call +1 555 0100 at once")
+    assert (await ada.call("POST", f"me/oauth-clients/{client['client_id']}/rotate")).status_code == 200
+    told = await rows(
+        database_urls,
+        "SELECT template, parameters - 'full_name' AS said FROM mails WHERE recipient = :email ORDER BY created_at, id",
+        email=ada.email,
+    )
+    said = {"client_id": client["client_id"], "scopes": "invoices:read, licenses:read"}
+    assert [(mail["template"], mail["said"]) for mail in told] == [
+        ("oauth_client_made", said | {"how": "made"}),
+        ("oauth_client_made", said | {"how": "rotated"}),
+    ]
+
+
 async def test_each_customer_has_his_own(ada: Member, bob: Member) -> None:
     client = await a_client(ada)
     path = f"me/oauth-clients/{client['client_id']}"
