@@ -222,7 +222,13 @@ def _sign_in(
     clock: Clock,
 ) -> _SignIn:
     sign_ins, mails = SignIns(tokens, secrets, clock), Mails(secrets)
-    check = PasswordCheck(database, passwords, GuessCounter(secrets.index, clock), sign_ins.devices)
+    check = PasswordCheck(
+        database,
+        liveness=liveness,
+        passwords=passwords,
+        counter=GuessCounter(secrets.index, clock),
+        devices=sign_ins.devices,
+    )
     reset_links = ResetLinks(database, mails, secrets, clock)
     return _SignIn(
         accounts=AccountService(
@@ -243,5 +249,5 @@ def _sign_in(
             database, liveness=liveness, check=check, mails=mails, reset_links=reset_links, clock=clock
         ),
         account_deletion=AccountDeletion(database, liveness=liveness, check=check, mails=mails, clock=clock),
-        step_ups=StepUpService(database, check=check, tokens=tokens, secrets=secrets, clock=clock),
+        step_ups=StepUpService(database, liveness=liveness, check=check, tokens=tokens, secrets=secrets, clock=clock),
     )

@@ -1,9 +1,13 @@
 """Judges a password that somebody gives: counted first, then looked at. The only place where passwords are verified.
 
+Somebody signed in who is wrong five times, about the password or in a step-up about the code, is signed out: a thief of
+an access token cannot guess on, and nobody else is kept out by it.
+
 Known and unknown accounts cost the same: one transaction with the same statements, then one hash, outside of it. A
 guess that has to wait costs no hash. Whoever is turned away for want of room (503) has not been counted.
 """
 
+from typing import Final
 from uuid import UUID
 
 import msgspec
@@ -13,12 +17,18 @@ from billing_api.access import Principal
 from billing_api.caller import Caller
 from billing_api.credentials import repository
 from billing_api.guesses.device import Devices
-from billing_api.guesses.rules import Guesser, GuesserKind
+from billing_api.guesses.rules import ONE_GUESSER, Guesser, GuesserKind
 from billing_api.guesses.service import Guess, GuessCounter, Wait
 from billing_api.passwords import Passwords
+from billing_api.sessions import repository as sessions
+from billing_api.sessions.liveness import Ending, Liveness
 from core.errors import InvalidCredentials, TooManyRequests, Unauthenticated
 from db.models.people import User
 from db.unit_of_work import Database, SystemTransaction
+
+MOST_WRONG: Final = ONE_GUESSER.free
+"""Guesses of a session; the last of them ends it."""
+SIGNED_OUT: Final = f"{MOST_WRONG} wrong passwords or codes: this sign-in has ended; sign in again"
 
 
 class Proof(msgspec.Struct, frozen=True):
@@ -33,8 +43,11 @@ class Proof(msgspec.Struct, frozen=True):
 
 
 class PasswordCheck:
-    def __init__(self, database: Database, passwords: Passwords, counter: GuessCounter, devices: Devices) -> None:
+    def __init__(
+        self, database: Database, *, liveness: Liveness, passwords: Passwords, counter: GuessCounter, devices: Devices
+    ) -> None:
         self._database = database
+        self._liveness = liveness
         self._passwords = passwords
         self._counter = counter
         self._devices = devices
@@ -68,20 +81,44 @@ class PasswordCheck:
                 folded = await repository.folded(tx, user.email)
                 counted = await self._counter.count(tx, folded, guesser, user_id=user.id)
             guess = _counted(counted)
-            if not await turn.fits(password, user.password_hash):
-                raise InvalidCredentials("the present password is wrong")
-            return Proof(user, guess, None)
+            if await turn.fits(password, user.password_hash):
+                return Proof(user, guess, None)
+        if guess.number < MOST_WRONG:
+            raise InvalidCredentials("the present password is wrong")
+        async with (
+            self._liveness.ending() as ending,
+            self._database.as_system(principal.user_id, caller.request_id) as tx,
+        ):
+            await self.sign_out(tx, ending, principal)
+        raise Unauthenticated(SIGNED_OUT)
 
     async def redeem(self, tx: SystemTransaction, proof: Proof) -> User:
         """The user, locked, and the guess taken back. InvalidCredentials where the password changed meanwhile.
 
         Whatever else may have happened to the account is for the caller to look at.
         """
+        user = await self.lock(tx, proof)
+        await self.take_back(tx, proof)
+        return user
+
+    async def lock(self, tx: SystemTransaction, proof: Proof) -> User:
+        """The same, and the guess counts on: for who has to prove more."""
         user = await repository.lock_user(tx, proof.user.id)
         if user is None or user.password_hash != proof.user.password_hash:
             raise InvalidCredentials
-        await self._counter.take_back(tx, proof.guess)
         return user
+
+    async def take_back(self, tx: SystemTransaction, proof: Proof, *, only_this: bool = False) -> None:
+        """All of the guesser's guesses, or `only_this`: it was not wrong."""
+        await self._counter.take_back(tx, proof.guess, only_this=only_this)
+
+    async def sign_out(self, tx: SystemTransaction, ending: Ending, principal: Principal) -> None:
+        """Ends a session in which somebody guesses."""
+        cause = f"{MOST_WRONG} wrong step-ups"
+        if await sessions.end(tx, principal.user_id, self._counter.now(), only=principal.session_id):
+            facts = {"user_id": str(principal.user_id), "cause": cause}
+            await tx.audit("session.revoked", "session", principal.session_id, **facts)
+        await ending.of(principal.user_id)
 
     def _at_the_door(self, user: User | None, caller: Caller) -> Guesser:
         device = self._devices.name(caller.device, _id(user))

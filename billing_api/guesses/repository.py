@@ -39,8 +39,13 @@ async def clear_account(tx: SystemTransaction, account: bytes) -> None:
     await tx.session.execute(delete(GuessCount).where(GuessCount.account == account))
 
 
-async def take_back_one(tx: SystemTransaction, account: bytes, guesser: bytes) -> None:
+async def take_back_one(
+    tx: SystemTransaction, account: bytes, guesser: bytes, *, not_before: datetime | None = None
+) -> None:
+    """`not_before`: when the next may come, where that is not to stay as it is."""
     one_less: dict[Any, Any] = {GuessCount.guesses: func.greatest(GuessCount.guesses - 1, 0)}
+    if not_before is not None:
+        one_less[GuessCount.not_before] = not_before
     count = update(GuessCount).where(GuessCount.account == account, GuessCount.guesser == guesser)
     await tx.session.execute(count.values(one_less))
 

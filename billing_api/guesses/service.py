@@ -26,11 +26,12 @@ _STRANGERS = "strangers"
 
 
 class Guess(msgspec.Struct, frozen=True):
-    """One that was counted: at whose password, and to whose counts."""
+    """One that was counted: at whose password, and to whose counts. `number`: which of its guesser's it is."""
 
     account: bytes
     own: bytes
     strangers: bytes | None
+    number: int = 0
 
     @property
     def counted(self) -> tuple[bytes, ...]:
@@ -48,8 +49,14 @@ class GuessCounter:
         self._keyed_hash = keyed_hash
         self._clock = clock
 
+    def now(self) -> datetime:
+        return self._clock()
+
     async def count(self, tx: SystemTransaction, email: str, guesser: Guesser, *, user_id: UUID | None) -> Guess | Wait:
-        """`email` as the database folds it. `user_id` is for the audit trail: who is known waits no other way."""
+        """`email`: the name of its mailbox (core/mailbox.py).
+
+        `user_id` is for the audit trail: who is known waits no other way.
+        """
         now, guess = self._clock(), self._guess(email, guesser)
         counts = await repository.lock(tx, guess.account, guess.counted, now)
         waiting = [count for count in counts.values() if count.not_before > now]
@@ -59,15 +66,20 @@ class GuessCounter:
             return Wait(math.ceil((longest.not_before - now).total_seconds()))
         for name, count in counts.items():
             _add_one(count, ONE_GUESSER if name == guess.own else ALL_STRANGERS, now)
-        return guess
+        return msgspec.structs.replace(guess, number=counts[guess.own].guesses)
 
-    async def take_back(self, tx: SystemTransaction, guess: Guess) -> None:
-        """It was right: its guesser begins anew, all strangers have one guess less."""
+    async def take_back(self, tx: SystemTransaction, guess: Guess, *, only_this: bool = False) -> None:
+        """It was right: its guesser begins anew, all strangers have one guess less.
+
+        `only_this`: its guesser is where it was before, for more has to be proved yet.
+        """
         for name in sorted(guess.counted):  # in the order in which counting locks them
-            if name == guess.own:
-                await repository.clear(tx, guess.account, name)
-            else:
+            if name != guess.own:
                 await repository.take_back_one(tx, guess.account, name)
+            elif only_this:
+                await repository.take_back_one(tx, guess.account, name, not_before=self._clock())
+            else:
+                await repository.clear(tx, guess.account, name)
 
     async def _turn_away(
         self, tx: SystemTransaction, count: GuessCount, guesser: Guesser, user_id: UUID | None, now: datetime

@@ -218,11 +218,22 @@ async def test_right_passwords_at_once_do_not_get_in_each_others_way(
 
 
 async def test_a_guess_that_finds_no_room_is_not_counted(
-    ada: Visitor, settings: ApiSettings, counter: GuessCounter, database: Database, database_urls: DatabaseUrls
+    ada: Visitor,
+    settings: ApiSettings,
+    services: Services,
+    counter: GuessCounter,
+    database: Database,
+    database_urls: DatabaseUrls,
 ) -> None:
     """Else a flood of sign-ins would use up everybody's guesses."""
     passwords = Passwords(threads=1, waiting_per_thread=0)
-    check = PasswordCheck(database, passwords, counter, Devices(settings.secrets.index))
+    check = PasswordCheck(
+        database,
+        liveness=services.liveness,
+        passwords=passwords,
+        counter=counter,
+        devices=Devices(settings.secrets.index),
+    )
     here = Caller(address="192.0.2.1")
     try:
         with passwords.turn():

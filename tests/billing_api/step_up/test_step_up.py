@@ -2,15 +2,17 @@
 
 import asyncio
 from datetime import timedelta
+from typing import Any
 
 import httpx
 import pytest
+from litestar import Litestar
 
 from billing_api.access import TokenIssuer
 from core.settings import ApiSettings
 from tests.billing_api.conftest import FakeTime
 from tests.support.databases import change, rows
-from tests.support.members import Member
+from tests.support.members import Member, another_browser
 from tests.support.servers import DatabaseUrls
 from tests.support.visitors import PASSWORD
 
@@ -67,18 +69,47 @@ async def test_who_has_no_factor_is_not_asked_for_what_he_gives(ada: Member) -> 
     assert (await ada.step_up(code="123456")).status_code == 200
 
 
-async def test_five_wrong_passwords_make_the_session_wait_and_no_other(ada: Member, clock: FakeTime) -> None:
-    stolen = ada.access_token
-    for _ in range(5):
-        assert told(await ada.step_up("not her password")) == (401, "invalid_credentials")
-    refused = await ada.step_up()
-    assert told(refused) == (429, "too_many_requests"), "the right one is not even looked at"
+async def test_five_wrong_step_ups_end_the_session_and_no_other(
+    app: Litestar, ada: Member, database_urls: DatabaseUrls
+) -> None:
+    async with another_browser(app, ada) as elsewhere:
+        await elsewhere.sign_in()
+        for _ in range(4):
+            assert told(await ada.step_up("not her password")) == (401, "invalid_credentials")
+            assert (await ada.call("GET", "me")).status_code == 200
+        assert told(await ada.step_up("not her password")) == (401, "unauthenticated")
+        assert told(await ada.call("GET", "me")) == (401, "unauthenticated")
+        assert told(await ada.step_up()) == (401, "unauthenticated"), "the right one comes too late"
+        assert (await ada.refresh()).status_code == 401
+        assert (await elsewhere.step_up()).status_code == 200, "another session of hers has its own count"
+    (audit,) = await rows(database_urls, "SELECT detail FROM audit_log WHERE action = 'session.revoked'")
+    assert audit["detail"]["cause"] == "5 wrong step-ups"
     await ada.sign_in()
-    assert (await ada.step_up()).status_code == 200, "another session of hers has its own count"
-    ada.access_token = stolen
-    assert told(await ada.step_up()) == (429, "too_many_requests")
-    clock.now += timedelta(seconds=int(refused.headers["retry-after"]))
     assert (await ada.step_up()).status_code == 200
+
+
+async def test_wrong_codes_count_as_wrong_passwords_do(bob: Member) -> None:
+    for _ in range(2):
+        assert told(await bob.step_up("not his password")) == (401, "invalid_credentials")
+        assert told(await bob.step_up(code=bob.code(9))) == (401, "invalid_second_factor")
+        assert told(await bob.step_up()) == (403, "second_factor_required"), "which is neither wrong nor a fresh start"
+    assert told(await bob.step_up(code=bob.code(9))) == (401, "unauthenticated")
+    assert (await bob.call("GET", "me")).status_code == 401
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        ("POST", "me/password", {"current_password": "wrong", "new_password": "eleven blue bicycles"}),
+        ("POST", "me/email", {"email": "elsewhere@example.com", "password": "wrong"}),
+        ("POST", "auth/step-up", {"password": "wrong"}),
+    ],
+)
+async def test_wherever_the_password_is_asked_for_again(ada: Member, method: str, path: str, body: Any) -> None:
+    for _ in range(5):
+        assert (await ada.call(method, path, body)).status_code == 401
+    assert (await ada.call("GET", "me")).status_code == 401
+    assert (await ada.refresh()).status_code == 401
 
 
 async def test_fewer_are_forgiven_by_the_right_one(ada: Member) -> None:
@@ -90,8 +121,8 @@ async def test_fewer_are_forgiven_by_the_right_one(ada: Member) -> None:
 
 async def test_guesses_at_once_are_all_counted(ada: Member, database_urls: DatabaseUrls) -> None:
     answers = await asyncio.gather(*(ada.step_up("not her password") for _ in range(10)))
-    assert sum(answer.json()["code"] == "invalid_credentials" for answer in answers) <= 5
-    assert told(await ada.step_up()) == (429, "too_many_requests")
+    assert sum(answer.json()["code"] == "invalid_credentials" for answer in answers) <= 4
+    assert told(await ada.step_up()) == (401, "unauthenticated")
 
 
 async def test_a_session_that_has_ended_is_not_made_recent(ada: Member) -> None:
