@@ -43,7 +43,7 @@ class SignIns:
     ) -> SignedIn:
         """`amr`: what was proved (RFC 8176)."""
         now, session_id = self._clock(), new_id()
-        token = refresh_tokens.first(session_id)
+        token = refresh_tokens.first(session_id, self._index)
         session = Session(
             id=session_id,
             user_id=user.id,

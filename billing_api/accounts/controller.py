@@ -153,14 +153,19 @@ class AuthController(Controller):
             raise Unauthenticated("there is no refresh cookie; sign in")
         return granted(await accounts.refresh(token, caller), refresh_cookie)
 
-    @post("/logout", permission=Permission.PUBLIC, status_code=204, summary="End this sign-in")
+    @post(
+        "/logout",
+        permission=Permission.PUBLIC,
+        status_code=204,
+        summary="End this sign-in: the cookie's, and that of the access token",
+    )
     async def logout(
         self,
         request: AnyRequest,
         accounts: NamedDependency[AccountService],
         refresh_cookie: NamedDependency[RefreshCookie],
     ) -> Response[None]:
-        await accounts.sign_out(refresh_cookie.read(request))
+        await accounts.sign_out(refresh_cookie.read(request), request.user)
         return Response(None, status_code=204, cookies=[refresh_cookie.cleared()])
 
 

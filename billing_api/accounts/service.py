@@ -4,6 +4,8 @@ Nothing here tells a stranger whether an address has an account: known and unkno
 same work.
 """
 
+from uuid import UUID
+
 from billing_api import refresh_tokens
 from billing_api.access import ONE_TIME_PASSWORD, PASSWORD, Principal
 from billing_api.accounts import repository
@@ -25,7 +27,7 @@ from core.errors import (
     Unauthenticated,
 )
 from core.settings import Secrets
-from db.models.people import User
+from db.models.people import Session, User
 from db.unit_of_work import Database, SystemTransaction
 
 
@@ -73,15 +75,17 @@ class AccountService:
             raise Unauthenticated("this sign-in has ended; sign in again")
         return signed_in
 
-    async def sign_out(self, refresh_token: str | None) -> None:
-        """Ends the family; whoever is signed out already is told the same."""
-        session_id = refresh_tokens.session_id(refresh_token or "")
-        if session_id is None:
-            return
+    async def sign_out(self, refresh_token: str | None, principal: Principal | None) -> None:
+        """Ends the cookie's family and the access token's own session; whoever is signed out already is told the same.
+
+        Each of the two speaks for its own session alone. A token that only names a session ends nothing.
+        """
         async with self._liveness.ending() as ending, self._database.as_system() as tx:
-            user_id = await repository.revoke_session(tx, session_id, self._clock())
-            if user_id is not None:
-                await ending.of(user_id)
+            named = {await self._family(tx, refresh_token or ""), _own_session(principal)}
+            for session_id in sorted(filter(None, named)):  # in one order for everybody
+                user_id = await repository.revoke_session(tx, session_id, self._clock())
+                if user_id is not None:
+                    await ending.of(user_id)
 
     async def me(self, principal: Principal) -> Me:
         async with self._database.as_customer(principal.user_id) as tx:
@@ -127,6 +131,18 @@ class AccountService:
         device = self._sign_ins.devices.mark(caller.device, user.id)
         return self._sign_ins.open(tx, user, caller, amr=amr, device=device)
 
+    async def _family(self, tx: SystemTransaction, token: str) -> UUID | None:
+        """The session that this token may end: one of the family's own, of whatever age."""
+        session_id = refresh_tokens.session_id(token)
+        found = session_id and await repository.lock_session(tx, session_id)
+        return session_id if found and self._standing(found[0], token) is not Standing.FOREIGN else None
+
+    def _standing(self, session: Session, token: str) -> Standing:
+        keyed_hash = self._secrets.index
+        token_hash = refresh_tokens.stored_hash(token, keyed_hash)
+        genuine = refresh_tokens.is_genuine(token, keyed_hash)
+        return refresh_tokens.standing(session, token_hash, self._clock(), genuine=genuine)
+
     async def _next_pair(self, tx: SystemTransaction, token: str, ending: Ending, caller: Caller) -> SignedIn | None:
         """None where there is none; what that changed is in the transaction."""
         now = self._clock()
@@ -135,8 +151,8 @@ class AccountService:
         if not found:
             return None
         session, user = found
-        standing = refresh_tokens.standing(session, refresh_tokens.stored_hash(token, self._secrets.index), now)
-        if standing is Standing.OVER:
+        standing = self._standing(session, token)
+        if standing in {Standing.OVER, Standing.FOREIGN}:
             return None
         if standing is Standing.COPIED or not user.is_active:
             session.revoked_at = now
@@ -151,6 +167,12 @@ class AccountService:
             session.refresh_hash = refresh_tokens.stored_hash(successor, self._secrets.index)
             session.rotated_at, session.expires_at = now, now + refresh_tokens.LIFETIME
         return self._sign_ins.pair(session, user, successor)
+
+
+def _own_session(principal: Principal | None) -> UUID | None:
+    """Of an access token. A program has none, and who looks at a customer's things has it from an own sign-in."""
+    is_own = principal is not None and principal.client_id is None and principal.actor_id is None
+    return principal.session_id if principal is not None and is_own else None
 
 
 def _present(user: User | None) -> Me:

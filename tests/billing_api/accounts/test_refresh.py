@@ -129,16 +129,54 @@ async def test_other_sign_ins_of_the_user_are_left_alone(signed_in: Visitor, vis
     assert (await phone.refresh()).status_code == 200
 
 
-@pytest.mark.parametrize("forge", [
-    lambda token: token[:-1] + ("A" if token[-1] != "A" else "B"),
-    lambda token: token.partition(".")[0] + "." + "A" * 43,
-], ids=["one symbol off", "a guess"])  # fmt: skip
-async def test_a_wrong_secret_under_a_right_id_ends_the_family(
-    signed_in: Visitor, visitors: Visitors, forge: Callable[[str], str]
+FORGE: dict[str, Callable[[str], str]] = {
+    "one symbol off": lambda token: token[:-1] + ("A" if token[-1] != "A" else "B"),
+    "a guess": lambda token: token.partition(".")[0] + "." + "A" * 43,
+    "the id alone": lambda token: token.partition(".")[0],
+}
+
+
+@pytest.mark.parametrize("forge", FORGE.values(), ids=FORGE)
+@pytest.mark.parametrize("call", ["refresh", "logout"])
+async def test_whoever_knows_the_sessions_id_alone_ends_nothing(
+    signed_in: Visitor, visitors: Visitors, forge: Callable[[str], str], call: str, database_urls: DatabaseUrls
 ) -> None:
-    good = str(signed_in.cookie)
-    assert (await present(visitors(), forge(good))).status_code == 401
-    assert (await present(signed_in, good)).status_code == 401
+    """It stands in access tokens and in the list of sessions."""
+    stranger, good = visitors(), str(signed_in.cookie)
+    stranger.cookie = forge(good)
+    assert (await stranger.post(call)).status_code == (401 if call == "refresh" else 204)
+    assert await rows(database_urls, "SELECT 1 FROM audit_log") == []
+    assert (await present(signed_in, good)).status_code == 200
+
+
+async def test_an_older_token_of_the_family_signs_out_as_well(
+    signed_in: Visitor, visitors: Visitors, clock: Any
+) -> None:
+    elsewhere, first = visitors(), str(signed_in.cookie)
+    second = held(await signed_in.refresh())
+    clock.now += timedelta(minutes=1)
+    elsewhere.cookie = first
+    assert (await elsewhere.logout()).status_code == 204
+    assert (await present(signed_in, second)).status_code == 401
+
+
+async def test_an_access_token_signs_out_its_own_session_only(ada: Visitor, visitors: Visitors) -> None:
+    phone, script = visitors(ada.email), visitors(ada.email)
+    await ada.login()
+    bearer = await phone.signed_in()
+    assert (await script.logout(**bearer)).status_code == 204
+    assert (await phone.refresh()).status_code == 401
+    assert (await script.web.get("/api/v1/me", headers=bearer)).status_code == 401
+    assert (await ada.refresh()).status_code == 200
+
+
+async def test_cookie_and_access_token_each_sign_out_their_own(ada: Visitor, visitors: Visitors) -> None:
+    phone, tablet = visitors(ada.email), visitors(ada.email)
+    await ada.login()
+    await tablet.login()
+    bearer = await phone.signed_in()
+    assert (await ada.logout(**bearer)).status_code == 204
+    assert [(await each.refresh()).status_code for each in (phone, ada, tablet)] == [401, 401, 200]
 
 
 @pytest.mark.parametrize(
