@@ -8,6 +8,7 @@ from litestar import Response
 from litestar.params import QueryParameter
 
 from billing_api.idempotency import Replayable
+from billing_api.text import LINES
 from core.errors import FieldError, InvalidInput
 
 ViewT = TypeVar("ViewT", bound=msgspec.Struct)
@@ -18,7 +19,7 @@ STORABLE: Final = r"^[^\x00]*$"
 Limit = Annotated[int, QueryParameter(ge=1, le=100, description="how many items at most")]
 Offset = Annotated[int, QueryParameter(ge=0, le=1_000_000, description="how many items to leave out")]
 
-Reason = Annotated[str, msgspec.Meta(min_length=1, max_length=500, pattern=STORABLE)]
+Reason = Annotated[str, msgspec.Meta(min_length=1, max_length=500, pattern=LINES)]
 
 
 class ReasonGiven(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -9,11 +9,12 @@ from msgspec import UNSET, Meta, UnsetType
 
 from billing_api.access import ACCESS_LIFETIME
 from billing_api.credentials.schemas import ChosenEmail, ChosenPassword, GivenPassword
+from billing_api.text import ONE_LINE
 from db.models.people import Role, User
 
-# One line with something on it. `(?![\s\S])` is the end in Python and in JSON Schema alike; Python's `$` is not.
-_ONE_LINE = r"^(?=.*\S)[^\u0000-\u001f\u007f-\u009f\u2028\u2029]+(?![\s\S])"
-PersonName = Annotated[str, Meta(max_length=200, pattern=_ONE_LINE, description="one line")]
+PersonName = Annotated[
+    str, Meta(max_length=200, pattern=ONE_LINE, description="one line, without controls of writing direction")
+]
 
 # What nobody can have is refused where it is chosen, with a reason. At sign-in it is wrong like any other guess; this
 # bound only keeps oversized input away.

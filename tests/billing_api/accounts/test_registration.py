@@ -251,6 +251,11 @@ async def test_what_is_no_token_proves_nothing(visitor: Visitor, token: str) -> 
         ({"full_name": "Ada\x00"}, "full_name"),
         ({"full_name": "a" * 201}, "full_name"),
         ({"full_name": ["Ada"]}, "full_name"),
+        ({"full_name": "Ada \u202egro.elgoog"}, "full_name"),
+        ({"full_name": "Ada\u2066 Buyer\u2069"}, "full_name"),
+        ({"full_name": "\u200f\u061cAda"}, "full_name"),
+        ({"full_name": "\u200b"}, "full_name"),
+        ({"company_name": "Buyers\u200e & Sons"}, "company_name"),
         ({"company_name": ""}, "company_name"),
         ({"company_name": "a\rb"}, "company_name"),
         ({"role": "admin"}, "body"),
@@ -275,7 +280,15 @@ async def test_everything_wrong_is_told_at_once(visitor: Visitor) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["Robert'); DROP TABLE users;--", "<script>alert(1)</script>", "{{ 7 * 7 }}", "Zoë 王", "O'Neil %s %(a)s :b"],
+    [
+        "Robert'); DROP TABLE users;--",
+        "<script>alert(1)</script>",
+        "{{ 7 * 7 }}",
+        "Zoë 王",
+        "עדה",
+        "می\u200cخواهم",
+        "O'Neil %s %(a)s :b",
+    ],
 )
 async def test_a_name_is_only_a_name(visitor: Visitor, mailbox: Mailbox, name: str) -> None:
     assert (await visitor.register(full_name=name, company_name=name)).status_code == 201
