@@ -27,6 +27,7 @@ from billing_api.arrival import Arrivals
 from billing_api.auth import Authentication, guard, needs_step_up
 from billing_api.caller import Caller
 from billing_api.client_address import caller
+from billing_api.description import DescriptionFile
 from billing_api.idempotency import Once
 from billing_api.routes import ROUTES
 from billing_api.services import Services, wired
@@ -130,7 +131,7 @@ def _openapi() -> OpenAPIConfig:
         version="1",
         description="Licences for NextPanel and domain names. Errors are application/problem+json (RFC 9457).",
         path="/schema",
-        render_plugins=[SwaggerPage()],
+        render_plugins=[SwaggerPage(), DescriptionFile()],
         openapi_router=Router(
             "/schema", route_handlers=[], opt={"permission": Permission.PUBLIC}, include_in_schema=False
         ),
