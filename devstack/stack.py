@@ -3,6 +3,7 @@
 Each process is given what it needs and no more; above all the validator gets no database, which keeps it honest.
 """
 
+import re
 import sys
 from collections.abc import Mapping
 from functools import partial
@@ -21,6 +22,30 @@ DATABASE: Final = "nextpanel_billing"
 _OWNER: Final = "np_owner"
 _DATABASES: Final = ("DATABASE_URL", "WORKER_DATABASE_URL", "OWNER_DATABASE_URL")
 _HERE: Final = "127.0.0.1"
+_SECRET: Final = re.compile(r"KEY|KEK|SECRET|PASSW|TOKEN|CREDENTIAL|AUTH|DSN|DATABASE_URL|REDIS_URL|NP_DEMO_")
+"""Variables that may hold one, also of a person's own for other programs. A process gets those that it names below."""
+_SEALING: Final = ("NP_KEK", "NP_INDEX_KEY")
+_REDIS: Final = ("REDIS_URL", "QUEUE_REDIS_URL")
+_EVENTS: Final = ("STRIPE_API_KEY", "STRIPE_WEBHOOK_SECRETS")
+_DEMO: Final = ("NP_DEMO_ADMIN", "NP_DEMO_CUSTOMER", "NP_DEMO_PLATFORM_KEY")
+_API: Final = ("DATABASE_URL", *_REDIS, *_SEALING, "NP_JWT_KEYS", *_EVENTS)
+_NEEDED: Final[Mapping[str, tuple[str, ...]]] = {
+    "stripe": _EVENTS,
+    "nextpanel": ("NEXTPANEL_JWT_SECRET",),
+    "mail": (),
+    "migrate": _DATABASES,
+    "seed": _API,
+    "demo-users": (*_API, *_DEMO),
+    "billing_api": _API,
+    "workers": (
+        "WORKER_DATABASE_URL",
+        *_REDIS,
+        *_SEALING,
+        *("STRIPE_API_KEY", "NEXTPANEL_JWT_SECRET", "NP_LEASE_KEYS", "NP_AUDIT_KEYS"),
+    ),
+    "validator": ("REDIS_URL", *_SEALING),
+}
+"""The secrets of each process."""
 _LIMITS: Final = ",".join(f"{name}=600/60" for name in ("login", "register", "password", "activation", "search"))
 """Here everybody comes from one address, which must not be taken for one person who guesses."""
 
@@ -114,16 +139,7 @@ def _stand_ins(keyring: Keyring, ports: Mapping[str, int], postgres: Postgres, v
 
 def _simulators(choices: Choices, env: Mapping[str, str], ports: Mapping[str, int]) -> list[Part]:
     webhook = f"http://{_reached_at(choices.host)}:{env['NP_API_PORT']}/api/v1/webhooks/stripe"
-    flags = {
-        "stripe": (
-            f"--api-key={env.get('STRIPE_API_KEY', '')}",
-            f"--webhook={webhook}",
-            f"--webhook-secret={env.get('STRIPE_WEBHOOK_SECRETS', '')}",
-        ),
-        "nextpanel": (f"--jwt-secret={env.get('NEXTPANEL_JWT_SECRET', '')}",),
-        "mail": (),
-    }
-    bare = _without(env, *_DATABASES, "NP_KEK", "NP_INDEX_KEY", "NP_JWT_KEYS", "NP_AUDIT_KEYS")
+    flags: dict[str, tuple[str, ...]] = {"stripe": (f"--webhook={webhook}",), "nextpanel": (), "mail": ()}
     return [
         Part(
             name=name,
@@ -132,7 +148,7 @@ def _simulators(choices: Choices, env: Mapping[str, str], ports: Mapping[str, in
                     *(sys.executable, "-m", f"devstack.simulators.{name}"),
                     *("--port", str(ports[name]), "--data", str(choices.data / name), *flags[name]),
                 ),
-                env=bare,
+                env=_given(env, name),
                 cwd=ROOT,
                 health=f"{_local(ports, name)}/health/ready",
             ),
@@ -149,13 +165,15 @@ def _our_own(choices: Choices, env: Mapping[str, str], stand_ins: frozenset[str]
         return tuple(name for name in names if name in stand_ins or name in ("migrate", "seed", "demo-users"))
 
     def step(name: str, *words: str, earlier: tuple[str, ...]) -> Step:
-        return Step(name=name, work=Launch(argv=(sys.executable, "-m", *words), env=env, cwd=ROOT), after=earlier)
+        return Step(
+            name=name, work=Launch(argv=(sys.executable, "-m", *words), env=_given(env, name), cwd=ROOT), after=earlier
+        )
 
-    def service(module: str, port: str, *withheld: str, earlier: tuple[str, ...]) -> Part:
+    def service(module: str, port: str, *, earlier: tuple[str, ...]) -> Part:
         health = f"http://{_reached_at(choices.host)}:{env[port]}/health/ready"
-        own = _without(env, "OWNER_DATABASE_URL", *withheld)
         argv = (sys.executable, "-m", module)
-        return Part(name=module, server=Service(argv=argv, env=own, cwd=ROOT, health=health), after=earlier)
+        given = _given(env, module)
+        return Part(name=module, server=Service(argv=argv, env=given, cwd=ROOT, health=health), after=earlier)
 
     return [
         step("migrate", "db", "migrate", earlier=after("database")),
@@ -164,19 +182,14 @@ def _our_own(choices: Choices, env: Mapping[str, str], stand_ins: frozenset[str]
         service(
             "billing_api",
             "NP_API_PORT",
-            "WORKER_DATABASE_URL",
-            "NP_AUDIT_KEYS",
             earlier=after("demo-users", "valkey", "stripe", "nextpanel", "mail"),
         ),
         service(
             "workers",
             "NP_WORKER_PORT",
-            "DATABASE_URL",
             earlier=after("demo-users", "valkey", "stripe", "nextpanel", "mail"),
         ),
-        service(
-            "validator", "NP_VALIDATOR_PORT", *_DATABASES, "STRIPE_API_KEY", "NP_AUDIT_KEYS", earlier=after("valkey")
-        ),
+        service("validator", "NP_VALIDATOR_PORT", earlier=after("valkey")),
     ]
 
 
@@ -209,8 +222,10 @@ def _reached_at(host: str) -> str:
     return _HERE if host in ("0.0.0.0", "::") else host
 
 
-def _without(env: Mapping[str, str], *names: str) -> dict[str, str]:
-    return {name: value for name, value in env.items() if name not in names}
+def _given(env: Mapping[str, str], process: str) -> dict[str, str]:
+    """What is no secret, and the secrets that this process needs. None stands on a command line, which all may read."""
+    needed = _NEEDED[process]
+    return {name: value for name, value in env.items() if name in needed or not _SECRET.search(name)}
 
 
 THE_STACK: Final = Plan(wanted_ports, describe)

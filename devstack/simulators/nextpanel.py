@@ -21,6 +21,7 @@ from litestar.exceptions import HTTPException
 from litestar.types import ControllerRouterHandler
 
 from core.ids import new_id
+from core.settings import process_environment
 from devstack.simulators import problems
 from devstack.simulators.asgi import Application
 from devstack.simulators.journal import Journal
@@ -239,7 +240,9 @@ def _authenticate(request: AnyRequest, secret: str) -> None:
 
 def main() -> None:
     parser = arguments("devstack.simulators.nextpanel", "A NextPanel control panel.", port=9000)
-    parser.add_argument("--jwt-secret", required=True, help="HS256 secret of the tokens that billing sends")
+    known = process_environment().get("NEXTPANEL_JWT_SECRET")
+    told = "HS256 secret of the tokens that billing sends; else NEXTPANEL_JWT_SECRET"
+    parser.add_argument("--jwt-secret", required=not known, default=known, help=told)
     chosen = parser.parse_args()
     journal = Journal(chosen.data / "nextpanel.sqlite3")
     serve(application(journal, jwt_secret=chosen.jwt_secret, port=chosen.port), chosen.port)

@@ -1,7 +1,6 @@
 """The description of the stack: what each process gets, and what the person's own servers replace."""
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -72,12 +71,56 @@ def test_nobody_gets_a_database_role_that_is_not_his(tmp_path: Path) -> None:
     }
 
 
-def test_a_secret_that_begins_with_a_dash_is_not_taken_for_an_option(tmp_path: Path) -> None:
-    choices = Choices.read({"NP_DATA": str(tmp_path)})
-    ports = dict.fromkeys(THE_STACK.wanted_ports(choices), 20_000)
-    stack = THE_STACK.describe(choices, Keyring(nextpanel_jwt_secret="-x", stripe_api_key="--y"), ports)
-    assert "--jwt-secret=-x" in launch(stack, "nextpanel").argv
-    assert "--api-key=--y" in launch(stack, "stripe").argv
+PROCESSES = ("migrate", "seed", "demo-users", "billing_api", "workers", "validator", "stripe", "nextpanel", "mail")
+SECRETS = {
+    "NP_KEK": KEYRING.kek,
+    "NP_INDEX_KEY": KEYRING.index_key,
+    "NP_JWT_KEYS": KEYRING.jwt_keys,
+    "NP_AUDIT_KEYS": KEYRING.audit_keys,
+    "STRIPE_API_KEY": KEYRING.stripe_api_key,
+    "STRIPE_WEBHOOK_SECRETS": KEYRING.stripe_webhook_secret,
+    "NEXTPANEL_JWT_SECRET": KEYRING.nextpanel_jwt_secret,
+    "owner": KEYRING.owner_password,
+    "api": KEYRING.api_password,
+    "worker": KEYRING.worker_password,
+    "admin": KEYRING.admin_password,
+    "platform": KEYRING.platform_key_secret,
+    "superuser": KEYRING.postgres_password,
+}
+SERVES = {"NP_KEK", "NP_INDEX_KEY", "NP_JWT_KEYS", "STRIPE_API_KEY", "STRIPE_WEBHOOK_SECRETS", "api"}
+NEEDS = {
+    "migrate": {"owner", "api", "worker"},
+    "seed": SERVES,
+    "demo-users": SERVES | {"admin", "platform"},
+    "billing_api": SERVES,
+    "workers": {"NP_KEK", "NP_INDEX_KEY", "NP_AUDIT_KEYS", "STRIPE_API_KEY", "NEXTPANEL_JWT_SECRET", "worker"},
+    "validator": {"NP_KEK", "NP_INDEX_KEY"},
+    "stripe": {"STRIPE_API_KEY", "STRIPE_WEBHOOK_SECRETS"},
+    "nextpanel": {"NEXTPANEL_JWT_SECRET"},
+    "mail": set(),
+}
+
+
+@pytest.mark.parametrize("name", PROCESSES)
+def test_a_process_gets_the_secrets_that_it_needs_and_no_other(tmp_path: Path, name: str) -> None:
+    """Looked for by value, whatever variable it stands in."""
+    env = launch(describe(tmp_path), name).env
+    assert {secret for secret, value in SECRETS.items() if any(value in given for given in env.values())} == NEEDS[name]
+
+
+@pytest.mark.parametrize("name", PROCESSES)
+def test_a_persons_own_secrets_are_handed_to_nobody(tmp_path: Path, name: str) -> None:
+    own = dict.fromkeys(("AWS_SECRET_ACCESS_KEY", "GITHUB_TOKEN", "PGPASSWORD", "SSH_AUTH_SOCK", "SENTRY_DSN"), "mine")
+    env = launch(describe(tmp_path, LANG="C.UTF-8", **own), name).env
+    assert "mine" not in env.values()
+    assert (env["PATH"], env["LANG"]) == ("/bin", "C.UTF-8")
+
+
+def test_no_secret_stands_on_a_command_line(tmp_path: Path) -> None:
+    """Everybody on the machine can read those."""
+    stack = describe(tmp_path)
+    lines = " ".join(" ".join(launch(stack, name).argv) for name in (*PROCESSES, "postgres", "valkey"))
+    assert [name for name, secret in SECRETS.items() if secret in lines] == []
 
 
 def test_services_come_after_what_they_need_and_the_validator_needs_no_database(tmp_path: Path) -> None:
@@ -100,7 +143,9 @@ def test_services_come_after_what_they_need_and_the_validator_needs_no_database(
 def test_the_persons_own_server_replaces_its_stand_in(tmp_path: Path, own: dict[str, str], gone: set[str]) -> None:
     everything, stack = describe(tmp_path), describe(tmp_path, **own)
     assert names(everything) - names(stack) == gone
-    env: Any = launch(stack, "seed").env
+    env: dict[str, str] = {}
+    for name in ("migrate", "seed", "billing_api", "workers", "validator"):
+        env |= launch(stack, name).env
     assert own.items() <= env.items()
     assert "STRIPE_API_BASE" not in env or "stripe" in names(stack)
     assert levels(stack.nodes)  # nothing comes after what is not there

@@ -1,5 +1,6 @@
 """`python -m devstack.simulators.stripe`: the process."""
 
+from core.settings import process_environment
 from devstack.simulators.journal import Journal
 from devstack.simulators.serving import HOST, arguments, serve
 from devstack.simulators.stripe.app import application
@@ -7,10 +8,14 @@ from devstack.simulators.stripe.app import application
 
 def main() -> None:
     parser = arguments("devstack.simulators.stripe", "A small Stripe, with hosted checkout and webhooks.", port=9010)
-    parser.add_argument("--api-key", required=True, help="the secret key that is accepted")
+    given = process_environment()
+    known, signs = given.get("STRIPE_API_KEY"), given.get("STRIPE_WEBHOOK_SECRETS", "")
+    parser.add_argument("--api-key", required=not known, default=known, help="accepted; else STRIPE_API_KEY")
     parser.add_argument("--public-url", help="how browsers reach it; by default the loopback address and the port")
     parser.add_argument("--webhook", metavar="URL", help="an endpoint that gets every event")
-    parser.add_argument("--webhook-secret", metavar="SECRET", default="", help="what its deliveries are signed with")
+    parser.add_argument(
+        "--webhook-secret", metavar="SECRET", default=signs, help="signs deliveries; else STRIPE_WEBHOOK_SECRETS"
+    )
     parser.add_argument("--webhook-delay-ms", type=int, default=0, help="how late each delivery leaves")
     parser.add_argument("--webhook-backoff", type=float, default=0.2, help="seconds before the first retry; doubles")
     chosen = parser.parse_args()
