@@ -73,7 +73,7 @@ rotate-kek: install  ## seal every secret anew under the first key of NP_KEK, wh
 rebuild: install  ## watch the workers fill Redis; ARGS=--empty empties it first
 	@exec $(RUN) devstack run workers.rebuild_watch $(ARGS)
 
-chaos: install  ## kill parts of a stack of its own for 5 minutes, then prove every count: ARGS="--seconds 600 --seed 7"
+chaos: install  ## 5 minutes of kills, full disks, frozen and read-only servers, then prove every count: ARGS="--seconds 600 --seed 7"
 	@exec $(RUN) chaos $(ARGS)
 
 histories: install  ## thousands of random histories of grants and reports: do the Redis functions keep the rules?

@@ -1,4 +1,6 @@
-"""The crash test: a real stack under traffic, struck with kill -9 again and again, and a judge over what is left.
+"""The crash test: a real stack under traffic, struck again and again, and a judge over what is left.
+
+Struck: killed, restarted, frozen, demoted, with a full disk, and without a reader of its logs (chaos/plan.py).
 
 A package of its own, beside `loadtest` and not in it: load asks how fast, and may know no database and no supervisor;
 this asks whether it is true, and has to start the stack, kill its parts and read both stores. It is no test of one

@@ -17,7 +17,11 @@ LONGEST_TTL: Final = 60
 
 LicenseKey = Annotated[
     str,
-    msgspec.Meta(min_length=1, max_length=64, description="Case, dashes and look-alike letters are forgiven."),
+    msgspec.Meta(
+        min_length=1,
+        max_length=64,
+        description="Case, dashes of any kind, spaces, invisible characters and look-alike letters are forgiven.",
+    ),
 ]
 Feature = Annotated[
     str,
