@@ -86,21 +86,26 @@ def choose(host: str, count: int = 1, taken: Collection[int] = ()) -> int:
 
 def _keep(port: int) -> bool:
     """Whether nobody has chosen the port, in this process or another; from now on this process has."""
+    register = _register()
     if port in _KEPT:
         return False
-    try:
-        fcntl.lockf(_register(), fcntl.LOCK_EX | fcntl.LOCK_NB, 1, port)
-    except OSError:
-        return False
+    if register is not None:
+        try:
+            fcntl.lockf(register, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, port)
+        except OSError:
+            return False
     _KEPT.add(port)
     return True
 
 
 @cache
-def _register() -> int:
-    """Open until the process ends: closing it once would give up all its locks."""
+def _register() -> int | None:
+    """Open until the process ends: closing it once would give up all its locks. None where it cannot be had."""
     file = Path(tempfile.gettempdir()) / f"nextpanel-billing-ports-{os.getuid()}"
-    return os.open(file, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+    try:
+        return os.open(file, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+    except OSError:
+        return None
 
 
 def _claim(host: str, port: int, count: int, name: str, patience: float) -> None:
