@@ -17,6 +17,7 @@ from litestar import Litestar
 
 from billing_api import commands, metrics
 from billing_api.app import create_app
+from billing_api.draining import Draining
 from core.parts import EXIT_CODE, Parts
 from core.process import allow_many_files, die_with_parent
 from core.settings import BadSettings, api_settings
@@ -25,6 +26,8 @@ from core.telemetry import configure_logging
 _HEAD_WITHIN_MS: Final = 10_000
 _MOST_CONNECTIONS: Final = 20_000
 """Of one worker: those that come later wait in the kernel's queue."""
+_FINISH_SECONDS: Final = 15
+"""For the answers that are under way when a worker stops listening."""
 _OTHER_FILES: Final = 512
 """What a worker may have open beside its clients: connections to its servers, logs, code that is read."""
 
@@ -32,10 +35,14 @@ _OTHER_FILES: Final = 512
 def served() -> Litestar:
     """The application, in a Granian worker. It outlives neither its master nor itself."""
     die_with_parent()
+    master = multiprocessing.parent_process()
+    if master is not None and not master.is_alive():
+        sys.exit("billing_api: the master has gone before its worker began")
     settings = api_settings()
     configure_logging("billing_api", settings.log_level, take_over=("_granian", "granian.access"))
     app = create_app(settings)
     _end_with_its_parts(app)
+    app.on_startup.append(Draining(app.state.readiness, seconds=settings.drain_seconds, port=settings.port).heed)
     _spare_the_collector()
     return app
 
@@ -87,7 +94,7 @@ def serve() -> None:
             port=settings.port,
             workers=settings.processes,
             respawn_failed_workers=True,
-            workers_kill_timeout=10,
+            workers_kill_timeout=settings.drain_seconds + _FINISH_SECONDS,
             log_level=LogLevels.warning,
         ).serve()
 

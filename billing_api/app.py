@@ -28,6 +28,7 @@ from billing_api.auth import Authentication, guard, needs_step_up
 from billing_api.caller import Caller
 from billing_api.client_address import caller
 from billing_api.description import DescriptionFile
+from billing_api.draining import closing
 from billing_api.idempotency import Once
 from billing_api.routes import ROUTES
 from billing_api.services import Services, wired
@@ -49,11 +50,14 @@ class BillingApi(Litestar):
 
     fast_path: FastPath
     arrivals: Arrivals
+    readiness: Readiness
 
     @override
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] == ScopeType.HTTP:
             receive = self.arrivals.bounded(receive)
+            if self.readiness.draining:
+                send = closing(send)
         await self.fast_path(scope, receive, send)
 
     async def carry(self, scope: Any, receive: Any, send: Any) -> None:
@@ -87,6 +91,7 @@ def create_app(settings: ApiSettings, clock: Clock = utc_now) -> Litestar:
         debug=False,
     )
     app.arrivals = Arrivals()
+    app.readiness = app.state.readiness
     app.fast_path = FastPath(
         app.carry,
         app.state,

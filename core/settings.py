@@ -76,6 +76,8 @@ class ApiSettings:
     staff_second_factor: bool
     """Whether what only staff may do takes a sign-in with a second factor."""
     stripe: "StripeSettings"
+    drain_seconds: int
+    """For how long a process that was asked to stop serves on, so that its load balancer sends it nothing more."""
     log_level: str
 
 
@@ -104,6 +106,7 @@ class WorkerSettings:
     lease_keys: Mapping[str, bytes]
     audit_keys: Mapping[str, bytes]
     reconcile_seconds: int
+    drain_seconds: int
     log_level: str
 
 
@@ -146,6 +149,7 @@ class ValidatorSettings:
     """Licenses whose answers one process remembers; of API keys half as many."""
     license_rate: int
     """Requests a second that a license's own key may make of one process; platform keys may make any number."""
+    drain_seconds: int
     log_level: str
 
 
@@ -186,13 +190,17 @@ class _Settings(Reader):
         secrets = self.some("STRIPE_WEBHOOK_SECRETS") if receives_events else ()
         return StripeSettings(self.text("STRIPE_API_KEY"), self.optional("STRIPE_API_BASE"), secrets)
 
-    def seconds(self, name: str, default: int) -> int:
+    def seconds(self, name: str, default: int, *, least: int = 1) -> int:
         def parse(raw: str) -> int:
-            if int(raw) < 1:
+            if int(raw) < least:
                 raise ValueError
             return int(raw)
 
-        return self.parsed(name, str(default), parse, "a whole number from 1", default)
+        return self.parsed(name, str(default), parse, f"a whole number from {least}", default)
+
+    def drain_seconds(self) -> int:
+        """A devstack has no load balancer that would have to be waited for."""
+        return self.seconds("NP_DRAIN_SECONDS", 0 if self.environment() == "devstack" else 5, least=0)
 
     def log_level(self) -> str:
         return self.one_of("NP_LOG_LEVEL", _LOG_LEVELS, "info")
@@ -231,6 +239,7 @@ def api_settings(source: Mapping[str, str] | None = None) -> ApiSettings:
             jwt_keys=r.keys("NP_JWT_KEYS"),
             staff_second_factor=r.flag("NP_STAFF_SECOND_FACTOR", default=r.environment() != "devstack"),
             stripe=r.stripe(receives_events=True),
+            drain_seconds=r.drain_seconds(),
             log_level=r.log_level(),
         )
     )
@@ -257,6 +266,7 @@ def worker_settings(source: Mapping[str, str] | None = None) -> WorkerSettings:
             lease_keys=r.lease_keys(),
             audit_keys=r.keys("NP_AUDIT_KEYS"),
             reconcile_seconds=r.seconds("NP_RECONCILE_SECONDS", 60),
+            drain_seconds=r.drain_seconds(),
             log_level=r.log_level(),
         )
     )
@@ -298,6 +308,7 @@ def validator_settings(source: Mapping[str, str] | None = None) -> ValidatorSett
             near_cache=r.flag("NP_NEAR_CACHE", default=True),
             remembered=r.number("NP_REMEMBERED", 20_000),
             license_rate=r.number("NP_LICENSE_RATE", 6000),
+            drain_seconds=r.drain_seconds(),
             log_level=r.log_level(),
         )
     )

@@ -86,9 +86,10 @@ class Validator:
         await self._server.listen(at)
         await self._metrics_server.listen(metrics_at)
 
-    async def stop(self) -> None:
-        """Answers what is under way, then lets go of Redis."""
-        await asyncio.gather(self._server.drain(), self._metrics_server.drain())
+    async def stop(self, seconds: float = 0.0) -> None:
+        """Not ready from now on; serves on for `seconds`, answers what is under way, then lets go of Redis."""
+        self.readiness.drain()
+        await asyncio.gather(self._server.drain(seconds), self._metrics_server.drain(seconds))
         self._health.stop()
         self._store.nodes.close()
 

@@ -11,6 +11,7 @@ import sys
 import structlog
 import uvloop
 
+from core.listeners import GRACE_SECONDS, turn_away
 from core.parts import EXIT_CODE
 from core.process import allow_many_files, die_with_parent
 from core.settings import ValidatorSettings
@@ -24,7 +25,7 @@ Sockets = tuple[socket.socket, socket.socket]
 
 
 def serve(settings: ValidatorSettings, slot: int, parent: int, sockets: Sockets, tell: int) -> None:
-    """Runs until SIGTERM.
+    """Runs until SIGTERM, which lets it serve on for NP_DRAIN_SECONDS, or SIGINT: then another one serves in its place.
 
     `sockets`: where clients come and where metrics are asked for; both listen already. `tell`: a descriptor that gets
     a byte once this process serves.
@@ -34,29 +35,40 @@ def serve(settings: ValidatorSettings, slot: int, parent: int, sockets: Sockets,
         sys.exit("the supervisor has gone before its child began")
     configure_logging(f"validator-{slot}", settings.log_level)
     allow_many_files()
-    sys.exit(uvloop.run(_run(settings, sockets, tell)))
+    sys.exit(uvloop.run(_run(settings, parent, sockets, tell)))
 
 
-async def _run(settings: ValidatorSettings, sockets: Sockets, tell: int) -> int:
-    """Until SIGTERM, or until a part is dead; the exit code."""
-    stop = asyncio.Event()
+async def _run(settings: ValidatorSettings, parent: int, sockets: Sockets, tell: int) -> int:
+    """Until it is asked to stop, or until a part is dead; the exit code."""
     loop = asyncio.get_running_loop()
-    for signum in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(signum, stop.set)
+    asked: asyncio.Future[int] = loop.create_future()
+    for signum, seconds in ((signal.SIGTERM, settings.drain_seconds), (signal.SIGINT, 0)):
+        loop.add_signal_handler(signum, _note, asked, seconds)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, set(signal.Signals))
     validator = Validator(settings)
     await validator.start(*sockets)
-    validator.parts.watch(condemned=stop.set)
+    validator.parts.watch(condemned=lambda: _note(asked, 0))
     _spare_the_collector()
     _tell(tell)
     log.info("validator.serving", pid=os.getpid())
-    await stop.wait()
+    seconds = await asked
     code = EXIT_CODE if validator.parts.dead else 0
-    log.info("validator.draining", code=code)
-    validator.readiness.drain()
+    log.info("validator.draining", code=code, seconds=seconds)
+    if os.getppid() != parent:  # killed: nobody else will do it
+        loop.call_later(max(seconds, GRACE_SECONDS), _turn_away, sockets)
     validator.parts.stopping()
-    await validator.stop()
+    await validator.stop(seconds)
     return code
+
+
+def _note(asked: "asyncio.Future[int]", seconds: int) -> None:
+    if not asked.done():
+        asked.set_result(seconds)
+
+
+def _turn_away(sockets: Sockets) -> None:
+    for at in sockets:
+        turn_away(at)
 
 
 def _spare_the_collector() -> None:

@@ -8,6 +8,7 @@ import socket
 from itertools import chain
 from typing import Final
 
+from core.listeners import GRACE_SECONDS, HANDSHAKE_SECONDS, nobody_waits
 from validator.connection import Application, Connection
 from validator.heads import Heads
 from validator.metrics import Tally
@@ -16,7 +17,6 @@ MOST_CONNECTIONS: Final = 20_000
 BACKLOG: Final = 4096
 _TURNS: Final = 53  # a prime, for connections are told apart by where they lie, and they lie at even distances
 
-_DRAIN_GRACE: Final = 0.25
 _DRAIN_FRESH: Final = 5.0
 _DRAIN_MOST: Final = 10.0
 _DRAIN_LOOK: Final = 0.05
@@ -31,9 +31,11 @@ class Server:
         self._connections: tuple[set[Connection], ...] = tuple(set() for _ in range(_TURNS))
         """By the turn in which they are looked at."""
         self._listener: asyncio.Server | None = None
+        self._at: list[socket.socket] = []
         self._loop = asyncio.get_running_loop()
 
     async def listen(self, at: socket.socket) -> None:
+        self._at = [at]
         self._listener = await self._loop.create_server(lambda: Connection(self), sock=at, backlog=BACKLOG)
         self._look(0)
 
@@ -50,17 +52,21 @@ class Server:
     def connections(self) -> int:
         return sum(map(len, self._connections))
 
-    async def drain(self) -> None:
-        """Takes no new client, answers what is under way, and ends when the last one has been answered.
+    async def drain(self, seconds: float = 0.0) -> None:
+        """Serves on for `seconds`, takes no new client then, and ends when the last one has been answered.
 
-        Who is idle is left a moment, for a request may be on the wire to us; who has only just come, a longer one.
+        From the beginning each answer is its connection's last. Whoever waits in the kernel's queue is accepted first:
+        the socket's owner lets nobody else come into it (validator/supervisor.py), or leaves it to a successor. Who is
+        idle is left a moment, for a request may be on the wire to us; who has only just come, a longer one.
         """
         self.draining = True
+        await asyncio.sleep(max(seconds, GRACE_SECONDS) + HANDSHAKE_SECONDS)
         if self._listener is not None:
+            await nobody_waits(self._at)
             self._listener.close()
+            self._listener = None
         loop = self._loop
         began = loop.time()
-        await asyncio.sleep(_DRAIN_GRACE)
         while self.connections and loop.time() - began < _DRAIN_MOST:
             for connection in chain.from_iterable(map(tuple, self._connections)):
                 connection.end_if_idle(fresh_too=loop.time() - began > _DRAIN_FRESH)

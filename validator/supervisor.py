@@ -4,7 +4,9 @@ Each slot has a socket of its own with SO_REUSEPORT, so the kernel deals new con
 wake for one. The sockets belong to the parent: while a child is being replaced, connections to its slot wait in the
 kernel's queue, and none is refused.
 
-    SIGTERM, SIGINT   the children finish what they have begun; then everything ends
+    SIGTERM           the children serve on for NP_DRAIN_SECONDS, not ready any more; then newcomers are turned away,
+                      everybody who is connected is served, and everything ends
+    SIGINT            the same without the wait
     SIGHUP            a new child for each slot, one after another; the old one goes when the new one serves
     SIGCHLD           a child that died by itself is replaced, at once the first time, later if it dies young
 
@@ -18,11 +20,14 @@ import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Sequence
+from contextlib import suppress
 from time import monotonic
 from typing import Final
 
 import structlog
 
+from core.listeners import GRACE_SECONDS, turn_away
 from core.settings import ValidatorSettings
 from validator.server import BACKLOG
 
@@ -80,6 +85,7 @@ class Supervisor:
     def __init__(self, settings: ValidatorSettings) -> None:
         self._slots = _open_slots(settings)
         self._leaving: list[subprocess.Popen[bytes]] = []
+        self._drain_seconds = settings.drain_seconds
 
     def run(self) -> None:
         signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
@@ -89,11 +95,11 @@ class Supervisor:
                     slot.start_again()
             caught = signal.sigtimedwait(_SIGNALS, self._wait())
             if caught is not None and caught.si_signo in {signal.SIGTERM, signal.SIGINT}:
-                break
+                self._stop(signal.Signals(caught.si_signo))
+                return
             if caught is not None and caught.si_signo == signal.SIGHUP:
                 self._roll()
             self._bury()
-        self._stop()
 
     def _wait(self) -> float:
         """Until a dead child is due; the rest tells itself by a signal."""
@@ -114,7 +120,7 @@ class Supervisor:
             os.close(reading)
             if serves:
                 if old is not None:
-                    old.terminate()
+                    old.send_signal(signal.SIGINT)
                     self._leaving.append(old)
                 continue
             log.error("validator.roll_failed", slot=slot.number)
@@ -124,18 +130,27 @@ class Supervisor:
             slot.child = old
             return
 
-    def _stop(self) -> None:
+    def _stop(self, signum: signal.Signals) -> None:
         children = [*self._leaving, *(slot.child for slot in self._slots if slot.child is not None)]
         for child in children:
-            child.terminate()
-        deadline = monotonic() + _STOP_SECONDS
+            child.send_signal(signum)
+        self._wait_for(children, max(GRACE_SECONDS, self._drain_seconds if signum == signal.SIGTERM else 0))
+        # Closing the sockets resets whoever waits in them: so nobody comes in any more, and the children empty them.
+        for slot in self._slots:
+            turn_away(slot.at)
+            turn_away(slot.metrics_at)
+        for child in self._wait_for(children, _STOP_SECONDS):
+            log.error("validator.child_killed", pid=child.pid)
+            child.kill()
+            child.wait()
+
+    def _wait_for(self, children: Sequence[subprocess.Popen[bytes]], seconds: float) -> list[subprocess.Popen[bytes]]:
+        """Those that have not ended after so long."""
+        deadline = monotonic() + seconds
         for child in children:
-            try:
+            with suppress(subprocess.TimeoutExpired):
                 child.wait(max(0.0, deadline - monotonic()))
-            except subprocess.TimeoutExpired:
-                log.exception("validator.child_killed", pid=child.pid)
-                child.kill()
-                child.wait()
+        return [child for child in children if child.poll() is None]
 
 
 def _open_slots(settings: ValidatorSettings) -> list[Slot]:

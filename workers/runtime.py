@@ -19,7 +19,7 @@ No part waits for another one to be up: Postgres or Redis may be away at the sta
 import asyncio
 import signal
 from collections.abc import Callable
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from typing import Any
 
 from prometheus_client import CONTENT_TYPE_LATEST
@@ -35,7 +35,7 @@ from billing_api.privacy.aftermath import CustomerErasure
 from billing_api.webhooks.service import WebhookProcessor
 from core.clock import utc_now
 from core.crypto.audit_chain import AuditChain
-from core.health import Dependency, Lookout
+from core.health import Dependency, Lookout, Readiness
 from core.hotstore import condition
 from core.hotstore.writer import HotStoreWriter
 from core.jobs import AlignAccount, DeliverMail, ForgetCustomer, Lane, MailResetLink, Provision
@@ -68,10 +68,14 @@ from workers.webhooks import WEBHOOK_LEASE, webhook_work
 
 
 async def run(settings: WorkerSettings) -> int:
-    """Works until SIGTERM, SIGINT, or until a part of it is dead; the exit code."""
-    stop = asyncio.Event()
-    for signum in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(signum, stop.set)
+    """Works until SIGTERM, SIGINT, or until a part of it is dead; the exit code.
+
+    On SIGTERM it works and answers on for NP_DRAIN_SECONDS, not ready any more, as the API and the validator do: who
+    watches all three sees the same of each.
+    """
+    asked: asyncio.Queue[int] = asyncio.Queue()
+    for signum, seconds in ((signal.SIGTERM, settings.drain_seconds), (signal.SIGINT, 0)):
+        asyncio.get_running_loop().add_signal_handler(signum, asked.put_nowait, seconds)
     async with AsyncExitStack() as closing:
         runtime = Runtime(settings, closing)
         health = runtime.health
@@ -84,16 +88,24 @@ async def run(settings: WorkerSettings) -> int:
         server = await status.serve(settings.host, settings.port, pages)
         parts = runtime.parts
         runtime.start()
-        parts.watch(condemned=stop.set)
+        parts.watch(condemned=lambda: asked.put_nowait(0))
         logger().info("workers.started", port=settings.port)
-        await stop.wait()
+        await _drain(health.readiness, asked)
         code = EXIT_CODE if parts.dead else 0
-        health.readiness.drain()
         logger().info("workers.stopping", code=code)
         parts.stopping()
-        server.close()
         await end(parts.tasks)
+        await status.close(server)
     return code
+
+
+async def _drain(readiness: Readiness, asked: "asyncio.Queue[int]") -> None:
+    """Returns when it is time to stop. A second signal, or a part that dies, hurries."""
+    seconds = await asked.get()
+    readiness.drain()
+    logger().info("workers.draining", seconds=seconds)
+    with suppress(TimeoutError):
+        await asyncio.wait_for(asked.get(), seconds)
 
 
 class Runtime:

@@ -11,6 +11,7 @@ from contextlib import suppress
 from http import HTTPStatus
 from typing import Final, NamedTuple
 
+from core.listeners import stop_accepting
 from core.telemetry import logger
 
 _REQUEST_WITHIN: Final = 5.0
@@ -42,6 +43,12 @@ async def serve(host: str, port: int, pages: Mapping[str, Handler]) -> asyncio.S
         writer.close()
 
     return await asyncio.start_server(answer, host, port, limit=_HEAD_LIMIT)
+
+
+async def close(server: asyncio.Server) -> None:
+    """Once everybody who is connected has been accepted; newcomers are turned away meanwhile."""
+    await stop_accepting(server.sockets)
+    server.close()
 
 
 async def _page(head: bytes, pages: Mapping[str, Handler]) -> Page:

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import pytest
 
+from core.listeners import GRACE_SECONDS
 from validator import connection as connection_module
 from validator import server as server_module
 from validator.connection import MOST_OWED, Connection
@@ -303,7 +304,7 @@ class TestDraining:
         async with house.client() as client:
             await until(lambda: house.server.connections)
             drained = asyncio.create_task(house.server.drain())
-            await asyncio.sleep(server_module._DRAIN_GRACE * 2)
+            await asyncio.sleep(GRACE_SECONDS * 2)
             await client.send(GET % b"/late")
             assert (await client.rest()).endswith(b"/late ")
             await asyncio.wait_for(drained, 5)

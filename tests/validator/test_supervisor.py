@@ -13,6 +13,7 @@ import pytest
 
 from devstack.valkey import Valkey
 from devstack.waiting import wait_until
+from tests.support.callers import REFUSED, calling, get
 from tests.validator.stage import HOST, Panel, Projection, Running, answers, ready, request_bytes, validator
 
 
@@ -29,6 +30,10 @@ def alive(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
     except FileNotFoundError:
         return False
+
+
+def status_of_ready(house: Running) -> int:
+    return httpx.get(f"{house.url}/health/ready", timeout=5).status_code
 
 
 def total(lines: list[str], name: str) -> float:
@@ -71,6 +76,42 @@ async def test_a_stop_answers_what_was_pipelined(house: Running, projection: Pro
         house.process.send_signal(signal.SIGTERM)
         assert everything(connection).count(b"HTTP/1.1 200 OK") == 50
     assert house.process.wait(20) == 0
+
+
+async def test_a_stop_tells_the_load_balancer_serves_on_and_loses_no_request(
+    hot_valkey: Valkey, projection: Projection, tmp_path: Path
+) -> None:
+    """Nor does anybody hear a reset who was waiting to be accepted."""
+    issued, key = await projection.license(), await projection.api_key()
+    ask = request_bytes(key, "validate-license", {"license_key": issued.key, "feature": "create_database"})
+    more = {"NP_VALIDATOR_PROCESSES": "2", "NP_DRAIN_SECONDS": "3"}
+    with validator(hot_valkey.url, tmp_path / "log", **more) as house:
+        assert ready(house.url)
+        async with calling(house.port, ask, get("/health/live")) as callers:
+            await callers.heard_more(100)
+            house.process.send_signal(signal.SIGTERM)
+            not_ready = await asyncio.to_thread(wait_until, lambda: status_of_ready(house) == 503, 3)
+            await callers.heard_more(100)
+            assert await asyncio.to_thread(house.process.wait, 30) == 0
+    assert not_ready
+    assert callers.failed == {}
+    assert callers.closing >= 100
+
+
+async def test_a_child_that_is_ended_drains_and_its_clients_wait_for_the_next(
+    house: Running, projection: Projection
+) -> None:
+    before = house.children()
+    async with calling(house.port, get("/health/live")) as callers:
+        await callers.heard_more(50)
+        os.kill(before[0], signal.SIGTERM)
+        replaced = await asyncio.to_thread(
+            wait_until, lambda: len(house.children()) == 2 and before[0] not in house.children(), 30
+        )
+        await callers.heard_more(50)
+    assert replaced
+    assert callers.failed == {}
+    assert REFUSED not in callers.heard
 
 
 async def test_a_killed_parent_leaves_nobody_behind(house: Running) -> None:

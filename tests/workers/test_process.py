@@ -1,5 +1,6 @@
 """The real worker process: wired, ended politely, killed between any two steps, started without its stores."""
 
+import asyncio
 import re
 import signal
 import subprocess
@@ -21,6 +22,8 @@ from core.settings import process_environment
 from devstack.ports import choose
 from devstack.postgres import Postgres
 from devstack.valkey import Valkey
+from devstack.waiting import wait_until
+from tests.support.callers import calling, get
 from tests.support.databases import as_owner, change, rows
 from tests.support.environment import environment
 from tests.support.people import Desk
@@ -130,6 +133,20 @@ async def test_a_sale_from_commit_to_mail(worker: Worker, sale: Sale, hot_store:
         process.send_signal(signal.SIGTERM)
         assert process.wait(10) == 0
     assert "Traceback" not in worker.log.read_text()
+
+
+async def test_a_stop_tells_those_who_watch_and_works_on_for_a_while(worker: Worker, sale: Sale) -> None:
+    patient = Worker(dict(worker.env) | {"NP_DRAIN_SECONDS": "5"}, int(worker.env["NP_WORKER_PORT"]), worker.log)
+    with patient.started() as process:
+        await eventually(patient.ready)
+        async with calling(int(worker.env["NP_WORKER_PORT"]), get("/health/live")) as callers:
+            await callers.heard_more(20)
+            process.send_signal(signal.SIGTERM)
+            not_ready = await asyncio.to_thread(wait_until, lambda: patient.ask("/health/ready").status_code == 503, 4)
+            await callers.heard_more(20)
+            assert await asyncio.to_thread(process.wait, 20) == 0
+    assert not_ready
+    assert callers.failed == {}
 
 
 async def test_it_stops_in_the_midst_of_a_rebuild(worker: Worker, database_urls: DatabaseUrls, desk: Desk) -> None:
