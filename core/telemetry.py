@@ -51,8 +51,7 @@ def configure_logging(process: str, level: str = "info", *, take_over: Sequence[
 
     From here on nothing that is printed raises either: what others write to stdout and stderr goes the same way.
     """
-    stderr, sys.stdout = _streams()
-    sys.stderr = stderr
+    stderr = outlive_readers()
     structlog.configure(
         processors=list(PROCESSORS),
         wrapper_class=_surviving(
@@ -77,11 +76,15 @@ def lines_lost() -> int:
     return sum(stream.lost for stream in {sys.stdout, sys.stderr} if isinstance(stream, LineStream))
 
 
-def _streams() -> tuple[LineStream, LineStream]:
-    """Instead of stderr and stdout. Where a descriptor was closed at the start, its number is another file's by now."""
+def outlive_readers() -> LineStream:
+    """From here on nothing that is printed to stdout or stderr raises or waits. Returns stderr.
+
+    Where a descriptor was closed at the start, its number is another file's by now, and nothing is written there.
+    """
     given = [stream or Path(os.devnull).open("w") for stream in (sys.stderr, sys.stdout)]  # noqa: SIM115  kept for good
     stderr, stdout = (stream if isinstance(stream, LineStream) else LineStream(stream) for stream in given)
-    return stderr, stdout
+    sys.stderr, sys.stdout = stderr, stdout
+    return stderr
 
 
 def _surviving(bound_logger: Any, stream: LineStream) -> type:

@@ -90,7 +90,7 @@ def _hear(ask: Callable[[], None]) -> None:
 
 
 def say(text: str) -> None:
-    with suppress(OSError):  # the terminal may be closed: stopping must go on all the same
+    with suppress(OSError, ValueError):  # the terminal may be closed: everything must go on all the same
         print(text, flush=True)
 
 

@@ -4,6 +4,7 @@ Its duty needs both stores, and a hot store that is loaded: once they were all t
 """
 
 import asyncio
+from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from typing import Final
 
@@ -20,8 +21,16 @@ _LOOK_EACH_LATER: Final = 10.0
 
 
 class Health:
-    def __init__(self, parts: Parts, lookout: Lookout, rebuild: Rebuild) -> None:
-        """`lookout` looks at `postgres` and `redis`."""
+    def __init__(
+        self,
+        parts: Parts,
+        lookout: Lookout,
+        rebuild: Rebuild,
+        *,
+        sees: Callable[[Mapping[str, Dependency]], None] = lambda _: None,
+    ) -> None:
+        """`lookout` looks at `postgres` and `redis`; `sees` is told what it saw."""
+        self._sees = sees
         self.readiness = Readiness(lambda: parts.dead)
         self._parts = parts
         self._lookout = lookout
@@ -37,6 +46,7 @@ class Health:
     async def look(self) -> list[str]:
         """What the duty lacks now."""
         states = await self._lookout.states()
+        self._sees(states)
         lacking = [name for name, state in states.items() if state is not Dependency.OK]
         if not self._rebuild.complete:
             lacking.append("hot_store_loaded")

@@ -18,6 +18,7 @@ from billing_api.licenses import repository as licenses
 from billing_api.reconciliation import repository as reconciliation
 from billing_api.reconciliation.repository import LastRun
 from core.clock import unix_time, utc_now
+from core.health import Dependency
 from core.telemetry import lines_lost, logger
 from db import outbox
 from db.models.reconciliation import FAULTS, Fault, Subject
@@ -103,6 +104,9 @@ class Metrics:
         self._unsealed_age = self._gauge("np_audit_unsealed_seconds", "For how long the oldest of them has waited")
         self._cut = self._gauge("np_audit_chain_cut", "1: the chain lacks a link that this process has seen in it")
         self._depth = self._gauge("np_arq_depth", "Hints in the queue")
+        self._dependency = self._gauge(
+            "np_dependency", "1 where this process sees a shared server in this state", "dependency", "state"
+        )
         self.registry.register(_OfTheProcess(parts))
 
     def projected(self, delays: Sequence[float]) -> None:
@@ -123,6 +127,12 @@ class Metrics:
 
     def chain_whole(self, whole: bool) -> None:  # noqa: FBT001  said of one thing only
         self._cut.set(not whole)
+
+    def sees(self, states: Mapping[str, Dependency]) -> None:
+        """Shared servers, as they were seen last."""
+        for name, seen in states.items():
+            for state in Dependency:
+                self._dependency.labels(name, state).set(state is seen)
 
     async def exposition(self, database: Database, queue: Depth, progress: Progress) -> bytes:
         """Prometheus text. A part that is away is told as such and leaves its last figures standing."""

@@ -137,7 +137,7 @@ class Runtime:
         postgres = PostgresCondition(settings.database_url, name="nextpanel-workers")
         closing.callback(postgres.close)
         lookout = Lookout({"postgres": postgres.look, "redis": lambda: self._redis_condition(redis)})
-        self.health = Health(self.parts, lookout, self._rebuild)
+        self.health = Health(self.parts, lookout, self._rebuild, sees=self.metrics.sees)
         self._leases = Leases(self._database, writer, settings.lease_keys, utc_now, signed=self.metrics.signed)
         self._relay = Relay(
             self._database,

@@ -18,6 +18,7 @@ import uvloop
 from granian.constants import Interfaces
 from granian.server.embed import Server
 
+from core.telemetry import outlive_readers
 from devstack.simulators.asgi import Application
 
 HOST: Final = "127.0.0.1"
@@ -37,6 +38,7 @@ def arguments(module: str, description: str, *, port: int) -> ArgumentParser:
 def serve(app: Application, port: int) -> None:
     """Serve until SIGTERM or SIGINT; requests that are being answered are answered first."""
     die_with_parent()
+    outlive_readers()
     uvloop.run(_serve(app, port))
 
 

@@ -294,6 +294,10 @@ async def test_neither_store_is_there_at_the_start(
         assert process.poll() is None
 
 
+async def shows(worker: Worker, line: str) -> bool:
+    return line in worker.ask("/metrics").text
+
+
 async def says(worker: Worker, states: Mapping[str, str]) -> bool:
     answer = worker.ask("/health/dependencies")
     lacking = [name for name, state in states.items() if state != "ok"]
@@ -322,6 +326,8 @@ async def test_a_frozen_store_is_told_as_silent_and_nobody_waits_for_it(worker: 
         valkey.send_signal(signal.SIGSTOP)
         try:
             await eventually(lambda: says(other, {"postgres": "ok", "redis": "silent"}))
+            shown = 'np_dependency{dependency="redis",state="silent"} 1.0'
+            await eventually(lambda: shows(other, shown), within=20)
             began = time.monotonic()
             assert await says(other, {"postgres": "ok", "redis": "silent"})
             assert time.monotonic() - began < 2

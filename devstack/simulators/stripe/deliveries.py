@@ -27,6 +27,7 @@ LONGEST_BACKOFF: Final = 10.0
 SHUFFLE_WINDOW: Final = 0.3
 STALE_BY: Final = 3600
 _ATTEMPTS_SHOWN: Final = 50
+_AFTER_A_FAULT: Final = 1.0
 
 
 class Modes(msgspec.Struct, forbid_unknown_fields=True):
@@ -137,19 +138,30 @@ class Courier:
         # A receiver under development has a certificate of its own making, if any; the signature is what counts.
         async with httpx.AsyncClient(timeout=TIMEOUT, trust_env=False, verify=False) as client:  # noqa: S501  as said
             while True:
-                self._news.clear()
-                while batch := self._due():
-                    tasks = {asyncio.create_task(self._deliver(client, delivery)) for delivery in batch}
-                    self._in_flight |= tasks
-                    for task in tasks:
-                        task.add_done_callback(self._landed)
-                    await asyncio.wait(tasks, timeout=PATIENCE)
-                await self._until_due()
+                try:
+                    await self._work_off(client)
+                except Exception:  # noqa: BLE001  nobody would start it again: what is owed would be owed for ever
+                    traceback.print_exc()
+                    await asyncio.sleep(_AFTER_A_FAULT)
 
-    def _landed(self, task: asyncio.Task[None]) -> None:
-        self._in_flight.discard(task)
-        if not task.cancelled() and (fault := task.exception()):
-            traceback.print_exception(fault)  # a fault of the simulator's own belongs in front of whoever runs it
+    async def _work_off(self, client: httpx.AsyncClient) -> None:
+        self._news.clear()
+        while batch := self._due():
+            tasks = {asyncio.create_task(self._deliver_surely(client, delivery)) for delivery in batch}
+            self._in_flight |= tasks
+            for task in tasks:
+                task.add_done_callback(self._in_flight.discard)
+            await asyncio.wait(tasks, timeout=PATIENCE)
+        await self._until_due()
+
+    async def _deliver_surely(self, client: httpx.AsyncClient, delivery: Delivery) -> None:
+        """One whose outcome cannot be written down, for a full disk, is owed still."""
+        try:
+            await self._deliver(client, delivery)
+        except Exception:  # noqa: BLE001  a fault of the simulator's own belongs in front of whoever runs it
+            traceback.print_exc()
+            delivery.state, delivery.due = "pending", unix_time() + _AFTER_A_FAULT
+            self._queue(delivery)
 
     def _due(self) -> list[Delivery]:
         """The next event's deliveries, all copies that are due."""

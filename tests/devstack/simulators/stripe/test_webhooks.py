@@ -1,7 +1,9 @@
 """Deliveries: signed, in order, repeated until they are taken; and the ways in which they may go wrong on request."""
 
+import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -203,6 +205,22 @@ def test_a_kill_loses_neither_objects_nor_debts(start: Start, receiver: Receiver
         again = shop.submit(session.url)
         assert again.headers["location"].endswith(session.id)
         assert len(shop.v1.charges.list().data) == 1
+
+
+def test_an_outcome_that_cannot_be_written_down_is_owed_and_ends_no_courier(
+    start: Start, receiver: Receiver, tmp_path: Path
+) -> None:
+    """As on a full disk; here somebody holds the journal's lock for longer than it is waited for."""
+    flags = ("--api-key", API_KEY, "--webhook", receiver.url, "--webhook-secret", SECRET)
+    simulator = start("stripe", *flags)
+    with closing(Shop(simulator)) as shop, closing(sqlite3.connect(tmp_path / "stripe" / "stripe.sqlite3")) as journal:
+        modes(shop, delay_ms=500)
+        shop.customer()
+        journal.execute("BEGIN IMMEDIATE")
+        receiver.wait_for(2)  # sent, not written down, and sent again
+        journal.rollback()
+        owed = {event["id"] for event in shop.all_events()}
+        eventually(lambda: all(d["state"] == "delivered" for event in owed for d in deliveries(simulator, event)))
 
 
 def test_idempotency_survives_a_kill(start: Start) -> None:
