@@ -147,7 +147,8 @@ class Lookout:
 
     async def _look(self) -> None:
         for name, probe in self._probes.items():
-            if name not in self._looks:  # one that still waits from last time is not joined by another
+            last = self._looks.get(name)
+            if last is None or last.done():  # one that still waits from last time is not joined by another
                 self._looks[name] = asyncio.create_task(probe())
         await asyncio.wait(self._looks.values(), timeout=self._within)
         seen = {name: _seen(look) for name, look in self._looks.items()}

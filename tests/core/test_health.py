@@ -1,8 +1,11 @@
 """Readiness is latched, and shared servers have no say in it."""
 
-import msgspec
+import asyncio
 
-from core.health import Dependencies, Dependency, Lack, Readiness
+import msgspec
+import pytest
+
+from core.health import Dependencies, Dependency, Lack, Lookout, Readiness
 
 
 def test_a_process_is_ready_once_it_has_reached_what_it_needs_and_stays_so() -> None:
@@ -49,3 +52,54 @@ def test_dependencies_name_what_does_not_serve() -> None:
         "lacking": ["redis"],
         "dependencies": {"postgres": "ok", "redis": "read_only"},
     }
+
+
+class Probe:
+    """Answers with `state`, or raises; `gate` holds it, and `stubborn` does so through a cancellation too."""
+
+    def __init__(self, state: Dependency | Exception = Dependency.OK, *, stubborn: bool = False) -> None:
+        self.state = state
+        self.stubborn = stubborn
+        self.gate = asyncio.Event()
+        self.gate.set()
+        self.looks = 0
+
+    async def look(self) -> Dependency:
+        self.looks += 1
+        while not self.gate.is_set():
+            try:
+                await self.gate.wait()
+            except asyncio.CancelledError:
+                if not self.stubborn:
+                    raise
+        if isinstance(self.state, Exception):
+            raise self.state
+        return self.state
+
+
+async def test_a_lookout_tells_what_each_probe_says_and_silence_of_one_that_raises() -> None:
+    lookout = Lookout({"postgres": Probe(Dependency.READ_ONLY).look, "redis": Probe(OSError("away")).look})
+    assert await lookout.states() == {"postgres": Dependency.READ_ONLY, "redis": Dependency.SILENT}
+
+
+async def test_all_who_ask_at_once_share_a_look_and_what_was_seen_is_kept_for_a_moment() -> None:
+    probe = Probe()
+    lookout = Lookout({"redis": probe.look}, kept=60)
+    await asyncio.gather(*(lookout.states() for _ in range(10)))
+    await lookout.states()
+    assert probe.looks == 1
+
+
+@pytest.mark.parametrize("stubborn", [False, True])
+async def test_nobody_waits_longer_for_a_silent_server_than_a_look_may_take(stubborn: bool) -> None:
+    silent = Probe(stubborn=stubborn)
+    silent.gate.clear()
+    lookout = Lookout({"redis": silent.look, "postgres": Probe().look}, within=0.05, kept=0)
+    for _ in range(3):
+        async with asyncio.timeout(5):
+            assert await lookout.states() == {"redis": Dependency.SILENT, "postgres": Dependency.OK}
+    assert silent.looks == (1 if stubborn else 3), "one that still waits is not joined by others"
+    silent.gate.set()
+    async with asyncio.timeout(5):
+        while (await lookout.states())["redis"] is not Dependency.OK:  # noqa: ASYNC110  the next look finds it
+            await asyncio.sleep(0)

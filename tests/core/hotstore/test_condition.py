@@ -1,0 +1,38 @@
+"""In which state a Redis is, as it says itself."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from redis.asyncio import Redis
+
+from core.health import Dependency
+from core.hotstore import condition
+from devstack.ports import choose
+from devstack.valkey import Valkey
+from tests.support.servers import running
+
+
+async def test_a_server_says_whether_it_takes_writes(tmp_path: Path) -> None:
+    server = Valkey(data=tmp_path / "valkey", port=choose("127.0.0.1"), fast=True)
+    with running(server, tmp_path / "log"):
+        async with Redis.from_url(server.url) as redis:
+            assert await condition.look(redis) is Dependency.OK
+            await redis.execute_command("REPLICAOF", "127.0.0.1", str(choose("127.0.0.1")))
+            assert await condition.look(redis) is Dependency.READ_ONLY
+            await redis.execute_command("REPLICAOF", "NO", "ONE")
+            assert await condition.look(redis) is Dependency.OK
+
+
+@pytest.mark.parametrize(
+    ("facts", "state"),
+    [
+        ({"role": "master", "loading": 0}, Dependency.OK),
+        ({"role": "master", "loading": 1}, Dependency.LOADING),
+        ({"role": "slave", "loading": 0}, Dependency.READ_ONLY),
+        ({}, Dependency.OK),
+    ],
+)
+def test_what_it_says_is_enough(facts: Mapping[str, Any], state: Dependency) -> None:
+    assert condition.of(facts) is state
