@@ -193,7 +193,7 @@ def _services(
         usage=usage,
         usage_history=UsageHistoryService(database, clock),
         signature_checker=SignatureChecker(database, secrets, clock),
-        webhook_receiver=WebhookReceiver(database, settings.stripe.webhook_secrets),
+        webhook_receiver=WebhookReceiver(database, settings.stripe.webhook_secrets, clock),
         webhook_administration=WebhookAdministration(database),
         job_administration=JobAdministration(database, clock),
         reconciliation_reports=ReconciliationReports(database),
