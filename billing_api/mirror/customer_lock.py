@@ -55,7 +55,10 @@ class CustomerLock:
         if deadline := DEADLINE.get():
             until = min(until, deadline.partners_until)
         with self._place_among(customer_id) as turn:
+            others_had_it = turn.locked()
             async with _taken(turn, until):
+                if others_had_it:
+                    await _pause(until)  # another process that waits has its chance: it cannot hear when this one ends
                 while True:
                     # The place is for the try and for what its success leads to, not for the wait between two tries.
                     async with _taken(self._trying, until), self._database.as_system() as tx:
