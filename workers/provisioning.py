@@ -10,8 +10,8 @@ owner's address, may change between two tries, and another content under a known
 made up for by aligning, which has a key for each version of the licence.
 """
 
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
@@ -104,7 +104,8 @@ class Provisioning:
     async def _follow(self, license_id: UUID, license_: _License) -> None:
         version = license_.version
         if license_.status is Status.SUSPENDED:
-            await self._nextpanel.suspend(license_id, key=f"suspend-{license_id}-{version}")
+            with _nothing_there():
+                await self._nextpanel.suspend(license_id, key=f"suspend-{license_id}-{version}")
             return
         change = PlanChange(license_id, license_.license_type.value, dict(license_.features))
         await self._nextpanel.change_plan(change, key=f"change-plan-{license_id}-{version}")
@@ -112,11 +113,8 @@ class Provisioning:
 
     async def _terminate(self, license_id: UUID, version: int) -> None:
         """Asked for even where we know of no account: a call that timed out may have made one."""
-        try:
+        with _nothing_there():
             await self._nextpanel.terminate(license_id, key=f"terminate-{license_id}-{version}")
-        except Refused as refusal:
-            if refusal.answered != 404:
-                raise
 
     @asynccontextmanager
     async def _alone(self, license_id: UUID) -> AsyncIterator[None]:
@@ -129,6 +127,16 @@ class Provisioning:
         async with self._database.as_system() as tx:
             row = (await tx.session.execute(_facts(license_id))).one_or_none()
         return None if row is None else _License(*row)
+
+
+@contextmanager
+def _nothing_there() -> Iterator[None]:
+    """An account that is not there need not be stopped."""
+    try:
+        yield
+    except Refused as refusal:
+        if refusal.answered != 404:
+            raise
 
 
 def _facts(license_id: UUID) -> Select[Any]:

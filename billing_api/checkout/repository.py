@@ -6,6 +6,7 @@ from uuid import UUID
 from sqlalchemy import select, update
 from sqlalchemy.dialects.postgresql import insert
 
+from billing_api.mirror.repository import customer_at_stripe
 from core.errors import NotFound, Unauthenticated
 from db.models.commerce import Checkout
 from db.models.licensing import License
@@ -35,6 +36,16 @@ async def note_session(
     await tx.session.execute(update(Checkout).where(Checkout.id == checkout_id).values(**values))
 
 
+async def retire_customer(tx: SystemTransaction, user_id: UUID, customer_id: str) -> User:
+    """Stripe has this customer no more: it stays the user's, and is not used again. Twice is once."""
+    user = (await tx.session.scalars(select(User).where(User.id == user_id).with_for_update())).one()
+    if user.stripe_customer_id in {None, customer_id} and customer_id not in user.former_stripe_customer_ids:
+        user.former_stripe_customer_ids = [*user.former_stripe_customer_ids, customer_id]
+    if user.stripe_customer_id == customer_id:
+        user.stripe_customer_id = None
+    return user
+
+
 async def with_license(tx: Transaction, checkout_id: UUID) -> tuple[Checkout, UUID | None]:
     """The checkout and the licence it led to, if the session may see them."""
     statement = (
@@ -51,7 +62,7 @@ async def with_license(tx: Transaction, checkout_id: UUID) -> tuple[Checkout, UU
 async def customer_of(tx: SystemTransaction, checkout_id: UUID) -> tuple[str | None, str | None]:
     """(Stripe customer id, Stripe session id), each None where Stripe has not been told yet."""
     statement = (
-        select(User.stripe_customer_id, Checkout.stripe_session_id)
+        select(customer_at_stripe(), Checkout.stripe_session_id)
         .join(Checkout, Checkout.user_id == User.id)
         .where(Checkout.id == checkout_id)
     )

@@ -11,10 +11,11 @@ from uuid import NAMESPACE_URL, UUID, uuid5
 from billing_api.access import Principal
 from billing_api.checkout import repository
 from billing_api.checkout.schemas import CheckoutView, StartCheckout, StartedCheckout
-from billing_api.gateways.stripe import Stripe
+from billing_api.gateways.stripe import GoneAtStripe, Stripe
 from billing_api.idempotency import Once, Replayable
 from billing_api.mirror.service import Mirror, StripeObject
 from billing_api.plans.repository import one_on_offer, price_of
+from billing_api.plans.service import PlanService
 from core.errors import InvalidInput, PartnerUnavailable, Refusal
 from core.ids import new_id
 from core.telemetry import logger
@@ -27,6 +28,9 @@ RETURN_PATH: Final = "/checkout/return"
 _PATIENCE_SECONDS: Final = 5
 """A browser waits for this page; whoever is impatient gets told that the payment is being confirmed."""
 
+_MOST_REPLACED: Final = 4
+"""Tries at a session: a customer and a price that are gone are two, and one that another try has just replaced."""
+
 
 class Outcome(NamedTuple):
     """How a checkout stands, for a page that may tell nothing else."""
@@ -35,10 +39,19 @@ class Outcome(NamedTuple):
     licensed: bool
 
 
+class _Opened(NamedTuple):
+    """Stripe's ids of customer and session, and the payment page."""
+
+    customer_id: str
+    session_id: str
+    url: str
+
+
 class CheckoutService:
     def __init__(self, database: Database, stripe: Stripe, mirror: Mirror, *, public_url: str) -> None:
         """`public_url`: where a customer's browser reaches the page it comes back to."""
         self._database = database
+        self._plans = PlanService(database)
         self._stripe = stripe
         self._mirror = mirror
         self._public_url = public_url
@@ -56,7 +69,7 @@ class CheckoutService:
                 tx, id=checkout_id, user_id=user.id, plan_id=order.plan_id, interval=order.interval
             )
         try:
-            customer_id, session_id, url = await self._open_session(user, checkout_id, price_id)
+            customer_id, session_id, url = await self._open_session(user, checkout_id, order, price_id)
         except Refusal:
             async with self._database.as_system(principal.user_id) as system:
                 await once.give_back(system)
@@ -101,18 +114,52 @@ class CheckoutService:
             checkout, license_id = await repository.with_license(tx, checkout_id)
         return Outcome(checkout.status, licensed=license_id is not None)
 
-    async def _open_session(self, user: User, checkout_id: UUID, price_id: str) -> tuple[str, str, str]:
-        """Stripe's customer, session and payment page; asked again for the same checkout, the same ones."""
-        customer_id = user.stripe_customer_id or await self._stripe.create_customer(
-            user.id, email=user.email, name=user.full_name
-        )
+    async def _open_session(self, user: User, checkout_id: UUID, order: StartCheckout, price_id: str) -> _Opened:
+        """Stripe's customer, session and payment page; asked again for the same checkout, the same ones.
+
+        A customer or a price that was deleted at Stripe is made anew.
+        """
+        anew = bool(user.former_stripe_customer_ids)
+        for _ in range(_MOST_REPLACED):
+            customer_id = user.stripe_customer_id
+            try:
+                customer_id = customer_id or await self._stripe.create_customer(
+                    user.id,
+                    email=user.email,
+                    name=user.full_name,
+                    generation=len(user.former_stripe_customer_ids),
+                )
+                return await self._session_for(customer_id, checkout_id, price_id, anew=anew)
+            except GoneAtStripe as gone:
+                logger().warning("checkout.gone_at_stripe", checkout_id=str(checkout_id), parameter=gone.parameter)
+                if gone.parameter == "customer":
+                    user = await self._without_customer(user, gone.object_id or customer_id)
+                elif gone.parameter.startswith("line_items"):
+                    price_id = (await self._plans.publish_one(self._stripe, order.plan_id))[order.interval]
+                else:
+                    raise
+                anew = True
+        raise PartnerUnavailable("Stripe's objects are being deleted as we make them; try again")
+
+    async def _session_for(self, customer_id: str, checkout_id: UUID, price_id: str, *, anew: bool) -> _Opened:
         back = f"{self._public_url}{RETURN_PATH}?session_id={checkout_id}"
         session = await self._stripe.create_session(
-            checkout_id, customer_id=customer_id, price_id=price_id, success_url=back, cancel_url=f"{back}&cancelled=1"
+            checkout_id,
+            customer_id=customer_id,
+            price_id=price_id,
+            success_url=back,
+            cancel_url=f"{back}&cancelled=1",
+            anew=anew,
         )
         if session.url is None:
             raise PartnerUnavailable("Stripe gave no payment page for this checkout; start another one")
-        return customer_id, session.id, session.url
+        return _Opened(customer_id, session.id, session.url)
+
+    async def _without_customer(self, user: User, customer_id: str | None) -> User:
+        if customer_id is None:
+            return user
+        async with self._database.as_system() as tx:
+            return await repository.retire_customer(tx, user.id, customer_id)
 
     async def _look_at_stripe(self, checkout_id: UUID, session: StripeObject) -> None:
         try:

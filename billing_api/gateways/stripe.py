@@ -6,7 +6,7 @@ gateways knows the SDK. Every write carries an idempotency key that is derived f
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Protocol
 from uuid import UUID
 
@@ -42,22 +42,34 @@ class CatalogueEntry(msgspec.Struct, frozen=True):
     amounts: Mapping[Interval, int]
 
 
-class Stripe(Protocol):
-    """What the rest of the project asks of Stripe."""
+class GoneAtStripe(PartnerRefused):
+    """A call named an object that Stripe has no more: `parameter` named it, and it is `object_id` where that is known.
 
-    async def create_customer(self, user_id: UUID, *, email: str, name: str) -> str: ...
+    Whoever knows how to make the object anew does so and asks again.
+    """
+
+    def __init__(self, parameter: str, object_id: str | None = None) -> None:
+        super().__init__("Stripe has no more what this needs; nothing was charged")
+        self.parameter = parameter
+        self.object_id = object_id
+
+
+class Stripe(Protocol):
+    """What the rest of the project asks of Stripe. None: there is no such object, which is an answer."""
+
+    async def create_customer(self, user_id: UUID, *, email: str, name: str, generation: int) -> str: ...
 
     async def delete_customer(self, customer_id: str) -> None: ...
 
     async def create_session(
-        self, checkout_id: UUID, *, customer_id: str, price_id: str, success_url: str, cancel_url: str
+        self, checkout_id: UUID, *, customer_id: str, price_id: str, success_url: str, cancel_url: str, anew: bool
     ) -> SessionFacts: ...
 
-    async def session(self, session_id: str) -> SessionFacts: ...
+    async def session(self, session_id: str) -> SessionFacts | None: ...
 
-    async def subscription(self, subscription_id: str) -> SubscriptionFacts: ...
+    async def subscription(self, subscription_id: str) -> SubscriptionFacts | None: ...
 
-    async def invoice(self, invoice_id: str) -> InvoiceFacts: ...
+    async def invoice(self, invoice_id: str) -> InvoiceFacts | None: ...
 
     async def paid_invoice(self, subscription_id: str) -> InvoiceFacts | None: ...
 
@@ -85,13 +97,19 @@ class StripeGateway:
         """The SDK's services, for the adapter beside this one."""
         return self._v1
 
-    async def create_customer(self, user_id: UUID, *, email: str, name: str) -> str:
+    async def create_customer(self, user_id: UUID, *, email: str, name: str, generation: int) -> str:
+        """`generation`: how many of the user's customers were deleted. Under an older key Stripe answers with those."""
+        key = f"customer-{user_id}-{generation}" if generation else f"customer-{user_id}"
         async with stripe_answers():
             # Under the key nothing that may change: Stripe refuses a key that comes back with other parameters.
             customer = await self._v1.customers.create_async(
-                {"metadata": {"np_user_id": str(user_id)}}, {"idempotency_key": f"customer-{user_id}"}
+                {"metadata": {"np_user_id": str(user_id)}}, {"idempotency_key": key}
             )
-            await self._v1.customers.update_async(customer.id, {"email": email, "name": name})
+        try:
+            async with stripe_answers():
+                await self._v1.customers.update_async(customer.id, {"email": email, "name": name})
+        except NotFound as gone:
+            raise GoneAtStripe("customer", customer.id) from gone
         return customer.id
 
     async def delete_customer(self, customer_id: str) -> None:
@@ -103,9 +121,11 @@ class StripeGateway:
             logger().info("stripe.customer_gone", customer_id=customer_id)
 
     async def create_session(
-        self, checkout_id: UUID, *, customer_id: str, price_id: str, success_url: str, cancel_url: str
+        self, checkout_id: UUID, *, customer_id: str, price_id: str, success_url: str, cancel_url: str, anew: bool
     ) -> SessionFacts:
+        """`anew`: customer or price took the place of one that is gone, under which the key's answer is stored."""
         marker = {CHECKOUT_ID: str(checkout_id)}
+        key = f"checkout-{checkout_id}-{customer_id}-{price_id}" if anew else f"checkout-{checkout_id}"
         async with stripe_answers():
             session = await self._v1.checkout.sessions.create_async(
                 {
@@ -119,25 +139,31 @@ class StripeGateway:
                     "cancel_url": cancel_url,
                     "allow_promotion_codes": True,
                 },
-                {"idempotency_key": f"checkout-{checkout_id}"},
+                {"idempotency_key": key},
             )
         return session_facts(session)
 
-    async def session(self, session_id: str) -> SessionFacts:
-        async with stripe_answers():
-            return session_facts(await self._v1.checkout.sessions.retrieve_async(session_id))
+    async def session(self, session_id: str) -> SessionFacts | None:
+        with suppress(NotFound):
+            async with stripe_answers():
+                return session_facts(await self._v1.checkout.sessions.retrieve_async(session_id))
+        return None
 
-    async def subscription(self, subscription_id: str) -> SubscriptionFacts:
-        async with stripe_answers():
-            subscription = await self._v1.subscriptions.retrieve_async(subscription_id, {"expand": ["schedule"]})
-        return subscription_facts(subscription)
+    async def subscription(self, subscription_id: str) -> SubscriptionFacts | None:
+        with suppress(NotFound):
+            async with stripe_answers():
+                found = await self._v1.subscriptions.retrieve_async(subscription_id, {"expand": ["schedule"]})
+            return subscription_facts(found)
+        return None
 
-    async def invoice(self, invoice_id: str) -> InvoiceFacts:
-        async with stripe_answers():
-            invoice = await self._v1.invoices.retrieve_async(
-                invoice_id, {"expand": ["payments.data.payment.payment_intent"]}
-            )
-        return invoice_facts(invoice)
+    async def invoice(self, invoice_id: str) -> InvoiceFacts | None:
+        with suppress(NotFound):
+            async with stripe_answers():
+                found = await self._v1.invoices.retrieve_async(
+                    invoice_id, {"expand": ["payments.data.payment.payment_intent"]}
+                )
+            return invoice_facts(found)
+        return None
 
     async def paid_invoice(self, subscription_id: str) -> InvoiceFacts | None:
         """The newest invoice of the subscription that was paid."""
@@ -201,6 +227,8 @@ async def stripe_answers(
         if failure.http_status == 404:
             raise NotFound("Stripe knows no such object") from failure
         logger().error("stripe.refused", code=failure.code, parameter=failure.param, status=failure.http_status)
+        if failure.code == "resource_missing" and failure.param:
+            raise GoneAtStripe(failure.param) from failure
         raise PartnerRefused("Stripe refused the request; nothing was charged") from failure
     except (stripe.APIConnectionError, stripe.RateLimitError, stripe.APIError) as failure:
         raise PartnerUnavailable(unanswered) from failure

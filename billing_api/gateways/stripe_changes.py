@@ -11,7 +11,8 @@ the subscription go. Stripe itself changes the price in the instant in which it 
 Each call has a key that hangs on the id of a stored wish: a try that died half-way goes on where it was.
 """
 
-from contextlib import AbstractAsyncContextManager
+from collections.abc import Iterator
+from contextlib import AbstractAsyncContextManager, contextmanager
 from typing import Final, Protocol
 from uuid import UUID
 
@@ -72,7 +73,8 @@ class StripeChanges:
                     {"idempotency_key": f"change-{change_id}"},
                 )
             except stripe.InvalidRequestError as failure:
-                if failure.code == "resource_missing" and failure.http_status != 404:
+                names_ours = (failure.param or "").startswith("items")  # a price, say, that Stripe has no more
+                if failure.code == "resource_missing" and failure.http_status != 404 and not names_ours:
                     raise PaymentDeclined(_NO_CARD) from failure
                 raise
             except stripe.CardError as failure:
@@ -161,14 +163,26 @@ class StripeChanges:
         return Money(invoice.amount_due, invoice.currency)
 
     async def _release(self, change_id: UUID, schedule_id: str) -> None:
-        await self._v1.subscription_schedules.release_async(
-            schedule_id, {}, {"idempotency_key": f"release-{change_id}-{schedule_id}"}
-        )
+        with _nothing_there():
+            await self._v1.subscription_schedules.release_async(
+                schedule_id, {}, {"idempotency_key": f"release-{change_id}-{schedule_id}"}
+            )
 
     async def _void(self, change_id: UUID, invoice_id: str) -> None:
-        await self._v1.invoices.void_invoice_async(
-            invoice_id, {}, {"idempotency_key": f"void-{change_id}-{invoice_id}"}
-        )
+        with _nothing_there():
+            await self._v1.invoices.void_invoice_async(
+                invoice_id, {}, {"idempotency_key": f"void-{change_id}-{invoice_id}"}
+            )
+
+
+@contextmanager
+def _nothing_there() -> Iterator[None]:
+    """What is not there any more needs no end."""
+    try:
+        yield
+    except stripe.InvalidRequestError as failure:
+        if failure.http_status != 404:
+            raise
 
 
 def _asked() -> AbstractAsyncContextManager[None]:

@@ -1,10 +1,10 @@
 """Every SQL statement of the mirror."""
 
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import func, or_, select, text, update
+from sqlalchemy import ColumnElement, delete, func, or_, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 
 from billing_api.gateways.stripe_facts import InvoiceFacts, PaymentFacts
@@ -23,18 +23,29 @@ from db.models.commerce import (
 from db.models.people import User
 from db.unit_of_work import SystemTransaction
 
+# A customer who was deleted at Stripe shares the lock of the one who took the place: they are one user's.
+_TRY_TO_LOCK: Final = text(
+    """
+    SELECT pg_try_advisory_xact_lock(hashtextextended('stripe customer ' || coalesce(
+        (SELECT coalesce(stripe_customer_id, former_stripe_customer_ids ->> -1) FROM users
+            WHERE former_stripe_customer_ids @> to_jsonb(CAST(:customer AS text)) LIMIT 1),
+        :customer), 0))
+    """
+)
+
 
 async def try_to_lock_customer(tx: SystemTransaction, customer_id: str) -> bool:
     """Until the transaction ends, nobody else mirrors anything of this Stripe customer; new objects have no row.
 
     False where somebody else does. It never waits: that would take a connection as well.
     """
-    statement = text("SELECT pg_try_advisory_xact_lock(hashtextextended('stripe customer ' || :customer, 0))")
-    return bool(await tx.session.scalar(statement, {"customer": customer_id}))
+    return bool(await tx.session.scalar(_TRY_TO_LOCK, {"customer": customer_id}))
 
 
 async def user_of(tx: SystemTransaction, customer_id: str) -> User | None:
-    user: User | None = await tx.session.scalar(select(User).where(User.stripe_customer_id == customer_id))
+    """Whose customer it is, or was until it was deleted at Stripe."""
+    theirs = or_(User.stripe_customer_id == customer_id, User.former_stripe_customer_ids.contains([customer_id]))
+    user: User | None = await tx.session.scalar(select(User).where(theirs))
     return user
 
 
@@ -44,6 +55,18 @@ async def checkout(tx: SystemTransaction, checkout_id: UUID) -> Checkout | None:
 
 async def close_checkout(tx: SystemTransaction, checkout_id: UUID, status: CheckoutStatus) -> None:
     await tx.session.execute(update(Checkout).where(Checkout.id == checkout_id).values(status=status))
+
+
+async def expire_checkout_of(tx: SystemTransaction, session_id: str) -> None:
+    """Where it is open still; by the id of Stripe's session."""
+    mine = (Checkout.stripe_session_id == session_id, Checkout.status == CheckoutStatus.OPEN)
+    await tx.session.execute(update(Checkout).where(*mine).values(status=CheckoutStatus.EXPIRED))
+
+
+async def forget_draft(tx: SystemTransaction, stripe_invoice_id: str) -> bool:
+    """False where we have no such draft. Whatever was more than a draft once stays: it is in the books."""
+    mine = (Invoice.stripe_invoice_id == stripe_invoice_id, Invoice.status == InvoiceStatus.DRAFT)
+    return await tx.session.scalar(delete(Invoice).where(*mine).returning(Invoice.id)) is not None
 
 
 async def subscription(tx: SystemTransaction, stripe_subscription_id: str) -> Subscription | None:
@@ -56,7 +79,7 @@ async def subscription(tx: SystemTransaction, stripe_subscription_id: str) -> Su
 async def overdue(tx: SystemTransaction, *, late: datetime, looked_at: datetime, most: int) -> list[tuple[str, str]]:
     """(subscription, customer), Stripe's ids: what should have happened before `late`, longest not looked at first."""
     statement = (
-        select(Subscription.stripe_subscription_id, func.coalesce(User.stripe_customer_id, ""))
+        select(Subscription.stripe_subscription_id, func.coalesce(customer_at_stripe(), ""))
         .join(User, User.id == Subscription.user_id)
         .where(
             Subscription.status != SubscriptionStatus.CANCELLED,
@@ -67,6 +90,11 @@ async def overdue(tx: SystemTransaction, *, late: datetime, looked_at: datetime,
         .limit(most)
     )
     return [(row[0], row[1]) for row in await tx.session.execute(statement)]
+
+
+def customer_at_stripe() -> ColumnElement[Any]:
+    """Of a user in a statement: the customer, or the one who was deleted last, whose subscriptions may be left."""
+    return func.coalesce(User.stripe_customer_id, User.former_stripe_customer_ids[-1].astext)
 
 
 async def note_looked_at(tx: SystemTransaction, stripe_subscription_id: str, now: datetime) -> None:

@@ -95,6 +95,9 @@ class Mirror:
 
     async def _session(self, tx: SystemTransaction, user: User, session_id: str) -> None:
         session = await self._stripe.session(session_id)
+        if session is None:
+            await repository.expire_checkout_of(tx, session_id)
+            return
         if session.checkout_id is None:
             return
         if session.status == "expired":
@@ -104,16 +107,22 @@ class Mirror:
 
     async def _invoice(self, tx: SystemTransaction, user: User, invoice_id: str) -> None:
         invoice = await self._stripe.invoice(invoice_id)
+        if invoice is None:  # a draft may be deleted
+            known = await repository.forget_draft(tx, invoice_id)
+            logger().info("mirror.invoice_gone", invoice=invoice_id, draft_of_ours=known)
+            return
         if invoice.subscription_id is None:
             await self._write_invoice(tx, user, invoice, None)
             return
-        known = await self._subscription(tx, user, invoice.subscription_id)
-        if known is not None:
-            await self._write_invoice(tx, user, invoice, known)  # which need not be its latest
+        row = await self._subscription(tx, user, invoice.subscription_id)
+        if row is not None:
+            await self._write_invoice(tx, user, invoice, row)  # which need not be its latest
 
     async def _subscription(self, tx: SystemTransaction, user: User, subscription_id: str) -> Subscription | None:
         """Our row of the subscription; None while nothing has been paid, or where it is not one of our checkouts."""
         facts = await self._stripe.subscription(subscription_id)
+        if facts is None:
+            return await self.note_gone(tx, subscription_id)
         invoice = await self._stripe.invoice(facts.latest_invoice_id) if facts.latest_invoice_id else None
         known = await repository.subscription(tx, subscription_id)
         if known is None and facts.checkout_id is None:
@@ -129,6 +138,24 @@ class Mirror:
         if known is not None and invoice is not None:
             await self._write_invoice(tx, user, invoice, known)
         return known
+
+    async def note_gone(self, tx: SystemTransaction, subscription_id: str) -> Subscription | None:
+        """Stripe has no such subscription: it charges nothing any more, and what was paid for goes on to its end.
+
+        The license is not ended with it, as it is with a cancellation that Stripe tells of: the wrong account's key
+        would end all of them.
+        """
+        row = await repository.subscription(tx, subscription_id)
+        if row is None or row.status is SubscriptionStatus.CANCELLED:
+            return row
+        logger().error("mirror.subscription_gone", subscription=subscription_id)
+        row.status = SubscriptionStatus.CANCELLED
+        row.mirrored_at = self._clock()
+        show_pending(row, None, None)
+        license_ = await lock_license(tx, row.license_id)
+        license_.auto_renew, license_.grace_until = False, None
+        await tx.audit("subscription.gone", "license", license_.id, subscription=subscription_id)
+        return row
 
     async def _first_payment(
         self,

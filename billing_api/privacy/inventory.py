@@ -41,8 +41,8 @@ HOLDINGS: Final = (
     Holding(
         "users",
         Fate.REDUCED,
-        "id email full_name company_name stripe_customer_id role email_verified_at is_active deleted_at created_at"
-        " updated_at",
+        "id email full_name company_name stripe_customer_id former_stripe_customer_ids role email_verified_at is_active"
+        " deleted_at created_at updated_at",
         {_SECRET: "password_hash"},
         found_by="id",
     ),

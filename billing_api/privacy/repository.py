@@ -26,9 +26,11 @@ _REDUCE_EVENTS: Final = text(
         'data', jsonb_build_object('object', jsonb_strip_nulls(jsonb_build_object(
             'id', payload #> '{data,object,id}', 'object', payload #> '{data,object,object}',
             'customer', payload #> '{data,object,customer}'))))
-    FROM users
+    FROM users CROSS JOIN LATERAL (
+        SELECT users.stripe_customer_id UNION ALL SELECT jsonb_array_elements_text(users.former_stripe_customer_ids)
+    ) AS known (customer_id)
     WHERE users.deleted_at IS NOT NULL AND users.id = coalesce(:user_id, users.id)
-        AND np_event_customer(payload) = users.stripe_customer_id AND NOT payload ? 'reduced'
+        AND np_event_customer(payload) = known.customer_id AND NOT payload ? 'reduced'
     """
 )
 

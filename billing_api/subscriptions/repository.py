@@ -9,6 +9,7 @@ from sqlalchemy import Select, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import aliased
 
+from billing_api.mirror.repository import customer_at_stripe
 from core.errors import NotFound
 from db.models.commerce import PlanChange, Subscription
 from db.models.licensing import License, LicenseUsage, Plan
@@ -63,7 +64,7 @@ async def usage_of(tx: Transaction, license_ids: Iterable[UUID]) -> Mapping[UUID
 async def at_stripe(tx: CustomerTransaction, subscription_id: UUID) -> AtStripe:
     """Where Stripe has it; NotFound also for everybody else's."""
     statement = (
-        select(Subscription.stripe_subscription_id, User.stripe_customer_id)
+        select(Subscription.stripe_subscription_id, customer_at_stripe())
         .join(User, User.id == Subscription.user_id)
         .where(Subscription.id == subscription_id)
     )

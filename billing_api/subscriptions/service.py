@@ -37,6 +37,7 @@ from db.unit_of_work import Database, Transaction
 
 _ASKED_WITHIN: Final = 8
 """Seconds for all that Stripe is asked under the lock: its caller waits for an answer, and others for the lock."""
+_ENDED: Final = "this subscription has ended; buy another one"
 
 
 class SubscriptionService:
@@ -70,6 +71,8 @@ class SubscriptionService:
         due_now = Money(0, plan.currency)
         if way is Direction.UPGRADE:
             facts = await self._stripe.subscription(known.subscription_id)
+            if facts is None:
+                raise Conflict(_ENDED)
             due_now = await self._changes.cost_now(facts, price_of(plan, wish.interval))
         return ChangePreview(
             direction="upgrade" if way is Direction.UPGRADE else "downgrade",
@@ -150,12 +153,16 @@ class SubscriptionService:
     @asynccontextmanager
     async def _alone_with(self, known: AtStripe) -> AsyncIterator[SubscriptionFacts]:
         """The subscription as Stripe has it, and nobody else changes or mirrors anything of its customer meanwhile."""
-        async with self._mirror.alone_with(known.customer_id):
+        async with self._mirror.alone_with(known.customer_id) as tx:
             try:
                 async with asyncio.timeout(_ASKED_WITHIN):
-                    yield await self._stripe.subscription(known.subscription_id)
+                    if facts := await self._stripe.subscription(known.subscription_id):
+                        yield facts
+                        return
             except TimeoutError as late:
                 raise Unavailable(f"Stripe took too long: {MAY_HAVE_HAPPENED}") from late
+            await self._mirror.note_gone(tx, known.subscription_id)
+        raise Conflict(_ENDED)
 
     @asynccontextmanager
     async def _given_back_if_refused(self, principal: Principal, once: Once) -> AsyncIterator[None]:
@@ -210,4 +217,4 @@ def _way(shown: Shown, plan: Plan, interval: Interval) -> Direction:
 
 def _require_running(facts: SubscriptionFacts) -> None:
     if facts.status in {"canceled", "incomplete_expired"}:
-        raise Conflict("this subscription has ended; buy another one")
+        raise Conflict(_ENDED)

@@ -24,6 +24,12 @@ class User(Table):
     __table_args__ = (
         Index("uq_users_email", func.lower(text("email")), unique=True),
         Index("ix_users_deleted_at", "deleted_at", postgresql_where=text("deleted_at IS NOT NULL")),
+        Index(
+            "ix_users_former_stripe_customer_ids",
+            "former_stripe_customer_ids",
+            postgresql_using="gin",
+            postgresql_ops={"former_stripe_customer_ids": "jsonb_path_ops"},
+        ),
     )
 
     id: Mapped[RowId]
@@ -32,6 +38,8 @@ class User(Table):
     full_name: Mapped[str]
     company_name: Mapped[str | None]
     stripe_customer_id: Mapped[str | None] = mapped_column(unique=True)
+    former_stripe_customer_ids: Mapped[list[str]] = mapped_column(server_default=text("'[]'"))
+    """Oldest first: those that were deleted at Stripe. Their events and subscriptions are this user's all the same."""
     role: Mapped[Role] = mapped_column(enum_type(Role, "user_role"), default=Role.CUSTOMER)
     email_verified_at: Mapped[datetime | None]
     is_active: Mapped[bool] = mapped_column(default=True)

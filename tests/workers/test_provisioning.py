@@ -200,6 +200,14 @@ async def test_keys_name_the_version(
     assert keys == [f"suspend-{issued.license.id}-{version}"] * 2
 
 
+async def test_an_account_that_nextpanel_has_no_more_need_not_be_suspended(
+    provisioning: Provisioning, issued: Issued, database_urls: DatabaseUrls
+) -> None:
+    await set_status(database_urls, issued, "suspended")
+    await change(database_urls, "UPDATE licenses SET provisioning = 'done'")  # NextPanel never made it, or lost it
+    await provisioning.align(AlignAccount(issued.license.id))
+
+
 async def test_two_jobs_of_one_license_do_not_overlap(
     provisioning: Provisioning, issued: Issued, nextpanel: Simulator, database_urls: DatabaseUrls
 ) -> None:

@@ -25,6 +25,7 @@ from devstack.simulators.stripe.books import (
     nulls,
     random_text,
 )
+from devstack.simulators.stripe.errors import no_such
 from devstack.simulators.stripe.operations import Operations
 
 OPERATIONS = Operations()
@@ -85,7 +86,7 @@ def retrieve(books: Books, _params: Params, customer_id: str) -> Document:
 
 @OPERATIONS.post("/v1/customers/{customer}", CustomerUpdateParams)
 def update(books: Books, params: Params, customer_id: str) -> Document:
-    customer = books.fetch("customer", customer_id)
+    customer = _not_deleted(books, customer_id)
     previous = apply_changes(customer, with_whole_addresses(params), _CHANGEABLE)
     before = dict(customer["invoice_settings"])
     _apply_settings(books, customer, params)
@@ -100,7 +101,7 @@ def update(books: Books, params: Params, customer_id: str) -> Document:
 @OPERATIONS.delete("/v1/customers/{customer}", CustomerDeleteParams)
 def delete(books: Books, _params: Params, customer_id: str) -> Document:
     """For good, and with it ends whatever the customer is subscribed to, at once."""
-    customer = books.fetch("customer", customer_id)
+    customer = _not_deleted(books, customer_id)
     for subscription in books.all("subscription", Where("$.customer", customer_id)):
         if subscription["status"] not in lifecycle.ENDED:
             lifecycle.end(books, subscription, "canceled", "cancellation_requested")
@@ -119,6 +120,14 @@ def list_payment_methods(books: Books, params: Params, customer_id: str) -> Docu
 def retrieve_payment_method(books: Books, _params: Params, customer_id: str, method_id: str) -> Document:
     books.fetch("customer", customer_id)
     return payment_methods.of_customer(books, method_id, customer_id)
+
+
+def _not_deleted(books: Books, customer_id: str) -> Document:
+    """One that was deleted can be read, as deleted, and nothing else."""
+    customer = books.fetch("customer", customer_id)
+    if customer.get("deleted"):
+        raise no_such("customer", customer_id, None)
+    return customer
 
 
 def default_payment_method(books: Books, customer_id: str) -> str | None:

@@ -5,11 +5,11 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import select, update
+from sqlalchemy import delete, select
 
 from billing_api.mirror.overdue import mirror_overdue
 from billing_api.mirror.service import Mirror, StripeObject
-from db.models.commerce import Subscription
+from db.models.licensing import PlanPrice
 from db.models.plumbing import OutboxRow
 from db.unit_of_work import Database
 from tests.billing_api.conftest import Buying, FakeTime
@@ -138,12 +138,13 @@ async def test_what_is_overdue_is_found_without_any_event(
 async def test_one_that_cannot_be_mirrored_keeps_no_other_from_it(
     buyer: Buying, database: Database, mirror: Mirror, clock: FakeTime
 ) -> None:
-    broken, sound = await buyer("Starter"), await buyer("Professional")
+    broken, sound = await buyer("Enterprise"), await buyer("Professional")
+    price = (await broken.at_stripe())["items"]["data"][0]["price"]["id"]
+    await broken.later(2 * 3600)
     await sound.done("change", "Starter")
     await sound.later(2 * 3600)
     async with database.as_system() as tx:
-        gone = update(Subscription).where(Subscription.stripe_subscription_id == broken.stripe_id)
-        await tx.session.execute(gone.values(stripe_subscription_id="sub_gone"))
+        await tx.session.execute(delete(PlanPrice).where(PlanPrice.stripe_price_id == price))
     clock.now += timedelta(days=32)
     assert await mirror_overdue(database, mirror, clock()) == 2
     sound.sign_in()
