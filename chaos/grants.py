@@ -1,6 +1,7 @@
 """What the clients' own log proves about grants.
 
-Every client reserves before it creates, and deletes nothing but what it created. So each granted reservation is a lot
+Every client reserves before it creates, and deletes nothing but what it created (of RESERVED; of emails facts come as
+they like, and the judge looks at what is counted of them). So each granted reservation is a lot
 that occupied its limit, certainly, from the answer that granted it
 
     until the first try to delete it left          where its report was recorded while the hold lived
@@ -23,7 +24,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from math import inf
 from typing import NamedTuple
 
-from chaos.history import PAUSE, Books, Counter, Event, History, Report, Reservation
+from chaos.history import PAUSE, RESERVED, Books, Counter, Event, History, Report, Reservation
 from chaos.violation import Violation
 
 _COMMITS_WITHIN = 5.0
@@ -45,7 +46,7 @@ class Lot(NamedTuple):
 def beyond_the_limit(history: History, books: Books) -> Iterator[Violation]:
     for counter, lots in _lots(history, books).items():
         limit = books.limits[counter]
-        if limit is None:
+        if limit is None or counter.resource not in RESERVED:
             continue
         for lot in lots:
             new = lot.reservation

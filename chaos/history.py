@@ -9,6 +9,10 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 GRANTED: Final = "GRANTED"
+RESERVED: Final = ("databases", "domains", "accounts")
+"""Nobody creates these without a reservation, or deletes what was not created. Of the others facts are reported as they
+come, so that totals pass below zero.
+"""
 PAUSE: Final = 60.0
 """Seconds for which nothing may be reserved once holds may have been lost (docs: the longest ttl)."""
 

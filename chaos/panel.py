@@ -10,15 +10,12 @@ from random import Random
 from typing import Any, Final
 
 from chaos.calls import API, PATIENCE, VALIDATOR, Answer, Caller
-from chaos.history import GRANTED, Counter, History, Report, Reservation
+from chaos.history import GRANTED, RESERVED, Counter, History, Report, Reservation
 from core.clock import rfc3339, unix_time, utc_now
 
 RESERVE: Final = "/api/v1/nextpanel/reserve"
 RELEASE: Final = "/api/v1/nextpanel/release"
 USAGE: Final = "/api/v1/billing/usage"
-
-RESERVED: Final = ("databases", "domains", "accounts")
-"""Nobody creates these without a reservation. Of the other resources facts are reported as they come."""
 
 _GIVES_UP_RESERVING: Final = 5.0
 
@@ -47,7 +44,7 @@ class Panel:
         """Whether the API takes many reports in one call."""
 
     async def work(self, end: Deadline) -> None:
-        steps = {self._create: 8, self._delete: 5, self._fact: 2, self._resync: 1, self._several: 2}
+        steps = {self._create: 8, self._delete: 5, self._fact: 2, self._resync: 1, self._several: 2, self._take: 2}
         while not end.is_set():
             step = self._chance.choices(list(steps), list(steps.values()))[0]
             await step(end)
@@ -87,6 +84,12 @@ class Panel:
         action = self._chance.choice(("created", "deleted"))
         await self._deliver([self._report(self._counter("emails"), action, self._chance.randint(1, 3))], end)
 
+    async def _take(self, end: Deadline) -> None:
+        """An email, with a reservation, whatever the facts have made of their total: it may be below zero."""
+        held = await self._reserve(end, "emails")
+        if held.granted:
+            await self._deliver([self._report(held.counter, "created", held.count, reservation=held)], end)
+
     async def _resync(self, end: Deadline) -> None:
         await self._deliver([self._report(self._counter("storage_gb"), "set", self._chance.randint(0, 20))], end)
 
@@ -106,9 +109,9 @@ class Panel:
         lot = self._mine.pop(self._chance.randrange(len(self._mine)))
         return self._report(lot.counter, "deleted", lot.count, undoes=lot.key)
 
-    async def _reserve(self, end: Deadline) -> Reservation:
+    async def _reserve(self, end: Deadline, resource: str | None = None) -> Reservation:
         held = Reservation(
-            counter=self._counter(self._chance.choice(RESERVED)),
+            counter=self._counter(resource or self._chance.choice(RESERVED)),
             key=self._next_key(),
             count=self._chance.choice((1, 1, 1, 2)),
             ttl=self._chance.randint(round(self._ttl / 2), round(self._ttl)),

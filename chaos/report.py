@@ -3,6 +3,7 @@
 from collections import Counter as Tally
 from collections.abc import Iterable, Iterator
 
+from chaos.judge import CORRECTED
 from chaos.plan import Target
 from chaos.run import Outcome
 
@@ -21,6 +22,7 @@ def _rows(outcome: Outcome) -> Iterator[tuple[str, object]]:
     yield "list call", "used" if outcome.lists else "this API has none"
     yield "reports", f"{acknowledged} acknowledged after {tried} tries, {abandoned} abandoned"
     yield "events in PostgreSQL", len(outcome.books.events)
+    yield "corrections", sum(event.action == CORRECTED for event in outcome.books.events)
     yield "reported late", f"{outcome.late} not surely within their hold"
     yield (
         "disk filled by",
