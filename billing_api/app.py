@@ -30,6 +30,7 @@ from billing_api.client_address import caller
 from billing_api.description import DescriptionFile
 from billing_api.draining import closing
 from billing_api.idempotency import Once
+from billing_api.limits import declared_failures, declared_limit
 from billing_api.routes import ROUTES
 from billing_api.services import Services, wired
 from billing_api.strict_request import StrictRequest
@@ -38,7 +39,7 @@ from billing_api.usage.fast_path import FastPath
 from core.clock import Clock, utc_now
 from core.health import Readiness
 from core.parts import Parts
-from core.settings import ApiSettings
+from core.settings import LIMITS, ApiSettings
 
 MAX_BODY_BYTES = 1_000_000
 EXPOSED_HEADERS = ("Idempotency-Replayed", "RateLimit", "RateLimit-Policy", "Retry-After", "X-Request-Id")
@@ -100,6 +101,7 @@ def create_app(settings: ApiSettings, clock: Clock = utc_now) -> Litestar:
         headers=with_data(settings.environment),
     )
     require_permissions(app)
+    require_limits(app)
     _document_errors(app)
     return app
 
@@ -181,6 +183,16 @@ def require_permissions(app: Litestar) -> None:
     for path, handler in _handlers(app):
         if "permission" not in handler.opt:
             raise RuntimeError(f"{path} declares no permission: {handler}")
+
+
+def require_limits(app: Litestar) -> None:
+    """A limit that does not exist limits nothing; and whoever guesses at signatures is counted."""
+    for path, handler in _handlers(app):
+        named = {declared_limit(handler), declared_failures(handler)} - {None}
+        if not named <= LIMITS.keys():
+            raise RuntimeError(f"{path} declares a limit that does not exist, of {named}: {handler}")
+        if handler.opt["permission"] is Permission.SIGNED and declared_failures(handler) is None:
+            raise RuntimeError(f"{path} is signed and declares no limit of failures: {handler}")
 
 
 def _document_errors(app: Litestar) -> None:

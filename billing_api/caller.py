@@ -7,7 +7,7 @@ from typing import Final
 
 import msgspec
 
-from billing_api import addresses
+from core import addresses
 
 DEVICE_COOKIE: Final = "np_device"
 

@@ -4,8 +4,8 @@ from typing import Any
 
 from litestar.connection import ASGIConnection
 
-from billing_api import addresses
 from billing_api.caller import DEVICE_COOKIE, Caller
+from core import addresses
 
 AnyConnection = ASGIConnection[Any, Any, Any, Any]
 

@@ -3,8 +3,10 @@
 Counted in Redis for all processes at once. While Redis is away each process counts for itself: with n processes
 somebody may reach n times the quota then, which is better than no limit and than nobody getting in.
 
-Calls that NextPanel signs are not counted here. A Stripe event is counted only where its signature does not hold: one
-that is verified is never turned away for its number, or money would be lost (billing_api/webhooks/controller.py).
+A route declares its limits beside its permission: `limit`, a tighter one beside the general one of the address, and on
+signed routes `failures`, the limit of calls whose signature does not hold. Of signed calls only failures are counted,
+and only a failure is refused: one that is verified is never turned away for its number, or usage and money would be
+lost. An application in which a route names a limit that does not exist does not start.
 """
 
 import math
@@ -14,37 +16,16 @@ from typing import Any, Final
 from uuid import UUID
 
 from litestar.connection import ASGIConnection
+from litestar.handlers import BaseRouteHandler
 
-from billing_api import addresses
 from billing_api.client_address import client_address
+from core import addresses
 from core.errors import TooManyRequests
 from core.hotstore.access import AccessStore, Limit, StoreAway
 from core.rate_limit import Allowance, Quota, RateLimit
 
 ADDRESS: Final = "address"
 USER: Final = "user"
-WEBHOOK_FAILURES: Final = "webhook_failures"
-
-TIGHTER: Final[Mapping[str, str]] = {
-    "/api/v1/auth/login": "login",
-    "/api/v1/auth/mfa": "login",
-    "/api/v1/auth/step-up": "login",
-    "/api/v1/oauth/token": "login",
-    "/api/v1/auth/register": "register",
-    "/api/v1/auth/verify-email": "password",
-    "/verify-email": "password",
-    "/api/v1/auth/password/forgot": "password",
-    "/api/v1/auth/password/reset": "password",
-    "/reset-password": "password",
-    "/api/v1/auth/email/confirm": "password",
-    "/confirm-email": "password",
-    "/api/v1/auth/email/undo": "password",
-    "/undo-email-change": "password",
-    "/api/v1/nextpanel/activate": "activation",
-    "/api/v1/domains/search": "search",
-    "/api/v1/domains/suggest": "search",
-}
-"""Path → the limit of the address that comes beside the general one. In one place, to be seen at a glance."""
 
 _UNCOUNTED: Final = "/health/"
 _FIELDS: Final = "rate_limit_fields"
@@ -61,7 +42,7 @@ class Limits:
     async def enforce(self, connection: Connection, user_id: UUID | None, *, signed: bool) -> None:
         """TooManyRequests where a limit is reached. Leaves what is left of each for the answer's headers."""
         path: str = connection.scope["path_template"]
-        tighter = TIGHTER.get(path)
+        tighter = declared_limit(connection.route_handler)
         if path.startswith(_UNCOUNTED) or (signed and tighter is None):
             return
         who = addresses.group(client_address(connection))
@@ -72,10 +53,11 @@ class Limits:
             wanted.append((USER, user_id.hex))
         await self._charge(connection, wanted)
 
-    async def count_failed_webhook(self, connection: Connection) -> None:
-        """TooManyRequests where this address has sent too many whose signature did not hold."""
-        who = addresses.group(client_address(connection))
-        await self._charge(connection, [(WEBHOOK_FAILURES, who)])
+    async def count_failure(self, connection: Connection) -> None:
+        """TooManyRequests where this address has sent too many calls to this route whose signature did not hold."""
+        name = declared_failures(connection.route_handler)
+        if name is not None:
+            await self._charge(connection, [(name, addresses.group(client_address(connection)))])
 
     async def take(self, limits: Sequence[Limit]) -> list[Allowance]:
         """Without Redis what one limit refuses is counted by the others all the same: too strict, never too lax."""
@@ -98,6 +80,16 @@ class Limits:
             f" try again in {wait} seconds",
             retry_after=wait,
         )
+
+
+def declared_limit(handler: BaseRouteHandler) -> str | None:
+    name: str | None = handler.opt.get("limit")
+    return name
+
+
+def declared_failures(handler: BaseRouteHandler) -> str | None:
+    name: str | None = handler.opt.get("failures")
+    return name
 
 
 def fields_of(scope: Any) -> Mapping[str, str]:

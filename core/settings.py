@@ -21,6 +21,7 @@ LIMITS: Final[Mapping[str, Quota]] = {
     "user": Quota(100, 60),
     "address": Quota(1_000, 60),
     "webhook_failures": Quota(1_000, 3_600),
+    "signature_failures": Quota(60, 60),
     "login": Quota(30, 60),
     "register": Quota(20, 3_600),
     "password": Quota(20, 3_600),
@@ -147,6 +148,10 @@ class ValidatorSettings:
     near_cache: bool
     remembered: int
     """Licenses whose answers one process remembers; of API keys half as many."""
+    trusted_proxies: tuple[IPv4Network | IPv6Network, ...]
+    """Whose X-Forwarded-For is believed."""
+    signature_failures: Quota
+    """How often an address may send a signature to one process that does not hold."""
     license_rate: int
     """Requests a second that a license's own key may make of one process; platform keys may make any number."""
     drain_seconds: int
@@ -307,6 +312,8 @@ def validator_settings(source: Mapping[str, str] | None = None) -> ValidatorSett
             secrets=r.secrets(),
             near_cache=r.flag("NP_NEAR_CACHE", default=True),
             remembered=r.number("NP_REMEMBERED", 20_000),
+            trusted_proxies=r.networks("NP_TRUSTED_PROXIES"),
+            signature_failures=r.quotas("NP_LIMITS", LIMITS)["signature_failures"],
             license_rate=r.number("NP_LICENSE_RATE", 6000),
             drain_seconds=r.drain_seconds(),
             log_level=r.log_level(),

@@ -23,6 +23,7 @@ from validator.gate import Gate
 from validator.handlers import Verdicts
 from validator.hashes import LicenseHashes
 from validator.health import Health
+from validator.limits import SignatureFailures
 from validator.link import RedisLink
 from validator.metrics import Figure, Tally, exposition
 from validator.protocol import Request
@@ -70,9 +71,10 @@ class Validator:
         }
         table[b"/.well-known/jwks.json"] = Route(b"GET", self._jwks)
         table[b"/schema/openapi.json"] = Route(b"GET", self._openapi)
-        self._server = Server(Routes(table | health, self._letterhead, self._tally), self._tally)
+        failures = SignatureFailures(settings.signature_failures, settings.trusted_proxies)
+        self._server = Server(Routes(table | health, self._letterhead, self._tally, failures), self._tally)
         scraped = {b"/metrics": Route(b"GET", self._metrics)}
-        self._metrics_server = Server(Routes(scraped | health, self._letterhead, Tally()), Tally())
+        self._metrics_server = Server(Routes(scraped | health, self._letterhead, Tally(), failures), Tally())
 
     async def start(self, at: socket.socket, metrics_at: socket.socket) -> None:
         """Serves once Redis answers, which takes milliseconds; or without it, for then somebody has to say so."""

@@ -33,7 +33,7 @@ _CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 class Application(Protocol):
     def respond(self, request: Request) -> bytes | Work[bytes]: ...
-    def refuse(self, fault: Exception) -> bytes: ...
+    def refuse(self, fault: Exception, request: Request, peer: str) -> bytes: ...
     def malformed(self, fault: Fault) -> bytes: ...
 
 
@@ -69,7 +69,7 @@ class _Owed:
         self._connection.pay(perf_counter() - self._began)
 
     def _failed(self, fault: Exception) -> None:
-        self._done(self._connection.refuse(fault))
+        self._done(self._connection.refuse(fault, self._request))
 
 
 class _Ready:
@@ -222,7 +222,7 @@ class Connection(asyncio.Protocol):
             answer: bytes = end.value
             return answer
         except Exception as fault:  # noqa: BLE001  # whatever a handler raises is answered
-            return self._app.refuse(fault)
+            return self.refuse(fault, request)
         owed = _Owed(self, request, work)
         self._owed.append(owed)
         if len(self._owed) == MOST_OWED:
@@ -242,8 +242,9 @@ class Connection(asyncio.Protocol):
             self._read_on()
             self._end_if_done()
 
-    def refuse(self, fault: Exception) -> bytes:
-        return self._app.refuse(fault)
+    def refuse(self, fault: Exception, request: Request) -> bytes:
+        name = self._transport.get_extra_info("peername")
+        return self._app.refuse(fault, request, name[0] if isinstance(name, tuple) else "")
 
     def _write(self, ready: list[bytes]) -> None:
         if self._server.draining and not (self._owed or self._parser.in_midst or self._parser.deaf):

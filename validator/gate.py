@@ -10,8 +10,7 @@ from core.errors import PermissionMissing, SignatureFault
 from core.licensing.record import Permission
 from core.rate_limit import RateLimit
 from validator.keyring import KeyRing, OpenKey
-from validator.limits import rate_limit_lines
-from validator.problems import LimitReached
+from validator.limits import LimitReached, rate_limit_lines
 from validator.protocol import Request
 
 
@@ -71,7 +70,8 @@ class Gate:
             return b""
         allowance = self._limit.take(license_hash, number, caller.at)
         if not allowance.allowed:
-            raise LimitReached(allowance, self._limit)
+            detail = f"a license has {self._limit.rate} requests a second"
+            raise LimitReached(detail, allowance, self._limit, "license")
         return rate_limit_lines(self._limit, allowance.remaining)
 
 

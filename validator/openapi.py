@@ -21,7 +21,8 @@ from core.problem_document import Problem, example_of, problem_of
 from core.problems import Meaning
 from core.rate_limit import Allowance, RateLimit
 from validator import advice, wire
-from validator.problems import LimitReached, ReservationConflict
+from validator.limits import LimitReached
+from validator.problems import ReservationConflict
 
 _REF: Final = "#/components/schemas/{name}"
 _KEY: Final = "NP-7Q2M-XK4D-9RWT"
@@ -127,7 +128,12 @@ _EXAMPLES: Final[Mapping[str, Refusal]] = {
         SignatureFault(Fault.TOO_OLD),
         PermissionMissing("the API key lacks the permission `reserve`"),
         MethodNotAllowed("POST"),
-        LimitReached(Allowance(allowed=False, remaining=0, wait=0.1), RateLimit(6000)),
+        LimitReached(
+            "a license has 6000 requests a second",
+            Allowance(allowed=False, remaining=0, wait=0.1),
+            RateLimit(6000),
+            "license",
+        ),
     )
 }
 """Of refusals that need to be told more than their name."""

@@ -3,14 +3,12 @@
 A verdict, be it ever so negative, is an answer (HTTP 200); what stands here is the want of one.
 """
 
-import math
 from collections.abc import Mapping
 from typing import Final
 
-from core.errors import BodyTooLarge, Conflict, Refusal, RequestTimeout, TooManyRequests
+from core.errors import BodyTooLarge, Conflict, Refusal, RequestTimeout
 from core.problem_document import headers_of as common_headers_of
-from core.rate_limit import Allowance, RateLimit
-from validator.limits import rate_limit_headers
+from validator.limits import LimitReached
 
 
 class ReservationConflict(Conflict):
@@ -19,13 +17,6 @@ class ReservationConflict(Conflict):
 
 class ReservationEnded(Conflict):
     code = "reservation_ended"
-
-
-class LimitReached(TooManyRequests):
-    def __init__(self, allowance: Allowance, limit: RateLimit) -> None:
-        super().__init__(f"a license has {limit.rate} requests a second", retry_after=max(1, math.ceil(allowance.wait)))
-        self.allowance = allowance
-        self.limit = limit
 
 
 class Unreadable(Refusal):
@@ -73,5 +64,5 @@ UNREADABLE: Final[Mapping[int, type[Refusal]]] = {
 def headers_of(refusal: Refusal) -> Mapping[str, str]:
     headers = common_headers_of(refusal)
     if isinstance(refusal, LimitReached):
-        return {**headers, **rate_limit_headers(refusal.limit, refusal.allowance.remaining)}
+        return {**headers, **refusal.headers}
     return headers

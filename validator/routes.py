@@ -11,10 +11,12 @@ from core.errors import (
     MethodNotAllowed,
     Refusal,
     RouteNotFound,
+    SignatureFault,
     UnsupportedMediaType,
 )
 from core.headers import JSON, is_json
 from validator.answers import Letterhead
+from validator.limits import SignatureFailures
 from validator.metrics import Tally
 from validator.problems import UNREADABLE
 from validator.protocol import Fault, Request
@@ -33,8 +35,11 @@ class Route(NamedTuple):
 
 
 class Routes:
-    def __init__(self, table: Mapping[bytes, Route], letterhead: Letterhead, tally: Tally) -> None:
+    def __init__(
+        self, table: Mapping[bytes, Route], letterhead: Letterhead, tally: Tally, failures: SignatureFailures
+    ) -> None:
         self._table = dict(table)
+        self._failures = failures
         self._letterhead = letterhead
         self._tally = tally
 
@@ -47,8 +52,16 @@ class Routes:
             _check_content(request)
         return route.handler(request)
 
-    def refuse(self, fault: Exception) -> bytes:
-        """The answer to whatever a handler raised."""
+    def refuse(self, fault: Exception, request: Request, peer: str) -> bytes:
+        """The answer to whatever a handler raised. `peer`: the address of the connection's other end."""
+        if isinstance(fault, SignatureFault):
+            try:
+                self._failures.count(request, peer)
+            except Refusal as refusal:
+                fault = refusal
+        return self._told(fault)
+
+    def _told(self, fault: Exception) -> bytes:
         if not isinstance(fault, Refusal):
             log.error("handler.crashed", exc_info=fault)
             fault = Internal()
@@ -56,7 +69,7 @@ class Routes:
         return self._letterhead.problem(fault)
 
     def malformed(self, fault: Fault) -> bytes:
-        return self.refuse(UNREADABLE[fault.status](fault.detail))
+        return self._told(UNREADABLE[fault.status](fault.detail))
 
     def _find(self, target: bytes) -> Route:
         """The route of a target with a query."""

@@ -98,17 +98,34 @@ class AuthController(Controller):
     path = "/auth"
     tags = ("accounts",)
 
-    @post("/register", permission=Permission.PUBLIC, summary="Open an account; a mail asks to confirm the address")
+    @post(
+        "/register",
+        permission=Permission.PUBLIC,
+        limit="register",
+        summary="Open an account; a mail asks to confirm the address",
+    )
     async def register(self, registrations: NamedDependency[Registrations], data: JSONBody[Registration]) -> Registered:
         return await registrations.register(data)
 
-    @post("/verify-email", permission=Permission.PUBLIC, status_code=200, summary="Confirm the address with the token")
+    @post(
+        "/verify-email",
+        permission=Permission.PUBLIC,
+        limit="password",
+        status_code=200,
+        summary="Confirm the address with the token",
+    )
     async def verify_email(
         self, registrations: NamedDependency[Registrations], data: JSONBody[EmailProof]
     ) -> EmailVerified:
         return await registrations.verify(data.token)
 
-    @post("/login", permission=Permission.PUBLIC, status_code=200, summary="Sign in with e-mail address and password")
+    @post(
+        "/login",
+        permission=Permission.PUBLIC,
+        limit="login",
+        status_code=200,
+        summary="Sign in with e-mail address and password",
+    )
     async def login(
         self,
         request: AnyRequest,
@@ -126,6 +143,7 @@ class AuthController(Controller):
     @post(
         "/mfa",
         permission=Permission.PUBLIC,
+        limit="login",
         status_code=200,
         summary="The second step of a sign-in: the challenge, with a code of the app or a recovery code",
     )
@@ -169,13 +187,25 @@ class AuthController(Controller):
         return Response(None, status_code=204, cookies=[refresh_cookie.cleared()])
 
 
-@get(verification_page.PATH, permission=Permission.PUBLIC, media_type=MediaType.HTML, include_in_schema=False)
+@get(
+    verification_page.PATH,
+    permission=Permission.PUBLIC,
+    limit="password",
+    media_type=MediaType.HTML,
+    include_in_schema=False,
+)
 async def show_verification(token: FromQuery[str]) -> Response[str]:
     """What the mail's link opens. It only asks: whatever opens links on its own confirms nothing."""
     return link_page.reply(verification_page.asking(token))
 
 
-@post(verification_page.PATH, permission=Permission.PUBLIC, media_type=MediaType.HTML, include_in_schema=False)
+@post(
+    verification_page.PATH,
+    permission=Permission.PUBLIC,
+    limit="password",
+    media_type=MediaType.HTML,
+    include_in_schema=False,
+)
 async def verify_by_form(
     registrations: NamedDependency[Registrations], data: URLEncodedBody[EmailProof]
 ) -> Response[str]:

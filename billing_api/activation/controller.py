@@ -51,6 +51,7 @@ class LicenseActivationController(Controller):
 @post(
     "/nextpanel/activate",
     permission=Permission.PUBLIC,
+    limit="activation",
     status_code=200,
     tags=["nextpanel"],
     summary="Turn a licence key and a token into the panel's own API key, once",

@@ -3,9 +3,11 @@
 The validator checks the same signature (core/crypto/signature.py) against the copy of the key in Redis; here the key
 comes from Postgres, where the report it covers is going too. A key that was read is believed for KNOWN_FOR: one that is
 revoked is refused that much later at most, and a panel that reports a thousand times a second is looked up five times.
+That there is no such key is believed for UNKNOWN_FOR: key ids are random and never given twice, so nobody waits for it.
 """
 
 import asyncio
+import math
 import time
 from collections.abc import Callable
 from datetime import datetime, timedelta
@@ -32,7 +34,10 @@ _READ_WITHIN: Final = 5.0
 """Seconds; a call that it signs is to be answered within 10."""
 KNOWN_FOR: Final = 0.2
 """Seconds."""
+UNKNOWN_FOR: Final = 10.0
+"""Seconds."""
 _MOST_KNOWN: Final = 1000
+_MOST_UNKNOWN: Final = 10_000
 
 
 class ApiKeyService:
@@ -173,6 +178,8 @@ class SignatureChecker:
         self._signatures = Reader()
         self.last_use = LastUse(database)
         self._known: dict[str, _KnownKey] = {}
+        self._unknown: dict[str, float] = {}
+        """Key ids that are nobody's, and when that was read; the oldest first."""
         self._reading: dict[str, asyncio.Task[_KnownKey | None]] = {}
 
     async def check(self, request: SignedRequest, permission: str) -> Signer:
@@ -198,6 +205,8 @@ class SignatureChecker:
         known = self._known.get(key_id)
         if known is not None and self._monotonic() - known.read_at < KNOWN_FOR:
             return known
+        if self._monotonic() - self._unknown.get(key_id, -math.inf) < UNKNOWN_FOR:
+            return None
         reading = self._reading.get(key_id)
         if reading is None:  # of a thousand who ask at once, one goes and looks
             reading = self._reading[key_id] = asyncio.create_task(self._read(key_id))
@@ -210,11 +219,18 @@ class SignatureChecker:
             row = await repository.by_key_id(tx, key_id)
         if row is None:
             self._known.pop(key_id, None)
+            self._note_unknown(key_id, read_at)
             return None
         if len(self._known) >= _MOST_KNOWN:
             self._known.clear()
         known = self._known[key_id] = self._known_key(row, read_at)
         return known
+
+    def _note_unknown(self, key_id: str, read_at: float) -> None:
+        self._unknown.pop(key_id, None)
+        if len(self._unknown) >= _MOST_UNKNOWN:
+            del self._unknown[next(iter(self._unknown))]
+        self._unknown[key_id] = read_at
 
     def _known_key(self, row: ApiKey, read_at: float) -> _KnownKey:
         return _KnownKey(

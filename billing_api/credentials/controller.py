@@ -37,12 +37,24 @@ class PasswordController(Controller):
     path = "/auth/password"
     tags = ("accounts",)
 
-    @post("/forgot", permission=Permission.PUBLIC, status_code=202, summary="Ask for a link to set a new password")
+    @post(
+        "/forgot",
+        permission=Permission.PUBLIC,
+        limit="password",
+        status_code=202,
+        summary="Ask for a link to set a new password",
+    )
     async def forgot(self, reset_links: NamedDependency[ResetLinks], data: JSONBody[ForgottenPassword]) -> ResetAsked:
         await reset_links.ask(data.email)
         return ResetAsked(data.email)
 
-    @post("/reset", permission=Permission.PUBLIC, status_code=204, summary="Set a new password with the link's token")
+    @post(
+        "/reset",
+        permission=Permission.PUBLIC,
+        limit="password",
+        status_code=204,
+        summary="Set a new password with the link's token",
+    )
     async def reset(
         self,
         credentials: NamedDependency[CredentialService],
@@ -58,7 +70,13 @@ class EmailController(Controller):
     path = "/auth/email"
     tags = ("accounts",)
 
-    @post("/confirm", permission=Permission.PUBLIC, status_code=200, summary="Make the new address the account's")
+    @post(
+        "/confirm",
+        permission=Permission.PUBLIC,
+        limit="password",
+        status_code=200,
+        summary="Make the new address the account's",
+    )
     async def confirm(
         self,
         email_changes: NamedDependency[EmailChanges],
@@ -67,7 +85,13 @@ class EmailController(Controller):
     ) -> EmailChanged:
         return EmailChanged(await email_changes.confirm(data.token, caller))
 
-    @post("/undo", permission=Permission.PUBLIC, status_code=200, summary="Give the account its old address back")
+    @post(
+        "/undo",
+        permission=Permission.PUBLIC,
+        limit="password",
+        status_code=200,
+        summary="Give the account its old address back",
+    )
     async def undo(
         self,
         email_changes: NamedDependency[EmailChanges],
@@ -111,12 +135,12 @@ class MyCredentialsController(Controller):
         return EmailChangeAsked(data.email)
 
 
-@get(pages.RESET, permission=Permission.PUBLIC, media_type=MediaType.HTML, include_in_schema=False)
+@get(pages.RESET, permission=Permission.PUBLIC, limit="password", media_type=MediaType.HTML, include_in_schema=False)
 async def show_reset(token: FromQuery[str]) -> Response[str]:
     return reply(pages.new_password(token))
 
 
-@post(pages.RESET, permission=Permission.PUBLIC, media_type=MediaType.HTML, include_in_schema=False)
+@post(pages.RESET, permission=Permission.PUBLIC, limit="password", media_type=MediaType.HTML, include_in_schema=False)
 async def reset_by_form(
     credentials: NamedDependency[CredentialService],
     refresh_cookie: NamedDependency[RefreshCookie],
@@ -134,24 +158,24 @@ async def reset_by_form(
     return answer
 
 
-@get(pages.CONFIRM, permission=Permission.PUBLIC, media_type=MediaType.HTML, include_in_schema=False)
+@get(pages.CONFIRM, permission=Permission.PUBLIC, limit="password", media_type=MediaType.HTML, include_in_schema=False)
 async def show_confirmation(token: FromQuery[str]) -> Response[str]:
     return reply(pages.confirm_address(token))
 
 
-@post(pages.CONFIRM, permission=Permission.PUBLIC, media_type=MediaType.HTML, include_in_schema=False)
+@post(pages.CONFIRM, permission=Permission.PUBLIC, limit="password", media_type=MediaType.HTML, include_in_schema=False)
 async def confirm_by_form(
     email_changes: NamedDependency[EmailChanges], caller: NamedDependency[Caller], data: URLEncodedBody[LinkToken]
 ) -> Response[str]:
     return await _followed(email_changes.confirm(data.token, caller), pages.address_changed)
 
 
-@get(pages.UNDO, permission=Permission.PUBLIC, media_type=MediaType.HTML, include_in_schema=False)
+@get(pages.UNDO, permission=Permission.PUBLIC, limit="password", media_type=MediaType.HTML, include_in_schema=False)
 async def show_undoing(token: FromQuery[str]) -> Response[str]:
     return reply(pages.undo_change(token))
 
 
-@post(pages.UNDO, permission=Permission.PUBLIC, media_type=MediaType.HTML, include_in_schema=False)
+@post(pages.UNDO, permission=Permission.PUBLIC, limit="password", media_type=MediaType.HTML, include_in_schema=False)
 async def undo_by_form(
     email_changes: NamedDependency[EmailChanges], caller: NamedDependency[Caller], data: URLEncodedBody[LinkToken]
 ) -> Response[str]:

@@ -56,6 +56,7 @@ def refused(_request: Request[Any, Any, Any], refusal: TokenRefused) -> Response
 @post(
     "/oauth/token",
     permission=Permission.PUBLIC,
+    limit="login",
     status_code=200,
     tags=["oauth"],
     summary="An access token for a client's credentials (RFC 6749, 4.4)",

@@ -16,6 +16,7 @@ from core.errors import Forbidden, SecondFactorRequired
 @post(
     "/auth/step-up",
     permission=Permission.OWN_CREDENTIALS,
+    limit="login",
     status_code=200,
     tags=["accounts"],
     responses={403: documented(SecondFactorRequired, Forbidden)},

@@ -13,10 +13,12 @@ from litestar.openapi.spec import OpenAPIMediaType, Operation, RequestBody, Sche
 
 from billing_api.access import Permission
 from billing_api.api_keys.service import SignatureChecker
+from billing_api.limits import Limits
 from billing_api.strict_request import StrictRequest
 from billing_api.usage.fast_path import FAILURE, answer, signed_request
 from billing_api.usage.schemas import UsageAnswers, UsageRecorded, UsageReport, UsageReports
 from billing_api.usage.service import UsageService
+from core.errors import InvalidSignature
 
 
 def _spelt_out(*structs: type) -> list[Schema]:
@@ -43,6 +45,7 @@ class _ReportOrList(Operation):
 @post(
     "/billing/usage",
     permission=Permission.SIGNED,
+    failures="signature_failures",
     status_code=200,
     tags=["nextpanel"],
     summary="Report what was created, deleted or counted",
@@ -58,9 +61,14 @@ async def report_usage(
     Answered after it is stored. Sent twice, it counts once. In a list each item has its own answer.
     """
     failure: Exception | None = request.scope["state"].get(FAILURE)
-    if failure is not None:
-        raise failure
-    request.require_json()
-    answered = await answer(signature_checker, usage, signed_request(request.scope, await request.body()))
+    try:
+        if failure is not None:
+            raise failure
+        request.require_json()
+        answered = await answer(signature_checker, usage, signed_request(request.scope, await request.body()))
+    except InvalidSignature:
+        limits: Limits = request.app.state.limits
+        await limits.count_failure(request)
+        raise
     headers = {"Idempotency-Replayed": "true"} if answered.replayed else {}
     return Response(answered.content, headers=headers)

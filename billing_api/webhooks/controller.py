@@ -15,7 +15,7 @@ from billing_api.webhooks.schemas import Received, WebhookEventView
 from billing_api.webhooks.service import UnverifiedEvent, WebhookAdministration, WebhookReceiver
 
 
-@post("/webhooks/stripe", permission=Permission.SIGNED, status_code=200, tags=["webhooks"])
+@post("/webhooks/stripe", permission=Permission.SIGNED, failures="webhook_failures", status_code=200, tags=["webhooks"])
 async def receive_stripe_event(
     request: Request[Any, Any, Any],
     webhook_receiver: NamedDependency[WebhookReceiver],
@@ -26,7 +26,7 @@ async def receive_stripe_event(
         return await webhook_receiver.receive(await request.body(), signature)
     except UnverifiedEvent:
         limits: Limits = request.app.state.limits
-        await limits.count_failed_webhook(request)
+        await limits.count_failure(request)
         raise
 
 

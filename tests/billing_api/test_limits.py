@@ -1,21 +1,26 @@
 """Limits over HTTP: who is counted, together with whom, and what he is told; with Redis, and without."""
 
+import json
 import re
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import replace
 from ipaddress import ip_network
-from typing import Final
+from typing import Any, Final
 
 import httpx
 import pytest
-from litestar import Litestar
+from litestar import Litestar, get
 
-from billing_api.app import create_app
-from billing_api.limits import TIGHTER
+from billing_api.access import Permission
+from billing_api.app import create_app, require_limits
+from billing_api.usage.fast_path import PATH
 from core.rate_limit import Quota
 from core.settings import LIMITS, ApiSettings
+from db.models.licensing import LicenseType
 from tests.billing_api.conftest import Client, FakeTime
+from tests.billing_api.usage.test_fast_path import Panel
+from tests.billing_api.usage.test_usage import an_api_key
 from tests.billing_api.webhooks.test_receiving import an_event, signature
 from tests.support.people import Desk
 from tests.support.visitors import alive, browser
@@ -50,7 +55,28 @@ async def statuses(client: Client, number: int, path: str = PLANS, **headers: st
 def test_the_defaults_are_those_of_the_design() -> None:
     assert (LIMITS["user"], LIMITS["address"]) == (Quota(100, 60), Quota(1_000, 60))
     assert LIMITS["webhook_failures"] == Quota(1_000, 3_600)
-    assert set(TIGHTER.values()) <= set(LIMITS)
+    assert LIMITS["signature_failures"] == Quota(60, 60)
+
+
+@pytest.mark.parametrize(
+    ("permission", "declared", "fault"),
+    [
+        (Permission.PUBLIC, {"limit": "no-such-limit"}, "/forgotten declares a limit that does not exist"),
+        (Permission.SIGNED, {"failures": "no-such-limit"}, "/forgotten declares a limit that does not exist"),
+        (Permission.SIGNED, {}, "/forgotten is signed and declares no limit of failures"),
+    ],
+)
+def test_an_application_whose_route_names_no_limit_of_ours_does_not_start(
+    permission: Permission, declared: dict[str, str], fault: str
+) -> None:
+    opt: dict[str, Any] = {"permission": permission} | declared
+
+    @get("/forgotten", opt=opt)
+    async def forgotten() -> str:
+        return "as often as one likes"
+
+    with pytest.raises(RuntimeError, match=fault):
+        require_limits(Litestar([forgotten], openapi_config=None))
 
 
 async def test_an_address_has_its_quota_and_is_told_of_it(served: Served) -> None:
@@ -101,9 +127,19 @@ async def test_a_forged_token_spends_nobodys_quota(served: Served, desk: Desk) -
         assert await statuses(client, 1, "/api/v1/me", **ada) == [200]
 
 
-@pytest.mark.parametrize("path", ["/api/v1/auth/login", "/api/v1/auth/register", "/api/v1/auth/verify-email"])
-async def test_where_guesses_and_mails_are_to_be_had_the_limit_is_tighter(served: Served, path: str) -> None:
-    async with served(**{TIGHTER[path]: (2, 600)}) as client:
+@pytest.mark.parametrize(
+    ("path", "limit"),
+    [
+        ("/api/v1/auth/login", "login"),
+        ("/api/v1/auth/register", "register"),
+        ("/api/v1/auth/verify-email", "password"),
+        ("/api/v1/nextpanel/activate", "activation"),
+    ],
+)
+async def test_where_guesses_and_mails_are_to_be_had_the_limit_is_tighter(
+    served: Served, path: str, limit: str
+) -> None:
+    async with served(**{limit: (2, 600)}) as client:
         answers = [(await client.post(path, json={})).status_code for _ in range(3)]
         assert answers == [400, 400, 429]
         assert await statuses(client, 1) == [200]
@@ -130,7 +166,7 @@ async def test_health_and_signed_calls_are_not_counted(served: Served) -> None:
         assert await statuses(client, 3, "/health/live") == [200] * 3
         reports = [await client.post("/api/v1/billing/usage", json={}) for _ in range(3)]
         assert [report.json()["code"] for report in reports] == ["invalid_signature"] * 3
-        assert "ratelimit" not in reports[0].headers
+        assert '"address"' not in reports[0].headers["ratelimit"]
         assert await statuses(client, 2) == [200, 429]
 
 
@@ -148,6 +184,32 @@ async def test_webhooks_are_counted_where_the_signature_fails_and_never_turned_a
         answers = [(await send(client, "t=1,v1=00")).status_code for _ in range(4)]
         assert answers == [400, 400, 429, 429]
         assert (await send(client, signature(good))).status_code == 200
+
+
+async def test_signatures_are_counted_where_they_fail_and_never_turned_away_where_they_hold(
+    served: Served, desk: Desk
+) -> None:
+    """On the fast path and by the framework, which a browser's `Origin` leads to; Redis counts both together."""
+    issued = await desk.a_license(await desk.a_user(), LicenseType.STARTER)
+    key_id, here = await an_api_key(desk), of("198.51.100.77")
+
+    async def send(client: Client, key: str, **headers: str) -> httpx.Response:
+        panel = Panel(client, key_id, issued.key)
+        report = json.dumps(panel.report).encode()
+        return await client.post(PATH, content=report, headers=panel.headers(report, key) | here | headers)
+
+    async def fail(client: Client, **headers: str) -> httpx.Response:
+        return await client.post(PATH, json={}, headers=here | headers)
+
+    async with served(signature_failures=(2, 3600), address=(1, 600)) as client:
+        failed = [await fail(client), await fail(client, Origin="https://x.test"), await fail(client)]
+        assert [answer.status_code for answer in failed] == [401, 401, 429]
+        assert failed[2].json()["code"] == "too_many_requests"
+        assert failed[2].headers["ratelimit"].startswith('"signature_failures";r=0;t=')
+        assert 1_700 < int(failed[2].headers["retry-after"]) <= 1_800
+        assert [(await send(client, f"r-{n}")).status_code for n in range(3)] == [200] * 3
+        assert (await send(client, "r-4", Origin="https://x.test")).status_code == 200
+        assert (await send(client, "r-5", **{"NP-Signature": "k=npk_0000000000000000"})).status_code == 429
 
 
 async def test_every_route_tells_of_429(app: Litestar, client: Client) -> None:

@@ -13,6 +13,7 @@ from core.licensing.record import PERMISSIONS
 from core.licensing.state import Status
 from devstack.valkey import Valkey
 from tests.validator.stage import (
+    HOST,
     PATH,
     ApiKey,
     License,
@@ -207,6 +208,26 @@ class TestApiKeys:
             lambda: panel.call("validate-license", self.CONTENT, api_key=api_key),
             lambda response: response.status_code == status,
         )
+
+    async def test_failed_signatures_of_an_address_are_counted_and_only_they_are_refused(
+        self, hot_valkey: Valkey, projection: Projection, tmp_path: Path
+    ) -> None:
+        key = await projection.api_key()
+        more = {"NP_LIMITS": "signature_failures=3/3600", "NP_TRUSTED_PROXIES": f"{HOST}/32"}
+        with validator(hot_valkey.url, tmp_path / "log", **more) as process:
+            assert ready(process.url)
+            async with httpx.AsyncClient(base_url=process.url, timeout=10) as client:
+                unsigned = [(await client.post(VALIDATE, content=self.CONTENT)) for _ in range(5)]
+                assert [answer.status_code for answer in unsigned] == [401, 401, 401, 429, 429]
+                assert unsigned[4].json()["code"] == "too_many_requests"
+                assert unsigned[4].headers["ratelimit"].startswith('"signature_failures";r=0;t=')
+                assert unsigned[4].headers["ratelimit-policy"] == '"signature_failures";q=3;w=3600'
+                assert 1_000 < int(unsigned[4].headers["retry-after"]) <= 1_200
+                invented = signed_headers(ApiKey("npk_0123456789abcdef", key.secret), VALIDATE, self.CONTENT)
+                assert (await client.post(VALIDATE, content=self.CONTENT, headers=invented)).status_code == 429
+                assert (await Panel(client, key).call("validate-license", self.CONTENT)).status_code == 200
+                elsewhere = {"X-Forwarded-For": "198.51.100.7"}
+                assert (await client.post(VALIDATE, content=self.CONTENT, headers=elsewhere)).status_code == 401
 
     async def test_a_signature_is_required(self, client: httpx.AsyncClient) -> None:
         assert (await self.refused(client, {"Content-Type": "application/json"}))["check"] == "missing"

@@ -5,7 +5,7 @@ from typing import Final
 
 import pytest
 
-from billing_api.addresses import UNKNOWN, group, told
+from core.addresses import UNKNOWN, group, told
 
 PROXIES: Final = tuple(ip_network(text) for text in ("10.0.0.0/8", "fd00::/8", "192.0.2.7/32"))
 
