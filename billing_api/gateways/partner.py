@@ -70,7 +70,7 @@ def _reason(response: httpx.Response) -> str:
     """What a problem document (RFC 9457) says, or the beginning of whatever came instead."""
     try:
         problem = msgspec.json.decode(response.content, type=dict[str, Any])
-    except (msgspec.DecodeError, msgspec.ValidationError):
+    except (msgspec.DecodeError, msgspec.ValidationError, RecursionError):
         return response.text.strip()[:_LONGEST_REASON] or response.reason_phrase
     said = problem.get("detail") or problem.get("title") or response.reason_phrase
     return str(said)[:_LONGEST_REASON]
@@ -80,7 +80,7 @@ def _retry_after(response: httpx.Response, now: datetime) -> int | None:
     """Seconds or a date (RFC 9110, 10.2.3); nonsense counts as not said."""
     said = response.headers.get("retry-after", "").strip()
     if said.isascii() and said.isdigit():
-        return min(int(said), _LONGEST_WAIT)
+        return int(min(float(said), _LONGEST_WAIT))  # int() refuses a number of thousands of digits
     try:
         wait = (parsedate_to_datetime(said) - now).total_seconds()
     except (ValueError, TypeError):

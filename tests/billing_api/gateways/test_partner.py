@@ -49,6 +49,7 @@ async def test_a_plain_no_is_final(partner: Any, client: PartnerClient, status: 
     [
         ("7", 7),
         ("999999", 3600),
+        ("9" * 5000, 3600),
         (format_datetime(NOW + timedelta(seconds=90), usegmt=True), 90),
         (format_datetime(NOW - timedelta(hours=1), usegmt=True), 0),
         ("soon", None),
@@ -85,6 +86,13 @@ async def test_a_trickle_is_no_answer(partner: Any, monkeypatch: pytest.MonkeyPa
     with pytest.raises(Retryable, match=r"did not answer \(TimeoutError\)"):
         await client.post("/messages", {})
     await client.close()
+
+
+async def test_an_answer_that_is_nested_too_deeply_is_a_no_as_well(partner: Any, client: PartnerClient) -> None:
+    partner.says(422, "[" * 100_000)
+    with pytest.raises(Refused) as caught:
+        await client.post("/messages", {})
+    assert caught.value.answered == 422
 
 
 async def test_a_wall_of_text_is_cut(partner: Any, client: PartnerClient) -> None:
