@@ -13,8 +13,11 @@ _READ_AS: Final = str.maketrans("OIL", "011", "- \t\n\v\f\r")
 _PREFIX: Final = "NP"
 _SYMBOLS: Final = 12
 _LONGEST: Final = 64
-_ODD_DASHES: Final = frozenset("\u02d7\u2043\u207b\u208b\u2212")
-"""Dashes that Unicode does not count among its dashes: modifier and bullet, superscript, subscript, minus."""
+_ODD_DASHES: Final = frozenset("\u02d7\u2043\u207b\u208b\u2212\u2500")
+"""Dashes that Unicode does not count among its dashes: modifier and bullet, superscript, subscript, minus, a line."""
+_ODD_BLANKS: Final = frozenset("\u034f\u115f\u1160\u2800\u3164\uffa0").union(map(chr, range(0xFE00, 0xFE10)))
+"""Characters that nobody sees and that count as letters or marks: fillers, an empty pattern, variation selectors."""
+_ODD: Final = _ODD_DASHES | _ODD_BLANKS
 _LEFT_OUT: Final = frozenset({"Pd", "Cf", "Zs", "Zl", "Zp", "Cc"})
 """Dashes, what is not seen, spaces."""
 
@@ -31,5 +34,5 @@ def tidy(typed: str) -> str:
 def _plain(typed: str) -> str:
     if typed.isascii():
         return typed
-    folded = unicodedata.normalize("NFKC", "".join(each for each in typed if each not in _ODD_DASHES))
+    folded = unicodedata.normalize("NFKC", "".join(each for each in typed if each not in _ODD))
     return "".join(each for each in folded if unicodedata.category(each) not in _LEFT_OUT)
