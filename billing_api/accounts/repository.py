@@ -9,6 +9,7 @@ from sqlalchemy import ColumnElement, delete, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.sql import func
 
+from core.mailbox import mailbox_key
 from db.models.people import Registration, Session, User
 from db.unit_of_work import CustomerTransaction, SystemTransaction
 
@@ -68,4 +69,4 @@ async def revoke_session(tx: SystemTransaction, session_id: UUID, now: datetime)
 
 
 def _has_email(email: str) -> ColumnElement[bool]:
-    return func.lower(User.email) == func.lower(email)
+    return User.email_key == mailbox_key(email)

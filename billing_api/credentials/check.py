@@ -23,6 +23,7 @@ from billing_api.passwords import Passwords
 from billing_api.sessions import repository as sessions
 from billing_api.sessions.liveness import Ending, Liveness
 from core.errors import InvalidCredentials, TooManyRequests, Unauthenticated
+from core.mailbox import mailbox_key
 from db.models.people import User
 from db.unit_of_work import Database, SystemTransaction
 
@@ -59,10 +60,9 @@ class PasswordCheck:
             raise InvalidCredentials
         with self._passwords.turn() as turn:
             async with self._database.as_system(request_id=caller.request_id) as tx:
-                folded = await repository.folded(tx, email)
                 user = await repository.user_by_email(tx, email)
                 guesser = self._at_the_door(user, caller)
-                counted = await self._counter.count(tx, folded, guesser, user_id=_id(user))
+                counted = await self._counter.count(tx, mailbox_key(email), guesser, user_id=_id(user))
             guess = _counted(counted)
             password_hash = None if user is None else user.password_hash
             if not await turn.fits(password, password_hash) or user is None:
@@ -78,8 +78,7 @@ class PasswordCheck:
                 user = await repository.user_by_id(tx, principal.user_id)
                 if user is None or not user.is_active:
                     raise Unauthenticated("this account is not active any more")
-                folded = await repository.folded(tx, user.email)
-                counted = await self._counter.count(tx, folded, guesser, user_id=user.id)
+                counted = await self._counter.count(tx, user.email_key, guesser, user_id=user.id)
             guess = _counted(counted)
             if await turn.fits(password, user.password_hash):
                 return Proof(user, guess, None)

@@ -7,15 +7,10 @@ from sqlalchemy import ColumnElement, delete, exists, select, update
 from sqlalchemy.orm import undefer
 from sqlalchemy.sql import func
 
+from core.mailbox import mailbox_key
 from db.models.licensing import License
 from db.models.people import EmailChange, OneTimeToken, Session, TokenPurpose, User
 from db.unit_of_work import SystemTransaction
-
-
-async def folded(tx: SystemTransaction, email: str) -> str:
-    """The address as the users' unique index folds it: two spellings of one account must not be two."""
-    folded_by_the_database: str = (await tx.session.execute(select(func.lower(email)))).scalar_one()
-    return folded_by_the_database
 
 
 async def user_by_email(tx: SystemTransaction, email: str) -> User | None:
@@ -74,7 +69,8 @@ async def release_address(tx: SystemTransaction, email: str, now: datetime) -> N
     if user_id is None:
         return
     await tx.session.execute(delete(OneTimeToken).where(OneTimeToken.user_id == user_id))  # registrations go with them
-    nobody = {"email": f"deleted+{user_id}@invalid", "full_name": "", "company_name": None, "password_hash": "!"}
+    address = f"deleted+{user_id}@invalid"
+    nobody = {"email": address, "email_key": address, "full_name": "", "company_name": None, "password_hash": "!"}
     forgotten = update(User).where(User.id == user_id).values(**nobody, is_active=False, deleted_at=now)
     await tx.session.execute(forgotten.execution_options(synchronize_session=False))
 
@@ -113,7 +109,7 @@ async def close_email_changes(
 
 
 def _has_email(email: str) -> ColumnElement[bool]:
-    return func.lower(User.email) == func.lower(email)
+    return User.email_key == mailbox_key(email)
 
 
 def _good_reset_tokens(now: datetime) -> tuple[ColumnElement[bool], ...]:

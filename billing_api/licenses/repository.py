@@ -10,6 +10,7 @@ from sqlalchemy.orm import aliased
 from core.errors import NotFound
 from core.licensing.plan import RESOURCES
 from core.licensing.state import Status
+from core.mailbox import mailbox_key
 from db.models.licensing import License, LicenseUsage, OverageCandidate, Plan, ProvisioningState
 from db.models.people import User
 from db.unit_of_work import StaffTransaction, SystemTransaction, Transaction
@@ -133,7 +134,7 @@ def search(
         .order_by(License.created_at.desc(), License.id.desc())
     )
     if email is not None:
-        statement = statement.where(func.lower(User.email) == email.lower())
+        statement = statement.where(User.email_key == mailbox_key(email))
     if key_hash is not None:
         statement = statement.where(License.license_key_hash == key_hash)
     if provisioning is not None:
@@ -152,7 +153,7 @@ async def found(tx: StaffTransaction, license_id: UUID) -> tuple[License, str, s
 
 async def user_by_email(tx: StaffTransaction, email: str) -> User:
     """Locked: who deletes his account at this moment either sees what is made for him, or is not found."""
-    by_email = select(User).where(func.lower(User.email) == email.lower())
+    by_email = select(User).where(User.email_key == mailbox_key(email))
     user = await tx.session.scalar(by_email.with_for_update(key_share=True))
     if user is None:
         raise NotFound("nobody is registered with this e-mail address")

@@ -8,6 +8,7 @@ from sqlalchemy import select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.sql import func
 
+from core.mailbox import mailbox_key
 from db.models.people import OneTimeToken, TokenPurpose, User
 from db.models.plumbing import Mail
 from db.unit_of_work import SystemTransaction
@@ -31,8 +32,8 @@ async def mails_of(tx: SystemTransaction, user_id: UUID, since: datetime) -> int
 
 
 async def mails_to(tx: SystemTransaction, recipient: str, template: str, since: datetime) -> int:
-    to_him = (func.lower(Mail.recipient) == func.lower(recipient), Mail.created_at > since)
-    statement = select(func.count()).select_from(Mail).where(*to_him, Mail.template == template)
+    to_it = (Mail.recipient_key == mailbox_key(recipient), Mail.created_at > since)
+    statement = select(func.count()).select_from(Mail).where(*to_it, Mail.template == template)
     return await tx.session.scalar(statement) or 0
 
 

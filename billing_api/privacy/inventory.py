@@ -34,6 +34,7 @@ class Holding(NamedTuple):
 
 
 _SECRET: Final = "opens something, or is compared with what does"  # noqa: S105  a reason
+_SPELLING: Final = "the address beside it, as it is compared"
 _LIMITS: Final = "max_accounts max_domains max_databases max_emails max_storage_gb"
 _PLAN: Final = "plan_id interval"
 
@@ -43,7 +44,7 @@ HOLDINGS: Final = (
         Fate.REDUCED,
         "id email full_name company_name stripe_customer_id former_stripe_customer_ids role email_verified_at is_active"
         " deleted_at created_at updated_at",
-        {_SECRET: "password_hash"},
+        {_SECRET: "password_hash", _SPELLING: "email_key"},
         found_by="id",
     ),
     Holding(
@@ -103,7 +104,7 @@ HOLDINGS: Final = (
         "mails",
         Fate.ERASED,
         "id recipient template created_at sent_at",
-        {"may carry a link that opens something": "key parameters"},
+        {"may carry a link that opens something": "key parameters", _SPELLING: "recipient_key"},
         read_as="system",
     ),
     Holding(

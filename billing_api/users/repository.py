@@ -3,10 +3,11 @@
 from typing import Final, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import Select, func, or_, select
+from sqlalchemy import Select, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from core.errors import Conflict, Forbidden, NotFound
+from core.mailbox import folded_part, mailbox_key
 from db.models.people import Role, User
 from db.models.plumbing import AuditRow
 from db.unit_of_work import PrivilegedTransaction, SystemTransaction
@@ -29,9 +30,10 @@ def search(*, q: str | None, email: str | None, role: Role | None, standing: Sta
     statement = select(User).order_by(User.created_at.desc(), User.id.desc())
     if q is not None:
         named = (User.email, User.full_name, User.company_name)
-        statement = statement.where(or_(*(column.icontains(q, autoescape=True) for column in named)))
+        by_key = User.email_key.contains(folded_part(q), autoescape=True)
+        statement = statement.where(or_(*(column.icontains(q, autoescape=True) for column in named), by_key))
     if email is not None:
-        statement = statement.where(func.lower(User.email) == email.lower())
+        statement = statement.where(User.email_key == mailbox_key(email))
     if role is not None:
         statement = statement.where(User.role == role)
     if standing is not None:

@@ -5,9 +5,10 @@ from datetime import datetime
 from uuid import UUID
 
 from sqlalchemy import ForeignKey, Index, text
-from sqlalchemy.orm import Mapped, mapped_column
-from sqlalchemy.sql import func
+from sqlalchemy.engine.default import DefaultExecutionContext
+from sqlalchemy.orm import Mapped, mapped_column, validates
 
+from core.mailbox import mailbox_key
 from db.models.columns import CreatedAt, RowId, Table, UpdatedAt, enum_type
 
 
@@ -17,12 +18,15 @@ class Role(enum.StrEnum):
     ADMIN = "admin"
 
 
+def _key_of_email(context: DefaultExecutionContext) -> str:
+    return mailbox_key(context.get_current_parameters()["email"])  # type: ignore[no-untyped-call]  # SQLAlchemy's own
+
+
 class User(Table):
-    """Somebody with a login. E-mail addresses are kept as typed and compared without case."""
+    """Somebody with a login. E-mail addresses are kept as typed, and compared by `email_key` (core/mailbox.py)."""
 
     __tablename__ = "users"
     __table_args__ = (
-        Index("uq_users_email", func.lower(text("email")), unique=True),
         Index("ix_users_deleted_at", "deleted_at", postgresql_where=text("deleted_at IS NOT NULL")),
         Index(
             "ix_users_former_stripe_customer_ids",
@@ -34,6 +38,8 @@ class User(Table):
 
     id: Mapped[RowId]
     email: Mapped[str]
+    email_key: Mapped[str] = mapped_column(unique=True, default=_key_of_email)
+    """Follows the address where it is assigned; an UPDATE statement that sets one sets both."""
     password_hash: Mapped[str] = mapped_column(deferred=True, deferred_raiseload=True)  # asked for by sign-in alone
     full_name: Mapped[str]
     company_name: Mapped[str | None]
@@ -47,6 +53,11 @@ class User(Table):
     """Since when the row names nobody; a trigger keeps it so. What leads to it stays for the tax office."""
     created_at: Mapped[CreatedAt]
     updated_at: Mapped[UpdatedAt]
+
+    @validates("email")
+    def _follow(self, _name: str, email: str) -> str:
+        self.email_key = mailbox_key(email)
+        return email
 
 
 class Session(Table):

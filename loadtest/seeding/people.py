@@ -9,12 +9,13 @@ from argon2 import PasswordHasher
 
 from core.clock import utc_now
 from core.ids import new_id
+from core.mailbox import mailbox_key
 
 DOMAIN_NAME: Final = "seeded.nextpanel.example"
 PATTERN: Final = f"%@{DOMAIN_NAME}"
 """For LIKE: every seeded customer, whenever he was made."""
 
-_COLUMNS: Final = ("id", "email", "password_hash", "full_name", "role", "email_verified_at", "is_active")
+_COLUMNS: Final = ("id", "email", "email_key", "password_hash", "full_name", "role", "email_verified_at", "is_active")
 
 
 class Customer(NamedTuple):
@@ -33,7 +34,16 @@ async def create(connection: Any, number: int) -> Sequence[Customer]:
     ]
     now = utc_now()
     records = [
-        (customer.id, customer.email, password_hash, f"Seeded Customer {place}", "customer", now, True)
+        (
+            customer.id,
+            customer.email,
+            mailbox_key(customer.email),
+            password_hash,
+            f"Seeded Customer {place}",
+            "customer",
+            now,
+            True,
+        )
         for place, customer in enumerate(customers, 1)
     ]
     await connection.copy_records_to_table("users", records=records, columns=_COLUMNS)

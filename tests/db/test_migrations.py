@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Iterator
 from contextlib import ExitStack
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from sqlalchemy import Connection
 import db.migrate
 from core.clock import utc_now
 from core.ids import new_id
+from core.mailbox import mailbox_key
 from core.settings import api_settings
 from db.migrate import downgrade, upgrade
 from db.models.all_tables import METADATA
@@ -195,3 +197,57 @@ async def test_three_plans_are_on_offer(database_urls: DatabaseUrls) -> None:
         ("Professional", "professional", True, 25),
         ("Enterprise", "enterprise", True, None),
     ]
+
+
+SPELLED = {
+    "first": "José@München.example",
+    "twin": "jose\u0301@xn--mnchen-3ya.example",
+    "unproved": "JOSE\u0301@M\u00dcNCHEN.example",
+    "plain": "Ada@Example.com",
+    "punycode": "ada@xn--mnchen-3ya.example",
+}
+
+
+async def test_accounts_from_before_0022_get_the_names_of_their_mailboxes(own_database_urls: DatabaseUrls) -> None:
+    """Of three that turn out to be one mailbox's the first that was proved keeps the name, and none is lost."""
+    urls = own_database_urls
+    await downgrade(urls.owner, "0021")
+    add = (
+        "INSERT INTO users (id, email, password_hash, full_name, role, is_active, email_verified_at, created_at)"
+        " VALUES (:id, :email, 'x', :name, 'customer', true, cast(:proved AS timestamptz), cast(:made AS timestamptz))"
+    )
+    now = utc_now()
+    for place, (name, email) in enumerate(SPELLED.items()):
+        made = now + timedelta(minutes=place)
+        if name == "unproved":
+            made = now - timedelta(days=1)
+        proved = None if name == "unproved" else made
+        await change(urls, add, id=new_id(), email=email, name=name, proved=proved, made=made)
+    await change(
+        urls,
+        "INSERT INTO mails (id, key, user_id, recipient, template, parameters)"
+        " SELECT gen_random_uuid(), full_name, id, email, 'verify_email', '{}' FROM users",
+    )
+    await asyncio.to_thread(migrate, urls)
+    found = {row["full_name"]: row for row in await rows(urls, "SELECT id, full_name, email, email_key FROM users")}
+    assert {name: row["email"] for name, row in found.items()} == SPELLED, "addresses stay as they were typed"
+    assert {name: row["email_key"] for name, row in found.items()} == {
+        "first": "josé@münchen.example",
+        "twin": f"twin {found['twin']['id']}",
+        "unproved": f"twin {found['unproved']['id']}",
+        "plain": "ada@example.com",
+        "punycode": "ada@münchen.example",
+    }
+    mailed = await rows(urls, "SELECT key, recipient_key FROM mails")
+    assert {row["key"]: row["recipient_key"] for row in mailed} == {
+        name: mailbox_key(email) for name, email in SPELLED.items()
+    }
+
+
+async def test_a_row_that_is_written_without_its_mailboxes_name_gets_one(own_database_urls: DatabaseUrls) -> None:
+    urls = own_database_urls
+    add = "INSERT INTO users (id, email, password_hash, full_name, role, is_active) VALUES"
+    await change(urls, f"{add} (:id, 'Ada@Example.com', 'x', 'Ada', 'customer', true)", id=new_id())
+    assert await rows(urls, "SELECT email_key FROM users") == [{"email_key": "ada@example.com"}]
+    await change(urls, "UPDATE users SET email = 'Eve@Example.com'")
+    assert await rows(urls, "SELECT email_key FROM users") == [{"email_key": "eve@example.com"}]
