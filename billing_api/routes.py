@@ -20,6 +20,7 @@ from billing_api.checkout.controller import CheckoutController, checkout_return
 from billing_api.credentials.controller import PAGES as CREDENTIAL_PAGES
 from billing_api.credentials.controller import EmailController, MyCredentialsController, PasswordController
 from billing_api.jobs.controller import AdminJobController
+from billing_api.leases.controller import published_keys
 from billing_api.licenses.controller import AdminLicenseController, LicenseController
 from billing_api.oauth.controller import OAuthClientController, grant_token
 from billing_api.payments.controller import InvoiceController, PaymentController
@@ -81,6 +82,7 @@ ROUTES: Final[Sequence[ControllerRouterHandler]] = (
     verify_by_form,
     *CREDENTIAL_PAGES,
     show_problem,
+    published_keys,
     health.live,
     health.ready,
     health.dependencies,

@@ -25,6 +25,7 @@ from billing_api.gateways.stripe_changes import StripeChanges
 from billing_api.guesses.service import GuessCounter
 from billing_api.health import Health
 from billing_api.jobs.service import JobAdministration
+from billing_api.leases.service import LeaseKeys
 from billing_api.licenses.service import LicenseAdministration, LicenseService
 from billing_api.limits import Limits
 from billing_api.mails.service import Mails
@@ -98,6 +99,7 @@ class Services:
     webhook_administration: WebhookAdministration
     job_administration: JobAdministration
     reconciliation_reports: ReconciliationReports
+    lease_keys: LeaseKeys
 
 
 def wired(settings: ApiSettings, clock: Clock) -> Callable[[Litestar], AbstractAsyncContextManager[None]]:
@@ -197,6 +199,7 @@ def _services(
         webhook_administration=WebhookAdministration(database),
         job_administration=JobAdministration(database, clock),
         reconciliation_reports=ReconciliationReports(database),
+        lease_keys=LeaseKeys(database, clock),
     )
 
 
