@@ -1,5 +1,6 @@
 """The application: its routes and services, and what goes around every handler."""
 
+import re
 from collections.abc import Iterator
 from dataclasses import fields
 from typing import Any
@@ -29,6 +30,7 @@ from billing_api.caller import Caller
 from billing_api.client_address import caller
 from billing_api.description import DescriptionFile
 from billing_api.draining import closing
+from billing_api.head import as_get
 from billing_api.idempotency import Once
 from billing_api.limits import declared_failures, declared_limit
 from billing_api.routes import ROUTES
@@ -42,6 +44,7 @@ from core.parts import Parts
 from core.settings import LIMITS, ApiSettings
 
 MAX_BODY_BYTES = 1_000_000
+_PARAMETER = re.compile(r"\{(\w+)(?::\w+)?\}")
 EXPOSED_HEADERS = ("Idempotency-Replayed", "RateLimit", "RateLimit-Policy", "Retry-After", "X-Request-Id")
 """What scripts of other origins may read of an answer, beside its body."""
 
@@ -59,6 +62,8 @@ class BillingApi(Litestar):
             receive = self.arrivals.bounded(receive)
             if self.readiness.draining:
                 send = closing(send)
+            if scope["method"] == "HEAD":
+                scope, send = as_get(scope, send)
         await self.fast_path(scope, receive, send)
 
     async def carry(self, scope: Any, receive: Any, send: Any) -> None:
@@ -171,11 +176,18 @@ async def _once(request: Request[Any, Any, Any]) -> Once:
     settings: ApiSettings = request.app.state.settings
     return Once(
         settings.secrets.sealer,
-        scope=f"{principal.user_id} {request.method} {request.scope['path']}",  # with its ids: each thing has its own
+        scope=f"{principal.user_id} {request.method} {_path(request)}",  # with its ids: each thing has its own
         key=request.headers.get("idempotency-key"),
         body=await request.body(),
         user_id=principal.user_id,
     )
+
+
+def _path(request: Request[Any, Any, Any]) -> str:
+    """The path in its one spelling: an id may be written with capitals or without dashes, and is the same id."""
+    given = request.path_params
+    template: str = request.scope["path_template"]
+    return _PARAMETER.sub(lambda found: str(given.get(found[1], found[0])), template)
 
 
 def require_permissions(app: Litestar) -> None:
