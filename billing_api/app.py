@@ -19,7 +19,7 @@ from litestar.routes import HTTPRoute
 from litestar.status_codes import HTTP_204_NO_CONTENT
 from typing_extensions import override
 
-from billing_api import observability, problems
+from billing_api import observability, problems, undeclared
 from billing_api.access import Permission, Principal, TokenIssuer
 from billing_api.accounts.controller import RefreshCookie
 from billing_api.answer_deadline import answer_deadline
@@ -37,6 +37,7 @@ from billing_api.routes import ROUTES
 from billing_api.services import Services, wired
 from billing_api.strict_request import StrictRequest
 from billing_api.swagger import SwaggerPage
+from billing_api.undeclared import refuse_undeclared
 from billing_api.usage.fast_path import FastPath
 from core.clock import Clock, utc_now
 from core.health import Readiness
@@ -76,7 +77,7 @@ def create_app(settings: ApiSettings, clock: Clock = utc_now) -> Litestar:
     app = BillingApi(
         route_handlers=ROUTES,
         dependencies=_dependencies(cookie),
-        guards=[guard],
+        guards=[guard, refuse_undeclared],
         middleware=[
             observability.request_context,
             prometheus.middleware,
@@ -107,6 +108,7 @@ def create_app(settings: ApiSettings, clock: Clock = utc_now) -> Litestar:
     )
     require_permissions(app)
     require_limits(app)
+    undeclared.collect(route for route in app.routes if isinstance(route, HTTPRoute))
     _document_errors(app)
     return app
 

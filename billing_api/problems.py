@@ -3,7 +3,7 @@
 Whatever is not expected becomes a 500 that tells its request id and nothing else; the log has the rest.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -15,6 +15,7 @@ from litestar.openapi.spec import Example
 from sqlalchemy.exc import DBAPIError, StatementError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
+from billing_api.undeclared import value_faults
 from core.clock import Clock, utc_now
 from core.errors import (
     BodyTooLarge,
@@ -37,7 +38,7 @@ from core.errors import (
     Unavailable,
     UnsupportedMediaType,
 )
-from core.field_errors import without_strange_names
+from core.field_errors import BODY, invalid, message_fault, sayable
 from core.ids import new_id
 from core.problem_document import Problem, example_of, headers_of, problem_of
 from core.problems import MEDIA_TYPE
@@ -58,6 +59,8 @@ def framework_refused(request: Request[Any, Any, Any], failure: HTTPException) -
     """Litestar's own: no such route, wrong method, a body that does not fit."""
     if failure.status_code >= 500:
         return crashed(request, failure)
+    if isinstance(failure, ValidationException):
+        return refused(request, invalid(_field_errors(request, failure)))
     return refused(request, _refusal_of(failure))
 
 
@@ -159,13 +162,13 @@ def _request_id(request: Request[Any, Any, Any]) -> str:
     return known
 
 
-def _field_errors(failure: ValidationException) -> tuple[FieldError, ...]:
-    items = failure.extra if isinstance(failure.extra, list) else []
-    return tuple(
-        FieldError(field=str(item.get("key", "body")), detail=_text(item.get("message", "invalid")))
-        for item in items
-        if isinstance(item, dict)
-    )
+def _field_errors(request: Request[Any, Any, Any], failure: ValidationException) -> Sequence[FieldError]:
+    """Of parameters: the framework has said which do not fit; the words are ours."""
+    if found := value_faults(request.scope["query_string"], request.route_handler):
+        return found
+    items = [item for item in failure.extra if isinstance(item, dict)] if isinstance(failure.extra, list) else []
+    told = [message_fault(_text(item.get("message", "")), sayable(str(item.get("key", BODY)))) for item in items]
+    return told or [FieldError("request", "cannot be read")]
 
 
 def _refusal_of(failure: HTTPException) -> Refusal:
@@ -174,10 +177,8 @@ def _refusal_of(failure: HTTPException) -> Refusal:
     if failure.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
         allowed = {method for method in (failure.headers or {}).get("allow", "").split(", ") if method}
         return MethodNotAllowed(", ".join(sorted(allowed | ({"HEAD"} if "GET" in allowed else set()))))
-    if isinstance(failure, ValidationException):
-        return InvalidInput(text, errors=_field_errors(failure))
     return _BY_STATUS.get(failure.status_code, Refusal)(text)
 
 
 def _text(value: object) -> str:
-    return without_strange_names(str(value))[:500]
+    return str(value)[:500]

@@ -11,7 +11,7 @@ from litestar import Request
 from typing_extensions import override
 
 from core.errors import LengthRequired, UnsupportedMediaType
-from core.field_errors import invalid_body
+from core.field_errors import BAD_JSON, invalid_body
 from core.headers import JSON, is_json
 
 
@@ -29,5 +29,5 @@ class StrictRequest(Request[Any, Any, Any]):
         wanted = self.route_handler.parsed_data_field
         try:
             return msgspec.json.decode(await self.body(), type=Any if wanted is None else wanted.annotation)
-        except (msgspec.DecodeError, UnicodeDecodeError) as failure:
-            raise invalid_body(failure) from failure
+        except BAD_JSON as failure:
+            raise invalid_body(failure, await self.body(), Any if wanted is None else wanted.annotation) from failure

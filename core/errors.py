@@ -4,6 +4,7 @@ Services raise them; each HTTP surface maps them once to `application/problem+js
 (a verdict, a declined hold) is a value, not a member of this tree.
 """
 
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import msgspec
@@ -14,10 +15,15 @@ from core.problems import PROBLEMS, Meaning
 
 
 class FieldError(msgspec.Struct, frozen=True):
-    """One thing wrong with one field; `field` is a path such as `items[3].count`."""
+    """One thing wrong with one field; `field` is a path such as `items[3].count`.
+
+    `code` and `params` are for programs that say it in words of their own; codes: core/field_errors.py.
+    """
 
     field: str
     detail: str
+    code: str = "invalid"
+    params: Mapping[str, Any] = {}
 
 
 class Refusal(Exception):

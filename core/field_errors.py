@@ -1,28 +1,254 @@
-"""Content that does not fit, told field by field: what decoders raise becomes InvalidInput, alike at both doors."""
+"""Content that does not fit, told field by field: all faults at once, in words, alike at both doors.
 
+msgspec stops at the first fault, and says it in terms of Python (`Expected `int`, got `str` - at `$.count``). That is
+quick, and right for the many bodies that fit. One that does not is looked at again here: its fields are held against
+the type one by one. Each fault has a `code` for programs and the `params` that its words are made of:
+
+    missing                                a field that must be there
+    unknown                                a field that this type does not have
+    wrong_type     expected, got           JSON types, in words
+    too_short      min                     characters of a text, items of a list
+    too_long       max
+    too_small      min
+    too_large      max
+    not_multiple   of
+    not_one_of     allowed                 the values of an enumeration
+    bad_format     expected                a UUID, an instant, ...
+    malformed                              the body is no JSON, or no UTF-8
+    repeated                               a query name that stands more than once
+    invalid                                anything else; `detail` says what
+
+A value is never said again, nor a name that is none: with a form sent as a name a password would be.
+"""
+
+import enum
 import re
-from typing import Final
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import islice
+from types import NoneType, UnionType
+from typing import Annotated, Any, Final, Literal, NamedTuple, Union, get_args, get_origin
 
 import msgspec
 
 from core.errors import FieldError, InvalidInput
 
-_PATH: Final = re.compile(r"^(?P<what>.*?)(?: - at `\$(?P<path>[^`]*)`)?$", re.DOTALL)
-_STRANGE_NAME: Final = re.compile(r"unknown field `(?!\w{1,64}`).*`", re.DOTALL)
-"""A name that is none: a whole body was sent as a form, say, with a password in it. It is not said again."""
+BODY: Final = "body"
+_MOST_TOLD: Final = 100
+_MOST_IN_DETAIL: Final = 5
+_SAYABLE: Final = re.compile(r"[\w.\-\[\]]{1,64}")
+_UNSAYABLE: Final = "(a name that cannot be said)"
+_NOTHING: Final = frozenset({NoneType, msgspec.UnsetType})
+
+Decode = Callable[[Any, Any], Any]
+"""A value as JSON or a query has it, and a type: raises ValidationError where they do not fit."""
 
 
-def invalid_body(failure: msgspec.DecodeError | UnicodeDecodeError) -> InvalidInput:
-    """The message of msgspec, `Expected int, got str - at `$.count``, as a field error."""
-    return InvalidInput("the body does not fit", errors=(field_error(str(failure)),))
+BAD_JSON: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""What decoding raises where a body does not fit; the last where it is nested a thousand deep."""
 
 
-def field_error(message: str) -> FieldError:
-    message = without_strange_names(message)
-    match = _PATH.match(message)
-    path = (match["path"] or "").lstrip(".") if match else ""
-    return FieldError(field=path or "body", detail=match["what"] if match else message)
+def invalid_body(failure: Exception, body: bytes, wanted: Any) -> InvalidInput:
+    """Why `body` could not be read as `wanted`: every fault, or the one that `failure` tells (one of BAD_JSON)."""
+    try:
+        value = msgspec.json.decode(body)
+    except RecursionError:
+        return invalid([FieldError(BODY, "is nested too deeply", "malformed")])
+    except BAD_JSON:
+        return invalid([FieldError(BODY, "is no JSON in UTF-8", "malformed")])
+    found = list(islice(_faults(value, wanted, ""), _MOST_TOLD))
+    return invalid(found or [_fault(str(failure), BODY, None)])
 
 
-def without_strange_names(text: str) -> str:
-    return _STRANGE_NAME.sub("unknown field", text)
+def invalid(errors: Sequence[FieldError]) -> InvalidInput:
+    """Names what is wrong in `detail`, too: not everybody reads `errors`."""
+    told = "; ".join(f"{one.field} {one.detail}" for one in errors[:_MOST_IN_DETAIL])
+    more = len(errors) - _MOST_IN_DETAIL
+    return InvalidInput(f"{told}; and {more} more" if more > 0 else told, errors=tuple(errors[:_MOST_TOLD]))
+
+
+def unknown(name: str, known: Sequence[str]) -> FieldError:
+    allowed = f"; known here: {', '.join(sorted(known))}" if known else "; nothing is known here"
+    return FieldError(sayable(name), f"is not known{allowed}", "unknown", {"known": sorted(known)})
+
+
+def missing(name: str) -> FieldError:
+    return FieldError(name, "is missing", "missing")
+
+
+def sayable(name: str) -> str:
+    return name if _SAYABLE.fullmatch(name) else _UNSAYABLE
+
+
+def text_fault(text: str, wanted: Any, field: str) -> FieldError | None:
+    """Of a value of a query, which comes as text whatever it is."""
+    try:
+        msgspec.convert(text, wanted, strict=False)
+    except msgspec.ValidationError as failure:
+        return _fault(str(failure), field, wanted)
+    return None
+
+
+def message_fault(message: str, field: str) -> FieldError:
+    """Of a message of msgspec's, where there is nothing else."""
+    return _fault(message, field, None)
+
+
+def _faults(value: Any, wanted: Any, path: str) -> Iterator[FieldError]:
+    """Of `value`, as JSON has it, against a type: each with its path."""
+    plain = _bare(wanted)
+    members = _members(plain)
+    if len(members) == 1 and members != (plain,):  # `X | None`, `X | UNSET`
+        if value is not None or NoneType not in get_args(plain):
+            yield from _faults(value, members[0], path)
+    elif isinstance(plain, type) and issubclass(plain, msgspec.Struct) and isinstance(value, dict):
+        yield from _of_struct(value, plain, path)
+    elif get_origin(plain) is list and isinstance(value, list):
+        fault = _leaf(value, _as_list_of_anything(wanted), path)
+        if fault is not None:
+            yield fault
+        for number, item in enumerate(value):
+            yield from _faults(item, get_args(plain)[0], f"{path}[{number}]")
+    elif (fault := _leaf(value, wanted, path)) is not None:
+        yield fault
+
+
+def _of_struct(value: Mapping[str, Any], struct: type[msgspec.Struct], path: str) -> Iterator[FieldError]:
+    fields = {field.encode_name: field for field in msgspec.structs.fields(struct)}
+    before = f"{path}." if path else ""
+    if struct.__struct_config__.forbid_unknown_fields:
+        for name in value:
+            if name not in fields:
+                yield msgspec.structs.replace(fault := unknown(name, list(fields)), field=before + fault.field)
+    for name, field in fields.items():
+        if name in value:
+            yield from _faults(value[name], field.type, before + name)
+        elif field.required:
+            yield missing(before + name)
+
+
+def _bare(wanted: Any) -> Any:
+    """Without its conditions."""
+    return _bare(get_args(wanted)[0]) if get_origin(wanted) is Annotated else wanted
+
+
+def _members(plain: Any) -> tuple[Any, ...]:
+    """Of a union, those that are something."""
+    if get_origin(plain) not in {Union, UnionType}:
+        return (plain,)
+    return tuple(member for member in get_args(plain) if member not in _NOTHING)
+
+
+def _as_list_of_anything(wanted: Any) -> Any:
+    """The list's own conditions without its items'."""
+    if get_origin(wanted) is not Annotated:
+        return list[Any]
+    return Annotated[(list[Any], *wanted.__metadata__)]
+
+
+def _leaf(value: Any, wanted: Any, path: str) -> FieldError | None:
+    """By way of the bytes, so that the decoder judges here as it did before."""
+    try:
+        msgspec.json.decode(msgspec.json.encode(value), type=wanted)
+    except msgspec.ValidationError as failure:
+        return _fault(str(failure), path or BODY, wanted)
+    return None
+
+
+class _Rule(NamedTuple):
+    """How a message of msgspec's is told. `params` of the match; `words` are formatted with them."""
+
+    pattern: re.Pattern[str]
+    code: str
+    words: str
+
+
+_MESSAGE: Final = re.compile(r"^(?P<what>.*?)(?: - at `(?:key in )?\$(?P<path>[^`]*)`)?$", re.DOTALL)
+_NUMBER: Final = r"(?P<{}>-?[\d.]+)"
+_RULES: Final = tuple(
+    _Rule(re.compile(pattern), code, words)
+    for pattern, code, words in (
+        (r"Expected `str` of length >= " + _NUMBER.format("min"), "too_short", "must have at least {min} characters"),
+        (r"Expected `str` of length <= " + _NUMBER.format("max"), "too_long", "must have at most {max} characters"),
+        (r"Expected `\w+` of length >= " + _NUMBER.format("min"), "too_short", "must have at least {min} items"),
+        (r"Expected `\w+` of length <= " + _NUMBER.format("max"), "too_long", "must have at most {max} items"),
+        (r"Expected `\w+` >=? " + _NUMBER.format("min"), "too_small", "must be at least {min}"),
+        (r"Expected `\w+` <=? " + _NUMBER.format("max"), "too_large", "must be at most {max}"),
+        (r"Expected `\w+` that's a multiple of " + _NUMBER.format("of"), "not_multiple", "must be a multiple of {of}"),
+        (r"Expected `(?P<expected>[^`]+)`, got `(?P<got>[^`]+)`", "wrong_type", "must be {expected}, not {got}"),
+        (r"Expected `str` matching regex '\^\[\^\\\\x00\]\*\$'", "bad_format", "must not contain a NUL character"),
+        (r"Expected `str` matching regex '(?P<expected>.*)'", "bad_format", "must have the form {expected}"),
+        (r"Expected `(?P<expected>datetime|time)` with a timezone component", "bad_format", "must have its offset"),
+        (r"Invalid (?P<expected>UUID|RFC3339 encoded \w+|ISO8601 duration|base64 encoded string)", "bad_format",
+         "must be {expected}"),
+        (r"Invalid enum value .*", "not_one_of", "must be one of: {allowed}"),
+        (r"Object missing required field `(?P<name>[^`]*)`", "missing", "is missing"),
+        (r"Object contains unknown field .*", "unknown", "is not known"),
+    )
+)  # fmt: skip
+_WORDS: Final = {
+    "int": "an integer",
+    "float": "a number",
+    "str": "text",
+    "bool": "true or false",
+    "array": "a list",
+    "object": "an object",
+    "null": "null",
+    "UUID": "a UUID",
+    "RFC3339 encoded datetime": "an instant with its offset, such as 2026-03-10T00:00:00Z",
+    "RFC3339 encoded date": "a date such as 2026-03-10",
+    "RFC3339 encoded time": "a time such as 12:30:00",
+    "ISO8601 duration": "a duration such as PT5M",
+    "base64 encoded string": "base64",
+    "datetime": "an instant with its offset, such as 2026-03-10T00:00:00Z",
+}
+
+
+def _fault(message: str, field: str, wanted: Any) -> FieldError:
+    match = _MESSAGE.match(message)
+    what, inner = (match["what"], (match["path"] or "")) if match else (message, "")
+    place = _joined(field, inner)
+    for rule in _RULES:
+        found = rule.pattern.fullmatch(what)
+        if found is None:
+            continue
+        params: dict[str, Any] = {name: _param(text) for name, text in found.groupdict().items()}
+        name = params.pop("name", None)
+        if rule.code == "not_one_of":
+            params["allowed"] = _allowed(wanted)
+            if not params["allowed"]:
+                return FieldError(place, "is none of the allowed values", rule.code, params)
+        if rule.code == "unknown":
+            return FieldError(place, "holds a name that is not known", rule.code)
+        return FieldError(
+            place if name is None else _joined(place, f".{sayable(name)}"),
+            rule.words.format(**{key: _said(value) for key, value in params.items()}),
+            rule.code,
+            params,
+        )
+    return FieldError(place, what[:200])
+
+
+def _joined(field: str, inner: str) -> str:
+    if field == BODY:
+        return inner.lstrip(".") or BODY
+    return field + inner
+
+
+def _param(text: str) -> Any:
+    if re.fullmatch(r"-?\d+", text):
+        return int(text)
+    return " or ".join(_WORDS.get(part, part) for part in text.split(" | "))
+
+
+def _said(value: Any) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def _allowed(wanted: Any) -> list[Any]:
+    """The values of an enumeration, or of a Literal."""
+    for member in map(_bare, _members(_bare(wanted))):
+        if get_origin(member) is Literal:
+            return list(get_args(member))
+        if isinstance(member, type) and issubclass(member, enum.Enum):
+            return [one.value for one in member]
+    return []

@@ -5,6 +5,7 @@ from typing import Final, NamedTuple
 
 import structlog
 
+from core import query
 from core.errors import (
     Internal,
     LengthRequired,
@@ -14,6 +15,7 @@ from core.errors import (
     SignatureFault,
     UnsupportedMediaType,
 )
+from core.field_errors import invalid, unknown
 from core.headers import JSON, is_json
 from validator.answers import Letterhead
 from validator.limits import SignatureFailures
@@ -25,6 +27,8 @@ from validator.waiting import Work
 Handler = Callable[[Request], bytes | Work[bytes]]
 
 PREFIX: Final = b"/api/v1/nextpanel/"
+_STRICT: Final = b"/api/v1/"
+"""Under it what a route does not know is refused, never ignored."""
 
 log = structlog.get_logger()
 
@@ -45,9 +49,9 @@ class Routes:
 
     def respond(self, request: Request) -> bytes | Work[bytes]:
         """The answer, or the work that leads to it. Raises Refusal: there is no such route, or its handler refuses."""
-        route = self._table.get(request.target) or self._find(request.target)
-        if route.method != request.method and not (route.method == b"GET" and request.method == b"HEAD"):
-            raise MethodNotAllowed("GET, HEAD" if route.method == b"GET" else route.method.decode())
+        route = self._table.get(request.target) or self._find(request)
+        if route.method != request.method:
+            _check_method(route, request)
         if route.method == b"POST" and (not request.body or request.headers.get(b"content-type") != JSON):
             _check_content(request)
         return route.handler(request)
@@ -71,12 +75,23 @@ class Routes:
     def malformed(self, fault: Fault) -> bytes:
         return self._told(UNREADABLE[fault.status](fault.detail))
 
-    def _find(self, target: bytes) -> Route:
-        """The route of a target with a query."""
-        route = self._table.get(target.partition(b"?")[0])
+    def _find(self, request: Request) -> Route:
+        """The route of a target with a query, of which our calls have none."""
+        path, _, asked = request.target.partition(b"?")
+        route = self._table.get(path)
         if route is None:
             raise RouteNotFound
+        _check_method(route, request)
+        if not asked:
+            request.target = path  # a lone question mark is no query, and the billing API never sees it
+        elif path.startswith(_STRICT) and (pairs := query.pairs(asked)):
+            raise invalid([unknown(name, ()) for name in dict(pairs)])
         return route
+
+
+def _check_method(route: Route, request: Request) -> None:
+    if route.method != request.method and not (route.method == b"GET" and request.method == b"HEAD"):
+        raise MethodNotAllowed("GET, HEAD" if route.method == b"GET" else route.method.decode())
 
 
 def _check_content(request: Request) -> None:

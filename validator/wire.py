@@ -8,7 +8,7 @@ from typing import Annotated, Any, Final, Literal, TypeVar
 
 import msgspec
 
-from core.field_errors import invalid_body
+from core.field_errors import BAD_JSON, invalid_body
 from core.licensing.plan import Resource
 from core.licensing.verdict import Code
 
@@ -160,5 +160,5 @@ T = TypeVar("T")
 def read(decoder: msgspec.json.Decoder[T], body: bytes) -> T:
     try:
         return decoder.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError) as fault:
-        raise invalid_body(fault) from fault
+    except BAD_JSON as fault:
+        raise invalid_body(fault, body, decoder.type) from fault

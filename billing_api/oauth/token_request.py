@@ -6,7 +6,7 @@ A file of its own, between controller and service: it is a protocol with rules a
     grant_type=client_credentials&scope=licenses%3Aread          or client_id and client_secret in the form    4.4.2
 
 A parameter without a value counts as left out, one that nobody knows is ignored, one that is there twice is a fault
-(3.2). What stands in the address is not looked at: addresses end up in logs.
+(3.2). What stands in the address is refused before (billing_api/undeclared.py): addresses end up in logs.
 """
 
 import base64

@@ -46,6 +46,7 @@ class _ReportOrList(Operation):
     "/billing/usage",
     permission=Permission.SIGNED,
     failures="signature_failures",
+    reads_body=True,
     status_code=200,
     tags=["nextpanel"],
     summary="Report what was created, deleted or counted",

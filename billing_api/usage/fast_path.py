@@ -40,8 +40,8 @@ from billing_api.usage.schemas import (
     UsageReports,
 )
 from billing_api.usage.service import UsageService
-from core.errors import Refusal
-from core.field_errors import invalid_body
+from core.errors import FieldError, InvalidInput, Refusal
+from core.field_errors import BAD_JSON, invalid_body
 from core.headers import JSON
 
 PATH: Final = "/api/v1/billing/usage"
@@ -94,28 +94,45 @@ async def answer(checker: SignatureChecker, usage: UsageService, request: Signed
     try:
         if _shape.decode(request.body).items is msgspec.UNSET:
             report = _report.decode(request.body)
-            counted = await usage.report(signer, report, request.idempotency_key.decode("latin-1"))
+            counted = await usage.report(signer, report, _key_text(request.idempotency_key))
             recorded = UsageRecorded(success=True, quota_remaining=counted.remaining, overage=counted.overage)
             return Answer(recorded, counted.replayed)
         outcomes = await usage.report_many(signer, _items(request.body))
         return Answer(UsageAnswers([_of_item(outcome) for outcome in outcomes]))
-    except (msgspec.DecodeError, UnicodeDecodeError) as failure:
-        raise invalid_body(failure) from failure
+    except BAD_JSON as failure:
+        wanted = UsageReports if _is_list(request.body) else UsageReport
+        raise invalid_body(failure, request.body, wanted) from failure
+
+
+def _key_text(key: bytes) -> str:
+    """In UTF-8, as HTTP libraries write it and as JSON has it: one key is one, alone or in a list."""
+    try:
+        return key.decode()
+    except UnicodeDecodeError:
+        fault = FieldError("Idempotency-Key", "must be UTF-8", "bad_format", {"expected": "UTF-8"})
+        raise InvalidInput("the Idempotency-Key is no UTF-8", errors=(fault,)) from None
+
+
+def _is_list(body: bytes) -> bool:
+    try:
+        return _shape.decode(body).items is not msgspec.UNSET
+    except BAD_JSON:
+        return False
 
 
 def _items(body: bytes) -> Sequence[UsageItem | Refusal]:
     """Each by itself where they cannot be read together: one that is wrong harms no other."""
     try:
         return _reports.decode(body).items
-    except (msgspec.ValidationError, UnicodeDecodeError):
+    except BAD_JSON:
         return [_item_or_refusal(raw) for raw in _raw_reports.decode(body).items]
 
 
 def _item_or_refusal(raw: msgspec.Raw) -> UsageItem | Refusal:
     try:
         return _item.decode(raw)
-    except (msgspec.DecodeError, UnicodeDecodeError) as failure:
-        return invalid_body(failure)
+    except BAD_JSON as failure:
+        return invalid_body(failure, bytes(raw), UsageItem)
 
 
 def _of_item(outcome: Counted | Refusal) -> ItemAnswer:
@@ -177,7 +194,7 @@ class FastPath:
         await send({"type": "http.response.body", "body": content, "more_body": False})
 
     def _is_plain(self, scope: HTTPScope) -> bool:
-        if scope["path"] != PATH or scope["method"] != "POST":
+        if scope["path"] != PATH or scope["method"] != "POST" or scope["query_string"]:
             return False
         size = b""
         for name, value in scope["headers"]:

@@ -84,7 +84,9 @@ class UsageService:
                 text = item.license_key
                 if text not in hashes:
                     hashes[text] = self._license_hash(text)
-                items.append(self._read(signer, item, hashes[text], item.idempotency_key))
+                # As in a head, where spaces around a value do not count (RFC 9110, 5.5): one key is one.
+                key = item.idempotency_key.strip(" \t")
+                items.append(self._read(signer, item, hashes[text], key))
                 outcomes.append(None)
             except Refusal as refusal:
                 outcomes.append(refusal)
@@ -100,6 +102,8 @@ class UsageService:
     def _read(self, signer: Signer, report: UsageReport, license_hash: bytes | None, idempotency_key: str) -> Report:
         if license_hash is None:
             raise NotFound("there is no such licence")
+        if not idempotency_key:
+            raise InvalidInput("the key is empty", errors=(FieldError("idempotency_key", "is empty", "missing"),))
         if faults := self._faults(report, license_hash, idempotency_key):
             raise InvalidInput("the report cannot be true", errors=tuple(faults))
         return Report(

@@ -1,18 +1,22 @@
 """What holds for every route: a declared permission, errors of one form, nothing that crashes it."""
 
+import importlib
 import json
+import pkgutil
 import re
 from collections.abc import Iterator
+from types import ModuleType
 from typing import Any
 
 import pytest
-from litestar import Litestar, get
+from litestar import Controller, Litestar, get
 from litestar.handlers import HTTPRouteHandler
 from litestar.routes import HTTPRoute
 from litestar.testing import RequestFactory
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
+import billing_api
 from billing_api import app as wiring
 from billing_api import problems
 from billing_api.access import Permission, Principal
@@ -26,6 +30,7 @@ from tests.billing_api.conftest import Client
 from tests.support.people import Desk
 
 OPEN = {
+    "/.well-known/jwks.json",
     "/api/v1/auth/email/confirm",
     "/api/v1/auth/email/undo",
     "/api/v1/auth/login",
@@ -112,6 +117,55 @@ def test_an_application_with_an_undeclared_route_does_not_start() -> None:
         require_permissions(Litestar([forgotten], openapi_config=None))
 
 
+def written(module: ModuleType) -> Iterator[str]:
+    """The handlers that stand in a module, in its controllers too."""
+    for one in vars(module).values():
+        if isinstance(one, HTTPRouteHandler):
+            yield name_of(one)
+        elif isinstance(one, type) and issubclass(one, Controller):
+            yield from (name_of(each) for each in vars(one).values() if isinstance(each, HTTPRouteHandler))
+
+
+def name_of(handler: HTTPRouteHandler) -> str:
+    """Of the function that was written; the application binds those of controllers."""
+    fn: Any = handler.fn
+    fn = getattr(fn, "func", fn)
+    return f"{fn.__module__}.{fn.__qualname__}"
+
+
+def test_every_handler_that_is_written_is_reached_through_the_application(app: Litestar) -> None:
+    served = {name_of(handler) for _, handler in handlers(app)}
+    names = [module.name for module in pkgutil.walk_packages(billing_api.__path__, "billing_api.")]
+    modules = [importlib.import_module(name) for name in names if not name.endswith("__main__")]
+    found = {name for module in modules for name in written(module)}
+    assert len(found) > 80
+    assert found - served == set()
+
+
+async def test_head_is_answered_as_get_without_the_body(app: Litestar, client: Client, desk: Desk) -> None:
+    """Watchers of uptime ask so."""
+    admin, seen = await desk.staff(), set()
+    for path, handler in handlers(app):
+        if "GET" not in handler.http_methods:
+            continue
+        get, head = [await client.request(method, concrete(path), headers=admin) for method in ("GET", "HEAD")]
+        assert (head.status_code, head.content) == (get.status_code, b""), path
+        changing = {"x-request-id", "ratelimit", "content-length", "set-cookie", "etag"}
+        assert {name: head.headers[name] for name in get.headers if name not in changing} == {
+            name: value for name, value in get.headers.items() if name not in changing
+        }, path
+        seen.add(head.status_code)
+    assert {200, 400, 404} <= seen
+
+
+async def test_head_of_what_takes_no_get_is_refused_as_a_get_is(client: Client) -> None:
+    answer = await client.head("/api/v1/billing/usage")
+    assert (answer.status_code, answer.content) == (405, b"")
+    assert "POST" in answer.headers["allow"]
+    listed = await client.patch("/api/v1/plans")
+    assert {"GET", "HEAD"} <= set(listed.headers["allow"].split(", "))
+
+
 async def test_every_closed_route_turns_a_stranger_away(app: Litestar, client: Client) -> None:
     closed = [(path, handler) for path, handler in handlers(app) if path not in OPEN | SIGNED and "/schema" not in path]
     assert len(closed) > 20
@@ -191,6 +245,7 @@ async def test_a_key_for_one_thing_is_no_key_for_another(app: Litestar) -> None:
     for path in ("/api/v1/things/1", "/api/v1/things/2", "/api/v1/things/2"):
         request = asked.post(path, headers={"Idempotency-Key": "once"}, user=principal)
         request.scope["path_template"] = "/api/v1/things/{id}"
+        request.scope["path_params"] = {"id": path.rpartition("/")[2]}
         scopes.append((await wiring._once(request))._scope)
     assert scopes[0] != scopes[1] == scopes[2]
 

@@ -21,6 +21,7 @@ from tests.billing_api.conftest import Client
 from tests.support.people import Desk, Headers
 
 ROUTES: Final = """
+open      GET     /.well-known/jwks.json
 open      POST    /api/v1/auth/email/confirm
 open      POST    /api/v1/auth/email/undo
 open      POST    /api/v1/auth/login
@@ -40,6 +41,7 @@ open      POST    /confirm-email
 open      GET     /health/dependencies
 open      GET     /health/live
 open      GET     /health/ready
+open      GET     /problems/{code:str}
 open      GET     /reset-password
 open      POST    /reset-password
 open      GET     /schema

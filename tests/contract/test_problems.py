@@ -1,5 +1,6 @@
 """One error contract: each fault is sent to both doors, and both answer it alike (core/problems.py)."""
 
+import json
 from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
@@ -133,3 +134,52 @@ async def test_the_absolute_form_of_a_target_is_taken_alike(door: Door, authorit
         assert answer.status == 200, answer
     health = await door.said(door.request(method="GET", target=f"{authority}/health/live", body=b""))
     assert health.status == 200
+
+
+@pytest.mark.parametrize("query", ["nonsense=1", "license_key=x", "=", "%6Eonsense", "a=1&b=2", "limit=5"])
+async def test_a_query_is_refused_alike(doors: tuple[Door, Door], query: str) -> None:
+    """Signed or not: none of their calls has one."""
+    told = []
+    for door in doors:
+        target = f"{door.path}?{query}"
+        for headers in (signed(door, target=target), ()):
+            answer = await door.said(door.request(*headers, target=target))
+            problem = answer.json()
+            assert (answer.status, problem["code"]) == (400, "invalid_input"), door.name
+            told.append((problem["errors"], problem["detail"]))
+    assert told[0] == told[1] == told[2] == told[3]
+    assert {one["code"] for one in told[0][0]} == {"unknown"}
+
+
+@pytest.mark.parametrize("mark", ["?", "?&", "?&&"])
+async def test_a_query_without_names_is_none(door: Door, mark: str) -> None:
+    """A lone question mark is not seen by every server; so it is not signed either."""
+    target = door.path + mark
+    signed_for = door.path if mark == "?" else target
+    answer = await door.said(door.request(*signed(door, target=signed_for), target=target))
+    assert answer.status == 200, answer
+
+
+@pytest.mark.parametrize(
+    ("changes", "faults"),
+    [
+        ({"license_key": 5, "more": 1}, {("license_key", "wrong_type"), ("more", "unknown")}),
+        ({"license_key": ""}, {("license_key", "too_short")}),
+    ],
+)
+async def test_fields_are_told_alike(
+    doors: tuple[Door, Door], changes: dict[str, Any], faults: set[tuple[str, str]]
+) -> None:
+    for door in doors:
+        body = json.dumps({**door.content, **changes}).encode()
+        problem = (await door.said(door.request(*signed(door, body=body), body=body))).json()
+        assert {(one["field"], one["code"]) for one in problem["errors"]} == faults
+    bare = [(await door.said(door.request(*signed(door, body=b"{}"), body=b"{}"))).json()["errors"] for door in doors]
+    for errors in bare:
+        assert {"license_key"} <= {one["field"] for one in errors if one["code"] == "missing"}
+        assert len(errors) > 1
+
+
+@pytest.mark.parametrize("target", ["/problems/busy?x=1", "/health/live?x=1", "/schema/openapi.json?x=1"])
+async def test_pages_take_a_query(door: Door, target: str) -> None:
+    assert (await door.said(door.request(method="GET", target=target, body=b""))).status == 200

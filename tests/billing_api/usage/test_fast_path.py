@@ -18,7 +18,7 @@ from billing_api.app import MAX_BODY_BYTES
 from billing_api.arrival import Arrivals, BrokenBody
 from billing_api.usage.fast_path import FAILURE, PATH, FastPath
 from core.clock import unix_time
-from core.crypto.signature import HEADER, sign
+from core.crypto.signature import HEADER, Verifier, body_digest, sign
 from core.errors import SignatureFault
 from db.models.licensing import LicenseType, UsageEvent
 from db.unit_of_work import Database
@@ -80,6 +80,8 @@ async def panel(client: Client, desk: Desk) -> Panel:
         (b'{"items":5}', 400),
         (b'{"items":[1],"more":1}', 400),
         (b'{"items":[{}]}', 200),
+        (b'{"items":' + b"[" * 5000 + b"]" * 5000 + b"}", 400),
+        (b'{"resource":' + b"[" * 5000 + b"]" * 5000 + b"}", 400),
     ],
 )
 async def test_bodies_are_answered_alike_on_both_ways(panel: Panel, body: bytes, status: int) -> None:
@@ -126,6 +128,38 @@ async def test_a_report_sent_on_both_ways_counts_once(panel: Panel, database: Da
     assert replayed == [None, "true", "true"]
     async with database.as_system() as tx:
         assert len((await tx.session.execute(select(UsageEvent))).all()) == 1
+
+
+@pytest.mark.parametrize("key", ["größe-1", "gro\u0308ße-1", "😀", "k" * 255, "ä" * 255, " a b "])
+@pytest.mark.parametrize("origin", [{}, {"Origin": "https://elsewhere.test"}], ids=["plain", "carried"])
+async def test_a_key_is_one_in_a_head_and_in_a_list(
+    panel: Panel, database: Database, key: str, origin: dict[str, str]
+) -> None:
+    """In a head it comes as UTF-8 and without the spaces around it; in a list as JSON has it."""
+    body = json.dumps(panel.report).encode()
+    signed = panel.headers(body, key.strip())[HEADER]
+    headers = {HEADER.encode(): signed.encode(), b"Idempotency-Key": key.strip().encode()}
+    headers |= {name.encode(): value.encode() for name, value in origin.items()}
+    answer = await panel.client.post(PATH, content=body, headers=headers)
+    assert answer.status_code == 200, answer.text
+    listed = json.dumps({"items": [panel.report | {"idempotency_key": key}]}, ensure_ascii=False).encode()
+    _, _, content = await panel.send(listed, panel.headers(listed, ""))
+    assert content["items"][0]["success"] is True
+    async with database.as_system() as tx:
+        (event,) = (await tx.session.scalars(select(UsageEvent))).all()
+        assert event.idempotency_key == key.strip()
+
+
+@pytest.mark.parametrize("key", [b"gr\xf6\xdfe", b"\xc3", b"\xed\xa0\x80"])
+async def test_a_key_that_is_no_utf_8_is_refused(panel: Panel, key: bytes) -> None:
+    """Which key it was would be a guess, and in a list it cannot be said."""
+    body = json.dumps(panel.report).encode()
+    t, nonce = str(int(unix_time())), "0" * 32
+    v1 = Verifier(SECRET.encode()).mac(b"POST", PATH.encode(), t.encode(), nonce.encode(), key, body_digest(body))
+    signature = f"k={panel.key_id},t={t},n={nonce},v1={v1}".encode()
+    answer = await panel.client.post(PATH, content=body, headers={HEADER.encode(): signature, b"Idempotency-Key": key})
+    assert (answer.status_code, answer.json()["code"]) == (400, "invalid_input")
+    assert answer.json()["errors"][0]["field"] == "Idempotency-Key"
 
 
 async def test_a_request_id_is_taken_over_and_successes_are_counted(panel: Panel) -> None:

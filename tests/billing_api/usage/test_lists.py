@@ -71,7 +71,8 @@ async def test_each_item_is_answered_in_its_place(sender: Sender, database: Data
         ({"reservation_id": "0" * 32}, 400, "invalid_input", "reservation_id"),
         ({"idempotency_key": ""}, 400, "invalid_input", "idempotency_key"),
         ({"license_key": "NP-0000-0000-0000"}, 404, "not_found", None),
-        ({"surprise": 1}, 400, "invalid_input", "body"),
+        ({"surprise": 1}, 400, "invalid_input", "surprise"),
+        ({"idempotency_key": " \t"}, 400, "invalid_input", "idempotency_key"),
     ],
 )
 async def test_what_is_wrong_is_told_with_its_field_and_harms_no_other(
