@@ -18,6 +18,7 @@ may have signed is of no more use. So rotating takes no more than a new first ke
 old one may leave them with the same step.
 """
 
+import asyncio
 import random
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
@@ -45,6 +46,8 @@ from workers.supervision import Wakeup
 BATCH: Final = 200
 PASS_EACH: Final = 300.0
 _LOOK_EACH: Final = 1.0
+_LOCKED_WITHIN: Final = 3.0
+"""Seconds that Redis has while rows are locked: fewer than the API's requests wait for a lock (db/migrate.py)."""
 _MOST_HINTS: Final = 20_000
 _SPREAD: Final = LIFE / 8
 """Leases live this much longer at random, so that those made in one go do not all come back in one go."""
@@ -161,7 +164,8 @@ class Leases:
             batch = self._made(rows, now)
             await repository.store(tx, batch.signed, kid=self._signer.kid, now=now)
             await repository.withdraw(tx, batch.withdrawn)
-            await self._writer.apply_leases(batch.records)
+            async with asyncio.timeout(_LOCKED_WITHIN):
+                await self._writer.apply_leases(batch.records)
         await self._writer.apply_leases(batch.records)
         self._signed(len(batch.signed))
         logger().debug("leases.renewed", signed=len(batch.signed), withdrawn=len(batch.withdrawn))

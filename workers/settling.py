@@ -33,6 +33,8 @@ from workers.verdicts import Verdict, judge
 BATCH: Final = 200
 WITHIN: Final = 10.0
 _LOOK_AGAIN: Final = 0.1
+_LOCKED_WITHIN: Final = 3.0
+"""Seconds that Redis has while rows are locked: fewer than the API's requests wait for a lock (db/migrate.py)."""
 
 
 class _Case(NamedTuple):
@@ -89,7 +91,8 @@ class Settling:
         async with step(), self._database.as_system() as tx:
             locked = await truth.read(tx.session, names, lock=True)
             pending = await truth.pending(tx.session, names, locked)
-            standings = await self._comparison.standing(truth.shelf, names)
+            async with asyncio.timeout(_LOCKED_WITHIN):
+                standings = await self._comparison.standing(truth.shelf, names)
             plain = await truth.read(tx.session, names)
         moving = [name for name in names if name in pending or locked.get(name) != plain.get(name)]
         cases = [

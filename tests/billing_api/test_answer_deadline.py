@@ -11,8 +11,11 @@ from uuid import UUID
 
 import httpx
 import pytest
+from litestar.testing import RequestFactory
 from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
 
+from billing_api import problems
 from billing_api.services import Services
 from core.clock import utc_now
 from core.settings import api_settings
@@ -144,3 +147,13 @@ async def test_the_logins_have_their_limits(
         "statement_timeout=30s",
         "transaction_timeout=60s",
     ]
+
+
+@pytest.mark.parametrize("state", ["57014", "55P03", "25P03", "25P04"])
+async def test_a_limit_of_the_database_is_busy(database: Database, state: str) -> None:
+    with pytest.raises(DBAPIError) as passed:
+        async with database.as_system() as tx:
+            await tx.session.execute(text(f"DO $$ BEGIN RAISE 'over' USING ERRCODE = '{state}'; END $$"))
+    answer = problems.statement_failed(RequestFactory().get("/"), passed.value)
+    assert (answer.status_code, answer.content.code, answer.content.conclusive) == (503, "busy", False)
+    assert answer.headers["Retry-After"] == "1"

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
+from time import monotonic
 from typing import Any, Final
 from uuid import UUID
 
@@ -25,6 +26,7 @@ from core.licensing.lease import LIFE, OFFLINE_GRACE, LeaseCode, LeaseReading, r
 from core.licensing.record import LeaseRecord
 from db.unit_of_work import Database
 from devstack.ports import choose
+from devstack.valkey import Valkey
 from tests.support.databases import as_owner, change, rows
 from tests.support.environment import environment
 from tests.support.people import Desk
@@ -145,6 +147,27 @@ async def test_what_is_done_is_not_done_again(world: World, issued: Issued) -> N
     leases.changed([issued.license.id])
     await leases.keep_up()
     assert world.signed == [1]
+
+
+async def test_a_silent_redis_keeps_no_license_locked_for_longer_than_others_wait(
+    world: World, issued: Issued, valkey_server: Valkey
+) -> None:
+    leases = world.leases()
+    await leases.keep_up()  # the keys are published
+    leases._next_publication = float("inf")
+    leases.changed([issued.license.id])
+    assert valkey_server.call("CLIENT", "PAUSE", "60000", "WRITE") == "+OK"
+    try:
+        signing = asyncio.create_task(leases.keep_up())
+        signed = "SELECT 1 FROM pg_locks WHERE relation = 'leases'::regclass AND mode = 'RowExclusiveLock'"
+        await eventually(lambda: rows(world.urls, signed))
+        began = monotonic()
+        await change(world.urls, "UPDATE licenses SET max_databases = 7 WHERE id = :id", id=issued.license.id)
+        assert monotonic() - began < 4
+        with pytest.raises(TimeoutError):
+            await signing
+    finally:
+        assert valkey_server.call("CLIENT", "UNPAUSE") == "+OK"
 
 
 async def test_a_new_version_has_a_lease_of_its_own(world: World, issued: Issued) -> None:
