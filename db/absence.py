@@ -13,8 +13,13 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 _BUSY: Final = frozenset({"55P03", "57014", "25P03", "25P04"})
 """Time limits: of a lock, a statement, an idle transaction, a transaction. db/migrate.py sets them."""
-_CLASSES: Final = ("08", "53", "57P")
-"""How the SQLSTATE begins: no connection, no resources, not serving now (PostgreSQL's appendix A)."""
+_CLASSES: Final = ("08", "53", "57P", "25006")
+"""How the SQLSTATE begins: no connection, no resources, not serving now, read-only (PostgreSQL's appendix A)."""
+_GONE: Final = frozenset({"25006", "57P01", "57P02", "57P03", "57P04"})
+"""Read-only, shut down, crashed, starting, dropped. The name may lead elsewhere by now, this connection does not."""
+
+READ_ONLY: Final = "SELECT pg_is_in_recovery() OR current_setting('transaction_read_only')::boolean"
+"""Whether a server takes no writes: a standby, or a primary that was told to take none."""
 
 
 def is_busy(failure: Exception) -> bool:
@@ -38,7 +43,15 @@ def is_absence(failure: Exception) -> bool:
     return state.startswith(_CLASSES) if state else isinstance(failure, InternalError)
 
 
-def _state(failure: Exception) -> str:
+def is_gone(failure: BaseException | None) -> bool:
+    """Whether the server at the other end is no primary (any more): then all connections to it are given up.
+
+    `failure` is the driver's own, or as SQLAlchemy has wrapped it.
+    """
+    return failure is not None and _state(failure) in _GONE
+
+
+def _state(failure: BaseException) -> str:
     """The SQLSTATE; empty where there is none."""
     said = failure.orig if isinstance(failure, DBAPIError) else failure
     return getattr(said, "sqlstate", None) or ""

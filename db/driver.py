@@ -14,6 +14,7 @@ from typing import Any, Final, Protocol
 
 import asyncpg  # type: ignore[import-untyped]  # ships no types
 
+from db.absence import is_gone
 from db.engine import CONNECT_WITHIN, server_settings
 
 MOST_SESSIONS: Final = 2
@@ -79,7 +80,12 @@ class SystemSessions:
             )
         await self._pool  # does nothing from the second time on
         async with self._pool.acquire() as connection:
-            yield connection
+            try:
+                yield connection
+            except asyncpg.PostgresError as failure:
+                if is_gone(failure):
+                    await self._pool.expire_connections()  # each is replaced when it is needed next
+                raise
 
     async def close(self) -> None:
         if self._pool is not None:

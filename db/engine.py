@@ -4,7 +4,11 @@ from typing import Final
 from urllib.parse import urlsplit, urlunsplit
 
 import msgspec
+from sqlalchemy import event
+from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+
+from db.absence import is_gone
 
 POOL_SIZE: Final = 20
 """Connections a process may hold."""
@@ -14,7 +18,7 @@ CONNECT_WITHIN: Final = 5
 
 def create_engine(url: str, *, pool_size: int = POOL_SIZE, name: str = "nextpanel-billing") -> AsyncEngine:
     """`url` is a plain postgresql:// URL; `name` shows in pg_stat_activity."""
-    return create_async_engine(
+    engine = create_async_engine(
         urlunsplit(urlsplit(url)._replace(scheme="postgresql+asyncpg")),
         pool_size=pool_size,
         max_overflow=0,
@@ -25,6 +29,14 @@ def create_engine(url: str, *, pool_size: int = POOL_SIZE, name: str = "nextpane
         json_deserializer=msgspec.json.decode,
         connect_args={"timeout": CONNECT_WITHIN, "server_settings": server_settings(name)},
     )
+    event.listen(engine.sync_engine, "handle_error", _leave_who_is_gone)
+    return engine
+
+
+def _leave_who_is_gone(failure: ExceptionContext) -> None:
+    """After a failover open connections stay with the old primary, which refuses every write: all are given up."""
+    if is_gone(failure.original_exception):
+        failure.is_disconnect = True
 
 
 def server_settings(name: str) -> dict[str, str]:

@@ -18,12 +18,14 @@ from contextlib import asynccontextmanager
 from typing import Any, Final, cast
 from uuid import UUID
 
+import asyncpg  # type: ignore[import-untyped]  # nobody has typed it
 import structlog
 from sqlalchemy import insert, text
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
 from core.deadline import in_doubt
 from core.jobs import Job, lane, to_row
+from db.absence import is_gone
 from db.driver import Driver
 from db.models.plumbing import AuditRow, OutboxRow
 
@@ -93,14 +95,14 @@ class Database:
 
     @asynccontextmanager
     async def as_customer(self, user_id: UUID, request_id: str | None = None) -> AsyncIterator[CustomerTransaction]:
-        async with AsyncSession(self.engine, expire_on_commit=False) as session, session.begin():
+        async with self._session() as session:
             await session.execute(_SPEAK_FOR, {"user_id": str(user_id)})
             yield CustomerTransaction(session, user_id, request_id)
             in_doubt()
 
     @asynccontextmanager
     async def as_staff(self, staff_id: UUID, request_id: str | None = None) -> AsyncIterator[StaffTransaction]:
-        async with AsyncSession(self.engine, expire_on_commit=False) as session, session.begin():
+        async with self._session() as session:
             await session.execute(_BECOME, {"role": "np_staff", "user_id": str(staff_id)})
             yield StaffTransaction(session, staff_id, request_id)
             in_doubt()
@@ -114,10 +116,20 @@ class Database:
         `by_index`: rows are looked up by their keys, whatever the planner thinks of a table's size. It thinks little of
         one that was filled a minute ago; and a statement that comes all the time is planned once for a connection.
         """
-        async with AsyncSession(self.engine, expire_on_commit=False) as session, session.begin():
+        async with self._session() as session:
             await session.execute(_BECOME_BY_INDEX if by_index else _BECOME, {"role": "np_system", "user_id": ""})
             yield SystemTransaction(session, actor_id, request_id)
             in_doubt()
+
+    @asynccontextmanager
+    async def _session(self) -> AsyncIterator[AsyncSession]:
+        async with AsyncSession(self.engine, expire_on_commit=False) as session, session.begin():
+            try:
+                yield session
+            except asyncpg.PostgresError as failure:  # of the driver itself; of others the engine hears (db/engine.py)
+                if is_gone(failure):
+                    await (await session.connection()).invalidate(failure)
+                raise
 
     async def close(self) -> None:
         await self.engine.dispose()

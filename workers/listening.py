@@ -1,8 +1,8 @@
 """Hears the database say that there is work: LISTEN on a connection of its own.
 
 A notification is a hint. Whoever connects anew has missed some, so every connection begins by ringing all bells; and
-the loops behind the bells look each second anyway. A connection that broke silently (a firewall, a lost host) is found
-by asking it something from time to time.
+the loops behind the bells look each second anyway. A connection that broke silently (a firewall, a lost host), or whose
+server was demoted, is found by asking it something from time to time: a server that takes no writes announces nothing.
 """
 
 import asyncio
@@ -14,9 +14,10 @@ import asyncpg  # type: ignore[import-untyped]  # ships no types
 
 from core.jobs import Lane
 from core.parts import succeeded
+from db.absence import READ_ONLY
 
 CHANNEL: Final = "outbox"
-_ASK_EACH: Final = 10.0
+_ASK_EACH: Final = 2.0
 _ANSWER_WITHIN: Final = 5.0
 
 
@@ -40,7 +41,8 @@ async def listen(database_url: str, bells: Mapping[Lane, Callable[[], None]]) ->
             with suppress(TimeoutError):
                 async with asyncio.timeout(_ASK_EACH):
                     await lost.wait()
-            await connection.execute("SELECT 1", timeout=_ANSWER_WITHIN)
+            if await connection.fetchval(READ_ONLY, timeout=_ANSWER_WITHIN):
+                raise ConnectionError("the server is read-only; dialing again")
             succeeded()
     finally:
         connection.terminate()

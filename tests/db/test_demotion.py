@@ -1,0 +1,102 @@
+"""Connections to a server that takes no writes any more are given up, so that the next ones find the primary."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+from asyncpg import ReadOnlySQLTransactionError  # type: ignore[import-untyped]  # nobody has typed it
+from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
+
+from db.absence import is_absence, is_gone
+from db.driver import SystemSessions
+from db.engine import create_engine
+from db.unit_of_work import Database
+from tests.support.servers import DatabaseUrls
+
+DEMOTE = "SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY"
+PID = "SELECT pg_backend_pid()"
+WRITE = "CREATE TEMPORARY TABLE written (n int) ON COMMIT DROP"
+RAISE = "DO $$ BEGIN RAISE EXCEPTION 'going' USING ERRCODE = '{}'; END $$"
+
+
+@pytest.fixture
+async def database(database_urls: DatabaseUrls) -> AsyncIterator[Database]:
+    database = Database(create_engine(database_urls.worker, pool_size=2, name="test-demotion"))
+    yield database
+    await database.close()
+
+
+async def demote(database: Database) -> set[int]:
+    """Both connections of the pool; they are read-only from now on."""
+    pids = set()
+    async with database.engine.connect() as one, database.engine.connect() as other:
+        for connection in (one, other):
+            pids.add(await connection.scalar(text(PID)))
+            await connection.commit()
+            await connection.execute(text(DEMOTE))
+            await connection.commit()
+    return pids
+
+
+async def pids_of(database: Database) -> set[int]:
+    async with database.engine.connect() as one, database.engine.connect() as other:
+        return {await connection.scalar(text(PID)) for connection in (one, other)}
+
+
+async def write(database: Database) -> None:
+    async with database.as_system() as tx:
+        await tx.session.execute(text(WRITE))
+
+
+async def test_one_refused_write_ends_all_connections_of_the_pool(database: Database) -> None:
+    before = await demote(database)
+    with pytest.raises(DBAPIError) as refused:
+        await write(database)
+    assert is_absence(refused.value)
+    await write(database)
+    assert not before & await pids_of(database)
+
+
+async def test_so_does_one_that_the_driver_was_asked_for(database: Database) -> None:
+    before = await demote(database)
+    for _ in before:  # each hears for itself
+        with pytest.raises(ReadOnlySQLTransactionError) as refused:
+            async with database.as_system() as tx:
+                await (await tx.driver()).execute(WRITE)
+        assert is_absence(refused.value)
+    await write(database)
+    assert not before & await pids_of(database)
+
+
+async def test_and_those_of_usage_reports(database_urls: DatabaseUrls) -> None:
+    sessions = SystemSessions(database_urls.worker, name="test-demotion")
+    try:
+        async with sessions.session() as driver:
+            before = (await driver.fetch(PID))[0][0]
+            await driver.execute(DEMOTE)
+        with pytest.raises(ReadOnlySQLTransactionError):
+            async with sessions.transaction() as driver:
+                await driver.execute(WRITE)
+        async with sessions.transaction() as driver:
+            await driver.execute(WRITE)
+            assert (await driver.fetch(PID))[0][0] != before
+    finally:
+        await sessions.close()
+
+
+@pytest.mark.parametrize("state", ["25006", "57P01", "57P02", "57P03", "57P04"])
+async def test_each_state_of_a_server_that_goes_is_an_absence(database: Database, state: str) -> None:
+    with pytest.raises(DBAPIError) as failed:
+        async with database.as_system() as tx:
+            await tx.session.execute(text(RAISE.format(state)))
+    assert is_gone(failed.value)
+    assert is_absence(failed.value)
+
+
+async def test_a_wrong_statement_ends_nothing(database: Database) -> None:
+    before = await pids_of(database)
+    with pytest.raises(DBAPIError) as failed:
+        async with database.as_system() as tx:
+            await tx.session.execute(text("SELECT 1 / 0"))
+    assert not is_gone(failed.value)
+    assert await pids_of(database) == before
