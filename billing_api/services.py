@@ -52,6 +52,7 @@ from core.clock import Clock
 from core.health import Lookout
 from core.hotstore import condition
 from core.hotstore.access import AccessStore
+from core.hotstore.connections import LeavingPool
 from core.hotstore.reader import HotStoreReader
 from core.hotstore.writer import HotStoreWriter
 from core.parts import Parts
@@ -108,9 +109,9 @@ def wired(settings: ApiSettings, clock: Clock) -> Callable[[Litestar], AbstractA
         database = Database(create_engine(settings.database_url, name="billing_api"))
         stripe = StripeGateway(settings.stripe)
         passwords = Passwords.shared_by(settings.processes)
-        redis = Redis.from_url(settings.redis_url)
+        redis = Redis.from_pool(LeavingPool.of(settings.redis_url))
         hot_store = HotStoreReader(redis)
-        queue_redis = Redis.from_url(settings.queue_redis_url)
+        queue_redis = Redis.from_pool(LeavingPool.of(settings.queue_redis_url))
         access_store = AccessStore(queue_redis)
         app.state.limits = Limits(access_store, settings.limits)
         app.state.liveness = liveness = Liveness(database, access_store, clock)

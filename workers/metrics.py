@@ -40,6 +40,8 @@ class Depth(Protocol):
 class Progress(Protocol):
     @property
     def missing(self) -> int | None: ...
+    @property
+    def unfit(self) -> str | None: ...
 
 
 class _OfTheProcess(Collector):
@@ -86,6 +88,7 @@ class Metrics:
         self._unrepaired = self._gauge("np_reconcile_unrepaired", "Differences the last finished run has left")
         self._undecided = self._gauge("np_reconcile_undecided", "Records the last finished run could not compare")
         self._missing = self._gauge("np_hot_store_missing_buckets", "Buckets not loaded; -1 before the first look")
+        self._unfit = self._gauge("np_redis_unfit", "1: Redis evicts keys or is full; it gets no marks")
         self._up = self._gauge("np_up", "Whether a part answered when this was asked for", "part")
         self._waiting = self._gauge("np_outbox_waiting", "Outbox rows neither done nor dead", "lane")
         self._lag = self._gauge("np_outbox_lag_seconds", "For how long the oldest due row has been due", "lane")
@@ -137,6 +140,7 @@ class Metrics:
     async def exposition(self, database: Database, queue: Depth, progress: Progress) -> bytes:
         """Prometheus text. A part that is away is told as such and leaves its last figures standing."""
         self._missing.set(-1 if progress.missing is None else progress.missing)
+        self._unfit.set(progress.unfit is not None)
         await asyncio.gather(self._look_into_postgres(database), self._look_into_queue(queue))
         return generate_latest(self.registry)
 

@@ -1,11 +1,14 @@
-"""Fills an empty hot store from Postgres, while everything else goes on.
+"""Fills an empty hot store from Postgres, and confirms one with data of another reign, while everything else goes on.
 
-Each second it asks which buckets lack their mark: all of them after a FLUSHALL or a restart of the server, none on most
-days. It names an incarnation for each and applies every API key of these buckets. Then it walks through the licenses,
-with their usage and leases, page by page in the order in which they lie in Postgres (workers/bulk.py), for a quarter of
-the buckets at a time, which are marked at the end of the walk. So a quarter of the customers waits for a quarter of the
-time, and a worker that is killed leaves that much done. Memory is bounded by two pages: one is read and packed while
-the one before it is on its way.
+Each second it asks which buckets lack a mark of their server's present reign (core/hotstore/server_facts.py): all of
+them after a FLUSHALL, a restart or a failover, none on most days. It names an incarnation for each. Buckets that were
+loaded in another reign are compared first (workers/confirming.py); what is empty, or differs much, is filled. For that
+it applies every API key of these buckets. Then it walks through the licenses, with their usage and leases, page by page
+in the order in which they lie in Postgres (workers/bulk.py), for a quarter of the buckets at a time, which are marked
+at the end of the walk. So a quarter of the customers waits for a quarter of the time, and a worker that is killed
+leaves that much done. Memory is bounded by two pages: one is read and packed while the one before it is on its way.
+
+A server that is demoted is left, and one that is unfit gets no mark: what it holds may be gone in a moment.
 
 What changes meanwhile is not missed: a change that commits after its page was read has its own outbox row, and of two
 states the newer one stays. What is lost meanwhile is not overlooked: a FLUSHALL takes the incarnation with it, so the
@@ -17,8 +20,8 @@ saves work only; a worker that loses it with its connection can do no harm, sinc
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from itertools import groupby
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from time import monotonic
 from typing import Final, TypeVar, cast
 from uuid import UUID
 
@@ -26,7 +29,7 @@ from sqlalchemy import bindparam
 
 from core.hotstore import functions, keys
 from core.hotstore.filling import HotStoreFilling
-from core.hotstore.writer import HotStoreWriter
+from core.hotstore.writer import HotStoreWriter, Standing
 from core.parts import step, succeeded
 from core.telemetry import logger
 from db.inbox import first_time
@@ -35,6 +38,7 @@ from db.unit_of_work import Database
 from workers import projection
 from workers.alone import only_one
 from workers.bulk import LicensePages
+from workers.confirming import Confirmation, strides
 from workers.hold_watch import HoldWatch
 from workers.projection import Rows
 
@@ -69,16 +73,30 @@ class Rebuild:
         self._page = page
         self._applied = applied
         self.missing: int | None = None
-        """Buckets without a mark at the last look; None before the first."""
+        """Buckets that were not loaded, or not confirmed, at the last look; None before the first."""
+        self.standing: Standing | None = None
+        """What the last look saw."""
+        self._told_of_silence = False
 
     @property
     def complete(self) -> bool:
-        return self.missing == 0
+        return self.missing == 0 and self.standing is not None and self.standing.writable
+
+    @property
+    def unfit(self) -> str | None:
+        """Why the server must not be relied on, as far as the last look could say."""
+        return None if self.standing is None else self.standing.unfit
+
+    @property
+    def reigns(self) -> Collection[str]:
+        """In which everything was found."""
+        return () if self.standing is None or not self.complete else frozenset(self.standing.reigns)
 
     async def run(self) -> None:
         await _within(self._writer.load_functions())
         while True:
-            await self.look()
+            if not await self.look():
+                await self.look()  # the functions may have been all that was missing
             await _within(self._watch.look())
             succeeded()
             await asyncio.sleep(_LOOK_EACH)
@@ -86,37 +104,72 @@ class Rebuild:
     async def look(self) -> bool:
         """Rebuilds what is missing; True where nothing is missing any more, as far as this look can say."""
         try:
-            missing = await self._find_missing()
-            if missing:
+            standing = await self._see()
+            if not standing.writable:
+                await self._writer.leave()
+            elif _lacking(standing) and standing.unfit is None:
                 async with only_one(self._database, _ONE_AT_A_TIME) as alone:
-                    missing = await self._find_missing() if alone else []  # another one may have just been at it
-                    if missing:
-                        await self._rebuild(missing)
+                    if alone and _lacking(standing := await self._see()):  # another one may have just been at it
+                        await self._bring_back(standing)
         except functions.FunctionsMissing:
             await _within(self._writer.load_functions())
             return False
         return self.complete
 
-    async def _find_missing(self) -> list[int]:
-        missing = await _within(self._writer.missing_buckets())
-        self.missing = len(missing)
-        return missing
+    async def _see(self) -> Standing:
+        before = self.unfit
+        standing = await _within(self._writer.look())
+        self.standing = standing
+        self.missing = len(_lacking(standing))
+        if standing.unfit is not None and standing.unfit != before:
+            logger().error("redis.unfit", fault=standing.unfit)
+        if not all(facts.tells for facts in standing.servers) and not self._told_of_silence:
+            self._told_of_silence = True
+            logger().warning("redis.tells_no_policy", detail="it must be noeviction; nobody can check that here")
+        return standing
 
-    async def _rebuild(self, missing: Sequence[int]) -> None:
+    async def _bring_back(self, standing: Standing) -> None:
+        missing = _lacking(standing)
         if await _within(self._first_ever()):
             await _within(self._watch.nothing_was_ever_held())
         holds_lost = await _within(self._watch.may_be_lost())
         tokens = await _within(self._writer.begin_rebuild(missing, holds_lost=holds_lost))
-        logger().info("rebuild.began", buckets=len(missing), holds_lost=holds_lost)
-        filling = HotStoreFilling(self._writer, tokens)
+        compared = len(standing.unconfirmed)
+        logger().info("rebuild.began", buckets=len(missing), compared=compared, holds_lost=holds_lost)
+        began = monotonic()
+        left = [*standing.empty, *await self._confirm(standing.unconfirmed, tokens)]
+        if left and not await self._fill(sorted(left), tokens):
+            return
+        logger().info("rebuild.done", buckets=len(missing), filled=len(left), seconds=round(monotonic() - began, 2))
+
+    async def _confirm(self, unconfirmed: Sequence[int], tokens: Mapping[int, str]) -> list[int]:
+        """Compares and marks; those that have to be filled anew."""
+        if not unconfirmed:
+            return []
+        confirmation = Confirmation(self._database, self._writer)
+        if not await confirmation.api_keys(unconfirmed):
+            return list(unconfirmed)
+        left: list[int] = []
+        for first, before in strides(unconfirmed):
+            some = range(first, before)
+            if not await confirmation.licenses(first, before):
+                left += some
+            elif not await self._mark(tokens, some):
+                logger().warning("rebuild.overtaken", first=first, last=before - 1)
+        logger().info("rebuild.compared", buckets=len(unconfirmed), mended=confirmation.mended)
+        return left
+
+    async def _fill(self, missing: Sequence[int], tokens: Mapping[int, str]) -> bool:
+        """False where it was overtaken."""
+        filling = HotStoreFilling(self._writer, {bucket: tokens[bucket] for bucket in missing})
         await _within(filling.begin())
         await self._load_api_keys(frozenset(missing))
         for start in range(0, len(missing), ROUND):
             some = missing[start : start + ROUND]
             if not (await self._load_licenses(some, filling) and await self._mark(tokens, some)):
                 logger().warning("rebuild.overtaken", first=some[0], last=some[-1])
-                return
-        logger().info("rebuild.done", buckets=len(missing))
+                return False
+        return True
 
     async def _first_ever(self) -> bool:
         """Whether no store was ever filled from this database: then nobody holds a reservation that was lost.
@@ -166,13 +219,10 @@ class Rebuild:
         return True
 
 
+def _lacking(standing: Standing) -> list[int]:
+    return sorted(standing.empty + standing.unconfirmed)
+
+
 async def _within(work: Awaitable[StepT]) -> StepT:
     async with step():
         return await work
-
-
-def runs(buckets: Iterable[int]) -> Iterator[tuple[int, int]]:
-    """Ascending buckets as ranges without gaps: 3 4 5 9 → (3, 6) (9, 10)."""
-    for _, run in groupby(enumerate(sorted(buckets)), key=lambda pair: pair[1] - pair[0]):
-        members = [bucket for _, bucket in run]
-        yield members[0], members[-1] + 1

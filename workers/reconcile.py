@@ -39,8 +39,8 @@ from db.models.reconciliation import RunState
 from db.unit_of_work import Database
 from workers import settling
 from workers.alone import only_one
+from workers.buckets import runs
 from workers.findings import Findings, Told
-from workers.rebuild import runs
 from workers.screening import Screening
 from workers.settling import Settling
 from workers.truth import ApiKeyTruth, LicenseTruth, Truth

@@ -12,8 +12,10 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 import hiredis
-from redis.asyncio import Connection, ConnectionPool
+from redis.asyncio import Connection
 from typing_extensions import override
+
+from core.hotstore.connections import LeavingPool
 
 _CONNECT_WITHIN: Final = 2.0
 _KEEPALIVE: Final = {"TCP_KEEPIDLE": 5, "TCP_KEEPINTVL": 2, "TCP_KEEPCNT": 3}
@@ -37,12 +39,12 @@ def _packed(words: tuple[Any, ...]) -> bytes:
     return packed
 
 
-def redis_pool(url: str) -> ConnectionPool:
+def redis_pool(url: str) -> LeavingPool:
     """Answers are bytes."""
     if url.startswith("unix"):
-        return ConnectionPool.from_url(url, socket_connect_timeout=_CONNECT_WITHIN)
+        return LeavingPool.of(url, socket_connect_timeout=_CONNECT_WITHIN)
     options = {getattr(socket, name): value for name, value in _KEEPALIVE.items() if hasattr(socket, name)}
-    return ConnectionPool.from_url(
+    return LeavingPool.of(
         url,
         connection_class=_Packing,  # but for rediss://, where redis-py takes its own
         socket_connect_timeout=_CONNECT_WITHIN,

@@ -62,11 +62,12 @@ class Relay:
         clock: Clock,
         *,
         complete: Callable[[], bool],
+        reigns: Callable[[], Iterable[str]] = tuple,
         projected: Callable[[Sequence[float]], None] = lambda _: None,
         changed: Callable[[Iterable[UUID]], None] = lambda _: None,
         batch: int = BATCH,
     ) -> None:
-        """`complete`: whether the hot store holds everything; until then no instant is published.
+        """`complete`: whether the hot store holds everything; until then no instant is published. `reigns`: in which.
 
         `projected` is told the delays of each round, in seconds; `changed`, which licences it has applied.
         """
@@ -74,6 +75,7 @@ class Relay:
         self._writer = writer
         self._clock = clock
         self._complete = complete
+        self._reigns = reigns
         self._projected = projected
         self._changed = changed
         self._batch = batch
@@ -119,7 +121,7 @@ class Relay:
                 raise _CannotApply([claim.id for claim in claims]) from failure
             synced = await outbox.sync_point(tx.session)
             if self._complete():
-                await self._writer.publish_synced(synced.epoch, synced.through)
+                await self._writer.publish_synced(synced.epoch, synced.through, self._reigns())
         return _Round(delays, more=len(claims) == self._batch)
 
     async def _one_by_one(self, ids: Sequence[int]) -> _Round:

@@ -144,6 +144,7 @@ class Runtime:
             writer,
             utc_now,
             complete=lambda: self._rebuild.complete,
+            reigns=lambda: self._rebuild.reigns,
             projected=self.metrics.projected,
             changed=self._leases.changed,
         )
@@ -189,7 +190,11 @@ class Runtime:
     async def _redis_condition(self, redis: Redis) -> Dependency:
         """Of no use to validators before everything is in it, however well it answers."""
         state = await condition.look(redis)
-        return Dependency.LOADING if state is Dependency.OK and not self._rebuild.complete else state
+        if state is not Dependency.OK:
+            return state
+        if self._rebuild.unfit is not None:  # of a Cluster's nodes, the one that was asked tells of itself only
+            return Dependency.UNFIT
+        return state if self._rebuild.complete else Dependency.LOADING
 
     def start(self) -> None:
         bells: dict[Lane, Callable[[], None]] = {

@@ -1,6 +1,6 @@
 """In which state a Redis is, as it says itself: the probe of API and workers for /health/dependencies.
 
-What makes a server unfit is decided here and nowhere else.
+What makes a server unfit is decided by core/hotstore/server_facts.py.
 """
 
 from collections.abc import Mapping
@@ -10,6 +10,7 @@ from redis.asyncio import Redis
 from redis.exceptions import BusyLoadingError, ReadOnlyError, ResponseError
 
 from core.health import Dependency
+from core.hotstore.server_facts import facts_of
 
 
 async def look(redis: Redis) -> Dependency:
@@ -31,9 +32,10 @@ def of(facts: Mapping[str, Any]) -> Dependency:
     """`facts`: what INFO says of a single server."""
     if facts.get("loading"):
         return Dependency.LOADING
-    if facts.get("role") == "slave":
+    told = facts_of(facts)
+    if not told.primary:
         return Dependency.READ_ONLY
-    return Dependency.OK
+    return Dependency.OK if told.unfit is None else Dependency.UNFIT
 
 
 async def _of_cluster(redis: Redis) -> Dependency:

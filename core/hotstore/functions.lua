@@ -17,6 +17,7 @@ local TOMBSTONE = 0x80  -- what stands for the limits of a tombstone: an empty m
 local MARGIN = @MARGIN@  -- ms, as all durations: core/hotstore/keys.py says what for
 local LONGEST_DOUBT = @LONGEST_DOUBT@
 local REPLAYABLE = @REPLAYABLE@
+local RUN_ID_LENGTH = @RUN_ID_LENGTH@
 
 local function now_ms()
   local time = redis.call('TIME')
@@ -369,9 +370,20 @@ local function fill(keys, args)
   return 1
 end
 
--- synced: nothing that was committed before this instant is left to project. Never goes back within an epoch.
--- KEYS sync; ARGV epoch, ms since 1970
+-- For which time this server has been primary: core/hotstore/server_facts.py tells how it is named.
+local function reign()
+  local info = redis.call('INFO', 'server', 'replication')
+  local run_id, replaced = string.match(info, 'run_id:(%x+)'), string.match(info, 'master_replid2:(%x+)') or ''
+  if string.find(replaced, '[^0]') then return string.sub(redis.sha1hex(run_id .. ':' .. replaced), 1, RUN_ID_LENGTH) end
+  return string.sub(run_id, 1, RUN_ID_LENGTH)
+end
+
+-- synced: nothing that was committed before this instant is left to project. Never goes back within an epoch. Refused by
+-- a server in another reign than the ones in which the caller has found everything: what it has may be of long ago.
+-- KEYS sync; ARGV epoch, ms since 1970, reigns with commas between them, or '' for any
+-- Answer 1 where it was written
 local function synced(keys, args)
+  if args[3] ~= '' and not string.find(args[3], reign(), 1, true) then return 0 end
   local epoch, through = unpack(redis.call('HMGET', keys[1], 'epoch', 'synced_through'))
   if epoch and not newer(tonumber(args[1]), tonumber(args[2]), tonumber(epoch), tonumber(through)) then return 0 end
   redis.call('HSET', keys[1], 'epoch', args[1], 'synced_through', args[2])

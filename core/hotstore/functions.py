@@ -25,6 +25,7 @@ _TEMPLATE: Final = (
     .replace("@MARGIN@", str(keys.HOLD_MARGIN * 1000))
     .replace("@LONGEST_DOUBT@", str(keys.LONGEST_DOUBT * 1000))
     .replace("@REPLAYABLE@", str(keys.REPLAYABLE * 1000))
+    .replace("@RUN_ID_LENGTH@", str(keys.RUN_ID_LENGTH))
 )
 
 VERSION: Final = hashlib.sha256(_TEMPLATE.encode()).hexdigest()[:8]

@@ -14,11 +14,12 @@ from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple, Protocol, TypeVar, cast
 
-from redis.asyncio import ConnectionPool, Redis
+from redis.asyncio import Redis
 from redis.exceptions import RedisError, ResponseError
 
 from core.hotstore import keys
 from core.hotstore.functions import NotReady
+from core.hotstore.server_facts import SECTIONS, ServerFacts, facts_of
 from core.hotstore.slots import BUCKET_SLOTS, Address, owners_of, redirection, slot_of
 
 _ROUNDS: Final = 4
@@ -28,6 +29,12 @@ _START: Final = b"0"
 
 Command = tuple[str | bytes | int, ...]
 T = TypeVar("T")
+
+
+class Survey(NamedTuple):
+    reigns: Sequence[str]
+    """For each bucket that of the server that serves it (server_facts.py); empty where none does."""
+    servers: Sequence[ServerFacts]
 
 
 class Servers(Protocol):
@@ -46,8 +53,8 @@ class Servers(Protocol):
     async def info(self, section: str) -> list[Mapping[str, Any]]:
         """What each primary says of itself."""
 
-    async def run_ids(self) -> Sequence[str | None]:
-        """For each bucket the run id of the process that serves it."""
+    async def survey(self) -> Survey:
+        """What the servers say of themselves. One that was demoted, and is still asked, says that it is no primary."""
 
     async def close(self) -> None:
         """Closes what was opened here; the client that it was made from belongs to the caller."""
@@ -74,9 +81,9 @@ class OneServer:
     async def info(self, section: str) -> list[Mapping[str, Any]]:
         return [await self._redis.info(section)]
 
-    async def run_ids(self) -> Sequence[str | None]:
-        (info,) = await self.info("server")
-        return [str(info["run_id"])] * keys.BUCKETS
+    async def survey(self) -> Survey:
+        facts = await _facts(self._redis)
+        return Survey([facts.reign] * keys.BUCKETS, [facts])
 
     async def close(self) -> None:
         return
@@ -119,11 +126,11 @@ class ClusterServers:
     async def info(self, section: str) -> list[Mapping[str, Any]]:
         return await self._reach(self._client(node).info(section) for node in await self._nodes())
 
-    async def run_ids(self) -> Sequence[str | None]:
+    async def survey(self) -> Survey:
         nodes = await self._nodes()
-        facts = await self._reach(self._client(node).info("server") for node in nodes)
-        ids = {node: str(said["run_id"]) for node, said in zip(nodes, facts, strict=True)}
-        return [ids.get(self._owners[slot]) if slot in self._owners else None for slot in BUCKET_SLOTS]
+        told = await self._reach(_facts(self._client(node)) for node in nodes)
+        reigns = {node: facts.reign for node, facts in zip(nodes, told, strict=True)}
+        return Survey([reigns.get(self._owners[s], "") if s in self._owners else "" for s in BUCKET_SLOTS], told)
 
     async def close(self) -> None:
         clients, self._clients = self._clients, {}
@@ -157,7 +164,7 @@ class ClusterServers:
         if client is None:
             pool = self._seed.connection_pool
             kwargs = pool.connection_kwargs | address._asdict()
-            client = Redis.from_pool(ConnectionPool(connection_class=pool.connection_class, **kwargs))
+            client = Redis.from_pool(type(pool)(connection_class=pool.connection_class, **kwargs))
             self._clients[address] = client
         return client
 
@@ -209,6 +216,10 @@ def _key(command: Command) -> str:
     """The key that decides where a command goes: FCALL names its function and its number of keys first."""
     key = command[3] if command[0] in {"FCALL", "FCALL_RO"} else command[1]
     return cast("str", key)
+
+
+async def _facts(redis: Redis) -> ServerFacts:
+    return facts_of(await redis.info(*SECTIONS))  # type: ignore[arg-type]  # its stub wants lists
 
 
 async def _walk(redis: Redis, step: Callable[[bytes], Command]) -> AsyncIterator[Any]:

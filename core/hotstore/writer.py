@@ -10,10 +10,11 @@ A rebuild, for the caller:
     ... apply every API key, license and usage total of these buckets ...
     await writer.mark_loaded(bucket, tokens[bucket])     # False: the data went away meanwhile; begin again
 
-An incarnation starts with the server's run id. A mark from another run is one whose server has restarted since: with
-an append-only file flushed each second it may have lost its last second of writes, and a promoted replica may lag, so
-such a bucket counts as missing (validators go on answering from it, marked stale). On a Cluster the server that counts
-is the one that serves the bucket: after a failover, or when a slot has moved, its buckets are missing and no others.
+An incarnation starts with the server's reign (server_facts.py). A mark of another reign is unconfirmed: its server has
+restarted since, with a file that may be of any age, or was promoted, and may lag. Such a bucket counts as missing until
+a worker has compared it with Postgres (validators go on answering from it for a while, marked stale). On a Cluster the
+server that counts is the one that serves the bucket: after a failover, or when a slot has moved, its buckets are
+unconfirmed and no others.
 """
 
 import secrets
@@ -25,6 +26,7 @@ from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 
 from core.hotstore import codec, functions, keys
+from core.hotstore.server_facts import ServerFacts
 from core.hotstore.servers import Command, Servers, find_servers
 from core.licensing.plan import Resource
 from core.licensing.record import ApiKeyRecord, LeaseRecord, LicenseRecord
@@ -67,6 +69,27 @@ class HoldsMade(NamedTuple):
     run_id: str
     """Of a Cluster those of all primaries: when one is replaced this is another count."""
     holds: int
+
+
+class Standing(NamedTuple):
+    """How far the store may be believed. A bucket is in one of the first two, or it is confirmed."""
+
+    empty: list[int]
+    """Buckets without a mark: never loaded, or lost."""
+    unconfirmed: list[int]
+    """Loaded in another reign: what they hold may be older than what was there before."""
+    reigns: Sequence[str]
+    """Of the server of each bucket."""
+    servers: Sequence[ServerFacts]
+
+    @property
+    def unfit(self) -> str | None:
+        """Why one of the servers must not be relied on."""
+        return next((facts.unfit for facts in self.servers if facts.unfit is not None), None)
+
+    @property
+    def writable(self) -> bool:
+        return all(facts.primary for facts in self.servers)
 
 
 class HotStoreWriter:
@@ -115,9 +138,14 @@ class HotStoreWriter:
             commands.append((functions.USAGE, len(names), *names, *values))
         return sum(await self._call_all(commands))
 
-    async def publish_synced(self, epoch: int, synced_through: float) -> None:
-        """`synced_through`: unix seconds; nothing that was committed before is left to project."""
-        await self._call(functions.SYNCED, 1, keys.SYNC, epoch, int(synced_through * 1000))
+    async def publish_synced(self, epoch: int, synced_through: float, reigns: Iterable[str] = ()) -> bool:
+        """`synced_through`: unix seconds; nothing that was committed before is left to project.
+
+        `reigns`: in which everything was found in the store. A server in another one has restarted since, or was
+        promoted, and may lack what this says is there: it refuses, and the answer is False. None: not asked.
+        """
+        told = int(synced_through * 1000)
+        return bool(await self._call(functions.SYNCED, 1, keys.SYNC, epoch, told, ",".join(sorted(set(reigns)))))
 
     async def publish_jwks(self, document: bytes) -> None:
         """The public keys that leases are checked with, as JSON; validators hand them out."""
@@ -156,12 +184,25 @@ class HotStoreWriter:
         runs = ",".join(sorted(str(info["run_id"]) for info in infos))
         return HoldsMade(runs, sum(int(info.get("cmdstat_hsetnx", {}).get("calls", 0)) for info in infos))
 
-    async def missing_buckets(self) -> list[int]:
-        """Buckets without a mark, never loaded, or loaded before the server's last start."""
+    async def look(self) -> Standing:
+        """How far the store may be believed now."""
         marks = await self._pipeline([("HGET", keys.mark(bucket), "loaded") for bucket in range(keys.BUCKETS)])
         loaded = cast("list[bytes | None]", marks)
-        runs = await self._runs()
-        return [bucket for bucket, mark in enumerate(loaded) if not _of_run(mark, runs[bucket])]
+        reigns, servers = await (await self._servers()).survey()
+        confirmed = {bucket for bucket, mark in enumerate(loaded) if _of_run(mark, reigns[bucket])}
+        unconfirmed = [bucket for bucket, mark in enumerate(loaded) if mark is not None and bucket not in confirmed]
+        empty = [bucket for bucket, mark in enumerate(loaded) if mark is None]
+        return Standing(empty, unconfirmed, reigns, servers)
+
+    async def missing_buckets(self) -> list[int]:
+        """Buckets that nobody may conclude anything from: never loaded, or not confirmed in their server's reign."""
+        standing = await self.look()
+        return sorted(standing.empty + standing.unconfirmed)
+
+    async def leave(self) -> None:
+        """Ends connections that nobody uses just now: their server is not the one to write to any more."""
+        pool = self._redis.connection_pool
+        await pool.disconnect(inuse_connections=False)
 
     async def is_ready(self) -> bool:
         return not await self.missing_buckets()
@@ -172,7 +213,7 @@ class HotStoreWriter:
         `holds_lost`: whether a reservation made before may still be counted on by a panel. Then none is granted for
         keys.LONGEST_HOLD, until whatever was held has been reported or has run out. On a first start it is False.
         """
-        runs = await self._runs()
+        runs = await self._reigns()
         tokens = {bucket: f"{runs[bucket]}:{secrets.token_hex(8)}" for bucket in buckets}
         pause = keys.LONGEST_HOLD * 1000 if holds_lost else 0
         await self._call_all([(functions.BEGIN, 1, keys.mark(b), token, pause) for b, token in tokens.items()])
@@ -183,8 +224,10 @@ class HotStoreWriter:
         return not await self.mark_all_loaded({bucket: incarnation})
 
     async def mark_all_loaded(self, tokens: Mapping[int, str]) -> list[int]:
-        """The same for many buckets; those that were refused."""
-        runs = await self._runs()
+        """The same for many buckets; those that were refused: all of them where a server is not fit to be relied on."""
+        runs, servers = await (await self._servers()).survey()
+        if any(facts.unfit is not None or not facts.primary for facts in servers):
+            return list(tokens)
         asked = [bucket for bucket, token in tokens.items() if _of_run(token.encode(), runs[bucket])]
         answers = await self._call_all([(functions.LOADED, 1, keys.mark(bucket), tokens[bucket]) for bucket in asked])
         marked = {bucket for bucket, answer in zip(asked, answers, strict=True) if answer}
@@ -215,9 +258,9 @@ class HotStoreWriter:
             self._found = await find_servers(self._redis)
         return self._found
 
-    async def _runs(self) -> list[str]:
+    async def _reigns(self) -> Sequence[str]:
         """What an incarnation of each bucket begins with; empty where nobody serves it."""
-        return [(run_id or "")[: keys.RUN_ID_LENGTH] for run_id in await (await self._servers()).run_ids()]
+        return (await (await self._servers()).survey()).reigns
 
     async def _apply(
         self,

@@ -81,6 +81,7 @@ class Quiet:
     """A queue and a rebuild with nothing to tell."""
 
     missing = 0
+    unfit = None
 
     async def depth(self) -> int:
         return 0

@@ -15,8 +15,9 @@ from tests.support.databases import change
 from tests.support.people import Desk
 from tests.support.servers import DatabaseUrls
 from tests.workers.world import HotStore, an_api_key, eventually, many_licenses
+from workers.buckets import runs
 from workers.leases import Leases
-from workers.rebuild import Rebuild, runs
+from workers.rebuild import Rebuild
 from workers.relay import Relay
 
 LICENSES = 600

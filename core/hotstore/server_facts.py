@@ -1,0 +1,68 @@
+"""What a server of Redis says of itself (INFO), and whether it may be relied on. Pure; every process reads it.
+
+A *reign* names the time for which one server has been primary: its process (the run id), and what it was before it was
+promoted, if it was (`master_replid2`). So a server that was demoted and promoted again is another one, though it was
+not restarted: others may have been written to meanwhile. The mark of a bucket names the reign it was confirmed in.
+
+*Fit* is a server that throws nothing away and takes writes: `maxmemory-policy noeviction`, and memory below
+`maxmemory`. Under any other policy a key that is absent may have been evicted, so its absence means nothing. A server
+that does not tell its policy is used.
+"""
+
+import hashlib
+from collections.abc import Mapping
+from typing import Any, Final, NamedTuple
+
+from core.hotstore import keys
+
+SECTIONS: Final = ("server", "cluster", "replication", "memory")
+"""Of INFO; what is read here."""
+
+_NOEVICTION: Final = "noeviction"
+
+
+class ServerFacts(NamedTuple):
+    reign: str
+    """What its marks begin with; empty where it does not tell its run id."""
+    primary: bool
+    """It takes writes. A replica, or a primary that was demoted, does not."""
+    clustered: bool
+    tells: bool
+    """Whether it said what its policy is; where it does not, nobody knows whether it is fit."""
+    unfit: str | None
+    """Why it must not be relied on, and what to do; None where it may."""
+
+
+def facts_of(info: Mapping[str, Any]) -> ServerFacts:
+    """`info`: the fields of the SECTIONS by name, as text or as redis-py has parsed them."""
+    return ServerFacts(
+        reign=reign_of(str(info.get("run_id", "")), str(info.get("master_replid2", ""))),
+        primary=str(info.get("role", "master")) == "master",
+        clustered=str(info.get("cluster_enabled", "0")) == "1",
+        tells="maxmemory_policy" in info,
+        unfit=_unfitness(info),
+    )
+
+
+def reign_of(run_id: str, replaced: str) -> str:
+    """`replaced`: the replication id before the last promotion, all zeros where there was none (functions.lua, too)."""
+    if not replaced.strip("0"):
+        return run_id[: keys.RUN_ID_LENGTH]
+    return hashlib.sha1(f"{run_id}:{replaced}".encode(), usedforsecurity=False).hexdigest()[: keys.RUN_ID_LENGTH]
+
+
+def parse(info: bytes) -> dict[str, str]:
+    """The text of INFO."""
+    lines = (line.partition(":") for line in info.decode(errors="replace").splitlines())
+    return {name: value for name, colon, value in lines if colon}
+
+
+def _unfitness(info: Mapping[str, Any]) -> str | None:
+    policy = str(info.get("maxmemory_policy", _NOEVICTION))
+    if policy != _NOEVICTION:
+        return f"maxmemory-policy is {policy}, so keys may be evicted: set it to {_NOEVICTION}"
+    most, used = int(info.get("maxmemory", 0)), int(info.get("used_memory", 0))
+    counted = used - int(info.get("mem_not_counted_for_evict", 0))
+    if most and counted >= most:
+        return f"memory is full ({counted} of maxmemory {most} bytes), so writes are refused: raise maxmemory"
+    return None
