@@ -45,7 +45,8 @@ examples: [validator-openapi.json](validator-openapi.json), which a running vali
 ## Verdicts
 
 A verdict is HTTP 200 and conclusive: act on it. Of the codes that apply, the one that stands first here is told. With
-`"stale": true` it was true some minutes ago at most, and Redis cannot be asked for more now; act on it all the same.
+`"stale": true` it was true as of `as_of`, and nothing newer can be had now; act on it all the same. That there is no
+such license, or no such API key, is never told as stale: where it is not certain the answer is 503.
 
 | code | valid | what to do |
 |---|---|---|"""

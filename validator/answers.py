@@ -42,20 +42,24 @@ class Letterhead:
         self.head = b""
         """Of an answer in JSON, up to the number of Content-Length."""
         self.as_of: str | None = None
+        self.doubtful = False
+        """Whether every answer is to be called stale (validator/trust.py)."""
         self._tails: dict[bool, bytes] = {}
 
-    def renew(self, now: float, synced_through: float | None) -> None:
+    def renew(self, now: float, synced_through: float | None, *, doubtful: bool = False) -> None:
         """Both in unix seconds; called several times a second."""
         if int(now) != self._second:
             self._second = int(now)
             date = formatdate(self._second, usegmt=True).encode()
             self.head = b"HTTP/1.1 200 OK\r\nDate: %b\r\nContent-Type: application/json\r\nContent-Length: " % date
-        if synced_through != self._synced_through:
+        if synced_through != self._synced_through or doubtful is not self.doubtful:
             self._synced_through = synced_through
+            self.doubtful = doubtful
             self.as_of = None if synced_through is None else rfc3339(datetime.fromtimestamp(synced_through, UTC))
             as_of = _encode(self.as_of)
             for stale in (False, True):
-                self._tails[stale] = b'%b,"stale":%b,"request_id":"%b' % (as_of, _encode(stale), self._process.encode())
+                told = _encode(stale or doubtful)
+                self._tails[stale] = b'%b,"stale":%b,"request_id":"%b' % (as_of, told, self._process.encode())
 
     def request_id(self) -> str:
         self._serial += 1

@@ -100,7 +100,9 @@ class Validator:
         self._tally.lateness.add(now - self._due)
         self._due = now + _RENEW_SECONDS
         self._loop.call_at(self._due, self._renew)
-        self._letterhead.renew(unix_time(), self._store.nodes.sync.fence.synced_through)
+        unix, store = unix_time(), self._store
+        store.trust.renew(unix)
+        self._letterhead.renew(unix, store.nodes.sync.fence.synced_through, doubtful=store.trust.doubtful)
         self._clock.beat()
 
     async def _jwks(self, _request: Request) -> bytes:
@@ -135,6 +137,12 @@ class Validator:
             labels=("dependency", "state"),
         )
         yield Figure("np_validator_redis_up", "Whether Redis answers", lambda: nodes.up)
+        yield Figure("np_validator_redis_writable", "Whether all servers are primaries", lambda: nodes.writable)
+        yield Figure(
+            "np_validator_redis_unfit",
+            "Whether a server evicts keys, or is full",
+            lambda: {_name(link): link.unfit is not None for link in nodes.serving},
+        )
         yield Figure(
             "np_validator_redis_breaker_open",
             "Whether a server is silent and not asked",

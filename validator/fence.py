@@ -37,6 +37,8 @@ class Fence:
         self.fresh_until = float("-inf")
         """MAX_AGE after it."""
         self.synced_through: float | None = None
+        self.synced_here: float | None = None
+        """The same, as the server says that we are connected to now; None until it has."""
         self.round_trips = Histogram()
         """What a question to this server takes now."""
         self.reads: Sequence[bytes] = (SYNC_READ,)
@@ -53,6 +55,7 @@ class Fence:
         """The server has just promised, on this connection, to push changes."""
         self._connection = connection
         self._under_way = False
+        self.synced_here = None
         self._asked_before = monotonic()
         self._send()
 
@@ -115,7 +118,7 @@ class Fence:
         self.round_trips.add(monotonic() - asked_at)
         if len(answer.value) == 2:  # it was SYNC_READ
             synced_through = answer.value[1]
-            self.synced_through = int(synced_through) / 1000 if synced_through else None
+            self.synced_through = self.synced_here = int(synced_through) / 1000 if synced_through else None
         if self.proven > self._late_since - MAX_AGE / 2:
             self._stop_waiting(passed=True)
         else:

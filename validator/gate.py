@@ -7,6 +7,7 @@ import msgspec
 from core.clock import unix_time
 from core.crypto.signature import Fault, Reader, Signature, body_digest
 from core.errors import PermissionMissing, SignatureFault
+from core.hotstore.functions import NotReady
 from core.licensing.record import Permission
 from core.rate_limit import RateLimit
 from validator.keyring import KeyRing, OpenKey
@@ -47,7 +48,7 @@ class Gate:
         key = self._api_keys.peek(signature.key_id, at)
         if key is None:
             return None
-        _check(request, signature, key, permission, now, body_digest(request.body) if digest is None else digest)
+        self._check(request, signature, key, permission, now, body_digest(request.body) if digest is None else digest)
         return Caller(key, signature, now, at)
 
     async def admit(self, request: Request, permission: Permission) -> Caller:
@@ -57,7 +58,7 @@ class Gate:
         if not isinstance(signature, Signature):
             raise SignatureFault(signature)
         key, stale = await self._api_keys.find(signature.key_id)
-        _check(request, signature, key, permission, now, body_digest(request.body))
+        self._check(request, signature, key, permission, now, body_digest(request.body), stale=stale)
         return Caller(key, signature, now, monotonic(), stale)
 
     def charge(self, caller: Caller, number: int = 1) -> bytes:
@@ -74,17 +75,28 @@ class Gate:
             raise LimitReached(detail, allowance, self._limit, "license")
         return rate_limit_lines(self._limit, allowance.remaining)
 
-
-def _check(
-    request: Request, signature: Signature, key: OpenKey, permission: Permission, now: float, digest: bytes
-) -> None:
-    verifier = key.verifier
-    if verifier is None or now >= key.live_until:
-        raise SignatureFault(Fault.UNKNOWN_KEY)
-    idempotency_key = request.headers.get(b"idempotency-key", b"")
-    if not verifier.holds(signature, request.method, request.target, idempotency_key, digest):
-        signed = (signature, request.method, request.target, idempotency_key, digest)
-        if key.previous is None or now >= key.previous_until or not key.previous.holds(*signed):
-            raise SignatureFault(Fault.MISMATCH)
-    if permission not in key.permissions:
-        raise PermissionMissing(f"the API key lacks the permission `{permission}`")
+    def _check(
+        self,
+        request: Request,
+        signature: Signature,
+        key: OpenKey,
+        permission: Permission,
+        now: float,
+        digest: bytes,
+        *,
+        stale: bool = False,
+    ) -> None:
+        verifier = key.verifier
+        if verifier is None or now >= key.live_until:
+            if not self._api_keys.denies(key, stale=stale):
+                raise NotReady("the API key is not known here, and what is here may not be all")
+            raise SignatureFault(Fault.UNKNOWN_KEY)
+        idempotency_key = request.headers.get(b"idempotency-key", b"")
+        if not verifier.holds(signature, request.method, request.target, idempotency_key, digest):
+            signed = (signature, request.method, request.target, idempotency_key, digest)
+            if key.previous is None or now >= key.previous_until or not key.previous.holds(*signed):
+                if stale:
+                    raise NotReady("the API key that is known here may have another secret by now")
+                raise SignatureFault(Fault.MISMATCH)
+        if permission not in key.permissions:
+            raise PermissionMissing(f"the API key lacks the permission `{permission}`")

@@ -77,7 +77,7 @@ class Verdicts:
             version=None if record is None else record.version,
             as_of=self._letterhead.as_of,
             age_seconds=round(max(0.0, monotonic() - known.known_until), 3),
-            stale=known.stale or caller.stale,
+            stale=known.stale or caller.stale or self._letterhead.doubtful,
             request_id=self._letterhead.request_id(),
         )
         return self._letterhead.ok(explanation, headers=headers)

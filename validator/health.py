@@ -82,7 +82,7 @@ class Health:
 
     async def _condition(self) -> Dependency:
         self.redis = await self._store.condition()
-        if self.redis is Dependency.OK:
+        if self.redis is Dependency.OK or (self.redis is Dependency.UNFIT and self._store.loaded):
             self.readiness.reach()
         return self.redis
 

@@ -10,6 +10,7 @@ from typing import Final, NamedTuple
 
 import structlog
 
+from core.clock import unix_time
 from core.crypto.sealing import CannotOpen, Sealer
 from core.crypto.signature import Verifier
 from core.hotstore import keys
@@ -19,6 +20,7 @@ from core.licensing.record import ApiKeyRecord, Permission
 from validator.link import checked
 from validator.nearcache import MOST_UNKNOWN, STALE_SECONDS, Era, Eras, Shelf
 from validator.resp import Answer, pack
+from validator.trust import Trust
 from validator.waiting import Reply
 
 _PERMISSION_SETS: Final[dict[frozenset[Permission], frozenset[Permission]]] = {}
@@ -31,6 +33,9 @@ class OpenKey:
     """An API key ready for use; where it is certain that there is none (`exists`) it is never live."""
 
     __slots__ = (
+        "age",
+        "changed_at",
+        "changed_in",
         "current",
         "era",
         "exists",
@@ -45,9 +50,12 @@ class OpenKey:
 
     def __init__(self, record: ApiKeyRecord | None, era: Era, sealer: Sealer) -> None:
         self.exists = record is not None
+        self.age = (-1, -1) if record is None else (record.epoch, record.version)
         self.era = era
         self.current = True
         self.replaced = False
+        self.changed_at = 0.0
+        self.changed_in = 0  # as those of validator.nearcache.Entry
         self.live_until = self.previous_until = float("-inf")
         self.permissions: frozenset[Permission] = frozenset()
         self.license_hash: str | None = None
@@ -74,8 +82,9 @@ class Known(NamedTuple):
 
 
 class KeyRing:
-    def __init__(self, eras: Eras, sealer: Sealer, most: int) -> None:
+    def __init__(self, eras: Eras, trust: Trust, sealer: Sealer, most: int) -> None:
         self._eras = eras
+        self._trust = trust
         self._sealer = sealer
         self._keys: Shelf[bytes, OpenKey] = Shelf(most)
         self._unknown: Shelf[bytes, OpenKey] = Shelf(MOST_UNKNOWN)
@@ -104,11 +113,16 @@ class KeyRing:
             raise read
         return Known(old, stale=True)
 
+    def denies(self, key: OpenKey, *, stale: bool) -> bool:
+        """Whether it may be said that this key is none, be it absent, revoked or at its end."""
+        return not stale and self._trust.denies(key.era.link)
+
     def changed(self, key_id: bytes) -> None:
         key = self._keys.items.get(key_id) or self._unknown.items.get(key_id)
         if key is not None:
             key.current = False
             key.replaced = True
+            key.changed_at, key.changed_in = monotonic(), self._era(key_id).link.tenures
 
     def _era(self, key_id: bytes) -> Era:
         return self._eras.of(keys.bucket_of_api_key(key_id.decode()))
@@ -136,12 +150,31 @@ class KeyRing:
     def _conclude(self, key_id: bytes, reading: KeyReading) -> Known:
         """A key that is there may be used, whatever the mark says; that there is none, the mark must bear out."""
         era = self._era(key_id)
-        certain = era.link.of_this_run(reading.loaded)
-        if reading.record is None and not certain:
-            raise NotReady("the API keys are being loaded")
-        key = OpenKey(reading.record, era, self._sealer)
-        if certain:
+        if era.link.of_this_run(reading.loaded):
+            key = OpenKey(reading.record, era, self._sealer)
             kept, dropped = (self._keys, self._unknown) if key.exists else (self._unknown, self._keys)
             dropped.items.pop(key_id, None)
             kept.put(key_id, key)
-        return Known(key, stale=not certain)
+            return Known(key, stale=False)
+        if reading.record is None:
+            raise NotReady("the API keys are being loaded")
+        if reading.loaded is None:
+            return Known(OpenKey(reading.record, era, self._sealer), stale=True)
+        return Known(self._unconfirmed(key_id, reading.record, era), stale=True)
+
+    def _unconfirmed(self, key_id: bytes, record: ApiKeyRecord, era: Era) -> OpenKey:
+        """A key as data of another reign has it: never older than what this process went by before."""
+        told, through = self._keys.items.get(key_id), self._trust.file_through
+        if through is None or (told is None and self._keys.let_go and self._trust.lags(through)):
+            raise NotReady("the API keys are being compared with their source after a restart")
+        age = record.epoch, record.version
+        if told is not None and told.changed_in != era.link.tenures:
+            changed = told.changed_in and told.era.link is era.link
+            if self._trust.may_be_older(through, told.changed_at if changed else told.era.known_until):
+                if age < told.age or (age == told.age and changed):
+                    raise NotReady("the API key has changed, and what is here may be of before")
+                if age == told.age:
+                    return told
+        key = OpenKey(record, Era.past(era.link, monotonic() - (unix_time() - through)), self._sealer)
+        self._keys.put(key_id, key)
+        return key

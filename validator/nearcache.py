@@ -12,6 +12,7 @@ and says so. Two kinds are never used that way: one whose document was replaced 
 """
 
 from itertools import islice
+from time import monotonic
 from typing import Final, Generic, TypeVar
 
 import msgspec
@@ -50,6 +51,14 @@ class Era:
     def end(self) -> None:
         self._known_until = self.fence.proven
         self.live = False
+
+    @classmethod
+    def past(cls, link: RedisLink, known_until: float) -> "Era":
+        """One that has ended: what lies in it was told, and is believed no more."""
+        era = cls(link)
+        era.live = False
+        era._known_until = known_until
+        return era
 
 
 class Eras:
@@ -90,10 +99,12 @@ class Shelf(Generic[K, V]):
     one, a full shelf of 20,000 would take a walk of thousands of places for each key that comes.
     """
 
-    __slots__ = ("_batch", "_most", "items")
+    __slots__ = ("_batch", "_most", "items", "let_go")
 
     def __init__(self, most: int) -> None:
         self.items: dict[K, V] = {}
+        self.let_go = False
+        """Whether anything was let go: what is not here may have been here."""
         self._most = most
         self._batch = max(1, most // _BATCHES)
 
@@ -101,6 +112,7 @@ class Shelf(Generic[K, V]):
         items = self.items
         items.pop(key, None)
         if len(items) >= self._most:
+            self.let_go = True
             for oldest in tuple(islice(items, self._batch)):
                 del items[oldest]
         items[key] = value
@@ -146,7 +158,7 @@ class Entry(Given):
     as objects a record and its totals take four times the room, and this is what a process's memory goes to.
     """
 
-    __slots__ = ("_facts", "current", "ends_at", "era", "replaced")
+    __slots__ = ("_facts", "changed_at", "changed_in", "current", "ends_at", "era", "replaced")
 
     def __init__(self, record: LicenseRecord | None, usage: Usage, era: Era, ends_at: float) -> None:
         super().__init__()
@@ -156,6 +168,10 @@ class Entry(Given):
         """Monotonic instant at which a reservation in its usage runs out."""
         self.current = True
         self.replaced = False
+        self.changed_at = 0.0
+        """Monotonic instant of the last push that said that the document or a total is another."""
+        self.changed_in = 0
+        """In which of the link's tenures that was; 0 where it never was."""
 
     @property
     def facts(self) -> tuple[LicenseRecord | None, Usage]:
@@ -181,6 +197,16 @@ class NearCache:
         """What may be answered, with its age, when nothing newer can be had."""
         return self._known.items.get(h)
 
+    @property
+    def let_go(self) -> bool:
+        """Whether more was told than is remembered."""
+        return self._known.let_go
+
+    def keep_as_told(self, h: str, record: LicenseRecord, usage: Usage, known_until: float) -> None:
+        """Was told as what may be old, so that nothing older is told later. It is never believed."""
+        self._unknown.items.pop(h, None)
+        self._known.put(h, Entry(record, usage, Era.past(self._eras.by_tag[h[:2]].link, known_until), float("-inf")))
+
     def put(self, h: str, record: LicenseRecord | None, usage: Usage, ends_at: float) -> Entry:
         kept, dropped = (self._known, self._unknown) if record is not None else (self._unknown, self._known)
         dropped.items.pop(h, None)
@@ -188,8 +214,12 @@ class NearCache:
         kept.put(h, entry)
         return entry
 
-    def changed(self, h: str, *, replaced: bool) -> None:
+    def changed(self, h: str, *, replaced: bool = False, used: bool = False) -> None:
+        """`replaced`: it is another document; `used`: its totals are others. None of them: its holds."""
         entry = self.get(h)
-        if entry is not None:
-            entry.current = False
+        if entry is None:
+            return
+        entry.current = False
+        if replaced or used:
             entry.replaced = entry.replaced or replaced
+            entry.changed_at, entry.changed_in = monotonic(), self._eras.by_tag[h[:2]].link.tenures

@@ -117,8 +117,19 @@ class Nodes:
         return [self._given, *self._by_address.values()]
 
     @property
+    def unfit(self) -> str | None:
+        """Why one of the servers must not be relied on."""
+        if not self._by_address:
+            return self._given.unfit
+        return next((node.unfit for node in self._by_address.values() if node.unfit is not None), None)
+
+    @property
     def up(self) -> bool:
         return all(link.up for link in self.serving)
+
+    @property
+    def writable(self) -> bool:
+        return all(link.writable for link in self.serving)
 
     @property
     def proven(self) -> float:

@@ -92,7 +92,7 @@ class Reservations:
                     reservation_id=hold_id,
                     remaining_quota=remaining,
                     code=code,
-                    stale=False,
+                    stale=self._letterhead.doubtful,
                     request_id=self._letterhead.request_id(),
                 )
             case "exceeded":
@@ -119,7 +119,7 @@ class Reservations:
             reservation_id=None,
             remaining_quota=remaining,
             code=code,
-            stale=stale,
+            stale=stale or self._letterhead.doubtful,
             request_id=self._letterhead.request_id(),
         )
 

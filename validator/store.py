@@ -3,8 +3,9 @@
 The one question this file answers is "what may be concluded?":
 
     the record is believed, or was just read            → conclusive
-    Redis answers, but the bucket is not loaded,
-      or was loaded before the server's last start      → what we have, marked stale; never "there is none"
+    it is believed that there is none                   → conclusive where validator/trust.py says so
+    Redis answers, but the bucket is not loaded         → what we have, marked stale; never "there is none"
+    its data is of another reign (a restart, a failover) → the same, while it is young and no older than what was told
     Redis does not answer                               → what we have, marked stale, for STALE_SECONDS
     none of these                                       → NotReady: the client is told that it cannot know
 
@@ -18,6 +19,7 @@ from typing import Final, NamedTuple
 
 import structlog
 
+from core.clock import unix_time
 from core.crypto.sealing import Sealer
 from core.health import Dependency
 from core.hotstore import codec, functions, keys
@@ -30,6 +32,7 @@ from validator.link import checked
 from validator.nearcache import STALE_SECONDS, Entry, Given, NearCache, Shelf
 from validator.nodes import Nodes
 from validator.resp import Answer, pack
+from validator.trust import Trust
 from validator.waiting import Reply
 
 _READINESS_SECONDS: Final = 0.2
@@ -53,11 +56,26 @@ class Known(NamedTuple):
 
 
 class _Seen(NamedTuple):
-    """An answer of Redis, the run of the server that gave it, and what it meant."""
+    """An answer of Redis, the reign of the server that gave it (None: not to be met again), and what it meant."""
 
     answer: Answer
     run_id: bytes | None
     known: Known
+    at: float
+
+
+class _Told(NamedTuple):
+    """What this process has told of a license, or was about to."""
+
+    record: LicenseRecord | None
+    usage: Usage
+    known_until: float
+    changed_at: float
+    """Monotonic instant at which a push said that there is something else by now."""
+    changed_in: int
+    """In which of the link's tenures; 0: nothing has said so."""
+    usable: bool
+    """Whether it may be told again, as stale: nobody has replaced it that we know of."""
 
 
 class Store:
@@ -69,7 +87,8 @@ class Store:
         self.nodes = Nodes(url, [f"{kind}:" for kind in kinds], self._changed)
         self._eras = self.nodes.eras
         self._by_tag = self._eras.by_tag
-        self.api_keys = KeyRing(self._eras, sealer, max(1, most // 2))
+        self.trust = Trust(self.nodes)
+        self.api_keys = KeyRing(self._eras, self.trust, sealer, max(1, most // 2))
         self._licenses = NearCache(self._eras, most)
         self._near_cache = near_cache
         self._under_way: dict[str, Reply[Known | NotReady]] = {}
@@ -89,8 +108,12 @@ class Store:
 
     async def license(self, h: str) -> Known:
         """Raises NotReady where nothing may be concluded."""
-        if not self._near_cache:
-            return await self._look(h)
+        known = await self._known(h) if self._near_cache else await self._look(h)
+        if known.record is None or known.record.tombstone:
+            self._deny(h, known)
+        return known
+
+    async def _known(self, h: str) -> Known:
         await self._by_tag[h[:2]].fence.catch_up()
         entry = self.peek(h, monotonic())
         if entry is not None:
@@ -101,13 +124,18 @@ class Store:
             raise known
         return known
 
+    def _deny(self, h: str, known: Known) -> None:
+        """Raises where it may not be said that there is no such license."""
+        if known.stale or not self.trust.denies(self._by_tag[h[:2]].link):
+            raise NotReady("it is not known here, and what is here may not be all")
+
     @property
     def remembered(self) -> int:
         return len(self._licenses)
 
     def forget(self, h: str) -> None:
         """The next look at this license goes to Redis."""
-        self._licenses.changed(h, replaced=False)
+        self._licenses.changed(h)
 
     async def reserve(
         self, h: str, record: LicenseRecord, resource: Resource, count: int, ttl: int, hold_id: str
@@ -152,7 +180,17 @@ class Store:
         """In which state Redis is for /health/dependencies; whatever makes it unfit for verdicts belongs here."""
         if not (self.nodes.up and self.hears_changes):
             return Dependency.SILENT
-        return Dependency.OK if await self._fault() is None else Dependency.LOADING
+        loading = await self._fault() is not None
+        if not self.nodes.writable:
+            return Dependency.READ_ONLY
+        if self.nodes.unfit is not None:
+            return Dependency.UNFIT
+        return Dependency.LOADING if loading else Dependency.OK
+
+    @property
+    def loaded(self) -> bool:
+        """Whether every bucket was, at the last look at the condition."""
+        return self._readiness[1] is None and self._readiness[0] > 0
 
     async def _fault(self) -> str | None:
         """Why a server that answers could not be asked every question now; None where it could."""
@@ -182,7 +220,7 @@ class Store:
         elif kind == keys.API_KEY_KIND:
             self.api_keys.changed(subject.encode())
         else:
-            self._licenses.changed(subject, replaced=kind == keys.DOCUMENT_KIND)
+            self._licenses.changed(subject, replaced=kind == keys.DOCUMENT_KIND, used=kind == keys.USAGE_KIND)
 
     async def _look(self, h: str) -> Known:
         """Nobody is given an answer to a question asked before his own, so nothing is shared."""
@@ -195,8 +233,8 @@ class Store:
         known = self._conclude(h, answer)
         if isinstance(known, NotReady):
             raise known
-        if known.given is not None:
-            self._seen.put(h, _Seen(answer, link.run_id, known))
+        run_id = None if known.given is None else link.run_id
+        self._seen.put(h, _Seen(answer, run_id, known, known.known_until if known.stale else monotonic()))
         return known
 
     def _read(self, h: str) -> Reply[Known | NotReady]:
@@ -228,19 +266,66 @@ class Store:
             return self._while_loading(h, reading) or NotReady("the data is being loaded")
         if self._by_tag[h[:2]].link.of_this_run(reading.loaded):
             return self._certain(h, reading)
-        if reading.record is None:
-            return NotReady("the data is being compared with its source after a restart")
-        return Known(reading.record, reading.usage, stale=True, known_until=monotonic())
+        return self._unconfirmed(h, reading)
 
     def _certain(self, h: str, reading: Reading) -> Known:
         record, usage, ends_in = reading.record, reading.usage, reading.hold_ends_in
         if self._near_cache:
             ends_at = float("inf") if ends_in is None else monotonic() + ends_in
+            if record is None or record.tombstone:
+                ends_at = min(ends_at, self.trust.denies_until(self._by_tag[h[:2]].link))
             entry = self._licenses.put(h, record, usage, ends_at)
             return Known(record, usage, stale=False, known_until=monotonic(), given=entry)
         # It is met again only after another reading, so it is always of this moment.
         given = Given() if ends_in is None else None
         return Known(record, usage, stale=False, known_until=float("inf"), given=given)
+
+    def _unconfirmed(self, h: str, reading: Reading) -> Known | NotReady:
+        """Data of another reign: of a moment ago, or of last week. Never older than what was told of this license."""
+        told = self._told(h)
+        through = self.trust.file_through
+        record, usage = reading.record, reading.usage
+        if through is None or record is None or (told is None and self._lets_go and self.trust.lags(through)):
+            return self._as_told(told) or NotReady("the data is being compared with its source after a restart")
+        if told is not None and told.record is not None and self._may_be_newer(h, told, through):
+            age, told_age = _age(record), _age(told.record)
+            if age < told_age:
+                return self._as_told(told) or NotReady("what is here is older than what was told before")
+            if age == told_age:  # a newer document came after all that was told, and so did what is beside it
+                if told.changed_in:
+                    return NotReady("it has changed, and what is here may be of before")
+                usage = told.usage
+        known_until = monotonic() - (unix_time() - through)
+        if self._near_cache:
+            self._licenses.keep_as_told(h, record, usage, known_until)
+        return Known(record, usage, stale=True, known_until=known_until)
+
+    def _may_be_newer(self, h: str, told: _Told, through: float) -> bool:
+        """Whether what was told, or replaced it, may be newer than what stands there."""
+        link = self._by_tag[h[:2]].link
+        if told.changed_in == link.tenures:
+            return False  # it was written in this reign, from Postgres
+        return self.trust.may_be_older(through, told.changed_at if told.changed_in else told.known_until)
+
+    @property
+    def _lets_go(self) -> bool:
+        return self._licenses.let_go if self._near_cache else self._seen.let_go
+
+    def _told(self, h: str) -> _Told | None:
+        if self._near_cache:
+            old = self._licenses.old(h)
+            if old is None:
+                return None
+            # A bucket that has moved is pushed key by key by the node that it leaves.
+            changed_in = old.changed_in if old.era.link is self._by_tag[h[:2]].link else 0
+            return _Told(*old.facts, old.era.known_until, old.changed_at, changed_in, not old.replaced)
+        seen = self._seen.items.get(h)
+        return None if seen is None else _Told(seen.known.record, seen.known.usage, seen.at, 0.0, 0, usable=True)
+
+    def _as_told(self, told: _Told | None) -> Known | None:
+        if told is None or not told.usable or monotonic() - told.known_until > STALE_SECONDS:
+            return None
+        return Known(told.record, told.usage, stale=True, known_until=told.known_until)
 
     def _remembered(self, h: str) -> Known | None:
         old = self._licenses.old(h)
@@ -257,6 +342,10 @@ class Store:
         record, usage = old.facts
         usage = Usage({**usage.used, **reading.usage.used}, usage.held)
         return Known(reading.record or record, usage, stale=True, known_until=old.era.known_until)
+
+
+def _age(record: LicenseRecord) -> tuple[int, int]:
+    return record.epoch, record.version
 
 
 def _recent(entry: Entry) -> bool:

@@ -44,7 +44,9 @@ Remaining = Annotated[
 ]
 Left = Annotated[int | None, msgspec.Meta(description="After this reservation, be it granted or not. Null: unlimited.")]
 AsOf = Annotated[str | None, msgspec.Meta(description="RFC 3339: every change committed up to then is in this answer.")]
-Stale = Annotated[bool, msgspec.Meta(description="True where the answer comes from memory and may be minutes old.")]
+Stale = Annotated[
+    bool, msgspec.Meta(description="True where nothing newer than `as_of` can be had: act on it all the same.")
+]
 ReleaseCode = Literal["RELEASED", "PINNED", "GONE", "NOT_FOUND"]
 RequestId = Annotated[str, msgspec.Meta(description="Names this answer in our logs.")]
 

@@ -47,7 +47,7 @@ class Health:
         """What the duty lacks now."""
         states = await self._lookout.states()
         self._sees(states)
-        lacking = [name for name, state in states.items() if state is not Dependency.OK]
+        lacking = [name for name, state in states.items() if not _serves(name, state)]
         if not self._rebuild.complete:
             lacking.append("hot_store_loaded")
         if not lacking:
@@ -66,3 +66,8 @@ class Health:
 
     async def dependencies(self) -> Page:
         return Page(_encode(await self._lookout.told()))
+
+
+def _serves(name: str, state: Dependency) -> bool:
+    """A Redis that is unfit gets no marks; if it is loaded all the same, the rest of the duty can be done."""
+    return state is Dependency.OK or (name == "redis" and state is Dependency.UNFIT)

@@ -9,7 +9,7 @@ from redis.asyncio import Redis
 from devstack.ports import choose
 from devstack.valkey import Valkey
 from tests.support.servers import running
-from tests.validator.stage import HOST, Panel, Projection, Running, ready, validator
+from tests.validator.stage import HOST, Panel, Projection, Running, ready, relayed, validator
 
 
 @pytest.fixture(scope="session")
@@ -26,7 +26,8 @@ async def projection(hot_valkey: Valkey) -> AsyncIterator[Projection]:
     async with Redis.from_url(hot_valkey.url) as redis:
         projection = Projection(redis)
         await projection.load()
-        yield projection
+        with relayed(hot_valkey.url):
+            yield projection
 
 
 @pytest.fixture(scope="session")
