@@ -11,6 +11,11 @@ from tests.support.servers import ROOT
 
 PAGE: Final = ROOT / "docs" / "security.md"
 _ROW: Final = re.compile(r"^\| (?P<points>\d[\d., –]*) \| (?P<asked>[^|]+) \| (?P<tests>[^|]+) \|$", re.MULTILINE)
+_WHO: Final = re.compile(r"^\| \*\*(?P<who>[^|]+)\*\* \| [^|]+ \| [^|]+ \| (?P<tests>[^|]+) \|$", re.MULTILINE)
+_PINNED: Final = re.compile(
+    r"^(?P<package>[A-Za-z0-9._-]+)==[^\\\n]+\\\n(?P<hashes>(?:    --hash=sha256:[0-9a-f]{64}(?: \\)?\n)+)",
+    re.MULTILINE,
+)
 _TEST: Final = re.compile(r"`(?P<file>tests/[\w/]+\.py)::(?P<name>\w+)`")
 _LINK: Final = re.compile(r"\]\((?P<to>[^)#\s]+)(?:#[^)]*)?\)")
 _CODE: Final = re.compile(r"`((?:billing_api|core|db|validator|workers|tests|docs)/[\w/.]*)`")
@@ -37,6 +42,23 @@ def test_every_point_is_shown_by_tests_that_exist() -> None:
     for row in rows:
         assert _TEST.search(row["tests"]), f"{row['points']} names no test"
     assert missing(page) == []
+
+
+def test_whoever_wants_something_is_stopped_by_what_tests_show() -> None:
+    page = PAGE.read_text(encoding="utf-8")
+    rows = list(_WHO.finditer(page))
+    assert len(rows) == page.count("\n| **") > 15
+    for row in rows:
+        assert _TEST.search(row["tests"]), f"{row['who']} names no test"
+
+
+@pytest.mark.parametrize("lock", ["requirements.lock", "deploy/requirements.lock"])
+def test_every_package_is_pinned_by_its_hash(lock: str) -> None:
+    text = (ROOT / lock).read_text(encoding="utf-8")
+    pinned = {match["package"] for match in _PINNED.finditer(text)}
+    named = set(re.findall(r"^([A-Za-z0-9._-]+)\b", text, re.MULTILINE))
+    assert len(pinned) > 20
+    assert named == pinned
 
 
 @pytest.mark.parametrize(
