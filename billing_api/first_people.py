@@ -16,7 +16,7 @@ from billing_api.accounts import repository
 from billing_api.accounts.registrations import check_choice
 from billing_api.api_keys import repository as api_keys
 from billing_api.api_keys.issuing import SECRET_CONTEXT
-from billing_api.credentials.repository import user_by_email
+from billing_api.credentials.repository import release_address, user_by_email
 from billing_api.passwords import Passwords
 from core.clock import Clock
 from core.errors import Conflict, Forbidden, InvalidInput, NotFound
@@ -36,6 +36,8 @@ async def create_admin(
         await check_choice(turn, email, password, full_name)
         password_hash = await turn.hash(password)
     async with database.as_system() as tx:
+        # Whoever types an address into the form must not keep the operator from using it.
+        await release_address(tx, email, clock())
         user = await repository.insert_user(
             tx,
             email=email,

@@ -19,7 +19,10 @@ _PASSWORD_FIELD: Final = (
 
 def new_password(token: str, *, fault: str | None = None) -> str:
     """`fault`: why the one before was not taken."""
-    text = f"At least {password_rules.SHORTEST} characters; three or four unrelated words hold well."
+    text = (
+        f"At least {password_rules.SHORTEST} characters; three or four unrelated words hold well. An authenticator app"
+        " and OAuth clients end with it, for somebody else may have set them up."
+    )
     return link_page.asking(
         "Choose a new password" if fault is None else "Choose another password",
         text if fault is None else fault,
@@ -31,7 +34,10 @@ def new_password(token: str, *, fault: str | None = None) -> str:
 
 
 def password_set() -> str:
-    return link_page.done("Your password is set", "You were signed out everywhere. Sign in with the new password.")
+    return link_page.done(
+        "Your password is set",
+        "You were signed out everywhere. Sign in with the new password, and set up your authenticator app anew.",
+    )
 
 
 def confirm_address(token: str) -> str:
@@ -51,8 +57,8 @@ def address_changed(email: str) -> str:
 def undo_change(token: str) -> str:
     return link_page.asking(
         "Take your account back",
-        "This address becomes your account's again, everybody is signed out, and we send you a link to choose a new"
-        " password.",
+        "This address becomes your account's again, everybody is signed out, authenticator app and OAuth clients end,"
+        " and we send you a link to choose a new password.",
         path=UNDO,
         token=token,
         button="Take it back",
