@@ -56,13 +56,13 @@ class Arrivals:
         del self._awaited[arrival]
 
     def _look(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._looking = bool(self._awaited)
+        if self._looking:  # before anything that may fail: no body would be bounded any more
+            loop.call_later(self._look_every, self._look, loop)
         now = loop.time()
         for arrival, due in tuple(self._awaited.items()):
             if now >= due:
                 arrival.give_up()
-        self._looking = bool(self._awaited)
-        if self._looking:
-            loop.call_later(self._look_every, self._look, loop)
 
 
 class _Arrival:
