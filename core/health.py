@@ -151,7 +151,7 @@ class Lookout:
             if last is None or last.done():  # one that still waits from last time is not joined by another
                 self._looks[name] = asyncio.create_task(probe())
         await asyncio.wait(self._looks.values(), timeout=self._within)
-        seen = {name: _seen(look) for name, look in self._looks.items()}
+        seen = {name: _seen(self._looks[name]) for name in self._probes}
         for name, look in tuple(self._looks.items()):
             if look.done():
                 del self._looks[name]

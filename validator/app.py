@@ -103,7 +103,7 @@ class Validator:
         unix, store = unix_time(), self._store
         store.trust.renew(unix)
         self._letterhead.renew(unix, store.nodes.sync.fence.synced_through, doubtful=store.trust.doubtful)
-        self._clock.beat()
+        self._clock.succeeded()
 
     async def _jwks(self, _request: Request) -> bytes:
         return self._letterhead.text(200, await self._store.jwks(), {"Content-Type": "application/jwk-set+json"})

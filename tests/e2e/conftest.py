@@ -91,8 +91,25 @@ def visitor(stack: RunningStack) -> Iterator[Visitor]:
 
 
 def _answers(http: httpx.Client, visitor: Visitor) -> bool:
-    urls = (visitor.facts["billing_api"], visitor.facts["validator"], *visitor.facts["simulators"].values())
+    simulators = (f"{url}/health/ready" for url in visitor.facts["simulators"].values() if url)
     try:
-        return all(http.get(f"{url}/health/ready").is_success for url in urls if url)
+        return serves(visitor) and all(http.get(url).is_success for url in simulators)
     except httpx.HTTPError:
         return False
+
+
+def serves(visitor: Visitor, *parts: str) -> bool:
+    """Whether these parts, or all of ours, are ready, and see the servers behind them serve."""
+    for part in parts or ("billing_api", "validator", "workers"):
+        url = f"{visitor.facts[part]}/health"
+        try:
+            if not visitor.http.get(f"{url}/ready").is_success:
+                return False
+            if visitor.http.get(f"{url}/dependencies").json()["status"] != "ok":
+                return False
+            # Connections of its pool that a killed database has left fail one request each.
+            if part == "billing_api" and not visitor.http.get(f"{visitor.facts[part]}/api/v1/plans").is_success:
+                return False
+        except httpx.HTTPError:
+            return False
+    return True

@@ -9,7 +9,7 @@ from sqlalchemy import text
 
 from db.engine import create_engine
 from devstack.visitor import Visitor, eventually
-from tests.e2e.conftest import RunningStack
+from tests.e2e.conftest import RunningStack, serves
 
 
 def flush(url: str) -> None:
@@ -51,7 +51,7 @@ def test_the_validator_answers_while_postgres_is_down(stack: RunningStack, visit
     for _ in range(20):
         assert visitor.verdict(key)["code"] == "VALID"
     assert stack.restarted("postgres", before)
-    eventually("the API", lambda: visitor.http.get(f"{visitor.facts['billing_api']}/health/ready").is_success, 30)
+    eventually("the API", lambda: serves(visitor, "billing_api"), 30)
     license_id, other = a_license(visitor)
     assert license_id
     assert visitor.judged(other, "VALID")

@@ -7,7 +7,7 @@ import pytest
 
 from devstack import demo
 from devstack.visitor import DECLINED_CARD, Headers, Visitor, eventually
-from tests.e2e.conftest import RunningStack
+from tests.e2e.conftest import RunningStack, serves
 
 
 def sold_once(visitor: Visitor, email: str, me: Headers) -> None:
@@ -83,7 +83,7 @@ def test_killed_between_any_two_steps(stack: RunningStack, visitor: Visitor, par
     time.sleep(after_ms / 1000)  # where the kill falls; what must hold afterwards is the same for every place
     stack.kill(part)
     assert stack.restarted(part, before)
-    eventually("the API", lambda: answers(visitor))
+    eventually("the API", lambda: serves(visitor, "billing_api"))
     sold_once(visitor, email, me)
 
 
@@ -116,10 +116,3 @@ def test_a_refused_account_is_seen_by_an_admin_and_tried_again(visitor: Visitor)
     assert visitor.call("GET", "/admin/jobs?state=dead", admin)["total"] >= 1
     visitor.call("POST", f"/admin/licenses/{stuck['id']}/retry-provisioning", admin)
     sold_once(visitor, email, me)
-
-
-def answers(visitor: Visitor) -> bool:
-    try:
-        return visitor.http.get(f"{visitor.facts['billing_api']}/health/ready").is_success
-    except httpx.HTTPError:
-        return False
