@@ -76,3 +76,11 @@ async def test_a_worker_that_is_ended_by_itself_drains_as_well_and_another_takes
     assert replaced
     assert callers.failed == {}
     assert callers.closing > 0
+
+
+async def test_a_killed_master_leaves_no_worker_at_its_port(served: Served) -> None:
+    """Who starts it again finds the port free, and no old worker that answers beside the new ones."""
+    assert len(served.workers()) == 2
+    served.process.kill()
+    served.process.wait()
+    assert await asyncio.to_thread(wait_until, lambda: not served.workers(), 5)
