@@ -13,6 +13,7 @@ from core.crypto.signature import HEADER, sign
 VALIDATOR: Final = "validator"
 API: Final = "billing_api"
 PATIENCE: Final = 3.0
+_CRASHED: Final = 500
 
 
 class Answer(NamedTuple):
@@ -37,12 +38,16 @@ class Outages:
 
     def __init__(self) -> None:
         self.answers: Tally[str] = Tally()
+        self.crashes: list[str] = []
+        """Answers that say that nobody foresaw what happened: no fault from outside is a reason for one."""
         self.longest = 0.0
         self.total = 0.0
         self._since: float | None = None
 
     def saw(self, answer: Answer, at: float) -> None:
         useful = answer.conclusive
+        if answer.status == _CRASHED:
+            self.crashes.append(f"{at:.3f} {answer}")
         code = answer.body.get("code", "") if isinstance(answer.body, dict) and not useful else ""
         self.answers[f"{answer.status or 'none'} {code or ('' if answer.status else answer.body)}".strip()] += 1
         if not useful and self._since is None:

@@ -5,15 +5,17 @@ totals     each total is the replay of its events, and each event's `used_after`
            which nobody sends, bring a total from below zero to 0 and no other
 credit     what was created with a reservation counts from 0 at least, unless its report says that it was earlier
 hot        Redis says the same totals as PostgreSQL
+crashed    no service has answered 500
 granted    chaos.grants: no reservation was granted beyond the limit, and none in the pause after a loss
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Final, NamedTuple
 
 from chaos import grants
+from chaos.calls import Outages
 from chaos.history import Books, Counter, Event, History, Report
 from chaos.violation import Violation
 
@@ -31,6 +33,14 @@ def judge(history: History, books: Books) -> list[Violation]:
         *grants.beyond_the_limit(history, books),
         *grants.in_the_pause(history),
     ]
+
+
+def crashed(outages: Mapping[str, Outages]) -> Iterator[Violation]:
+    """A service that cannot do its work says so (503). 500 says that it did not foresee what happened."""
+    for service, seen in outages.items():
+        if seen.crashes:
+            text = f"{service} answered 500 {len(seen.crashes)} times"
+            yield Violation("crashed", text, Counter("any", "any resource"), seen.crashes[:20])
 
 
 def _answered(reports: Iterable[Report]) -> Iterator[Violation]:

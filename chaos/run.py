@@ -14,7 +14,7 @@ import msgspec
 from chaos.calls import API, Caller, Outages
 from chaos.grants import late_reports
 from chaos.history import Books, History
-from chaos.judge import judge
+from chaos.judge import crashed, judge
 from chaos.lasting import NothingToStrike, lasting
 from chaos.panel import USAGE, Deadline, Panel
 from chaos.plan import HOT_STORE, LASTING, Strike, Target, strikes
@@ -103,7 +103,7 @@ class _Turn:
         await stores.come_to_rest(_QUIET_WITHIN)
         books = await stores.books()
         self._keep(books)
-        found = judge(self._history, books)
+        found = [*judge(self._history, books), *crashed(caller.outages)]
         return Outcome(
             self._setting, self._history, books, self._struck, caller.outages, lists, self._system.own_disk, found
         )

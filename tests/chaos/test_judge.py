@@ -6,8 +6,9 @@ from typing import Any
 import msgspec
 import pytest
 
+from chaos.calls import API, VALIDATOR, Answer, Outages
 from chaos.history import GRANTED, Books, Counter, Event, History, Report, Reservation
-from chaos.judge import judge
+from chaos.judge import crashed, judge
 
 DATABASES = Counter("license-1", "databases")
 STORAGE = Counter("license-1", "storage_gb")
@@ -308,3 +309,15 @@ def test_unlimited_is_never_passed() -> None:
     story.books.limits[DATABASES] = None
     story.reserve(count=1_000_000)
     assert story.found == []
+
+
+def test_an_answer_that_nobody_foresaw_is_a_violation_and_a_refusal_is_none() -> None:
+    seen = {API: Outages(), VALIDATOR: Outages()}
+    for status in (200, 409, 503, 0):
+        seen[API].saw(Answer(status, {"code": "unavailable"} if status else "ReadError"), 1000.0)
+        seen[VALIDATOR].saw(Answer(status, {}), 1000.0)
+    assert list(crashed(seen)) == []
+    seen[API].saw(Answer(500, {"code": "internal"}), 1001.0)
+    (found,) = crashed(seen)
+    assert (found.kind, found.text) == ("crashed", "billing_api answered 500 1 times")
+    assert found.evidence == ['1001.000 500 {"code":"internal"}']
