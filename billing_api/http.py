@@ -38,7 +38,8 @@ def instant(text: str | None, field: str) -> datetime | None:
     try:
         return msgspec.convert(text, _Instant).astimezone(UTC)
     except (msgspec.ValidationError, OverflowError):
-        wanted = FieldError(field, "must be an instant with its offset, such as 2026-03-10T00:00:00Z")
+        told = "an instant with its offset, such as 2026-03-10T00:00:00Z"
+        wanted = FieldError(field, f"must be {told}", "bad_format", {"expected": told})
         raise InvalidInput("a time does not fit", errors=(wanted,)) from None
 
 

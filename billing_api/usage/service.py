@@ -61,9 +61,10 @@ class UsageService:
 
     async def report(self, signer: Signer, report: UsageReport, idempotency_key: str) -> Counted:
         if not 0 < len(idempotency_key) <= _LONGEST_KEY:
+            told = "too_long" if idempotency_key else "missing"
             raise InvalidInput(
                 f"an Idempotency-Key of 1 to {_LONGEST_KEY} characters is required on usage reports",
-                errors=(FieldError("Idempotency-Key", "is required"),),
+                errors=(FieldError("Idempotency-Key", "is required", told, {"max": _LONGEST_KEY}),),
             )
         license_hash = self._license_hash(report.license_key)
         (outcome,) = await self._batches.add([self._read(signer, report, license_hash, idempotency_key)])
@@ -123,7 +124,7 @@ class UsageService:
         if idempotency_key.startswith(KEYS_BEGIN):
             faults.append(FieldError("idempotency_key", f"must not begin with {KEYS_BEGIN}, as corrections of ours do"))
         if report.count == 0 and report.action is not UsageAction.SET:
-            faults.append(FieldError("count", f"nothing was {report.action}; at least 1"))
+            faults.append(FieldError("count", f"nothing was {report.action}; at least 1", "too_small", {"min": 1}))
         if report.reservation_id and not keys.is_made_for(report.reservation_id, keys.short_hash(license_hash)):
             faults.append(FieldError("reservation_id", "was made for another license"))
         if report.occurred_at is not None and not self._is_near(report.occurred_at):
