@@ -172,7 +172,10 @@ class BillingClient:
         return await self._reports.add(report, idempotency_key)
 
     async def deliver_reports(self) -> int:
-        """Now, without waiting for the background's turn; says how many went. Raises Unreachable, Refused or sqlite3.Error."""
+        """Now, without waiting for the background's turn; says how many went.
+
+        Raises Unreachable, Refused or sqlite3.Error.
+        """
         return await self._reports.deliver()
 
     async def waiting_reports(self) -> int:
