@@ -17,7 +17,7 @@ from tests.support.environment import environment
 from tests.support.people import Desk
 from tests.support.processes import module
 from tests.support.servers import DatabaseUrls, running
-from tests.validator.stage import Projection, ready, sealed, validator
+from tests.validator.stage import Projection, ready, relayed, sealed, validator
 
 
 @pytest.fixture(scope="module")
@@ -38,6 +38,7 @@ async def doors(
                 secret = sealed(key_id, "panel-secret")
                 await projection.api_key(key_id=key_id, current_secret=secret, permissions=permissions)
             with (
+                relayed(valkey.url),
                 validator(valkey.url, folder / "validator.log") as process,
                 module("billing_api", health=f"http://{HOST}:{port}/health/live", log=folder / "api.log", env=env),
             ):
