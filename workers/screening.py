@@ -13,6 +13,7 @@ read one after the other, under traffic. workers/settling.py finds out what is t
 import hashlib
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
 from typing import Any, Final, NamedTuple
 
 from sqlalchemy import Row, TextClause, text
@@ -78,24 +79,29 @@ class Screened(NamedTuple):
 
 
 class Screening:
-    def __init__(self, database: Database, comparison: HotStoreComparison, *, page: int = LINES_A_CALL) -> None:
+    def __init__(
+        self, database: Database, comparison: HotStoreComparison, *, page: int = LINES_A_CALL, at_once: int = 1
+    ) -> None:
+        """`at_once`: digests in one pipeline. Each blocks Redis for 0.7 ms, and nobody else is served in between."""
         self._database = database
         self._comparison = comparison
         self._page = page
+        self._at_once = at_once
 
     async def screen(self, shelf: Shelf, first: int, before: int) -> Screened:
         """Compares the buckets from `first` up to but not including `before`."""
         pages = await self._read(shelf, first, before)
         suspects: list[str] = []
-        for part, page in _parts(pages, first, before):
+        parts = _parts(pages, first, before)
+        while some := list(islice(parts, self._at_once)):
             beat()
-            expected = "" if page is None else page.text
-            size = 0 if page is None else page.size
-            digest = await self._comparison.digest(shelf, part, size + 1)
-            if digest.loaded is None:
-                continue  # being rebuilt: what is not there yet is no difference
-            if digest.size != size or digest.sha1 != _sha1(expected):
-                suspects += await self._suspects(shelf, part, expected)
+            told = await self._comparison.digests(shelf, [(part, _size(page) + 1) for part, page in some])
+            for (part, page), digest in zip(some, told, strict=True):
+                expected = "" if page is None else page.text
+                if digest.loaded is None:
+                    continue  # being rebuilt: what is not there yet is no difference
+                if digest.size != _size(page) or digest.sha1 != _sha1(expected):
+                    suspects += await self._suspects(shelf, part, expected)
         return Screened(sum(row.size for some in pages.values() for row in some), suspects)
 
     async def _suspects(self, shelf: Shelf, part: Part, expected: str) -> list[str]:
@@ -129,6 +135,10 @@ def _parts(pages: Mapping[int, Sequence[Row[Any]]], first: int, before: int) -> 
             yield Part(bucket, after, page.last), page
             after = page.last
         yield Part(bucket, after, ""), mine[-1] if mine else None
+
+
+def _size(page: Row[Any] | None) -> int:
+    return 0 if page is None else int(page.size)
 
 
 def _sha1(lines: str) -> str:

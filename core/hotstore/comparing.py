@@ -130,10 +130,10 @@ class HotStoreComparison:
     def __init__(self, writer: HotStoreWriter) -> None:
         self._writer = writer
 
-    async def digest(self, shelf: Shelf, part: Part, most: int) -> Digest:
-        """Of `most` lines at most: give one more than expected, so that another size tells of more."""
-        [(loaded, size, sha1)] = await self._writer.ask([_digest(shelf, part, most, "digest")])
-        return Digest(loaded, size, sha1.decode())
+    async def digests(self, shelf: Shelf, parts: Sequence[tuple[Part, int]]) -> list[Digest]:
+        """Of each part so many lines at most: give one more than expected, so that another size tells of more."""
+        answers = await self._writer.ask([_digest(shelf, part, most, "digest") for part, most in parts])
+        return [Digest(loaded, size, sha1.decode()) for loaded, size, sha1 in answers]
 
     async def lines(self, shelf: Shelf, part: Part) -> Lines:
         """What the digest is made of, however much there is."""
