@@ -8,8 +8,8 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Awaitable, Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final, NamedTuple, TypeVar
 from uuid import uuid4
@@ -22,6 +22,7 @@ from redis.exceptions import RedisError
 
 from core.clock import unix_time
 from core.crypto.signature import sign
+from core.errors import Unavailable
 from core.hotstore import functions, keys
 from core.hotstore.writer import HotStoreWriter, UsageTotal
 from core.licensing import key as license_key
@@ -103,6 +104,23 @@ class Projection:
         for bucket, token in tokens.items():
             assert await self.writer.mark_loaded(bucket, token)
         await self.writer.publish_synced(1, unix_time())
+
+    @asynccontextmanager
+    async def keeping_up(self) -> AsyncIterator[None]:
+        """As long as this lasts, a relay says each half second that nothing is left to project."""
+
+        async def work() -> None:
+            while True:
+                with suppress(RedisError, OSError, Unavailable):
+                    await self.writer.publish_synced(1, unix_time())
+                await asyncio.sleep(0.5)
+
+        relaying = asyncio.create_task(work())
+        try:
+            yield
+        finally:
+            relaying.cancel()
+            await asyncio.wait((relaying,))
 
     async def lose(self, bucket: int) -> None:
         """As if a part of the data had gone."""

@@ -74,7 +74,8 @@ async def a_scene(folder: Path, *, replicas: int = 0) -> AsyncIterator[Scene]:
             key_id = next(name for name in (f"npk_{n}" for n in count()) if lies_on(made.primaries[-1], name))
             scene = Scene(made, projection, Panel(client, await projection.api_key(key_id=key_id)), client)
             assert ready(process.url), process.log.read_text()
-            yield scene
+            async with projection.keeping_up():
+                yield scene
             await projection.writer.close()
 
 

@@ -85,7 +85,7 @@ async def a_scene(folder: Path, *, fast: bool = True, **settings: str) -> AsyncI
 
 @pytest.fixture
 async def scene(tmp_path: Path) -> AsyncIterator[Scene]:
-    async with a_scene(tmp_path) as scene:
+    async with a_scene(tmp_path) as scene, scene.projection.keeping_up():
         yield scene
 
 
@@ -267,14 +267,15 @@ class TestASilentRedis:
 class TestAProjectionThatStandsStill:
     """No worker is left to project: verdicts stay right as of an instant that no longer moves."""
 
-    async def test_is_told_by_as_of_and_by_a_metric(self, scene: Scene) -> None:
-        early = await eventually(scene.as_of_age, lambda age: age < float("inf"))
-        first = await eventually(scene.as_of, lambda told: told is not None)
-        later = await eventually(scene.as_of_age, lambda age: age > early + 0.2)
-        assert await scene.as_of() == first
-        await scene.projection.writer.publish_synced(1, unix_time())
-        await eventually(scene.as_of_age, lambda age: age < later)
-        await eventually(scene.as_of, lambda told: told != first)
+    async def test_is_told_by_as_of_and_by_a_metric(self, tmp_path: Path) -> None:
+        async with a_scene(tmp_path) as scene:
+            early = await eventually(scene.as_of_age, lambda age: age < float("inf"))
+            first = await eventually(scene.as_of, lambda told: told is not None)
+            later = await eventually(scene.as_of_age, lambda age: age > early + 0.2)
+            assert await scene.as_of() == first
+            await scene.projection.writer.publish_synced(1, unix_time())
+            await eventually(scene.as_of_age, lambda age: age < later)
+            await eventually(scene.as_of, lambda told: told != first)
 
 
 class TestWithoutNearCache:
