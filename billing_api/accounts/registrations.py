@@ -1,7 +1,8 @@
 """Opening an account: what was typed, kept until the link of its own mail is followed.
 
 Anybody can type anybody's address. So a registration's password and names go with the token that its mail carries, and
-a link makes them the account's, whatever else has been typed for this address before or since. Until then the user's
+a link makes them the account's, whatever else has been typed for this address before or since. So does the spelling of
+the address: the mail goes to the one that was typed for this registration, and proves that one. Until then the user's
 row only holds the address. It opens nothing, and whatever it may hold ends when the address is proved; and it gives
 way to somebody who proves the address otherwise (`credentials/repository.py`, `release_address`).
 
@@ -54,7 +55,7 @@ class Registrations:
         async with self._database.as_system() as tx:
             user = await repository.insert_user(tx, email=registration.email, **typed)
             if user is not None:
-                await self._mail_link(tx, user, typed, others="")
+                await self._mail_link(tx, user, registration.email, typed, others="")
             else:
                 await self._register_again(tx, registration.email, typed)
         return Registered(registration.email)
@@ -70,7 +71,7 @@ class Registrations:
                     "this link is not good any more: it works once, for a day; register again for another one",
                     errors=(FieldError("token", "unknown, used or expired"),),
                 )
-            user.password_hash = typed.password_hash
+            user.email, user.password_hash = typed.email, typed.password_hash
             user.full_name, user.company_name = typed.full_name, typed.company_name
             user.email_verified_at = now
             await mail_repository.end_tokens(tx, user.id, TokenPurpose.VERIFY_EMAIL, now)
@@ -99,9 +100,12 @@ class Registrations:
         others = await repository.forget_registrations(tx, user.id, before=now - VERIFY_LIFETIME)
         for name, value in typed.items():  # it opens nothing; but who signs in too early hears why, the latest at least
             setattr(user, name, value)
-        await self._mail_link(tx, user, typed, others="yes" if others else "")
+        await self._mail_link(tx, user, email, typed, others="yes" if others else "")
 
-    async def _mail_link(self, tx: SystemTransaction, user: User, typed: dict[str, Any], *, others: str) -> None:
+    async def _mail_link(
+        self, tx: SystemTransaction, user: User, email: str, typed: dict[str, Any], *, others: str
+    ) -> None:
+        """To `email` as it was typed: where a stranger's spelling of it is known already, that may lead nowhere."""
         now = self._clock()
         token_hash = await self._mails.write_link(
             tx,
@@ -109,10 +113,12 @@ class Registrations:
             TokenPurpose.VERIFY_EMAIL,
             expires_at=now + VERIFY_LIFETIME,
             now=now,
+            recipient=email,
             registered_at=f"{now:%d %B %Y, %H:%M:%S} UTC",
             others=others,
         )
-        await repository.add_registration(tx, token_hash=token_hash, user_id=user.id, created_at=now, **typed)
+        facts = {"token_hash": token_hash, "user_id": user.id, "email": email, "created_at": now}
+        await repository.add_registration(tx, **facts, **typed)
 
 
 async def check_choice(turn: Turn, email: str, password: str, *names: str | None) -> None:

@@ -60,6 +60,7 @@ class Mails:
         expires_at: datetime,
         now: datetime,
         occasion: str | None = None,
+        recipient: str | None = None,
         **parameters: str,
     ) -> bytes:
         """A mail whose template is named like the token's purpose; without an occasion, one for each token.
@@ -70,7 +71,14 @@ class Mails:
         token_hash = self.token_hash(token)
         await repository.add_token(tx, user.id, purpose, token_hash=token_hash, expires_at=expires_at)
         await self.write(
-            tx, user, purpose.value, occasion=occasion or token_hash.hex(), now=now, token=token, **parameters
+            tx,
+            user,
+            purpose.value,
+            occasion=occasion or token_hash.hex(),
+            now=now,
+            token=token,
+            recipient=recipient,
+            **parameters,
         )
         return token_hash
 

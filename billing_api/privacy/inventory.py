@@ -88,7 +88,7 @@ HOLDINGS: Final = (
     Holding(
         "registrations",
         Fate.ERASED,
-        "full_name company_name created_at",
+        "email full_name company_name created_at",
         {_SECRET: "token_hash password_hash"},
         read_as="system",
         order="created_at token_hash",

@@ -107,6 +107,8 @@ class Registration(Table):
         ForeignKey("one_time_tokens.token_hash", ondelete="CASCADE"), primary_key=True
     )
     user_id: Mapped[UUID] = mapped_column(ForeignKey("users.id"), index=True)
+    email: Mapped[str]
+    """As it was typed for this registration: another spelling of the account's address, perhaps."""
     password_hash: Mapped[str]
     full_name: Mapped[str]
     company_name: Mapped[str | None]

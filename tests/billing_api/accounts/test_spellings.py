@@ -54,6 +54,22 @@ async def test_there_is_one_account_and_both_spellings_sign_in(
     assert me.json()["email"] == spelled[0], "the address stays as it was typed"
 
 
+async def test_a_strangers_spelling_keeps_no_link_from_the_owner(
+    visitors: Visitors, mailbox: Mailbox, spelled: tuple[str, str], database_urls: DatabaseUrls
+) -> None:
+    """Each link goes to the address that its own registration named, and makes that the account's."""
+    stranger, owner = visitors(spelled[1]), visitors(spelled[0])
+    await stranger.register(password=ANOTHER, full_name="Mallory")
+    await owner.register()
+    assert len(await mailbox.mails(stranger.email)) == len(await mailbox.mails(owner.email)) == 1
+    (token,) = await mailbox.tokens(owner.email)
+    assert (await owner.verify(token)).json()["email"] == owner.email
+    assert (await stranger.login(ANOTHER)).status_code == 401
+    granted = await stranger.login()
+    assert (await owner.me(granted.json()["access_token"])).json()["email"] == owner.email
+    assert len(await rows(database_urls, "SELECT 1 FROM users")) == 1
+
+
 async def test_guesses_under_another_spelling_are_guesses_at_the_same_account(
     owner: Visitor, visitors: Visitors, spelled: tuple[str, str]
 ) -> None:
