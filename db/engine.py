@@ -1,11 +1,12 @@
 """The engine: asyncpg under SQLAlchemy, a pool of bounded size, instants in UTC."""
 
-from typing import Final
+from typing import Any, Final
 from urllib.parse import urlsplit, urlunsplit
 
 import msgspec
 from sqlalchemy import event
 from sqlalchemy.engine import ExceptionContext
+from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from db.absence import is_gone
@@ -30,7 +31,17 @@ def create_engine(url: str, *, pool_size: int = POOL_SIZE, name: str = "nextpane
         connect_args={"timeout": CONNECT_WITHIN, "server_settings": server_settings(name)},
     )
     event.listen(engine.sync_engine, "handle_error", _leave_who_is_gone)
+    event.listen(engine.sync_engine, "checkout", _replace_what_was_cut)
     return engine
+
+
+def _replace_what_was_cut(connection: Any, _record: object, _proxy: object) -> None:
+    """What a restarted server has closed in the meantime is not lent: the pool connects anew in its place.
+
+    This asks the driver what it has heard, and the server nothing: a ping would cost a round trip for each transaction.
+    """
+    if connection.driver_connection.is_closed():
+        raise DisconnectionError
 
 
 def _leave_who_is_gone(failure: ExceptionContext) -> None:

@@ -1,5 +1,6 @@
 """Connections to a server that takes no writes any more are given up, so that the next ones find the primary."""
 
+import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
@@ -11,6 +12,7 @@ from db.absence import is_absence, is_gone
 from db.driver import SystemSessions
 from db.engine import create_engine
 from db.unit_of_work import Database
+from devstack.postgres import Postgres
 from tests.support.servers import DatabaseUrls
 
 DEMOTE = "SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY"
@@ -100,3 +102,13 @@ async def test_a_wrong_statement_ends_nothing(database: Database) -> None:
             await tx.session.execute(text("SELECT 1 / 0"))
     assert not is_gone(failed.value)
     assert await pids_of(database) == before
+
+
+async def test_what_was_cut_while_it_was_idle_is_replaced_and_nobody_hears_of_it(
+    database: Database, postgres: Postgres
+) -> None:
+    before = await pids_of(database)
+    for pid in before:
+        await asyncio.to_thread(postgres.run_sql, "SELECT pg_terminate_backend(:'pid', 5000)", pid=str(pid))
+    await write(database)
+    assert not before & await pids_of(database)
