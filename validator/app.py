@@ -40,7 +40,7 @@ _METRICS_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 
 
 class Validator:
-    def __init__(self, settings: ValidatorSettings) -> None:
+    def __init__(self, settings: ValidatorSettings, parts: Parts | None = None) -> None:
         self._loop = asyncio.get_running_loop()
         self._tally = Tally()
         self._letterhead = Letterhead()
@@ -52,7 +52,7 @@ class Validator:
         hashes = LicenseHashes(secrets.index, secrets.license_checksum_key, most)
         verdicts = Verdicts(self._store, gate, Questions(hashes, 2 * most), self._letterhead, self._tally)
         reservations = Reservations(self._store, gate, hashes, self._letterhead, self._tally)
-        self.parts = Parts()
+        self.parts = parts or Parts()
         self._clock = self.parts.add("clock")
         self._health = Health(self.parts, self._store, self._letterhead)
         self.readiness = self._health.readiness

@@ -12,7 +12,7 @@ import structlog
 import uvloop
 
 from core.listeners import GRACE_SECONDS, turn_away
-from core.parts import EXIT_CODE
+from core.parts import EXIT_CODE, Parts
 from core.process import allow_many_files, die_with_parent
 from core.settings import ValidatorSettings
 from core.telemetry import configure_logging
@@ -24,7 +24,9 @@ log = structlog.get_logger()
 Sockets = tuple[socket.socket, socket.socket]
 
 
-def serve(settings: ValidatorSettings, slot: int, parent: int, sockets: Sockets, tell: int) -> None:
+def serve(
+    settings: ValidatorSettings, slot: int, parent: int, sockets: Sockets, tell: int, parts: Parts | None = None
+) -> None:
     """Runs until SIGTERM, which lets it serve on for NP_DRAIN_SECONDS, or SIGINT: then another one serves in its place.
 
     `sockets`: where clients come and where metrics are asked for; both listen already. `tell`: a descriptor that gets
@@ -35,17 +37,17 @@ def serve(settings: ValidatorSettings, slot: int, parent: int, sockets: Sockets,
         sys.exit("the supervisor has gone before its child began")
     configure_logging(f"validator-{slot}", settings.log_level)
     allow_many_files()
-    sys.exit(uvloop.run(_run(settings, parent, sockets, tell)))
+    sys.exit(uvloop.run(_run(settings, parent, sockets, tell, parts)))
 
 
-async def _run(settings: ValidatorSettings, parent: int, sockets: Sockets, tell: int) -> int:
+async def _run(settings: ValidatorSettings, parent: int, sockets: Sockets, tell: int, parts: Parts | None) -> int:
     """Until it is asked to stop, or until a part is dead; the exit code."""
     loop = asyncio.get_running_loop()
     asked: asyncio.Future[int] = loop.create_future()
     for signum, seconds in ((signal.SIGTERM, settings.drain_seconds), (signal.SIGINT, 0)):
         loop.add_signal_handler(signum, _note, asked, seconds)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, set(signal.Signals))
-    validator = Validator(settings)
+    validator = Validator(settings, parts)
     await validator.start(*sockets)
     validator.parts.watch(condemned=lambda: _note(asked, 0))
     _spare_the_collector()

@@ -12,7 +12,7 @@ from typing import Final
 import structlog
 
 from core.health import Dependencies, Dependency, Readiness
-from core.parts import Parts
+from core.parts import Part, Parts
 from validator.answers import Letterhead
 from validator.protocol import Request
 from validator.routes import Route
@@ -60,14 +60,11 @@ class Health:
             return
         self._loop.call_later(_LOOK_EACH, self._look_over)
         nodes = self._store.nodes
+        # A part that nobody tends may look successful still: it gets no heartbeat for that.
         if all(link.tended for link in nodes.all):
-            self._links.beat()
+            _turn(self._links, succeeded=nodes.up)
         if all(link.fence.tended for link in nodes.all):
-            self._fences.beat()
-        if nodes.up:
-            self._links.succeeded()
-        if self._store.hears_changes:
-            self._fences.succeeded()
+            _turn(self._fences, succeeded=self._store.hears_changes)
 
     def _ask(self) -> None:
         if not self._stopped:
@@ -99,3 +96,10 @@ class Health:
 
     async def _dependencies(self, _request: Request) -> bytes:
         return self._letterhead.ok(Dependencies.of({_SERVER: await self._condition()}))
+
+
+def _turn(part: Part, *, succeeded: bool) -> None:
+    if succeeded:
+        part.succeeded()
+    else:
+        part.beat()

@@ -67,7 +67,7 @@ from workers.supervision import end, keep_running
 from workers.webhooks import WEBHOOK_LEASE, webhook_work
 
 
-async def run(settings: WorkerSettings) -> int:
+async def run(settings: WorkerSettings, parts: Parts | None = None) -> int:
     """Works until SIGTERM, SIGINT, or until a part of it is dead; the exit code.
 
     On SIGTERM it works and answers on for NP_DRAIN_SECONDS, not ready any more, as the API and the validator do: who
@@ -77,7 +77,8 @@ async def run(settings: WorkerSettings) -> int:
     for signum, seconds in ((signal.SIGTERM, settings.drain_seconds), (signal.SIGINT, 0)):
         asyncio.get_running_loop().add_signal_handler(signum, asked.put_nowait, seconds)
     async with AsyncExitStack() as closing:
-        runtime = Runtime(settings, closing)
+        parts = parts or Parts()
+        runtime = Runtime(settings, closing, parts)
         health = runtime.health
         pages = {
             "/health/live": health.live,
@@ -86,7 +87,6 @@ async def run(settings: WorkerSettings) -> int:
             "/metrics": runtime.show_metrics,
         }
         server = await status.serve(settings.host, settings.port, pages)
-        parts = runtime.parts
         runtime.start()
         parts.watch(condemned=lambda: asked.put_nowait(0))
         logger().info("workers.started", port=settings.port)
@@ -111,9 +111,9 @@ async def _drain(readiness: Readiness, asked: "asyncio.Queue[int]") -> None:
 class Runtime:
     """The parts of one process. `closing` closes what they hold, last made first."""
 
-    def __init__(self, settings: WorkerSettings, closing: AsyncExitStack) -> None:
+    def __init__(self, settings: WorkerSettings, closing: AsyncExitStack, parts: Parts) -> None:
         self._settings = settings
-        self.parts = Parts()
+        self.parts = parts
         self.metrics = Metrics(self.parts.told)
         engine = create_engine(settings.database_url, pool_size=connections.POOL, name="nextpanel-workers")
         self._database = Database(engine)

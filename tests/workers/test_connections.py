@@ -5,6 +5,7 @@ from contextlib import AsyncExitStack
 import pytest
 
 from core.jobs import DeliverMail
+from core.parts import Parts
 from core.settings import worker_settings
 from tests.support.environment import environment
 from tests.support.servers import DatabaseUrls
@@ -39,5 +40,5 @@ def test_who_has_not_declared_does_not_start(part: str, work: Work[DeliverMail])
 
 async def test_a_process_has_the_pool_that_was_declared(database_urls: DatabaseUrls, valkey: str) -> None:
     async with AsyncExitStack() as closing:
-        runtime = Runtime(worker_settings(environment(database_urls, redis_url=valkey)), closing)
+        runtime = Runtime(worker_settings(environment(database_urls, redis_url=valkey)), closing, Parts())
         assert runtime._database.engine.pool.size() == connections.POOL  # type: ignore[attr-defined]  # of a QueuePool

@@ -1,0 +1,67 @@
+"""A real validator process ends with exit code 70 where its loop hangs, or its links; here a minute is short."""
+
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+from core.parts import EXIT_CODE
+from core.settings import process_environment
+from devstack.ports import choose
+from devstack.valkey import Valkey
+from devstack.waiting import wait_until
+from tests.support.servers import ROOT
+from tests.validator.stage import HOST, answers, environment
+
+PROGRAM: Final = """
+import os, signal, socket, sys, time
+from core.parts import Parts
+from core.settings import validator_settings
+from validator import child
+from validator.link import RedisLink
+
+def listening(port):
+    at = socket.create_server(("127.0.0.1", port))
+    at.setblocking(False)
+    return at
+
+if "links" in sys.argv:
+    RedisLink.tended = False
+signal.signal(signal.SIGUSR1, lambda *_: time.sleep(600))
+parts = Parts(silent_after=2.0, ends_within=2.0)
+settings = validator_settings()
+at = (listening(settings.port), listening(0))
+child.serve(settings, 0, os.getppid(), at, os.pipe()[1], parts)
+"""
+
+
+@contextmanager
+def started(redis_url: str, port: int, log: Path, *hanging: str) -> Iterator["subprocess.Popen[bytes]"]:
+    env = process_environment() | environment(redis_url, NP_VALIDATOR_PORT=str(port))
+    with (
+        log.open("wb") as out,
+        subprocess.Popen((sys.executable, "-c", PROGRAM, *hanging), cwd=ROOT, env=env, stderr=out) as process,
+    ):
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def test_where_links_are_left_alone(hot_valkey: Valkey, tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    with started(hot_valkey.url, choose(HOST), log, "links") as process:
+        assert process.wait(60) == EXIT_CODE
+    assert '"parts": ["links"]' in log.read_text()
+
+
+def test_where_the_loop_hangs(hot_valkey: Valkey, tmp_path: Path) -> None:
+    port, log = choose(HOST), tmp_path / "log"
+    with started(hot_valkey.url, port, log) as process:
+        url = f"http://{HOST}:{port}"
+        assert wait_until(lambda: process.poll() is not None or answers(url, "live"), 30), log.read_text()
+        process.send_signal(signal.SIGUSR1)
+        assert process.wait(60) == EXIT_CODE
