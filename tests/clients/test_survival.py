@@ -270,3 +270,60 @@ async def test_a_key_has_one_lease_however_it_is_written(server: ScriptedServer,
     server.script = [refuses(503, "not_ready")]
     async with asking(store, server) as client:
         assert (await client.validate(KEY.replace("-", "\u2013") + "\u200b", "backups")).offline
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        YES | {"code": ["VALID"]},
+        YES | {"code": None},
+        {"lease": 1, "code": "VALID"},
+        {"lease": "a.b.c", "code": []},
+        [YES],
+    ],
+)
+async def test_an_answer_of_another_shape_is_nobody_s(server: ScriptedServer, store: Path, answer: object) -> None:
+    server.script = [says(answer)]
+    async with asking(store, server) as client:
+        with pytest.raises(Unreachable):
+            await client.validate(KEY, "backups")
+        with pytest.raises(Unreachable):
+            await client.fetch_lease(KEY)
+
+
+async def test_keys_of_another_shape_are_nobody_s(server: ScriptedServer, store: Path) -> None:
+    signer = LeaseSigner({"k1": bytes(32)})
+    record = LicenseRecord(epoch=1, version=1, limits={}, license_id=UUID(int=1), status=Status.ACTIVE, features={})
+    token = signer.sign(rules.encode(rules.draft(record, now=unix_time())))
+    server.script = [says({"lease": token, "code": "VALID"}), says({"keys": ["one"]})]
+    async with asking(store, server) as client:
+        with pytest.raises(Unreachable):
+            await client.fetch_lease(KEY)
+
+
+async def test_a_reason_that_is_no_utf_8_can_be_read_again(client: BillingClient, server: ScriptedServer) -> None:
+    problem = {"code": "bad_input", "detail": "half of a pair: \ud83d", "conclusive": True}
+    server.script = [says({"items": [{"success": False, "problem": problem}]})]
+    await client.report(KEY, "databases", "created", 1)
+    await all_delivered(client)
+    (refused,) = await client.refused_reports()
+    assert refused.reason == r"bad_input: half of a pair: \ud83d"
+
+
+async def test_delivery_goes_on_though_what_it_waited_for_was_cancelled(
+    client: BillingClient, server: ScriptedServer
+) -> None:
+    """By whoever owns the HTTP client, say. Nobody has asked the delivery to end."""
+    post, cancelled = client._reports._transport.post, asyncio.Event()
+
+    async def post_cancelled(*asked: Any, **more: Any) -> Any:
+        if not cancelled.is_set():
+            cancelled.set()
+            raise asyncio.CancelledError
+        return await post(*asked, **more)
+
+    client._reports._transport.post = post_cancelled  # type: ignore[method-assign]
+    await client.report(KEY, "databases", "created", 1)
+    await cancelled.wait()
+    await all_delivered(client)
+    assert counts(server.asked) == [1]

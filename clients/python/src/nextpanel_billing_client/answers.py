@@ -8,6 +8,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 
+def in_utf_8(text: str) -> str:
+    """The same text, where JSON has said half of a surrogate pair: that could be stored, and never be read again."""
+    return text.encode(errors="backslashreplace").decode()
+
+
 @dataclass(frozen=True, slots=True)
 class Question:
     """May this license do that? `used`: how many of the resource you count yourself, for an answer while offline."""
@@ -42,6 +47,8 @@ class Verdict:
 
     @classmethod
     def of(cls, answer: dict[str, Any]) -> "Verdict":
+        if not isinstance(answer["code"], str):
+            raise TypeError("a code is a word")
         return cls(
             valid=answer["valid"] is True,
             code=answer["code"],

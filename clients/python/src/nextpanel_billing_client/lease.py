@@ -123,7 +123,7 @@ def _opened(token: str, public_keys: Mapping[str, bytes]) -> dict[str, Any] | st
         opened: dict[str, Any] = json.loads(claims)
     except InvalidSignature:
         return "BAD_SIGNATURE"
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return "MALFORMED"
     return opened
 

@@ -193,7 +193,10 @@ async def _by(until: float, work: Awaitable[T], otherwise: str) -> T | None:
 
 
 def _token_and_code(answer: dict[str, Any]) -> tuple[str | None, str]:
-    return answer["lease"], answer["code"]
+    token, code = answer["lease"], answer["code"]
+    if not isinstance(token, str | None) or not isinstance(code, str):
+        raise TypeError("no lease and no code")
+    return token, code
 
 
 def _key_set(answer: dict[str, Any]) -> str:

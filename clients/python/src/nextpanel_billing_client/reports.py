@@ -24,7 +24,7 @@ from contextlib import suppress
 from typing import Any, Final, NamedTuple
 from uuid import uuid4
 
-from nextpanel_billing_client.answers import BillingError, Refused, Unreachable
+from nextpanel_billing_client.answers import BillingError, Refused, Unreachable, in_utf_8
 from nextpanel_billing_client.store import Report, Store
 from nextpanel_billing_client.transport import Transport
 
@@ -67,7 +67,9 @@ class Reports:
             self._rung.clear()
             try:
                 await self.deliver()
-            except Exception as failure:  # noqa: BLE001  what nobody foresaw must not end the delivery either
+            except (Exception, asyncio.CancelledError) as failure:  # what nobody foresaw must not end it either
+                if _is_asked_to_end():
+                    raise
                 failures += 1
                 told = _tell(failure, told)
                 await asyncio.sleep(_pause_after(failures, failure))
@@ -140,7 +142,13 @@ def _is_readable(report: Report) -> bool:
         return False
 
 
-def _tell(failure: Exception, told: str) -> str:
+def _is_asked_to_end() -> bool:
+    """Or something that was waited for has been cancelled by somebody else."""
+    task = asyncio.current_task()
+    return task is None or task.cancelling() > 0
+
+
+def _tell(failure: BaseException, told: str) -> str:
     """Says why reports wait, the same thing once; its kind. A fault that is not foreseen may quote anything."""
     if isinstance(failure, BillingError):
         said = str(failure)
@@ -153,7 +161,7 @@ def _tell(failure: Exception, told: str) -> str:
     return said
 
 
-def _pause_after(failures: int, failure: Exception) -> float:
+def _pause_after(failures: int, failure: BaseException) -> float:
     """Twice as long each time, or as long as the service asks for."""
     doubled: float = min(0.5 * 2 ** min(failures, 10), _LONGEST_PAUSE)
     asked = failure.retry_after if isinstance(failure, Unreachable) else None
@@ -174,4 +182,4 @@ def _outcome(item: dict[str, Any]) -> _Outcome:
     if problem["conclusive"] is not True:
         return _Outcome(recorded=False)
     faults = "".join(f"; {fault['field']} {fault['detail']}" for fault in problem.get("errors", ()))
-    return _Outcome(recorded=False, refused=f"{problem['code']}: {problem['detail']}{faults}")
+    return _Outcome(recorded=False, refused=in_utf_8(f"{problem['code']}: {problem['detail']}{faults}"))

@@ -16,13 +16,15 @@ from typing import Any, Final, TypeVar
 
 import httpx
 
-from nextpanel_billing_client.answers import Refused, Unreachable
+from nextpanel_billing_client.answers import Refused, Unreachable, in_utf_8
 from nextpanel_billing_client.signing import sign
 
 T = TypeVar("T")
 Read = Callable[[dict[str, Any]], T]
-"""Makes something of an answer; KeyError, TypeError or ValueError where it is no answer of the service."""
+"""Makes something of an answer; one of _NO_ANSWER where it is none of the service's."""
 
+# RecursionError: nested deeper than can be read. OverflowError: 1e999 is a number of JSON's.
+_NO_ANSWER: Final = (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError)
 _PROBLEM: Final = "application/problem+json"
 _TRY_AGAIN: Final = frozenset({408, 425, 429, 500, 502, 503, 504})
 _FIRST_PAUSE: Final = 0.05
@@ -116,13 +118,8 @@ def _sorted(response: httpx.Response, content: bytes, read: Read[T], now: float)
             return read(json.loads(content))
         if response.headers.get("content-type", "").startswith(_PROBLEM):
             problem = json.loads(content)
-            raise Refused(status, str(problem["code"]), str(problem["detail"]))
-    except (
-        ValueError,
-        KeyError,
-        TypeError,
-        RecursionError,
-    ) as failure:  # RecursionError: nested deeper than can be read
+            raise Refused(status, in_utf_8(str(problem["code"])), in_utf_8(str(problem["detail"])))
+    except _NO_ANSWER as failure:
         raise Unreachable(f"HTTP {status} from somebody else") from failure
     raise Unreachable(f"HTTP {status} from somebody else")
 
