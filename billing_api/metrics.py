@@ -12,7 +12,8 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Final
+from typing import Any, Final
+from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 from prometheus_client import CollectorRegistry, Metric, start_http_server
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
@@ -32,6 +33,7 @@ def shown(host: str, port: int) -> Iterator[None]:
         registry = CollectorRegistry()
         registry.register(Sum(Path(folder)))
         server, thread = start_http_server(port, addr=host, registry=registry)
+        server.set_app(_head_as_get(server.get_app()))
         try:
             yield
         finally:
@@ -55,6 +57,22 @@ class Sum(Collector):
                 mark_process_dead(int(counted_by[1]), path=str(self._folder))  # type: ignore[no-untyped-call]  # left untyped
         collected: Iterable[Metric] = self._files.collect()  # type: ignore[no-untyped-call]  # left untyped
         return collected
+
+
+def _head_as_get(app: Any) -> WSGIApplication:
+    """The package's application refuses HEAD, which is a GET without the body (RFC 9110, 9.3.2)."""
+
+    def answer(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        if environ["REQUEST_METHOD"] != "HEAD":
+            content: Iterable[bytes] = app(environ, start_response)
+            return content
+        started: list[tuple[str, list[tuple[str, str]]]] = []
+        size = sum(map(len, app({**environ, "REQUEST_METHOD": "GET"}, lambda *head: started.append(head))))
+        (status, headers), *_ = started
+        start_response(status, [*headers, ("Content-Length", str(size))])
+        return ()
+
+    return answer
 
 
 def _lives(pid: int) -> bool:

@@ -42,6 +42,8 @@ def test_the_counters_of_all_processes_add_up(database_urls: DatabaseUrls, tmp_p
     with module("billing_api", health=f"{url}/health/live", log=tmp_path / "log", env=env) as master:
         before = counted()
         assert before >= 1  # the look at its health
+        looked = httpx.head(metrics, timeout=5)  # as watchers of uptime ask
+        assert (looked.status_code, looked.content, int(looked.headers["content-length"]) > 0) == (200, b"", True)
         ask(url, 40)
         assert [counted() - before for _ in range(5)] == [40] * 5
 
