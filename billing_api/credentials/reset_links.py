@@ -8,7 +8,7 @@ Unproved and suspended accounts get no link, nor does an address that has had it
 """
 
 import base64
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Final
 
 from billing_api import email_address
@@ -22,7 +22,7 @@ from core.ids import new_id
 from core.jobs import MailResetLink
 from core.settings import Secrets
 from core.telemetry import logger
-from db.models.people import TokenPurpose
+from db.models.people import TokenPurpose, User
 from db.unit_of_work import Database, SystemTransaction
 
 RESET_LIFETIME: Final = timedelta(hours=1)
@@ -47,6 +47,14 @@ class ResetLinks:
         sealed = self._secrets.sealer.seal(email.encode(), context=_CONTEXT)
         return MailResetLink(new_id(), base64.b64encode(sealed).decode())
 
+    async def write(self, tx: SystemTransaction, user: User, now: datetime, *, occasion: str | None = None) -> None:
+        """Mails a link, whatever has been mailed before; nothing where the account is suspended."""
+        if user.is_active:
+            expires_at = now + RESET_LIFETIME
+            await self._mails.write_link(
+                tx, user, TokenPurpose.RESET_PASSWORD, expires_at=expires_at, now=now, occasion=occasion
+            )
+
     async def perform(self, job: MailResetLink) -> None:
         """Mails the link, once for each job; says in the log why not."""
         async with self._database.as_system() as tx:
@@ -64,11 +72,7 @@ class ResetLinks:
         template = TokenPurpose.RESET_PASSWORD.value
         if await mail_repository.mails_to(tx, user.email, template, now - timedelta(hours=1)) >= MAILS_AN_HOUR:
             return "too many this hour"
-        expires_at = now + RESET_LIFETIME
-        occasion = str(job.occasion)
-        await self._mails.write_link(
-            tx, user, TokenPurpose.RESET_PASSWORD, expires_at=expires_at, now=now, occasion=occasion
-        )
+        await self.write(tx, user, now, occasion=str(job.occasion))
         return None
 
     def _opened(self, job: MailResetLink) -> str | None:
