@@ -158,23 +158,24 @@ class KeyRing:
             return Known(key, stale=False)
         if reading.record is None:
             raise NotReady("the API keys are being loaded")
+        told = self._keys.items.get(key_id)
+        if told is not None and (reading.record.epoch, reading.record.version) < told.age:
+            raise NotReady("the API key has changed, and what is here is of before")
         if reading.loaded is None:
             return Known(OpenKey(reading.record, era, self._sealer), stale=True)
-        return Known(self._unconfirmed(key_id, reading.record, era), stale=True)
+        return Known(self._unconfirmed(key_id, reading.record, era, told), stale=True)
 
-    def _unconfirmed(self, key_id: bytes, record: ApiKeyRecord, era: Era) -> OpenKey:
+    def _unconfirmed(self, key_id: bytes, record: ApiKeyRecord, era: Era, told: OpenKey | None) -> OpenKey:
         """A key as data of another reign has it: never older than what this process went by before."""
-        told, through = self._keys.items.get(key_id), self._trust.file_through
-        if through is None or (told is None and self._keys.let_go and self._trust.lags(through)):
+        link, through = era.link, self._trust.file_through
+        if through is None or (told is None and self._keys.let_go and self._trust.lags(link, through)):
             raise NotReady("the API keys are being compared with their source after a restart")
-        age = record.epoch, record.version
-        if told is not None and told.changed_in != era.link.tenures:
-            changed = told.changed_in and told.era.link is era.link
-            if self._trust.may_be_older(through, told.changed_at if changed else told.era.known_until):
-                if age < told.age or (age == told.age and changed):
+        if told is not None and told.changed_in != link.tenures and (record.epoch, record.version) == told.age:
+            changed = told.changed_in and told.era.link is link
+            if self._trust.may_be_older(link, through, told.changed_at if changed else told.era.known_until):
+                if changed:
                     raise NotReady("the API key has changed, and what is here may be of before")
-                if age == told.age:
-                    return told
-        key = OpenKey(record, Era.past(era.link, monotonic() - (unix_time() - through)), self._sealer)
+                return told
+        key = OpenKey(record, Era.past(link, monotonic() - (unix_time() - through)), self._sealer)
         self._keys.put(key_id, key)
         return key

@@ -121,7 +121,9 @@ class Nodes:
         """Why one of the servers must not be relied on."""
         if not self._by_address:
             return self._given.unfit
-        return next((node.unfit for node in self._by_address.values() if node.unfit is not None), None)
+        unfit = [node for node in self._by_address.values() if node.unfit is not None]
+        serving = self.serving if unfit else ()  # a node that serves nothing any more is no reason to doubt the others
+        return next((node.unfit for node in unfit if node in serving or node is self.sync), None)
 
     @property
     def up(self) -> bool:

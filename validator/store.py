@@ -284,28 +284,36 @@ class Store:
         """Data of another reign: of a moment ago, or of last week. Never older than what was told of this license."""
         told = self._told(h)
         through = self.trust.file_through
+        link = self._by_tag[h[:2]].link
         record, usage = reading.record, reading.usage
-        if through is None or record is None or (told is None and self._lets_go and self.trust.lags(through)):
+        if through is None or record is None or (told is None and self._lets_go and self.trust.lags(link, through)):
             return self._as_told(told) or NotReady("the data is being compared with its source after a restart")
-        if told is not None and told.record is not None and self._may_be_newer(h, told, through):
-            age, told_age = _age(record), _age(told.record)
-            if age < told_age:
+        if told is not None and told.record is not None:
+            if _age(record) < _age(told.record):
                 return self._as_told(told) or NotReady("what is here is older than what was told before")
-            if age == told_age:  # a newer document came after all that was told, and so did what is beside it
-                if told.changed_in:
-                    return NotReady("it has changed, and what is here may be of before")
-                usage = told.usage
+            beside = self._beside(h, told, usage, through, same=_age(record) == _age(told.record))
+            if isinstance(beside, NotReady):
+                return beside
+            usage = beside
         known_until = monotonic() - (unix_time() - through)
         if self._near_cache:
             self._licenses.keep_as_told(h, record, usage, known_until)
         return Known(record, usage, stale=True, known_until=known_until)
 
-    def _may_be_newer(self, h: str, told: _Told, through: float) -> bool:
-        """Whether what was told, or replaced it, may be newer than what stands there."""
+    def _beside(self, h: str, told: _Told, usage: Usage, through: float, *, same: bool) -> Usage | NotReady:
+        """What may be told as used beside a document that is the `same` as the one that was told, or newer."""
         link = self._by_tag[h[:2]].link
-        if told.changed_in == link.tenures:
-            return False  # it was written in this reign, from Postgres
-        return self.trust.may_be_older(through, told.changed_at if told.changed_in else told.known_until)
+        written = told.changed_in == link.tenures
+        changed = bool(told.changed_in) and not written
+        if not self.trust.may_be_older(link, through, told.changed_at if changed else told.known_until):
+            return usage
+        if same and changed:
+            return NotReady("it has changed, and what is here may be of before")
+        if same and not written:
+            return told.usage
+        # The document, or one of the totals, may have been written in this reign; the others are then still of before.
+        used = {one: max(number, usage.used.get(one, 0)) for one, number in told.usage.used.items()}
+        return Usage({**usage.used, **used}, usage.held)
 
     @property
     def _lets_go(self) -> bool:
@@ -335,13 +343,21 @@ class Store:
         return Known(record, usage, stale=True, known_until=old.era.known_until)
 
     def _while_loading(self, h: str, reading: Reading) -> Known | None:
-        """The bucket is being filled: a record that is there is true, a total that is missing is not zero."""
+        """The bucket is being filled: a record that is there is true, a total that is missing is not zero.
+
+        But for one that stands there from before (an old file, of an unfinished rebuild): it may be older than ours.
+        """
         old = self._licenses.old(h)
-        if old is None or not _recent(old) or (reading.record is None and old.replaced):
+        if old is None or not _recent(old):
             return None
         record, usage = old.facts
+        there = reading.record
+        if there is not None and (record is None or _age(there) >= _age(record)):
+            record = there
+        elif old.replaced:
+            return None
         usage = Usage({**usage.used, **reading.usage.used}, usage.held)
-        return Known(reading.record or record, usage, stale=True, known_until=old.era.known_until)
+        return Known(record, usage, stale=True, known_until=old.era.known_until)
 
 
 def _age(record: LicenseRecord) -> tuple[int, int]:

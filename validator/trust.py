@@ -58,10 +58,14 @@ class Trust:
         through = self._nodes.sync.fence.synced_here
         return None if through is None or unix_time() - through > STALE_SECONDS else through
 
-    def lags(self, through: float) -> bool:
+    def lags(self, link: RedisLink, through: float) -> bool:
         """Whether such data may be older than something that was told and is not remembered."""
-        return through < self._told_through - 2 * _SLACK
+        return not self._tells(link) or through < self._told_through - 2 * _SLACK
 
-    def may_be_older(self, through: float, known_until: float) -> bool:
+    def may_be_older(self, link: RedisLink, through: float, known_until: float) -> bool:
         """Whether such data may be older than what was known to be true up to the monotonic instant `known_until`."""
-        return through - _SLACK < unix_time() - (monotonic() - known_until)
+        return not self._tells(link) or through - _SLACK < unix_time() - (monotonic() - known_until)
+
+    def _tells(self, link: RedisLink) -> bool:
+        """Whether `synced_through` is of this server's file. Of a Cluster one node has it; another's may be older."""
+        return link is self._nodes.sync

@@ -15,11 +15,12 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError, ResponseError
 
 from core.hotstore import keys
-from core.hotstore.slots import BUCKET_SLOTS, JWKS_SLOT
+from core.hotstore.slots import BUCKET_SLOTS, JWKS_SLOT, SYNC_SLOT
 from core.licensing import key as license_key
 from core.licensing.state import Status
 from devstack.valkey import HOST
 from tests.support.cluster import Cluster, Node, cluster
+from tests.support.servers import running
 from tests.validator.stage import SECRETS, License, Panel, Projection, eventually, ready, validator
 
 
@@ -300,6 +301,35 @@ class TestANodeThatDies:
         _, answer = await eventually(lambda: scene.ask(known), lambda got: got[1].get("stale") is True, 10)
         assert answer["code"] == "VALID"
         assert alone.ask("PING") == "PONG"
+
+
+class TestANodeWithAnOldFile:
+    async def test_is_not_believed_for_what_another_says_of_its_own(self, tmp_path: Path) -> None:
+        """`synced_through` stands on one node: it tells nothing of the file that another has come back with."""
+        async with a_scene(tmp_path) as scene:
+            back = next(node for node in scene.cluster.primaries[:-1] if not node.serves(SYNC_SLOT))
+            known, used = await scene.on(back, 2)
+            for one in (known, used):
+                await scene.fresh(one)
+            assert back.ask("SAVE") == "OK"
+            await scene.projection.change(known, status=Status.SUSPENDED)
+            await scene.projection.use(used, "databases", 50, 1)
+            await scene.fresh(known, "SUSPENDED")
+            await scene.fresh(used, "QUOTA_EXCEEDED")
+            scene.cluster.kill(back)
+            await asyncio.sleep(1.5)  # what the others say is younger then than whatever was told
+            async with asked_meanwhile(scene, [known]) as told, asked_meanwhile(scene, [used]) as of_used:
+                with running(back, tmp_path / "back.log"):
+                    await eventually(lambda: found_missing(scene), bool, 10)
+                    asked = sum(told.values())
+                    await eventually(lambda: number_of(told), lambda number: number > asked + 50)
+                    await scene.projection.change(known, version=3, status=Status.SUSPENDED)
+                    await scene.projection.use(used, "databases", 50, 1)
+                    await scene.rebuild()
+                    await scene.fresh(known, "SUSPENDED")
+                    await scene.fresh(used, "QUOTA_EXCEEDED")
+            assert set(told) <= {(200, "SUSPENDED"), (503, "not_ready")}, told
+            assert set(of_used) <= {(200, "QUOTA_EXCEEDED"), (503, "not_ready")}, of_used
 
 
 async def move(bucket: int, source: Node, target: Node) -> None:

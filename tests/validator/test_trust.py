@@ -15,6 +15,7 @@ from uuid import uuid4
 import httpx
 import pytest
 from redis.asyncio import Redis
+from redis.exceptions import RedisError
 
 from core.clock import unix_time
 from core.hotstore import keys
@@ -189,6 +190,33 @@ class TestAnOldFile:
                 await scene.confirm()
                 await scene.until(good, code="SUSPENDED", stale=False)
 
+    @pytest.mark.parametrize("near_cache", ["on", "off"])
+    async def test_is_not_believed_for_what_is_written_beside_it(self, tmp_path: Path, near_cache: str) -> None:
+        """A relay may bring a total, or a document, before everything has been compared."""
+        async with a_scene(tmp_path, NP_NEAR_CACHE=near_cache) as scene:
+            projection = scene.projection
+            good, used, both = [await projection.license() for _ in range(3)]
+            await scene.synced()
+            kept = await keep_file(scene, tmp_path / "kept")
+            await projection.change(good, status=Status.SUSPENDED)
+            for issued in (used, both):
+                await projection.use(issued, "databases", 50, 1)
+            await scene.synced()
+            await scene.until(good, code="SUSPENDED", stale=False)
+            for issued in (used, both):
+                await scene.until(issued, code="QUOTA_EXCEEDED", stale=False)
+            with old_file(scene, kept):
+                with suppress(RedisError):
+                    await scene.connections()  # on a connection that the server's end has ended
+                await eventually(scene.connections, bool)
+                await projection.use(good, "domains", 1, 1)
+                await projection.use(used, "domains", 1, 1)
+                await projection.change(both)
+                told = await told_of(scene, {"good": (good, None), "used": (used, None), "both": (both, None)})
+                assert {code for what, _, code, _ in told if what == "good"} <= {"SUSPENDED", "not_ready"}
+                assert {code for what, _, code, _ in told if what == "used"} <= {"QUOTA_EXCEEDED", "not_ready"}
+                assert {code for what, _, code, _ in told if what == "both"} <= {"QUOTA_EXCEEDED", "not_ready"}
+
     async def test_is_used_as_stale_while_it_is_young_and_then_not_at_all(self, scene: Scene, tmp_path: Path) -> None:
         issued = await scene.projection.license()
         await scene.synced()
@@ -208,6 +236,25 @@ class TestAnOldFile:
                 assert (await fresh.until(issued, status=503, code="not_ready")).conclusive is False
                 await fresh.confirm()
                 await fresh.until(issued, code="VALID", stale=False)
+
+    async def test_of_an_unfinished_rebuild_is_not_believed_either(self, scene: Scene) -> None:
+        projection = scene.projection
+        issued, key = await projection.license(), await projection.api_key()
+        names = (keys.document(keys.short_hash(issued.hash)), keys.api_key(key.key_id))
+        before = [await scene.command("GET", name) for name in names]
+        await scene.until(issued, key, code="VALID", stale=False)
+        await projection.change(issued, status=Status.SUSPENDED)
+        await projection.api_key(key_id=key.key_id, active=False, version=2)
+        await scene.synced()
+        await scene.until(issued, code="SUSPENDED", stale=False)
+        await scene.until(issued, key, status=401)
+        for bucket in {issued.hash[0], keys.bucket_of_api_key(key.key_id)}:
+            await projection.lose(bucket)
+        for name, packed in zip(names, before, strict=True):
+            await scene.command("SET", name, packed)
+        told = await told_of(scene, {"license": (issued, None), "key": (issued, key)})
+        assert {code for what, _, code, _ in told if what == "license"} <= {"SUSPENDED", "not_ready"}
+        assert {code for what, _, code, _ in told if what == "key"} == {"not_ready"}
 
 
 class TestAProjectionThatStandsStill:
