@@ -74,7 +74,7 @@ def faults(response: httpx.Response, name: str, text: str) -> list[str]:
     if "x-injected" in response.headers or any("DROP TABLE" in value for value in response.headers.values()):
         found.append("a header that it made up")
     if response.content and not response.headers["content-type"].startswith(
-        ("application/json", "application/problem")
+        ("application/json", "application/problem", "application/jwk-set+json")
     ):
         found.append("an answer that a browser might show")
     if response.is_success and response.content and (said := response.json().get(name, text)) != text:
