@@ -16,6 +16,7 @@ from billing_api.oauth import repository
 from billing_api.oauth.schemas import ClientIssued, ClientView, NewClient, TokenGranted, facts_of
 from billing_api.oauth.token_request import GRANT_TYPE, TokenError, TokenRefused, TokenRequest
 from billing_api.paging import Page, fetch_page
+from billing_api.sessions import repository as sessions
 from core.clock import Clock
 from core.errors import Conflict, NotFound, Unauthenticated
 from core.ids import new_id, new_token
@@ -52,6 +53,9 @@ class OAuthClientService:
             count = await repository.count_live(tx, principal.user_id)
             if count is None:
                 raise Unauthenticated("this account is not active any more")
+            # Looked at again under the owner's lock: whoever takes the account back ends sessions and clients under it.
+            if await sessions.live(tx, principal.session_id, principal.user_id, self._clock()) is None:
+                raise Unauthenticated("this sign-in has ended; sign in again")
             if count >= MOST_CLIENTS:
                 raise Conflict(f"you have {MOST_CLIENTS} clients, which is the most: revoke one that is not needed")
             row = await repository.add(tx, id=client_id, user_id=principal.user_id, **columns)

@@ -5,10 +5,11 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from sqlalchemy import text
 
 from billing_api.oauth.service import MOST_CLIENTS
 from tests.billing_api.conftest import FakeTime
-from tests.support.databases import change, rows
+from tests.support.databases import as_owner, change, rows, until_blocked
 from tests.support.members import Member
 from tests.support.servers import DatabaseUrls
 
@@ -42,6 +43,17 @@ async def test_a_client_is_made_and_its_secret_shown_once(ada: Member, database_
     (audit,) = await rows(database_urls, "SELECT * FROM audit_log WHERE action = 'oauth_client.created'")
     assert audit["target_id"] == client["client_id"]
     assert audit["actor_id"] == row["user_id"]
+
+
+async def test_none_is_made_past_the_end_of_its_makers_session(ada: Member, database_urls: DatabaseUrls) -> None:
+    """Who takes an account back ends its clients: a call that came before, and waits its turn, makes none after."""
+    async with as_owner(database_urls) as owner:
+        await owner.execute(text("SELECT 1 FROM users FOR UPDATE"))
+        making = asyncio.create_task(ada.call("POST", "me/oauth-clients", ORDER))
+        await until_blocked(database_urls)
+        await owner.execute(text("UPDATE sessions SET revoked_at = now()"))
+    assert (await making).status_code == 401
+    assert await rows(database_urls, "SELECT 1 FROM oauth_clients") == []
 
 
 async def test_the_owner_is_told_by_mail_of_each_secret(ada: Member, database_urls: DatabaseUrls) -> None:
