@@ -6,6 +6,7 @@ buckets are compared with Postgres as reconciliation does it (workers/screening.
 
 - what Postgres knows is applied; as ever only what is newer takes a place (a suspended license, a lost total);
 - what Postgres does not know becomes a tombstone (a license key that was rotated after the file was written);
+- what cannot be read gives way to what is applied (here nothing is concluded from its absence);
 - where much differs the bucket is left to the rebuild, which is faster then.
 
 A change that commits meanwhile is not missed: it has its own outbox row, and of two states the newer one stays.
@@ -13,6 +14,8 @@ A change that commits meanwhile is not missed: it has its own outbox row, and of
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Final
+
+from redis.exceptions import ResponseError
 
 from core.hotstore.comparing import HotStoreComparison, Mending
 from core.hotstore.writer import HotStoreWriter, UsageTotal
@@ -62,11 +65,20 @@ class Confirmation:
             return False
         for some in _batches(left):
             beat()
-            async with self._database.as_system() as tx:
-                expected = await truth.read(tx.session, some)
-            await self._apply(expected.items())
+            try:
+                await self._bring(truth, some)
+            except ResponseError as failure:
+                if type(failure) is not ResponseError:  # the server takes no writes
+                    raise
+                await self._comparison.clear(truth.shelf, some)
+                await self._bring(truth, some)  # read anew: what a relay has brought since is gone as well
         self.mended += len(screened.suspects)
         return True
+
+    async def _bring(self, truth: Truth, names: Sequence[str]) -> None:
+        async with self._database.as_system() as tx:
+            expected = await truth.read(tx.session, names)
+        await self._apply(expected.items())
 
     async def _bury(self, truth: Truth, names: Sequence[str]) -> None:
         for some in _batches(names):

@@ -163,6 +163,10 @@ class HotStoreComparison:
         answers = await self._writer.ask([_repair(shelf, mending) for mending in mendings])
         return [answer == b"repaired" for answer in answers]
 
+    async def clear(self, shelf: Shelf, names: Iterable[str]) -> None:
+        """Removes documents with totals and leases, whatever they are. Only where absence means nothing."""
+        await self._writer.ask([("DEL", *_keys(shelf, name)) for name in names])
+
     async def strays(self) -> AsyncIterator[str]:
         """Keys of documents and API keys that no index names, though they say something. They may be anything."""
         kinds = [kind for shelf in (LICENSES, API_KEYS) for kind in (shelf.documents, shelf.indexes)]

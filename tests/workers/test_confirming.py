@@ -177,3 +177,18 @@ async def test_a_demoted_server_is_left(scene: Scene) -> None:
     assert not scene.rebuild.complete
     scene.server.call("REPLICAOF", "NO", "ONE")
     assert await eventually(scene.rebuild.look)
+
+
+async def test_what_cannot_be_read_keeps_nobody_waiting(scene: Scene) -> None:
+    """Bytes that are no record, a key of another type: as reconciliation mends them."""
+    garbage, list_, totals = (keys.short_hash(digest) for digest in scene.digests[:3])
+    await scene.redis.set(keys.document(garbage), b"\x92\x01")
+    for name in (keys.document(list_), keys.usage(totals), keys.api_key("k-of-one")):
+        await scene.redis.delete(name)
+        await scene.redis.execute_command("LPUSH", name, "no record")  # type: ignore[no-untyped-call]  # left untyped
+    scene.new_reign()
+    assert await eventually(scene.rebuild.look)
+    for digest in scene.digests[:2]:
+        assert await scene.store.license(digest) is not None
+    assert await scene.store.used(scene.digests[2], "databases") == 1
+    assert await scene.store.api_key("k-of-one") is not None
