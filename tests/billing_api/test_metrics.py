@@ -3,16 +3,22 @@
 import os
 import re
 import signal
+import subprocess
+import sys
 from pathlib import Path
+from typing import Final
 
 import httpx
 import psutil
+import pytest
 
+from chaos import disk
+from core.settings import process_environment
 from devstack.ports import choose
 from devstack.waiting import wait_until
 from tests.support.environment import environment
 from tests.support.processes import module
-from tests.support.servers import DatabaseUrls
+from tests.support.servers import ROOT, DatabaseUrls
 
 HOST = "127.0.0.1"
 ASKED = re.compile(r'billing_api_requests_total\{[^}]*path="/health/live"[^}]*\} (\S+)')
@@ -49,7 +55,7 @@ def test_the_counters_of_all_processes_add_up(database_urls: DatabaseUrls, tmp_p
 
         both = serving(master.pid)
         assert len(both) == 2
-        [folder] = tmp_path.glob("billing_api-metrics-*")
+        folder = Path(psutil.Process(both[0]).environ()["PROMETHEUS_MULTIPROC_DIR"])
         counted_by = {int(file.stem.rpartition("_")[2]) for file in folder.glob("*.db")}
         assert counted_by == set(both)  # each had its share
 
@@ -60,3 +66,23 @@ def test_the_counters_of_all_processes_add_up(database_urls: DatabaseUrls, tmp_p
 
         assert httpx.get(f"{url}/metrics", timeout=5).status_code == 404  # nothing for customers
     assert not folder.exists()
+
+
+COUNTING: Final = """
+import subprocess, sys, tempfile
+from pathlib import Path
+from billing_api.metrics import shown
+from chaos.disk import fill
+
+COUNT = "from prometheus_client import Counter; c = Counter('c', 'd', ['l'])\\nfor n in range(9999): c.labels(n).inc()"
+fill(Path(tempfile.gettempdir()))
+with shown("127.0.0.1", int(sys.argv[1])):
+    sys.exit(subprocess.run((sys.executable, "-c", COUNT), check=False).returncode)
+"""
+
+
+@pytest.mark.skipif(not disk.allowed(), reason="this user may not mount a tmpfs")
+def test_a_process_counts_on_while_the_disk_is_full(tmp_path: Path) -> None:
+    program = disk.within(tmp_path, (sys.executable, "-c", COUNTING, str(choose("127.0.0.1"))), megabytes=1)
+    done = subprocess.run(program, cwd=ROOT, env=process_environment() | {"TMPDIR": str(tmp_path)}, check=False)
+    assert done.returncode == 0
