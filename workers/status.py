@@ -38,8 +38,9 @@ async def serve(host: str, port: int, pages: Mapping[str, Handler]) -> asyncio.S
             async with asyncio.timeout(_REQUEST_WITHIN):
                 head = await reader.readuntil(b"\r\n\r\n")
                 page = await _page(head, pages)
-                writer.write(_encoded(page, body=not head.startswith(b"HEAD ")))
-                await writer.drain()
+                if not writer.is_closing():  # where the client has gone, uvloop raises RuntimeError
+                    writer.write(_encoded(page, body=not head.startswith(b"HEAD ")))
+                    await writer.drain()
         writer.close()
 
     return await asyncio.start_server(answer, host, port, limit=_HEAD_LIMIT)

@@ -1,12 +1,16 @@
 """As much HTTP as health checks and Prometheus need."""
 
 import asyncio
+import subprocess
+import sys
 from collections.abc import AsyncIterator
 from http import HTTPStatus
+from typing import Final
 
 import httpx
 import pytest
 
+from tests.support.servers import ROOT
 from workers.status import Page, serve
 
 
@@ -57,3 +61,40 @@ async def test_garbage_does_no_harm(port: int, garbage: bytes) -> None:
     writer.close()
     async with httpx.AsyncClient() as client:
         assert (await client.get(f"http://127.0.0.1:{port}/fine")).status_code == 200
+
+
+async def test_a_client_that_hangs_up_is_no_fault_of_ours() -> None:
+    """In uvloop, as the process runs: there a closed transport raises RuntimeError."""
+    done = await asyncio.to_thread(
+        subprocess.run, (sys.executable, "-c", HUNG_UP), cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+HUNG_UP: Final = """
+import asyncio, gc, socket, struct
+import uvloop
+from workers.status import Page, serve
+
+async def run():
+    asked, gone = asyncio.Event(), asyncio.Event()
+
+    async def slow():
+        asked.set()
+        await gone.wait()
+        return Page(bytes(1000))
+
+    server = await serve("127.0.0.1", 0, {"/slow": slow})
+    client = socket.create_connection(server.sockets[0].getsockname())
+    client.sendall(b"GET /slow HTTP/1.1\\r\\n\\r\\n")
+    await asked.wait()
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    client.close()
+    await asyncio.sleep(0.1)  # the reset arrives
+    gone.set()
+    await asyncio.sleep(0.1)
+    gc.collect()
+    server.close()
+
+uvloop.run(run())
+"""
