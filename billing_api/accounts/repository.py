@@ -54,6 +54,11 @@ async def forget_registrations(tx: SystemTransaction, user_id: UUID, *, before: 
     return await tx.session.scalar(select(func.count()).select_from(Registration).where(mine)) or 0
 
 
+async def session(tx: SystemTransaction, session_id: UUID) -> Session | None:
+    """Not locked."""
+    return await tx.session.get(Session, session_id)
+
+
 async def lock_session(tx: SystemTransaction, session_id: UUID) -> tuple[Session, User] | None:
     """The lock has two refreshes at once take turns."""
     statement = select(Session, User).join(User, User.id == Session.user_id).where(Session.id == session_id)

@@ -132,10 +132,13 @@ class AccountService:
         return self._sign_ins.open(tx, user, caller, amr=amr, device=device)
 
     async def _family(self, tx: SystemTransaction, token: str) -> UUID | None:
-        """The session that this token may end: one of the family's own, of whatever age."""
+        """The session that this token may end: one of the family's own, of whatever age.
+
+        Not locked yet: two sessions that end together are locked in one order for everybody.
+        """
         session_id = refresh_tokens.session_id(token)
-        found = session_id and await repository.lock_session(tx, session_id)
-        return session_id if found and self._standing(found[0], token) is not Standing.FOREIGN else None
+        found = session_id and await repository.session(tx, session_id)
+        return session_id if found and self._standing(found, token) is not Standing.FOREIGN else None
 
     def _standing(self, session: Session, token: str) -> Standing:
         keyed_hash = self._secrets.index

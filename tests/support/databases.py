@@ -62,11 +62,11 @@ async def _empty(urls: DatabaseUrls) -> None:
         await owner.execute(text(f"DO $$ BEGIN {deletions} {audit_trail} END $$"))
 
 
-async def until_blocked(urls: DatabaseUrls) -> None:
-    """Waits for a statement in this database to stand at a lock that another transaction holds."""
+async def until_blocked(urls: DatabaseUrls, number: int = 1) -> None:
+    """Waits for so many statements in this database to stand at locks that other transactions hold."""
     waiting = (
         "SELECT 1 FROM pg_locks JOIN pg_stat_activity USING (pid) WHERE NOT granted AND datname = current_database()"
     )
     async with asyncio.timeout(10):
-        while not await rows(urls, waiting):  # noqa: ASYNC110  the server has to be asked, it does not tell
+        while len(await rows(urls, waiting)) < number:  # noqa: ASYNC110  the server has to be asked, it does not tell
             await asyncio.sleep(0.01)

@@ -7,9 +7,10 @@ from typing import Any
 
 import httpx
 import pytest
+from sqlalchemy import text
 
 from db.models.people import Role
-from tests.support.databases import change, rows
+from tests.support.databases import as_owner, change, rows, until_blocked
 from tests.support.servers import DatabaseUrls
 from tests.support.visitors import Visitor
 
@@ -177,6 +178,19 @@ async def test_cookie_and_access_token_each_sign_out_their_own(ada: Visitor, vis
     bearer = await phone.signed_in()
     assert (await ada.logout(**bearer)).status_code == 204
     assert [(await each.refresh()).status_code for each in (phone, ada, tablet)] == [401, 401, 200]
+
+
+async def test_two_who_sign_out_crosswise_at_once_do_not_wait_for_each_other(
+    ada: Visitor, visitors: Visitors, database_urls: DatabaseUrls
+) -> None:
+    phone = visitors(ada.email)
+    bearers = [await ada.signed_in(), await phone.signed_in()]
+    async with as_owner(database_urls) as owner:
+        await owner.execute(text("SELECT 1 FROM sessions FOR UPDATE"))
+        leaving = [asyncio.create_task(ada.logout(**bearers[1])), asyncio.create_task(phone.logout(**bearers[0]))]
+        await until_blocked(database_urls, 2)
+    assert [(await each).status_code for each in leaving] == [204, 204]
+    assert [(await each.refresh()).status_code for each in (ada, phone)] == [401, 401]
 
 
 @pytest.mark.parametrize(
