@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any, Final
 
 import httpx
+from litestar import Litestar
 
-from core.parts import EXIT_CODE
+from core.parts import EXIT_CODE, Parts
 from core.settings import process_environment
 from devstack.ports import choose
 from devstack.valkey import Valkey
@@ -32,6 +33,16 @@ async def test_live_tells_of_every_part(client: Client) -> None:
     live = await client.get("/health/live")
     assert (live.status_code, live.json()["status"]) == (200, "ok")
     assert live.json()["parts"].keys() == {"health", "last_use", "usage_reports"}
+
+
+async def test_a_dead_part_fails_live_and_ready(app: Litestar, client: Client) -> None:
+    parts: Parts = app.state.parts
+    parts.add("doomed").end("ValueError")
+    live, ready = await client.get("/health/live"), await client.get("/health/ready")
+    assert (live.status_code, live.json()["status"]) == (503, "dead")
+    assert live.json()["parts"]["doomed"] == {"state": "dead", "cause": "ValueError", "last_success": None}
+    assert (ready.status_code, ready.json()["reason"]) == (503, "dead_part")
+    assert ready.json()["lacking"] == ["doomed"]
 
 
 async def test_dependencies_are_told_by_name(client: Client) -> None:
