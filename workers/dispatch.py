@@ -165,12 +165,14 @@ def pause(attempt: int, failure: Exception) -> float:
 
 
 def _told(failure: Exception) -> str:
-    """For an admin to read."""
+    """For an admin to read. What PostgreSQL's text cannot hold is spelt out: a partner may say anything."""
     if isinstance(failure, Refusal):
-        return failure.detail[:_LONGEST_ERROR]
-    if isinstance(failure, TimeoutError):
-        return "it took longer than its lease allows"
-    return f"{type(failure).__name__}: {failure}"[:_LONGEST_ERROR]
+        said = failure.detail
+    elif isinstance(failure, TimeoutError):
+        said = "it took longer than its lease allows"
+    else:
+        said = f"{type(failure).__name__}: {failure}"
+    return said.encode(errors="backslashreplace").decode().replace("\0", r"\0")[:_LONGEST_ERROR]
 
 
 def _kind(job: Job) -> str:

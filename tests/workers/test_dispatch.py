@@ -112,6 +112,19 @@ async def test_a_failure_is_tried_again_later(database: Database, database_urls:
     assert outcomes == [("deliver_mail", "retry"), ("deliver_mail", "retry"), ("deliver_mail", "done")]
 
 
+async def test_a_partner_may_say_what_postgres_cannot_hold(database: Database, database_urls: DatabaseUrls) -> None:
+    """Else its refusal could not be written down, and it would be asked for ever."""
+
+    async def perform(_job: DeliverMail) -> None:
+        raise Refused("no \0 such \ud83d mailbox", 422)
+
+    [outbox_id] = await enqueued(database, DeliverMail(new_id()))
+    await Dispatcher(database, [mail_work(perform)]).perform(outbox_id)
+    row = await the_row(database_urls, outbox_id)
+    assert (row["attempts"], row["last_error"]) == (1, r"no \0 such \ud83d mailbox")
+    assert row["dead_at"] is not None
+
+
 @pytest.mark.parametrize(("failure", "attempts"), [(Refused("no such mailbox", 422), 1), (ValueError("ours"), 2)])
 async def test_a_job_dies_visibly_and_lives_again(
     database: Database, database_urls: DatabaseUrls, failure: Exception, attempts: int
