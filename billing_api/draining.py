@@ -41,14 +41,19 @@ class Draining:
 
     async def _leave(self) -> None:
         logger().info("api.draining", pid=os.getpid(), seconds=self._seconds)
+        try:  # whatever fails, it leaves: without files to spare its own sockets cannot even be listed
+            await asyncio.sleep(self._seconds)
+            await self._turn_newcomers_away()
+        finally:
+            signal.raise_signal(signal.SIGINT)
+
+    async def _turn_newcomers_away(self) -> None:
         listeners = own_listeners(self._port)
         try:
-            await asyncio.sleep(self._seconds)
             await stop_accepting(listeners)
         finally:
             for listener in listeners:
                 listener.close()
-            signal.raise_signal(signal.SIGINT)
 
 
 def closing(send: Send) -> Send:

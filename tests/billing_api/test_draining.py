@@ -4,9 +4,10 @@ import asyncio
 import json
 import signal
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import httpx
 import psutil
@@ -17,7 +18,7 @@ from devstack.waiting import wait_until
 from tests.support.callers import HOST, calling, get
 from tests.support.environment import environment
 from tests.support.processes import module
-from tests.support.servers import DatabaseUrls
+from tests.support.servers import ROOT, DatabaseUrls
 
 PLANS = get("/api/v1/plans")
 
@@ -84,3 +85,25 @@ async def test_a_killed_master_leaves_no_worker_at_its_port(served: Served) -> N
     served.process.kill()
     served.process.wait()
     assert await asyncio.to_thread(wait_until, lambda: not served.workers(), 5)
+
+
+LEAVING: Final = """
+import asyncio, os, resource, signal
+from billing_api.draining import Draining
+from core.health import Readiness
+
+async def run():
+    interrupted = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGINT, interrupted.set)
+    await Draining(Readiness(), seconds=0, port=1).heed()
+    resource.setrlimit(resource.RLIMIT_NOFILE, (3, 3))
+    os.kill(os.getpid(), signal.SIGTERM)
+    await asyncio.wait_for(interrupted.wait(), 10)
+
+asyncio.run(run())
+"""
+
+
+def test_a_worker_without_a_file_to_spare_leaves_all_the_same() -> None:
+    done = subprocess.run((sys.executable, "-c", LEAVING), cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
