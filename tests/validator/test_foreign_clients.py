@@ -13,6 +13,7 @@ from typing import Any, Final
 import httpx
 import pytest
 
+from core.problems import PAGES
 from devstack.valkey import Valkey
 from devstack.waiting import wait_until
 from tests.validator.stage import (
@@ -94,10 +95,10 @@ class TestCurl:
         assert lines[1::2] == ["200 1", "200 0", "200 0"]
 
     def test_asks_for_the_head_alone(self, shared_validator: Running) -> None:
-        argv = [str(CURL), "-sSI", "--max-time", "10", f"{shared_validator.url}/health/live"]
+        argv = [str(CURL), "-sSI", "--max-time", "10", f"{shared_validator.url}/problems/busy"]
         head = subprocess.run(argv, capture_output=True, text=True, check=True).stdout
         assert head.startswith("HTTP/1.1 200 OK")
-        assert "Content-Length: 17" in head
+        assert f"Content-Length: {len(PAGES['busy'])}" in head
 
 
 @pytest.mark.skipif(WRK is None, reason="wrk is not installed (Debian: wrk)")
