@@ -95,7 +95,7 @@ class Gate:
         if not verifier.holds(signature, request.method, request.target, idempotency_key, digest):
             signed = (signature, request.method, request.target, idempotency_key, digest)
             if key.previous is None or now >= key.previous_until or not key.previous.holds(*signed):
-                if stale:
+                if not self._api_keys.denies(key, stale=stale):
                     raise NotReady("the API key that is known here may have another secret by now")
                 raise SignatureFault(Fault.MISMATCH)
         if permission not in key.permissions:

@@ -114,7 +114,7 @@ class KeyRing:
         return Known(old, stale=True)
 
     def denies(self, key: OpenKey, *, stale: bool) -> bool:
-        """Whether it may be said that this key is none, be it absent, revoked or at its end."""
+        """Whether it may be said that this key is none (absent, revoked, at its end), or has another secret."""
         return not stale and self._trust.denies(key.era.link)
 
     def changed(self, key_id: bytes) -> None:

@@ -4,7 +4,7 @@ A server that answers may be wrong in three ways. The projection may stand still
 that what was issued since is not there. It may be unfit (core/hotstore/server_facts.py): what is not there was evicted.
 And it may have data of another reign: its append-only file is of last week, or a replica lagged when it was promoted.
 
-    "no" (NOT_FOUND, an unknown API key)   only from a server that is fit, in a bucket that was confirmed in its present
+    "no" (NOT_FOUND, no such key, secret)  only from a server that is fit, in a bucket that was confirmed in its present
                                            reign, with `as_of` younger than AGED_SECONDS; else nobody can tell
     a record of an unconfirmed bucket      stale, while the file's `synced_through` is younger than STALE_SECONDS and
                                            nothing newer was told of it by this process; then nobody can tell

@@ -263,11 +263,14 @@ class TestAProjectionThatStandsStill:
         await scene.until(issued, code="VALID", stale=False)
         await scene.until(NOBODY, code="NOT_FOUND", stale=False)
         await scene.until(issued, UNKNOWN, status=401)
+        rotated = scene.panel.api_key._replace(secret="of-tomorrow")
+        await scene.until(issued, rotated, status=401)
         await scene.synced(AGED_SECONDS - 1.5)
         await scene.until(NOBODY, code="NOT_FOUND", stale=False)
         await scene.until(issued, status=200, code="VALID", stale=True)
         await scene.until(NOBODY, status=503, code="not_ready")
         await scene.until(issued, UNKNOWN, status=503, code="not_ready")
+        await scene.until(issued, rotated, status=503, code="not_ready")
         explained = await scene.panel.call("explain", {"license_key": issued.key, "feature": "create_database"})
         assert explained.json()["stale"] is True
         await scene.synced(100_000)
@@ -276,6 +279,7 @@ class TestAProjectionThatStandsStill:
         await scene.until(issued, code="VALID", stale=False)
         await scene.until(NOBODY, code="NOT_FOUND")
         await scene.until(issued, UNKNOWN, status=401)
+        await scene.until(issued, rotated, status=401)
 
 
 class TestAServerThatIsUnfit:
