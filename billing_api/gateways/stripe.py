@@ -126,7 +126,7 @@ class StripeGateway:
         """`anew`: customer or price took the place of one that is gone, under which the key's answer is stored."""
         marker = {CHECKOUT_ID: str(checkout_id)}
         key = f"checkout-{checkout_id}-{customer_id}-{price_id}" if anew else f"checkout-{checkout_id}"
-        async with stripe_answers():
+        async with _names_what_is_gone(), stripe_answers():
             session = await self._v1.checkout.sessions.create_async(
                 {
                     "mode": "subscription",
@@ -206,6 +206,18 @@ class StripeGateway:
     def _lookup_key(self, entry: CatalogueEntry, interval: Interval) -> str:
         """Names everything that a price cannot change, so that a changed price is another price."""
         return f"np-{entry.plan_id}-{interval}-{entry.amounts[interval]}-{entry.currency}"
+
+
+@asynccontextmanager
+async def _names_what_is_gone() -> AsyncIterator[None]:
+    """Around a call whose path names no object: if anything is not there, it is what a parameter names."""
+    try:
+        yield
+    except NotFound as absent:
+        cause = absent.__cause__
+        if isinstance(cause, stripe.InvalidRequestError) and cause.param:
+            raise GoneAtStripe(cause.param) from absent
+        raise
 
 
 @asynccontextmanager

@@ -84,6 +84,18 @@ async def test_a_customer_that_was_deleted_before_we_noted_it_is_made_anew(
     assert customer not in await shopper.customers()
 
 
+async def test_a_missing_customer_is_understood_under_either_status(shopper: Shopper) -> None:
+    """Of an object that a form names Stripe says 400 or 404; of one in the path, 404 alone."""
+    assert (await shopper.order()).status_code == 201
+    [customer] = await shopper.customers()
+    said = {"type": "invalid_request_error", "code": "resource_missing", "param": "customer", "message": "none"}
+    fault = {"kind": "status", "method": "POST", "path": "/v1/checkout/sessions", "status": 404}
+    fault |= {"body": {"error": said}}
+    assert (await shopper.browser.post(f"{shopper.stripe}/_sim/faults", json=fault)).is_success
+    assert (await shopper.order()).status_code == 201
+    assert len(set(await shopper.customers()) - {customer}) == 1
+
+
 async def test_what_became_of_the_old_customers_subscription_is_still_mirrored(
     buyer: Buying, database: Database
 ) -> None:
