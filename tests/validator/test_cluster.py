@@ -76,6 +76,7 @@ async def a_scene(folder: Path, *, replicas: int = 0) -> AsyncIterator[Scene]:
             scene = Scene(made, projection, Panel(client, await projection.api_key(key_id=key_id)), client)
             assert ready(process.url), process.log.read_text()
             async with projection.keeping_up():
+                await scene.fresh(await projection.license())  # it is ready before it has read `synced_through`
                 yield scene
             await projection.writer.close()
 
