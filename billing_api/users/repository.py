@@ -3,7 +3,7 @@
 from typing import Final, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import Select, or_, select
+from sqlalchemy import ColumnElement, Select, and_, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from core.errors import Conflict, Forbidden, NotFound
@@ -49,12 +49,17 @@ async def one(tx: PrivilegedTransaction, user_id: UUID) -> User:
 async def lock_for_administration(tx: SystemTransaction, user_id: UUID) -> User:
     """The user, with every active administrator locked beside him; Forbidden where the actor is none any more.
 
-    All administrators are locked, in one order: of two who take each other's rights away at the same moment the second
-    waits, and then has lost his own. As nobody does it to himself either, one is always left.
+    All of them are locked by one statement in one order: of two who take each other's rights away at the same moment
+    the second waits, and then has lost the right to. As nobody can do it to themselves, one is always left. The user is
+    locked in the same order, not afterwards: where they were an administrator a moment ago, others wait for them in it.
     """
-    if tx.actor_id not in await lock_administrators(tx):
+    wanted = or_(_is_administrator(), User.id == user_id)
+    statement = select(User).where(wanted).order_by(User.id).with_for_update()
+    locked = {user.id: user for user in await tx.session.scalars(statement)}
+    actor = locked.get(tx.actor_id) if tx.actor_id is not None else None
+    if actor is None or not actor.is_active or actor.role is not Role.ADMIN:
         raise Forbidden("you are no administrator any more")
-    user = _found(await tx.session.scalar(select(User).where(User.id == user_id).with_for_update()))
+    user = _found(locked.get(user_id))
     if user.deleted_at is not None:
         raise Conflict("its owner deleted this account; nothing of it can be changed")
     return user
@@ -62,8 +67,12 @@ async def lock_for_administration(tx: SystemTransaction, user_id: UUID) -> User:
 
 async def lock_administrators(tx: SystemTransaction) -> set[UUID]:
     """All that are active, locked in one order for everybody."""
-    administrators = select(User.id).where(User.role == Role.ADMIN, User.is_active).order_by(User.id)
+    administrators = select(User.id).where(_is_administrator()).order_by(User.id)
     return set(await _locked(tx.session, administrators))
+
+
+def _is_administrator() -> ColumnElement[bool]:
+    return and_(User.role == Role.ADMIN, User.is_active)
 
 
 async def written(tx: SystemTransaction, user: User) -> User:
