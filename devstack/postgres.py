@@ -36,6 +36,9 @@ HOST: Final = "127.0.0.1"
 SUPERUSER: Final = "postgres"
 _SHELF: Final = Path("/var/cache/nextpanel-billing")
 _FAST: Final = ("fsync=off", "synchronous_commit=off", "full_page_writes=off", "autovacuum=off")
+_SUPERVISED: Final = ("restart_after_crash=off",)
+"""Who starts it again is the supervisor. A server that recovers by itself while its disk is full can wait for ever for
+a checkpoint that failed: it was seen not to end that recovery, long after the disk had room again."""
 # Until the end of the session: roles that two change at once fail the second.
 _OWNED_DATABASE: Final = r"""
 SELECT FROM pg_advisory_lock(1852861028);
@@ -89,7 +92,7 @@ class Postgres:
             f"max_connections={self.max_connections}",
             "timezone=UTC",
             "log_timezone=UTC",
-            *(_FAST if self.fast else ()),
+            *(_FAST if self.fast else _SUPERVISED),
         ]
         options = tuple(word for setting in settings for word in ("-c", setting))
         return Launch(
