@@ -11,6 +11,7 @@ from typing import Final
 import msgspec
 from litestar import Response, get
 from litestar.datastructures import State
+from litestar.openapi.datastructures import ResponseSpec
 from prometheus_client import Counter, Gauge
 from sqlalchemy import text
 
@@ -86,7 +87,13 @@ class Health:
         succeeded()
 
 
-@get("/health/live", permission=Permission.PUBLIC, tags=["plumbing"], summary="No part of the process is dead")
+@get(
+    "/health/live",
+    permission=Permission.PUBLIC,
+    tags=["plumbing"],
+    summary="No part of the process is dead",
+    responses={503: ResponseSpec(Live, generate_examples=False, description="A part is dead; the process ends")},
+)
 async def live(state: State) -> Response[Live]:
     parts: Parts = state.health.parts
     dead = parts.dead
@@ -94,7 +101,13 @@ async def live(state: State) -> Response[Live]:
     return Response(Live("dead" if dead else "ok", parts.told()), status_code=status)
 
 
-@get("/health/ready", permission=Permission.PUBLIC, tags=["plumbing"], summary="The process may be sent requests")
+@get(
+    "/health/ready",
+    permission=Permission.PUBLIC,
+    tags=["plumbing"],
+    summary="The process may be sent requests",
+    responses={503: ResponseSpec(Ready, generate_examples=False, description="Not yet, or no longer: `reason` tells")},
+)
 async def ready(state: State) -> Response[Ready]:
     health: Health = state.health
     told = health.readiness.told(() if health.readiness.reached else await health.missing())

@@ -250,12 +250,13 @@ def _example(meaning: Meaning) -> Problem:
 
 def _open_paths() -> dict[str, Any]:
     """What anybody may have, unsigned."""
+    plain = "application/json"
     described = {
-        "/.well-known/jwks.json": ("The public keys of leases (RFC 7517)", "application/jwk-set+json"),
-        "/schema/openapi.json": ("This document", "application/json"),
-        "/health/live": ("Whether every part of the process is alive; 503 where not", "application/json"),
-        "/health/ready": ("Whether the process may be sent requests; 503 where not", "application/json"),
-        "/health/dependencies": ("How Redis is, as this process sees it; always 200", "application/json"),
+        "/.well-known/jwks.json": ("The public keys of leases (RFC 7517)", "application/jwk-set+json", NotReady.title),
+        "/schema/openapi.json": ("This document", plain, None),
+        "/health/live": ("No part of the process is dead", plain, "A part is dead; the process is about to end"),
+        "/health/ready": ("The process may be sent requests", plain, "Not yet, or no longer; the body tells why"),
+        "/health/dependencies": ("How Redis is, as this process sees it; always 200", plain, None),
     }
     return {
         path: {
@@ -263,14 +264,21 @@ def _open_paths() -> dict[str, Any]:
                 "operationId": path.rpartition("/")[2].partition(".")[0],
                 "summary": summary,
                 "security": [],
-                "responses": {
-                    "200": {"description": summary, "content": {media_type: {"schema": {"type": "object"}}}},
-                    "503": {"description": NotReady.title},
-                },
+                "responses": _open_responses(summary, media_type, unavailable),
             }
         }
-        for path, (summary, media_type) in described.items()
+        for path, (summary, media_type, unavailable) in described.items()
     }
+
+
+def _open_responses(summary: str, media_type: str, unavailable: str | None) -> dict[str, Any]:
+    """`unavailable`: what a 503 means there, in case there is one."""
+    responses: dict[str, Any] = {
+        "200": {"description": summary, "content": {media_type: {"schema": {"type": "object"}}}}
+    }
+    if unavailable is not None:
+        responses["503"] = {"description": unavailable}
+    return responses
 
 
 def main(folder: Path) -> None:

@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any, Final
 
 import httpx
+import pytest
 from litestar import Litestar
 
+from core.health import Readiness
 from core.parts import EXIT_CODE, Parts
 from core.settings import process_environment
 from devstack.ports import choose
@@ -35,14 +37,22 @@ async def test_live_tells_of_every_part(client: Client) -> None:
     assert live.json()["parts"].keys() == {"health", "last_use", "usage_reports"}
 
 
-async def test_a_dead_part_fails_live_and_ready(app: Litestar, client: Client) -> None:
-    parts: Parts = app.state.parts
+async def test_a_dead_part_fails_live_and_ready(app: Litestar, client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    parts = Parts()  # the application's own live on with it, for other tests
     parts.add("doomed").end("ValueError")
+    monkeypatch.setattr(app.state.health, "parts", parts)
+    monkeypatch.setattr(app.state.health, "readiness", Readiness(lambda: parts.dead))
     live, ready = await client.get("/health/live"), await client.get("/health/ready")
     assert (live.status_code, live.json()["status"]) == (503, "dead")
     assert live.json()["parts"]["doomed"] == {"state": "dead", "cause": "ValueError", "last_success": None}
     assert (ready.status_code, ready.json()["reason"]) == (503, "dead_part")
     assert ready.json()["lacking"] == ["doomed"]
+
+
+async def test_what_health_answers_is_in_the_document(client: Client) -> None:
+    paths = (await client.get("/schema/openapi.json")).json()["paths"]
+    foreseen = {name: set(paths[f"/health/{name}"]["get"]["responses"]) for name in ("live", "ready", "dependencies")}
+    assert foreseen == {"live": {"200", "503"}, "ready": {"200", "503"}, "dependencies": {"200"}}
 
 
 async def test_dependencies_are_told_by_name(client: Client) -> None:
