@@ -22,7 +22,7 @@ from urllib.parse import SplitResult, unquote, urlsplit
 import structlog
 from hiredis import ReplyError
 
-from core.hotstore.connections import DEMOTED
+from core.hotstore.connections import DEMOTED, FULL
 from core.hotstore.functions import FunctionsMissing, NotReady, is_missing
 from core.hotstore.server_facts import SECTIONS, ServerFacts, facts_of, parse
 from core.hotstore.slots import Address
@@ -206,7 +206,7 @@ class RedisLink:
         if error.startswith(DEMOTED):
             self._next_role = 0.0
             self._leave()
-        elif error.startswith("OOM"):
+        elif error.startswith(FULL):
             self._next_role = self._next_fitness = 0.0
 
     def _leave(self) -> None:

@@ -15,6 +15,8 @@ from typing_extensions import override
 
 DEMOTED: Final = ("READONLY", "MASTERDOWN")
 """How the answers of a server begin that is no primary (any more)."""
+FULL: Final = ("OOM", "MISCONF")
+"""How the answers begin of a server whose memory or disk is full."""
 
 
 def is_demoted(failure: Exception) -> bool:

@@ -4,9 +4,10 @@ A *reign* names the time for which one server has been primary: its process (the
 promoted, if it was (`master_replid2`). So a server that was demoted and promoted again is another one, though it was
 not restarted: others may have been written to meanwhile. The mark of a bucket names the reign it was confirmed in.
 
-*Fit* is a server that throws nothing away and takes writes: `maxmemory-policy noeviction`, and memory below
-`maxmemory`. Under any other policy a key that is absent may have been evicted, so its absence means nothing. A server
-that does not tell its policy is used.
+*Fit* is a server that throws nothing away and takes writes: `maxmemory-policy noeviction`, memory below `maxmemory`,
+and an append-only file, where it keeps one, that can be written (while it cannot, writes are refused with MISCONF).
+Under any other policy a key that is absent may have been evicted, so its absence means nothing. A server that does not
+tell its policy is used.
 """
 
 import hashlib
@@ -15,7 +16,7 @@ from typing import Any, Final, NamedTuple
 
 from core.hotstore import keys
 
-SECTIONS: Final = ("server", "cluster", "replication", "memory")
+SECTIONS: Final = ("server", "cluster", "replication", "memory", "persistence")
 """Of INFO; what is read here."""
 
 _NOEVICTION: Final = "noeviction"
@@ -65,4 +66,6 @@ def _unfitness(info: Mapping[str, Any]) -> str | None:
     counted = used - int(info.get("mem_not_counted_for_evict", 0))
     if most and counted >= most:
         return f"memory is full ({counted} of maxmemory {most} bytes), so writes are refused: raise maxmemory"
+    if str(info.get("aof_enabled", "0")) == "1" and info.get("aof_last_write_status", "ok") != "ok":
+        return "its append-only file cannot be written, so writes are refused: is its disk full?"
     return None

@@ -23,6 +23,7 @@ from core.licensing import key as license_key
 from core.licensing.state import Status
 from devstack.ports import choose
 from devstack.valkey import Valkey
+from tests.support.full_disk import SurvivingValkey, full_disk
 from tests.support.servers import running
 from tests.validator.stage import HOST, SECRETS, ApiKey, License, Panel, Projection, eventually, ready, validator
 from validator.trust import AGED_SECONDS
@@ -96,7 +97,7 @@ class Scene(NamedTuple):
 @asynccontextmanager
 async def a_scene(folder: Path, name: "Name | None" = None, **settings: str) -> AsyncIterator[Scene]:
     """`name`: by which the validator knows the server."""
-    server = Valkey(data=folder / "valkey", port=choose(HOST))
+    server = SurvivingValkey(data=folder / "valkey", port=choose(HOST))
     log = folder / "log"
     url = server.url
     if name is not None:
@@ -310,6 +311,19 @@ class TestAServerThatIsUnfit:
         await eventually(lambda: scene.reserve(issued), lambda status: status == 503)
         await eventually(lambda: scene.metric("np_validator_redis_unfit"), lambda unfit: unfit == 1)
         assert "maxmemory" in scene.log.read_text()
+
+    async def test_is_found_out_when_its_disk_is_full(self, scene: Scene) -> None:
+        issued = await scene.projection.license()
+        await eventually(lambda: scene.reserve(issued), lambda status: status == 200)
+        with full_disk(scene.redis_process):
+            await eventually(lambda: scene.reserve(issued), lambda status: status == 503)
+            await eventually(lambda: scene.metric("np_validator_redis_unfit"), lambda unfit: unfit == 1)
+            assert "append-only file" in scene.log.read_text()
+            assert (await scene.ask(NOBODY))[:2] == (503, "not_ready")
+            await scene.until(issued, status=200, code="VALID", stale=True)
+        await eventually(lambda: scene.metric("np_validator_redis_unfit"), lambda unfit: unfit == 0)
+        await scene.synced()
+        await scene.until(NOBODY, code="NOT_FOUND")
 
 
 class TestADemotedServer:

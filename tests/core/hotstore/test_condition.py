@@ -1,16 +1,20 @@
 """In which state a Redis is, as it says itself."""
 
+import asyncio
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 from redis.asyncio import Redis
+from redis.exceptions import ResponseError
 
 from core.health import Dependency
 from core.hotstore import condition
 from devstack.ports import choose
 from devstack.valkey import Valkey
+from tests.support.full_disk import SurvivingValkey, full_disk
 from tests.support.servers import running
 
 
@@ -23,6 +27,23 @@ async def test_a_server_says_whether_it_takes_writes(tmp_path: Path) -> None:
             assert await condition.look(redis) is Dependency.READ_ONLY
             await redis.execute_command("REPLICAOF", "NO", "ONE")
             assert await condition.look(redis) is Dependency.OK
+
+
+async def test_a_server_whose_disk_is_full_is_unfit(tmp_path: Path) -> None:
+    server = SurvivingValkey(data=tmp_path / "valkey", port=choose("127.0.0.1"))
+    with running(server, tmp_path / "log") as process:
+        async with Redis.from_url(server.url) as redis:
+
+            async def written_until(state: Dependency) -> None:
+                async with asyncio.timeout(10):
+                    while await condition.look(redis) is not state:
+                        with suppress(ResponseError):  # MISCONF
+                            await redis.set("one", "two")
+                        await asyncio.sleep(0.05)
+
+            with full_disk(process):
+                await written_until(Dependency.UNFIT)
+            await written_until(Dependency.OK)
 
 
 @pytest.mark.parametrize(
