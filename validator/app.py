@@ -77,14 +77,15 @@ class Validator:
         self._metrics_server = Server(Routes(scraped | health, self._letterhead, Tally(), failures), Tally())
 
     async def start(self, at: socket.socket, metrics_at: socket.socket) -> None:
-        """Serves once Redis answers, which takes milliseconds; or without it, for then somebody has to say so."""
+        """Serves once Redis has said how old its data are, which takes milliseconds; or without it, to say so."""
         self._renew()
         self._store.nodes.start()
         self._health.start()
         for _ in range(_LOOKS):
-            if self._store.nodes.up:
+            if self._store.nodes.up and self._store.hears_changes:
                 break
             await asyncio.sleep(_LOOK_SECONDS)
+        self._judge()  # or the first answers would be called stale until the next turn
         await self._server.listen(at)
         await self._metrics_server.listen(metrics_at)
 
@@ -100,10 +101,14 @@ class Validator:
         self._tally.lateness.add(now - self._due)
         self._due = now + _RENEW_SECONDS
         self._loop.call_at(self._due, self._renew)
+        self._judge()
+        self._clock.succeeded()
+
+    def _judge(self) -> None:
+        """How far what is told may be believed at this moment."""
         unix, store = unix_time(), self._store
         store.trust.renew(unix)
         self._letterhead.renew(unix, store.nodes.sync.fence.synced_through, doubtful=store.trust.doubtful)
-        self._clock.succeeded()
 
     async def _jwks(self, _request: Request) -> bytes:
         return self._letterhead.text(200, await self._store.jwks(), {"Content-Type": "application/jwk-set+json"})
