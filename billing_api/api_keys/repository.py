@@ -1,6 +1,6 @@
 """Every SQL statement about API keys."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from uuid import UUID
 
@@ -11,9 +11,9 @@ from db.models.licensing import ApiKey
 from db.unit_of_work import CustomerTransaction, SystemTransaction, Transaction
 
 
-async def by_key_id(tx: SystemTransaction, key_id: str) -> ApiKey | None:
-    key: ApiKey | None = await tx.session.scalar(select(ApiKey).where(ApiKey.key_id == key_id))
-    return key
+async def by_key_ids(tx: SystemTransaction, key_ids: Collection[str]) -> Sequence[ApiKey]:
+    """Those that there are, in any order."""
+    return (await tx.session.scalars(select(ApiKey).where(ApiKey.key_id.in_(key_ids)))).all()
 
 
 def of_license(license_id: UUID) -> Select[ApiKey]:

@@ -4,12 +4,13 @@ The validator checks the same signature (core/crypto/signature.py) against the c
 comes from Postgres, where the report it covers is going too. A key that was read is believed for KNOWN_FOR: one that is
 revoked is refused that much later at most, and a panel that reports a thousand times a second is looked up five times.
 That there is no such key is believed for UNKNOWN_FOR: key ids are random and never given twice, so nobody waits for it.
+Key ids that are new to a process are looked up together (looking_up.py).
 """
 
 import asyncio
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Final, NamedTuple
 from uuid import UUID
@@ -18,6 +19,7 @@ from billing_api.access import Principal
 from billing_api.api_keys import repository
 from billing_api.api_keys.issuing import SECRET_CONTEXT, issue_key, new_secret, seal_secret
 from billing_api.api_keys.last_use import LastUse
+from billing_api.api_keys.looking_up import LookUp
 from billing_api.api_keys.schemas import ApiKeySecret, ApiKeyView, NewApiKey, RotateApiKey
 from billing_api.idempotency import Once, Replayable
 from billing_api.licenses import repository as licenses
@@ -181,6 +183,7 @@ class SignatureChecker:
         self._unknown: dict[str, float] = {}
         """Key ids that are nobody's, and when that was read; the oldest first."""
         self._reading: dict[str, asyncio.Task[_KnownKey | None]] = {}
+        self._new = LookUp(self._read)
 
     async def check(self, request: SignedRequest, permission: str) -> Signer:
         """SignatureFault tells which check failed; PermissionMissing, that the key may not do this."""
@@ -207,24 +210,31 @@ class SignatureChecker:
             return known
         if self._monotonic() - self._unknown.get(key_id, -math.inf) < UNKNOWN_FOR:
             return None
+        if known is None:
+            return await self._new.find(key_id)
         reading = self._reading.get(key_id)
         if reading is None:  # of a thousand who ask at once, one goes and looks
-            reading = self._reading[key_id] = asyncio.create_task(self._read(key_id))
+            reading = self._reading[key_id] = asyncio.create_task(self._read_again(key_id))
             reading.add_done_callback(lambda _: self._reading.pop(key_id, None))
         return await asyncio.shield(reading)
 
-    async def _read(self, key_id: str) -> _KnownKey | None:
+    async def _read_again(self, key_id: str) -> _KnownKey | None:
+        return (await self._read([key_id])).get(key_id)
+
+    async def _read(self, key_ids: Sequence[str]) -> Mapping[str, _KnownKey]:
+        """What is known of these from now on."""
         read_at = self._monotonic()
         async with asyncio.timeout(_READ_WITHIN), self._database.as_system() as tx:
-            row = await repository.by_key_id(tx, key_id)
-        if row is None:
-            self._known.pop(key_id, None)
-            self._note_unknown(key_id, read_at)
-            return None
-        if len(self._known) >= _MOST_KNOWN:
+            rows = await repository.by_key_ids(tx, key_ids)
+        read = {row.key_id: self._known_key(row, read_at) for row in rows}
+        for key_id in key_ids:
+            if key_id not in read:
+                self._known.pop(key_id, None)
+                self._note_unknown(key_id, read_at)
+        if len(self._known) + len(read) > _MOST_KNOWN:
             self._known.clear()
-        known = self._known[key_id] = self._known_key(row, read_at)
-        return known
+        self._known |= read
+        return read
 
     def _note_unknown(self, key_id: str, read_at: float) -> None:
         self._unknown.pop(key_id, None)

@@ -1,0 +1,51 @@
+"""Keys that this process has not met yet, read together: one statement each EACH, whoever invents how many key ids.
+
+The first to ask is read at once; those who come meanwhile, and within EACH of it, share the next statement. Without
+that each invented id would cost a transaction, for an id has to be looked up to be refused.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Final, Generic, TypeVar
+
+EACH: Final = 0.05
+"""Seconds from the start of one statement to the next."""
+_MOST_AT_ONCE: Final = 500
+
+Key = TypeVar("Key")
+
+
+class LookUp(Generic[Key]):
+    def __init__(self, read: Callable[[Sequence[str]], Awaitable[Mapping[str, Key]]]) -> None:
+        """`read`: those keys that there are, by key id."""
+        self._read = read
+        self._answers: dict[str, asyncio.Future[Key | None]] = {}
+        self._next: list[str] = []
+        self._reading: asyncio.Task[None] | None = None
+
+    async def find(self, key_id: str) -> Key | None:
+        """None: there is no such key. Raises what `read` raised."""
+        answer = self._answers.get(key_id)
+        if answer is None:
+            answer = self._answers[key_id] = asyncio.get_running_loop().create_future()
+            self._next.append(key_id)
+            if self._reading is None or self._reading.done():
+                self._reading = asyncio.create_task(self._read_all())
+        return await asyncio.shield(answer)
+
+    async def _read_all(self) -> None:
+        loop = asyncio.get_running_loop()
+        while self._next:
+            some, self._next = self._next[:_MOST_AT_ONCE], self._next[_MOST_AT_ONCE:]
+            due = loop.time() + EACH
+            try:
+                found = await self._read(some)
+            except Exception as failure:  # noqa: BLE001  it is the answer to all of them
+                for key_id in some:
+                    answer = self._answers.pop(key_id)
+                    answer.set_exception(failure)
+                    answer.exception()  # it is no news where nobody waits any more
+            else:
+                for key_id in some:
+                    self._answers.pop(key_id).set_result(found.get(key_id))
+            await asyncio.sleep(due - loop.time())
