@@ -45,6 +45,8 @@ def test_an_address_is_taken_as_it_is(address: str) -> None:
         "ada@exam\u00a0ple.com",
         "ada@example.com\u2028",
         "ada@exam\u200bple.com",
+        "ada\U000e0100@example.com",
+        "ada@exam\U000e01efple.com",
         "\u202eada@example.com",
         "Ada <ada@example.com>",
         "ada@example.com,bob@example.com",

@@ -44,6 +44,7 @@ def test_case_dashes_and_lookalikes_are_forgiven() -> None:
         lambda key: key + "\u200b",
         lambda key: key.replace("-", "\u2013\ufe0f"),
         lambda key: key.replace("-", "\u2500"),
+        lambda key: key.replace("-", "-\U000e0100"),
         lambda key: "\u3164" + key + "\u2800",
         lambda key: key + "\r\n",
         lambda key: "\ufeff" + key,
