@@ -6,7 +6,8 @@ from uuid import UUID
 
 import msgspec
 
-from billing_api.http import STORABLE
+from billing_api.text import ONE_LINE, ONE_LINE_IN_WORDS
+from core.field_errors import FORM
 from core.licensing.record import Permission
 
 
@@ -25,7 +26,10 @@ class Activate(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     license_key: Annotated[str, msgspec.Meta(max_length=64)]
     activation_token: Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
-    fingerprint: Annotated[str, msgspec.Meta(min_length=1, max_length=256, pattern=STORABLE)] | None = None
+    fingerprint: (
+        Annotated[str, msgspec.Meta(min_length=1, max_length=256, pattern=ONE_LINE, extra={FORM: ONE_LINE_IN_WORDS})]
+        | None
+    ) = None
 
 
 class Activated(msgspec.Struct, frozen=True, kw_only=True):

@@ -227,6 +227,15 @@ async def test_an_unbound_license_takes_a_second_panel_and_a_third_that_binds_it
     assert (answer.status_code, answer.json()["fingerprint"]) == (200, "machine-3")
 
 
+@pytest.mark.parametrize("fingerprint", [" ", "\u202eabc", "a\nb", "\u200b"])
+async def test_a_license_is_bound_to_nothing_that_reads_as_something_else(
+    client: Client, panel: Panel, database_urls: DatabaseUrls, fingerprint: str
+) -> None:
+    answer = await client.post(PATH, json=panel.order(fingerprint=fingerprint))
+    assert (answer.status_code, answer.json()["errors"][0]["field"]) == (400, "fingerprint")
+    assert await rows(database_urls, "SELECT fingerprint FROM licenses") == [{"fingerprint": None}]
+
+
 async def test_a_license_that_needs_fingerprints_gives_no_key_without_one(
     client: Client, panel: Panel, database_urls: DatabaseUrls
 ) -> None:
