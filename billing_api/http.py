@@ -8,8 +8,9 @@ from litestar import Response
 from litestar.params import QueryParameter
 
 from billing_api.idempotency import Replayable
-from billing_api.text import LINES
+from billing_api.text import LINES, LINES_IN_WORDS
 from core.errors import FieldError, InvalidInput
+from core.field_errors import FORM
 
 ViewT = TypeVar("ViewT", bound=msgspec.Struct)
 
@@ -19,7 +20,7 @@ STORABLE: Final = r"^[^\x00]*$"
 Limit = Annotated[int, QueryParameter(ge=1, le=100, description="how many items at most")]
 Offset = Annotated[int, QueryParameter(ge=0, le=1_000_000, description="how many items to leave out")]
 
-Reason = Annotated[str, msgspec.Meta(min_length=1, max_length=500, pattern=LINES)]
+Reason = Annotated[str, msgspec.Meta(min_length=1, max_length=500, pattern=LINES, extra={FORM: LINES_IN_WORDS})]
 
 
 class ReasonGiven(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -28,7 +29,7 @@ class ReasonGiven(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     reason: Reason
 
 
-_Instant = Annotated[datetime, msgspec.Meta(tz=True)]
+INSTANT = Annotated[datetime, msgspec.Meta(tz=True)]
 
 
 def instant(text: str | None, field: str) -> datetime | None:
@@ -36,7 +37,7 @@ def instant(text: str | None, field: str) -> datetime | None:
     if text is None:
         return None
     try:
-        return msgspec.convert(text, _Instant).astimezone(UTC)
+        return msgspec.convert(text, INSTANT).astimezone(UTC)
     except (msgspec.ValidationError, OverflowError):
         told = "an instant with its offset, such as 2026-03-10T00:00:00Z"
         wanted = FieldError(field, f"must be {told}", "bad_format", {"expected": told})

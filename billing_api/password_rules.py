@@ -45,14 +45,21 @@ def normal(password: str) -> str:
     return unicodedata.normalize("NFKC", password)
 
 
+def length_fault(password: str) -> str | None:
+    """The part of `weakness` that costs nothing, and needs no knowledge of the person."""
+    if not SHORTEST <= len(normal(password)) <= LONGEST:
+        return f"a password has {SHORTEST} to {LONGEST} characters"
+    return None
+
+
 def weakness(password: str, about: Iterable[str | None]) -> str | None:
     """Why this password is not taken, for its owner to read; None where it is. The password is not in the reason.
 
     `about`: what others know of the person: address, name, company.
     """
+    if (fault := length_fault(password)) is not None:
+        return fault
     password = normal(password)
-    if not SHORTEST <= len(password) <= LONGEST:
-        return f"a password has {SHORTEST} to {LONGEST} characters"
     if len(set(password.casefold())) < _FEWEST_DIFFERENT:
         return f"the password repeats itself: use at least {_FEWEST_DIFFERENT} different characters"
     facts = [*_facts(about), *_OURS]

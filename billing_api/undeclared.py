@@ -22,9 +22,10 @@ from litestar.connection import ASGIConnection
 from litestar.handlers import BaseRouteHandler, HTTPRouteHandler
 from litestar.routes import HTTPRoute
 
+from billing_api.http import INSTANT
 from core import query
 from core.errors import FieldError
-from core.field_errors import BODY, invalid, missing, sayable, text_fault, unknown
+from core.field_errors import BODY, extra, invalid, missing, of_something, sayable, text_fault, unknown
 
 _UNDER: Final = "/api/v1/"
 _EXEMPT: Final = "/api/v1/webhooks/"
@@ -51,11 +52,20 @@ def collect(routes: Iterable[HTTPRoute]) -> None:
             types = handler.signature_model.__annotations__
             expected = model.expected_query_params
             handler.opt[_DECLARED] = Declared(
-                names={one.field_alias: types.get(one.field_name, str) for one in expected},
+                names={one.field_alias: _of_value(types.get(one.field_name, str)) for one in expected},
                 required=frozenset(one.field_alias for one in expected if one.is_required),
                 several=frozenset(one.field_alias for one in expected if one.is_sequence),
                 reads_body=handler.parsed_data_field is not None or bool(handler.opt.get("reads_body")),
             )
+
+
+def _of_value(declared: Any) -> Any:
+    """The type of a value that is there: `null` is none, for a filter by nothing would list everything.
+
+    Instants are declared as text for their handlers to read (billing_api/http.py); here they are told with the rest.
+    """
+    given = of_something(declared)
+    return INSTANT if extra(given, "format") == "date-time" else given
 
 
 async def refuse_undeclared(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
@@ -72,7 +82,7 @@ async def refuse_undeclared(connection: ASGIConnection[Any, Any, Any, Any], hand
 
 
 def _of_query(raw: bytes, declared: Declared) -> Sequence[FieldError]:
-    """All faults at once; none where the framework may read it."""
+    """All faults at once."""
     pairs = query.pairs(raw)
     counted = Counter(name for name, _ in pairs)
     faults = [unknown(name, list(declared.names)) for name in counted if name not in declared.names]
@@ -82,8 +92,6 @@ def _of_query(raw: bytes, declared: Declared) -> Sequence[FieldError]:
         if number > 1 and name in declared.names and name not in declared.several
     ]
     faults += [missing(name) for name in sorted(declared.required) if name not in counted]
-    if not faults:
-        return ()
     known = [(name, value) for name, value in pairs if name in declared.names and name not in declared.several]
     values = (text_fault(value, declared.names[name], name) for name, value in known)
     return [*faults, *(fault for fault in values if fault is not None)]

@@ -18,6 +18,9 @@ the type one by one. Each fault has a `code` for programs and the `params` that 
     repeated                               a query name that stands more than once
     invalid                                anything else; `detail` says what
 
+A type may say more of its text than msgspec knows, by the `extra` of its Meta: `FORM` puts its pattern into words, for
+a pattern is none; `JUDGE` says what else is wrong with a text, so that this is told together with all the rest.
+
 A value is never said again, nor a name that is none: with a form sent as a name a password would be.
 """
 
@@ -33,9 +36,11 @@ import msgspec
 from core.errors import FieldError, InvalidInput
 
 BODY: Final = "body"
+FORM: Final = "form"
+JUDGE: Final = "judge"
 _MOST_TOLD: Final = 100
 _MOST_IN_DETAIL: Final = 5
-_SAYABLE: Final = re.compile(r"[\w.\-\[\]]{1,64}")
+_SAYABLE: Final = re.compile(r"[\w.\-\[\]$@:]{1,64}")
 _UNSAYABLE: Final = "(a name that cannot be said)"
 _NOTHING: Final = frozenset({NoneType, msgspec.UnsetType})
 
@@ -108,7 +113,7 @@ def _faults(value: Any, wanted: Any, path: str) -> Iterator[FieldError]:
             yield fault
         for number, item in enumerate(value):
             yield from _faults(item, get_args(plain)[0], f"{path}[{number}]")
-    elif (fault := _leaf(value, wanted, path)) is not None:
+    elif (fault := _leaf(value, wanted, path) or _judged(value, wanted, path)) is not None:
         yield fault
 
 
@@ -138,6 +143,12 @@ def _members(plain: Any) -> tuple[Any, ...]:
     return tuple(member for member in get_args(plain) if member not in _NOTHING)
 
 
+def of_something(wanted: Any) -> Any:
+    """Of `X | None`, X."""
+    members = _members(_bare(wanted))
+    return members[0] if len(members) == 1 and members != (_bare(wanted),) else wanted
+
+
 def _as_list_of_anything(wanted: Any) -> Any:
     """The list's own conditions without its items'."""
     if get_origin(wanted) is not Annotated:
@@ -152,6 +163,19 @@ def _leaf(value: Any, wanted: Any, path: str) -> FieldError | None:
     except msgspec.ValidationError as failure:
         return _fault(str(failure), path or BODY, wanted)
     return None
+
+
+def _judged(value: Any, wanted: Any, path: str) -> FieldError | None:
+    judge = extra(wanted, JUDGE)
+    detail = None if judge is None else judge(value)
+    return None if detail is None else FieldError(path or BODY, detail)
+
+
+def extra(wanted: Any, name: str) -> Any:
+    """What a type's Meta says under this name beside its conditions."""
+    metas = wanted.__metadata__ if get_origin(wanted) is Annotated else ()
+    said = ((meta.extra or {}).get(name) for meta in metas if isinstance(meta, msgspec.Meta))
+    return next((one for one in said if one is not None), None)
 
 
 class _Rule(NamedTuple):
@@ -213,6 +237,8 @@ def _fault(message: str, field: str, wanted: Any) -> FieldError:
             continue
         params: dict[str, Any] = {name: _param(text) for name, text in found.groupdict().items()}
         name = params.pop("name", None)
+        if rule.code == "bad_format" and (form := extra(wanted, FORM)) is not None:
+            return FieldError(place, f"must be {form}", rule.code, {"expected": form})
         if rule.code == "not_one_of":
             params["allowed"] = _allowed(wanted)
             if not params["allowed"]:

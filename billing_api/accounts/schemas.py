@@ -9,11 +9,18 @@ from msgspec import UNSET, Meta, UnsetType
 
 from billing_api.access import ACCESS_LIFETIME
 from billing_api.credentials.schemas import ChosenEmail, ChosenPassword, GivenPassword
-from billing_api.text import ONE_LINE
+from billing_api.text import ONE_LINE, ONE_LINE_IN_WORDS
+from core.field_errors import FORM
 from db.models.people import Role, User
 
 PersonName = Annotated[
-    str, Meta(max_length=200, pattern=ONE_LINE, description="one line, without controls of writing direction")
+    str,
+    Meta(
+        max_length=200,
+        pattern=ONE_LINE,
+        description="one line, without controls of writing direction",
+        extra={FORM: ONE_LINE_IN_WORDS},
+    ),
 ]
 
 # What nobody can have is refused where it is chosen, with a reason. At sign-in it is wrong like any other guess; this

@@ -6,7 +6,8 @@ from uuid import UUID
 
 import msgspec
 
-from billing_api.text import ONE_LINE
+from billing_api.text import ONE_LINE, ONE_LINE_IN_WORDS
+from core.field_errors import FORM
 from core.licensing.record import PERMISSIONS, Permission
 from db.models.licensing import ApiKey
 
@@ -56,7 +57,7 @@ class ApiKeyView(msgspec.Struct, frozen=True, kw_only=True):
 class NewApiKey(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """`expires_at` absent or null: good until it is revoked."""
 
-    name: Annotated[str, msgspec.Meta(min_length=1, max_length=100, pattern=ONE_LINE)]
+    name: Annotated[str, msgspec.Meta(min_length=1, max_length=100, pattern=ONE_LINE, extra={FORM: ONE_LINE_IN_WORDS})]
     permissions: Annotated[list[Permission], msgspec.Meta(min_length=1, max_length=len(PERMISSIONS))]
     expires_at: Annotated[datetime, msgspec.Meta(tz=True)] | None = None
 

@@ -6,10 +6,18 @@ import msgspec
 from msgspec import Meta
 
 from billing_api import email_address, password_rules
+from core.field_errors import JUDGE
 
-ChosenEmail = Annotated[str, Meta(max_length=1000, description=f"at most {email_address.LONGEST} characters")]
+ChosenEmail = Annotated[
+    str,
+    Meta(
+        max_length=1000,
+        description=f"at most {email_address.LONGEST} characters",
+        extra={JUDGE: email_address.fault},
+    ),
+]
 _RULE = f"{password_rules.SHORTEST} to {password_rules.LONGEST} characters, and not among those that are guessed first"
-ChosenPassword = Annotated[str, Meta(max_length=1000, description=_RULE)]
+ChosenPassword = Annotated[str, Meta(max_length=1000, description=_RULE, extra={JUDGE: password_rules.length_fault})]
 
 # What nobody can have is wrong like any other guess; the bound only keeps oversized input away from the hash.
 GivenPassword = Annotated[str, Meta(max_length=1000)]

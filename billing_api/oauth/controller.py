@@ -54,9 +54,10 @@ def refused(_request: Request[Any, Any, Any], refusal: TokenRefused) -> Response
     return Response(fault, status_code=401 if is_client else 400, headers=headers)
 
 
-def address_refused(request: Request[Any, Any, Any], _refusal: InvalidInput) -> Response[TokenFault]:
+def address_refused(request: Request[Any, Any, Any], refusal: InvalidInput) -> Response[TokenFault]:
     """What the guard says of names in the address (billing_api/undeclared.py), as this route's clients know errors."""
-    told = "the address takes no parameters; send them in the form"
+    names = ", ".join(error.field for error in refusal.errors if error.field.isascii())
+    told = f"the address takes no parameters; send them in the form, not there: {names}"
     return refused(request, TokenRefused(TokenError.INVALID_REQUEST, told))
 
 

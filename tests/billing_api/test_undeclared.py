@@ -52,6 +52,7 @@ async def test_every_route_refuses_a_query_name_that_it_does_not_know(
             assert answer.status_code == 400, (method, path, answer.status_code, answer.text)
             if path.endswith("/oauth/token"):  # its clients know the errors of RFC 6749
                 assert answer.json()["error"] == "invalid_request"
+                assert "nonsense" in answer.json()["error_description"]
                 continue
             assert ("nonsense", "unknown") in told(answer.json()), (method, path)
             assert "nonsense" in answer.json()["detail"]
@@ -126,6 +127,28 @@ async def test_values_that_do_not_fit_are_told_at_once_and_in_words(client: Clie
     assert faults["limit"]["params"] == {"max": 100}
     assert faults["limit"]["detail"] == "must be at most 100"
     assert "active" in faults["status"]["params"]["allowed"]
+
+
+async def test_instants_are_told_together_with_the_rest(client: Client, desk: Desk) -> None:
+    admin = await desk.staff()
+    answer = await client.get("/api/v1/admin/audit?since=2026-02-30&until=x&limit=0", headers=admin)
+    assert told(answer.json()) == {("since", "bad_format"), ("until", "bad_format"), ("limit", "too_small")}
+    history = f"/api/v1/admin/licenses/{'0' * 32}/usage/history"
+    answer = await client.get(f"{history}?resource=x&from=2026-03-10T00:00:00&to=x", headers=admin)
+    assert told(answer.json()) == {("resource", "not_one_of"), ("from", "bad_format"), ("to", "bad_format")}
+
+
+@pytest.mark.parametrize("query", ["status=null", "overage=null", "provisioning=NULL", "status=", "overage="])
+async def test_a_filter_by_nothing_lists_nothing(client: Client, desk: Desk, query: str) -> None:
+    answer = await client.get(f"/api/v1/admin/licenses?{query}", headers=await desk.staff())
+    assert answer.status_code == 400, answer.text
+    assert [one["field"] for one in answer.json()["errors"]] == [query.partition("=")[0]]
+
+
+@pytest.mark.parametrize("name", ["$filter", "user:id", "@type"])
+async def test_names_of_other_dialects_are_named(client: Client, desk: Desk, name: str) -> None:
+    answer = await client.get(f"/api/v1/admin/licenses?{name}=1", headers=await desk.staff())
+    assert told(answer.json()) == {(name, "unknown")}
 
 
 async def test_a_missing_name_is_told_by_its_name(client: Client, desk: Desk) -> None:

@@ -12,12 +12,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.errors import InvalidInput
-from core.field_errors import BAD_JSON, invalid_body
+from core.field_errors import BAD_JSON, FORM, JUDGE, invalid_body
 
 
 class Size(enum.StrEnum):
     SMALL = "small"
     LARGE = "large"
+
+
+Note = Annotated[
+    str,
+    msgspec.Meta(
+        max_length=9,
+        pattern=r"^\w+$",
+        extra={FORM: "one word", JUDGE: lambda text: "is a bad word" if text == "bad" else None},
+    ),
+]
 
 
 class Part(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -34,6 +44,7 @@ class Order(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     at: Annotated[datetime, msgspec.Meta(tz=True)] | None = None
     kind: Literal["a", "b"] | msgspec.UnsetType = msgspec.UNSET
     share: float = 0.0
+    note: Note | None = None
 
 
 def told(body: bytes) -> list[tuple[str, str, dict[str, Any]]]:
@@ -67,6 +78,7 @@ GOOD = {"name": "x", "size": "small"}
         ({"part": {"number": 1, "label": "\0"}}, ("part.label", "bad_format", {})),
         ({"part": {"number": 1, "size": 1}}, ("part.size", "unknown", {"known": ["label", "number"]})),
         ({"id": "x"}, ("id", "bad_format", {"expected": "a UUID"})),
+        ({"note": "two words"}, ("note", "bad_format", {"expected": "one word"})),
     ],
 )
 def test_one_fault_is_told_with_its_place(changes: dict[str, Any], expected: tuple[str, str, dict[str, Any]]) -> None:
@@ -91,6 +103,13 @@ def test_all_faults_are_told_at_once() -> None:
         ("parts[1].number", "wrong_type"),
         ("parts[2].more", "unknown"),
         ("id", "wrong_type"),
+    ]
+
+
+def test_what_a_type_says_beside_its_conditions_is_told_together_with_them() -> None:
+    assert told(json.dumps(GOOD | {"name": 5, "note": "bad"}).encode()) == [
+        ("name", "wrong_type", {"expected": "text", "got": "an integer"}),
+        ("note", "invalid", {}),
     ]
 
 

@@ -280,6 +280,13 @@ async def test_everything_wrong_is_told_at_once(visitor: Visitor) -> None:
     assert [error["field"] for error in refused.json()["errors"]] == ["email", "password"]
 
 
+async def test_everything_wrong_is_told_at_once_and_in_words(visitor: Visitor) -> None:
+    refused = await visitor.register(email="nobody", password="short", full_name=" ", company_name="a\u202eb")
+    errors = refused.json()["errors"]
+    assert [error["field"] for error in errors] == ["email", "password", "full_name", "company_name"]
+    assert not [error for error in errors if "\\" in error["detail"] or "^" in error["detail"]], errors
+
+
 @pytest.mark.parametrize(
     "name",
     [
