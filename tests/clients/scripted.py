@@ -42,7 +42,9 @@ def says(content: Any, status: int = 200, **headers: str) -> Step:
 
 def refuses(status: int, code: str, **headers: str) -> Step:
     return says(
-        {"code": code, "detail": f"because of {code}", "status": status, "conclusive": False}, status, **headers
+        {"code": code, "detail": f"because of {code}", "status": status, "conclusive": status < 500 and status != 429},
+        status,
+        **headers,
     )
 
 

@@ -277,6 +277,12 @@ async def test_a_key_has_one_lease_however_it_is_written(server: ScriptedServer,
     [
         YES | {"code": ["VALID"]},
         YES | {"code": None},
+        YES | {"valid": 1},
+        YES | {"remaining_quota": "many"},
+        YES | {"remaining_quota": float("nan")},
+        YES | {"as_of": 5},
+        YES | {"stale": "no"},
+        YES | {"request_id": []},
         {"lease": 1, "code": "VALID"},
         {"lease": "a.b.c", "code": []},
         [YES],
@@ -289,6 +295,34 @@ async def test_an_answer_of_another_shape_is_nobody_s(server: ScriptedServer, st
             await client.validate(KEY, "backups")
         with pytest.raises(Unreachable):
             await client.fetch_lease(KEY)
+
+
+@pytest.mark.parametrize("changes", [{"reservation_id": 5}, {"reservation_id": None}, {"remaining_quota": {}}])
+async def test_a_hold_of_another_shape_is_nobody_s(
+    server: ScriptedServer, store: Path, changes: dict[str, object]
+) -> None:
+    granted = {"granted": True, "reservation_id": "r", "remaining_quota": 1, "code": "VALID"}
+    server.script = [says(granted | changes)]
+    async with asking(store, server) as client:
+        with pytest.raises(Unreachable):
+            async with client.reserve(KEY, "databases"):
+                pytest.fail("nothing is held")
+
+
+async def test_a_stranger_s_cookie_is_not_kept(client: BillingClient, server: ScriptedServer) -> None:
+    portal = Step(302, b"", {"Location": "/welcome", "Set-Cookie": "caf\u00e9=\u00e9"})
+    server.script = [portal, RECORDED]
+    await client.report(KEY, "databases", "created", 1)
+    await all_delivered(client)
+    assert [asked for asked in server.asked if "cookie" in asked.headers] == []
+
+
+async def test_a_refusal_that_concludes_nothing_refuses_nothing(client: BillingClient, server: ScriptedServer) -> None:
+    problem = {"code": "idempotency_in_progress", "detail": "not yet", "conclusive": False}
+    server.script = [says(problem, 409), RECORDED]
+    await client.report(KEY, "databases", "created", 1)
+    await all_delivered(client)
+    assert await client.refused_reports() == []
 
 
 async def test_keys_of_another_shape_are_nobody_s(server: ScriptedServer, store: Path) -> None:

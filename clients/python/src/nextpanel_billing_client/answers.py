@@ -5,12 +5,26 @@ Only the first is about the license.
 """
 
 from dataclasses import dataclass, field
+from types import NoneType
 from typing import Any
 
 
 def in_utf_8(text: str) -> str:
     """The same text, where JSON has said half of a surrogate pair: that could be stored, and never be read again."""
     return text.encode(errors="backslashreplace").decode()
+
+
+def one_of(value: Any, *kinds: type) -> Any:
+    """The same value. TypeError where the service never says such a one: then somebody else has answered."""
+    if type(value) not in kinds:  # True is an int, too
+        raise TypeError(f"a {type(value).__name__} where there is none")
+    return value
+
+
+def _quota(value: Any) -> int | None:
+    """How many are left, None where nothing is counted."""
+    number: int | None = one_of(value, int, NoneType)
+    return number
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,15 +61,13 @@ class Verdict:
 
     @classmethod
     def of(cls, answer: dict[str, Any]) -> "Verdict":
-        if not isinstance(answer["code"], str):
-            raise TypeError("a code is a word")
         return cls(
-            valid=answer["valid"] is True,
-            code=answer["code"],
-            remaining_quota=answer["remaining_quota"],
-            as_of=answer["as_of"],
-            stale=answer["stale"],
-            request_id=answer["request_id"],
+            valid=one_of(answer["valid"], bool),
+            code=in_utf_8(one_of(answer["code"], str)),
+            remaining_quota=_quota(answer["remaining_quota"]),
+            as_of=one_of(answer["as_of"], str, NoneType),
+            stale=one_of(answer["stale"], bool),
+            request_id=one_of(answer["request_id"], str, NoneType),
         )
 
 
@@ -68,9 +80,10 @@ class Hold:
 
     @classmethod
     def of(cls, answer: dict[str, Any]) -> "Hold | Declined":
-        if answer["granted"] is not True:
-            return Declined(answer["code"], answer["remaining_quota"])
-        return cls(answer["reservation_id"], answer["remaining_quota"])
+        remaining = _quota(answer["remaining_quota"])
+        if not one_of(answer["granted"], bool):
+            return Declined(in_utf_8(one_of(answer["code"], str)), remaining)
+        return cls(one_of(answer["reservation_id"], str), remaining)
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 from pathlib import Path
 from time import monotonic
 from types import TracebackType
@@ -67,7 +68,7 @@ class BillingClient:
     ) -> None:
         """`store`: a file of this client's own. `patience`: seconds for a question with all its attempts."""
         self._validator_url = validator_url.rstrip("/")
-        self._http = http or httpx.AsyncClient()
+        self._http = http or httpx.AsyncClient(cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])))
         self._closes_http = http is None
         self._clock = clock
         self._store = Store(store)

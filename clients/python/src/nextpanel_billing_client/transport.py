@@ -16,7 +16,7 @@ from typing import Any, Final, TypeVar
 
 import httpx
 
-from nextpanel_billing_client.answers import Refused, Unreachable, in_utf_8
+from nextpanel_billing_client.answers import Refused, Unreachable, in_utf_8, one_of
 from nextpanel_billing_client.signing import sign
 
 T = TypeVar("T")
@@ -95,7 +95,7 @@ class Transport:
                 ) as response,
             ):
                 content = await _content(response)
-        except (httpx.HTTPError, TimeoutError) as failure:
+        except (httpx.HTTPError, TimeoutError, UnicodeError) as failure:  # the last: a header that cannot be said again
             raise Unreachable(type(failure).__name__) from failure
         return _sorted(response, content, read, self._clock())
 
@@ -116,9 +116,12 @@ def _sorted(response: httpx.Response, content: bytes, read: Read[T], now: float)
     try:
         if status == httpx.codes.OK:
             return read(json.loads(content))
-        if response.headers.get("content-type", "").startswith(_PROBLEM):
+        if response.headers.get("content-type", "").lower().startswith(_PROBLEM):
             problem = json.loads(content)
-            raise Refused(status, in_utf_8(str(problem["code"])), in_utf_8(str(problem["detail"])))
+            code, detail = (in_utf_8(one_of(problem[name], str)) for name in ("code", "detail"))
+            if problem.get("conclusive") is False:
+                raise Unreachable(f"HTTP {status}, {code}: nothing can be concluded")
+            raise Refused(status, code, detail)
     except _NO_ANSWER as failure:
         raise Unreachable(f"HTTP {status} from somebody else") from failure
     raise Unreachable(f"HTTP {status} from somebody else")
