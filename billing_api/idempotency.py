@@ -20,7 +20,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.sql import func
 
 from core.crypto.sealing import Sealer
-from core.errors import IdempotencyMismatch, InvalidInput, StillRunning
+from core.errors import FieldError, IdempotencyMismatch, InvalidInput, StillRunning
 from db.models.plumbing import IdempotencyKey
 from db.unit_of_work import SystemTransaction, Transaction
 
@@ -44,7 +44,9 @@ class Once:
 
     def __init__(self, sealer: Sealer, *, scope: str, key: str | None, body: bytes, user_id: UUID | None) -> None:
         if key is not None and not (0 < len(key) <= _LONGEST_KEY and key.isascii() and key.isprintable()):
-            raise InvalidInput(f"Idempotency-Key must be 1 to {_LONGEST_KEY} printable ASCII characters")
+            form = f"1 to {_LONGEST_KEY} printable ASCII characters"
+            fault = FieldError("Idempotency-Key", f"must be {form}", "bad_format", {"expected": form})
+            raise InvalidInput(f"Idempotency-Key must be {form}", errors=(fault,))
         self.key = key
         self._scope = scope
         self._body_hash = hashlib.sha256(body).digest()

@@ -16,7 +16,7 @@ from billing_api.idempotency import Once, Replayable
 from billing_api.mirror.service import Mirror, StripeObject
 from billing_api.plans.repository import one_on_offer, price_of
 from billing_api.plans.service import PlanService
-from core.errors import InvalidInput, PartnerUnavailable, Refusal
+from core.errors import FieldError, InvalidInput, PartnerUnavailable, Refusal
 from core.ids import new_id
 from core.telemetry import logger
 from db.models.commerce import CheckoutStatus
@@ -58,7 +58,8 @@ class CheckoutService:
 
     async def start(self, principal: Principal, order: StartCheckout, once: Once) -> Replayable[StartedCheckout]:
         if order.promotion_code is not None:
-            raise InvalidInput("promotion codes are entered on the payment page")
+            told = "promotion codes are entered on the payment page"
+            raise InvalidInput(told, errors=(FieldError("promotion_code", "is entered on the payment page"),))
         checkout_id = _checkout_id(principal, once)
         async with self._database.as_customer(principal.user_id) as tx:
             if stored := await once.claim(tx, StartedCheckout):

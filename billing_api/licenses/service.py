@@ -156,7 +156,8 @@ class LicenseAdministration:
         """A licence without a purchase; its key is in this answer and nowhere else."""
         now = self._clock()
         if order.expiry_date is not None and order.expiry_date <= now:
-            raise InvalidInput("expiry_date lies in the past")
+            past = FieldError("expiry_date", "lies in the past")
+            raise InvalidInput("expiry_date lies in the past", errors=(past,))
         async with self._database.as_staff(principal.user_id) as tx:
             if stored := await once.claim(tx, IssuedLicense):
                 return stored

@@ -200,6 +200,15 @@ async def test_fields_of_a_body_are_told_all_at_once(client: Client, desk: Desk)
     assert len(found) > 2
 
 
+async def test_what_only_a_service_finds_is_told_by_its_field(client: Client, desk: Desk) -> None:
+    order = {"email": "a@example.com", "plan": "starter", "expiry_date": "2020-01-01T00:00:00Z"}
+    answer = await client.post("/api/v1/admin/licenses", json=order, headers=await desk.staff())
+    assert told(answer.json()) == {("expiry_date", "invalid")}
+    checkout = {"plan_id": "0" * 32, "interval": "month", "promotion_code": "SPRING"}
+    answer = await client.post("/api/v1/checkout/sessions", json=checkout, headers=await desk.a_customer())
+    assert told(answer.json()) == {("promotion_code", "invalid")}
+
+
 async def test_a_missing_field_is_told_by_its_own_name(client: Client) -> None:
     answer = await client.post("/api/v1/auth/login", json={"email": "a@example.com"})
     assert [(one["field"], one["code"]) for one in answer.json()["errors"]] == [("password", "missing")]
