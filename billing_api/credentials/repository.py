@@ -8,7 +8,7 @@ from sqlalchemy.orm import undefer
 from sqlalchemy.sql import func
 
 from core.mailbox import mailbox_key
-from db.models.licensing import License
+from db.models.licensing import ActivationToken, License
 from db.models.people import EmailChange, OneTimeToken, Session, TokenPurpose, User
 from db.unit_of_work import SystemTransaction
 
@@ -48,6 +48,13 @@ async def end_sessions(tx: SystemTransaction, user_id: UUID, now: datetime) -> i
     """How many there were."""
     live = update(Session).where(Session.user_id == user_id, Session.revoked_at.is_(None), Session.expires_at > now)
     return len((await tx.session.execute(live.values(revoked_at=now).returning(Session.id))).all())
+
+
+async def end_activation_tokens(tx: SystemTransaction, user_id: UUID, now: datetime) -> int:
+    """Those that some panel could still use; how many there were."""
+    unused = (ActivationToken.user_id == user_id, ActivationToken.used_at.is_(None), ActivationToken.expires_at > now)
+    ended = update(ActivationToken).where(*unused).values(expires_at=now).returning(ActivationToken.token_hash)
+    return len((await tx.session.execute(ended.execution_options(synchronize_session=False))).all())
 
 
 async def proved_owner(tx: SystemTransaction, email: str) -> User | None:

@@ -13,6 +13,7 @@ from core.settings import ApiSettings
 from db.unit_of_work import Database
 from tests.support.databases import change, rows
 from tests.support.intruder import plant, ways_in
+from tests.support.people import Desk
 from tests.support.servers import DatabaseUrls
 from tests.support.visitors import PASSWORD, Mailbox, Visitor
 
@@ -82,6 +83,30 @@ async def test_whatever_lets_somebody_in_ends_with_a_reset(
     notice = (await mailbox.mails(ada.email))[-1]
     assert notice["template"] == "password_changed"
     assert notice["parameters"]["ended"] == "the authenticator app and its recovery codes and OAuth clients (1)"
+
+
+async def test_no_panel_is_let_in_by_a_token_that_was_made_before(
+    ada: Visitor, mailbox: Mailbox, work: Work, desk: Desk, database_urls: DatabaseUrls
+) -> None:
+    """An intruder knows the license key and makes a token: a day later it would still give an API key."""
+    (user,) = await rows(database_urls, "SELECT id FROM users")
+    issued = await desk.a_license(user["id"])
+    order = {"license_key": issued.key, "fingerprint": "machine-1"}
+
+    async def a_token(password: str) -> str:
+        bearer = {"Authorization": f"Bearer {(await ada.login(password)).json()['access_token']}"}
+        made = await ada.web.post(f"/api/v1/licenses/{issued.license.id}/activation-tokens", headers=bearer)
+        return str(made.json()["activation_token"])
+
+    async def activated(token: str) -> tuple[int, str | None]:
+        answer = await ada.web.post("/api/v1/nextpanel/activate", json=order | {"activation_token": token})
+        return answer.status_code, answer.json().get("code")
+
+    prepared = await a_token(PASSWORD)
+    assert (await ada.reset(await link(ada, mailbox, work), NEW)).status_code == 204
+    assert await activated(prepared) == (403, "activation_refused")
+    assert (await mailbox.mails(ada.email))[-1]["parameters"]["ended"] == "activation tokens (1)"
+    assert (await activated(await a_token(NEW)))[0] == 200
 
 
 async def test_a_link_works_once_and_takes_the_others_with_it(ada: Visitor, mailbox: Mailbox, work: Work) -> None:
