@@ -10,6 +10,7 @@ from typing import Final
 
 from billing_api import recovery_codes, totp
 from billing_api.access import ONE_TIME_PASSWORD, PASSWORD, Principal
+from billing_api.credentials import repository as credentials
 from billing_api.second_factor import repository
 from billing_api.second_factor.schemas import Enrolment, RecoveryCodes, SecondFactorState, TotpState
 from billing_api.second_factor.telling import tell_of_change
@@ -55,7 +56,11 @@ class SecondFactorService:
         return Enrolment(uri, secret, totp.qr_svg(uri), now + ENROLMENT_LIFETIME)
 
     async def confirm(self, principal: Principal, code: str, *, request_id: str) -> RecoveryCodes:
-        """Ends the user's other sessions: they have not given the factor, and somebody else may be in one of them."""
+        """Ends the user's other sessions, and a change of address that waits for its link.
+
+        They have not given the factor, and somebody else may be behind them: the new mailbox would reset the password,
+        which ends the factor.
+        """
         speaking_for = self._database.as_system(principal.user_id, request_id)
         async with self._liveness.ending() as ending, speaking_for as tx:
             codes = await self._confirmed(tx, principal, code)
@@ -99,6 +104,7 @@ class SecondFactorService:
         factor.confirmed_at = now
         await repository.note_given(tx, principal.session_id, (PASSWORD, ONE_TIME_PASSWORD))
         ended = await sessions.end(tx, principal.user_id, now, but=principal.session_id)
+        await credentials.close_email_changes(tx, principal.user_id, now)
         await tx.audit("second_factor.enabled", "user", principal.user_id, sessions_ended=len(ended))
         await tell_of_change(tx, self._secrets, principal.user_id, "enabled", now)
         return await self._new_codes(tx, factor)

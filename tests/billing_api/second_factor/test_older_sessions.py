@@ -11,6 +11,7 @@ from tests.billing_api.conftest import FakeTime
 from tests.support.databases import as_owner, change, rows, until_blocked
 from tests.support.members import Member, another_browser
 from tests.support.servers import DatabaseUrls
+from tests.support.visitors import Mailbox
 
 GUARDED = [
     ("POST", "me/mfa/totp"),
@@ -33,6 +34,20 @@ async def test_switching_it_on_ends_the_sessions_that_never_gave_it(
         assert (await ada.call("GET", "me")).status_code == 200
     (audit,) = await rows(database_urls, "SELECT detail FROM audit_log WHERE action = 'second_factor.enabled'")
     assert audit["detail"]["sessions_ended"] >= 1
+
+
+async def test_switching_it_on_ends_a_change_of_address_that_was_asked_for_without_it(
+    app: Litestar, ada: Member, mailbox: Mailbox, database_urls: DatabaseUrls
+) -> None:
+    """Somebody who knows the password asks for it; his new mailbox could reset the password, and the factor with it."""
+    async with another_browser(app, ada) as thief:
+        await thief.sign_in()
+        wish = {"email": "thief@example.net", "password": "seven green bicycles"}
+        assert (await thief.call("POST", "me/email", wish)).status_code == 202
+        (token,) = await mailbox.tokens("thief@example.net")
+        await ada.enrol()
+        assert (await thief.post("email/confirm", {"token": token})).status_code == 400
+    assert await rows(database_urls, "SELECT email FROM users") == [{"email": ada.email}]
 
 
 async def test_the_session_that_switched_it_on_has_given_it(ada: Member, clock: FakeTime) -> None:
