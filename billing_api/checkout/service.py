@@ -135,7 +135,7 @@ class CheckoutService:
                 logger().warning("checkout.gone_at_stripe", checkout_id=str(checkout_id), parameter=gone.parameter)
                 if gone.parameter == "customer":
                     user = await self._without_customer(user, gone.object_id or customer_id)
-                elif gone.parameter.startswith("line_items"):
+                elif gone.is_price:
                     price_id = (await self._plans.publish_one(self._stripe, order.plan_id))[order.interval]
                 else:
                     raise

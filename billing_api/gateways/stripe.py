@@ -7,7 +7,7 @@ gateways knows the SDK. Every write carries an idempotency key that is derived f
 import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
-from typing import Protocol
+from typing import Final, Protocol
 from uuid import UUID
 
 import msgspec
@@ -26,10 +26,13 @@ from billing_api.gateways.stripe_facts import (
     subscription_facts,
 )
 from core.deadline import DEADLINE, MAY_HAVE_HAPPENED, in_doubt
-from core.errors import NotFound, PartnerRefused, PartnerUnavailable, Unavailable
+from core.errors import NotFound, PartnerRefused, PartnerUnavailable, Refusal, Unavailable
 from core.settings import StripeSettings
 from core.telemetry import logger
 from db.models.licensing import Interval
+
+_PRICE: Final = "[price]"
+"""How parameters that name one end."""
 
 
 class CatalogueEntry(msgspec.Struct, frozen=True):
@@ -52,6 +55,10 @@ class GoneAtStripe(PartnerRefused):
         super().__init__("Stripe has no more what this needs; nothing was charged")
         self.parameter = parameter
         self.object_id = object_id
+
+    @property
+    def is_price(self) -> bool:
+        return self.parameter.endswith(_PRICE)
 
 
 class Stripe(Protocol):
@@ -214,10 +221,26 @@ async def _names_what_is_gone() -> AsyncIterator[None]:
     try:
         yield
     except NotFound as absent:
-        cause = absent.__cause__
-        if isinstance(cause, stripe.InvalidRequestError) and cause.param:
-            raise GoneAtStripe(cause.param) from absent
+        if parameter := _parameter(absent):
+            raise GoneAtStripe(parameter) from absent
         raise
+
+
+@asynccontextmanager
+async def names_gone_prices() -> AsyncIterator[None]:
+    """Around a call that names a price and whose path names another object: GoneAtStripe where it is the price."""
+    try:
+        yield
+    except NotFound as absent:
+        if (parameter := _parameter(absent)).endswith(_PRICE):
+            raise GoneAtStripe(parameter) from absent
+        raise
+
+
+def _parameter(refusal: Refusal) -> str:
+    """Which one Stripe did not take; empty where it named none."""
+    cause = refusal.__cause__
+    return cause.param or "" if isinstance(cause, stripe.InvalidRequestError) else ""
 
 
 @asynccontextmanager

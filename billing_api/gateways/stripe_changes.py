@@ -11,15 +11,15 @@ the subscription go. Stripe itself changes the price in the instant in which it 
 Each call has a key that hangs on the id of a stored wish: a try that died half-way goes on where it was.
 """
 
-from collections.abc import Iterator
-from contextlib import AbstractAsyncContextManager, contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from typing import Final, Protocol
 from uuid import UUID
 
 import msgspec
 import stripe
 
-from billing_api.gateways.stripe import StripeGateway, stripe_answers
+from billing_api.gateways.stripe import StripeGateway, names_gone_prices, stripe_answers
 from billing_api.gateways.stripe_facts import SubscriptionFacts
 from core.errors import PaymentDeclined
 from core.money import Money
@@ -39,7 +39,10 @@ class PaymentNeeded(msgspec.Struct, frozen=True):
 
 
 class SubscriptionChanges(Protocol):
-    """What we ask of Stripe about a subscription that runs. `change_id` makes an effect happen once."""
+    """What we ask of Stripe about a subscription that runs. `change_id` makes an effect happen once.
+
+    GoneAtStripe where Stripe has the price no more.
+    """
 
     async def upgrade(self, change_id: UUID, facts: SubscriptionFacts, price_id: str) -> PaymentNeeded | None:
         """None: it is paid and counts. PaymentDeclined: nothing has changed."""
@@ -150,7 +153,7 @@ class StripeChanges:
             )
 
     async def cost_now(self, facts: SubscriptionFacts, price_id: str) -> Money:
-        async with stripe_answers():
+        async with names_gone_prices(), stripe_answers():
             invoice = await self._v1.invoices.create_preview_async(
                 {
                     "subscription": facts.id,
@@ -185,9 +188,11 @@ def _nothing_there() -> Iterator[None]:
             raise
 
 
-def _asked() -> AbstractAsyncContextManager[None]:
+@asynccontextmanager
+async def _asked() -> AsyncIterator[None]:
     """Of what may have had its effect nobody says that nothing was charged."""
-    return stripe_answers(_UNKNOWN)
+    async with names_gone_prices(), stripe_answers(_UNKNOWN):
+        yield
 
 
 def _declined(said: str | None) -> PaymentDeclined:

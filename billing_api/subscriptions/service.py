@@ -14,7 +14,7 @@ from typing import Final
 from uuid import NAMESPACE_URL, UUID, uuid5
 
 from billing_api.access import Principal
-from billing_api.gateways.stripe import Stripe
+from billing_api.gateways.stripe import GoneAtStripe, Stripe
 from billing_api.gateways.stripe_changes import SubscriptionChanges
 from billing_api.gateways.stripe_facts import SubscriptionFacts
 from billing_api.idempotency import Once, Replayable
@@ -22,6 +22,7 @@ from billing_api.mirror.plan_following import offer
 from billing_api.mirror.service import Mirror, StripeObject
 from billing_api.paging import Page, fetch_page
 from billing_api.plans.repository import one_on_offer, price_of
+from billing_api.plans.service import PlanService
 from billing_api.subscriptions import repository
 from billing_api.subscriptions.repository import AtStripe, Shown
 from billing_api.subscriptions.schemas import ChangeGiven, ChangePreview, SubscriptionView, limits_to_come
@@ -46,6 +47,7 @@ class SubscriptionService:
         self._stripe = stripe
         self._changes = changes
         self._mirror = mirror
+        self._plans = PlanService(database)
 
     async def page(self, principal: Principal, *, limit: int, offset: int) -> Page[SubscriptionView]:
         async with self._database.as_customer(principal.user_id) as tx:
@@ -73,7 +75,7 @@ class SubscriptionService:
             facts = await self._stripe.subscription(known.subscription_id)
             if facts is None:
                 raise Conflict(_ENDED)
-            due_now = await self._changes.cost_now(facts, price_of(plan, wish.interval))
+            due_now = await self._cost_now(facts, plan, wish.interval)
         return ChangePreview(
             direction="upgrade" if way is Direction.UPGRADE else "downgrade",
             plan_id=plan.id,
@@ -96,11 +98,11 @@ class SubscriptionService:
             known = await repository.at_stripe(tx, subscription_id)
         async with self._given_back_if_refused(principal, once):
             change = await self._write_wish(principal, known, change_id, subscription_id, wish)
-            async with self._alone_with(known) as facts:
-                if change.direction is ChangeDirection.UPGRADE:
-                    await self._changes.upgrade(change_id, facts, change.stripe_price_id)
-                else:
-                    await self._changes.downgrade(change_id, facts, change.stripe_price_id, change.interval)
+            try:
+                await self._carry_out(known, change, change_id, change.stripe_price_id)
+            except GoneAtStripe as gone:
+                price_id = await self._price_anew(gone, change.plan_id, change.interval)
+                await self._carry_out(known, change, uuid5(change_id, price_id), price_id)
             await self._look_at_stripe(known)
         return await self._answer(principal, subscription_id, once)
 
@@ -129,6 +131,25 @@ class SubscriptionService:
                     await self._changes.take_back(wish_id, facts)
             await self._look_at_stripe(known)
         return await self._answer(principal, subscription_id, once)
+
+    async def _carry_out(self, known: AtStripe, change: PlanChange, change_id: UUID, price_id: str) -> None:
+        async with self._alone_with(known) as facts:
+            if change.direction is ChangeDirection.UPGRADE:
+                await self._changes.upgrade(change_id, facts, price_id)
+            else:
+                await self._changes.downgrade(change_id, facts, price_id, change.interval)
+
+    async def _cost_now(self, facts: SubscriptionFacts, plan: Plan, interval: Interval) -> Money:
+        try:
+            return await self._changes.cost_now(facts, price_of(plan, interval))
+        except GoneAtStripe as gone:
+            return await self._changes.cost_now(facts, await self._price_anew(gone, plan.id, interval))
+
+    async def _price_anew(self, gone: GoneAtStripe, plan_id: UUID, interval: Interval) -> str:
+        """In place of one that was deleted at Stripe."""
+        if not gone.is_price:
+            raise gone
+        return (await self._plans.publish_one(self._stripe, plan_id))[interval]
 
     async def _write_wish(
         self, principal: Principal, known: AtStripe, change_id: UUID, subscription_id: UUID, wish: ChangeGiven
@@ -195,6 +216,8 @@ def _wish_id(principal: Principal, subscription_id: UUID, verb: str, once: Once)
 def _way(shown: Shown, plan: Plan, interval: Interval) -> Direction:
     """Which way the change goes; Conflict where the subscription cannot be changed now."""
     row = shown.subscription
+    if row.status is SubscriptionStatus.CANCELLED:
+        raise Conflict(_ENDED)
     if row.status is not SubscriptionStatus.ACTIVE:
         raise Conflict(f"a subscription that is {row.status} cannot be changed; pay its open invoice first")
     if row.cancel_at_period_end:

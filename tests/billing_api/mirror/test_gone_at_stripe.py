@@ -159,6 +159,7 @@ async def test_a_subscription_that_stripe_has_no_more_has_ended_and_what_was_pai
     else:
         refused = await one.post(verb, "Professional" if "change" in verb else None)
         assert (refused.status_code, refused.json()["code"]) == (409, "conflict")
+        assert "has ended" in refused.json()["detail"]
     after = await one.license()
     assert ((await one.subscription())["status"], after["status"]) == ("cancelled", "active")
     assert (after["expiry_date"], after["auto_renew"]) == (before["expiry_date"], False)
@@ -187,3 +188,28 @@ async def test_a_price_that_stripe_has_no_more_is_made_again(
     finally:
         await PlanService(database).publish(stripe)
     assert now == known
+
+
+@pytest.mark.parametrize(
+    ("verb", "of", "to"),
+    [
+        ("preview-change", "Starter", "Professional"),
+        ("change", "Starter", "Professional"),
+        ("change", "Professional", "Starter"),
+    ],
+)
+async def test_a_subscription_changes_to_a_plan_whose_price_stripe_has_no_more(
+    buyer: Buying, database: Database, stripe: StripeGateway, verb: str, of: str, to: str
+) -> None:
+    one = await buyer(of)
+    async with database.as_system() as tx:
+        lost = update(Plan).where(Plan.name == to).values(stripe_price_id_monthly="price_gone")
+        await tx.session.execute(lost)
+    try:
+        answer = await one.post(verb, to)
+        assert answer.status_code == 200, answer.text
+        if verb == "change":
+            shown = await one.subscription()
+            assert to in {shown["plan"], (shown["pending_change"] or {}).get("plan")}
+    finally:
+        await PlanService(database).publish(stripe)
