@@ -89,6 +89,25 @@ async def test_a_sign_in_does_not_slip_past_the_switch(app: Litestar, ada: Membe
             assert (await other.call("GET", "me")).status_code == 401
 
 
+async def test_a_change_of_address_does_not_slip_past_the_switch(
+    app: Litestar, ada: Member, database_urls: DatabaseUrls
+) -> None:
+    """One that is asked for while the factor is confirmed, by a session that ends with that, is not begun."""
+    ada.secret = (await ada.call("POST", "me/mfa/totp")).json()["secret"]
+    wish = {"email": "thief@example.net", "password": "seven green bicycles"}
+    async with another_browser(app, ada) as thief:
+        await thief.sign_in()
+        async with as_owner(database_urls) as owner:
+            await owner.execute(text("SELECT 1 FROM users FOR UPDATE"))
+            confirming = asyncio.create_task(ada.call("POST", "me/mfa/totp/confirm", {"code": ada.code()}))
+            await until_blocked(database_urls)
+            asking = asyncio.create_task(thief.call("POST", "me/email", wish))
+            await until_blocked(database_urls, 2)
+        assert (await confirming).status_code == 200
+        assert (await asking).status_code == 401
+    assert await rows(database_urls, "SELECT 1 FROM email_changes") == []
+
+
 async def test_the_address_is_changed_with_the_factor_too(enrolled: Member, clock: FakeTime) -> None:
     """A mailbox resets the password, which ends the factor: so who moves the account to another one gives it."""
     wish = {"email": "elsewhere@example.com", "password": "seven green bicycles"}
