@@ -100,8 +100,20 @@ class PasswordCheck:
         await self.take_back(tx, proof)
         return user
 
+    async def redeem_in_session(self, tx: SystemTransaction, proof: Proof, principal: Principal) -> User:
+        """The same for somebody signed in. Unauthenticated where account or session have ended meanwhile.
+
+        A second factor that was switched on while the password was hashed has ended the sessions without it.
+        """
+        user = await self.redeem(tx, proof)
+        if not user.is_active:
+            raise Unauthenticated("this account is not active any more")
+        if await sessions.live(tx, principal.session_id, user.id, self._counter.now()) is None:
+            raise Unauthenticated("this sign-in has ended; sign in again")
+        return user
+
     async def lock(self, tx: SystemTransaction, proof: Proof) -> User:
-        """The same, and the guess counts on: for who has to prove more."""
+        """As `redeem`, and the guess counts on: for who has to prove more."""
         user = await repository.lock_user(tx, proof.user.id)
         if user is None or user.password_hash != proof.user.password_hash:
             raise InvalidCredentials

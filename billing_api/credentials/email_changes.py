@@ -27,10 +27,9 @@ from billing_api.credentials.reset_links import ResetLinks
 from billing_api.credentials.taking_back import end_everything
 from billing_api.mails import repository as mail_repository
 from billing_api.mails.service import MAILS_AN_HOUR, Mails
-from billing_api.sessions import repository as sessions
 from billing_api.sessions.liveness import Ending, Liveness
 from core.clock import Clock
-from core.errors import Conflict, FieldError, InvalidInput, TooManyRequests, Unauthenticated
+from core.errors import Conflict, FieldError, InvalidInput, TooManyRequests
 from core.ids import new_id, new_token
 from db.models.people import EmailChange, User
 from db.unit_of_work import Database, SystemTransaction
@@ -66,12 +65,7 @@ class EmailChanges:
         await self._liveness.require_factor(principal)
         proof = await self._check.by_session(principal, password, caller)
         async with self._database.as_system(principal.user_id, caller.request_id) as tx:
-            user = await self._check.redeem(tx, proof)
-            if not user.is_active:
-                raise Unauthenticated("this account is not active any more")
-            # Looked at again under the lock: a second factor that was switched on meanwhile has ended this session.
-            if await sessions.live(tx, principal.session_id, user.id, self._clock()) is None:
-                raise Unauthenticated("this sign-in has ended; sign in again")
+            user = await self._check.redeem_in_session(tx, proof, principal)
             await self._begin(tx, user, email)
 
     async def confirm(self, token: str, caller: Caller) -> str:

@@ -21,7 +21,7 @@ from billing_api.passwords import Passwords
 from billing_api.sessions.liveness import Ending, Liveness
 from billing_api.sign_ins import SignedIn, SignIns
 from core.clock import Clock
-from core.errors import FieldError, InvalidInput, Unauthenticated
+from core.errors import FieldError, InvalidInput
 from core.ids import new_id
 from db.models.people import TokenPurpose, User
 from db.unit_of_work import Database, SystemTransaction
@@ -53,9 +53,7 @@ class CredentialService:
         new_hash = await self._hash(new, proof.user, field="new_password")
         speaking_for = self._database.as_system(principal.user_id, caller.request_id)
         async with self._liveness.ending() as ending, speaking_for as tx:
-            user = await self._check.redeem(tx, proof)
-            if not user.is_active:
-                raise Unauthenticated("this account is not active any more")
+            user = await self._check.redeem_in_session(tx, proof, principal)
             now = self._clock()
             await repository.end_reset_tokens(tx, user.id, now)
             await repository.close_email_changes(tx, user.id, now)

@@ -11,7 +11,7 @@ from tests.billing_api.conftest import FakeTime
 from tests.support.databases import as_owner, change, rows, until_blocked
 from tests.support.members import Member, another_browser
 from tests.support.servers import DatabaseUrls
-from tests.support.visitors import Mailbox
+from tests.support.visitors import PASSWORD, Mailbox
 
 GUARDED = [
     ("POST", "me/mfa/totp"),
@@ -89,23 +89,31 @@ async def test_a_sign_in_does_not_slip_past_the_switch(app: Litestar, ada: Membe
             assert (await other.call("GET", "me")).status_code == 401
 
 
-async def test_a_change_of_address_does_not_slip_past_the_switch(
-    app: Litestar, ada: Member, database_urls: DatabaseUrls
+@pytest.mark.parametrize(
+    ("method", "path", "order"),
+    [
+        ("POST", "me/email", {"email": "thief@example.net", "password": PASSWORD}),
+        ("POST", "me/password", {"current_password": PASSWORD, "new_password": "eleven blue tricycles"}),
+        ("DELETE", "me", {"password": PASSWORD}),
+    ],
+)
+async def test_nothing_slips_past_the_switch_with_the_password(
+    app: Litestar, ada: Member, database_urls: DatabaseUrls, method: str, path: str, order: dict[str, str]
 ) -> None:
-    """One that is asked for while the factor is confirmed, by a session that ends with that, is not begun."""
+    """Asked for while the factor is confirmed, by a session that ends with that: nothing comes of it."""
     ada.secret = (await ada.call("POST", "me/mfa/totp")).json()["secret"]
-    wish = {"email": "thief@example.net", "password": "seven green bicycles"}
     async with another_browser(app, ada) as thief:
         await thief.sign_in()
         async with as_owner(database_urls) as owner:
             await owner.execute(text("SELECT 1 FROM users FOR UPDATE"))
             confirming = asyncio.create_task(ada.call("POST", "me/mfa/totp/confirm", {"code": ada.code()}))
             await until_blocked(database_urls)
-            asking = asyncio.create_task(thief.call("POST", "me/email", wish))
+            asking = asyncio.create_task(thief.call(method, path, order))
             await until_blocked(database_urls, 2)
         assert (await confirming).status_code == 200
         assert (await asking).status_code == 401
     assert await rows(database_urls, "SELECT 1 FROM email_changes") == []
+    assert (await ada.login()).json()["mfa_required"] is True
 
 
 async def test_the_address_is_changed_with_the_factor_too(enrolled: Member, clock: FakeTime) -> None:
