@@ -4,8 +4,9 @@ It hands each request to its handler at once and writes the answers in the order
 become ready in (RFC 9112, 9.3.2). While nothing waits, an answer goes straight out; behind the first one that does
 wait, answers queue.
 
-What a client can cost is bounded: the time for one request, the time it leaves answers unread, and how many are owed to
-it. While it does not read, it is not read from. All of this is looked at once a second: no request needs a timer.
+What a client can cost is bounded: the time for one request (for its first from when it connected), the time it leaves
+answers unread, and how many are owed to it. While it does not read, it is not read from. All this is looked at once a
+second: no request needs a timer.
 
 A connection that we end is shut for writing first and read on for a moment: closing it with unread bytes would make
 the kernel send a reset, which can take our last answer from the client's hands.
@@ -196,7 +197,7 @@ class Connection(asyncio.Protocol):
                 late = Fault(408, f"a request must arrive within {REQUEST_SECONDS} seconds")
                 self._transport.write(_closing(self._app.malformed(late)))
                 self._end()
-        elif self._seconds > IDLE_SECONDS:
+        elif self._seconds > (REQUEST_SECONDS if self._fresh else IDLE_SECONDS):
             self._end()
 
     def end_if_idle(self, *, fresh_too: bool) -> None:

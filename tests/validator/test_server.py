@@ -219,6 +219,16 @@ class TestPatience:
                 house.only().look()
             assert await client.rest() == b""
 
+    async def test_who_never_says_anything_is_seen_off_sooner(
+        self, house: House, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(connection_module, "REQUEST_SECONDS", 2)
+        async with house.client() as client:
+            await until(lambda: house.server.connections)
+            for _ in range(3):
+                house.only().look()
+            assert await client.rest() == b""
+
     async def test_each_is_looked_at_once_a_second(self, house: House, monkeypatch: pytest.MonkeyPatch) -> None:
         looked: list[float] = []
         monkeypatch.setattr(Connection, "look", lambda _: looked.append(monotonic()))
