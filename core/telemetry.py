@@ -43,6 +43,7 @@ PROCESSORS: Final[Sequence[Processor]] = (*_FACTS, *_LINE)
 """From an event to its line."""
 
 
+_STDERR: Final = 2
 _A_NAME: Final = re.compile(r"[a-z0-9_.]{1,80}")
 
 
@@ -79,12 +80,24 @@ def lines_lost() -> int:
 def outlive_readers() -> LineStream:
     """From here on nothing that is printed to stdout or stderr raises or waits. Returns stderr.
 
-    Where a descriptor was closed at the start, its number is another file's by now, and nothing is written there.
+    Where a descriptor was closed at the start, nothing is written there.
     """
+    _hold_standard_descriptors()
     given = [stream or Path(os.devnull).open("w") for stream in (sys.stderr, sys.stdout)]  # noqa: SIM115  kept for good
     stderr, stdout = (stream if isinstance(stream, LineStream) else LineStream(stream) for stream in given)
     sys.stderr, sys.stdout = stderr, stdout
     return stderr
+
+
+def _hold_standard_descriptors() -> None:
+    """Gives 0, 1 and 2, where they were closed, to /dev/null, for this process and for those that it starts.
+
+    A socket or the loop's own descriptor would come to stand there: libraries print to 2 by its number, and a child
+    takes what it inherits there for its log.
+    """
+    while (lowest := os.open(os.devnull, os.O_RDWR)) <= _STDERR:
+        os.set_inheritable(lowest, True)  # noqa: FBT003  it takes no keyword
+    os.close(lowest)
 
 
 def _surviving(bound_logger: Any, stream: LineStream) -> type:

@@ -134,3 +134,22 @@ assert lines_lost() == 2
     assert done.returncode == 0, done.stderr
     assert '"of":"part.away","error":"RuntimeError"' in done.stderr
     assert "secret" not in done.stderr
+
+
+def test_standard_descriptors_that_were_closed_are_no_other_files(tmp_path: Path) -> None:
+    seen = tmp_path / "seen"
+    script = f"""
+import os, subprocess, sys
+from pathlib import Path
+from core.telemetry import configure_logging
+configure_logging("tests")
+there = [os.stat(n).st_rdev for n in (0, 1, 2)]
+child = "import os, sys; sys.exit([os.stat(n).st_rdev for n in (0, 1, 2)] != %r)" % there
+socket = open(os.devnull)
+differs = subprocess.call((sys.executable, "-c", child))
+told = (set(there) == {{os.stat(os.devnull).st_rdev}}, socket.fileno() > 2, differs)
+Path({str(seen)!r}).write_text(repr(told))
+"""
+    command = f'"{sys.executable}" -c "$SCRIPT" 0<&- 1>&- 2>&-'
+    subprocess.run(("bash", "-c", command), cwd=ROOT, env={"SCRIPT": script}, check=False, timeout=60)
+    assert seen.read_text() == repr((True, True, 0))
