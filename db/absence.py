@@ -13,8 +13,9 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 _BUSY: Final = frozenset({"55P03", "57014", "25P03", "25P04"})
 """Time limits: of a lock, a statement, an idle transaction, a transaction. db/migrate.py sets them."""
-_CLASSES: Final = ("08", "53", "57P", "25006")
-"""How the SQLSTATE begins: no connection, no resources, not serving now, read-only (PostgreSQL's appendix A)."""
+_CLASSES: Final = ("08", "53", "57P", "25006", "28", "3D000", "55000")
+"""How the SQLSTATE begins: no connection, no resources, not serving now, read-only; then those of a server that lets
+nobody in: login refused, no such database, a database that takes no connections (PostgreSQL's appendix A)."""
 _GONE: Final = frozenset({"25006", "57P01", "57P02", "57P03", "57P04"})
 """Read-only, shut down, crashed, starting, dropped. The name may lead elsewhere by now, this connection does not."""
 

@@ -18,7 +18,13 @@ CONNECTIONS: Final = 1
 
 _READ_ONLY: Final = "SELECT pg_is_in_recovery() OR current_setting('transaction_read_only')::boolean"
 _LOADING: Final = (asyncpg.CannotConnectNowError,)
-_UNFIT: Final = (asyncpg.TooManyConnectionsError, asyncpg.InvalidAuthorizationSpecificationError)
+_UNFIT: Final = (
+    asyncpg.TooManyConnectionsError,
+    asyncpg.InvalidAuthorizationSpecificationError,
+    asyncpg.InvalidCatalogNameError,  # no such database
+    asyncpg.ObjectNotInPrerequisiteStateError,  # one that takes no connections
+)
+"""It lets nobody in."""
 
 
 class PostgresCondition:

@@ -57,6 +57,12 @@ async def test_a_login_that_is_refused_makes_it_unfit(database_urls: DatabaseUrl
     assert await PostgresCondition(urlunsplit(stranger), name="tests").look() is Dependency.UNFIT
 
 
+@pytest.mark.parametrize("name", ["template0", "nowhere"])
+async def test_a_database_that_takes_no_connections_makes_it_unfit(database_urls: DatabaseUrls, name: str) -> None:
+    url = urlunsplit(urlsplit(database_urls.api)._replace(path=f"/{name}"))
+    assert await PostgresCondition(url, name="tests").look() is Dependency.UNFIT
+
+
 async def test_a_look_that_is_given_up_leaves_no_connection(condition: PostgresCondition) -> None:
     assert await condition.look() is Dependency.OK
     looking = asyncio.create_task(condition.look())

@@ -2,9 +2,10 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from urllib.parse import urlsplit, urlunsplit
 
 import pytest
-from asyncpg import ReadOnlySQLTransactionError  # type: ignore[import-untyped]  # nobody has typed it
+from asyncpg import PostgresError, ReadOnlySQLTransactionError  # type: ignore[import-untyped]  # nobody has typed it
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
@@ -93,6 +94,29 @@ async def test_each_state_of_a_server_that_goes_is_an_absence(database: Database
             await tx.session.execute(text(RAISE.format(state)))
     assert is_gone(failed.value)
     assert is_absence(failed.value)
+
+
+@pytest.mark.parametrize(
+    ("login", "database"),
+    [("np_api", "template0"), ("np_api", "nowhere"), ("nobody", "postgres")],
+    ids=["takes no connections", "no such database", "login refused"],
+)
+async def test_a_server_that_lets_nobody_in_is_away(database_urls: DatabaseUrls, login: str, database: str) -> None:
+    parts = urlsplit(database_urls.api)
+    netloc = parts.netloc.replace("np_api", login, 1)
+    url = urlunsplit(parts._replace(netloc=netloc, path=f"/{database}"))
+    shut, sessions = Database(create_engine(url, name="tests")), SystemSessions(url, name="tests")
+    try:
+        with pytest.raises(DBAPIError) as failed:
+            await write(shut)
+        assert is_absence(failed.value)
+        with pytest.raises(PostgresError) as refused:
+            async with sessions.transaction():
+                pass
+        assert is_absence(refused.value)
+    finally:
+        await sessions.close()
+        await shut.close()
 
 
 async def test_a_wrong_statement_ends_nothing(database: Database) -> None:
