@@ -1,7 +1,7 @@
 """Puts the API's parts together when it starts, and takes them apart when it stops."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from typing import TypedDict
@@ -49,7 +49,7 @@ from billing_api.usage_history.service import UsageHistoryService
 from billing_api.users.service import AccountEvents, UserAdministration
 from billing_api.webhooks.service import WebhookAdministration, WebhookReceiver
 from core.clock import Clock
-from core.health import Lookout
+from core.health import Lookout, Probe
 from core.hotstore import condition
 from core.hotstore.access import AccessStore
 from core.hotstore.connections import LeavingPool
@@ -110,7 +110,7 @@ def wired(settings: ApiSettings, clock: Clock) -> Callable[[Litestar], AbstractA
         stripe = StripeGateway(settings.stripe)
         passwords = Passwords.shared_by(settings.processes)
         redis = Redis.from_pool(LeavingPool.of(settings.redis_url))
-        hot_store = HotStoreReader(redis)
+        hot_store, writer = HotStoreReader(redis), HotStoreWriter(redis)
         queue_redis = Redis.from_pool(LeavingPool.of(settings.queue_redis_url))
         access_store = AccessStore(queue_redis)
         app.state.limits = Limits(access_store, settings.limits)
@@ -118,7 +118,7 @@ def wired(settings: ApiSettings, clock: Clock) -> Callable[[Litestar], AbstractA
         sessions = SystemSessions(settings.database_url, name="billing_api")
         parts: Parts = app.state.parts
         usage = UsageService(
-            Recording(sessions, Holds(HotStoreWriter(redis)), clock),
+            Recording(sessions, Holds(writer), clock),
             settings.secrets,
             clock,
             parts.add("usage_reports", idle=True),
@@ -128,7 +128,7 @@ def wired(settings: ApiSettings, clock: Clock) -> Callable[[Litestar], AbstractA
         )
         app.state.services.signature_checker.last_use.part = parts.add("last_use", idle=True)
         try:
-            async with _health(app, settings, database, redis):
+            async with _health(app, settings, database, _redis_probes(settings, redis, writer, queue_redis)):
                 yield
         finally:
             await usage.close()
@@ -143,11 +143,23 @@ def wired(settings: ApiSettings, clock: Clock) -> Callable[[Litestar], AbstractA
     return lifespan
 
 
+def _redis_probes(
+    settings: ApiSettings, redis: Redis, writer: HotStoreWriter, queue_redis: Redis
+) -> Mapping[str, Probe]:
+    probes: dict[str, Probe] = {"redis": lambda: condition.look_at_hot_store(redis, writer)}
+    if settings.queue_redis_url != settings.redis_url:
+        probes["queue_redis"] = lambda: condition.look(queue_redis)
+    return probes
+
+
 @asynccontextmanager
-async def _health(app: Litestar, settings: ApiSettings, database: Database, redis: Redis) -> AsyncIterator[None]:
+async def _health(
+    app: Litestar, settings: ApiSettings, database: Database, probes: Mapping[str, Probe]
+) -> AsyncIterator[None]:
+    """`probes`: of what it shares beside PostgreSQL."""
     parts: Parts = app.state.parts
     postgres = PostgresCondition(settings.database_url, name="billing_api")
-    lookout = Lookout({"postgres": postgres.look, "redis": lambda: condition.look(redis)})
+    lookout = Lookout({"postgres": postgres.look, **probes})
     app.state.health = Health(parts, app.state.readiness, lookout, database)
     looking = parts.start("health", app.state.health.run())
     try:

@@ -29,7 +29,7 @@ class Health:
         *,
         sees: Callable[[Mapping[str, Dependency]], None] = lambda _: None,
     ) -> None:
-        """`lookout` looks at `postgres` and `redis`; `sees` is told what it saw."""
+        """`lookout` looks at `postgres`, `redis` and maybe others; `sees` is told what it saw."""
         self._sees = sees
         self.readiness = Readiness(lambda: parts.dead)
         self._parts = parts
@@ -69,5 +69,10 @@ class Health:
 
 
 def _serves(name: str, state: Dependency) -> bool:
-    """A Redis that is unfit gets no marks; if it is loaded all the same, the rest of the duty can be done."""
+    """A Redis that is unfit gets no marks; if it is loaded all the same, the rest of the duty can be done.
+
+    The queue's is needed by none of it: what no hint announces is found in Postgres.
+    """
+    if name == "queue_redis":
+        return True
     return state is Dependency.OK or (name == "redis" and state is Dependency.UNFIT)

@@ -35,7 +35,7 @@ class ArqQueue:
         self, redis_url: str, perform: Callable[[int], Awaitable[None]], crons: Sequence[CronJob], *, at_once: int = 10
     ) -> None:
         self._pool = redis_pool(redis_url)
-        self._redis = ArqRedis(
+        self.redis: Final = ArqRedis(
             pool_or_conn=self._pool, job_serializer=_encode, job_deserializer=_decode, default_queue_name=NAME
         )
         self._perform = perform
@@ -45,19 +45,19 @@ class ArqQueue:
     async def announce(self, outbox_ids: Sequence[int]) -> None:
         """One job that is announced twice stands in the queue once."""
         hints = (
-            self._redis.enqueue_job("perform", outbox_id, _job_id=str(outbox_id), _expires=_HINT_LIVES_SECONDS)
+            self.redis.enqueue_job("perform", outbox_id, _job_id=str(outbox_id), _expires=_HINT_LIVES_SECONDS)
             for outbox_id in outbox_ids
         )
         async with asyncio.timeout(_ANNOUNCED_WITHIN):
             await asyncio.gather(*hints)
 
     async def depth(self) -> int:
-        return int(await self._redis.zcard(NAME))
+        return int(await self.redis.zcard(NAME))
 
     async def run(self) -> None:
         """Takes hints until Redis goes away or this is cancelled; then lets what is being performed end."""
         async with step():
-            await self._redis.ping()
+            await self.redis.ping()
         worker = self._worker()
         try:
             await worker.async_run()
@@ -66,7 +66,7 @@ class ArqQueue:
             await _let_end(list(worker.tasks.values()))
 
     async def close(self) -> None:
-        await self._redis.aclose()
+        await self.redis.aclose()
         await self._pool.aclose()
 
     def _worker(self) -> Worker:
@@ -78,7 +78,7 @@ class ArqQueue:
             functions=[func(perform, name="perform", max_tries=1)],
             cron_jobs=self._crons,
             queue_name=NAME,
-            redis_pool=self._redis,
+            redis_pool=self.redis,
             handle_signals=False,
             poll_delay=_POLL_SECONDS,
             max_jobs=self._at_once,

@@ -18,7 +18,7 @@ No part waits for another one to be up: Postgres or Redis may be away at the sta
 
 import asyncio
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack, suppress
 from typing import Any
 
@@ -35,7 +35,7 @@ from billing_api.privacy.aftermath import CustomerErasure
 from billing_api.webhooks.service import WebhookProcessor
 from core.clock import utc_now
 from core.crypto.audit_chain import AuditChain
-from core.health import Dependency, Lookout, Readiness
+from core.health import Dependency, Lookout, Probe, Readiness
 from core.hotstore import condition
 from core.hotstore.writer import HotStoreWriter
 from core.jobs import AlignAccount, DeliverMail, ForgetCustomer, Lane, MailResetLink, Provision
@@ -136,7 +136,7 @@ class Runtime:
         self._sealer = AuditSealer(self._database, chain, utc_now, whole=self.metrics.chain_whole)
         postgres = PostgresCondition(settings.database_url, name="nextpanel-workers")
         closing.callback(postgres.close)
-        lookout = Lookout({"postgres": postgres.look, "redis": lambda: self._redis_condition(redis)})
+        lookout = Lookout({"postgres": postgres.look, **self._redis_probes(redis)})
         self.health = Health(self.parts, lookout, self._rebuild, sees=self.metrics.sees)
         self._leases = Leases(self._database, writer, settings.lease_keys, utc_now, signed=self.metrics.signed)
         self._relay = Relay(
@@ -186,6 +186,12 @@ class Runtime:
             Work(MailResetLink, reset_links.perform, lease=15, at_once=2),
             Work(ForgetCustomer, CustomerErasure(self._database, stripe).perform, lease=30, at_once=1),
         ]
+
+    def _redis_probes(self, redis: Redis) -> Mapping[str, Probe]:
+        probes: dict[str, Probe] = {"redis": lambda: self._redis_condition(redis)}
+        if self._settings.queue_redis_url != self._settings.redis_url:
+            probes["queue_redis"] = lambda: condition.look(self._queue.redis)
+        return probes
 
     async def _redis_condition(self, redis: Redis) -> Dependency:
         """Of no use to validators before everything is in it, however well it answers."""

@@ -4,28 +4,49 @@ What makes a server unfit is decided by core/hotstore/server_facts.py.
 """
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from redis.asyncio import Redis
 from redis.exceptions import BusyLoadingError, ReadOnlyError, ResponseError
 
 from core.health import Dependency
+from core.hotstore import keys
 from core.hotstore.server_facts import facts_of
+from core.hotstore.writer import HotStoreWriter
+
+_KEPT_MS: Final = 1000
+
+
+async def look_at_hot_store(redis: Redis, writer: HotStoreWriter) -> Dependency:
+    """The same, and whether everything is in it that validators need: one that was emptied answers all the same."""
+    state = await look(redis)
+    if state is not Dependency.OK:
+        return state
+    standing = await writer.look()
+    if standing.unfit is not None:  # of a Cluster's nodes, the one that was asked tells of itself only
+        return Dependency.UNFIT
+    return Dependency.LOADING if standing.empty or standing.unconfirmed else Dependency.OK
 
 
 async def look(redis: Redis) -> Dependency:
-    """One question. Raises where there is no answer (core.health.Lookout takes that for silence)."""
+    """What it says, and whether it takes a write; some that do not, do not say so (too few replicas, missing rights).
+
+    Raises where there is no answer (core.health.Lookout takes that for silence).
+    """
     try:
         facts: Mapping[str, Any] = await redis.info()
         if facts.get("cluster_enabled"):
             return await _of_cluster(redis)
+        state = of(facts)
+        if state is Dependency.OK:
+            await redis.set(keys.LOOKED_AT, b"", px=_KEPT_MS)
     except BusyLoadingError:
         return Dependency.LOADING
     except ReadOnlyError:
         return Dependency.READ_ONLY
     except ResponseError as refusal:
         return Dependency.LOADING if str(refusal).startswith(("LOADING", "MASTERDOWN")) else Dependency.UNFIT
-    return of(facts)
+    return state
 
 
 def of(facts: Mapping[str, Any]) -> Dependency:

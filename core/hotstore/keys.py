@@ -14,6 +14,7 @@ Those of the projection:
     npk:{b}     index: the same of the API keys
     npz:{b}     the bucket's mark: `building` and `loaded` incarnation, `reserve_from`
     npj         public keys of the leases (JWKS, RFC 7517)
+    npw         written by a look at whether the server takes writes, for a second
     npz         `epoch` and `synced_through` (milliseconds); `filled` licenses of `filled_buckets`, how far a rebuild is
 
 On the queue's server, which is a single one, stand those of access to the billing API; all of them may be lost:
@@ -54,6 +55,7 @@ REPLAYABLE: Final = 330
 
 SYNC: Final = "npz"
 JWKS: Final = "npj"
+LOOKED_AT: Final = "npw"
 
 _OWNER_LENGTH: Final = 8  # symbols of `h` that a reservation's id begins with
 

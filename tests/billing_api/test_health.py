@@ -1,5 +1,6 @@
 """An API process tells of itself, of its readiness, and of the servers that it shares: three answers."""
 
+import asyncio
 import signal
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from typing import Any, Final
 import httpx
 import pytest
 from litestar import Litestar
+from redis.asyncio import Redis
 
 from core.health import Readiness
 from core.parts import EXIT_CODE, Parts
@@ -22,6 +24,7 @@ from tests.billing_api.conftest import Client
 from tests.support.environment import environment
 from tests.support.processes import module
 from tests.support.servers import ROOT, DatabaseUrls, running
+from tests.validator.stage import Projection
 
 NOWHERE: Final = "postgresql://np_api:x@127.0.0.1:1/nowhere"
 
@@ -57,8 +60,9 @@ async def test_what_health_answers_is_in_the_document(client: Client) -> None:
 
 async def test_dependencies_are_told_by_name(client: Client) -> None:
     told = await client.get("/health/dependencies")
-    seen = {"status": "degraded", "lacking": ["redis"], "dependencies": {"postgres": "ok", "redis": "silent"}}
-    assert (told.status_code, told.json()) == (200, seen)  # this application was given no Redis
+    states = {"postgres": "ok", "redis": "silent", "queue_redis": "ok"}  # this application has a Redis for that alone
+    assert told.status_code == 200
+    assert told.json() == {"status": "degraded", "lacking": ["redis"], "dependencies": states}
 
 
 class Api:
@@ -75,6 +79,16 @@ class Api:
         return status == 200 and bool(told["dependencies"] == states)
 
 
+async def filled(url: str) -> None:
+    async with Redis.from_url(url) as redis:
+        await Projection(redis).load()
+
+
+async def emptied(url: str) -> None:
+    async with Redis.from_url(url) as redis:
+        await redis.flushall()
+
+
 def api(urls: DatabaseUrls, redis_url: str, **more: str) -> Api:
     port, metrics = choose("127.0.0.1"), choose("127.0.0.1")
     own = {"NP_API_PORT": str(port), "NP_API_METRICS_PORT": str(metrics), "NP_API_PROCESSES": "1"}
@@ -88,7 +102,9 @@ def test_what_shared_servers_do_later_empties_no_load_balancer(database_urls: Da
         running(server, tmp_path / "valkey.log") as valkey,
         module("billing_api", health=f"{served.url}/health/ready", log=tmp_path / "log", env=served.env),
     ):
-        assert served.sees(postgres="ok", redis="ok")
+        assert wait_until(lambda: served.sees(postgres="ok", redis="loading"), 10)
+        asyncio.run(filled(server.url))
+        assert wait_until(lambda: served.sees(postgres="ok", redis="ok"), 10)
         valkey.send_signal(signal.SIGSTOP)
         try:
             assert wait_until(lambda: served.sees(postgres="ok", redis="silent"), 10)
@@ -99,6 +115,23 @@ def test_what_shared_servers_do_later_empties_no_load_balancer(database_urls: Da
         finally:
             valkey.send_signal(signal.SIGCONT)
         assert wait_until(lambda: served.sees(postgres="ok", redis="ok"), 10)
+        asyncio.run(emptied(server.url))
+        assert wait_until(lambda: served.sees(postgres="ok", redis="loading"), 10)
+        assert served.ask("ready") == (200, {"status": "ok"})
+
+
+def test_the_queues_redis_is_told_where_it_is_another(database_urls: DatabaseUrls, tmp_path: Path) -> None:
+    server = Valkey(data=tmp_path / "valkey", port=choose("127.0.0.1"), fast=True)
+    queue = Valkey(data=tmp_path / "queue", port=choose("127.0.0.1"), fast=True)
+    served = api(database_urls, server.url, QUEUE_REDIS_URL=queue.url)
+    with (
+        running(server, tmp_path / "valkey.log"),
+        module("billing_api", health=f"{served.url}/health/ready", log=tmp_path / "log", env=served.env),
+    ):
+        asyncio.run(filled(server.url))
+        assert wait_until(lambda: served.sees(postgres="ok", redis="ok", queue_redis="silent"), 10)
+        with running(queue, tmp_path / "queue.log"):
+            assert wait_until(lambda: served.sees(postgres="ok", redis="ok", queue_redis="ok"), 10)
 
 
 def test_a_process_that_never_met_its_database_is_not_ready_yet(
@@ -107,7 +140,7 @@ def test_a_process_that_never_met_its_database_is_not_ready_yet(
     served = api(database_urls, valkey, DATABASE_URL=NOWHERE)
     with module("billing_api", health=f"{served.url}/health/live", log=tmp_path / "log", env=served.env):
         assert served.ask("ready") == (503, {"status": "unavailable", "reason": "not_yet", "lacking": ["postgres"]})
-        assert served.sees(postgres="silent", redis="ok")
+        assert served.ask("dependencies")[1]["dependencies"]["postgres"] == "silent"
 
 
 DOOMED: Final = """

@@ -298,6 +298,19 @@ async def test_neither_store_is_there_at_the_start(
         assert process.poll() is None
 
 
+async def test_the_queues_redis_is_told_where_it_is_another_and_not_waited_for(
+    worker: Worker, valkey: str, tmp_path: Path
+) -> None:
+    queue = Valkey(data=tmp_path / "queue", port=choose("127.0.0.1"), fast=True)
+    env = dict(worker.env) | {"REDIS_URL": valkey, "QUEUE_REDIS_URL": queue.url}
+    apart = Worker(env, int(worker.env["NP_WORKER_PORT"]), tmp_path / "log")
+    with apart.started():
+        await eventually(apart.ready, within=20)
+        await eventually(lambda: says(apart, {"postgres": "ok", "redis": "ok", "queue_redis": "silent"}))
+        with running(queue, tmp_path / "queue.log"):
+            await eventually(lambda: says(apart, {"postgres": "ok", "redis": "ok", "queue_redis": "ok"}))
+
+
 async def shows(worker: Worker, line: str) -> bool:
     return line in worker.ask("/metrics").text
 
