@@ -3,11 +3,12 @@
 CLIENT TRACKING in BCAST mode makes the server push an invalidation for every changed key under our prefixes, on the
 same connection that carries commands. How far that may be relied on, validator/fence.py tells.
 
-Twice a second the server is asked whether it is a primary, and each minute whether it is fit (core/hotstore/
-server_facts.py). After a failover the name leads elsewhere, while this connection stays with a server that was demoted.
-So whenever it turns out to be no primary, a new connection is dialed, and takes the place of the old one once it has
-been introduced: nobody waits meanwhile. As long as that leads to a replica, it is read, believed in nothing, and dialed
-again and again.
+Twice a second the server is asked whether it is a primary and whether it evicts keys, and each minute whether it is
+fit in all (core/hotstore/server_facts.py): full and not full may take turns each second, and each turn would cost
+what is remembered. After a failover the name leads elsewhere, while this connection stays with a server that was
+demoted. So whenever it turns out to be no primary, a new connection is dialed, and takes the place of the old one once
+it has been introduced: nobody waits meanwhile. As long as that leads to a replica, it is read, believed in nothing, and
+dialed again and again.
 """
 
 import asyncio
@@ -40,7 +41,6 @@ _FITNESS_EACH: Final = 60.0
 _LEAVE_AFTER: Final = 0.1  # what was asked on a connection that was replaced is answered by then, or given up
 
 _FACTS: Final = pack("INFO", *SECTIONS)
-_ROLE: Final = pack("INFO", "server", "cluster", "replication")
 _NO_REIGN: Final = b"-"
 
 log = structlog.get_logger()
@@ -172,7 +172,7 @@ class RedisLink:
         whole = now >= self._next_fitness or self.unfit is not None  # one that is mended is used at once
         if whole:
             self._next_fitness = now + _FITNESS_EACH
-        answer = connection.probe(_FACTS if whole else _ROLE)
+        answer = connection.probe(_FACTS)
         answer.when_done(partial(self._told, connection, answer, whole=whole))
 
     def _told(self, connection: RedisConnection, answer: Reply[Answer], *, whole: bool) -> None:
@@ -180,8 +180,8 @@ class RedisLink:
         if connection is not self._connection or not isinstance(answer.value, bytes | str):
             return
         told = facts_of(parse(_bytes(answer.value)))
-        if not whole and self.facts is not None:
-            told = told._replace(tells=self.facts.tells, unfit=self.facts.unfit)
+        if not whole and self.facts is not None and told.evicts == self.facts.evicts:
+            told = told._replace(unfit=self.facts.unfit)
         self._learn(told)
         if not told.primary:
             self._leave()

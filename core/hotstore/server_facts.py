@@ -30,6 +30,8 @@ class ServerFacts(NamedTuple):
     clustered: bool
     tells: bool
     """Whether it said what its policy is; where it does not, nobody knows whether it is fit."""
+    evicts: bool
+    """It may throw keys away, from one moment to the next."""
     unfit: str | None
     """Why it must not be relied on, and what to do; None where it may."""
 
@@ -41,6 +43,7 @@ def facts_of(info: Mapping[str, Any]) -> ServerFacts:
         primary=str(info.get("role", "master")) == "master",
         clustered=str(info.get("cluster_enabled", "0")) == "1",
         tells="maxmemory_policy" in info,
+        evicts=_policy(info) != _NOEVICTION,
         unfit=_unfitness(info),
     )
 
@@ -58,14 +61,19 @@ def parse(info: bytes) -> dict[str, str]:
     return {name: value for name, colon, value in lines if colon}
 
 
+def _policy(info: Mapping[str, Any]) -> str:
+    return str(info.get("maxmemory_policy", _NOEVICTION))
+
+
 def _unfitness(info: Mapping[str, Any]) -> str | None:
-    policy = str(info.get("maxmemory_policy", _NOEVICTION))
+    """The same words as long as it is for the same reason: who tells them tells each once."""
+    policy = _policy(info)
     if policy != _NOEVICTION:
         return f"maxmemory-policy is {policy}, so keys may be evicted: set it to {_NOEVICTION}"
     most, used = int(info.get("maxmemory", 0)), int(info.get("used_memory", 0))
     counted = used - int(info.get("mem_not_counted_for_evict", 0))
     if most and counted >= most:
-        return f"memory is full ({counted} of maxmemory {most} bytes), so writes are refused: raise maxmemory"
+        return f"memory is full (maxmemory is {most} bytes), so writes are refused: raise maxmemory"
     if str(info.get("aof_enabled", "0")) == "1" and info.get("aof_last_write_status", "ok") != "ok":
         return "its append-only file cannot be written, so writes are refused: is its disk full?"
     return None

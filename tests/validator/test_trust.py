@@ -304,6 +304,17 @@ class TestAServerThatIsUnfit:
         await scene.until(issued, status=200, code="VALID", stale=False)
         await scene.until(NOBODY, code="NOT_FOUND")
 
+    async def test_one_that_begins_to_evict_is_found_out_on_the_connections_that_there_are(self, scene: Scene) -> None:
+        issued = await scene.projection.license()
+        await scene.until(issued, code="VALID", stale=False)
+        before = scene.log.read_text().count("redis.connected")
+        await scene.command("CONFIG", "SET", "maxmemory-policy", "allkeys-lru")
+        await eventually(lambda: scene.metric("np_validator_redis_unfit"), lambda unfit: unfit == 1)
+        assert (await scene.ask(NOBODY))[:2] == (503, "not_ready")
+        await scene.command("CONFIG", "SET", "maxmemory-policy", "noeviction")
+        await scene.until(NOBODY, code="NOT_FOUND")
+        assert scene.log.read_text().count("redis.connected") == before
+
     async def test_is_found_out_by_the_write_that_it_refuses(self, scene: Scene) -> None:
         issued = await scene.projection.license()
         await eventually(lambda: scene.reserve(issued), lambda status: status == 200)
