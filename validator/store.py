@@ -178,7 +178,9 @@ class Store:
 
     async def condition(self) -> Dependency:
         """In which state Redis is for /health/dependencies; whatever makes it unfit for verdicts belongs here."""
-        if not (self.nodes.up and self.hears_changes):
+        if not self.nodes.up:
+            return Dependency.SILENT
+        if self.nodes.writable and not self.hears_changes:  # a replica may refuse to be read, too (MASTERDOWN)
             return Dependency.SILENT
         loading = await self._fault() is not None
         if not self.nodes.writable:

@@ -52,6 +52,7 @@ class Scene(NamedTuple):
     panel: Panel
     metrics_url: str
     log: Path
+    url: str
 
     async def ask(self, issued: License | str, api_key: ApiKey | None = None) -> Answer:
         key = issued if isinstance(issued, str) else issued.key
@@ -85,6 +86,11 @@ class Scene(NamedTuple):
             page = (await client.get(f"{self.metrics_url}/metrics")).text
         return float(re.findall(rf"^{name}(?:{{.*}})? (.+)$", page, re.MULTILINE)[0])
 
+    async def dependency(self) -> str:
+        async with httpx.AsyncClient() as client:
+            told = (await client.get(f"{self.url}/health/dependencies")).json()
+        return str(told["dependencies"]["redis"])
+
     async def command(self, *words: str) -> Any:
         return await self.projection.redis.execute_command(*words)  # type: ignore[no-untyped-call]  # as above
 
@@ -109,7 +115,7 @@ async def a_scene(folder: Path, name: "Name | None" = None, **settings: str) -> 
             await projection.load()
             panel = Panel(client, await projection.api_key())
             assert ready(one.url)
-            yield Scene(server, process, projection, panel, f"http://{HOST}:{one.metrics_port}", log)
+            yield Scene(server, process, projection, panel, f"http://{HOST}:{one.metrics_port}", log, one.url)
 
 
 @pytest.fixture
@@ -353,6 +359,18 @@ class TestADemotedServer:
         assert (await scene.ask(issued)).stale is True, "others may have been written to meanwhile"
         await scene.confirm()
         await scene.until(issued, code="VALID", stale=False)
+
+    async def test_is_told_as_read_only_though_it_does_not_let_itself_be_read(self, scene: Scene) -> None:
+        issued = await scene.projection.license()
+        await scene.until(issued, code="VALID", stale=False)
+        await scene.command("CONFIG", "SET", "replica-serve-stale-data", "no")
+        await scene.command("REPLICAOF", HOST, "1")
+        await eventually(scene.dependency, lambda state: state == "read_only")
+        ends = time.monotonic() + 2  # by when no change has been heard of for long
+        while time.monotonic() < ends:
+            assert await scene.dependency() == "read_only"
+            await asyncio.sleep(0.02)
+        assert (await scene.ask(issued)).stale is True
 
     async def test_is_left_for_whom_its_name_leads_to(self, tmp_path: Path) -> None:
         """A name that moves, as a proxy: connections that there are stay with the old one."""
