@@ -15,6 +15,7 @@ import msgspec
 from arq.connections import ArqRedis
 from arq.cron import CronJob
 from arq.worker import Worker, func
+from redis.asyncio.client import Pipeline
 from typing_extensions import override
 
 from core.parts import step, succeeded
@@ -26,8 +27,41 @@ _JOB_TIMEOUT: Final = 300
 _HINT_LIVES_SECONDS: Final = 60
 _ANNOUNCED_WITHIN: Final = 2.0
 _STOP_WITHIN: Final = 5.0
+_UNWATCH_WITHIN: Final = 1.0
 _encode: Final = msgspec.msgpack.Encoder(enc_hook=repr).encode
 _decode: Final = msgspec.msgpack.Decoder().decode
+
+
+class _Pipeline(Pipeline):
+    """One that gives its connection back however it ends.
+
+    redis-py's waits for an answer to UNWATCH first: cancelled there, it keeps the connection, and of a server that is
+    silent by then it would wait without end.
+    """
+
+    @override
+    async def reset(self) -> None:
+        try:
+            async with asyncio.timeout(_UNWATCH_WITHIN):
+                await super().reset()  # type: ignore[no-untyped-call]  # redis-py left it untyped
+        except TimeoutError:  # not raised: it would take the place of a cancellation
+            await self._drop()
+        except BaseException:
+            await self._drop()
+            raise
+
+    async def _drop(self) -> None:
+        """A server forgets what a connection watched when it is closed."""
+        connection, self.connection, self.watching = self.connection, None, False
+        if connection is not None:
+            await connection.disconnect(nowait=True)
+            await self.connection_pool.release(connection)
+
+
+class _Redis(ArqRedis):
+    @override
+    def pipeline(self, transaction: bool = True, shard_hint: str | None = None) -> Pipeline:
+        return _Pipeline(self.connection_pool, self.response_callbacks, transaction, shard_hint)
 
 
 class ArqQueue:
@@ -35,7 +69,7 @@ class ArqQueue:
         self, redis_url: str, perform: Callable[[int], Awaitable[None]], crons: Sequence[CronJob], *, at_once: int = 10
     ) -> None:
         self._pool = redis_pool(redis_url)
-        self.redis: Final = ArqRedis(
+        self.redis: Final = _Redis(
             pool_or_conn=self._pool, job_serializer=_encode, job_deserializer=_decode, default_queue_name=NAME
         )
         self._perform = perform

@@ -65,7 +65,7 @@ def cut_off(service: Service, store: Path, *, later: float = 0) -> BillingClient
     """The same panel after a restart, with its network gone, its clock at that many seconds from now."""
     nowhere = f"http://127.0.0.1:{choose('127.0.0.1')}"
     clock = lambda: unix_time() + later  # noqa: E731  a clock is a function
-    return service.client(store, validator_url=nowhere, billing_url=nowhere, patience=0.3, clock=clock)
+    return service.client(store, validator_url=nowhere, billing_url=nowhere, patience=1.2, clock=clock)
 
 
 async def left(billing: BillingClient, key: str, feature: str = "create_database") -> int | None:

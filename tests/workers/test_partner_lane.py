@@ -1,6 +1,7 @@
 """Due jobs are hinted to the queue, and performed also where the hint comes to nothing."""
 
 import asyncio
+import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -214,6 +215,18 @@ async def test_more_webhooks_on_a_silent_stripe_than_there_is_room_for_hold_no_m
         await eventually(mailed, within=3)
     await queue.close()
     assert hanging == 3
+
+
+async def test_an_announcement_that_is_cancelled_twice_keeps_no_connection(lane: Lane) -> None:
+    """As by its own time limit, and by a process that stops meanwhile."""
+    for _ in range(300):
+        announcing = asyncio.create_task(lane.queue.announce([1, 2, 3]))
+        await asyncio.sleep(random.uniform(0, 0.002))
+        for _ in range(3):
+            announcing.cancel()
+            await asyncio.sleep(0)
+        await asyncio.wait({announcing})
+    assert not lane.queue._pool._in_use_connections
 
 
 async def test_messages_are_msgpack(lane: Lane, redis: Redis) -> None:
