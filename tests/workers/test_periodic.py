@@ -27,6 +27,7 @@ from workers.periodic import (
 
 
 async def test_partitions_are_created_ahead_and_only_once(database: Database, database_urls: DatabaseUrls) -> None:
+    await create_payment_partitions(database)  # a month may have ended since the database was made
     [latest] = await rows(
         database_urls,
         "SELECT to_char(date_trunc('month', now() AT TIME ZONE 'UTC') + interval '3 months', 'YYYY_MM') AS month",
@@ -102,6 +103,7 @@ async def a_payment(urls: DatabaseUrls, created_at: datetime) -> None:
 async def test_a_month_that_cannot_be_made_is_an_alert_and_keeps_no_other_from_being_made(
     database: Database, database_urls: DatabaseUrls
 ) -> None:
+    await create_payment_partitions(database)  # as above
     months = await rows(
         database_urls,
         "SELECT to_char(month, 'YYYY_MM') AS name, month AT TIME ZONE 'UTC' AS begins FROM (SELECT"
