@@ -119,6 +119,6 @@ async def _ensure_platform_key(database: Database, secrets: Secrets, key_id: str
     row = {"key_id": key_id, "name": "devstack platform key", "permissions": list(PLATFORM_PERMISSIONS), **columns}
     async with database.as_system() as tx:
         await tx.session.execute(insert(ApiKey).values(row).on_conflict_do_nothing())
-        (key,) = await api_keys.by_key_ids(tx, [key_id])
-        if not hmac.compare_digest(key.key_hash, columns["key_hash"]):
-            key.key_hash, key.secret = columns["key_hash"], columns["secret"]
+        for key in await api_keys.by_key_ids(tx, [key_id]):
+            if not hmac.compare_digest(key.key_hash, columns["key_hash"]):
+                key.key_hash, key.secret = columns["key_hash"], columns["secret"]

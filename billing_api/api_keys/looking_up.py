@@ -1,4 +1,4 @@
-"""Keys that this process has not met yet, read together: one statement each EACH, whoever invents how many key ids.
+"""Keys that this process has not met yet, read together: one statement each EACH, however many are invented.
 
 The first to ask is read at once; those who come meanwhile, and within EACH of it, share the next statement. Without
 that each invented id would cost a transaction, for an id has to be looked up to be refused.
@@ -16,8 +16,8 @@ Key = TypeVar("Key")
 
 
 class LookUp(Generic[Key]):
-    def __init__(self, read: Callable[[Sequence[str]], Awaitable[Mapping[str, Key]]]) -> None:
-        """`read`: those keys that there are, by key id."""
+    def __init__(self, read: Callable[[Sequence[str]], Awaitable[Mapping[str, Key | Exception]]]) -> None:
+        """`read`: those keys that there are, by key id; its fault in place of one that cannot be used."""
         self._read = read
         self._answers: dict[str, asyncio.Future[Key | None]] = {}
         self._next: list[str] = []
@@ -35,17 +35,22 @@ class LookUp(Generic[Key]):
 
     async def _read_all(self) -> None:
         loop = asyncio.get_running_loop()
+        found: Mapping[str, Key | Exception]
         while self._next:
             some, self._next = self._next[:_MOST_AT_ONCE], self._next[_MOST_AT_ONCE:]
             due = loop.time() + EACH
             try:
                 found = await self._read(some)
             except Exception as failure:  # noqa: BLE001  it is the answer to all of them
-                for key_id in some:
-                    answer = self._answers.pop(key_id)
-                    answer.set_exception(failure)
-                    answer.exception()  # it is no news where nobody waits any more
-            else:
-                for key_id in some:
-                    self._answers.pop(key_id).set_result(found.get(key_id))
+                found = dict.fromkeys(some, failure)
+            for key_id in some:
+                self._tell(self._answers.pop(key_id), found.get(key_id))
             await asyncio.sleep(due - loop.time())
+
+    @staticmethod
+    def _tell(answer: "asyncio.Future[Key | None]", found: Key | Exception | None) -> None:
+        if isinstance(found, Exception):
+            answer.set_exception(found)
+            answer.exception()  # it is no news where nobody waits any more
+        else:
+            answer.set_result(found)

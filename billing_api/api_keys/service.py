@@ -26,6 +26,7 @@ from billing_api.licenses import repository as licenses
 from billing_api.mails.telling import Made, tell_of_api_key
 from billing_api.paging import Page, fetch_page
 from core.clock import Clock, rfc3339
+from core.crypto.sealing import CannotOpen
 from core.crypto.signature import Fault, Reader, Verifier, body_digest
 from core.errors import Conflict, FieldError, InvalidInput, PermissionMissing, SignatureFault
 from core.settings import Secrets
@@ -219,21 +220,24 @@ class SignatureChecker:
         return await asyncio.shield(reading)
 
     async def _read_again(self, key_id: str) -> _KnownKey | None:
-        return (await self._read([key_id])).get(key_id)
+        read = (await self._read([key_id])).get(key_id)
+        if isinstance(read, CannotOpen):
+            raise read
+        return read
 
-    async def _read(self, key_ids: Sequence[str]) -> Mapping[str, _KnownKey]:
-        """What is known of these from now on."""
+    async def _read(self, key_ids: Sequence[str]) -> Mapping[str, _KnownKey | CannotOpen]:
+        """What is known of these from now on. A secret that cannot be opened is a fault of its own key alone."""
         read_at = self._monotonic()
         async with asyncio.timeout(_READ_WITHIN), self._database.as_system() as tx:
             rows = await repository.by_key_ids(tx, key_ids)
-        read = {row.key_id: self._known_key(row, read_at) for row in rows}
+        read = {row.key_id: self._opened(row, read_at) for row in rows}
         for key_id in key_ids:
             if key_id not in read:
                 self._known.pop(key_id, None)
                 self._note_unknown(key_id, read_at)
         if len(self._known) + len(read) > _MOST_KNOWN:
             self._known.clear()
-        self._known |= read
+        self._known.update((key_id, known) for key_id, known in read.items() if isinstance(known, _KnownKey))
         return read
 
     def _note_unknown(self, key_id: str, read_at: float) -> None:
@@ -241,6 +245,12 @@ class SignatureChecker:
         if len(self._unknown) >= _MOST_UNKNOWN:
             del self._unknown[next(iter(self._unknown))]
         self._unknown[key_id] = read_at
+
+    def _opened(self, row: ApiKey, read_at: float) -> _KnownKey | CannotOpen:
+        try:
+            return self._known_key(row, read_at)
+        except CannotOpen as fault:
+            return fault
 
     def _known_key(self, row: ApiKey, read_at: float) -> _KnownKey:
         return _KnownKey(

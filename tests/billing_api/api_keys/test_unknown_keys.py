@@ -7,15 +7,18 @@ import pytest
 
 from billing_api.api_keys import repository
 from billing_api.api_keys import service as api_keys
-from billing_api.api_keys.service import UNKNOWN_FOR, SignatureChecker, SignedRequest
+from billing_api.api_keys.service import UNKNOWN_FOR, SignatureChecker, SignedRequest, Signer
 from core.clock import unix_time, utc_now
+from core.crypto.sealing import CannotOpen
 from core.crypto.signature import sign
 from core.errors import SignatureFault
 from core.settings import ApiSettings
 from db.models.licensing import ApiKey
 from db.unit_of_work import Database, SystemTransaction
 from tests.billing_api.usage.test_usage import SECRET, an_api_key
+from tests.support.databases import change
 from tests.support.people import Desk
+from tests.support.servers import DatabaseUrls
 
 
 class Seconds:
@@ -89,6 +92,18 @@ async def test_a_crowd_of_invented_ids_shares_its_statements(
     assert signer is not None
     assert signer.key_id == key_id  # though it was looked up among them
     assert statements == [301]
+
+
+async def test_a_key_that_cannot_be_opened_harms_no_other(
+    checker: SignatureChecker, database_urls: DatabaseUrls, desk: Desk
+) -> None:
+    broken, good = await an_api_key(desk), await an_api_key(desk)
+    await change(database_urls, "UPDATE api_keys SET secret = 'x' WHERE key_id = :key_id", key_id=broken)
+    told = await asyncio.gather(
+        *(checker.check(asked(key_id), "usage") for key_id in (broken, good)), return_exceptions=True
+    )
+    assert isinstance(told[0], CannotOpen)
+    assert isinstance(told[1], Signer)
 
 
 async def test_who_waits_with_others_learns_that_the_database_is_away(
