@@ -53,7 +53,7 @@ class OAuthClientService:
             count = await repository.count_live(tx, principal.user_id)
             if count is None:
                 raise Unauthenticated("this account is not active any more")
-            # Looked at again under the owner's lock: whoever takes the account back ends sessions and clients under it.
+            # Looked at again under the owner's lock: taking the account back ends sessions and clients under it.
             if await sessions.live(tx, principal.session_id, principal.user_id, self._clock()) is None:
                 raise Unauthenticated("this sign-in has ended; sign in again")
             if count >= MOST_CLIENTS:

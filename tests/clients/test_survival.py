@@ -347,7 +347,7 @@ async def test_a_reason_that_is_no_utf_8_can_be_read_again(client: BillingClient
 async def test_delivery_goes_on_though_what_it_waited_for_was_cancelled(
     client: BillingClient, server: ScriptedServer
 ) -> None:
-    """By whoever owns the HTTP client, say. Nobody has asked the delivery to end."""
+    """By the owner of the HTTP client, say. Nobody has asked the delivery to end."""
     post, cancelled = client._reports._transport.post, asyncio.Event()
 
     async def post_cancelled(*asked: Any, **more: Any) -> Any:

@@ -47,6 +47,19 @@ def module(
                 process.wait()
 
 
+@contextmanager
+def program(text: str, *arguments: str, env: Mapping[str, str], log: Path) -> Iterator["subprocess.Popen[bytes]"]:
+    """A program of some lines, killed at the end of the block."""
+    with (
+        log.open("wb") as out,
+        subprocess.Popen((sys.executable, "-c", text, *arguments), cwd=ROOT, env=env, stderr=out) as process,
+    ):
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
 def _told(log: Path) -> str:
     return log.read_text(errors="replace")[-2000:] if log.is_file() else "its log is no file"
 

@@ -2,9 +2,7 @@
 
 import signal
 import subprocess
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Final
 
@@ -13,7 +11,7 @@ from core.settings import process_environment
 from devstack.ports import choose
 from devstack.valkey import Valkey
 from devstack.waiting import wait_until
-from tests.support.servers import ROOT
+from tests.support.processes import program
 from tests.validator.stage import HOST, answers, environment
 
 PROGRAM: Final = """
@@ -38,17 +36,9 @@ child.serve(settings, 0, os.getppid(), at, os.pipe()[1], parts)
 """
 
 
-@contextmanager
-def started(redis_url: str, port: int, log: Path, *hanging: str) -> Iterator["subprocess.Popen[bytes]"]:
+def started(redis_url: str, port: int, log: Path, *hanging: str) -> AbstractContextManager["subprocess.Popen[bytes]"]:
     env = process_environment() | environment(redis_url, NP_VALIDATOR_PORT=str(port))
-    with (
-        log.open("wb") as out,
-        subprocess.Popen((sys.executable, "-c", PROGRAM, *hanging), cwd=ROOT, env=env, stderr=out) as process,
-    ):
-        try:
-            yield process
-        finally:
-            process.kill()
+    return program(PROGRAM, *hanging, env=env, log=log)
 
 
 def test_where_links_are_left_alone(hot_valkey: Valkey, tmp_path: Path) -> None:

@@ -2,9 +2,8 @@
 
 import signal
 import subprocess
-import sys
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Final
 
@@ -16,7 +15,8 @@ from core.settings import process_environment
 from devstack.ports import choose
 from devstack.waiting import wait_until
 from tests.support.environment import environment
-from tests.support.servers import ROOT, DatabaseUrls
+from tests.support.processes import program
+from tests.support.servers import DatabaseUrls
 
 SHORT_MINUTE: Final = 6.0
 PROGRAM: Final = f"""
@@ -45,16 +45,8 @@ def env(database_urls: DatabaseUrls, valkey: str) -> dict[str, str]:
     return process_environment() | environment(database_urls, redis_url=valkey, NP_WORKER_PORT=str(choose("127.0.0.1")))
 
 
-@contextmanager
-def started(env: Mapping[str, str], log: Path, *hanging: str) -> Iterator["subprocess.Popen[bytes]"]:
-    with (
-        log.open("wb") as out,
-        subprocess.Popen((sys.executable, "-c", PROGRAM, *hanging), cwd=ROOT, env=env, stderr=out) as process,
-    ):
-        try:
-            yield process
-        finally:
-            process.kill()
+def started(env: Mapping[str, str], log: Path, *hanging: str) -> AbstractContextManager["subprocess.Popen[bytes]"]:
+    return program(PROGRAM, *hanging, env=env, log=log)
 
 
 def test_where_a_part_hangs(env: Mapping[str, str], tmp_path: Path) -> None:

@@ -39,7 +39,7 @@ async def test_switching_it_on_ends_the_sessions_that_never_gave_it(
 async def test_switching_it_on_ends_a_change_of_address_that_was_asked_for_without_it(
     app: Litestar, ada: Member, mailbox: Mailbox, database_urls: DatabaseUrls
 ) -> None:
-    """Somebody who knows the password asks for it; his new mailbox could reset the password, and the factor with it."""
+    """Somebody who knows the password asks for it; the new mailbox could reset the password, and the factor with it."""
     async with another_browser(app, ada) as thief:
         await thief.sign_in()
         wish = {"email": "thief@example.net", "password": "seven green bicycles"}
