@@ -3,9 +3,12 @@
 import asyncio
 import json
 from collections.abc import Callable, Mapping
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from types import TracebackType
 from typing import Any, NamedTuple, Self
+
+from tests.support.callers import HOST
+from tests.support.server_thread import serving
 
 
 class Step(NamedTuple):
@@ -53,22 +56,18 @@ class ScriptedServer:
         self.script: list[Step] = [Step()]
         self.asked: list[Asked] = []
         self.url = ""
-        self._writers: set[asyncio.StreamWriter] = set()
+        self._until_left = ExitStack()
 
     async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
-        self.url = f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
+        self.url = f"http://{HOST}:{self._until_left.enter_context(serving(self._serve))}"
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, fault: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._server.close()
-        for writer in self._writers:  # of steps that take longer than their test
-            writer.transport.abort()
+        self._until_left.close()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._writers.add(writer)
         with suppress(OSError, asyncio.IncompleteReadError):
             head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
             method, target, _ = head[0].split(" ")
@@ -81,7 +80,6 @@ class ScriptedServer:
                 step = step.made_of(asked)
             await _answer(step, writer)
         writer.close()
-        self._writers.discard(writer)
 
 
 async def _answer(step: Step, writer: asyncio.StreamWriter) -> None:

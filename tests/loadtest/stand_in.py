@@ -2,10 +2,13 @@
 
 import asyncio
 import json
-import threading
 from collections.abc import Awaitable, Callable
+from contextlib import ExitStack
 from types import TracebackType
 from typing import Any, NamedTuple, Self
+
+from tests.support.callers import HOST
+from tests.support.server_thread import serving
 
 
 class Request(NamedTuple):
@@ -47,43 +50,20 @@ class StandIn:
 
     def __init__(self, handler: Handler) -> None:
         self._handler = handler
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
+        self._until_left = ExitStack()
         self.seen: list[Request] = []
         self.connections = 0
-        self._writers: list[asyncio.StreamWriter] = []
         self.url = ""
 
     def __enter__(self) -> Self:
-        self._thread.start()
-        self._server = asyncio.run_coroutine_threadsafe(self._listen(), self._loop).result(10)
-        port = self._server.sockets[0].getsockname()[1]
-        self.url = f"http://127.0.0.1:{port}"
+        self.url = f"http://{HOST}:{self._until_left.enter_context(serving(self._serve))}"
         return self
 
     def __exit__(self, kind: type[BaseException] | None, fault: BaseException | None, at: TracebackType | None) -> None:
-        asyncio.run_coroutine_threadsafe(self._stop(), self._loop).result(10)
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(10)
-        self._loop.close()
-
-    async def _listen(self) -> asyncio.Server:
-        return await asyncio.start_server(self._serve, "127.0.0.1", 0, backlog=1024)
-
-    async def _stop(self) -> None:
-        self._server.close()
-        others = asyncio.all_tasks() - {asyncio.current_task()}
-        for task in others:
-            task.cancel()
-        await asyncio.gather(*others, return_exceptions=True)
-        for writer in self._writers:
-            writer.transport.abort()
-        # A transport closes its socket in a later turn of the loop, which must not be stopped before.
-        await asyncio.gather(*(writer.wait_closed() for writer in self._writers), return_exceptions=True)
+        self._until_left.close()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
-        self._writers.append(writer)
         try:
             hung_up = False
             while not hung_up and (request := await _read(reader)):

@@ -4,7 +4,6 @@ import asyncio
 import re
 import shutil
 import subprocess
-import threading
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
@@ -24,6 +23,7 @@ from core.licensing.state import Status
 from devstack.ports import choose
 from devstack.valkey import Valkey
 from tests.support.full_disk import SurvivingValkey, full_disk
+from tests.support.server_thread import serving
 from tests.support.servers import running
 from tests.validator.stage import HOST, SECRETS, ApiKey, License, Panel, Projection, eventually, ready, validator
 from validator.trust import AGED_SECONDS
@@ -411,9 +411,9 @@ async def promote(replica: Redis, scene: Scene) -> None:
 class Name:
     """What leads to a server, for connections that are made from now on; those that there are stay where they are."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self) -> None:
         self.target = 0
-        self.url = f"redis://{HOST}:{port}/0"
+        self.url = ""
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
@@ -440,24 +440,7 @@ async def pour(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> No
 
 @contextmanager
 def a_name() -> Iterator[Name]:
-    port = choose(HOST)
-    name, loop = Name(port), asyncio.new_event_loop()
-    served = threading.Thread(target=loop.run_forever)
-    served.start()
-    server = asyncio.run_coroutine_threadsafe(asyncio.start_server(name.serve, HOST, port), loop).result(5)
-    try:
+    name = Name()
+    with serving(name.serve) as port:
+        name.url = f"redis://{HOST}:{port}/0"
         yield name
-    finally:
-        loop.call_soon_threadsafe(server.close)
-        asyncio.run_coroutine_threadsafe(end_all(), loop).result(5)
-        loop.call_soon_threadsafe(loop.stop)
-        served.join()
-        loop.close()
-
-
-async def end_all() -> None:
-    others = asyncio.all_tasks() - {asyncio.current_task()}
-    for task in others:
-        task.cancel()
-    await asyncio.gather(*others, return_exceptions=True)
-    await asyncio.sleep(0.05)  # what was closed tells so in the next turns

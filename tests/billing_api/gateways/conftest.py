@@ -5,6 +5,9 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from tests.support.callers import HOST
+from tests.support.server_thread import serving
+
 
 class Partner:
     """Answers every request with `answer`, bytes as they go over the wire; None hangs up. `endless` never stops."""
@@ -34,7 +37,6 @@ class Partner:
 @pytest.fixture
 async def partner() -> AsyncIterator[Partner]:
     partner = Partner()
-    server = await asyncio.start_server(partner.serve, "127.0.0.1", 0)
-    partner.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-    async with server:
+    with serving(partner.serve) as port:
+        partner.url = f"http://{HOST}:{port}"
         yield partner
