@@ -62,16 +62,16 @@ bench-alone: install  ## start, memory, metrics, and whether a million licences 
 	@exec $(RUN) bench.alone $(ARGS)
 
 reconcile: install  ## compare Redis with Postgres now, repair what differs, and print the proof: ARGS=--help
-	@exec $(RUN) devstack run workers.reconcile_now $(ARGS)
+	@exec $(RUN) devstack run workers.commands.reconcile_now $(ARGS)
 
 verify-audit: install  ## prove that the audit trail is what was sealed: ARGS="--head POSITION:SEAL"
-	@exec $(RUN) devstack run workers.verify_audit $(ARGS)
+	@exec $(RUN) devstack run workers.commands.verify_audit $(ARGS)
 
 rotate-kek: install  ## seal every secret anew under the first key of NP_KEK, while everything runs: ARGS=--help
-	@exec $(RUN) devstack run workers.rotate_kek $(ARGS)
+	@exec $(RUN) devstack run workers.commands.rotate_kek $(ARGS)
 
 rebuild: install  ## watch the workers fill Redis; ARGS=--empty empties it first
-	@exec $(RUN) devstack run workers.rebuild_watch $(ARGS)
+	@exec $(RUN) devstack run workers.commands.rebuild_watch $(ARGS)
 
 chaos: install  ## 5 minutes of kills, full disks, frozen and read-only servers, then prove every count: ARGS="--seconds 600 --seed 7"
 	@exec $(RUN) chaos $(ARGS)
@@ -80,7 +80,7 @@ histories: install  ## thousands of random histories of grants and reports: do t
 	@exec $(RUN) pytest tests/core/hotstore/test_histories.py --hypothesis-profile=many $(ARGS)
 
 openapi: install  ## write the validator's OpenAPI document and its table of errors into docs/
-	@exec $(RUN) validator.openapi docs
+	@exec $(RUN) validator.reference.openapi docs
 
 fmt: install  ## format the code and mend what can be mended
 	$(BIN)/ruff check --fix $(CODE)

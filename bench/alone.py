@@ -109,7 +109,7 @@ def _until_ready(one: Contender) -> None:
 
 
 def _metrics() -> list[float]:
-    """What the hot path counts for one verdict from memory (validator.handlers, validator.connection)."""
+    """What the hot path counts for one verdict from memory (validator.calls.verdicts, validator.http.connection)."""
     tally = Tally()
 
     def counted() -> None:

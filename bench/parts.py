@@ -18,10 +18,10 @@ from core.clock import unix_time
 from core.crypto.signature import Reader, Signature, Verifier, body_digest, check_time, parse
 from core.licensing.verdict import Code, Verdict
 from core.rate_limit import RateLimit
-from validator.answers import Letterhead, verdict_text
-from validator.limits import rate_limit_lines
-from validator.protocol import Request, RequestParser
-from validator.wire import Ask, read
+from validator.calls.wire import Ask, read
+from validator.http.answers import Letterhead, verdict_text
+from validator.http.protocol import Request, RequestParser
+from validator.http.rate_limit_headers import rate_limit_lines
 
 _CALLS: Final = 20_000
 _REPEATS: Final = 7

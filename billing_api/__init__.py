@@ -1,1 +1,4 @@
-"""The billing API: commerce, accounts and admin. PostgreSQL is its truth; one folder for each domain."""
+"""The billing API: commerce, accounts and administration.
+
+PostgreSQL is the truth. There is one folder for each room; docs/architecture.md describes them.
+"""

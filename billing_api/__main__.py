@@ -15,9 +15,10 @@ from granian.log import LogLevels
 from granian.server import Server
 from litestar import Litestar
 
-from billing_api import commands, metrics
-from billing_api.app import create_app
-from billing_api.draining import Draining
+from billing_api.cli import commands
+from billing_api.server import metrics
+from billing_api.server.app import create_app
+from billing_api.server.draining import Draining
 from core.parts import EXIT_CODE, Parts
 from core.process import allow_many_files, die_with_parent
 from core.settings import BadSettings, api_settings

@@ -1,8 +1,8 @@
 """How long a request may still take, known to what it calls: a deadline in the context of its task.
 
-A request to the billing API is answered within a time (billing_api/answer_deadline.py). What it asks of a partner has
-to end sooner, so that there is time left to write down what came of it, and to say so. Jobs of the workers have no such
-deadline: their lease is their limit.
+A request to the billing API is answered within a time (billing_api/server/answer_deadline.py). What it asks of a
+partner has to end sooner, so that there is time left to write down what came of it, and to say so. Jobs of the workers
+have no such deadline: their lease is their limit.
 """
 
 from contextvars import ContextVar

@@ -5,8 +5,8 @@ One number for each caller: the instant at which he will have paid for everythin
 
 The validator counts for itself only: asking Redis would cost more than the answer that is being limited. A panel that
 spreads its connections over n processes may so reach n times the rate; the limit is there for runaway loops, not for
-billing. The billing API counts in Redis, for all its processes at once (core/hotstore/access.lua), and only while Redis
-is away here.
+billing. The billing API counts in Redis, for all its processes at once (core/access_store/access.lua), and only while
+Redis is away here.
 """
 
 from typing import Final, NamedTuple

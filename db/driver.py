@@ -14,7 +14,7 @@ from typing import Any, Final, Protocol
 
 import asyncpg  # type: ignore[import-untyped]  # ships no types
 
-from db.absence import is_gone
+from db.availability import is_gone
 from db.engine import CONNECT_WITHIN, server_settings
 
 MOST_SESSIONS: Final = 2

@@ -9,7 +9,7 @@ from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
-from db.absence import is_gone
+from db.availability import is_gone
 
 POOL_SIZE: Final = 20
 """Connections a process may hold."""

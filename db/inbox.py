@@ -3,7 +3,7 @@
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from db.models.plumbing import InboxRow
+from db.models.messaging import InboxRow
 
 
 async def first_time(session: AsyncSession, source: str, key: str) -> bool:

@@ -25,9 +25,9 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
 from core.deadline import in_doubt
 from core.jobs import Job, lane, to_row
-from db.absence import is_gone
+from db.availability import is_gone
 from db.driver import Driver
-from db.models.plumbing import AuditRow, OutboxRow
+from db.models.messaging import AuditRow, OutboxRow
 
 _ROLE: Final = "SELECT set_config('role', :role, true), set_config('np.user_id', :user_id, true)"
 _BY_INDEX: Final = "set_config('enable_seqscan', 'off', true)"

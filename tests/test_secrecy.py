@@ -11,14 +11,14 @@ import httpx
 import pytest
 import structlog
 
-from billing_api.access import Principal, TokenIssuer
-from billing_api.passwords import Passwords
+from billing_api.access.permissions import Principal, TokenIssuer
+from billing_api.identity.credentials.password_hashing import Passwords
 from core.clock import utc_now
 from core.crypto.sealing import KeyedHash, Sealer
 from core.ids import new_id
 from core.settings import process_environment
 from core.telemetry import PROCESSORS, logger
-from db.models.people import Role
+from db.models.identity import Role
 from tests.support.secrecy import Watch
 from tests.support.secrets_in_use import learn_settings, look_at, noticed, stack
 from tests.support.servers import ROOT

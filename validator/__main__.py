@@ -5,7 +5,7 @@ import sys
 
 from core.settings import BadSettings, validator_settings
 from core.telemetry import configure_logging
-from validator import child
+from validator import process as child
 from validator.supervisor import Supervisor
 
 

@@ -17,21 +17,25 @@ from core.problems import PAGE_TYPE, PAGES, PATH
 from core.rate_limit import RateLimit
 from core.settings import ValidatorSettings
 from core.telemetry import lines_lost
-from validator import openapi
-from validator.answers import Letterhead
-from validator.gate import Gate
-from validator.handlers import Verdicts
-from validator.hashes import LicenseHashes
+from validator.calls.gate import Gate
+from validator.calls.questions import Questions
+from validator.calls.reservations import Reservations
+from validator.calls.verdicts import Verdicts
 from validator.health import Health
-from validator.limits import SignatureFailures
-from validator.link import RedisLink
+from validator.http.answers import Letterhead
+from validator.http.protocol import Request
+from validator.http.rate_limit_headers import SignatureFailures
+from validator.http.routes import (
+    PREFIX,
+    Route,
+    Routes,
+)
+from validator.http.server import Server
 from validator.metrics import Figure, Tally, exposition
-from validator.protocol import Request
-from validator.questions import Questions
-from validator.reservations import Reservations
-from validator.routes import PREFIX, Route, Routes
-from validator.server import Server
-from validator.store import Store
+from validator.redis.link import RedisLink
+from validator.reference import openapi
+from validator.store.hashes import LicenseHashes
+from validator.store.store import Store
 
 _RENEW_SECONDS: Final = 0.05
 _LOOKS: Final = 250  # at Redis, while starting: for half a second at most

@@ -13,11 +13,11 @@ import structlog
 
 from core.health import Dependencies, Dependency, Readiness
 from core.parts import Part, Parts
-from validator.answers import Letterhead
-from validator.protocol import Request
-from validator.routes import Route
-from validator.store import Store
-from validator.waiting import drive
+from validator.http.answers import Letterhead
+from validator.http.protocol import Request
+from validator.http.routes import Route
+from validator.redis.waiting import drive
+from validator.store.store import Store
 
 _LOOK_EACH: Final = 1.0
 _ASK_EACH: Final = 0.1

@@ -29,7 +29,7 @@ import structlog
 
 from core.listeners import GRACE_SECONDS, turn_away
 from core.settings import ValidatorSettings
-from validator.server import BACKLOG
+from validator.http.server import BACKLOG
 
 _SIGNALS: Final = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD})
 _YOUNG_SECONDS: Final = 2.0

@@ -12,8 +12,8 @@ import msgspec
 
 from core.health import Dependency, Lookout, Readiness
 from core.parts import Parts, succeeded
-from workers.rebuild import Rebuild
-from workers.status import Page
+from workers.process.status_server import Page
+from workers.rebuild.rebuild import Rebuild
 
 _encode: Final = msgspec.json.Encoder().encode
 _LOOK_EACH: Final = 1.0

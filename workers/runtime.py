@@ -25,14 +25,14 @@ from typing import Any
 from prometheus_client import CONTENT_TYPE_LATEST
 from redis.asyncio import Redis
 
-from billing_api.credentials.reset_links import ResetLinks
-from billing_api.gateways.mail import HttpMailRelay
+from billing_api.commerce.stripe_mirror.service import Mirror
+from billing_api.gateways.mail.relay import HttpMailRelay
 from billing_api.gateways.nextpanel import NextPanelGateway
-from billing_api.gateways.stripe import StripeGateway
-from billing_api.mails.service import Mails
-from billing_api.mirror.service import Mirror
+from billing_api.gateways.stripe.client import StripeGateway
+from billing_api.identity.credentials.reset_links import ResetLinks
+from billing_api.notifications.mails.service import Mails
+from billing_api.operations.webhooks.service import WebhookProcessor
 from billing_api.privacy.aftermath import CustomerErasure
-from billing_api.webhooks.service import WebhookProcessor
 from core.clock import utc_now
 from core.crypto.audit_chain import AuditChain
 from core.health import Dependency, Lookout, Probe, Readiness
@@ -45,26 +45,28 @@ from core.telemetry import logger
 from db.condition import PostgresCondition
 from db.engine import create_engine
 from db.unit_of_work import Database
-from workers import connections, periodic, status
-from workers.audit_sealing import AuditSealer
-from workers.dispatch import Dispatcher, Work
+from workers.audit.sealer import AuditSealer
+from workers.handlers.mail import MailDelivery
+from workers.handlers.overdue_subscriptions import OverdueSubscriptions
+from workers.handlers.provisioning import Provisioning
+from workers.handlers.webhooks import WEBHOOK_LEASE, webhook_work
 from workers.health import Health
-from workers.leases import Leases
-from workers.listening import listen
-from workers.mail import MailDelivery
-from workers.metrics import Metrics
-from workers.overdue import OverdueSubscriptions
-from workers.partner_lane import PartnerLane
-from workers.pins import PinSweeper
-from workers.provisioning import Provisioning
-from workers.queue import ArqQueue
-from workers.rebuild import Rebuild
-from workers.reconcile import Reconciliation
-from workers.redis_pool import redis_pool
-from workers.relay import Relay
-from workers.status import Page
-from workers.supervision import end, keep_running
-from workers.webhooks import WEBHOOK_LEASE, webhook_work
+from workers.jobs import connection_budget as connections
+from workers.jobs import periodic
+from workers.jobs.arq_queue import ArqQueue
+from workers.jobs.dispatch import Dispatcher, Work
+from workers.jobs.partner_lane import PartnerLane
+from workers.process import status_server as status
+from workers.process.listening import listen
+from workers.process.metrics import Metrics
+from workers.process.redis_pool import redis_pool
+from workers.process.status_server import Page
+from workers.process.supervision import end, keep_running
+from workers.projection.lease_signer import Leases
+from workers.projection.pin_sweeper import PinSweeper
+from workers.projection.relay import Relay
+from workers.rebuild.rebuild import Rebuild
+from workers.reconciliation.run import Reconciliation
 
 
 async def run(settings: WorkerSettings, parts: Parts | None = None) -> int:

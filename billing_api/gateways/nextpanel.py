@@ -11,7 +11,7 @@ from uuid import UUID
 import jwt
 import msgspec
 
-from billing_api.gateways.partner import PartnerClient, Retryable
+from billing_api.gateways.http_client import PartnerClient, Retryable
 from core.clock import Clock
 from core.ids import new_id
 

@@ -7,7 +7,7 @@ lost, or a release that forgets more than the one before, needs nobody to rememb
 from datetime import timedelta
 from typing import Final
 
-from billing_api.gateways.stripe import Stripe
+from billing_api.gateways.stripe.client import Stripe
 from billing_api.privacy import repository
 from core.clock import Clock
 from core.jobs import ForgetCustomer

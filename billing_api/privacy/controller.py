@@ -6,9 +6,9 @@ from litestar import Controller, Response, delete, get
 from litestar.di import NamedDependency
 from litestar.params import JSONBody, QueryParameter
 
-from billing_api.access import Permission, Principal
-from billing_api.accounts.controller import RefreshCookie
-from billing_api.caller import Caller
+from billing_api.access.caller import Caller
+from billing_api.access.permissions import Permission, Principal
+from billing_api.identity.accounts.controller import RefreshCookie
 from billing_api.privacy.schemas import Deletion, PersonalData
 from billing_api.privacy.service import MOST_ROWS, AccountDeletion, DataExport
 

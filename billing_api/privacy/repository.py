@@ -11,14 +11,15 @@ from billing_api.privacy.inventory import HOLDINGS, Fate, Holding
 from core.licensing.state import Status
 from db.models.all_tables import METADATA
 from db.models.commerce import Checkout, CheckoutStatus, Subscription, SubscriptionStatus
+from db.models.identity import User
 from db.models.licensing import ApiKey, License
-from db.models.people import User
-from db.models.plumbing import AuditRow, Mail
+from db.models.messaging import AuditRow, Mail
 from db.unit_of_work import SystemTransaction, Transaction
 
 Whose = Select[UUID]
 
-# What finds the object again, which is all that working the event off needs (billing_api/webhooks/service.py).
+# What finds the object again, which is all that working the event off needs
+# (billing_api/operations/webhooks/service.py).
 _REDUCE_EVENTS: Final = text(
     """
     UPDATE webhook_events SET payload = jsonb_build_object(

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import msgspec
 
-from billing_api.credentials.schemas import GivenPassword
+from billing_api.identity.credentials.schemas import GivenPassword
 
 Row = Mapping[str, Any]
 

@@ -12,26 +12,26 @@ from datetime import timedelta
 from typing import Final, Literal
 from uuid import UUID
 
-from billing_api.access import Principal
-from billing_api.audit.repository import own_events
-from billing_api.caller import Caller
-from billing_api.credentials.check import PasswordCheck, Proof
-from billing_api.guesses import repository as guesses
-from billing_api.licenses.schemas import effective_status
-from billing_api.mails.service import Mails
+from billing_api.access.caller import Caller
+from billing_api.access.permissions import Principal
+from billing_api.identity.credentials.password_check import PasswordCheck, Proof
+from billing_api.identity.login_throttle import repository as guesses
+from billing_api.identity.sessions import repository as sessions
+from billing_api.identity.sessions.liveness import Liveness
+from billing_api.identity.users import repository as users
+from billing_api.licensing.licenses.schemas import effective_status
+from billing_api.notifications.mails.service import Mails
+from billing_api.operations.audit.repository import own_events
 from billing_api.privacy import repository
 from billing_api.privacy.inventory import HOLDINGS
 from billing_api.privacy.rules import Ties, obstacles
 from billing_api.privacy.schemas import Deletion, PersonalData, Row
-from billing_api.sessions import repository as sessions
-from billing_api.sessions.liveness import Liveness
-from billing_api.users import repository as users
 from core.clock import Clock
 from core.errors import Conflict, Refusal, Unauthenticated
 from core.jobs import AlignAccount, ForgetCustomer
 from core.licensing.state import Event, Status, move
+from db.models.identity import Role, User
 from db.models.licensing import License
-from db.models.people import Role, User
 from db.unit_of_work import Database, SystemTransaction, Transaction
 
 MOST_ROWS: Final = 5_000

@@ -240,7 +240,7 @@ local function reserve(keys, args)
     if remaining + doubted >= count then return {'behind'} end
     return {'exceeded', math.max(0, remaining + doubted)}
   end
-  redis.call('HSETNX', holds, id, args[2] .. ':' .. resource)  -- nothing else calls it: workers/hold_watch.py counts
+  redis.call('HSETNX', holds, id, args[2] .. ':' .. resource)  -- nothing else calls it: workers/projection/hold_watch.py counts
   redis.call('HINCRBY', holds, '=' .. resource, count)
   redis.call('ZADD', ends, now + ttl, id)
   end_with_last_hold(holds, ends)
@@ -397,7 +397,7 @@ local function is_lease_of(packed, stamp)
   return fine and type(token) == 'string' and token ~= ''
 end
 
--- One line of what reconciliation compares, as Postgres writes it too (workers/screening.py).
+-- One line of what reconciliation compares, as Postgres writes it too (workers/reconciliation/screening.py).
 local function line_of(name, document, totals, lease)
   local stamp = stamp_of(redis.pcall('GET', document))
   local line = name .. ' ' .. stamp

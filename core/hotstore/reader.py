@@ -4,8 +4,12 @@ from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 
 from core.hotstore import functions, keys
-from core.hotstore.reading import Reading, decode_reading, read_command
 from core.hotstore.servers import Servers, find_servers
+from core.hotstore.snapshot import (
+    Reading,
+    decode_reading,
+    read_command,
+)
 
 
 class HotStoreReader:

@@ -6,7 +6,7 @@ to go: MOVED is remembered, ASK is followed once. What cannot be placed after a 
 that is away: the caller tries again later.
 
 redis-py's own Cluster client is not used: it asks the server where the keys of an FCALL stand, once a command, and
-sends with time limits of its own, which workers/redis_pool.py says must not be.
+sends with time limits of its own, which workers/process/redis_pool.py says must not be.
 """
 
 import asyncio

@@ -40,7 +40,7 @@ from loadtest.seeding import projecting
 from loadtest.seeding.catalogue import Plan
 
 KEY_CONTEXT: Final = "licenses.license_key:{}"
-"""As billing_api/licenses/issuing.py seals a key; a test holds the two together."""
+"""As billing_api/licensing/licenses/issuing.py seals a key; a test holds the two together."""
 
 GUARD_SECONDS: Final = 300
 _TERM: Final = timedelta(days=365)

@@ -27,7 +27,7 @@ class Customer(NamedTuple):
 async def create(connection: Any, number: int) -> Sequence[Customer]:
     """So many customers who can sign in. They share a password, for each hash takes tens of milliseconds."""
     password = secrets.token_urlsafe(18)
-    # The costs of billing_api/passwords.py: with others every sign-in would hash anew.
+    # The costs of billing_api/identity/credentials/password_hashing.py: with others every sign-in would hash anew.
     password_hash = PasswordHasher(time_cost=2, memory_cost=19 * 1024, parallelism=1).hash(password)
     customers = [
         Customer(made, f"customer-{made.hex}@{DOMAIN_NAME}", password) for made in (new_id() for _ in range(number))

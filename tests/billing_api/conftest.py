@@ -10,11 +10,11 @@ import httpx
 import pytest
 from litestar import Litestar
 
-from billing_api.app import create_app
-from billing_api.gateways.stripe import StripeGateway
-from billing_api.mirror.service import Mirror
-from billing_api.plans.service import PlanService
-from billing_api.services import Services
+from billing_api.commerce.plans.service import PlanService
+from billing_api.commerce.stripe_mirror.service import Mirror
+from billing_api.gateways.stripe.client import StripeGateway
+from billing_api.server.app import create_app
+from billing_api.server.wiring.services import Services
 from core.clock import utc_now
 from core.ids import new_id
 from core.settings import ApiSettings, api_settings

@@ -10,7 +10,7 @@ from core.settings import api_settings
 from db.models.licensing import LicenseType
 from devstack.ports import choose
 from devstack.valkey import Valkey
-from tests.billing_api.usage.test_usage import an_api_key
+from tests.billing_api.licensing.usage.test_usage import an_api_key
 from tests.contract.doors import HOST, Door
 from tests.support.databases import opened
 from tests.support.environment import environment

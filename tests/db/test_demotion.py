@@ -9,7 +9,7 @@ from asyncpg import PostgresError, ReadOnlySQLTransactionError  # type: ignore[i
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
-from db.absence import is_absence, is_gone
+from db.availability import is_absence, is_gone
 from db.driver import SystemSessions
 from db.engine import create_engine
 from db.unit_of_work import Database

@@ -15,7 +15,7 @@ from devstack.leash import Launch
 from devstack.parts import Part, Stack, Step, levels
 from devstack.stack import THE_STACK
 from devstack.up import table
-from workers.connections import BESIDE_THE_POOL, POOL
+from workers.jobs.connection_budget import BESIDE_THE_POOL, POOL
 
 KEYRING = Keyring()
 OWN_DATABASE = {

@@ -158,8 +158,10 @@ def test_what_was_done_can_be_read_by_its_owner(owner: Owner) -> None:
 
 def test_the_running_stack_is_proved_by_its_commands(stack: RunningStack, owner: Owner) -> None:
     assert owner.license_id
-    eventually("all of it is sealed", lambda: "waiting      0 rows" in command(stack, "workers.verify_audit"), 120)
-    assert "nothing lies under any key but k1" in command(stack, "workers.rotate_kek", "--count")
+    eventually(
+        "all of it is sealed", lambda: "waiting      0 rows" in command(stack, "workers.commands.verify_audit"), 120
+    )
+    assert "nothing lies under any key but k1" in command(stack, "workers.commands.rotate_kek", "--count")
 
 
 def command(stack: RunningStack, module: str, *arguments: str) -> str:

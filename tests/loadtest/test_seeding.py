@@ -8,8 +8,8 @@ import asyncpg  # type: ignore[import-untyped]  # ships no types
 import pytest
 from redis.asyncio import Redis
 
-from billing_api.licenses import issuing
-from billing_api.passwords import Passwords
+from billing_api.identity.credentials.password_hashing import Passwords
+from billing_api.licensing.licenses import issuing
 from core.clock import utc_now
 from core.hotstore import codec, keys
 from core.hotstore.reader import HotStoreReader
@@ -24,7 +24,7 @@ from tests.support.databases import as_owner, change, opened, rows
 from tests.support.environment import environment
 from tests.support.rows import a_row
 from tests.support.servers import DatabaseUrls
-from workers import projection
+from workers.projection import records as projection
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from uuid import UUID
 
 import httpx
 
-from billing_api.mirror.service import Mirror, StripeObject
+from billing_api.commerce.stripe_mirror.service import Mirror, StripeObject
 from core.errors import Busy
 from tests.support.environment import STRIPE_KEY
 from tests.support.people import Desk, Headers

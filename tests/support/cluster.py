@@ -21,7 +21,7 @@ from devstack.ports import choose
 from devstack.valkey import HOST, Valkey
 from devstack.waiting import wait_until
 from tests.support.servers import running
-from validator.resp import pack
+from validator.redis.resp import pack
 
 NODE_TIMEOUT: Final = 1000
 """Milliseconds."""

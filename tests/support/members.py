@@ -8,10 +8,10 @@ import httpx
 from argon2 import PasswordHasher
 from litestar import Litestar
 
-from billing_api import totp
+from billing_api.identity.second_factor import totp
 from core.clock import Clock
 from core.ids import new_id
-from db.models.people import Role
+from db.models.identity import Role
 from tests.support.people import Desk, Headers
 from tests.support.visitors import PASSWORD, Visitor, browser
 

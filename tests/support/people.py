@@ -5,13 +5,21 @@ from uuid import UUID
 
 from sqlalchemy import insert, select
 
-from billing_api.access import Principal, TokenIssuer
-from billing_api.licenses.issuing import Issued, Term, issue
+from billing_api.access.permissions import Principal, TokenIssuer
+from billing_api.licensing.licenses.issuing import (
+    Issued,
+    Term,
+    issue,
+)
 from core.clock import Clock
 from core.ids import new_id
 from core.settings import ApiSettings
+from db.models.identity import (
+    Role,
+    Session,
+    User,
+)
 from db.models.licensing import LicenseType, Plan
-from db.models.people import Role, Session, User
 from db.unit_of_work import Database
 
 Headers = dict[str, str]

@@ -19,8 +19,8 @@ import httpx
 import pytest
 from typing_extensions import override
 
-from billing_api.access import TokenIssuer
-from billing_api.passwords import Turn
+from billing_api.access.permissions import TokenIssuer
+from billing_api.identity.credentials.password_hashing import Turn
 from core.crypto.sealing import KeyedHash, Sealer
 from core.telemetry import StandardLibraryLines
 from tests.support.secrecy import WATCH, Watch

@@ -35,7 +35,7 @@ from devstack.waiting import wait_until
 from tests.support.secrecy import WATCH
 from tests.support.secrets_in_use import learn_settings
 from tests.support.servers import ROOT
-from validator.waiting import Work, drive
+from validator.redis.waiting import Work, drive
 
 T = TypeVar("T")
 

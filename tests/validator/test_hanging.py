@@ -19,7 +19,7 @@ import os, signal, socket, sys, time
 from core.parts import Parts
 from core.settings import validator_settings
 from validator import child
-from validator.link import RedisLink
+from validator.redis.link import RedisLink
 
 def listening(port):
     at = socket.create_server(("127.0.0.1", port))

@@ -11,10 +11,10 @@ from core.licensing.record import ApiKeyRecord
 from db.unit_of_work import Database
 from tests.support.databases import change, rows
 from tests.support.servers import DatabaseUrls
-from workers.leases import Leases
-from workers.rebuild import Rebuild
-from workers.reconcile import Reconciliation, Report
-from workers.relay import Relay
+from workers.projection.lease_signer import Leases
+from workers.projection.relay import Relay
+from workers.rebuild.rebuild import Rebuild
+from workers.reconciliation.run import Reconciliation, Report
 
 LICENSED: Final = 120
 KEY: Final = "npk_of_one"

@@ -19,9 +19,9 @@ from tests.support.databases import rows
 from tests.support.people import Desk
 from tests.support.servers import DatabaseUrls
 from tests.workers.world import eventually, many_licenses
-from workers.rebuild import Rebuild
-from workers.reconcile import Reconciliation
-from workers.relay import Relay
+from workers.projection.relay import Relay
+from workers.rebuild.rebuild import Rebuild
+from workers.reconciliation.run import Reconciliation
 
 
 class Scene(NamedTuple):

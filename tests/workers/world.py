@@ -8,7 +8,7 @@ from uuid import UUID
 import httpx
 from redis.asyncio import Redis
 
-from billing_api.licenses.issuing import Issued
+from billing_api.licensing.licenses.issuing import Issued
 from core.hotstore import codec, keys
 from core.ids import new_id
 from core.licensing.record import ApiKeyRecord, LicenseRecord

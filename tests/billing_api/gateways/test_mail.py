@@ -5,8 +5,8 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
-from billing_api.gateways.mail import HttpMailRelay, OutgoingMail
-from billing_api.gateways.partner import Refused
+from billing_api.gateways.http_client import Refused
+from billing_api.gateways.mail.relay import HttpMailRelay, OutgoingMail
 from core.clock import utc_now
 from core.ids import new_id
 from devstack.ports import choose

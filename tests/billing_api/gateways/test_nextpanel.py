@@ -7,8 +7,8 @@ from typing import Any
 import httpx
 import pytest
 
+from billing_api.gateways.http_client import Refused, Retryable
 from billing_api.gateways.nextpanel import AccountOrder, NextPanelGateway, PlanChange
-from billing_api.gateways.partner import Refused, Retryable
 from core.clock import utc_now
 from core.ids import new_id
 from devstack.ports import choose

@@ -7,7 +7,11 @@ from typing import Any
 
 import pytest
 
-from billing_api.gateways.partner import PartnerClient, Refused, Retryable
+from billing_api.gateways.http_client import (
+    PartnerClient,
+    Refused,
+    Retryable,
+)
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
@@ -79,7 +83,7 @@ async def test_nobody_there_is_no_answer() -> None:
 
 async def test_a_trickle_is_no_answer(partner: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every single read is in time, and the answer as a whole never comes."""
-    monkeypatch.setattr("billing_api.gateways.partner.TIMEOUT_SECONDS", 0.2)
+    monkeypatch.setattr("billing_api.gateways.http_client.TIMEOUT_SECONDS", 0.2)
     client = PartnerClient("The partner", partner.url, lambda: NOW)
     partner.answer = b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n"
     partner.endless = True

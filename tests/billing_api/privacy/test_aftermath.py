@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from billing_api.gateways.stripe import StripeGateway
+from billing_api.gateways.stripe.client import StripeGateway
 from billing_api.privacy.aftermath import CustomerErasure, forget_leftovers
 from core.clock import utc_now
 from core.jobs import ForgetCustomer

@@ -8,15 +8,15 @@ from typing import Any, Final
 import httpx
 import pytest
 
-from billing_api.accounts.repository import change_own_user
-from billing_api.checkout.repository import buyer, write_intent
+from billing_api.commerce.checkout.repository import buyer, write_intent
+from billing_api.identity.accounts.repository import change_own_user
 from billing_api.privacy.inventory import HOLDINGS, Fate
 from core.errors import Unauthenticated
 from core.ids import new_id
 from core.licensing.state import Status
 from db.models.commerce import CheckoutStatus, SubscriptionStatus
+from db.models.identity import Role
 from db.models.licensing import Interval
-from db.models.people import Role
 from tests.billing_api.conftest import Client, FakeTime, Visitors
 from tests.billing_api.privacy.conftest import fill
 from tests.support.databases import change, rows, until_blocked

@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from billing_api.access import Principal
-from billing_api.caller import Caller
+from billing_api.access.caller import Caller
+from billing_api.access.permissions import Principal
 from billing_api.privacy.inventory import HOLDINGS
 from billing_api.privacy.service import DataExport
-from db.models.people import Role
+from db.models.identity import Role
 from db.unit_of_work import Database
 from tests.billing_api.conftest import Client, FakeTime
 from tests.billing_api.privacy.conftest import fill

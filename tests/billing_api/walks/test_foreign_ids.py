@@ -12,8 +12,8 @@ import httpx
 import pytest
 from schemathesis import GenerationMode
 
-from billing_api.access import Scope
-from db.models.people import Role
+from billing_api.access.permissions import Scope
+from db.models.identity import Role
 from tests.billing_api.conftest import Client
 from tests.billing_api.walks.conftest import Operations
 from tests.support.belongings import Belongings, belongings, owned_rows

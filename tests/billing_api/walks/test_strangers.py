@@ -21,7 +21,7 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
-from db.models.people import Role
+from db.models.identity import Role
 from tests.billing_api.conftest import Client
 from tests.billing_api.walks.conftest import Operations
 from tests.support.people import Desk, Headers

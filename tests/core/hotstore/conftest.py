@@ -11,7 +11,7 @@ from redis.asyncio import Redis
 from core.clock import unix_time
 from core.hotstore import functions, keys
 from core.hotstore.reader import HotStoreReader
-from core.hotstore.reading import reserve_keys
+from core.hotstore.snapshot import reserve_keys
 from core.hotstore.writer import HotStoreWriter
 from core.licensing.plan import Resource
 from core.licensing.record import LicenseRecord

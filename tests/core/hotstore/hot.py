@@ -15,7 +15,7 @@ from redis.asyncio import Redis
 from core.clock import unix_time
 from core.hotstore import functions, keys
 from core.hotstore.reader import HotStoreReader
-from core.hotstore.reading import Reading, reserve_keys
+from core.hotstore.snapshot import Reading, reserve_keys
 from core.hotstore.writer import Hold, HotStoreWriter, Pinned, UsageTotal
 from core.licensing.plan import Resource
 from tests.core.hotstore.books import Ask, Limits, Total

@@ -9,7 +9,7 @@ from redis.asyncio import Redis
 from core.hotstore import functions, keys
 from core.hotstore.functions import FunctionsMissing
 from core.hotstore.reader import HotStoreReader
-from core.hotstore.reading import decode_key_reading
+from core.hotstore.snapshot import decode_key_reading
 from core.hotstore.writer import HotStoreWriter, UsageTotal
 from core.licensing.record import ApiKeyRecord, LeaseRecord
 from core.licensing.state import Status

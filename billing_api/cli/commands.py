@@ -1,0 +1,92 @@
+"""What an operator does to an installation from the command line, beside serving."""
+
+import argparse
+import asyncio
+import sys
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+
+from billing_api.cli import initial_users as first_people
+from billing_api.commerce.plans.service import PlanService
+from billing_api.gateways.stripe.client import StripeGateway
+from billing_api.identity.credentials.password_hashing import Passwords
+from core.clock import utc_now
+from core.errors import Refusal
+from core.settings import ApiSettings, api_settings, demo_settings
+from db.engine import create_engine
+from db.unit_of_work import Database
+
+Command = Callable[[argparse.Namespace, ApiSettings, Database], Awaitable[int]]
+
+
+def describe(subcommands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    seed = subcommands.add_parser("seed", help="make the plans' products and prices at Stripe, once")
+    seed.set_defaults(run=_seed)
+    admin = subcommands.add_parser("create-admin", help="make the first administrator; asks for the password")
+    admin.add_argument("--email", required=True)
+    admin.add_argument("--full-name", default="Administrator")
+    admin.add_argument("--promote", action="store_true", help="make an existing user an administrator instead")
+    admin.set_defaults(run=_create_admin)
+    demo = subcommands.add_parser("demo-users", help="make the devstack's demo people and platform key (NP_DEMO_*)")
+    demo.set_defaults(run=_demo_users)
+
+
+def run(chosen: argparse.Namespace) -> int:
+    return asyncio.run(_run(chosen))
+
+
+async def _run(chosen: argparse.Namespace) -> int:
+    settings = api_settings()
+    database = Database(create_engine(settings.database_url, pool_size=2, name="billing_api command"))
+    try:
+        command: Command = chosen.run
+        return await command(chosen, settings, database)
+    except Refusal as refusal:
+        return _fail(chosen, refusal.detail)
+    except (OSError, InterfaceError, OperationalError, PoolTimeout) as failure:
+        return _fail(chosen, f"the database does not answer: {failure}")
+    finally:
+        await database.close()
+
+
+async def _seed(_chosen: argparse.Namespace, settings: ApiSettings, database: Database) -> int:
+    stripe = StripeGateway(settings.stripe)
+    try:
+        changed = await PlanService(database).publish(stripe)
+    finally:
+        await stripe.close()
+    _say(f"{changed} plans published at Stripe" if changed else "Stripe knows every plan already")
+    return 0
+
+
+async def _create_admin(chosen: argparse.Namespace, _settings: ApiSettings, database: Database) -> int:
+    if chosen.promote:
+        changed = await first_people.promote_to_admin(database, email=chosen.email)
+        _say(f"{chosen.email} is an administrator now" if changed else f"{chosen.email} is an administrator already")
+        return 0
+    password = first_people.ask_password()
+    await first_people.create_admin(
+        database, Passwords(), utc_now, email=chosen.email, password=password, full_name=chosen.full_name
+    )
+    _say(f"{chosen.email} may sign in as administrator")
+    return 0
+
+
+async def _demo_users(_chosen: argparse.Namespace, settings: ApiSettings, database: Database) -> int:
+    await first_people.ensure_demo_people(
+        database, Passwords(), settings.secrets, utc_now, demo=demo_settings(), environment=settings.environment
+    )
+    _say("the demo people and the platform key are there")
+    return 0
+
+
+def _fail(chosen: argparse.Namespace, why: str) -> int:
+    print(f"billing_api {chosen.command}: {why}", file=sys.stderr)  # noqa: T201  to a person
+    return 1
+
+
+def _say(text: Any) -> None:
+    print(text, file=sys.stdout, flush=True)  # noqa: T201  a command speaks to a person

@@ -1,0 +1,55 @@
+"""Checkouts over HTTP, and the page a browser comes back to from Stripe."""
+
+from typing import Annotated
+from uuid import UUID
+
+from litestar import Controller, MediaType, Response, get, post
+from litestar.di import NamedDependency
+from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
+
+from billing_api.access.permissions import Permission, Principal
+from billing_api.commerce.checkout import return_page
+from billing_api.commerce.checkout.schemas import (
+    CheckoutView,
+    StartCheckout,
+    StartedCheckout,
+)
+from billing_api.commerce.checkout.service import RETURN_PATH, CheckoutService
+from billing_api.web.parameters import reply
+from db.idempotency import Once
+
+
+class CheckoutController(Controller):
+    path = "/checkout/sessions"
+    tags = ("checkout",)
+
+    @post("/", permission=Permission.PURCHASE, summary="Start buying a licence; send the customer to `url`")
+    async def start_checkout(
+        self,
+        principal: NamedDependency[Principal],
+        checkouts: NamedDependency[CheckoutService],
+        once: NamedDependency[Once],
+        data: JSONBody[StartCheckout],
+    ) -> Response[StartedCheckout]:
+        return reply(await checkouts.start(principal, data, once), status_code=201)
+
+    @get("/{session_id:uuid}", permission=Permission.PURCHASE, summary="How it went; settles it, as a webhook would")
+    async def get_checkout(
+        self,
+        principal: NamedDependency[Principal],
+        checkouts: NamedDependency[CheckoutService],
+        session_id: FromPath[UUID],
+    ) -> CheckoutView:
+        return await checkouts.one(principal, session_id)
+
+
+@get(RETURN_PATH, permission=Permission.PUBLIC, media_type=MediaType.HTML, include_in_schema=False)
+async def checkout_return(
+    checkouts: NamedDependency[CheckoutService],
+    session_id: FromQuery[UUID],
+    cancelled: Annotated[bool, QueryParameter()] = False,  # noqa: FBT002  a query parameter, always named
+) -> Response[str]:
+    """Shows how the purchase went. It has no login: it tells nothing but that, and only to who has the address."""
+    outcome = await checkouts.settle(session_id)
+    page = return_page.page(outcome, left=cancelled)
+    return Response(page, media_type=MediaType.HTML, headers=return_page.HEADERS)

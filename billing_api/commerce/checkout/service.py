@@ -1,0 +1,182 @@
+"""From a plan to a paid Checkout Session.
+
+The intent is written before Stripe is asked, and its id is the key of that call: a request that dies half-way, or is
+sent twice, finds the same session again. Whether money came is never decided here: Stripe's object is mirrored.
+"""
+
+import asyncio
+from typing import Final, NamedTuple
+from uuid import NAMESPACE_URL, UUID, uuid5
+
+from billing_api.access.permissions import Principal
+from billing_api.commerce.checkout import repository
+from billing_api.commerce.checkout.schemas import (
+    CheckoutView,
+    StartCheckout,
+    StartedCheckout,
+)
+from billing_api.commerce.plans.repository import one_on_offer, price_of
+from billing_api.commerce.plans.service import PlanService
+from billing_api.commerce.stripe_mirror.service import Mirror, StripeObject
+from billing_api.gateways.stripe.client import GoneAtStripe, Stripe
+from core.errors import FieldError, InvalidInput, PartnerUnavailable, Refusal
+from core.ids import new_id
+from core.telemetry import logger
+from db.idempotency import Once, Replayable
+from db.models.commerce import CheckoutStatus
+from db.models.identity import User
+from db.unit_of_work import Database
+
+RETURN_PATH: Final = "/checkout/return"
+
+_PATIENCE_SECONDS: Final = 5
+"""A browser waits for this page; whoever is impatient gets told that the payment is being confirmed."""
+
+_MOST_REPLACED: Final = 4
+"""Tries at a session: a customer and a price that are gone are two, and one that another try has just replaced."""
+
+
+class Outcome(NamedTuple):
+    """How a checkout stands, for a page that may tell nothing else."""
+
+    status: CheckoutStatus
+    licensed: bool
+
+
+class _Opened(NamedTuple):
+    """Stripe's ids of customer and session, and the payment page."""
+
+    customer_id: str
+    session_id: str
+    url: str
+
+
+class CheckoutService:
+    def __init__(self, database: Database, stripe: Stripe, mirror: Mirror, *, public_url: str) -> None:
+        """`public_url`: where a customer's browser reaches the page it comes back to."""
+        self._database = database
+        self._plans = PlanService(database)
+        self._stripe = stripe
+        self._mirror = mirror
+        self._public_url = public_url
+
+    async def start(self, principal: Principal, order: StartCheckout, once: Once) -> Replayable[StartedCheckout]:
+        if order.promotion_code is not None:
+            told = "promotion codes are entered on the payment page"
+            raise InvalidInput(told, errors=(FieldError("promotion_code", "is entered on the payment page"),))
+        checkout_id = _checkout_id(principal, once)
+        async with self._database.as_customer(principal.user_id) as tx:
+            if stored := await once.claim(tx, StartedCheckout):
+                return stored
+            user = await repository.buyer(tx)
+            price_id = price_of(await one_on_offer(tx, order.plan_id), order.interval)
+            await repository.write_intent(
+                tx, id=checkout_id, user_id=user.id, plan_id=order.plan_id, interval=order.interval
+            )
+        try:
+            customer_id, session_id, url = await self._open_session(user, checkout_id, order, price_id)
+        except Refusal:
+            async with self._database.as_system(principal.user_id) as system:
+                await once.give_back(system)
+            raise
+        async with self._database.as_system(principal.user_id) as system:
+            await repository.note_session(
+                system,
+                checkout_id,
+                user_id=user.id,
+                customer_id=customer_id,
+                session_id=session_id,
+                url=url,
+            )
+            return await once.record(system, StartedCheckout(url, checkout_id))
+
+    async def one(self, principal: Principal, checkout_id: UUID) -> CheckoutView:
+        """How it went; looks at Stripe first, so that nobody has to wait for a webhook."""
+        async with self._database.as_customer(principal.user_id) as tx:
+            checkout, license_id = await repository.with_license(tx, checkout_id)
+        if license_id is None and checkout.status is CheckoutStatus.OPEN:
+            await self.settle(checkout_id)
+            async with self._database.as_customer(principal.user_id) as tx:
+                checkout, license_id = await repository.with_license(tx, checkout_id)
+        return CheckoutView(
+            session_id=checkout.id,
+            status=checkout.status,
+            plan_id=checkout.plan_id,
+            interval=checkout.interval,
+            license_id=license_id,
+        )
+
+    async def settle(self, checkout_id: UUID) -> Outcome:
+        """Mirrors the checkout's session, as its webhook would, and says what has come of it.
+
+        For a browser that comes back from paying. Where Stripe cannot be asked just now the webhook will do it.
+        """
+        async with self._database.as_system() as tx:
+            customer_id, session_id = await repository.customer_of(tx, checkout_id)
+        if customer_id and session_id:
+            await self._look_at_stripe(checkout_id, StripeObject("checkout.session", session_id, customer_id))
+        async with self._database.as_system() as tx:
+            checkout, license_id = await repository.with_license(tx, checkout_id)
+        return Outcome(checkout.status, licensed=license_id is not None)
+
+    async def _open_session(self, user: User, checkout_id: UUID, order: StartCheckout, price_id: str) -> _Opened:
+        """Stripe's customer, session and payment page; asked again for the same checkout, the same ones.
+
+        A customer or a price that was deleted at Stripe is made anew.
+        """
+        anew = bool(user.former_stripe_customer_ids)
+        for _ in range(_MOST_REPLACED):
+            customer_id = user.stripe_customer_id
+            try:
+                customer_id = customer_id or await self._stripe.create_customer(
+                    user.id,
+                    email=user.email,
+                    name=user.full_name,
+                    generation=len(user.former_stripe_customer_ids),
+                )
+                return await self._session_for(customer_id, checkout_id, price_id, anew=anew)
+            except GoneAtStripe as gone:
+                logger().warning("checkout.gone_at_stripe", checkout_id=str(checkout_id), parameter=gone.parameter)
+                if gone.parameter == "customer":
+                    user = await self._without_customer(user, gone.object_id or customer_id)
+                elif gone.is_price:
+                    price_id = (await self._plans.publish_one(self._stripe, order.plan_id))[order.interval]
+                else:
+                    raise
+                anew = True
+        raise PartnerUnavailable("Stripe's objects are being deleted as we make them; try again")
+
+    async def _session_for(self, customer_id: str, checkout_id: UUID, price_id: str, *, anew: bool) -> _Opened:
+        back = f"{self._public_url}{RETURN_PATH}?session_id={checkout_id}"
+        session = await self._stripe.create_session(
+            checkout_id,
+            customer_id=customer_id,
+            price_id=price_id,
+            success_url=back,
+            cancel_url=f"{back}&cancelled=1",
+            anew=anew,
+        )
+        if session.url is None:
+            raise PartnerUnavailable("Stripe gave no payment page for this checkout; start another one")
+        return _Opened(customer_id, session.id, session.url)
+
+    async def _without_customer(self, user: User, customer_id: str | None) -> User:
+        if customer_id is None:
+            return user
+        async with self._database.as_system() as tx:
+            return await repository.retire_customer(tx, user.id, customer_id)
+
+    async def _look_at_stripe(self, checkout_id: UUID, session: StripeObject) -> None:
+        try:
+            async with asyncio.timeout(_PATIENCE_SECONDS):
+                await self._mirror.mirror(session)
+        except (Refusal, TimeoutError) as failure:
+            cause = type(failure).__name__
+            logger().warning("checkout.settle_postponed", checkout_id=str(checkout_id), cause=cause)
+
+
+def _checkout_id(principal: Principal, once: Once) -> UUID:
+    """The same for every try of one Idempotency-Key, so that a try that died leaves nothing double behind."""
+    if once.key is None:
+        return new_id()
+    return uuid5(NAMESPACE_URL, f"urn:nextpanel:checkout:{principal.user_id}:{once.key}")

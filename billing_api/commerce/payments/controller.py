@@ -1,0 +1,61 @@
+"""Invoices and payments over HTTP."""
+
+from uuid import UUID
+
+from litestar import Controller, get
+from litestar.di import NamedDependency
+from litestar.params import FromPath
+
+from billing_api.access.permissions import Permission, Principal
+from billing_api.commerce.payments.schemas import InvoiceView, PaymentView
+from billing_api.commerce.payments.service import PaymentService
+from billing_api.web.parameters import Limit, Offset
+from db.paging import Page
+
+
+class InvoiceController(Controller):
+    path = "/invoices"
+    tags = ("payments",)
+
+    @get("/", permission=Permission.OWN_INVOICES_READ, summary="My invoices")
+    async def list_invoices(
+        self,
+        principal: NamedDependency[Principal],
+        payments: NamedDependency[PaymentService],
+        limit: Limit = 20,
+        offset: Offset = 0,
+    ) -> Page[InvoiceView]:
+        return await payments.invoices(principal, limit=limit, offset=offset)
+
+    @get("/{invoice_id:uuid}", permission=Permission.OWN_INVOICES_READ, summary="One of my invoices")
+    async def get_invoice(
+        self,
+        principal: NamedDependency[Principal],
+        payments: NamedDependency[PaymentService],
+        invoice_id: FromPath[UUID],
+    ) -> InvoiceView:
+        return await payments.invoice(principal, invoice_id)
+
+
+class PaymentController(Controller):
+    path = "/payments"
+    tags = ("payments",)
+
+    @get("/", permission=Permission.OWN_PAYMENTS_READ, summary="My payments")
+    async def list_payments(
+        self,
+        principal: NamedDependency[Principal],
+        payments: NamedDependency[PaymentService],
+        limit: Limit = 20,
+        offset: Offset = 0,
+    ) -> Page[PaymentView]:
+        return await payments.payments(principal, limit=limit, offset=offset)
+
+    @get("/{payment_id:uuid}", permission=Permission.OWN_PAYMENTS_READ, summary="One of my payments")
+    async def get_payment(
+        self,
+        principal: NamedDependency[Principal],
+        payments: NamedDependency[PaymentService],
+        payment_id: FromPath[UUID],
+    ) -> PaymentView:
+        return await payments.payment(principal, payment_id)

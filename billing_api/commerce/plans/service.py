@@ -1,0 +1,55 @@
+"""What is on offer, and Stripe's knowledge of it."""
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+from uuid import UUID
+
+from billing_api.commerce.plans import repository
+from billing_api.gateways.stripe.client import CatalogueEntry, Stripe
+from db.models.licensing import Interval, Plan
+from db.unit_of_work import Database
+
+
+class _Published(NamedTuple):
+    prices: Mapping[Interval, str]
+    changed: bool
+
+
+class PlanService:
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def on_offer(self) -> Sequence[Plan]:
+        async with self._database.as_system() as tx:
+            return await repository.on_offer(tx)
+
+    async def publish(self, stripe: Stripe) -> int:
+        """Has Stripe know every plan's product and prices, and notes the prices' ids. Idempotent.
+
+        Returns how many plans were changed. A plan whose price was edited gets a new Stripe price; subscriptions keep
+        the one they were sold at.
+        """
+        async with self._database.as_system() as tx:
+            plans = await repository.on_offer(tx)
+        return sum([(await self._publish(stripe, plan)).changed for plan in plans])
+
+    async def publish_one(self, stripe: Stripe, plan_id: UUID) -> Mapping[Interval, str]:
+        """The prices of a plan as Stripe has them now: one that was deleted there is made again."""
+        async with self._database.as_system() as tx:
+            plan = await repository.one_on_offer(tx, plan_id)
+        return (await self._publish(stripe, plan)).prices
+
+    async def _publish(self, stripe: Stripe, plan: Plan) -> _Published:
+        prices = await stripe.ensure_prices(_entry(plan))
+        month, year = prices[Interval.MONTH], prices[Interval.YEAR]
+        async with self._database.as_system() as tx:
+            await repository.note_prices(tx, plan.id, prices)
+            fresh = await repository.one_on_offer(tx, plan.id)
+            changed = (fresh.stripe_price_id_monthly, fresh.stripe_price_id_yearly) != (month, year)
+            fresh.stripe_price_id_monthly, fresh.stripe_price_id_yearly = month, year
+        return _Published(prices, changed)
+
+
+def _entry(plan: Plan) -> CatalogueEntry:
+    amounts = {Interval.MONTH: plan.price_monthly, Interval.YEAR: plan.price_yearly}
+    return CatalogueEntry(plan.id, plan.name, plan.description, plan.currency, amounts)

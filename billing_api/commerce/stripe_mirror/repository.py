@@ -1,0 +1,157 @@
+"""Every SQL statement of the mirror."""
+
+from datetime import datetime
+from typing import Any, Final
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, delete, func, or_, select, text, update
+from sqlalchemy.dialects.postgresql import insert
+
+from billing_api.gateways.stripe.facts import InvoiceFacts, PaymentFacts
+from core.ids import new_id
+from db.models.commerce import (
+    Checkout,
+    CheckoutStatus,
+    Invoice,
+    InvoiceStatus,
+    Payment,
+    PaymentIntent,
+    PaymentStatus,
+    Subscription,
+    SubscriptionStatus,
+)
+from db.models.identity import User
+from db.unit_of_work import SystemTransaction
+
+# A customer who was deleted at Stripe shares the lock of the one who took the place: they are one user's.
+_TRY_TO_LOCK: Final = text(
+    """
+    SELECT pg_try_advisory_xact_lock(hashtextextended('stripe customer ' || coalesce(
+        (SELECT coalesce(stripe_customer_id, former_stripe_customer_ids ->> -1) FROM users
+            WHERE former_stripe_customer_ids @> to_jsonb(CAST(:customer AS text)) LIMIT 1),
+        :customer), 0))
+    """
+)
+
+
+async def try_to_lock_customer(tx: SystemTransaction, customer_id: str) -> bool:
+    """Until the transaction ends, nobody else mirrors anything of this Stripe customer; new objects have no row.
+
+    False where somebody else does. It never waits: that would take a connection as well.
+    """
+    return bool(await tx.session.scalar(_TRY_TO_LOCK, {"customer": customer_id}))
+
+
+async def user_of(tx: SystemTransaction, customer_id: str) -> User | None:
+    """Whose customer it is, or was until it was deleted at Stripe."""
+    theirs = or_(User.stripe_customer_id == customer_id, User.former_stripe_customer_ids.contains([customer_id]))
+    user: User | None = await tx.session.scalar(select(User).where(theirs))
+    return user
+
+
+async def checkout(tx: SystemTransaction, checkout_id: UUID) -> Checkout | None:
+    return await tx.session.get(Checkout, checkout_id, with_for_update=True)
+
+
+async def close_checkout(tx: SystemTransaction, checkout_id: UUID, status: CheckoutStatus) -> None:
+    await tx.session.execute(update(Checkout).where(Checkout.id == checkout_id).values(status=status))
+
+
+async def expire_checkout_of(tx: SystemTransaction, session_id: str) -> None:
+    """Where it is open still; by the id of Stripe's session."""
+    mine = (Checkout.stripe_session_id == session_id, Checkout.status == CheckoutStatus.OPEN)
+    await tx.session.execute(update(Checkout).where(*mine).values(status=CheckoutStatus.EXPIRED))
+
+
+async def forget_draft(tx: SystemTransaction, stripe_invoice_id: str) -> bool:
+    """False where we have no such draft. Whatever was more than a draft once stays: it is in the books."""
+    mine = (Invoice.stripe_invoice_id == stripe_invoice_id, Invoice.status == InvoiceStatus.DRAFT)
+    return await tx.session.scalar(delete(Invoice).where(*mine).returning(Invoice.id)) is not None
+
+
+async def subscription(tx: SystemTransaction, stripe_subscription_id: str) -> Subscription | None:
+    found: Subscription | None = await tx.session.scalar(
+        select(Subscription).where(Subscription.stripe_subscription_id == stripe_subscription_id).with_for_update()
+    )
+    return found
+
+
+async def overdue(tx: SystemTransaction, *, late: datetime, looked_at: datetime, most: int) -> list[tuple[str, str]]:
+    """(subscription, customer), Stripe's ids: what should have happened before `late`, longest not looked at first."""
+    statement = (
+        select(Subscription.stripe_subscription_id, func.coalesce(customer_at_stripe(), ""))
+        .join(User, User.id == Subscription.user_id)
+        .where(
+            Subscription.status != SubscriptionStatus.CANCELLED,
+            Subscription.mirrored_at < looked_at,
+            or_(Subscription.current_period_end < late, Subscription.pending_from < late),
+        )
+        .order_by(Subscription.mirrored_at)
+        .limit(most)
+    )
+    return [(row[0], row[1]) for row in await tx.session.execute(statement)]
+
+
+def customer_at_stripe() -> ColumnElement[Any]:
+    """Of a user in a statement: the customer, or the one who was deleted last, whose subscriptions may be left."""
+    return func.coalesce(User.stripe_customer_id, User.former_stripe_customer_ids[-1].astext)
+
+
+async def note_looked_at(tx: SystemTransaction, stripe_subscription_id: str, now: datetime) -> None:
+    mine = Subscription.stripe_subscription_id == stripe_subscription_id
+    await tx.session.execute(update(Subscription).where(mine).values(mirrored_at=now))
+
+
+async def write_invoice(
+    tx: SystemTransaction, facts: InvoiceFacts, *, user_id: UUID, subscription_id: UUID | None
+) -> None:
+    values: dict[str, Any] = {
+        "user_id": user_id,
+        "subscription_id": subscription_id,
+        "number": facts.number,
+        "amount_due": facts.amount_due,
+        "amount_paid": facts.amount_paid,
+        "currency": facts.currency,
+        "status": InvoiceStatus(facts.status),
+        "invoice_pdf_url": facts.pdf_url,
+        "due_date": facts.due,
+        "paid_at": facts.paid_at,
+    }
+    statement = insert(Invoice).values(id=new_id(), stripe_invoice_id=facts.id, created_at=facts.created, **values)
+    await tx.session.execute(statement.on_conflict_do_update(index_elements=["stripe_invoice_id"], set_=values))
+
+
+async def write_payment(
+    tx: SystemTransaction, facts: PaymentFacts, *, user_id: UUID, license_id: UUID | None, description: str
+) -> None:
+    """One row for each intent: the registry decides, for an index over the partitions could not."""
+    payment_id = new_id()
+    values: dict[str, Any] = {
+        "status": payment_status(facts.status),
+        "amount": facts.amount,
+        "payment_method": facts.method,
+        "license_id": license_id,
+    }
+    claim = (
+        insert(PaymentIntent)
+        .values(stripe_payment_intent_id=facts.intent_id, payment_id=payment_id, payment_created_at=facts.created)
+        .on_conflict_do_nothing()
+        .returning(PaymentIntent.payment_id)
+    )
+    if await tx.session.scalar(claim) is not None:
+        row = {"id": payment_id, "created_at": facts.created, "user_id": user_id, "currency": facts.currency}
+        new = {"stripe_payment_intent_id": facts.intent_id, "description": description, "metadata_": {}}
+        await tx.session.execute(insert(Payment).values(**row, **new, **values))
+        return
+    known = await tx.session.get_one(PaymentIntent, facts.intent_id)
+    # The creation instant names the partition, so that only one is looked at.
+    mine = (Payment.id == known.payment_id, Payment.created_at == known.payment_created_at)
+    await tx.session.execute(update(Payment).where(*mine).values(**values))
+
+
+def payment_status(stripe_status: str) -> PaymentStatus:
+    if stripe_status == "succeeded":
+        return PaymentStatus.SUCCEEDED
+    if stripe_status in {"requires_payment_method", "canceled"}:
+        return PaymentStatus.FAILED
+    return PaymentStatus.PENDING

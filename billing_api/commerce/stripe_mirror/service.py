@@ -1,0 +1,266 @@
+"""Stripe's objects made into our rows: the one place where money becomes a licence.
+
+An event only says which object to look at. `mirror` takes a lock on the object's Stripe customer, then reads the object
+as it is now, then makes our rows agree with it, in one transaction. The webhook, the return page and a replay by an
+admin all call it, so order and duplicates cannot matter: whoever comes second finds nothing left to do.
+
+The lock comes before the read. Session, subscription and invoice events of one purchase are worked off at once, and the
+rows they are about do not exist yet, so there is no row to lock; and a read made before the lock could be older than
+what the holder of the lock has just written.
+
+A licence is made when, and only when, the subscription's invoice is paid: in the transaction that writes the payment.
+A period, and a dearer plan, counts as paid when a paid invoice charges for it: the subscription's latest one may be for
+something else, such as an upgrade that was declined while the renewal was still a draft.
+"""
+
+from contextlib import AbstractAsyncContextManager
+from datetime import timedelta
+from typing import Final, Literal, NamedTuple
+
+from billing_api.commerce.plans.repository import of_price
+from billing_api.commerce.stripe_mirror import repository
+from billing_api.commerce.stripe_mirror.customer_lock import WAITS_FOR, CustomerLock
+from billing_api.commerce.stripe_mirror.plan_following import (
+    Billed,
+    follow_plan,
+    show_pending,
+)
+from billing_api.gateways.stripe.client import Stripe
+from billing_api.gateways.stripe.facts import InvoiceFacts, SubscriptionFacts
+from billing_api.licensing.licenses.issuing import Term, issue
+from billing_api.licensing.licenses.repository import lock as lock_license
+from billing_api.licensing.licenses.repository import of_checkout
+from billing_api.licensing.licenses.terms import pay_for
+from core.clock import Clock
+from core.errors import IllegalMove, Unavailable
+from core.ids import new_id
+from core.jobs import AlignAccount
+from core.licensing.state import Event, Status, move
+from core.settings import Secrets
+from core.telemetry import logger
+from db.models.commerce import CheckoutStatus, Subscription, SubscriptionStatus
+from db.models.identity import User
+from db.models.licensing import Interval, License, Plan
+from db.unit_of_work import Database, SystemTransaction
+
+GRACE: Final = timedelta(days=7)
+"""How long an unpaid renewal keeps answering; none where the customer asked for the end."""
+
+Kind = Literal["checkout.session", "subscription", "invoice"]
+
+_STATUS: Final = {
+    "active": SubscriptionStatus.ACTIVE,
+    "trialing": SubscriptionStatus.TRIALING,
+    "canceled": SubscriptionStatus.CANCELLED,
+    "incomplete_expired": SubscriptionStatus.CANCELLED,
+}
+
+
+class CannotMirror(Unavailable):
+    """Stripe's object makes no sense to us. Whoever asked tries again later, and an admin sees why it fails."""
+
+
+class StripeObject(NamedTuple):
+    """Which object to look at, and the Stripe customer under whose lock."""
+
+    kind: Kind
+    id: str
+    customer_id: str
+
+
+class Mirror:
+    def __init__(
+        self, database: Database, stripe: Stripe, secrets: Secrets, clock: Clock, *, within: float = WAITS_FOR
+    ) -> None:
+        """`within`: seconds after which a wait for the customer's lock is given up, as Busy."""
+        self._stripe = stripe
+        self._secrets = secrets
+        self._clock = clock
+        self._lock = CustomerLock(database, within=within)
+
+    def alone_with(self, customer_id: str) -> AbstractAsyncContextManager[SystemTransaction]:
+        """A transaction in which nobody else changes or mirrors anything of this Stripe customer; or Busy."""
+        return self._lock.held(customer_id)
+
+    async def mirror(self, subject: StripeObject) -> None:
+        """Makes our rows agree with the object; a customer that is not ours is left alone."""
+        async with self.alone_with(subject.customer_id) as tx:
+            user = await repository.user_of(tx, subject.customer_id)
+            if user is None:
+                logger().info("mirror.unknown_customer", kind=subject.kind, object_id=subject.id)
+                return
+            match subject.kind:
+                case "checkout.session":
+                    await self._session(tx, user, subject.id)
+                case "subscription":
+                    await self._subscription(tx, user, subject.id)
+                case "invoice":
+                    await self._invoice(tx, user, subject.id)
+
+    async def _session(self, tx: SystemTransaction, user: User, session_id: str) -> None:
+        session = await self._stripe.session(session_id)
+        if session is None:
+            await repository.expire_checkout_of(tx, session_id)
+            return
+        if session.checkout_id is None:
+            return
+        if session.status == "expired":
+            await repository.close_checkout(tx, session.checkout_id, CheckoutStatus.EXPIRED)
+        if session.status == "complete" and session.subscription_id is not None:
+            await self._subscription(tx, user, session.subscription_id)
+
+    async def _invoice(self, tx: SystemTransaction, user: User, invoice_id: str) -> None:
+        invoice = await self._stripe.invoice(invoice_id)
+        if invoice is None:  # a draft may be deleted
+            known = await repository.forget_draft(tx, invoice_id)
+            logger().info("mirror.invoice_gone", invoice=invoice_id, draft_of_ours=known)
+            return
+        if invoice.subscription_id is None:
+            await self._write_invoice(tx, user, invoice, None)
+            return
+        row = await self._subscription(tx, user, invoice.subscription_id)
+        if row is not None:
+            await self._write_invoice(tx, user, invoice, row)  # which need not be its latest
+
+    async def _subscription(self, tx: SystemTransaction, user: User, subscription_id: str) -> Subscription | None:
+        """Our row of the subscription; None while nothing has been paid, or where it is not one of our checkouts."""
+        facts = await self._stripe.subscription(subscription_id)
+        if facts is None:
+            return await self.note_gone(tx, subscription_id)
+        invoice = await self._stripe.invoice(facts.latest_invoice_id) if facts.latest_invoice_id else None
+        known = await repository.subscription(tx, subscription_id)
+        if known is None and facts.checkout_id is None:
+            return None  # made by hand at Stripe: no purchase of ours
+        sold = await of_price(tx, facts.price_id)
+        if sold is None:
+            raise CannotMirror(f"subscription {facts.id} is at the price {facts.price_id}, which is no plan's")
+        if known is None:
+            known = await self._first_payment(tx, user, facts, invoice, *sold)
+        else:
+            paid = invoice if invoice and invoice.status == "paid" else await self._stripe.paid_invoice(facts.id)
+            await self._follow(tx, known, facts, Billed(*sold, paid, invoice))
+        if known is not None and invoice is not None:
+            await self._write_invoice(tx, user, invoice, known)
+        return known
+
+    async def note_gone(self, tx: SystemTransaction, subscription_id: str) -> Subscription | None:
+        """Stripe has no such subscription: it charges nothing any more, and what was paid for goes on to its end.
+
+        The license is not ended with it, as it is with a cancellation that Stripe tells of: the wrong account's key
+        would end all of them.
+        """
+        row = await repository.subscription(tx, subscription_id)
+        if row is None or row.status is SubscriptionStatus.CANCELLED:
+            return row
+        logger().error("mirror.subscription_gone", subscription=subscription_id)
+        row.status = SubscriptionStatus.CANCELLED
+        row.mirrored_at = self._clock()
+        show_pending(row, None, None)
+        license_ = await lock_license(tx, row.license_id)
+        license_.auto_renew, license_.grace_until = False, None
+        await tx.audit("subscription.gone", "license", license_.id, subscription=subscription_id)
+        return row
+
+    async def _first_payment(
+        self,
+        tx: SystemTransaction,
+        user: User,
+        facts: SubscriptionFacts,
+        latest: InvoiceFacts | None,
+        plan: Plan,
+        interval: Interval,
+    ) -> Subscription | None:
+        """Any paid invoice will do: the latest may be the next period's, where nobody looked for a month."""
+        paid = latest if latest and latest.status == "paid" else await self._stripe.paid_invoice(facts.id)
+        if paid is None or facts.checkout_id is None:
+            return None
+        checkout = await repository.checkout(tx, facts.checkout_id)
+        if checkout is None or checkout.user_id != user.id:
+            raise CannotMirror(f"subscription {facts.id} names a checkout that is not its customer's")
+        license_ = await of_checkout(tx, checkout.id)
+        if license_ is None:
+            made = await issue(
+                tx, self._secrets, user_id=user.id, plan=plan, term=_term(facts), checkout_id=checkout.id
+            )
+            license_ = made.license
+            await tx.audit("license.issued", "license", license_.id, plan=plan.name)
+            logger().info("license.issued", license_id=str(license_.id), checkout_id=str(checkout.id))
+        checkout.status = CheckoutStatus.COMPLETE
+        row = Subscription(
+            id=new_id(),
+            user_id=user.id,
+            license_id=license_.id,
+            stripe_subscription_id=facts.id,
+            plan_id=plan.id,
+            interval=interval,
+            plan_paid_until=facts.period_end,
+        )
+        _copy(row, facts)
+        row.mirrored_at = self._clock()
+        tx.session.add(row)
+        await tx.session.flush()
+        await self._write_invoice(tx, user, paid, row)
+        return row
+
+    async def _follow(
+        self,
+        tx: SystemTransaction,
+        row: Subscription,
+        facts: SubscriptionFacts,
+        billed: Billed,
+    ) -> None:
+        _copy(row, facts)
+        row.mirrored_at = self._clock()
+        license_ = await lock_license(tx, row.license_id)
+        if row.status is SubscriptionStatus.CANCELLED:
+            show_pending(row, None, None)
+            await self._end(tx, license_)
+        else:
+            await follow_plan(tx, row, license_, facts, billed, self._clock())
+            if billed.paid is not None and billed.paid.pays_until(facts.period_end):
+                pay_for(license_, _term(facts))
+            elif facts.ends_with_period:
+                license_.grace_until = None
+        license_.auto_renew = not facts.ends_with_period and row.status is not SubscriptionStatus.CANCELLED
+
+    async def _end(self, tx: SystemTransaction, license_: License) -> None:
+        """The licence ends with its subscription, unless staff gave it a longer life."""
+        given = license_.extended_until
+        if license_.status is Status.CANCELLED or (given is not None and given > self._clock()):
+            return
+        try:
+            license_.status = move(license_.status, Event.CANCELLED)
+        except IllegalMove:
+            logger().error("mirror.illegal_cancellation", license_id=str(license_.id), status=license_.status)
+            return
+        license_.status_reason = "the subscription ended"
+        license_.grace_until = None
+        await tx.audit("license.cancelled", "license", license_.id, reason=license_.status_reason)
+        await tx.enqueue(AlignAccount(license_.id))
+
+    async def _write_invoice(
+        self, tx: SystemTransaction, user: User, invoice: InvoiceFacts, subscription: Subscription | None
+    ) -> None:
+        await repository.write_invoice(
+            tx, invoice, user_id=user.id, subscription_id=subscription.id if subscription else None
+        )
+        for payment in invoice.payments:
+            await repository.write_payment(
+                tx,
+                payment,
+                user_id=user.id,
+                license_id=subscription.license_id if subscription else None,
+                description=f"Invoice {invoice.number or invoice.id}",
+            )
+
+
+def _copy(row: Subscription, facts: SubscriptionFacts) -> None:
+    row.status = _STATUS.get(facts.status, SubscriptionStatus.PAST_DUE)
+    row.current_period_start = facts.period_start
+    row.current_period_end = facts.period_end
+    row.cancel_at_period_end = facts.ends_with_period
+
+
+def _term(facts: SubscriptionFacts) -> Term:
+    grace_until = None if facts.ends_with_period else facts.period_end + GRACE
+    return Term(facts.period_start, facts.period_end, grace_until)

@@ -1,0 +1,110 @@
+"""Subscriptions over HTTP."""
+
+from uuid import UUID
+
+from litestar import Controller, Response, get, post
+from litestar.di import NamedDependency
+from litestar.params import FromPath, JSONBody
+
+from billing_api.access.permissions import Permission, Principal
+from billing_api.commerce.subscriptions.schemas import (
+    ChangeGiven,
+    ChangePreview,
+    SubscriptionView,
+)
+from billing_api.commerce.subscriptions.service import SubscriptionService
+from billing_api.web.parameters import (
+    Limit,
+    Offset,
+    reply,
+)
+from billing_api.web.problems import documented
+from core.errors import PaymentDeclined
+from db.idempotency import Once
+from db.paging import Page
+
+
+class SubscriptionController(Controller):
+    path = "/subscriptions"
+    tags = ("subscriptions",)
+
+    @get("/", permission=Permission.OWN_SUBSCRIPTIONS_READ, summary="My subscriptions")
+    async def list_subscriptions(
+        self,
+        principal: NamedDependency[Principal],
+        subscriptions: NamedDependency[SubscriptionService],
+        limit: Limit = 20,
+        offset: Offset = 0,
+    ) -> Page[SubscriptionView]:
+        return await subscriptions.page(principal, limit=limit, offset=offset)
+
+    @get("/{subscription_id:uuid}", permission=Permission.OWN_SUBSCRIPTIONS_READ, summary="One of my subscriptions")
+    async def get_subscription(
+        self,
+        principal: NamedDependency[Principal],
+        subscriptions: NamedDependency[SubscriptionService],
+        subscription_id: FromPath[UUID],
+    ) -> SubscriptionView:
+        return await subscriptions.one(principal, subscription_id)
+
+    @post(
+        "/{subscription_id:uuid}/preview-change",
+        permission=Permission.PURCHASE,
+        status_code=200,
+        summary="What another plan would cost and mean; nothing is changed",
+    )
+    async def preview_change(
+        self,
+        principal: NamedDependency[Principal],
+        subscriptions: NamedDependency[SubscriptionService],
+        subscription_id: FromPath[UUID],
+        data: JSONBody[ChangeGiven],
+    ) -> ChangePreview:
+        return await subscriptions.preview(principal, subscription_id, data)
+
+    @post(
+        "/{subscription_id:uuid}/change",
+        permission=Permission.PURCHASE,
+        status_code=200,
+        summary="Another plan: a dearer or longer one once it is paid, any other with the next period",
+        responses={402: documented(PaymentDeclined)},
+    )
+    async def change_subscription(
+        self,
+        principal: NamedDependency[Principal],
+        subscriptions: NamedDependency[SubscriptionService],
+        once: NamedDependency[Once],
+        subscription_id: FromPath[UUID],
+        data: JSONBody[ChangeGiven],
+    ) -> Response[SubscriptionView]:
+        return reply(await subscriptions.change(principal, subscription_id, data, once), status_code=200)
+
+    @post(
+        "/{subscription_id:uuid}/cancel",
+        permission=Permission.PURCHASE,
+        status_code=200,
+        summary="End with the period that is paid for",
+    )
+    async def cancel_subscription(
+        self,
+        principal: NamedDependency[Principal],
+        subscriptions: NamedDependency[SubscriptionService],
+        once: NamedDependency[Once],
+        subscription_id: FromPath[UUID],
+    ) -> Response[SubscriptionView]:
+        return reply(await subscriptions.cancel(principal, subscription_id, once), status_code=200)
+
+    @post(
+        "/{subscription_id:uuid}/resume",
+        permission=Permission.PURCHASE,
+        status_code=200,
+        summary="Take back an end or a change that is still to come",
+    )
+    async def resume_subscription(
+        self,
+        principal: NamedDependency[Principal],
+        subscriptions: NamedDependency[SubscriptionService],
+        once: NamedDependency[Once],
+        subscription_id: FromPath[UUID],
+    ) -> Response[SubscriptionView]:
+        return reply(await subscriptions.resume(principal, subscription_id, once), status_code=200)

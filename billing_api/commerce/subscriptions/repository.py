@@ -1,0 +1,83 @@
+"""Every SQL statement about subscriptions and the wishes to change them."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from sqlalchemy import Select, select
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.orm import aliased
+
+from billing_api.commerce.stripe_mirror.repository import customer_at_stripe
+from core.errors import NotFound
+from db.models.commerce import PlanChange, Subscription
+from db.models.identity import User
+from db.models.licensing import License, LicenseUsage, Plan
+from db.unit_of_work import CustomerTransaction, Transaction
+
+_Pending = aliased(Plan, name="pending_plan")
+
+
+class Shown(NamedTuple):
+    """A subscription with all that its view tells of."""
+
+    subscription: Subscription
+    license: License
+    plan: Plan
+    pending_plan: Plan | None
+
+
+class AtStripe(NamedTuple):
+    subscription_id: str
+    customer_id: str
+
+
+def newest_first() -> Select[Subscription, License, Plan, Plan]:
+    """Rows for `Shown`: whichever the session may see."""
+    return (
+        select(Subscription, License, Plan, _Pending)
+        .join(License, License.id == Subscription.license_id)
+        .join(Plan, Plan.id == Subscription.plan_id)
+        .outerjoin(_Pending, _Pending.id == Subscription.pending_plan_id)
+        .order_by(Subscription.created_at.desc(), Subscription.id.desc())
+    )
+
+
+async def one(tx: Transaction, subscription_id: UUID) -> Shown:
+    row = (await tx.session.execute(newest_first().where(Subscription.id == subscription_id))).one_or_none()
+    if row is None:
+        raise NotFound("there is no such subscription")
+    return Shown(*row)
+
+
+async def usage_of(tx: Transaction, license_ids: Iterable[UUID]) -> Mapping[UUID, Mapping[str, int]]:
+    """What is used of each licence; reports that come out of order may take it below zero, which counts as none."""
+    columns = (LicenseUsage.license_id, LicenseUsage.resource, LicenseUsage.used)
+    rows = await tx.session.execute(select(*columns).where(LicenseUsage.license_id.in_(list(license_ids))))
+    usage: dict[UUID, dict[str, int]] = defaultdict(dict)
+    for license_id, resource, used in rows:
+        usage[license_id][resource] = max(0, used)
+    return usage
+
+
+async def at_stripe(tx: CustomerTransaction, subscription_id: UUID) -> AtStripe:
+    """Where Stripe has it; NotFound also for everybody else's."""
+    statement = (
+        select(Subscription.stripe_subscription_id, customer_at_stripe())
+        .join(User, User.id == Subscription.user_id)
+        .where(Subscription.id == subscription_id)
+    )
+    row = (await tx.session.execute(statement)).one_or_none()
+    if row is None or row[1] is None:
+        raise NotFound("there is no such subscription")
+    return AtStripe(row[0], row[1])
+
+
+async def stored_change(tx: CustomerTransaction, change_id: UUID) -> PlanChange | None:
+    return await tx.session.get(PlanChange, change_id)
+
+
+async def write_change(tx: CustomerTransaction, **values: Any) -> None:
+    """The same wish may be written by a retry that took over from a request that died."""
+    await tx.session.execute(insert(PlanChange).values(**values).on_conflict_do_nothing())

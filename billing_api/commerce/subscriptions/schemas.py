@@ -1,0 +1,117 @@
+"""Subscriptions on the wire."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Literal
+from uuid import UUID
+
+import msgspec
+
+from billing_api.commerce.subscriptions.repository import Shown
+from billing_api.licensing.licenses.terms import limits_on
+from core.licensing.plan import RESOURCES
+from core.money import Money
+from db.models.commerce import SubscriptionStatus
+from db.models.licensing import Interval, License, Plan
+
+
+class PendingChange(msgspec.Struct, frozen=True, kw_only=True):
+    """What the subscription becomes at `takes_effect_at`, or where that is null as soon as it is paid.
+
+    `payment_url`: where the bank asks for the payment that it waits for. `over`: by how much what is used now passes
+    the limits to come, for each resource that does; nothing of it is taken away, but nothing more can be created.
+    """
+
+    plan_id: UUID
+    plan: str
+    interval: Interval
+    takes_effect_at: datetime | None
+    payment_url: str | None
+    over: dict[str, int]
+
+
+class SubscriptionView(msgspec.Struct, frozen=True, kw_only=True):
+    """`cancel_at_period_end`: it will not be renewed."""
+
+    id: UUID
+    license_id: UUID
+    plan_id: UUID
+    plan: str
+    interval: Interval
+    status: SubscriptionStatus
+    current_period_start: datetime
+    current_period_end: datetime
+    cancel_at_period_end: bool
+    pending_change: PendingChange | None
+    created_at: datetime
+
+    @classmethod
+    def of(cls, shown: Shown, used: Mapping[str, int]) -> "SubscriptionView":
+        row = shown.subscription
+        return cls(
+            id=row.id,
+            license_id=row.license_id,
+            plan_id=row.plan_id,
+            plan=shown.plan.name,
+            interval=row.interval,
+            status=row.status,
+            current_period_start=row.current_period_start,
+            current_period_end=row.current_period_end,
+            cancel_at_period_end=row.cancel_at_period_end,
+            pending_change=_pending(shown, used),
+            created_at=row.created_at,
+        )
+
+
+class ChangeGiven(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    plan_id: UUID
+    interval: Interval
+
+
+class LimitToCome(msgspec.Struct, frozen=True):
+    """`limit` null is unlimited; `over`: by how much what is used now passes it."""
+
+    used: int
+    limit: int | None
+    over: int
+
+
+class ChangePreview(msgspec.Struct, frozen=True, kw_only=True):
+    """What a change would mean now.
+
+    `due_now` is charged at once for the rest of the period, less what is left of the present plan; `price` is what each
+    period costs from then on, before taxes and discounts. `takes_effect_at` null: as soon as it is paid.
+    """
+
+    direction: Literal["upgrade", "downgrade"]
+    plan_id: UUID
+    plan: str
+    interval: Interval
+    takes_effect_at: datetime | None
+    due_now: Money
+    price: Money
+    limits: dict[str, LimitToCome]
+
+
+def limits_to_come(license_: License, plan: Plan, used: Mapping[str, int]) -> dict[str, LimitToCome]:
+    limits = limits_on(plan, license_.limit_overrides)
+    return {name: _limit(used.get(name, 0), limits[f"max_{name}"]) for name in RESOURCES}
+
+
+def _limit(used: int, limit: int | None) -> LimitToCome:
+    return LimitToCome(used, limit, 0 if limit is None else max(0, used - limit))
+
+
+def _pending(shown: Shown, used: Mapping[str, int]) -> PendingChange | None:
+    row, plan = shown.subscription, shown.pending_plan
+    if plan is None or row.pending_interval is None:
+        return None
+    limits = limits_to_come(shown.license, plan, used)
+    return PendingChange(
+        plan_id=plan.id,
+        plan=plan.name,
+        interval=row.pending_interval,
+        takes_effect_at=row.pending_from,
+        payment_url=row.pending_payment_url,
+        over={name: limit.over for name, limit in limits.items() if limit.over},
+    )

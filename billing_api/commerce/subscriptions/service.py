@@ -1,0 +1,248 @@
+"""A customer's subscriptions, and what the customer wants of them: another plan, an end, or that it goes on.
+
+Nothing here decides what is in force. A wish is written down, Stripe is asked under the wish's id, and then Stripe's
+object is mirrored, as its webhook would do it. So a request that dies at any line leaves what the next one, or the
+webhook, carries on with; and one that is sent again under its Idempotency-Key asks Stripe the same thing again.
+
+While Stripe is asked the lock on its customer is held, so that no two wishes of one customer meet at Stripe half-way.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Final
+from uuid import NAMESPACE_URL, UUID, uuid5
+
+from billing_api.access.permissions import Principal
+from billing_api.commerce.plans.repository import one_on_offer, price_of
+from billing_api.commerce.plans.service import PlanService
+from billing_api.commerce.stripe_mirror.plan_following import offer
+from billing_api.commerce.stripe_mirror.service import Mirror, StripeObject
+from billing_api.commerce.subscriptions import repository
+from billing_api.commerce.subscriptions.repository import AtStripe, Shown
+from billing_api.commerce.subscriptions.schemas import (
+    ChangeGiven,
+    ChangePreview,
+    SubscriptionView,
+    limits_to_come,
+)
+from billing_api.gateways.stripe.client import GoneAtStripe, Stripe
+from billing_api.gateways.stripe.facts import SubscriptionFacts
+from billing_api.gateways.stripe.subscription_changes import SubscriptionChanges
+from core.clock import rfc3339
+from core.deadline import MAY_HAVE_HAPPENED
+from core.errors import Conflict, Refusal, Unavailable
+from core.ids import new_id
+from core.licensing.plan_change import Direction, direction
+from core.money import Money
+from db.idempotency import Once, Replayable
+from db.models.commerce import ChangeDirection, PlanChange, SubscriptionStatus
+from db.models.licensing import Interval, Plan
+from db.paging import Page, fetch_page
+from db.unit_of_work import Database, Transaction
+
+_ASKED_WITHIN: Final = 8
+"""Seconds for all that Stripe is asked under the lock: its caller waits for an answer, and others for the lock."""
+_ENDED: Final = "this subscription has ended; buy another one"
+
+
+class SubscriptionService:
+    def __init__(self, database: Database, stripe: Stripe, changes: SubscriptionChanges, mirror: Mirror) -> None:
+        self._database = database
+        self._stripe = stripe
+        self._changes = changes
+        self._mirror = mirror
+        self._plans = PlanService(database)
+
+    async def page(self, principal: Principal, *, limit: int, offset: int) -> Page[SubscriptionView]:
+        async with self._database.as_customer(principal.user_id) as tx:
+            rows, total = await fetch_page(tx.session, repository.newest_first(), limit=limit, offset=offset)
+            shown = [Shown(*row) for row in rows]
+            usage = await repository.usage_of(tx, [one.license.id for one in shown])
+        return Page([SubscriptionView.of(one, usage.get(one.license.id, {})) for one in shown], total, limit, offset)
+
+    async def one(self, principal: Principal, subscription_id: UUID) -> SubscriptionView:
+        async with self._database.as_customer(principal.user_id) as tx:
+            return await _view(tx, subscription_id)
+
+    async def preview(self, principal: Principal, subscription_id: UUID, wish: ChangeGiven) -> ChangePreview:
+        """What the change would cost and mean now; nothing is written."""
+        async with self._database.as_customer(principal.user_id) as tx:
+            known = await repository.at_stripe(tx, subscription_id)
+        await self._look_at_stripe(known)
+        async with self._database.as_customer(principal.user_id) as tx:
+            shown = await repository.one(tx, subscription_id)
+            plan = await one_on_offer(tx, wish.plan_id)
+            usage = await repository.usage_of(tx, [shown.license.id])
+        way = _way(shown, plan, wish.interval)
+        due_now = Money(0, plan.currency)
+        if way is Direction.UPGRADE:
+            facts = await self._stripe.subscription(known.subscription_id)
+            if facts is None:
+                raise Conflict(_ENDED)
+            due_now = await self._cost_now(facts, plan, wish.interval)
+        return ChangePreview(
+            direction="upgrade" if way is Direction.UPGRADE else "downgrade",
+            plan_id=plan.id,
+            plan=plan.name,
+            interval=wish.interval,
+            takes_effect_at=None if way is Direction.UPGRADE else shown.subscription.current_period_end,
+            due_now=due_now,
+            price=Money(plan.price_monthly if wish.interval is Interval.MONTH else plan.price_yearly, plan.currency),
+            limits=limits_to_come(shown.license, plan, usage.get(shown.license.id, {})),
+        )
+
+    async def change(
+        self, principal: Principal, subscription_id: UUID, wish: ChangeGiven, once: Once
+    ) -> Replayable[SubscriptionView]:
+        """Up: charged now, in force once paid. Down: with the next period."""
+        change_id = _wish_id(principal, subscription_id, "change", once)
+        async with self._database.as_customer(principal.user_id) as tx:
+            if stored := await once.claim(tx, SubscriptionView):
+                return stored
+            known = await repository.at_stripe(tx, subscription_id)
+        async with self._given_back_if_refused(principal, once):
+            change = await self._write_wish(principal, known, change_id, subscription_id, wish)
+            try:
+                await self._carry_out(known, change, change_id, change.stripe_price_id)
+            except GoneAtStripe as gone:
+                price_id = await self._price_anew(gone, change.plan_id, change.interval)
+                await self._carry_out(known, change, uuid5(change_id, price_id), price_id)
+            await self._look_at_stripe(known)
+        return await self._answer(principal, subscription_id, once)
+
+    async def cancel(self, principal: Principal, subscription_id: UUID, once: Once) -> Replayable[SubscriptionView]:
+        """At the end of the period that is paid for; a change that was still to come is not made."""
+        return await self._end_or_go_on(principal, subscription_id, "cancel", once)
+
+    async def resume(self, principal: Principal, subscription_id: UUID, once: Once) -> Replayable[SubscriptionView]:
+        """Goes on as it is: an end, or a change, that was still to come is taken back."""
+        return await self._end_or_go_on(principal, subscription_id, "resume", once)
+
+    async def _end_or_go_on(
+        self, principal: Principal, subscription_id: UUID, verb: str, once: Once
+    ) -> Replayable[SubscriptionView]:
+        wish_id = _wish_id(principal, subscription_id, verb, once)
+        async with self._database.as_customer(principal.user_id) as tx:
+            if stored := await once.claim(tx, SubscriptionView):
+                return stored
+            known = await repository.at_stripe(tx, subscription_id)
+        async with self._given_back_if_refused(principal, once):
+            async with self._alone_with(known) as facts:
+                _require_running(facts)
+                if verb == "cancel" and not facts.ends_with_period:
+                    await self._changes.end_with_period(wish_id, facts)
+                if verb == "resume":
+                    await self._changes.take_back(wish_id, facts)
+            await self._look_at_stripe(known)
+        return await self._answer(principal, subscription_id, once)
+
+    async def _carry_out(self, known: AtStripe, change: PlanChange, change_id: UUID, price_id: str) -> None:
+        async with self._alone_with(known) as facts:
+            if change.direction is ChangeDirection.UPGRADE:
+                await self._changes.upgrade(change_id, facts, price_id)
+            else:
+                await self._changes.downgrade(change_id, facts, price_id, change.interval)
+
+    async def _cost_now(self, facts: SubscriptionFacts, plan: Plan, interval: Interval) -> Money:
+        try:
+            return await self._changes.cost_now(facts, price_of(plan, interval))
+        except GoneAtStripe as gone:
+            return await self._changes.cost_now(facts, await self._price_anew(gone, plan.id, interval))
+
+    async def _price_anew(self, gone: GoneAtStripe, plan_id: UUID, interval: Interval) -> str:
+        """In place of one that was deleted at Stripe."""
+        if not gone.is_price:
+            raise gone
+        return (await self._plans.publish_one(self._stripe, plan_id))[interval]
+
+    async def _write_wish(
+        self, principal: Principal, known: AtStripe, change_id: UUID, subscription_id: UUID, wish: ChangeGiven
+    ) -> PlanChange:
+        """The wish as it was first understood: judged by what Stripe says now, and never judged again."""
+        async with self._database.as_customer(principal.user_id) as tx:
+            if stored := await repository.stored_change(tx, change_id):
+                return stored
+        await self._look_at_stripe(known)
+        async with self._database.as_customer(principal.user_id) as tx:
+            shown = await repository.one(tx, subscription_id)
+            plan = await one_on_offer(tx, wish.plan_id)
+            values = {"id": change_id, "user_id": principal.user_id, "subscription_id": subscription_id}
+            offered = {"plan_id": plan.id, "interval": wish.interval, "stripe_price_id": price_of(plan, wish.interval)}
+            way = ChangeDirection(_way(shown, plan, wish.interval))
+            await repository.write_change(tx, **values, **offered, direction=way)
+        return PlanChange(**values, **offered, direction=way)
+
+    async def _look_at_stripe(self, known: AtStripe) -> None:
+        await self._mirror.mirror(StripeObject("subscription", known.subscription_id, known.customer_id))
+
+    @asynccontextmanager
+    async def _alone_with(self, known: AtStripe) -> AsyncIterator[SubscriptionFacts]:
+        """The subscription as Stripe has it, and nobody else changes or mirrors anything of its customer meanwhile."""
+        async with self._mirror.alone_with(known.customer_id) as tx:
+            try:
+                async with asyncio.timeout(_ASKED_WITHIN):
+                    if facts := await self._stripe.subscription(known.subscription_id):
+                        yield facts
+                        return
+            except TimeoutError as late:
+                raise Unavailable(f"Stripe took too long: {MAY_HAVE_HAPPENED}") from late
+            await self._mirror.note_gone(tx, known.subscription_id)
+        raise Conflict(_ENDED)
+
+    @asynccontextmanager
+    async def _given_back_if_refused(self, principal: Principal, once: Once) -> AsyncIterator[None]:
+        """What was refused may be sent again at once."""
+        try:
+            yield
+        except Refusal:
+            async with self._database.as_system(principal.user_id) as system:
+                await once.give_back(system)
+            raise
+
+    async def _answer(self, principal: Principal, subscription_id: UUID, once: Once) -> Replayable[SubscriptionView]:
+        async with self._database.as_customer(principal.user_id) as tx:
+            return await once.record(tx, await _view(tx, subscription_id))
+
+
+async def _view(tx: Transaction, subscription_id: UUID) -> SubscriptionView:
+    shown = await repository.one(tx, subscription_id)
+    usage = await repository.usage_of(tx, [shown.license.id])
+    return SubscriptionView.of(shown, usage.get(shown.license.id, {}))
+
+
+def _wish_id(principal: Principal, subscription_id: UUID, verb: str, once: Once) -> UUID:
+    """The same for every try of one Idempotency-Key, so that Stripe carries out one of them."""
+    if once.key is None:
+        return new_id()
+    return uuid5(NAMESPACE_URL, f"urn:nextpanel:{verb}:{principal.user_id}:{subscription_id}:{once.key}")
+
+
+def _way(shown: Shown, plan: Plan, interval: Interval) -> Direction:
+    """Which way the change goes; Conflict where the subscription cannot be changed now."""
+    row = shown.subscription
+    if row.status is SubscriptionStatus.CANCELLED:
+        raise Conflict(_ENDED)
+    if row.status is not SubscriptionStatus.ACTIVE:
+        raise Conflict(f"a subscription that is {row.status} cannot be changed; pay its open invoice first")
+    if row.cancel_at_period_end:
+        raise Conflict(f"the subscription ends on {rfc3339(row.current_period_end)}; resume it, then change it")
+    if plan.currency != shown.plan.currency:
+        raise Conflict(f"{plan.name} is sold in {plan.currency}, and this subscription runs in {shown.plan.currency}")
+    way = direction(offer(shown.plan, row.interval), offer(plan, interval))
+    if way is Direction.NONE:
+        raise Conflict(
+            f"this subscription is to {plan.name} by the {interval} already; resume it to take a change back"
+        )
+    if way is Direction.UPGRADE and row.pending_from is not None:
+        raise Conflict(
+            f"a change on {rfc3339(row.pending_from)} is still to come; resume the subscription, then change it"
+        )
+    if way is Direction.DOWNGRADE and row.pending_plan_id is not None and row.pending_from is None:
+        raise Conflict("an upgrade waits for its payment; pay it, or resume the subscription, then change it")
+    return way
+
+
+def _require_running(facts: SubscriptionFacts) -> None:
+    if facts.status in {"canceled", "incomplete_expired"}:
+        raise Conflict(_ENDED)

@@ -1,0 +1,1 @@
+"""The mail relay, over SMTP."""

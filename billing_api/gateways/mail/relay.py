@@ -1,0 +1,34 @@
+"""The mail relay: takes a rendered message over HTTP, and takes each key once."""
+
+from typing import Protocol
+
+import msgspec
+
+from billing_api.gateways.http_client import PartnerClient
+from core.clock import Clock
+
+
+class OutgoingMail(msgspec.Struct, frozen=True):
+    """One message; `key` is the mail's row id, under which the relay accepts it once."""
+
+    to: str
+    subject: str
+    text: str
+    html: str
+    key: str
+
+
+class MailRelay(Protocol):
+    async def send(self, mail: OutgoingMail) -> None:
+        """Returns once the relay has taken the mail; raises Retryable or Refused."""
+
+
+class HttpMailRelay:
+    def __init__(self, base_url: str, clock: Clock) -> None:
+        self._client = PartnerClient("The mail relay", base_url, clock)
+
+    async def send(self, mail: OutgoingMail) -> None:
+        await self._client.post("/messages", mail)
+
+    async def close(self) -> None:
+        await self._client.close()

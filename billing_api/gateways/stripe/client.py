@@ -1,0 +1,272 @@
+"""Stripe, reduced to what we ask of it and the facts we read from it.
+
+Every object is read whole and fresh, and given on as a small frozen struct (stripe_facts.py): nothing behind the
+gateways knows the SDK. Every write carries an idempotency key that is derived from a row stored before the first try.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager, suppress
+from typing import Final, Protocol
+from uuid import UUID
+
+import msgspec
+import stripe
+from stripe import HTTPXClient, StripeClient
+from stripe._base_address import BaseAddresses
+from stripe._v1_services import V1Services
+
+from billing_api.gateways.stripe.facts import (
+    CHECKOUT_ID,
+    InvoiceFacts,
+    SessionFacts,
+    SubscriptionFacts,
+    invoice_facts,
+    session_facts,
+    subscription_facts,
+)
+from core.deadline import DEADLINE, MAY_HAVE_HAPPENED, in_doubt
+from core.errors import NotFound, PartnerRefused, PartnerUnavailable, Refusal, Unavailable
+from core.settings import StripeSettings
+from core.telemetry import logger
+from db.models.licensing import Interval
+
+_PRICE: Final = "[price]"
+"""How parameters that name one end."""
+
+
+class CatalogueEntry(msgspec.Struct, frozen=True):
+    """A plan as Stripe shall know it; `amounts` in minor units by interval."""
+
+    plan_id: UUID
+    name: str
+    description: str
+    currency: str
+    amounts: Mapping[Interval, int]
+
+
+class GoneAtStripe(PartnerRefused):
+    """A call named an object that Stripe has no more: `parameter` named it, and it is `object_id` where that is known.
+
+    Whoever knows how to make the object anew does so and asks again.
+    """
+
+    def __init__(self, parameter: str, object_id: str | None = None) -> None:
+        super().__init__("Stripe has no more what this needs; nothing was charged")
+        self.parameter = parameter
+        self.object_id = object_id
+
+    @property
+    def is_price(self) -> bool:
+        return self.parameter.endswith(_PRICE)
+
+
+class Stripe(Protocol):
+    """What the rest of the project asks of Stripe. None: there is no such object, which is an answer."""
+
+    async def create_customer(self, user_id: UUID, *, email: str, name: str, generation: int) -> str: ...
+
+    async def delete_customer(self, customer_id: str) -> None: ...
+
+    async def create_session(
+        self, checkout_id: UUID, *, customer_id: str, price_id: str, success_url: str, cancel_url: str, anew: bool
+    ) -> SessionFacts: ...
+
+    async def session(self, session_id: str) -> SessionFacts | None: ...
+
+    async def subscription(self, subscription_id: str) -> SubscriptionFacts | None: ...
+
+    async def invoice(self, invoice_id: str) -> InvoiceFacts | None: ...
+
+    async def paid_invoice(self, subscription_id: str) -> InvoiceFacts | None: ...
+
+    async def ensure_prices(self, entry: CatalogueEntry) -> dict[Interval, str]: ...
+
+
+class StripeGateway:
+    """The SDK's adapter. One for each event loop, closed with it."""
+
+    def __init__(self, settings: StripeSettings, *, timeout: float = 6) -> None:
+        # Three tries must end before a job's lease does, and before the database ends an idle transaction. In a request
+        # all tries together end with its deadline.
+        # Building a client costs 0.2 s (the CA bundle); without max_network_retries it would not retry at all.
+        self._http = HTTPXClient(timeout=timeout, allow_sync_methods=False)
+        stripe.enable_telemetry = False
+        bases: BaseAddresses = {"api": settings.api_base} if settings.api_base else {}
+        client = StripeClient(settings.api_key, http_client=self._http, max_network_retries=2, base_addresses=bases)
+        self._v1 = client.v1
+
+    async def close(self) -> None:
+        await self._http.close_async()  # type: ignore[no-untyped-call]  # the SDK left it untyped
+
+    @property
+    def v1(self) -> V1Services:
+        """The SDK's services, for the adapter beside this one."""
+        return self._v1
+
+    async def create_customer(self, user_id: UUID, *, email: str, name: str, generation: int) -> str:
+        """`generation`: how many of the user's customers were deleted. Under an older key Stripe answers with those."""
+        key = f"customer-{user_id}-{generation}" if generation else f"customer-{user_id}"
+        async with stripe_answers():
+            # Under the key nothing that may change: Stripe refuses a key that comes back with other parameters.
+            customer = await self._v1.customers.create_async(
+                {"metadata": {"np_user_id": str(user_id)}}, {"idempotency_key": key}
+            )
+        try:
+            async with stripe_answers():
+                await self._v1.customers.update_async(customer.id, {"email": email, "name": name})
+        except NotFound as gone:
+            raise GoneAtStripe("customer", customer.id) from gone
+        return customer.id
+
+    async def delete_customer(self, customer_id: str) -> None:
+        """With it go cards, address and what is left of subscriptions. Twice is once: a DELETE needs no key."""
+        try:
+            async with stripe_answers("Stripe does not answer; it is asked again to delete the customer"):
+                await self._v1.customers.delete_async(customer_id)
+        except NotFound:
+            logger().info("stripe.customer_gone", customer_id=customer_id)
+
+    async def create_session(
+        self, checkout_id: UUID, *, customer_id: str, price_id: str, success_url: str, cancel_url: str, anew: bool
+    ) -> SessionFacts:
+        """`anew`: customer or price took the place of one that is gone, under which the key's answer is stored."""
+        marker = {CHECKOUT_ID: str(checkout_id)}
+        key = f"checkout-{checkout_id}-{customer_id}-{price_id}" if anew else f"checkout-{checkout_id}"
+        async with _names_what_is_gone(), stripe_answers():
+            session = await self._v1.checkout.sessions.create_async(
+                {
+                    "mode": "subscription",
+                    "customer": customer_id,
+                    "client_reference_id": str(checkout_id),
+                    "line_items": [{"price": price_id, "quantity": 1}],
+                    "metadata": marker,
+                    "subscription_data": {"metadata": marker},
+                    "success_url": success_url,
+                    "cancel_url": cancel_url,
+                    "allow_promotion_codes": True,
+                },
+                {"idempotency_key": key},
+            )
+        return session_facts(session)
+
+    async def session(self, session_id: str) -> SessionFacts | None:
+        with suppress(NotFound):
+            async with stripe_answers():
+                return session_facts(await self._v1.checkout.sessions.retrieve_async(session_id))
+        return None
+
+    async def subscription(self, subscription_id: str) -> SubscriptionFacts | None:
+        with suppress(NotFound):
+            async with stripe_answers():
+                found = await self._v1.subscriptions.retrieve_async(subscription_id, {"expand": ["schedule"]})
+            return subscription_facts(found)
+        return None
+
+    async def invoice(self, invoice_id: str) -> InvoiceFacts | None:
+        with suppress(NotFound):
+            async with stripe_answers():
+                found = await self._v1.invoices.retrieve_async(
+                    invoice_id, {"expand": ["payments.data.payment.payment_intent"]}
+                )
+            return invoice_facts(found)
+        return None
+
+    async def paid_invoice(self, subscription_id: str) -> InvoiceFacts | None:
+        """The newest invoice of the subscription that was paid."""
+        async with stripe_answers():
+            found = await self._v1.invoices.list_async({"subscription": subscription_id, "status": "paid", "limit": 1})
+        return await self.invoice(str(found.data[0].id)) if found.data else None
+
+    async def ensure_prices(self, entry: CatalogueEntry) -> dict[Interval, str]:
+        """Product and prices for one plan; found again by lookup key, so that a second run makes nothing."""
+        async with stripe_answers():
+            lookup = {interval: self._lookup_key(entry, interval) for interval in entry.amounts}
+            found = await self._v1.prices.list_async({"lookup_keys": list(lookup.values()), "limit": 10})
+            known = {price.lookup_key: price.id for price in found.data}
+            missing = [interval for interval in lookup if lookup[interval] not in known]
+            for interval in missing:
+                price = await self._v1.prices.create_async(
+                    {
+                        "product": await self._ensure_product(entry),
+                        "currency": entry.currency,
+                        "unit_amount": entry.amounts[interval],
+                        "recurring": {"interval": interval.value},
+                        "lookup_key": lookup[interval],
+                    },
+                    {"idempotency_key": f"price-{lookup[interval]}"},
+                )
+                known[lookup[interval]] = price.id
+        return {interval: known[key] for interval, key in lookup.items()}
+
+    async def _ensure_product(self, entry: CatalogueEntry) -> str:
+        """Its id is ours, so that there is one however long ago it was made."""
+        product_id, facts = f"np_{entry.plan_id}", {"name": f"NextPanel {entry.name}", "description": entry.description}
+        try:
+            await self._v1.products.create_async({"id": product_id, **facts})  # type: ignore[typeddict-item]  # two of its fields
+        except stripe.InvalidRequestError as failure:
+            if failure.code != "resource_already_exists":
+                raise
+            await self._v1.products.update_async(product_id, facts)  # type: ignore[arg-type]  # two of its fields
+        return product_id
+
+    def _lookup_key(self, entry: CatalogueEntry, interval: Interval) -> str:
+        """Names everything that a price cannot change, so that a changed price is another price."""
+        return f"np-{entry.plan_id}-{interval}-{entry.amounts[interval]}-{entry.currency}"
+
+
+@asynccontextmanager
+async def _names_what_is_gone() -> AsyncIterator[None]:
+    """Around a call whose path names no object: if anything is not there, it is what a parameter names."""
+    try:
+        yield
+    except NotFound as absent:
+        if parameter := _parameter(absent):
+            raise GoneAtStripe(parameter) from absent
+        raise
+
+
+@asynccontextmanager
+async def names_gone_prices() -> AsyncIterator[None]:
+    """Around a call that names a price and whose path names another object: GoneAtStripe where it is the price."""
+    try:
+        yield
+    except NotFound as absent:
+        if (parameter := _parameter(absent)).endswith(_PRICE):
+            raise GoneAtStripe(parameter) from absent
+        raise
+
+
+def _parameter(refusal: Refusal) -> str:
+    """Which one Stripe did not take; empty where it named none."""
+    cause = refusal.__cause__
+    return cause.param or "" if isinstance(cause, stripe.InvalidRequestError) else ""
+
+
+@asynccontextmanager
+async def stripe_answers(
+    unanswered: str = "Stripe does not answer; nothing was charged, try again",
+) -> AsyncIterator[None]:
+    """Stripe's failures as ours: what may pass is PartnerUnavailable, what is not there is NotFound.
+
+    A request's calls have to end with the request's time for partners (core/deadline.py); a job has its lease.
+    """
+    deadline = DEADLINE.get()
+    in_doubt()
+    try:
+        async with asyncio.timeout_at(deadline.partners_until if deadline else None):
+            yield
+    except TimeoutError as failure:
+        raise Unavailable(f"Stripe took too long: {MAY_HAVE_HAPPENED}") from failure
+    except stripe.InvalidRequestError as failure:
+        if failure.http_status == 404:
+            raise NotFound("Stripe knows no such object") from failure
+        logger().error("stripe.refused", code=failure.code, parameter=failure.param, status=failure.http_status)
+        if failure.code == "resource_missing" and failure.param:
+            raise GoneAtStripe(failure.param) from failure
+        raise PartnerRefused("Stripe refused the request; nothing was charged") from failure
+    except (stripe.APIConnectionError, stripe.RateLimitError, stripe.APIError) as failure:
+        raise PartnerUnavailable(unanswered) from failure
+    except stripe.StripeError as failure:
+        logger().error("stripe.refused", kind=type(failure).__name__, code=failure.code, status=failure.http_status)
+        raise PartnerRefused("Stripe refused the request; nothing was charged") from failure

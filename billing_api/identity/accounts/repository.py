@@ -1,0 +1,81 @@
+"""Every SQL statement about users and their sign-ins."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, delete, select, update
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.sql import func
+
+from core.mailbox import mailbox_key
+from db.models.identity import (
+    Registration,
+    Session,
+    User,
+)
+from db.unit_of_work import CustomerTransaction, SystemTransaction
+
+
+async def lock_user(tx: SystemTransaction, email: str) -> User | None:
+    user: User | None = await tx.session.scalar(select(User).where(_has_email(email)).with_for_update())
+    return user
+
+
+async def insert_user(tx: SystemTransaction, **columns: Any) -> User | None:
+    """None where the address is known. Of two at once the second waits for the first to commit, then gets None."""
+    statement = insert(User).values(columns).on_conflict_do_nothing().returning(User)
+    user: User | None = await tx.session.scalar(statement)
+    return user
+
+
+async def own_user(tx: CustomerTransaction, user_id: UUID) -> User | None:
+    user: User | None = await tx.session.scalar(select(User).where(User.id == user_id))
+    return user
+
+
+async def change_own_user(tx: CustomerTransaction, user_id: UUID, changes: Mapping[str, str | None]) -> User | None:
+    statement = update(User).where(User.id == user_id).values(changes).returning(User)
+    user: User | None = await tx.session.scalar(statement)
+    return user
+
+
+async def add_registration(tx: SystemTransaction, **columns: Any) -> None:
+    await tx.session.execute(insert(Registration).values(columns))
+
+
+async def registration(tx: SystemTransaction, token_hash: bytes) -> Registration | None:
+    found: Registration | None = await tx.session.get(Registration, token_hash)
+    return found
+
+
+async def forget_registrations(tx: SystemTransaction, user_id: UUID, *, before: datetime | None = None) -> int:
+    """All of this address, or those that were made `before`; says how many are left."""
+    mine = Registration.user_id == user_id
+    old = mine if before is None else mine & (Registration.created_at <= before)
+    await tx.session.execute(delete(Registration).where(old).execution_options(synchronize_session=False))
+    return await tx.session.scalar(select(func.count()).select_from(Registration).where(mine)) or 0
+
+
+async def session(tx: SystemTransaction, session_id: UUID) -> Session | None:
+    """Not locked."""
+    return await tx.session.get(Session, session_id)
+
+
+async def lock_session(tx: SystemTransaction, session_id: UUID) -> tuple[Session, User] | None:
+    """The lock has two refreshes at once take turns."""
+    statement = select(Session, User).join(User, User.id == Session.user_id).where(Session.id == session_id)
+    row = (await tx.session.execute(statement.with_for_update(of=Session))).one_or_none()
+    return None if row is None else (row[0], row[1])
+
+
+async def revoke_session(tx: SystemTransaction, session_id: UUID, now: datetime) -> UUID | None:
+    """Whose it was; None where there is no such session, or it has ended."""
+    live = update(Session).where(Session.id == session_id, Session.revoked_at.is_(None))
+    user_id: UUID | None = await tx.session.scalar(live.values(revoked_at=now).returning(Session.user_id))
+    return user_id
+
+
+def _has_email(email: str) -> ColumnElement[bool]:
+    return User.email_key == mailbox_key(email)

@@ -1,0 +1,31 @@
+"""What the page behind the verification mail's link says.
+
+A file of its own because it is a page and no use case; it goes when the portal takes its place.
+"""
+
+from typing import Final
+
+from billing_api.web import link_page
+
+PATH: Final = "/verify-email"
+
+
+def asking(token: str) -> str:
+    return link_page.asking(
+        "Confirm your e-mail address",
+        "One click, and you can sign in to NextPanel billing.",
+        path=PATH,
+        token=token,
+        button="Confirm this address",
+    )
+
+
+def confirmed(email: str) -> str:
+    return link_page.done("Your address is confirmed", f"You can sign in as {email} now.")
+
+
+def not_good() -> str:
+    return link_page.not_good(
+        "It works once, for a day. If you have used it already, simply sign in. Otherwise register again, and we"
+        " will send you another one."
+    )

@@ -1,0 +1,195 @@
+"""Passwords and addresses over HTTP: with a session, and with links that were mailed.
+
+Routes with a link's token read no cookie: whoever has the token may use it, whatever page he comes from.
+"""
+
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+from litestar import Controller, MediaType, Response, get, post
+from litestar.di import NamedDependency
+from litestar.params import FromQuery, JSONBody, URLEncodedBody
+
+from billing_api.access.caller import Caller
+from billing_api.access.permissions import Permission, Principal
+from billing_api.identity.accounts.controller import RefreshCookie, granted
+from billing_api.identity.accounts.schemas import AccessGranted
+from billing_api.identity.credentials import pages
+from billing_api.identity.credentials.email_changes import EmailChanges
+from billing_api.identity.credentials.reset_links import ResetLinks
+from billing_api.identity.credentials.schemas import (
+    EmailChangeAsked,
+    EmailChanged,
+    ForgottenPassword,
+    LinkToken,
+    NewEmail,
+    PasswordChange,
+    PasswordReset,
+    ResetAsked,
+)
+from billing_api.identity.credentials.service import CredentialService
+from billing_api.web.link_page import reply
+from billing_api.web.problems import documented
+from core.errors import Conflict, Forbidden, InvalidInput, StepUpRequired
+
+
+class PasswordController(Controller):
+    path = "/auth/password"
+    tags = ("accounts",)
+
+    @post(
+        "/forgot",
+        permission=Permission.PUBLIC,
+        limit="password",
+        status_code=202,
+        summary="Ask for a link to set a new password",
+    )
+    async def forgot(self, reset_links: NamedDependency[ResetLinks], data: JSONBody[ForgottenPassword]) -> ResetAsked:
+        await reset_links.ask(data.email)
+        return ResetAsked(data.email)
+
+    @post(
+        "/reset",
+        permission=Permission.PUBLIC,
+        limit="password",
+        status_code=204,
+        summary="Set a new password with the link's token",
+    )
+    async def reset(
+        self,
+        credentials: NamedDependency[CredentialService],
+        refresh_cookie: NamedDependency[RefreshCookie],
+        caller: NamedDependency[Caller],
+        data: JSONBody[PasswordReset],
+    ) -> Response[None]:
+        mark = await credentials.reset_password(data.token, data.password, caller)
+        return Response(None, status_code=204, cookies=[refresh_cookie.marking(mark)])
+
+
+class EmailController(Controller):
+    path = "/auth/email"
+    tags = ("accounts",)
+
+    @post(
+        "/confirm",
+        permission=Permission.PUBLIC,
+        limit="password",
+        status_code=200,
+        summary="Make the new address the account's",
+    )
+    async def confirm(
+        self,
+        email_changes: NamedDependency[EmailChanges],
+        caller: NamedDependency[Caller],
+        data: JSONBody[LinkToken],
+    ) -> EmailChanged:
+        return EmailChanged(await email_changes.confirm(data.token, caller))
+
+    @post(
+        "/undo",
+        permission=Permission.PUBLIC,
+        limit="password",
+        status_code=200,
+        summary="Give the account its old address back",
+    )
+    async def undo(
+        self,
+        email_changes: NamedDependency[EmailChanges],
+        caller: NamedDependency[Caller],
+        data: JSONBody[LinkToken],
+    ) -> EmailChanged:
+        return EmailChanged(await email_changes.undo(data.token, caller))
+
+
+class MyCredentialsController(Controller):
+    path = "/me"
+    tags = ("accounts",)
+
+    @post("/password", permission=Permission.OWN_CREDENTIALS, status_code=200, summary="Change my password")
+    async def change_password(
+        self,
+        principal: NamedDependency[Principal],
+        credentials: NamedDependency[CredentialService],
+        refresh_cookie: NamedDependency[RefreshCookie],
+        caller: NamedDependency[Caller],
+        data: JSONBody[PasswordChange],
+    ) -> Response[AccessGranted]:
+        signed_in = await credentials.change_password(principal, data.current_password, data.new_password, caller)
+        return granted(signed_in, refresh_cookie)
+
+    @post(
+        "/email",
+        permission=Permission.OWN_CREDENTIALS,
+        status_code=202,
+        responses={403: documented(StepUpRequired, Forbidden)},
+        summary="Ask for another e-mail address; who has a second factor has given it within 5 minutes",
+    )
+    async def change_email(
+        self,
+        principal: NamedDependency[Principal],
+        email_changes: NamedDependency[EmailChanges],
+        caller: NamedDependency[Caller],
+        data: JSONBody[NewEmail],
+    ) -> EmailChangeAsked:
+        await email_changes.ask(principal, data.email, data.password, caller)
+        return EmailChangeAsked(data.email)
+
+
+@get(pages.RESET, permission=Permission.PUBLIC, limit="password", media_type=MediaType.HTML, include_in_schema=False)
+async def show_reset(token: FromQuery[str]) -> Response[str]:
+    return reply(pages.new_password(token))
+
+
+@post(pages.RESET, permission=Permission.PUBLIC, limit="password", media_type=MediaType.HTML, include_in_schema=False)
+async def reset_by_form(
+    credentials: NamedDependency[CredentialService],
+    refresh_cookie: NamedDependency[RefreshCookie],
+    caller: NamedDependency[Caller],
+    data: URLEncodedBody[PasswordReset],
+) -> Response[str]:
+    try:
+        mark = await credentials.reset_password(data.token, data.password, caller)
+    except InvalidInput as refusal:
+        is_weak = any(error.field == "password" for error in refusal.errors)
+        page = pages.new_password(data.token, fault=refusal.detail) if is_weak else pages.link_is_over(refusal.detail)
+        return reply(page, status_code=400)
+    answer = reply(pages.password_set())
+    answer.set_cookie(refresh_cookie.marking(mark))
+    return answer
+
+
+@get(pages.CONFIRM, permission=Permission.PUBLIC, limit="password", media_type=MediaType.HTML, include_in_schema=False)
+async def show_confirmation(token: FromQuery[str]) -> Response[str]:
+    return reply(pages.confirm_address(token))
+
+
+@post(pages.CONFIRM, permission=Permission.PUBLIC, limit="password", media_type=MediaType.HTML, include_in_schema=False)
+async def confirm_by_form(
+    email_changes: NamedDependency[EmailChanges], caller: NamedDependency[Caller], data: URLEncodedBody[LinkToken]
+) -> Response[str]:
+    return await _followed(email_changes.confirm(data.token, caller), pages.address_changed)
+
+
+@get(pages.UNDO, permission=Permission.PUBLIC, limit="password", media_type=MediaType.HTML, include_in_schema=False)
+async def show_undoing(token: FromQuery[str]) -> Response[str]:
+    return reply(pages.undo_change(token))
+
+
+@post(pages.UNDO, permission=Permission.PUBLIC, limit="password", media_type=MediaType.HTML, include_in_schema=False)
+async def undo_by_form(
+    email_changes: NamedDependency[EmailChanges], caller: NamedDependency[Caller], data: URLEncodedBody[LinkToken]
+) -> Response[str]:
+    return await _followed(email_changes.undo(data.token, caller), pages.taken_back)
+
+
+async def _followed(change: Awaitable[str], done: Callable[[str], str]) -> Response[str]:
+    """What a person sees of a change of address."""
+    try:
+        return reply(done(await change))
+    except InvalidInput as refusal:
+        return reply(pages.link_is_over(refusal.detail), status_code=400)
+    except Conflict as refusal:
+        return reply(pages.refused(refusal.detail), status_code=409)
+
+
+PAGES: Final = (show_reset, reset_by_form, show_confirmation, confirm_by_form, show_undoing, undo_by_form)

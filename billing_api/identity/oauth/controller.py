@@ -1,0 +1,159 @@
+"""OAuth over HTTP: the token route as RFC 6749 has it, and a customer's clients."""
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Annotated, Any, Final
+from uuid import UUID
+
+from litestar import Controller, Request, Response, delete, get, post
+from litestar.di import NamedDependency
+from litestar.openapi.datastructures import ResponseSpec
+from litestar.openapi.spec import OpenAPIMediaType, OpenAPIType, Operation, Reference, RequestBody, Schema
+from litestar.params import FromPath, JSONBody, QueryParameter
+
+from billing_api.access.permissions import (
+    Permission,
+    Principal,
+    Scope,
+)
+from billing_api.identity.oauth import token_request
+from billing_api.identity.oauth.schemas import (
+    ClientIssued,
+    ClientView,
+    NewClient,
+    TokenFault,
+    TokenGranted,
+)
+from billing_api.identity.oauth.service import ClientTokens, OAuthClientService
+from billing_api.identity.oauth.token_request import (
+    FORM,
+    GRANT_TYPE,
+    TokenError,
+    TokenRefused,
+)
+from billing_api.web.parameters import (
+    Limit,
+    Offset,
+    reply,
+)
+from core.errors import InvalidInput
+from db.idempotency import Once
+from db.paging import Page
+
+_NOT_KEPT: Final = {"Cache-Control": "no-store", "Pragma": "no-cache"}  # RFC 6749, 5.1
+_LONGEST_OVERLAP_HOURS: Final = 168
+
+OverlapHours = Annotated[
+    int, QueryParameter(ge=0, le=_LONGEST_OVERLAP_HOURS, description="how long the old secret counts as well")
+]
+
+
+@dataclass
+class _TokenForm(Operation):
+    """Litestar would read the form into a struct and answer with a problem; RFC 6749 has rules of its own for both."""
+
+    def __post_init__(self) -> None:
+        text = Schema(type=OpenAPIType.STRING)
+        fields: dict[str, Schema | Reference] = {
+            "grant_type": Schema(type=OpenAPIType.STRING, enum=[GRANT_TYPE]),
+            "scope": Schema(type=OpenAPIType.STRING, description="of: " + " ".join(Scope)),
+            "client_id": text,
+            "client_secret": text,
+        }
+        form = Schema(type=OpenAPIType.OBJECT, properties=fields, required=["grant_type"])
+        self.request_body = RequestBody({FORM: OpenAPIMediaType(form)}, required=True)
+
+
+def refused(_request: Request[Any, Any, Any], refusal: TokenRefused) -> Response[TokenFault]:
+    headers = dict(_NOT_KEPT)
+    is_client = refusal.error is TokenError.INVALID_CLIENT
+    if is_client:
+        headers["WWW-Authenticate"] = 'Basic realm="nextpanel-billing", charset="UTF-8"'
+    fault = TokenFault(refusal.error, refusal.description)
+    return Response(fault, status_code=401 if is_client else 400, headers=headers)
+
+
+def address_refused(request: Request[Any, Any, Any], refusal: InvalidInput) -> Response[TokenFault]:
+    """What the guard says of names in the address (web/undeclared.py), as this route's clients know errors."""
+    names = ", ".join(error.field for error in refusal.errors if error.field.isascii())
+    told = f"the address takes no parameters; send them in the form, not there: {names}"
+    return refused(request, TokenRefused(TokenError.INVALID_REQUEST, told))
+
+
+@post(
+    "/oauth/token",
+    permission=Permission.PUBLIC,
+    limit="login",
+    reads_body=True,
+    status_code=200,
+    tags=["oauth"],
+    summary="An access token for a client's credentials (RFC 6749, 4.4)",
+    operation_class=_TokenForm,
+    exception_handlers={TokenRefused: refused, InvalidInput: address_refused},
+    responses={
+        400: ResponseSpec(TokenFault, generate_examples=False, description="RFC 6749, 5.2"),
+        401: ResponseSpec(TokenFault, generate_examples=False, description="invalid_client"),
+    },
+)
+async def grant_token(
+    request: Request[Any, Any, Any], client_tokens: NamedDependency[ClientTokens]
+) -> Response[TokenGranted]:
+    """The credentials come by HTTP Basic or in the form. Without `scope` the token has all that the client has."""
+    headers = request.headers
+    wanted = token_request.read(headers.get("content-type", ""), headers.get("authorization"), await request.body())
+    return Response(await client_tokens.grant(wanted), headers=_NOT_KEPT)
+
+
+class OAuthClientController(Controller):
+    path = "/me/oauth-clients"
+    tags = ("oauth",)
+
+    @get("/", permission=Permission.OWN_CREDENTIALS, summary="Programs that act for me")
+    async def list_clients(
+        self,
+        principal: NamedDependency[Principal],
+        oauth_clients: NamedDependency[OAuthClientService],
+        limit: Limit = 20,
+        offset: Offset = 0,
+    ) -> Page[ClientView]:
+        return await oauth_clients.page(principal, limit=limit, offset=offset)
+
+    @post("/", permission=Permission.OWN_CREDENTIALS, step_up=True, summary="A new one; its secret is shown this once")
+    async def create_client(
+        self,
+        principal: NamedDependency[Principal],
+        request_id: NamedDependency[str],
+        oauth_clients: NamedDependency[OAuthClientService],
+        once: NamedDependency[Once],
+        data: JSONBody[NewClient],
+    ) -> Response[ClientIssued]:
+        return reply(await oauth_clients.create(principal, data, once, request_id=request_id), status_code=201)
+
+    @post(
+        "/{client_id:uuid}/rotate",
+        permission=Permission.OWN_CREDENTIALS,
+        step_up=True,
+        status_code=200,
+        summary="A new secret, shown this once; the old one counts for a while",
+    )
+    async def rotate_client(
+        self,
+        principal: NamedDependency[Principal],
+        request_id: NamedDependency[str],
+        oauth_clients: NamedDependency[OAuthClientService],
+        client_id: FromPath[UUID],
+        overlap_hours: OverlapHours = 24,
+    ) -> Response[ClientIssued]:
+        overlap = timedelta(hours=overlap_hours)
+        issued = await oauth_clients.rotate(principal, client_id, overlap=overlap, request_id=request_id)
+        return Response(issued, headers={"Cache-Control": "no-store"})
+
+    @delete("/{client_id:uuid}", permission=Permission.OWN_CREDENTIALS, summary="Revoke it, and its tokens, at once")
+    async def revoke_client(
+        self,
+        principal: NamedDependency[Principal],
+        request_id: NamedDependency[str],
+        oauth_clients: NamedDependency[OAuthClientService],
+        client_id: FromPath[UUID],
+    ) -> None:
+        await oauth_clients.revoke(principal, client_id, request_id=request_id)

@@ -1,0 +1,63 @@
+"""OAuth clients, and what they get, on the wire."""
+
+from datetime import datetime
+from typing import Annotated, Any, Literal
+from uuid import UUID
+
+import msgspec
+from msgspec import Meta
+
+from billing_api.access.permissions import ACCESS_LIFETIME, Scope
+from billing_api.identity.accounts.schemas import PersonName
+from billing_api.identity.oauth.token_request import TokenError
+
+
+class NewClient(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    name: PersonName
+    scopes: Annotated[list[Scope], Meta(min_length=1, max_length=len(Scope), description="what it may read")]
+
+
+class ClientView(msgspec.Struct, frozen=True, kw_only=True):
+    """`previous_secret_until`: until when the secret before the present one counts as well."""
+
+    client_id: UUID
+    name: str
+    scopes: list[Scope]
+    created_at: datetime
+    previous_secret_until: datetime | None
+
+    @classmethod
+    def of(cls, row: Any) -> "ClientView":
+        return cls(**facts_of(row))
+
+
+class ClientIssued(ClientView, frozen=True, kw_only=True):
+    """The secret is shown this once."""
+
+    client_secret: str
+
+
+def facts_of(row: Any) -> dict[str, Any]:
+    return {
+        "client_id": row.id,
+        "name": row.name,
+        "scopes": [Scope(scope) for scope in row.scopes],
+        "created_at": row.created_at,
+        "previous_secret_until": row.previous_until,
+    }
+
+
+class TokenGranted(msgspec.Struct, frozen=True):
+    """RFC 6749, 5.1. `scope`: what was granted, separated by spaces."""
+
+    access_token: str
+    scope: str
+    token_type: Literal["Bearer"] = "Bearer"  # noqa: S105  a scheme's name
+    expires_in: int = int(ACCESS_LIFETIME.total_seconds())
+
+
+class TokenFault(msgspec.Struct, frozen=True):
+    """RFC 6749, 5.2."""
+
+    error: TokenError
+    error_description: str

@@ -1,0 +1,182 @@
+"""OAuth clients: their owners make and end them, they themselves get tokens and are recognised by them.
+
+A token says which client it was made for, not whom that acts for: each use looks the client up. So a client that is
+revoked, or whose owner is suspended, is refused at once, and a token that is found is worth nothing afterwards.
+"""
+
+import hmac
+from datetime import datetime, timedelta
+from typing import Any, Final
+from uuid import UUID
+
+from billing_api.access.permissions import (
+    ClientToken,
+    Principal,
+    Scope,
+    TokenIssuer,
+    client_principal,
+)
+from billing_api.identity.oauth import repository
+from billing_api.identity.oauth.schemas import (
+    ClientIssued,
+    ClientView,
+    NewClient,
+    TokenGranted,
+    facts_of,
+)
+from billing_api.identity.oauth.token_request import (
+    GRANT_TYPE,
+    TokenError,
+    TokenRefused,
+    TokenRequest,
+)
+from billing_api.identity.sessions import repository as sessions
+from billing_api.notifications.mails.security_notices import Made, tell_of_oauth_client
+from core.clock import Clock
+from core.errors import Conflict, NotFound, Unauthenticated
+from core.ids import new_id, new_token
+from core.settings import Secrets
+from db.idempotency import Once, Replayable
+from db.models.credentials import OAuthClient
+from db.paging import Page, fetch_page
+from db.unit_of_work import Database, SystemTransaction
+
+MOST_CLIENTS: Final = 20
+"""Live ones of one customer."""
+_NOBODYS_HASH: Final = bytes(32)
+
+
+class OAuthClientService:
+    """What a customer does with his clients."""
+
+    def __init__(self, database: Database, secrets: Secrets, clock: Clock) -> None:
+        self._database = database
+        self._secrets = secrets
+        self._clock = clock
+
+    async def page(self, principal: Principal, *, limit: int, offset: int) -> Page[ClientView]:
+        async with self._database.as_customer(principal.user_id) as tx:
+            rows, total = await fetch_page(tx.session, repository.live(), limit=limit, offset=offset)
+        return Page([ClientView.of(row) for row in rows], total, limit, offset)
+
+    async def create(
+        self, principal: Principal, order: NewClient, once: Once, *, request_id: str
+    ) -> Replayable[ClientIssued]:
+        client_id, secret = new_id(), new_token()
+        columns = {"name": order.name, "scopes": sorted(set(order.scopes)), "secret_hash": self._hash(secret)}
+        async with self._database.as_system(principal.user_id, request_id) as tx:
+            if stored := await once.claim(tx, ClientIssued):
+                return stored
+            count = await repository.count_live(tx, principal.user_id)
+            if count is None:
+                raise Unauthenticated("this account is not active any more")
+            # Looked at again under the owner's lock: taking the account back ends sessions and clients under it.
+            if await sessions.live(tx, principal.session_id, principal.user_id, self._clock()) is None:
+                raise Unauthenticated("this sign-in has ended; sign in again")
+            if count >= MOST_CLIENTS:
+                raise Conflict(f"you have {MOST_CLIENTS} clients, which is the most: revoke one that is not needed")
+            row = await repository.add(tx, id=client_id, user_id=principal.user_id, **columns)
+            await tx.audit("oauth_client.created", "oauth_client", client_id, scopes=columns["scopes"])
+            await self._tell(tx, principal, row, "made")
+            return await once.record(tx, _issued(row, secret))
+
+    async def rotate(
+        self, principal: Principal, client_id: UUID, *, overlap: timedelta, request_id: str
+    ) -> ClientIssued:
+        """A new secret; the one before counts for `overlap` longer, and the one before that no more."""
+        secret, until = new_token(), self._clock() + overlap
+        async with self._database.as_system(principal.user_id, request_id) as tx:
+            row = await repository.rotate(
+                tx, client_id, principal.user_id, secret_hash=self._hash(secret), previous_until=until
+            )
+            if row is None:
+                raise NotFound("there is no such client")
+            await tx.audit("oauth_client.rotated", "oauth_client", client_id, previous_until=until.isoformat())
+            await self._tell(tx, principal, row, "rotated")
+        return _issued(row, secret)
+
+    async def revoke(self, principal: Principal, client_id: UUID, *, request_id: str) -> None:
+        async with self._database.as_customer(principal.user_id, request_id) as tx:
+            if not await repository.revoke(tx, client_id, self._clock()):
+                raise NotFound("there is no such client")
+            await tx.audit("oauth_client.revoked", "oauth_client", client_id)
+
+    async def _tell(self, tx: SystemTransaction, principal: Principal, row: Any, how: Made) -> None:
+        now = self._clock()
+        await tell_of_oauth_client(
+            tx, self._secrets, principal.user_id, now, client_id=row.id, scopes=row.scopes, how=how
+        )
+
+    def _hash(self, secret: str) -> bytes:
+        return stored_hash(self._secrets, secret)
+
+
+class ClientTokens:
+    """What a client gets for its secret, and who comes with such a token."""
+
+    def __init__(self, database: Database, *, tokens: TokenIssuer, secrets: Secrets, clock: Clock) -> None:
+        self._database = database
+        self._tokens = tokens
+        self._secrets = secrets
+        self._clock = clock
+
+    async def grant(self, request: TokenRequest) -> TokenGranted:
+        """TokenRefused tells what is wrong; of the client only that it is not known by these credentials."""
+        client = await self._authenticated(request)
+        if request.grant_type != GRANT_TYPE:
+            raise TokenRefused(TokenError.UNSUPPORTED_GRANT_TYPE, f"the only grant_type here is {GRANT_TYPE}")
+        scopes = _granted(request.scope, frozenset(client.scopes))
+        token = self._tokens.issue_to_client(ClientToken(client.id, scopes))
+        return TokenGranted(token, " ".join(sorted(scopes)))
+
+    async def principal(self, token: ClientToken) -> Principal:
+        """Whom it acts for. Unauthenticated where the client has been revoked, or its owner suspended."""
+        async with self._database.as_system() as tx:
+            found = await repository.owner_and_scopes(tx, token.client_id)
+        if found is None:
+            raise Unauthenticated("this client has been revoked, or its owner's account is closed")
+        owner_id, scopes = found
+        return client_principal(token.client_id, owner_id, token.scopes & frozenset(map(Scope, scopes)))
+
+    async def _authenticated(self, request: TokenRequest) -> OAuthClient:
+        client = None
+        client_id = _as_id(request.client_id)
+        if client_id is not None:
+            async with self._database.as_system() as tx:
+                client = await repository.with_hashes(tx, client_id)
+        offered = stored_hash(self._secrets, request.client_secret)
+        if not _fits(client, offered, self._clock()) or client is None:
+            raise TokenRefused(TokenError.INVALID_CLIENT, "the client is unknown, revoked, or the secret is wrong")
+        return client
+
+
+def stored_hash(secrets: Secrets, secret: str) -> bytes:
+    """Keyed and not stretched: a secret is 256 random bits."""
+    return secrets.index.digest("oauth_client_secret", secret)
+
+
+def _fits(client: OAuthClient | None, offered: bytes, now: datetime) -> bool:
+    current = _NOBODYS_HASH if client is None else client.secret_hash
+    previous = _NOBODYS_HASH
+    if client is not None and client.previous_hash is not None and client.previous_until is not None:
+        previous = client.previous_hash if now < client.previous_until else _NOBODYS_HASH
+    return hmac.compare_digest(offered, current) | hmac.compare_digest(offered, previous)
+
+
+def _granted(asked: str | None, allowed: frozenset[str]) -> frozenset[Scope]:
+    """All that the client has, where it does not say (RFC 6749, 3.3)."""
+    wanted = frozenset((asked or "").split(" ")) - {""} or allowed
+    if not wanted <= allowed:
+        raise TokenRefused(TokenError.INVALID_SCOPE, f"this client may ask for: {' '.join(sorted(allowed))}")
+    return frozenset(map(Scope, wanted))
+
+
+def _issued(row: Any, secret: str) -> ClientIssued:
+    return ClientIssued(**facts_of(row), client_secret=secret)
+
+
+def _as_id(text: str) -> UUID | None:
+    try:
+        return UUID(text)
+    except ValueError:
+        return None

@@ -1,0 +1,103 @@
+"""The token request of RFC 6749, read from bytes: a form, client credentials in one of two places, and nothing else.
+
+A file of its own, between controller and service: it is a protocol with rules and errors of its own, and pure.
+
+    POST oauth/token                      Authorization: Basic base64(urlencode(id) ":" urlencode(secret))     2.3.1
+    grant_type=client_credentials&scope=licenses%3Aread          or client_id and client_secret in the form    4.4.2
+
+A parameter without a value counts as left out, one that nobody knows is ignored, one that is there twice is a fault
+(3.2). What stands in the address is refused before (billing_api/web/undeclared.py): addresses end up in logs.
+"""
+
+import base64
+import binascii
+import enum
+from collections.abc import Mapping
+from typing import Final, NamedTuple
+from urllib.parse import parse_qsl, unquote_plus
+
+from typing_extensions import override
+
+FORM: Final = "application/x-www-form-urlencoded"
+GRANT_TYPE: Final = "client_credentials"
+_MOST_PARAMETERS: Final = 20
+
+
+class TokenError(enum.StrEnum):
+    """RFC 6749, 5.2, as far as this grant can meet them."""
+
+    INVALID_REQUEST = "invalid_request"
+    INVALID_CLIENT = "invalid_client"
+    UNSUPPORTED_GRANT_TYPE = "unsupported_grant_type"
+    INVALID_SCOPE = "invalid_scope"
+
+
+class TokenRefused(Exception):
+    """Not one of our problems (RFC 9457): clients of this route know RFC 6749's errors. `description`: plain ASCII."""
+
+    def __init__(self, error: TokenError, description: str) -> None:
+        super().__init__(f"{error.value}: {description}")
+        self.error = error
+        self.description = description
+
+
+class TokenRequest(NamedTuple):
+    """`scope`: what is asked for, as written; None where nothing is said."""
+
+    client_id: str
+    client_secret: str
+    grant_type: str
+    scope: str | None
+
+    @override
+    def __repr__(self) -> str:  # without the secret: a traceback must not print it
+        return f"TokenRequest({self.client_id!r}, scope={self.scope!r})"
+
+
+def read(content_type: str, authorization: str | None, body: bytes) -> TokenRequest:
+    parameters = _parameters(content_type, body)
+    client_id, client_secret = _credentials(authorization, parameters)
+    grant_type = parameters.get("grant_type")
+    if grant_type is None:
+        raise TokenRefused(TokenError.INVALID_REQUEST, "grant_type is missing")
+    return TokenRequest(client_id, client_secret, grant_type, parameters.get("scope"))
+
+
+def _parameters(content_type: str, body: bytes) -> Mapping[str, str]:
+    if content_type.partition(";")[0].strip().lower() != FORM:
+        raise TokenRefused(TokenError.INVALID_REQUEST, f"the body must be {FORM}")
+    try:
+        pairs = parse_qsl(body.decode(), keep_blank_values=True, errors="strict", max_num_fields=_MOST_PARAMETERS)
+    except ValueError:
+        raise TokenRefused(TokenError.INVALID_REQUEST, "the body is no form in UTF-8") from None
+    parameters = dict(pairs)
+    if len(parameters) != len(pairs):
+        raise TokenRefused(TokenError.INVALID_REQUEST, "a parameter is there more than once")
+    return {name: value for name, value in parameters.items() if value}
+
+
+def _credentials(authorization: str | None, parameters: Mapping[str, str]) -> tuple[str, str]:
+    in_form = (parameters.get("client_id"), parameters.get("client_secret"))
+    if authorization is None:
+        if in_form[0] is None or in_form[1] is None:
+            raise TokenRefused(TokenError.INVALID_CLIENT, "client_id and client_secret are needed")
+        return in_form[0], in_form[1]
+    if in_form[1] is not None:
+        raise TokenRefused(TokenError.INVALID_REQUEST, "the client authenticates in one way, not in two")
+    client_id, client_secret = _basic(authorization)
+    if in_form[0] not in {None, client_id}:
+        raise TokenRefused(TokenError.INVALID_REQUEST, "client_id is not the one of the Authorization header")
+    return client_id, client_secret
+
+
+def _basic(authorization: str) -> tuple[str, str]:
+    scheme, _, encoded = authorization.partition(" ")
+    try:
+        plain = base64.b64decode(encoded.strip(), validate=True).decode() if scheme.lower() == "basic" else ""
+        client_id, colon, client_secret = plain.partition(":")
+        decoded = unquote_plus(client_id, errors="strict"), unquote_plus(client_secret, errors="strict")
+    except (binascii.Error, UnicodeDecodeError):
+        raise TokenRefused(TokenError.INVALID_CLIENT, "the Authorization header cannot be read") from None
+    if not (colon and all(decoded)):
+        raise TokenRefused(TokenError.INVALID_CLIENT, "the Authorization header holds no Basic credentials")
+    return decoded

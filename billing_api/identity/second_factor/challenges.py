@@ -1,0 +1,61 @@
+"""The challenge: what a right password gets where a second factor is owed, and what becomes of it.
+
+It is a random token that names a row, so it is nothing else: no access token, whoever reads it. Kept rather than
+signed, because a signed one could neither be used up nor be counted. The row holds a mark of the password it was given
+for: it ends with that password, without whoever changes passwords having to know of challenges.
+
+A file of its own because it is no use case either: sign-in issues and redeems within its transactions.
+"""
+
+from datetime import datetime, timedelta
+from typing import Final
+
+from billing_api.identity.second_factor import repository
+from core.crypto.sealing import KeyedHash
+from core.ids import new_token
+from db.models.identity import User
+from db.unit_of_work import SystemTransaction
+
+LIFETIME: Final = timedelta(minutes=5)
+TRIES: Final = 5
+
+
+async def issue(tx: SystemTransaction, keyed_hash: KeyedHash, user: User, now: datetime) -> str:
+    """`user` is locked, his password's hash loaded."""
+    token = new_token()
+    await repository.add_challenge(
+        tx,
+        now,
+        token_hash=_stored_hash(token, keyed_hash),
+        user_id=user.id,
+        password_mark=_password_mark(user, keyed_hash),
+        expires_at=now + LIFETIME,
+    )
+    return token
+
+
+async def take_try(tx: SystemTransaction, keyed_hash: KeyedHash, token: str, now: datetime) -> User | None:
+    """Who owes the factor. None where it is over: unknown, expired, used, tried too often; or he has changed since.
+
+    Leaves him locked: what is decided about him holds until the transaction ends.
+    """
+    token_hash = _stored_hash(token, keyed_hash)
+    user = await repository.lock_challenged_user(tx, token_hash)
+    if user is None or not user.is_active:
+        return None
+    challenge = await repository.take_try(tx, token_hash, now, most=TRIES)
+    if challenge is None or challenge.password_mark != _password_mark(user, keyed_hash):
+        return None
+    return user
+
+
+async def use_up(tx: SystemTransaction, keyed_hash: KeyedHash, token: str, now: datetime) -> None:
+    await repository.use_challenge(tx, _stored_hash(token, keyed_hash), now)
+
+
+def _stored_hash(token: str, keyed_hash: KeyedHash) -> bytes:
+    return keyed_hash.digest("sign_in_challenge", token)
+
+
+def _password_mark(user: User, keyed_hash: KeyedHash) -> bytes:
+    return keyed_hash.digest("challenge_password", user.password_hash)

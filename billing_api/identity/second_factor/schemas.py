@@ -1,0 +1,71 @@
+"""Second factors on the wire."""
+
+from datetime import datetime
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+from billing_api.identity.second_factor.challenges import LIFETIME
+from core.errors import FieldError, InvalidInput
+
+Code = Annotated[str, Meta(pattern=r"^[0-9]{6}(?![\s\S])", description="six digits, as the app shows them")]
+GivenRecoveryCode = Annotated[str, Meta(min_length=1, max_length=100, description="one of the ten, with dashes or not")]
+
+
+class FactorProof(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What the second factor is proved with: one of the two."""
+
+    code: Code | None = None
+    recovery_code: GivenRecoveryCode | None = None
+
+    def check_one(self) -> None:
+        if (self.code is None) == (self.recovery_code is None):
+            raise InvalidInput(
+                "give the app's code or a recovery code", errors=(FieldError("code", "either this or recovery_code"),)
+            )
+
+    @property
+    def is_given(self) -> bool:
+        return self.code is not None or self.recovery_code is not None
+
+
+class ChallengeAnswer(FactorProof, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    challenge: Annotated[str, Meta(min_length=1, max_length=200)]
+
+
+class SecondFactorAsked(msgspec.Struct, frozen=True):
+    """The password was right. `challenge` goes to `auth/mfa` with a code; it is good for `expires_in` seconds."""
+
+    challenge: str
+    mfa_required: bool = True
+    expires_in: int = int(LIFETIME.total_seconds())
+
+
+class Enrolment(msgspec.Struct, frozen=True):
+    """Shown this once. `qr_svg` is the address in `otpauth_uri`; `secret` the same for who has to type it."""
+
+    otpauth_uri: str
+    secret: str
+    qr_svg: str
+    expires_at: datetime
+
+
+class Confirmation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    code: Code
+
+
+class RecoveryCodes(msgspec.Struct, frozen=True):
+    """Shown this once. Each works once; a new set ends the old one."""
+
+    recovery_codes: list[str]
+
+
+class TotpState(msgspec.Struct, frozen=True):
+    active: bool
+    confirmed_at: datetime | None
+
+
+class SecondFactorState(msgspec.Struct, frozen=True):
+    totp: TotpState
+    recovery_codes_left: int

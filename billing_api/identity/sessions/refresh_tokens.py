@@ -1,0 +1,94 @@
+"""Refresh tokens: how a browser stays signed in for a week without keeping a secret for longer than its next use.
+
+A sign-in is a family of tokens, one after another; each is good for one refresh, which gives its successor. A token
+that comes back after its turn has been copied: nobody can tell the thief from the owner, so the whole family ends
+(RFC 9700, 4.14.2).
+
+    token     = session id (32 hex digits) "." base64url(name "." seal), 43 characters of 16 and 16 bytes
+    name      of the first token: random; of a successor: keyed hash of the token before
+    seal      keyed hash of session id and name
+
+The session id is in the token so that a token of any age finds its family: were only the newest hashes known, a thief
+who refreshes twice would turn the owner's token into an unknown one and stay undetected. The seal tells a token of this
+family, however old, from one that was made up: session ids stand in access tokens and in lists, so an id alone must
+end nothing.
+
+The successor follows from the token, so that three tabs which refresh at the same moment all get the same one, and it
+does not matter whose cookie the browser keeps. Only the server can make it: the hash is keyed, the first name random.
+
+Tokens from before there were seals count as long as they are the newest or the one before it.
+"""
+
+import base64
+import enum
+import hmac
+import re
+import secrets
+from datetime import datetime, timedelta
+from typing import Final
+from uuid import UUID
+
+from core.crypto.sealing import KeyedHash
+from db.models.identity import Session
+
+LIFETIME: Final = timedelta(days=7)
+"""From the last refresh on."""
+GRACE: Final = timedelta(seconds=10)
+"""How long the token before the newest still counts: requests of one browser overtake each other."""
+
+_HALF: Final = 16
+"""Bytes: neither half can be guessed."""
+_FORM: Final = re.compile(r"([0-9a-f]{32})\.[A-Za-z0-9_-]{43}")
+
+
+class Standing(enum.Enum):
+    """What a presented token is to its family."""
+
+    CURRENT = enum.auto()
+    JUST_REPLACED = enum.auto()
+    COPIED = enum.auto()
+    FOREIGN = enum.auto()
+    """None of its tokens: whoever made it up knows the family's name, and nothing else."""
+    OVER = enum.auto()
+
+
+def standing(session: Session, token_hash: bytes, now: datetime, *, genuine: bool) -> Standing:
+    """`genuine`: whether this is a token of the family, of whatever age (`is_genuine`)."""
+    if session.revoked_at is not None or session.expires_at <= now:
+        return Standing.OVER
+    if hmac.compare_digest(token_hash, session.refresh_hash):
+        return Standing.CURRENT
+    is_previous = session.previous_hash is not None and hmac.compare_digest(token_hash, session.previous_hash)
+    if is_previous and now - session.rotated_at <= GRACE:
+        return Standing.JUST_REPLACED
+    return Standing.COPIED if is_previous or genuine else Standing.FOREIGN
+
+
+def first(session_id: UUID, keyed_hash: KeyedHash) -> str:
+    return _token(session_id.hex, secrets.token_bytes(_HALF), keyed_hash)
+
+
+def successor(token: str, keyed_hash: KeyedHash) -> str:
+    return _token(token.partition(".")[0], keyed_hash.digest("refresh_successor", token)[:_HALF], keyed_hash)
+
+
+def is_genuine(token: str, keyed_hash: KeyedHash) -> bool:
+    """Whether this server made it, symbol for symbol."""
+    family, _, rest = token.partition(".")
+    name = base64.urlsafe_b64decode(f"{rest}=")[:_HALF]
+    return hmac.compare_digest(token, _token(family, name, keyed_hash))
+
+
+def stored_hash(token: str, keyed_hash: KeyedHash) -> bytes:
+    return keyed_hash.digest("refresh_token", token)
+
+
+def _token(family: str, name: bytes, keyed_hash: KeyedHash) -> str:
+    seal = keyed_hash.digest("refresh_family", f"{family} {name.hex()}")[:_HALF]
+    return f"{family}.{base64.urlsafe_b64encode(name + seal).decode().rstrip('=')}"
+
+
+def session_id(token: str) -> UUID | None:
+    """The family a token names; None where this is no token of ours."""
+    match = _FORM.fullmatch(token)
+    return UUID(hex=match[1]) if match else None

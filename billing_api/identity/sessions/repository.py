@@ -1,0 +1,87 @@
+"""Every SQL statement about live sessions. Tokens and their rotation are the accounts' (accounts/repository.py)."""
+
+from datetime import datetime
+from typing import NamedTuple
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, Select, select, update
+from sqlalchemy.orm import InstrumentedAttribute
+
+from db.models.credentials import TotpFactor
+from db.models.identity import (
+    Role,
+    Session,
+    User,
+)
+from db.unit_of_work import CustomerTransaction, SystemTransaction, Transaction
+
+_SHOWN: tuple[InstrumentedAttribute[object], ...] = (
+    Session.id,
+    Session.user_agent,
+    Session.address,
+    Session.created_at,
+    Session.last_seen_at,
+    Session.expires_at,
+)
+
+
+class LiveSession(NamedTuple):
+    role: Role
+    """Its user's, now."""
+    last_seen_at: datetime
+
+
+async def live(tx: SystemTransaction, session_id: UUID, user_id: UUID, now: datetime) -> LiveSession | None:
+    """None where it has ended, is not this user's, or the user is suspended."""
+    statement = (
+        select(User.role, Session.last_seen_at)
+        .join(User, User.id == Session.user_id)
+        .where(Session.id == session_id, Session.user_id == user_id, _lives(now), User.is_active)
+    )
+    row = (await tx.session.execute(statement)).one_or_none()
+    return None if row is None else LiveSession(row[0], row[1])
+
+
+async def strongest_proof(tx: SystemTransaction, session_id: UUID, user_id: UUID) -> tuple[bool, list[str]]:
+    """Whether the user has a second factor that counts, and how this session was proved last (RFC 8176)."""
+    factor = select(TotpFactor.user_id).where(TotpFactor.user_id == user_id, TotpFactor.confirmed_at.is_not(None))
+    proved = select(Session.amr).where(Session.id == session_id, Session.user_id == user_id).scalar_subquery()
+    has_factor, amr = (await tx.session.execute(select(factor.exists(), proved))).one()
+    return has_factor, amr or []
+
+
+async def is_active_customer(tx: SystemTransaction, user_id: UUID) -> bool:
+    statement = select(User.id).where(User.id == user_id, User.is_active, User.role == Role.CUSTOMER)
+    return await tx.session.scalar(statement) is not None
+
+
+async def touch(tx: SystemTransaction, session_id: UUID, now: datetime) -> None:
+    """Of two at once the later instant stays."""
+    statement = update(Session).where(Session.id == session_id, Session.last_seen_at < now)
+    await tx.session.execute(statement.values(last_seen_at=now))
+
+
+def own_live(now: datetime) -> Select[UUID, str | None, str | None, datetime, datetime, datetime]:
+    """Of whoever the transaction speaks for; the one that was used last comes first."""
+    return select(*_SHOWN).where(_lives(now)).order_by(Session.last_seen_at.desc(), Session.id)  # type: ignore[return-value]  # as typed above
+
+
+async def exists(tx: CustomerTransaction, session_id: UUID) -> bool:
+    """Also where it has ended."""
+    return await tx.session.scalar(select(Session.id).where(Session.id == session_id)) is not None
+
+
+async def end(
+    tx: Transaction, user_id: UUID, now: datetime, *, only: UUID | None = None, but: UUID | None = None
+) -> list[UUID]:
+    """Ends sessions of a user, `only` that one or all `but` one, and says which; those that had ended are not told."""
+    statement = update(Session).where(Session.user_id == user_id, Session.revoked_at.is_(None))
+    if only is not None:
+        statement = statement.where(Session.id == only)
+    if but is not None:
+        statement = statement.where(Session.id != but)
+    return list(await tx.session.scalars(statement.values(revoked_at=now).returning(Session.id)))
+
+
+def _lives(now: datetime) -> ColumnElement[bool]:
+    return Session.revoked_at.is_(None) & (Session.expires_at > now)

@@ -1,0 +1,48 @@
+"""What its owner does with his sign-ins: looks at them, and ends those he does not know."""
+
+from uuid import UUID
+
+from billing_api.access.permissions import Principal
+from billing_api.identity.sessions import repository
+from billing_api.identity.sessions.liveness import Liveness
+from billing_api.identity.sessions.schemas import SessionsEnded, SessionView
+from core.clock import Clock
+from core.errors import NotFound
+from db.paging import Page, fetch_page
+from db.unit_of_work import Database
+
+_CAUSE = "ended by its owner"
+
+
+class SessionService:
+    def __init__(self, database: Database, liveness: Liveness, clock: Clock) -> None:
+        self._database = database
+        self._liveness = liveness
+        self._clock = clock
+
+    async def page(self, principal: Principal, *, limit: int, offset: int) -> Page[SessionView]:
+        statement = repository.own_live(self._clock())
+        async with self._database.as_customer(principal.user_id) as tx:
+            rows, total = await fetch_page(tx.session, statement, limit=limit, offset=offset)
+        items = [SessionView(current=row.id == principal.session_id, **row._asdict()) for row in rows]
+        return Page(items, total, limit, offset)
+
+    async def end(self, principal: Principal, session_id: UUID) -> None:
+        """Ended when this returns. Once more is no error; another's session is not there."""
+        user_id = principal.user_id
+        async with self._liveness.ending() as ending, self._database.as_customer(user_id) as tx:
+            if not await repository.exists(tx, session_id):
+                raise NotFound("you have no such session")
+            if await repository.end(tx, user_id, self._clock(), only=session_id):
+                await tx.audit("session.revoked", "session", session_id, user_id=str(user_id), cause=_CAUSE)
+            await ending.of(user_id)
+
+    async def end_others(self, principal: Principal) -> SessionsEnded:
+        """All but the one that asks for it."""
+        user_id = principal.user_id
+        async with self._liveness.ending() as ending, self._database.as_customer(user_id) as tx:
+            ended = await repository.end(tx, user_id, self._clock(), but=principal.session_id)
+            for session_id in ended:
+                await tx.audit("session.revoked", "session", session_id, user_id=str(user_id), cause=_CAUSE)
+            await ending.of(user_id)
+        return SessionsEnded(len(ended))

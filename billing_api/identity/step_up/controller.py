@@ -1,0 +1,33 @@
+"""Step-up over HTTP. It takes the access token and no cookie, so no other site's page can cause it."""
+
+from litestar import Response, post
+from litestar.di import NamedDependency
+from litestar.params import JSONBody
+
+from billing_api.access.caller import Caller
+from billing_api.access.permissions import Permission, Principal
+from billing_api.identity.accounts.schemas import AccessGranted
+from billing_api.identity.step_up.schemas import StepUp
+from billing_api.identity.step_up.service import StepUpService
+from billing_api.web.problems import documented
+from core.errors import Forbidden, SecondFactorRequired
+
+
+@post(
+    "/auth/step-up",
+    permission=Permission.OWN_CREDENTIALS,
+    limit="login",
+    status_code=200,
+    tags=["accounts"],
+    responses={403: documented(SecondFactorRequired, Forbidden)},
+    summary="Give the password again, and the second factor if there is one, for what asks for a recent sign-in",
+)
+async def step_up(
+    principal: NamedDependency[Principal],
+    caller: NamedDependency[Caller],
+    step_ups: NamedDependency[StepUpService],
+    data: JSONBody[StepUp],
+) -> Response[AccessGranted]:
+    """Answers an access token that is good for such calls for five minutes."""
+    token = await step_ups.step_up(principal, data, caller)
+    return Response(AccessGranted(token), headers={"Cache-Control": "no-store"})

@@ -1,0 +1,130 @@
+"""Users over HTTP, for staff; and an account's events, for its owner."""
+
+from typing import Annotated
+from uuid import UUID
+
+from litestar import Controller, Response, get, post
+from litestar.di import NamedDependency
+from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
+
+from billing_api.access.permissions import Permission, Principal
+from billing_api.identity.users.schemas import (
+    AccountEvent,
+    Impersonation,
+    ImpersonationReason,
+    RoleGiven,
+    UserStatus,
+    UserView,
+)
+from billing_api.identity.users.service import AccountEvents, UserAdministration
+from billing_api.web.parameters import (
+    Limit,
+    Offset,
+    ReasonGiven,
+)
+from db.models.identity import Role
+from db.paging import Page
+
+
+class AdminUserController(Controller):
+    path = "/admin/users"
+    tags = ("admin",)
+
+    @get("/", permission=Permission.USERS_VIEW, summary="Search by name or e-mail address, role, status")
+    async def search_users(
+        self,
+        principal: NamedDependency[Principal],
+        user_administration: NamedDependency[UserAdministration],
+        q: Annotated[
+            str | None, QueryParameter(max_length=200, description="a part of the address, the name or the company's")
+        ] = None,
+        email: FromQuery[str | None] = None,
+        role: FromQuery[Role | None] = None,
+        status: FromQuery[UserStatus | None] = None,
+        limit: Limit = 20,
+        offset: Offset = 0,
+    ) -> Page[UserView]:
+        return await user_administration.search(
+            principal, q=q, email=email, role=role, status=status, limit=limit, offset=offset
+        )
+
+    @get("/{user_id:uuid}", permission=Permission.USERS_VIEW, summary="One user")
+    async def get_user(
+        self,
+        principal: NamedDependency[Principal],
+        user_administration: NamedDependency[UserAdministration],
+        user_id: FromPath[UUID],
+    ) -> UserView:
+        return await user_administration.one(principal, user_id)
+
+    @post(
+        "/{user_id:uuid}/suspend",
+        permission=Permission.USERS_CHANGE,
+        status_code=200,
+        summary="Keep somebody out; all of his sessions end at once",
+    )
+    async def suspend_user(
+        self,
+        principal: NamedDependency[Principal],
+        user_administration: NamedDependency[UserAdministration],
+        user_id: FromPath[UUID],
+        data: JSONBody[ReasonGiven],
+    ) -> UserView:
+        return await user_administration.suspend(principal, user_id, data.reason)
+
+    @post("/{user_id:uuid}/resume", permission=Permission.USERS_CHANGE, status_code=200, summary="Let him in again")
+    async def resume_user(
+        self,
+        principal: NamedDependency[Principal],
+        user_administration: NamedDependency[UserAdministration],
+        user_id: FromPath[UUID],
+        data: JSONBody[ReasonGiven],
+    ) -> UserView:
+        return await user_administration.resume(principal, user_id, data.reason)
+
+    @post(
+        "/{user_id:uuid}/role",
+        permission=Permission.USERS_CHANGE,
+        step_up=True,
+        status_code=200,
+        summary="Give another role; within 5 minutes of a login, and never to oneself",
+    )
+    async def give_role(
+        self,
+        principal: NamedDependency[Principal],
+        user_administration: NamedDependency[UserAdministration],
+        user_id: FromPath[UUID],
+        data: JSONBody[RoleGiven],
+    ) -> UserView:
+        return await user_administration.give_role(principal, user_id, data)
+
+    @post(
+        "/{user_id:uuid}/impersonate",
+        permission=Permission.USERS_IMPERSONATE,
+        status_code=200,
+        summary="A token of 5 minutes that shows what a customer sees, and changes nothing",
+    )
+    async def impersonate_user(
+        self,
+        principal: NamedDependency[Principal],
+        user_administration: NamedDependency[UserAdministration],
+        user_id: FromPath[UUID],
+        data: JSONBody[ImpersonationReason],
+    ) -> Response[Impersonation]:
+        token = await user_administration.impersonate(principal, user_id, data.reason)
+        return Response(token, headers={"Cache-Control": "no-store"})
+
+
+class AccountEventController(Controller):
+    path = "/me/events"
+    tags = ("accounts",)
+
+    @get("/", permission=Permission.OWN_ACCOUNT, summary="What staff did to my account; the newest first")
+    async def list_events(
+        self,
+        principal: NamedDependency[Principal],
+        account_events: NamedDependency[AccountEvents],
+        limit: Limit = 20,
+        offset: Offset = 0,
+    ) -> Page[AccountEvent]:
+        return await account_events.page(principal, limit=limit, offset=offset)

@@ -1,0 +1,102 @@
+"""Every SQL statement about users as staff see them, and about what was done to an account."""
+
+from typing import Final, NamedTuple
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, Select, and_, or_, select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from core.errors import Conflict, Forbidden, NotFound
+from core.mailbox import folded_part, mailbox_key
+from db.models.identity import Role, User
+from db.models.messaging import AuditRow
+from db.unit_of_work import PrivilegedTransaction, SystemTransaction
+
+IMPERSONATED: Final = "user.impersonated"
+SUSPENDED: Final = "user.suspended"
+RESUMED: Final = "user.resumed"
+ROLE_CHANGED: Final = "user.role_changed"
+
+
+class Standing(NamedTuple):
+    """Whoever is deleted is not active either."""
+
+    is_active: bool
+    is_deleted: bool
+
+
+def search(*, q: str | None, email: str | None, role: Role | None, standing: Standing | None) -> Select[User]:
+    """Newest first; every given condition must hold. `q` is a part of the address, the name or the company's name."""
+    statement = select(User).order_by(User.created_at.desc(), User.id.desc())
+    if q is not None:
+        named = (User.email, User.full_name, User.company_name)
+        by_key = User.email_key.contains(folded_part(q), autoescape=True)
+        statement = statement.where(or_(*(column.icontains(q, autoescape=True) for column in named), by_key))
+    if email is not None:
+        statement = statement.where(User.email_key == mailbox_key(email))
+    if role is not None:
+        statement = statement.where(User.role == role)
+    if standing is not None:
+        is_deleted = User.deleted_at.is_not(None)
+        statement = statement.where(User.is_active == standing.is_active, is_deleted == standing.is_deleted)
+    return statement
+
+
+async def one(tx: PrivilegedTransaction, user_id: UUID) -> User:
+    return _found(await tx.session.scalar(select(User).where(User.id == user_id)))
+
+
+async def lock_for_administration(tx: SystemTransaction, user_id: UUID) -> User:
+    """The user, with every active administrator locked beside him; Forbidden where the actor is none any more.
+
+    All of them are locked by one statement in one order: of two who take each other's rights away at the same moment
+    the second waits, and then has lost the right to. As nobody can do it to themselves, one is always left. The user is
+    locked in the same order, not afterwards: where they were an administrator a moment ago, others wait for them in it.
+    """
+    wanted = or_(_is_administrator(), User.id == user_id)
+    statement = select(User).where(wanted).order_by(User.id).with_for_update()
+    locked = {user.id: user for user in await tx.session.scalars(statement)}
+    actor = locked.get(tx.actor_id) if tx.actor_id is not None else None
+    if actor is None or not actor.is_active or actor.role is not Role.ADMIN:
+        raise Forbidden("you are no administrator any more")
+    user = _found(locked.get(user_id))
+    if user.deleted_at is not None:
+        raise Conflict("its owner deleted this account; nothing of it can be changed")
+    return user
+
+
+async def lock_administrators(tx: SystemTransaction) -> set[UUID]:
+    """All that are active, locked in one order for everybody."""
+    administrators = select(User.id).where(_is_administrator()).order_by(User.id)
+    return set(await _locked(tx.session, administrators))
+
+
+def _is_administrator() -> ColumnElement[bool]:
+    return and_(User.role == Role.ADMIN, User.is_active)
+
+
+async def written(tx: SystemTransaction, user: User) -> User:
+    """As it stands in the database, which dates a change by itself."""
+    await tx.session.flush()
+    await tx.session.refresh(user)
+    return user
+
+
+def account_events(user_id: UUID) -> Select[AuditRow]:
+    """What staff did to this account, newest first."""
+    shown = (IMPERSONATED, SUSPENDED, RESUMED, ROLE_CHANGED)
+    return (
+        select(AuditRow)
+        .where(AuditRow.target_kind == "user", AuditRow.target_id == str(user_id), AuditRow.action.in_(shown))
+        .order_by(AuditRow.id.desc())
+    )
+
+
+async def _locked(session: AsyncSession, statement: Select[UUID]) -> list[UUID]:
+    return list(await session.scalars(statement.with_for_update()))
+
+
+def _found(user: User | None) -> User:
+    if user is None:
+        raise NotFound("there is no such user")
+    return user

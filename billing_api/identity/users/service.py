@@ -1,0 +1,121 @@
+"""What staff do with users: find them, suspend them, give them roles, and look at what they see.
+
+Each act is audited in its transaction, and holds at once: a suspended user's sessions are ended, and a token that names
+another role than its user has is refused (billing_api/identity/sessions/liveness.py).
+"""
+
+from uuid import UUID
+
+from billing_api.access.permissions import Principal, TokenIssuer
+from billing_api.identity.sessions import repository as sessions
+from billing_api.identity.sessions.liveness import Liveness
+from billing_api.identity.users import repository
+from billing_api.identity.users.schemas import (
+    AccountEvent,
+    Impersonation,
+    RoleGiven,
+    UserStatus,
+    UserView,
+)
+from core.clock import Clock
+from core.errors import Conflict, Forbidden
+from db.models.identity import Role
+from db.paging import Page, fetch_page
+from db.unit_of_work import Database
+
+
+class UserAdministration:
+    def __init__(self, database: Database, liveness: Liveness, tokens: TokenIssuer, clock: Clock) -> None:
+        self._database = database
+        self._liveness = liveness
+        self._tokens = tokens
+        self._clock = clock
+
+    async def search(
+        self,
+        principal: Principal,
+        *,
+        q: str | None,
+        email: str | None,
+        role: Role | None,
+        status: UserStatus | None,
+        limit: int,
+        offset: int,
+    ) -> Page[UserView]:
+        standing = None if status is None else repository.Standing(status == "active", status == "deleted")
+        statement = repository.search(q=q, email=email, role=role, standing=standing)
+        async with self._database.as_staff(principal.user_id) as tx:
+            rows, total = await fetch_page(tx.session, statement, limit=limit, offset=offset)
+        return Page([UserView.of(row[0]) for row in rows], total, limit, offset)
+
+    async def one(self, principal: Principal, user_id: UUID) -> UserView:
+        async with self._database.as_staff(principal.user_id) as tx:
+            return UserView.of(await repository.one(tx, user_id))
+
+    async def suspend(self, principal: Principal, user_id: UUID, reason: str) -> UserView:
+        """He is signed out everywhere when this returns. Licences stay as they are: those have verbs of their own."""
+        _refuse_self(principal, user_id, "suspend yourself")
+        now = self._clock()
+        async with self._liveness.ending() as ending, self._database.as_system(principal.user_id) as tx:
+            user = await repository.lock_for_administration(tx, user_id)
+            user.is_active = False
+            ended = await sessions.end(tx, user_id, now)
+            await tx.audit(repository.SUSPENDED, "user", user_id, reason=reason, sessions_ended=len(ended))
+            view = UserView.of(await repository.written(tx, user))
+            await ending.of(user_id)
+        return view
+
+    async def resume(self, principal: Principal, user_id: UUID, reason: str) -> UserView:
+        """He may sign in again; what was ended stays so."""
+        async with self._database.as_system(principal.user_id) as tx:
+            user = await repository.lock_for_administration(tx, user_id)
+            user.is_active = True
+            await tx.audit(repository.RESUMED, "user", user_id, reason=reason)
+            return UserView.of(await repository.written(tx, user))
+
+    async def give_role(self, principal: Principal, user_id: UUID, order: RoleGiven) -> UserView:
+        """His sessions live on, but every access token that says otherwise has to be refreshed."""
+        _refuse_self(principal, user_id, "change your own role")
+        async with self._liveness.ending() as ending, self._database.as_system(principal.user_id) as tx:
+            user = await repository.lock_for_administration(tx, user_id)
+            if order.role is not Role.CUSTOMER and user.email_verified_at is None:
+                raise Conflict("nobody has proved that the address is his: no staff without that")
+            facts = {"role": order.role.value, "was": user.role.value, "reason": order.reason}
+            user.role = order.role
+            await tx.audit(repository.ROLE_CHANGED, "user", user_id, **facts)
+            view = UserView.of(await repository.written(tx, user))
+            await ending.of(user_id)
+        return view
+
+    async def impersonate(self, principal: Principal, user_id: UUID, reason: str) -> Impersonation:
+        """A short token that shows what the customer sees. Who asked stands in it, and the customer reads of it."""
+        async with self._database.as_system(principal.user_id) as tx:
+            user = await repository.one(tx, user_id)
+            if user.role is not Role.CUSTOMER:
+                raise Forbidden("nobody acts as a member of staff")
+            if not user.is_active:
+                raise Conflict(f"this user is {UserView.of(user).status} and sees nothing")
+            await tx.audit(repository.IMPERSONATED, "user", user_id, reason=reason)
+        customer = Principal(
+            user_id, Role.CUSTOMER, principal.session_id, principal.authenticated_at, actor_id=principal.user_id
+        )
+        return Impersonation(self._tokens.issue(customer))
+
+
+class AccountEvents:
+    """For its owner: what staff did to an account."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def page(self, principal: Principal, *, limit: int, offset: int) -> Page[AccountEvent]:
+        # The audit trail is nobody's to read but staff's and the application's, so the application reads for him.
+        async with self._database.as_system(principal.user_id) as tx:
+            statement = repository.account_events(principal.user_id)
+            rows, total = await fetch_page(tx.session, statement, limit=limit, offset=offset)
+        return Page([AccountEvent.of(row[0]) for row in rows], total, limit, offset)
+
+
+def _refuse_self(principal: Principal, user_id: UUID, what: str) -> None:
+    if user_id == principal.user_id:
+        raise Forbidden(f"nobody may {what}: ask another administrator")

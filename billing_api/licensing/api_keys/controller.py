@@ -1,0 +1,86 @@
+"""API keys over HTTP, for the owner of their licence."""
+
+from uuid import UUID
+
+from litestar import Controller, Response, delete, get, post
+from litestar.di import NamedDependency
+from litestar.params import FromPath, JSONBody
+
+from billing_api.access.permissions import Permission, Principal
+from billing_api.licensing.api_keys.schemas import (
+    ApiKeySecret,
+    ApiKeyView,
+    NewApiKey,
+    RotateApiKey,
+)
+from billing_api.licensing.api_keys.service import ApiKeyService
+from billing_api.web.parameters import (
+    Limit,
+    Offset,
+    reply,
+)
+from db.idempotency import Once
+from db.paging import Page
+
+
+class LicenseApiKeyController(Controller):
+    path = "/licenses/{license_id:uuid}/api-keys"
+    tags = ("api keys",)
+
+    @get("/", permission=Permission.OWN_CREDENTIALS, summary="Keys that speak for my licence, revoked ones too")
+    async def list_api_keys(
+        self,
+        principal: NamedDependency[Principal],
+        api_keys: NamedDependency[ApiKeyService],
+        license_id: FromPath[UUID],
+        limit: Limit = 20,
+        offset: Offset = 0,
+    ) -> Page[ApiKeyView]:
+        return await api_keys.page(principal, license_id, limit=limit, offset=offset)
+
+    @post(
+        "/",
+        permission=Permission.OWN_CREDENTIALS,
+        step_up=True,
+        summary="A new key; its secret is shown this once",
+    )
+    async def create_api_key(
+        self,
+        principal: NamedDependency[Principal],
+        api_keys: NamedDependency[ApiKeyService],
+        once: NamedDependency[Once],
+        license_id: FromPath[UUID],
+        data: JSONBody[NewApiKey],
+    ) -> Response[ApiKeySecret]:
+        return reply(await api_keys.create(principal, license_id, data, once), status_code=201)
+
+
+class ApiKeyController(Controller):
+    path = "/api-keys"
+    tags = ("api keys",)
+
+    @post(
+        "/{api_key_id:uuid}/rotate",
+        permission=Permission.OWN_CREDENTIALS,
+        step_up=True,
+        status_code=200,
+        summary="A new secret; the present one works for an overlap",
+    )
+    async def rotate_api_key(
+        self,
+        principal: NamedDependency[Principal],
+        api_keys: NamedDependency[ApiKeyService],
+        once: NamedDependency[Once],
+        api_key_id: FromPath[UUID],
+        data: JSONBody[RotateApiKey | None] = None,
+    ) -> Response[ApiKeySecret]:
+        return reply(await api_keys.rotate(principal, api_key_id, data or RotateApiKey(), once), status_code=200)
+
+    @delete("/{api_key_id:uuid}", permission=Permission.OWN_CREDENTIALS, summary="Refused everywhere from now on")
+    async def revoke_api_key(
+        self,
+        principal: NamedDependency[Principal],
+        api_keys: NamedDependency[ApiKeyService],
+        api_key_id: FromPath[UUID],
+    ) -> None:
+        await api_keys.revoke(principal, api_key_id)

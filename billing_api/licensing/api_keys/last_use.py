@@ -1,0 +1,58 @@
+"""`last_used_at` of API keys: when a usage report was last signed with one, to the minute.
+
+It is written at most once a minute for a key, many keys in one statement, beside the requests and never in their way;
+what a killed process had not written yet is lost, and the key's next use makes up for it. The validator, which knows no
+SQL, notes nothing: a key that only ever validates shows no use here.
+"""
+
+import asyncio
+from datetime import datetime, timedelta
+from typing import Final
+
+from billing_api.licensing.api_keys import repository
+from core.parts import Part
+from core.telemetry import logger
+from db.unit_of_work import Database
+
+EACH: Final = timedelta(minutes=1)
+_MOST_NOTED: Final = 10_000
+_WITHIN: Final = 10.0
+
+
+class LastUse:
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._noted: dict[str, datetime] = {}
+        self._waiting: dict[str, datetime] = {}
+        self._writing: asyncio.Task[None] | None = None
+        self.part = Part("last_use")
+        """Rests while there is nothing to write."""
+
+    def note(self, key_id: str, last_used_at: datetime | None, now: datetime) -> None:
+        """`last_used_at` as it was read with the key."""
+        known = self._noted.get(key_id) or last_used_at
+        if known is not None and now - known < EACH:
+            return
+        if len(self._noted) >= _MOST_NOTED:
+            self._noted.clear()
+        self._noted[key_id] = self._waiting[key_id] = now
+        if self._writing is None or self._writing.done():
+            self._writing = asyncio.create_task(self._write())
+
+    async def written(self) -> None:
+        """Once everything that was noted is in the database, or was given up."""
+        if self._writing is not None:
+            await self._writing
+
+    async def _write(self) -> None:
+        while self._waiting:
+            batch, self._waiting = self._waiting, {}
+            self.part.beat()
+            try:
+                async with asyncio.timeout(_WITHIN), self._database.as_system() as tx:
+                    await repository.note_use(tx, batch.keys(), max(batch.values()))
+            except Exception as failure:  # noqa: BLE001  whatever it was, the next ones are to be written
+                logger().warning("api_key.use_not_noted", keys=len(batch), error=type(failure).__name__)
+            else:
+                self.part.succeeded()
+        self.part.idle()

@@ -1,0 +1,75 @@
+"""API keys on the wire."""
+
+from datetime import UTC, datetime
+from typing import Annotated, Final
+from uuid import UUID
+
+import msgspec
+
+from billing_api.web.text_patterns import ONE_LINE, ONE_LINE_IN_WORDS
+from core.field_errors import FORM
+from core.licensing.record import PERMISSIONS, Permission
+from db.models.licensing import ApiKey
+
+DAY: Final = 24 * 3600
+LONGEST_OVERLAP: Final = 7 * DAY
+"""Seconds."""
+
+
+class ApiKeyView(msgspec.Struct, frozen=True, kw_only=True):
+    """A key without its secret.
+
+    `instance_id`: the panel that was activated with it. `previous_until`: until then the secret before this one works
+    too. `last_used_at`: when a usage report was last signed with it, to the minute; validations are not noted.
+    """
+
+    id: UUID
+    key_id: str
+    license_id: UUID
+    name: str
+    permissions: list[Permission]
+    instance_id: UUID | None
+    is_active: bool
+    expires_at: datetime | None
+    previous_until: datetime | None
+    last_used_at: datetime | None
+    created_at: datetime
+
+    @classmethod
+    def of(cls, key: ApiKey, now: datetime) -> "ApiKeyView":
+        assert key.license_id is not None
+        overlaps = key.previous_until is not None and key.previous_until > now and key.is_active
+        return cls(
+            id=key.id,
+            key_id=key.key_id,
+            license_id=key.license_id,
+            name=key.name,
+            permissions=sorted(PERMISSIONS.intersection(key.permissions)),
+            instance_id=key.instance_id,
+            is_active=key.is_active,
+            expires_at=key.expires_at,
+            previous_until=key.previous_until if overlaps else None,
+            last_used_at=key.last_used_at,
+            created_at=key.created_at.astimezone(UTC),
+        )
+
+
+class NewApiKey(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`expires_at` absent or null: good until it is revoked."""
+
+    name: Annotated[str, msgspec.Meta(min_length=1, max_length=100, pattern=ONE_LINE, extra={FORM: ONE_LINE_IN_WORDS})]
+    permissions: Annotated[list[Permission], msgspec.Meta(min_length=1, max_length=len(PERMISSIONS))]
+    expires_at: Annotated[datetime, msgspec.Meta(tz=True)] | None = None
+
+
+class RotateApiKey(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """For how long the present secret goes on working beside the new one: 0 to 7 days."""
+
+    overlap_seconds: Annotated[int, msgspec.Meta(ge=0, le=LONGEST_OVERLAP)] = DAY
+
+
+class ApiKeySecret(msgspec.Struct, frozen=True):
+    """The secret is shown this once."""
+
+    api_key: ApiKeyView
+    secret: str

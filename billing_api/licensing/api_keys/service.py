@@ -1,0 +1,283 @@
+"""API keys: what owners do with theirs, and who signed a call, the check that stands before what NextPanel reports.
+
+The validator checks the same signature (core/crypto/signature.py) against the copy of the key in Redis; here the key
+comes from Postgres, where the report it covers is going too. A key that was read is believed for KNOWN_FOR: one that is
+revoked is refused that much later at most, and a panel that reports a thousand times a second is looked up five times.
+That there is no such key is believed for UNKNOWN_FOR: key ids are random and never given twice, so nobody waits for it.
+Key ids that are new to a process are looked up together (looking_up.py).
+"""
+
+import asyncio
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Final, NamedTuple
+from uuid import UUID
+
+from billing_api.access.permissions import Principal
+from billing_api.licensing.api_keys import repository
+from billing_api.licensing.api_keys.batched_lookup import LookUp
+from billing_api.licensing.api_keys.issuing import (
+    SECRET_CONTEXT,
+    issue_key,
+    new_secret,
+    seal_secret,
+)
+from billing_api.licensing.api_keys.last_use import LastUse
+from billing_api.licensing.api_keys.schemas import (
+    ApiKeySecret,
+    ApiKeyView,
+    NewApiKey,
+    RotateApiKey,
+)
+from billing_api.licensing.licenses import repository as licenses
+from billing_api.notifications.mails.security_notices import Made, tell_of_api_key
+from core.clock import Clock, rfc3339
+from core.crypto.sealing import CannotOpen
+from core.crypto.signature import Fault, Reader, Verifier, body_digest
+from core.errors import Conflict, FieldError, InvalidInput, PermissionMissing, SignatureFault
+from core.settings import Secrets
+from db.idempotency import Once, Replayable
+from db.models.licensing import ApiKey
+from db.paging import Page, fetch_page
+from db.unit_of_work import Database, SystemTransaction
+
+_READ_WITHIN: Final = 5.0
+"""Seconds; a call that it signs is to be answered within 10."""
+KNOWN_FOR: Final = 0.2
+"""Seconds."""
+UNKNOWN_FOR: Final = 10.0
+"""Seconds."""
+_MOST_KNOWN: Final = 1000
+_MOST_UNKNOWN: Final = 10_000
+
+
+class ApiKeyService:
+    """The owner's keys. What makes or changes a secret needs a fresh login; taking one away does not.
+
+    Every change is on its way to the validators when it is answered: a trigger has written the outbox row with it. Of a
+    secret that was made the owner is told by mail, which only the application may write; hence its transactions there.
+    """
+
+    def __init__(self, database: Database, secrets: Secrets, clock: Clock) -> None:
+        self._database = database
+        self._secrets = secrets
+        self._clock = clock
+
+    async def page(self, principal: Principal, license_id: UUID, *, limit: int, offset: int) -> Page[ApiKeyView]:
+        now = self._clock()
+        async with self._database.as_customer(principal.user_id) as tx:
+            await licenses.one(tx, license_id)
+            rows, total = await fetch_page(tx.session, repository.of_license(license_id), limit=limit, offset=offset)
+        return Page([ApiKeyView.of(row[0], now) for row in rows], total, limit, offset)
+
+    async def create(
+        self, principal: Principal, license_id: UUID, order: NewApiKey, once: Once
+    ) -> Replayable[ApiKeySecret]:
+        now = self._clock()
+        if order.expires_at is not None and order.expires_at <= now:
+            raise InvalidInput("expires_at lies in the past", errors=(FieldError("expires_at", "lies in the past"),))
+        async with self._database.as_system(principal.user_id) as tx:
+            license_ = await licenses.lock_own(tx, license_id, principal.user_id)
+            if stored := await once.claim(tx, ApiKeySecret):
+                return stored
+            made = await issue_key(
+                tx,
+                self._secrets,
+                license_,
+                name=order.name,
+                permissions=set(order.permissions),
+                now=now,
+                expires_at=order.expires_at,
+            )
+            key = made.key
+            await tx.audit(
+                "license.api_key_created",
+                "license",
+                license_id,
+                key_id=key.key_id,
+                name=key.name,
+                permissions=key.permissions,
+                expires_at=None if key.expires_at is None else rfc3339(key.expires_at),
+            )
+            await self._tell(tx, key, "made")
+            return await once.record(tx, ApiKeySecret(ApiKeyView.of(key, now), made.secret))
+
+    async def rotate(
+        self, principal: Principal, api_key_id: UUID, order: RotateApiKey, once: Once
+    ) -> Replayable[ApiKeySecret]:
+        """A second rotation within the overlap ends the first secret: two hold at a time, never three."""
+        now = self._clock()
+        async with self._database.as_system(principal.user_id) as tx:
+            key = await repository.lock_own(tx, api_key_id, principal.user_id)
+            if stored := await once.claim(tx, ApiKeySecret):
+                return stored
+            if not key.is_active or _has_passed(key.expires_at, now):
+                raise Conflict("this API key is revoked or has expired; make a new one")
+            secret, overlap = new_secret(), timedelta(seconds=order.overlap_seconds)
+            key.previous_secret = key.secret if overlap else None
+            key.previous_until = now + overlap if overlap else None
+            key.secret = seal_secret(self._secrets, key.key_id, secret)
+            key.key_hash = self._secrets.index.digest("api_secret", secret)
+            await tx.audit(
+                "license.api_key_rotated",
+                "license",
+                str(key.license_id),
+                key_id=key.key_id,
+                name=key.name,
+                overlap_seconds=order.overlap_seconds,
+            )
+            await self._tell(tx, key, "rotated")
+            return await once.record(tx, ApiKeySecret(ApiKeyView.of(key, now), secret))
+
+    async def revoke(self, principal: Principal, api_key_id: UUID) -> None:
+        """For good. Twice is once; who has not signed in lately may do it as well, for this is how harm is stopped."""
+        async with self._database.as_customer(principal.user_id) as tx:
+            key = await repository.lock(tx, api_key_id)
+            if not key.is_active:
+                return
+            key.is_active = False
+            key.previous_secret = key.previous_until = None
+            await tx.audit("license.api_key_revoked", "license", str(key.license_id), key_id=key.key_id, name=key.name)
+
+    async def _tell(self, tx: SystemTransaction, key: ApiKey, how: Made) -> None:
+        """A customer's key is a license's; only the platform's is nobody's."""
+        if key.user_id is not None and key.license_id is not None:
+            await tell_of_api_key(
+                tx, self._secrets, key.user_id, self._clock(), key_id=key.key_id, license_id=key.license_id, how=how
+            )
+
+
+class SignedRequest(NamedTuple):
+    """The bytes that a signature covers, as they came."""
+
+    signature: bytes | None
+    method: bytes
+    target: bytes
+    idempotency_key: bytes
+    body: bytes
+
+
+class Signer(NamedTuple):
+    """A call's sender: bound to one licence or, without one, the platform."""
+
+    key_id: str
+    license_id: UUID | None
+
+
+class _KnownKey(NamedTuple):
+    """A key as it was read, its secrets ready to check with. `previous` counts until `previous_until`."""
+
+    signer: Signer
+    is_active: bool
+    expires_at: datetime | None
+    permissions: frozenset[str]
+    current: Verifier
+    previous: Verifier | None
+    previous_until: datetime | None
+    last_used_at: datetime | None
+    read_at: float
+
+
+class SignatureChecker:
+    def __init__(
+        self, database: Database, secrets: Secrets, clock: Clock, monotonic: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._database = database
+        self._secrets = secrets
+        self._clock = clock
+        self._monotonic = monotonic
+        self._signatures = Reader()
+        self.last_use = LastUse(database)
+        self._known: dict[str, _KnownKey] = {}
+        self._unknown: dict[str, float] = {}
+        """Key ids that are nobody's, and when that was read; the oldest first."""
+        self._reading: dict[str, asyncio.Task[_KnownKey | None]] = {}
+        self._new = LookUp(self._read)
+
+    async def check(self, request: SignedRequest, permission: str) -> Signer:
+        """SignatureFault tells which check failed; PermissionMissing, that the key may not do this."""
+        now = self._clock()
+        signature = self._signatures.read(request.signature, now.timestamp())
+        if isinstance(signature, Fault):
+            raise SignatureFault(signature)
+        known = await self._key(signature.key_id.decode())
+        if known is None or not known.is_active or _has_passed(known.expires_at, now):
+            raise SignatureFault(Fault.UNKNOWN_KEY)
+        signed = (signature, request.method, request.target, request.idempotency_key, body_digest(request.body))
+        if not known.current.holds(*signed):
+            overlaps = known.previous is not None and not _has_passed(known.previous_until, now)
+            if known.previous is None or not overlaps or not known.previous.holds(*signed):
+                raise SignatureFault(Fault.MISMATCH)
+        if permission not in known.permissions:
+            raise PermissionMissing(f"the API key lacks the permission `{permission}`")
+        self.last_use.note(known.signer.key_id, known.last_used_at, now)
+        return known.signer
+
+    async def _key(self, key_id: str) -> _KnownKey | None:
+        known = self._known.get(key_id)
+        if known is not None and self._monotonic() - known.read_at < KNOWN_FOR:
+            return known
+        if self._monotonic() - self._unknown.get(key_id, -math.inf) < UNKNOWN_FOR:
+            return None
+        if known is None:
+            return await self._new.find(key_id)
+        reading = self._reading.get(key_id)
+        if reading is None:  # of a thousand who ask at once, one goes and looks
+            reading = self._reading[key_id] = asyncio.create_task(self._read_again(key_id))
+            reading.add_done_callback(lambda _: self._reading.pop(key_id, None))
+        return await asyncio.shield(reading)
+
+    async def _read_again(self, key_id: str) -> _KnownKey | None:
+        read = (await self._read([key_id])).get(key_id)
+        if isinstance(read, CannotOpen):
+            raise read
+        return read
+
+    async def _read(self, key_ids: Sequence[str]) -> Mapping[str, _KnownKey | CannotOpen]:
+        """What is known of these from now on. A secret that cannot be opened is a fault of its own key alone."""
+        read_at = self._monotonic()
+        async with asyncio.timeout(_READ_WITHIN), self._database.as_system() as tx:
+            rows = await repository.by_key_ids(tx, key_ids)
+        read = {row.key_id: self._opened(row, read_at) for row in rows}
+        for key_id in key_ids:
+            if key_id not in read:
+                self._known.pop(key_id, None)
+                self._note_unknown(key_id, read_at)
+        if len(self._known) + len(read) > _MOST_KNOWN:
+            self._known.clear()
+        self._known.update((key_id, known) for key_id, known in read.items() if isinstance(known, _KnownKey))
+        return read
+
+    def _note_unknown(self, key_id: str, read_at: float) -> None:
+        self._unknown.pop(key_id, None)
+        if len(self._unknown) >= _MOST_UNKNOWN:
+            del self._unknown[next(iter(self._unknown))]
+        self._unknown[key_id] = read_at
+
+    def _opened(self, row: ApiKey, read_at: float) -> _KnownKey | CannotOpen:
+        try:
+            return self._known_key(row, read_at)
+        except CannotOpen as fault:
+            return fault
+
+    def _known_key(self, row: ApiKey, read_at: float) -> _KnownKey:
+        return _KnownKey(
+            Signer(row.key_id, row.license_id),
+            is_active=row.is_active,
+            expires_at=row.expires_at,
+            permissions=frozenset(row.permissions),
+            current=self._verifier(row.key_id, row.secret),
+            previous=None if row.previous_secret is None else self._verifier(row.key_id, row.previous_secret),
+            previous_until=row.previous_until,
+            last_used_at=row.last_used_at,
+            read_at=read_at,
+        )
+
+    def _verifier(self, key_id: str, sealed: bytes) -> Verifier:
+        return Verifier(self._secrets.sealer.open(sealed, context=SECRET_CONTEXT.format(key_id)))
+
+
+def _has_passed(instant: datetime | None, now: datetime) -> bool:
+    return instant is not None and instant <= now

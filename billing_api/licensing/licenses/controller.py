@@ -1,0 +1,241 @@
+"""Licences over HTTP."""
+
+from uuid import UUID
+
+from litestar import Controller, Response, get, patch, post
+from litestar.di import NamedDependency
+from litestar.params import FromPath, FromQuery, JSONBody
+
+from billing_api.access.permissions import Permission, Principal
+from billing_api.licensing.licenses.schemas import (
+    AdminLicenseView,
+    ChangeLicense,
+    ExtendLicense,
+    IssuedLicense,
+    IssueLicense,
+    KeyGiven,
+    LicenseView,
+    LimitsGiven,
+    RevealedKey,
+    UsageView,
+)
+from billing_api.licensing.licenses.service import LicenseAdministration, LicenseService
+from billing_api.web.parameters import (
+    Limit,
+    Offset,
+    ReasonGiven,
+    reply,
+)
+from core.licensing.state import Status
+from db.idempotency import Once
+from db.models.licensing import ProvisioningState
+from db.paging import Page
+
+
+class LicenseController(Controller):
+    path = "/licenses"
+    tags = ("licenses",)
+
+    @get("/", permission=Permission.OWN_LICENSES_READ, summary="My licences")
+    async def list_licenses(
+        self,
+        principal: NamedDependency[Principal],
+        licenses: NamedDependency[LicenseService],
+        status: FromQuery[Status | None] = None,
+        limit: Limit = 20,
+        offset: Offset = 0,
+    ) -> Page[LicenseView]:
+        return await licenses.page(principal, status=status, limit=limit, offset=offset)
+
+    @get("/{license_id:uuid}", permission=Permission.OWN_LICENSES_READ, summary="One of my licences")
+    async def get_license(
+        self,
+        principal: NamedDependency[Principal],
+        licenses: NamedDependency[LicenseService],
+        license_id: FromPath[UUID],
+    ) -> LicenseView:
+        return await licenses.one(principal, license_id)
+
+    @post(
+        "/{license_id:uuid}/reveal-key",
+        permission=Permission.OWN_CREDENTIALS,
+        step_up=True,
+        status_code=200,
+        summary="The key in plain text; within 5 minutes of a login",
+    )
+    async def reveal_key(
+        self,
+        principal: NamedDependency[Principal],
+        licenses: NamedDependency[LicenseService],
+        license_id: FromPath[UUID],
+    ) -> Response[RevealedKey]:
+        revealed = await licenses.reveal_key(principal, license_id)
+        return Response(revealed, headers={"Cache-Control": "no-store"})
+
+    @post(
+        "/{license_id:uuid}/rotate-key",
+        permission=Permission.OWN_CREDENTIALS,
+        step_up=True,
+        status_code=200,
+        summary="Another key for this licence; the present one ends",
+    )
+    async def rotate_key(
+        self,
+        principal: NamedDependency[Principal],
+        licenses: NamedDependency[LicenseService],
+        once: NamedDependency[Once],
+        license_id: FromPath[UUID],
+    ) -> Response[RevealedKey]:
+        return reply(await licenses.rotate_key(principal, license_id, once), status_code=200)
+
+    @get("/{license_id:uuid}/usage", permission=Permission.OWN_USAGE_READ, summary="What is used of it")
+    async def get_usage(
+        self,
+        principal: NamedDependency[Principal],
+        licenses: NamedDependency[LicenseService],
+        license_id: FromPath[UUID],
+    ) -> UsageView:
+        return await licenses.usage(principal, license_id)
+
+
+class AdminLicenseController(Controller):
+    path = "/admin/licenses"
+    tags = ("admin",)
+
+    @get("/", permission=Permission.LICENSES_VIEW, summary="Search by e-mail, status, stuck provisioning or overage")
+    async def search_licenses(
+        self,
+        principal: NamedDependency[Principal],
+        license_administration: NamedDependency[LicenseAdministration],
+        email: FromQuery[str | None] = None,
+        status: FromQuery[Status | None] = None,
+        provisioning: FromQuery[ProvisioningState | None] = None,
+        overage: FromQuery[bool | None] = None,
+        limit: Limit = 20,
+        offset: Offset = 0,
+    ) -> Page[AdminLicenseView]:
+        return await license_administration.search(
+            principal,
+            email=email,
+            status=status,
+            provisioning=provisioning,
+            overage=overage,
+            limit=limit,
+            offset=offset,
+        )
+
+    @get("/{license_id:uuid}", permission=Permission.LICENSES_VIEW, summary="Anybody's licence")
+    async def get_any_license(
+        self,
+        principal: NamedDependency[Principal],
+        license_administration: NamedDependency[LicenseAdministration],
+        license_id: FromPath[UUID],
+    ) -> AdminLicenseView:
+        return await license_administration.one(principal, license_id)
+
+    @patch(
+        "/{license_id:uuid}",
+        permission=Permission.LICENSES_CHANGE,
+        summary="Whether its panels have to tell their fingerprint; what is absent stays",
+    )
+    async def change_license(
+        self,
+        principal: NamedDependency[Principal],
+        license_administration: NamedDependency[LicenseAdministration],
+        license_id: FromPath[UUID],
+        data: JSONBody[ChangeLicense],
+    ) -> AdminLicenseView:
+        return await license_administration.change(principal, license_id, data)
+
+    @get("/{license_id:uuid}/usage", permission=Permission.LICENSES_VIEW, summary="What is used of anybody's licence")
+    async def get_any_usage(
+        self,
+        principal: NamedDependency[Principal],
+        license_administration: NamedDependency[LicenseAdministration],
+        license_id: FromPath[UUID],
+    ) -> UsageView:
+        return await license_administration.usage(principal, license_id)
+
+    @post(
+        "/{license_id:uuid}/limits",
+        permission=Permission.LICENSES_CHANGE,
+        status_code=200,
+        summary="Limits of this one licence; null is unlimited, what is absent stays",
+    )
+    async def set_limits(
+        self,
+        principal: NamedDependency[Principal],
+        license_administration: NamedDependency[LicenseAdministration],
+        license_id: FromPath[UUID],
+        data: JSONBody[LimitsGiven],
+    ) -> AdminLicenseView:
+        return await license_administration.set_limits(principal, license_id, data)
+
+    @post("/find-by-key", permission=Permission.LICENSES_VIEW, status_code=200, summary="The licence a key opens")
+    async def find_by_key(
+        self,
+        principal: NamedDependency[Principal],
+        license_administration: NamedDependency[LicenseAdministration],
+        data: JSONBody[KeyGiven],
+    ) -> AdminLicenseView:
+        return await license_administration.find_by_key(principal, data.license_key)
+
+    @post("/", permission=Permission.LICENSES_CHANGE, summary="Issue a licence; its key is shown this once")
+    async def issue_license(
+        self,
+        principal: NamedDependency[Principal],
+        license_administration: NamedDependency[LicenseAdministration],
+        once: NamedDependency[Once],
+        data: JSONBody[IssueLicense],
+    ) -> Response[IssuedLicense]:
+        return reply(await license_administration.issue(principal, data, once), status_code=201)
+
+    @post("/{license_id:uuid}/suspend", permission=Permission.LICENSES_CHANGE, status_code=200)
+    async def suspend_license(
+        self,
+        principal: NamedDependency[Principal],
+        license_administration: NamedDependency[LicenseAdministration],
+        license_id: FromPath[UUID],
+        data: JSONBody[ReasonGiven],
+    ) -> AdminLicenseView:
+        return await license_administration.suspend(principal, license_id, data.reason)
+
+    @post("/{license_id:uuid}/resume", permission=Permission.LICENSES_CHANGE, status_code=200)
+    async def resume_license(
+        self,
+        principal: NamedDependency[Principal],
+        license_administration: NamedDependency[LicenseAdministration],
+        license_id: FromPath[UUID],
+        data: JSONBody[ReasonGiven],
+    ) -> AdminLicenseView:
+        return await license_administration.resume(principal, license_id, data.reason)
+
+    @post(
+        "/{license_id:uuid}/extend",
+        permission=Permission.LICENSES_CHANGE,
+        status_code=200,
+        summary="A later end, which no renewal and no cancellation of the subscription takes back",
+    )
+    async def extend_license(
+        self,
+        principal: NamedDependency[Principal],
+        license_administration: NamedDependency[LicenseAdministration],
+        once: NamedDependency[Once],
+        license_id: FromPath[UUID],
+        data: JSONBody[ExtendLicense],
+    ) -> Response[AdminLicenseView]:
+        return reply(await license_administration.extend(principal, license_id, data, once), status_code=200)
+
+    @post(
+        "/{license_id:uuid}/retry-provisioning",
+        permission=Permission.LICENSES_CHANGE,
+        status_code=200,
+        summary="Another try for an account that NextPanel refused",
+    )
+    async def retry_provisioning(
+        self,
+        principal: NamedDependency[Principal],
+        license_administration: NamedDependency[LicenseAdministration],
+        license_id: FromPath[UUID],
+    ) -> AdminLicenseView:
+        return await license_administration.retry_provisioning(principal, license_id)

@@ -1,0 +1,172 @@
+"""Every SQL statement about licences."""
+
+from datetime import datetime, timedelta
+from typing import Final
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, Select, case, delete, func, literal, select, union
+from sqlalchemy.orm import aliased
+
+from core.errors import NotFound
+from core.licensing.plan import RESOURCES
+from core.licensing.state import Status
+from core.mailbox import mailbox_key
+from db.models.identity import User
+from db.models.licensing import License, LicenseUsage, OverageCandidate, Plan, ProvisioningState
+from db.unit_of_work import StaffTransaction, SystemTransaction, Transaction
+
+CORRECTION_SHOWS: Final = timedelta(days=30)
+
+
+def effective_status(now: datetime) -> ColumnElement[Status]:
+    """`schemas.effective_status` for the database, so that a list is filtered by what it shows."""
+    # greatest() passes over NULL, as max() does over the instants that are not there.
+    lapsed = License.expiry_date.is_not(None) & (func.greatest(License.expiry_date, License.grace_until) <= now)
+    expired = literal(Status.EXPIRED, License.status.type)
+    return case(((License.status == Status.ACTIVE) & lapsed, expired), else_=License.status)
+
+
+def visible() -> Select[License, str]:
+    """Licences with their plan's name, newest first: whichever the session may see."""
+    return (
+        select(License, Plan.name)
+        .join(Plan, Plan.id == License.plan_id)
+        .order_by(License.created_at.desc(), License.id.desc())
+    )
+
+
+async def one(tx: Transaction, license_id: UUID) -> tuple[License, str]:
+    row = (await tx.session.execute(visible().where(License.id == license_id))).one_or_none()
+    if row is None:
+        raise NotFound("there is no such licence")
+    return row[0], row[1]
+
+
+async def lock(tx: Transaction, license_id: UUID) -> License:
+    """The licence, held against every other change until the transaction ends; to a customer others' do not exist."""
+    license_ = await tx.session.scalar(select(License).where(License.id == license_id).with_for_update())
+    if license_ is None:
+        raise NotFound("there is no such licence")
+    return license_
+
+
+async def lock_own(tx: SystemTransaction, license_id: UUID, user_id: UUID) -> License:
+    """The same for the application on behalf of a customer: `lock`, with the condition that row security would add."""
+    mine = select(License).where(License.id == license_id, License.user_id == user_id)
+    license_ = await tx.session.scalar(mine.with_for_update())
+    if license_ is None:
+        raise NotFound("there is no such licence")
+    return license_
+
+
+async def of_checkout(tx: SystemTransaction, checkout_id: UUID) -> License | None:
+    statement = select(License).where(License.checkout_id == checkout_id).with_for_update()
+    license_: License | None = await tx.session.scalar(statement)
+    return license_
+
+
+async def usage_of(tx: Transaction, license_id: UUID) -> dict[str, int]:
+    rows = await tx.session.execute(
+        select(LicenseUsage.resource, LicenseUsage.used).where(LicenseUsage.license_id == license_id)
+    )
+    return {row.resource: row.used for row in rows}
+
+
+def is_out_of_bounds(now: datetime) -> ColumnElement[bool]:
+    """Whether a resource of the license passes its limit, is below zero, or was brought to 0 from there of late.
+
+    The latter shows for CORRECTION_SHOWS, or until the panel tells its full count: something was deleted that never
+    was counted, and somebody should ask why.
+    """
+    is_below = LicenseUsage.below_since.is_not(None) | (LicenseUsage.corrected_at > now - CORRECTION_SHOWS)
+    return License.id.in_(union(_passing(), select(LicenseUsage.license_id).where(is_below)))
+
+
+def _passing() -> Select[UUID]:
+    """Licenses of which a total passes its limit. NULL, which is unlimited, compares as no.
+
+    Only candidates are looked at: all that pass are among them (db/migrations/versions/0010_overages.sql).
+    """
+    candidate, license_ = aliased(OverageCandidate), aliased(License)
+    limit = case({name: getattr(license_, f"max_{name}") for name in RESOURCES}, value=LicenseUsage.resource)
+    return (
+        select(candidate.license_id)
+        .join(license_, license_.id == candidate.license_id)
+        .join(LicenseUsage, LicenseUsage.license_id == candidate.license_id)
+        .where(LicenseUsage.used > limit)
+    )
+
+
+async def below_zero(tx: SystemTransaction, now: datetime) -> tuple[int, int]:
+    """How many totals are below zero now, and how many were brought to 0 from there of late."""
+    is_recent = LicenseUsage.corrected_at > now - CORRECTION_SHOWS
+    statement = select(
+        func.count().filter(LicenseUsage.below_since.is_not(None)), func.count().filter(is_recent)
+    ).where(LicenseUsage.below_since.is_not(None) | LicenseUsage.corrected_at.is_not(None))
+    row = (await tx.session.execute(statement)).one()
+    return row[0], row[1]
+
+
+async def forget_overages(tx: SystemTransaction, quiet_for: timedelta) -> int:
+    """Takes from the candidates those that pass no limit, of which nothing was noted for so long; says how many.
+
+    Longer than any transaction lives: one that is still open may have seen the limits from before they fell. Who is
+    noted meanwhile stays, for a row that has changed is judged by its new instant.
+    """
+    quiet = OverageCandidate.noted_at < func.statement_timestamp() - quiet_for
+    result = await tx.session.execute(
+        delete(OverageCandidate).where(quiet, OverageCandidate.license_id.not_in(_passing()))
+    )
+    return int(result.rowcount)  # type: ignore[attr-defined]  # a DELETE has one
+
+
+def search(
+    *,
+    email: str | None = None,
+    key_hash: bytes | None = None,
+    provisioning: ProvisioningState | None = None,
+) -> Select[License, str, str]:
+    """For staff: licences with plan name and owner's address; every given condition must hold."""
+    statement = (
+        select(License, Plan.name, User.email)
+        .join(Plan, Plan.id == License.plan_id)
+        .join(User, User.id == License.user_id)
+        .order_by(License.created_at.desc(), License.id.desc())
+    )
+    if email is not None:
+        statement = statement.where(User.email_key == mailbox_key(email))
+    if key_hash is not None:
+        statement = statement.where(License.license_key_hash == key_hash)
+    if provisioning is not None:
+        statement = statement.where(License.provisioning == provisioning)
+    return statement
+
+
+async def found(tx: StaffTransaction, license_id: UUID) -> tuple[License, str, str]:
+    # As it stands in the database: triggers have raised the version of a row that this transaction changed.
+    statement = search().where(License.id == license_id).execution_options(populate_existing=True)
+    row = (await tx.session.execute(statement)).one_or_none()
+    if row is None:
+        raise NotFound("there is no such licence")
+    return row[0], row[1], row[2]
+
+
+async def user_by_email(tx: StaffTransaction, email: str) -> User:
+    """Locked: who deletes his account at this moment either sees what is made for him, or is not found."""
+    by_email = select(User).where(User.email_key == mailbox_key(email))
+    user = await tx.session.scalar(by_email.with_for_update(key_share=True))
+    if user is None:
+        raise NotFound("nobody is registered with this e-mail address")
+    return user
+
+
+async def plan_of(tx: Transaction, license_: License) -> Plan:
+    return await tx.session.get_one(Plan, license_.plan_id)
+
+
+async def plan_of_type(tx: StaffTransaction, license_type: str) -> Plan:
+    statement = select(Plan).where(Plan.license_type == license_type, Plan.is_active).order_by(Plan.created_at).limit(1)
+    plan = await tx.session.scalar(statement)
+    if plan is None:
+        raise NotFound("no such plan is on offer")
+    return plan

@@ -1,0 +1,168 @@
+"""Licences on the wire."""
+
+from datetime import UTC, datetime
+from typing import Annotated, Any, Literal
+from uuid import UUID
+
+import msgspec
+
+from billing_api.web.parameters import STORABLE, Reason
+from core.licensing.state import Status
+from db.models.licensing import FingerprintPolicy, License, LicenseType, ProvisioningState
+
+
+class LicenseView(msgspec.Struct, frozen=True, kw_only=True):
+    """A licence as its owner sees it. A limit of null is unlimited. The key itself: reveal-key.
+
+    `fingerprint`: the panel it is bound to by an activation; null is none. `fingerprint_policy`: whether its panels
+    have to tell theirs with each question.
+    """
+
+    id: UUID
+    plan: str
+    license_type: LicenseType
+    status: Status
+    status_reason: str | None
+    features: dict[str, Any]
+    max_accounts: int | None
+    max_domains: int | None
+    max_databases: int | None
+    max_emails: int | None
+    max_storage_gb: int | None
+    fingerprint_policy: FingerprintPolicy
+    fingerprint: str | None
+    nextpanel_user_id: UUID | None
+    nextpanel_login_url: str | None
+    provisioning: ProvisioningState
+    activation_date: datetime
+    expiry_date: datetime | None
+    grace_until: datetime | None
+    auto_renew: bool
+    created_at: datetime
+    updated_at: datetime
+
+    @classmethod
+    def of(cls, license_: License, plan: str, now: datetime) -> "LicenseView":
+        return cls(**_facts(license_, plan, now))
+
+
+class AdminLicenseView(LicenseView, frozen=True, kw_only=True):
+    """The same for staff: whose it is, what stands in the way of its account, and what staff gave it by hand.
+
+    `limit_overrides`: `{"max_databases": {"at_least": 60}}` or `at_most`, on whatever plan; null is unlimited.
+    `extended_until`: no renewal and no cancellation ends the licence sooner.
+    """
+
+    user_id: UUID
+    email: str
+    provisioning_error: str | None
+    limit_overrides: dict[str, dict[str, int | None]]
+    extended_until: datetime | None
+    version: int
+
+    @classmethod
+    def of_row(cls, license_: License, plan: str, email: str, now: datetime) -> "AdminLicenseView":
+        return cls(
+            **_facts(license_, plan, now),
+            user_id=license_.user_id,
+            email=email,
+            provisioning_error=license_.provisioning_error,
+            limit_overrides=license_.limit_overrides,
+            extended_until=license_.extended_until,
+            version=license_.version,
+        )
+
+
+class RevealedKey(msgspec.Struct, frozen=True):
+    license_key: str
+
+
+class ResourceUsage(msgspec.Struct, frozen=True):
+    """`limit` null is unlimited; `held` null is not known now; `over` tells by how much the limit is passed."""
+
+    used: int
+    held: int | None
+    limit: int | None
+    over: int
+
+
+class UsageView(msgspec.Struct, frozen=True):
+    resources: dict[str, ResourceUsage]
+
+
+class ExtendLicense(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`expiry_date`: later than now and than the present one."""
+
+    expiry_date: Annotated[datetime, msgspec.Meta(tz=True)]
+    reason: Reason
+
+
+_Limit = Annotated[int, msgspec.Meta(ge=0, le=2_147_483_647)]
+
+
+class LimitsGiven(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Limits of this one licence: null is unlimited, what is absent stays. May be below what is used already."""
+
+    reason: Reason
+    max_accounts: _Limit | msgspec.UnsetType | None = msgspec.UNSET
+    max_domains: _Limit | msgspec.UnsetType | None = msgspec.UNSET
+    max_databases: _Limit | msgspec.UnsetType | None = msgspec.UNSET
+    max_emails: _Limit | msgspec.UnsetType | None = msgspec.UNSET
+    max_storage_gb: _Limit | msgspec.UnsetType | None = msgspec.UNSET
+
+    def given(self) -> dict[str, int | None]:
+        values = {name: getattr(self, name) for name in self.__struct_fields__ if name != "reason"}
+        return {name: value for name, value in values.items() if value is not msgspec.UNSET}
+
+
+class ChangeLicense(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What staff set of one license; what is absent stays.
+
+    `fingerprint_policy`: "required" refuses every question without a fingerprint, and with another one than the license
+    is bound to; "none" compares a fingerprint only where one is sent.
+    """
+
+    fingerprint_policy: FingerprintPolicy | msgspec.UnsetType = msgspec.UNSET
+    reason: Reason | msgspec.UnsetType = msgspec.UNSET
+
+
+class KeyGiven(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    license_key: Annotated[str, msgspec.Meta(max_length=64)]
+
+
+class IssueLicense(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`expiry_date` absent or null: without end."""
+
+    email: Annotated[str, msgspec.Meta(min_length=3, max_length=254, pattern=STORABLE)]
+    plan: Literal["starter", "professional", "enterprise"]
+    expiry_date: Annotated[datetime, msgspec.Meta(tz=True)] | None = None
+
+
+class IssuedLicense(msgspec.Struct, frozen=True):
+    """The key is shown this once."""
+
+    id: UUID
+    license_key: str
+
+
+def effective_status(license_: License, now: datetime) -> Status:
+    """Expiry needs no job: an active licence whose last instant has passed is shown as expired."""
+    ends = [instant for instant in (license_.expiry_date, license_.grace_until) if instant is not None]
+    if license_.status is Status.ACTIVE and license_.expiry_date is not None and max(ends) <= now:
+        return Status.EXPIRED
+    return license_.status
+
+
+def _facts(license_: License, plan: str, now: datetime) -> dict[str, Any]:
+    same = (
+        "id license_type status_reason features max_accounts max_domains max_databases max_emails max_storage_gb"
+        " fingerprint_policy fingerprint nextpanel_user_id nextpanel_login_url provisioning"
+        " activation_date expiry_date grace_until auto_renew"
+    )
+    return {
+        **{name: getattr(license_, name) for name in same.split()},
+        "plan": plan,
+        "status": effective_status(license_, now),
+        "created_at": license_.created_at.astimezone(UTC),
+        "updated_at": license_.updated_at.astimezone(UTC),
+    }

@@ -1,0 +1,307 @@
+"""What customers do with their licences, and what staff do with everybody's."""
+
+import asyncio
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Final
+from uuid import UUID
+
+import msgspec
+from redis.exceptions import RedisError
+
+from billing_api.access.permissions import Principal
+from billing_api.licensing.licenses import repository
+from billing_api.licensing.licenses.issuing import (
+    Term,
+    issue,
+    key_hash,
+    open_key,
+    seal_key,
+)
+from billing_api.licensing.licenses.schemas import (
+    AdminLicenseView,
+    ChangeLicense,
+    ExtendLicense,
+    IssuedLicense,
+    IssueLicense,
+    LicenseView,
+    LimitsGiven,
+    ResourceUsage,
+    RevealedKey,
+    UsageView,
+)
+from billing_api.licensing.licenses.terms import set_by_hand
+from core.clock import Clock, rfc3339
+from core.errors import Conflict, FieldError, InvalidInput, NotFound
+from core.hotstore.functions import NotReady
+from core.hotstore.reader import HotStoreReader
+from core.jobs import AlignAccount, Provision
+from core.licensing import key as license_key
+from core.licensing.plan import RESOURCES, Resource
+from core.licensing.state import Event, Status, move
+from core.settings import Secrets
+from db.idempotency import Once, Replayable
+from db.models.licensing import License, ProvisioningState
+from db.paging import Page, fetch_page
+from db.unit_of_work import Database
+
+_HELD_WITHIN: Final = 0.2
+"""Seconds that Redis may take to say what is held; the page does without then."""
+
+
+class LicenseService:
+    """The owner's view: every method sees the caller's licences and nobody else's."""
+
+    def __init__(self, database: Database, secrets: Secrets, clock: Clock, hot_store: HotStoreReader) -> None:
+        self._database = database
+        self._secrets = secrets
+        self._clock = clock
+        self._hot_store = hot_store
+
+    async def page(self, principal: Principal, *, status: Status | None, limit: int, offset: int) -> Page[LicenseView]:
+        now = self._clock()
+        statement = repository.visible()
+        if status is not None:
+            statement = statement.where(repository.effective_status(now) == status)
+        async with self._database.as_customer(principal.user_id) as tx:
+            rows, total = await fetch_page(tx.session, statement, limit=limit, offset=offset)
+        return Page([LicenseView.of(license_, plan, now) for license_, plan in rows], total, limit, offset)
+
+    async def one(self, principal: Principal, license_id: UUID) -> LicenseView:
+        async with self._database.as_customer(principal.user_id) as tx:
+            license_, plan = await repository.one(tx, license_id)
+        return LicenseView.of(license_, plan, self._clock())
+
+    async def reveal_key(self, principal: Principal, license_id: UUID) -> RevealedKey:
+        """The key in plain text, never without a trace. Its route asks for a step-up."""
+        async with self._database.as_customer(principal.user_id) as tx:
+            license_, _ = await repository.one(tx, license_id)
+            await tx.audit("license.key_revealed", "license", license_id)
+        return RevealedKey(open_key(self._secrets, license_))
+
+    async def rotate_key(self, principal: Principal, license_id: UUID, once: Once) -> Replayable[RevealedKey]:
+        """Another key for the same licence, for one that has got about: the old one opens nothing any more.
+
+        A trigger has the licence projected under its new hash, and a tombstone put where the old one led. API keys
+        stay: they name the licence, and are projected anew.
+        """
+        now = self._clock()
+        async with self._database.as_customer(principal.user_id) as tx:
+            license_ = await repository.lock(tx, license_id)
+            if stored := await once.claim(tx, RevealedKey):
+                return stored
+            key = license_key.generate(self._secrets.license_checksum_key)
+            license_.license_key = seal_key(self._secrets, license_id, key)
+            license_.license_key_hash = key_hash(self._secrets, key)
+            license_.updated_at = now
+            await tx.audit("license.key_rotated", "license", license_id)
+            return await once.record(tx, RevealedKey(key))
+
+    async def usage(self, principal: Principal, license_id: UUID) -> UsageView:
+        async with self._database.as_customer(principal.user_id) as tx:
+            license_, _ = await repository.one(tx, license_id)
+            used = await repository.usage_of(tx, license_id)
+        return await _usage_view(self._hot_store, license_, used)
+
+
+class LicenseAdministration:
+    """Staff: everybody's licences."""
+
+    def __init__(self, database: Database, secrets: Secrets, clock: Clock, hot_store: HotStoreReader) -> None:
+        self._database = database
+        self._secrets = secrets
+        self._clock = clock
+        self._hot_store = hot_store
+
+    async def search(
+        self,
+        principal: Principal,
+        *,
+        email: str | None,
+        status: Status | None,
+        provisioning: ProvisioningState | None,
+        overage: bool | None,
+        limit: int,
+        offset: int,
+    ) -> Page[AdminLicenseView]:
+        now = self._clock()
+        statement = repository.search(email=email, provisioning=provisioning)
+        if status is not None:
+            statement = statement.where(repository.effective_status(now) == status)
+        if overage is not None:
+            listed = repository.is_out_of_bounds(now)
+            statement = statement.where(listed if overage else ~listed)
+        async with self._database.as_staff(principal.user_id) as tx:
+            rows, total = await fetch_page(tx.session, statement, limit=limit, offset=offset)
+        return Page([_for_staff(row, now) for row in rows], total, limit, offset)
+
+    async def one(self, principal: Principal, license_id: UUID) -> AdminLicenseView:
+        async with self._database.as_staff(principal.user_id) as tx:
+            row = await repository.found(tx, license_id)
+        return _for_staff(row, self._clock())
+
+    async def usage(self, principal: Principal, license_id: UUID) -> UsageView:
+        async with self._database.as_staff(principal.user_id) as tx:
+            license_, _, _ = await repository.found(tx, license_id)
+            used = await repository.usage_of(tx, license_id)
+        return await _usage_view(self._hot_store, license_, used)
+
+    async def find_by_key(self, principal: Principal, text: str) -> AdminLicenseView:
+        """The licence that a key opens; the key comes in a body, for addresses end up in logs."""
+        key = license_key.parse(text, self._secrets.license_checksum_key)
+        if key is None:
+            raise NotFound("this is no licence key: a symbol is mistyped or missing")
+        statement = repository.search(key_hash=key_hash(self._secrets, key))
+        async with self._database.as_staff(principal.user_id) as tx:
+            rows, _ = await fetch_page(tx.session, statement, limit=1, offset=0)
+        if not rows:
+            raise NotFound("no licence has this key")
+        return _for_staff(rows[0], self._clock())
+
+    async def issue(self, principal: Principal, order: IssueLicense, once: Once) -> Replayable[IssuedLicense]:
+        """A licence without a purchase; its key is in this answer and nowhere else."""
+        now = self._clock()
+        if order.expiry_date is not None and order.expiry_date <= now:
+            past = FieldError("expiry_date", "lies in the past")
+            raise InvalidInput("expiry_date lies in the past", errors=(past,))
+        async with self._database.as_staff(principal.user_id) as tx:
+            if stored := await once.claim(tx, IssuedLicense):
+                return stored
+            user = await repository.user_by_email(tx, order.email)
+            plan = await repository.plan_of_type(tx, order.plan)
+            made = await issue(tx, self._secrets, user_id=user.id, plan=plan, term=Term(now, order.expiry_date))
+            await tx.audit("license.issued", "license", made.license.id, plan=order.plan, user_id=str(user.id))
+            return await once.record(tx, IssuedLicense(made.license.id, made.key))
+
+    async def suspend(self, principal: Principal, license_id: UUID, reason: str) -> AdminLicenseView:
+        return await self._moved(principal, license_id, Event.SUSPENDED_BY_ADMIN, reason)
+
+    async def resume(self, principal: Principal, license_id: UUID, reason: str) -> AdminLicenseView:
+        return await self._moved(principal, license_id, Event.RESUMED_BY_ADMIN, reason)
+
+    async def set_limits(self, principal: Principal, license_id: UUID, order: LimitsGiven) -> AdminLicenseView:
+        """Effective at once; what is used stays, also above the limit: it shows as overage.
+
+        It also stands on every plan to come: as the least, or the most, as it is above or below the present plan's.
+        """
+        after = order.given()
+        if not after:
+            raise InvalidInput("no limit is named", errors=(FieldError("body", "needs one of max_…"),))
+        async with self._database.as_staff(principal.user_id) as tx:
+            license_ = await repository.lock(tx, license_id)
+            before = {name: getattr(license_, name) for name in after}
+            set_by_hand(license_, await repository.plan_of(tx, license_), after)
+            reason = order.reason
+            await tx.audit("license.limits_set", "license", license_id, before=before, after=after, reason=reason)
+            await tx.session.flush()
+            row = await repository.found(tx, license_id)
+        return _for_staff(row, self._clock())
+
+    async def change(self, principal: Principal, license_id: UUID, order: ChangeLicense) -> AdminLicenseView:
+        """Effective with the next question that is asked about the license."""
+        policy = order.fingerprint_policy
+        if policy is msgspec.UNSET:
+            raise InvalidInput("nothing is to be changed", errors=(FieldError("body", "needs fingerprint_policy"),))
+        now = self._clock()
+        async with self._database.as_staff(principal.user_id) as tx:
+            license_ = await repository.lock(tx, license_id)
+            before = license_.fingerprint_policy
+            if policy is not before:
+                license_.fingerprint_policy = policy
+                license_.updated_at = now
+                reason = {} if order.reason is msgspec.UNSET else {"reason": order.reason}
+                told = {"before": before, "after": policy, **reason}
+                await tx.audit("license.fingerprint_policy_set", "license", license_id, **told)
+                await tx.session.flush()
+            row = await repository.found(tx, license_id)
+        return _for_staff(row, now)
+
+    async def extend(
+        self, principal: Principal, license_id: UUID, order: ExtendLicense, once: Once
+    ) -> Replayable[AdminLicenseView]:
+        """A later end, whatever is paid for. No renewal and no cancellation of the subscription takes it back."""
+        now = self._clock()
+        async with self._database.as_staff(principal.user_id) as tx:
+            if stored := await once.claim(tx, AdminLicenseView):
+                return stored
+            license_ = await repository.lock(tx, license_id)
+            before = license_.expiry_date
+            _require_later(order.expiry_date, before, now)
+            status = move(license_.status, Event.EXTENDED_BY_ADMIN)
+            if status is not license_.status:
+                license_.status = status
+                await tx.enqueue(AlignAccount(license_id))
+            license_.expiry_date = license_.extended_until = order.expiry_date
+            license_.updated_at = now
+            after, reason = order.expiry_date, order.reason
+            await tx.audit("license.extended", "license", license_id, before=before, after=after, reason=reason)
+            await tx.session.flush()
+            row = await repository.found(tx, license_id)
+            return await once.record(tx, _for_staff(row, now))
+
+    async def retry_provisioning(self, principal: Principal, license_id: UUID) -> AdminLicenseView:
+        """Another try for an account that NextPanel refused; the same idempotency key goes out again."""
+        async with self._database.as_staff(principal.user_id) as tx:
+            license_ = await repository.lock(tx, license_id)
+            if license_.provisioning is ProvisioningState.DONE:
+                raise Conflict("the licence has its NextPanel account already")
+            license_.provisioning = ProvisioningState.PENDING
+            license_.provisioning_error = None
+            await tx.enqueue(Provision(license_id))
+            await tx.audit("license.provisioning_retried", "license", license_id)
+            await tx.session.flush()
+            row = await repository.found(tx, license_id)
+        return _for_staff(row, self._clock())
+
+    async def _moved(self, principal: Principal, license_id: UUID, event: Event, reason: str) -> AdminLicenseView:
+        async with self._database.as_staff(principal.user_id) as tx:
+            license_ = await repository.lock(tx, license_id)
+            before, after = license_.status, move(license_.status, event)
+            license_.status = after
+            license_.status_reason = reason  # the latest word counts, also where the state is the same
+            license_.updated_at = self._clock()
+            if after is not before:
+                await tx.enqueue(AlignAccount(license_id))
+            await tx.audit(f"license.{event.name.lower()}", "license", license_id, before=before, reason=reason)
+            await tx.session.flush()
+            row = await repository.found(tx, license_id)
+        return _for_staff(row, self._clock())
+
+
+def _require_later(wanted: datetime, present: datetime | None, now: datetime) -> None:
+    if present is None:
+        raise Conflict("this licence has no end that could be put off")
+    if wanted <= max(present, now):
+        told = "must be later than now" if wanted <= now else f"must be later than the present one, {rfc3339(present)}"
+        raise InvalidInput(f"expiry_date {told}", errors=(FieldError("expiry_date", told),))
+
+
+async def _usage_view(hot_store: HotStoreReader, license_: License, used: Mapping[str, int]) -> UsageView:
+    held = await _held(hot_store, license_)
+    limits = license_.limits
+    return UsageView(
+        {
+            name: _resource(used.get(name, 0), None if held is None else held.get(name, 0), limits.of(name))
+            for name in RESOURCES
+        }
+    )
+
+
+async def _held(hot_store: HotStoreReader, license_: License) -> Mapping[Resource, int] | None:
+    """What live reservations hold; only Redis knows, and None where it cannot tell within a moment."""
+    try:
+        async with asyncio.timeout(_HELD_WITHIN):
+            reading = await hot_store.read(license_.license_key_hash)
+    except (RedisError, OSError, NotReady):  # TimeoutError is an OSError
+        return None
+    return None if reading.loaded is None else reading.usage.held
+
+
+def _for_staff(row: tuple[License, str, str], now: datetime) -> AdminLicenseView:
+    license_, plan, email = row
+    return AdminLicenseView.of_row(license_, plan, email, now)
+
+
+def _resource(used: int, held: int | None, limit: int | None) -> ResourceUsage:
+    shown = max(0, used)
+    return ResourceUsage(used=shown, held=held, limit=limit, over=max(0, shown - limit) if limit is not None else 0)

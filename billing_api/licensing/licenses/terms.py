@@ -1,0 +1,60 @@
+"""What a licence is good for and until when, as plan, payments and staff's word make it.
+
+A file of its own because two domains write it: the mirror, when Stripe's object says another plan or a paid period, and
+the admin's endpoints. A plan gives the limits, staff's overrides stand beside it; a paid period gives the expiry, and
+an extension by staff stands beside that. Neither is ever taken back by the other.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import msgspec
+
+from billing_api.licensing.licenses.issuing import Term
+from core.jobs import AlignAccount
+from core.licensing.overrides import Override, override
+from core.licensing.plan import RESOURCES
+from db.models.licensing import License, Plan
+from db.unit_of_work import PrivilegedTransaction
+
+LIMITS: Final = tuple(f"max_{resource}" for resource in RESOURCES)
+
+
+def limits_on(plan: Plan, overrides: Mapping[str, Any]) -> dict[str, int | None]:
+    """The limits a licence with these overrides has on the plan."""
+    given = {name: msgspec.convert(value, Override) for name, value in overrides.items()}
+    return {name: given[name].applied(getattr(plan, name)) if name in given else getattr(plan, name) for name in LIMITS}
+
+
+def set_by_hand(license_: License, plan: Plan, limits: Mapping[str, int | None]) -> None:
+    """Staff's word for these limits, in force at once and from then on."""
+    overrides = dict(license_.limit_overrides)
+    for name, limit in limits.items():
+        setattr(license_, name, limit)
+        said = override(limit, getattr(plan, name))
+        if said is None:
+            overrides.pop(name, None)
+        else:
+            overrides[name] = msgspec.to_builtins(said)
+    license_.limit_overrides = overrides
+
+
+async def take_plan(tx: PrivilegedTransaction, license_: License, plan: Plan) -> None:
+    """The licence is of this plan from now on, and NextPanel is told. What is used stays as it is."""
+    before = {"license_type": license_.license_type, **{name: getattr(license_, name) for name in LIMITS}}
+    license_.plan_id = plan.id
+    license_.license_type = plan.license_type
+    license_.features = plan.features
+    for name, limit in limits_on(plan, license_.limit_overrides).items():
+        setattr(license_, name, limit)
+    await tx.enqueue(AlignAccount(license_.id))
+    after = {"license_type": license_.license_type, **{name: getattr(license_, name) for name in LIMITS}}
+    kept = license_.limit_overrides
+    await tx.audit("license.plan_changed", "license", license_.id, before=before, after=after, overrides=kept)
+
+
+def pay_for(license_: License, term: Term) -> None:
+    """The period is paid. It never ends before what staff gave."""
+    assert term.expiry is not None
+    license_.expiry_date = max(term.expiry, license_.extended_until or term.expiry)
+    license_.grace_until = term.grace_until

@@ -1,0 +1,84 @@
+"""Usage reports as the framework carries them: the route's document, its refusals, and calls that are not plain.
+
+The plain ones never come this far (fast_path.py). From the signature on the way is the same.
+"""
+
+from dataclasses import dataclass
+from typing import Any, cast
+
+import msgspec
+from litestar import Response, post
+from litestar.di import NamedDependency
+from litestar.openapi.spec import OpenAPIMediaType, Operation, RequestBody, Schema
+
+from billing_api.access.permissions import Permission
+from billing_api.access.rate_limits import Limits
+from billing_api.licensing.api_keys.service import SignatureChecker
+from billing_api.licensing.usage.fast_path import (
+    FAILURE,
+    answer,
+    signed_request,
+)
+from billing_api.licensing.usage.schemas import (
+    UsageAnswers,
+    UsageRecorded,
+    UsageReport,
+    UsageReports,
+)
+from billing_api.licensing.usage.service import UsageService
+from billing_api.web.strict_request import StrictRequest
+from core.errors import InvalidSignature
+
+
+def _spelt_out(*structs: type) -> list[Schema]:
+    """The schemas of structs with nothing referred to: Litestar documents only the components that it made itself."""
+    tops, named = msgspec.json.schema_components(structs, ref_template="{name}")
+
+    def full(node: Any) -> Any:
+        if isinstance(node, dict):
+            return full(named[node["$ref"]]) if "$ref" in node else {key: full(value) for key, value in node.items()}
+        return [full(item) for item in node] if isinstance(node, list) else node
+
+    return cast("list[Schema]", full(list(tops)))
+
+
+@dataclass
+class _ReportOrList(Operation):
+    """Litestar knows no body that is one of two structs."""
+
+    def __post_init__(self) -> None:
+        schema = Schema(one_of=_spelt_out(UsageReport, UsageReports))
+        self.request_body = RequestBody({"application/json": OpenAPIMediaType(schema)}, required=True)
+
+
+@post(
+    "/billing/usage",
+    permission=Permission.SIGNED,
+    failures="signature_failures",
+    reads_body=True,
+    status_code=200,
+    tags=["nextpanel"],
+    summary="Report what was created, deleted or counted",
+    operation_class=_ReportOrList,
+)
+async def report_usage(
+    request: StrictRequest,
+    usage: NamedDependency[UsageService],
+    signature_checker: NamedDependency[SignatureChecker],
+) -> Response[UsageRecorded | UsageAnswers]:
+    """One report, with a signed Idempotency-Key in the head; or up to 1,000, each with a key of its own.
+
+    Answered after it is stored. Sent twice, it counts once. In a list each item has its own answer.
+    """
+    failure: Exception | None = request.scope["state"].get(FAILURE)
+    try:
+        if failure is not None:
+            raise failure
+        request.require_json()
+        answered = await answer(signature_checker, usage, signed_request(request.scope, await request.body()))
+    except InvalidSignature:
+        limits: Limits = request.app.state.limits
+        await limits.count_failure(request)
+        raise
+    headers = {"Idempotency-Replayed": "true"} if answered.replayed else {}
+    return Response(answered.content, headers=headers)

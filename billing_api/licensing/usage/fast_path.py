@@ -1,0 +1,229 @@
+"""Where the bytes of a usage report go: POST /api/v1/billing/usage, which comes thousands of times a second.
+
+    head and body ─► signature      api_keys/service.py   who says so
+                  ─► report         schemas.py            what is said; service.py judges it by itself
+                  ─► batch          batches.py            with all that came in the same moment
+                  ─► transaction    recording.py          counted and written down, by the statements of repository.py
+                  ─► COMMIT ─► answer
+
+`answer` is that way, whoever carries the bytes. Litestar can, and does where a call is out of the ordinary
+(controller.py); but what it does around a handler costs more than the report. So this application stands before the
+framework's and carries the plain calls itself: bytes in, bytes out.
+
+It tells successes only. What is refused or fails goes on to the framework together with its failure, and is told there
+as on every other route: one mapping to problem+json, one log line, one set of counters. So does every call that is not
+plain: another method, a body of unknown or too great a size or of another media type, a browser's (`Origin`).
+"""
+
+from collections.abc import Mapping, Sequence
+from time import perf_counter
+from typing import Any, Final, NamedTuple
+
+import msgspec
+from litestar.datastructures import State
+from litestar.enums import ScopeType
+from litestar.plugins.prometheus import PrometheusConfig, PrometheusMiddleware
+from litestar.types import ASGIApp, HTTPScope, Receive, Scope, Send
+
+from billing_api.licensing.api_keys.service import SignatureChecker, SignedRequest
+from billing_api.licensing.usage.recording import Counted
+from billing_api.licensing.usage.schemas import (
+    ItemAnswer,
+    ItemProblem,
+    RawReports,
+    UsageAnswers,
+    UsageItem,
+    UsageRecorded,
+    UsageReport,
+    UsageReports,
+)
+from billing_api.licensing.usage.service import UsageService
+from billing_api.web import request_context as observability
+from billing_api.web.single_headers import require_single
+from core.errors import FieldError, InvalidInput, Refusal
+from core.field_errors import BAD_JSON, invalid_body
+from core.headers import JSON
+
+PATH: Final = "/api/v1/billing/usage"
+FAILURE: Final = "usage_failure"
+"""Under this name in the request's state: why the fast path did not answer."""
+
+_DIGITS_OF_SIZE: Final = 9
+_JSON: Final = frozenset({JSON, JSON + b"; charset=utf-8", JSON + b";charset=utf-8"})
+"""The usual spellings; of another one the framework judges."""
+
+
+class _Shape(msgspec.Struct):
+    """Tells a list from a single report."""
+
+    items: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+
+
+_shape: Final = msgspec.json.Decoder(_Shape)
+_report: Final = msgspec.json.Decoder(UsageReport)
+_reports: Final = msgspec.json.Decoder(UsageReports)
+_raw_reports: Final = msgspec.json.Decoder(RawReports)
+_item: Final = msgspec.json.Decoder(UsageItem)
+_encode: Final = msgspec.json.Encoder().encode
+
+
+class Answer(NamedTuple):
+    content: UsageRecorded | UsageAnswers
+    replayed: bool = False
+
+
+def signed_request(scope: HTTPScope, body: bytes) -> SignedRequest:
+    """What the signature covers. Refusal where a header that may stand only once stands twice."""
+    pairs = list(scope["headers"])
+    headers = dict(pairs)
+    if len(headers) != len(pairs):
+        require_single(pairs)
+    query = scope["query_string"]
+    return SignedRequest(
+        signature=headers.get(b"np-signature"),
+        method=scope["method"].encode(),
+        target=scope["raw_path"].partition(b"?")[0] + (b"?" + query if query else b""),
+        idempotency_key=headers.get(b"idempotency-key", b""),
+        body=body,
+    )
+
+
+async def answer(checker: SignatureChecker, usage: UsageService, request: SignedRequest) -> Answer:
+    """Once it is stored. Nothing of the body is read before its signature holds: others learn nothing but that."""
+    signer = await checker.check(request, "usage")
+    try:
+        if _shape.decode(request.body).items is msgspec.UNSET:
+            report = _report.decode(request.body)
+            counted = await usage.report(signer, report, _key_text(request.idempotency_key))
+            recorded = UsageRecorded(success=True, quota_remaining=counted.remaining, overage=counted.overage)
+            return Answer(recorded, counted.replayed)
+        outcomes = await usage.report_many(signer, _items(request.body))
+        return Answer(UsageAnswers([_of_item(outcome) for outcome in outcomes]))
+    except BAD_JSON as failure:
+        wanted = UsageReports if _is_list(request.body) else UsageReport
+        raise invalid_body(failure, request.body, wanted) from failure
+
+
+def _key_text(key: bytes) -> str:
+    """In UTF-8, as HTTP libraries write it and as JSON has it: one key is one, alone or in a list."""
+    try:
+        return key.decode()
+    except UnicodeDecodeError:
+        fault = FieldError("Idempotency-Key", "must be UTF-8", "bad_format", {"expected": "UTF-8"})
+        raise InvalidInput("the Idempotency-Key is no UTF-8", errors=(fault,)) from None
+
+
+def _is_list(body: bytes) -> bool:
+    try:
+        return _shape.decode(body).items is not msgspec.UNSET
+    except BAD_JSON:
+        return False
+
+
+def _items(body: bytes) -> Sequence[UsageItem | Refusal]:
+    """Each by itself where they cannot be read together: one that is wrong harms no other."""
+    try:
+        return _reports.decode(body).items
+    except BAD_JSON:
+        return [_item_or_refusal(raw) for raw in _raw_reports.decode(body).items]
+
+
+def _item_or_refusal(raw: msgspec.Raw) -> UsageItem | Refusal:
+    try:
+        return _item.decode(raw)
+    except BAD_JSON as failure:
+        return invalid_body(failure, bytes(raw), UsageItem)
+
+
+def _of_item(outcome: Counted | Refusal) -> ItemAnswer:
+    if isinstance(outcome, Counted):
+        return ItemAnswer(success=True, quota_remaining=outcome.remaining, overage=outcome.overage)
+    conclusive = outcome.meaning.conclusive
+    problem = ItemProblem(outcome.status, outcome.code, outcome.detail, conclusive, outcome.errors)
+    return ItemAnswer(success=False, problem=problem)
+
+
+class FastPath:
+    """An ASGI application in front of the framework's."""
+
+    def __init__(
+        self,
+        framework: ASGIApp,
+        state: State,
+        *,
+        counted_by: PrometheusConfig,
+        most_bytes: int,
+        headers: Mapping[str, str],
+    ) -> None:
+        """`state`: the application's, which holds the services once it has started. `headers`: of every answer."""
+        self._framework = framework
+        self._headers = [(b"content-type", b"application/json")]
+        self._headers += [(name.lower().encode(), value.encode()) for name, value in headers.items()]
+        self._state = state
+        self._most_bytes = most_bytes
+        self._meter = _Meter(PrometheusMiddleware(framework, counted_by), counted_by.app_name)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != ScopeType.HTTP or not self._is_plain(scope):
+            await self._framework(scope, receive, send)
+            return
+        began = perf_counter()
+        request_id = observability.enter(scope)
+        services = self._state.services
+        try:
+            body = await _body(receive)
+            with self._meter.in_progress:
+                answered = await answer(services.signature_checker, services.usage, signed_request(scope, body))
+        except Exception as failure:  # noqa: BLE001  whatever it is, the framework tells it
+            scope["state"][FAILURE] = failure
+            await self._framework(scope, receive, send)
+            return
+        await self._tell(send, answered, request_id)
+        self._meter.succeeded(perf_counter() - began)
+
+    async def _tell(self, send: Send, answered: Answer, request_id: str) -> None:
+        content = _encode(answered.content)
+        headers = [
+            *self._headers,
+            (b"content-length", b"%d" % len(content)),
+            (b"x-request-id", request_id.encode()),
+        ]
+        if answered.replayed:
+            headers.append((b"idempotency-replayed", b"true"))
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": content, "more_body": False})
+
+    def _is_plain(self, scope: HTTPScope) -> bool:
+        if scope["path"] != PATH or scope["method"] != "POST" or scope["query_string"]:
+            return False
+        size = b""
+        for name, value in scope["headers"]:
+            if name == b"content-length":
+                size = value
+            elif name == b"origin" or (name == b"content-type" and value not in _JSON):
+                return False
+        return size.isdigit() and len(size) <= _DIGITS_OF_SIZE and int(size) <= self._most_bytes
+
+
+async def _body(receive: Receive) -> bytes:
+    """Whole. Raises what stands in for one that does not come (billing_api/server/body_timeout.py)."""
+    parts: list[bytes] = []
+    while True:
+        message: Any = await receive()
+        parts.append(message["body"])
+        if not message.get("more_body"):
+            return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+class _Meter:
+    """The counters that Litestar keeps for every route: this one's, of its successes, looked up once."""
+
+    def __init__(self, counters: PrometheusMiddleware, app_name: str) -> None:
+        labels: dict[str, Any] = {"method": "POST", "path": PATH, "status_code": 200, "app_name": app_name}
+        self.in_progress = counters.requests_in_progress(labels).labels(*labels.values()).track_inprogress()
+        self._number = counters.request_count(labels).labels(*labels.values())
+        self._seconds = counters.request_time(labels).labels(*labels.values())
+
+    def succeeded(self, seconds: float) -> None:
+        self._number.inc()
+        self._seconds.observe(seconds)

@@ -1,0 +1,189 @@
+"""What customers use, as NextPanel reports it: each report counted once, and answered after its COMMIT.
+
+A report is a fact. It is recorded even where it passes the limit, and flagged; only grants are refused, and those are
+the validator's. Here a report is read and judged by itself; recording.py writes down many together.
+"""
+
+import asyncio
+import hashlib
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from functools import lru_cache
+from typing import Final
+
+import msgspec
+from redis.exceptions import RedisError
+
+from billing_api.licensing.api_keys.service import Signer
+from billing_api.licensing.usage import metrics
+from billing_api.licensing.usage.batches import Batches
+from billing_api.licensing.usage.corrections import KEYS_BEGIN
+from billing_api.licensing.usage.recording import (
+    Counted,
+    Outcome,
+    Recording,
+    Report,
+)
+from billing_api.licensing.usage.schemas import UsageItem, UsageReport
+from core.clock import Clock
+from core.errors import Busy, FieldError, InvalidInput, NotFound, Refusal, Unavailable
+from core.hotstore import keys
+from core.licensing import key as license_key
+from core.licensing.counting import UsageAction
+from core.parts import Part
+from core.settings import Secrets
+from core.telemetry import logger
+from db.availability import is_absence, is_busy
+
+_WITHIN: Final = 4.5
+"""Seconds a batch may take. A report may wait for the batch before its own, and is to be answered within 10 s all the
+same; and that is well below what a pin waits for its report (core.hotstore.writer.REPORT_SECONDS)."""
+_LONGEST_KEY: Final = 255
+_AHEAD: Final = timedelta(minutes=5)
+_BEHIND: Final = timedelta(days=366)
+
+_HASHES: Final = 4096
+"""Remembered: most reports are about one of something, made or gone."""
+
+_encode: Final = msgspec.json.Encoder().encode
+
+
+class _NotRecorded(Refusal):
+    code = "internal"
+
+
+class UsageService:
+    def __init__(self, recording: Recording, secrets: Secrets, clock: Clock, part: Part | None = None) -> None:
+        """`part`: what gives a heartbeat for each batch."""
+        self._recording = recording
+        self._secrets = secrets
+        self._clock = clock
+        self._batches: Batches[Report, Outcome] = Batches(self._record, is_absence=_is_away, part=part)
+
+    async def close(self) -> None:
+        """Waits for the reports that are being recorded."""
+        await self._batches.close()
+
+    async def report(self, signer: Signer, report: UsageReport, idempotency_key: str) -> Counted:
+        if not 0 < len(idempotency_key) <= _LONGEST_KEY:
+            told = "too_long" if idempotency_key else "missing"
+            raise InvalidInput(
+                f"an Idempotency-Key of 1 to {_LONGEST_KEY} characters is required on usage reports",
+                errors=(FieldError("Idempotency-Key", "is required", told, {"max": _LONGEST_KEY}),),
+            )
+        license_hash = self._license_hash(report.license_key)
+        (outcome,) = await self._batches.add([self._read(signer, report, license_hash, idempotency_key)])
+        judged = _judged(outcome)
+        if isinstance(judged, Refusal):
+            raise judged
+        return judged
+
+    async def report_many(self, signer: Signer, reports: Sequence[UsageItem | Refusal]) -> Sequence[Counted | Refusal]:
+        """An outcome for each, in their order. Raises where the database is away: then nobody can tell."""
+        outcomes: list[Refusal | None] = []
+        items: list[Report] = []
+        hashes: dict[str, bytes | None] = {}  # a list is about few licences
+        for item in reports:
+            try:
+                if isinstance(item, Refusal):
+                    raise item
+                text = item.license_key
+                if text not in hashes:
+                    hashes[text] = self._license_hash(text)
+                # As in a head, where spaces around a value do not count (RFC 9110, 5.5): one key is one.
+                key = item.idempotency_key.strip(" \t")
+                items.append(self._read(signer, item, hashes[text], key))
+                outcomes.append(None)
+            except Refusal as refusal:
+                outcomes.append(refusal)
+        metrics.count(outcome for outcome in outcomes if outcome is not None)
+        recorded = iter(await self._batches.add(items))
+        return [_judged(next(recorded)) if outcome is None else outcome for outcome in outcomes]
+
+    def _license_hash(self, text: str) -> bytes | None:
+        """None where it can be no key of ours."""
+        key = license_key.parse(text, self._secrets.license_checksum_key)
+        return None if key is None else self._secrets.index.digest("license_key", key)
+
+    def _read(self, signer: Signer, report: UsageReport, license_hash: bytes | None, idempotency_key: str) -> Report:
+        if license_hash is None:
+            raise NotFound("there is no such licence")
+        if not idempotency_key:
+            raise InvalidInput("the key is empty", errors=(FieldError("idempotency_key", "is empty", "missing"),))
+        if faults := self._faults(report, license_hash, idempotency_key):
+            raise InvalidInput("the report cannot be true", errors=tuple(faults))
+        return Report(
+            license_hash,
+            signer.license_id,
+            report.resource,
+            report.action,
+            report.count,
+            idempotency_key,
+            _hash(report),
+            report.reservation_id,
+            report.occurred_at,
+        )
+
+    def _faults(self, report: UsageReport, license_hash: bytes, idempotency_key: str) -> list[FieldError]:
+        faults: list[FieldError] = []
+        if idempotency_key.startswith(KEYS_BEGIN):
+            faults.append(FieldError("idempotency_key", f"must not begin with {KEYS_BEGIN}, as corrections of ours do"))
+        if report.count == 0 and report.action is not UsageAction.SET:
+            faults.append(FieldError("count", f"nothing was {report.action}; at least 1", "too_small", {"min": 1}))
+        if report.reservation_id and not keys.is_made_for(report.reservation_id, keys.short_hash(license_hash)):
+            faults.append(FieldError("reservation_id", "was made for another license"))
+        if report.occurred_at is not None and not self._is_near(report.occurred_at):
+            faults.append(FieldError("occurred_at", "lies years off; look at the sender's clock"))
+        return faults
+
+    def _is_near(self, instant: datetime) -> bool:
+        """Reports may have waited for a year in somebody's queue; none is about tomorrow."""
+        now = self._clock()
+        return now - _BEHIND <= instant <= now + _AHEAD
+
+    async def _record(self, reports: Sequence[Report]) -> Sequence[Outcome]:
+        async with asyncio.timeout(_WITHIN):
+            outcomes = await self._recording.record(reports)
+        metrics.BATCH.observe(len(reports))
+        metrics.count(outcomes)
+        return outcomes
+
+
+def _judged(outcome: Outcome | Exception) -> Counted | Refusal:
+    """Raises what is not the report's fault alone."""
+    if isinstance(outcome, Counted):
+        return outcome
+    if isinstance(outcome, Unavailable):
+        raise outcome
+    if isinstance(outcome, Refusal):
+        return outcome
+    if is_busy(outcome):
+        raise Busy("reports cannot be recorded now; send them again with the same keys") from outcome
+    if _is_away(outcome):
+        raise Unavailable("reports cannot be recorded now; send them again with the same keys") from outcome
+    logger().error("usage.report_failed", exc_info=outcome)
+    refusal = _NotRecorded("the report was not recorded; tell us the request_id")
+    metrics.count([refusal])
+    return refusal
+
+
+def _hash(report: UsageReport) -> bytes:
+    """What makes a report this one and no other, whether it came alone or in a list; its licence is in its key."""
+    if report.reservation_id is None and report.occurred_at is None:
+        return _hash_of_common(report.resource, report.action, report.count)
+    # Not remembered: of these hardly two are alike, and two ways to write one instant are equal but two reports.
+    return _hash_of(report.resource, report.action, report.count, report.reservation_id, report.occurred_at)
+
+
+@lru_cache(_HASHES)
+def _hash_of_common(resource: str, action: str, count: int) -> bytes:
+    return _hash_of(resource, action, count, None, None)
+
+
+def _hash_of(*facts: str | int | datetime | None) -> bytes:
+    return hashlib.sha256(_encode(facts)).digest()
+
+
+def _is_away(failure: Exception) -> bool:
+    """Whether a server is away: then every report of the batch has failed, and none of them is to blame."""
+    return is_absence(failure) or isinstance(failure, OSError | Unavailable | RedisError)

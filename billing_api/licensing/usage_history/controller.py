@@ -1,0 +1,56 @@
+"""The history over HTTP."""
+
+from typing import Annotated
+from uuid import UUID
+
+from litestar import Controller, get
+from litestar.di import NamedDependency
+from litestar.params import FromPath, FromQuery, QueryParameter
+
+from billing_api.access.permissions import Permission, Principal
+from billing_api.licensing.usage_history.schemas import Step, UsageHistory
+from billing_api.licensing.usage_history.service import Question, UsageHistoryService
+from core.licensing.plan import Resource
+
+# As text, for the service to read: Litestar would name a bad one by its Python name, and `from` can be none.
+Since = Annotated[
+    str | None,
+    QueryParameter(name="from", format="date-time", description="default: 30 days or 48 hours before `to`"),
+]
+Until = Annotated[str | None, QueryParameter(name="to", format="date-time", description="default: now")]
+
+
+class UsageHistoryController(Controller):
+    path = "/licenses/{license_id:uuid}/usage/history"
+    tags = ("licenses",)
+
+    @get("/", permission=Permission.OWN_USAGE_READ, summary="What was used over time")
+    async def get_history(
+        self,
+        principal: NamedDependency[Principal],
+        usage_history: NamedDependency[UsageHistoryService],
+        license_id: FromPath[UUID],
+        resource: FromQuery[Resource],
+        by: FromQuery[Step] = Step.DAY,
+        since: Since = None,
+        until: Until = None,
+    ) -> UsageHistory:
+        return await usage_history.mine(principal, license_id, Question(resource, by, since, until))
+
+
+class AdminUsageHistoryController(Controller):
+    path = "/admin/licenses/{license_id:uuid}/usage/history"
+    tags = ("admin",)
+
+    @get("/", permission=Permission.LICENSES_VIEW, summary="What was used of anybody's licence over time")
+    async def get_any_history(
+        self,
+        principal: NamedDependency[Principal],
+        usage_history: NamedDependency[UsageHistoryService],
+        license_id: FromPath[UUID],
+        resource: FromQuery[Resource],
+        by: FromQuery[Step] = Step.DAY,
+        since: Since = None,
+        until: Until = None,
+    ) -> UsageHistory:
+        return await usage_history.anybodys(principal, license_id, Question(resource, by, since, until))

@@ -1,0 +1,99 @@
+"""What was used over time: for its owner, and for staff."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Final, NamedTuple
+from uuid import UUID
+
+import msgspec
+
+from billing_api.access.permissions import Principal
+from billing_api.licensing.licenses.repository import one
+from billing_api.licensing.usage_history import repository
+from billing_api.licensing.usage_history.repository import Window
+from billing_api.licensing.usage_history.schemas import (
+    Step,
+    UsageHistory,
+    UsagePoint,
+)
+from core.clock import Clock
+from core.errors import FieldError, InvalidInput
+from core.licensing.plan import Resource
+from db.unit_of_work import Database, Transaction
+
+MOST_POINTS: Final = 750
+"""A month by the hour, two years by the day."""
+_SPAN: Final = {Step.HOUR: timedelta(hours=48), Step.DAY: timedelta(days=30)}
+_Instant = Annotated[datetime, msgspec.Meta(tz=True)]
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class Question(NamedTuple):
+    """What is asked; without `since` and `until`, the last 30 days or 48 hours."""
+
+    resource: Resource
+    by: Step
+    since: str | None
+    until: str | None
+
+
+class UsageHistoryService:
+    def __init__(self, database: Database, clock: Clock) -> None:
+        self._database = database
+        self._clock = clock
+
+    async def mine(self, principal: Principal, license_id: UUID, question: Question) -> UsageHistory:
+        window = window_of(question, self._clock())
+        async with self._database.as_customer(principal.user_id) as tx:
+            return await _history(tx, license_id, question, window)
+
+    async def anybodys(self, principal: Principal, license_id: UUID, question: Question) -> UsageHistory:
+        window = window_of(question, self._clock())
+        async with self._database.as_staff(principal.user_id) as tx:
+            return await _history(tx, license_id, question, window)
+
+
+def window_of(question: Question, now: datetime) -> Window:
+    """Whole buckets that contain all that was asked for."""
+    step = question.by.length
+    try:
+        until = _in_utc(question.until, "to") or now
+        since = _in_utc(question.since, "from") or until - _SPAN[question.by]
+        since -= (since - _EPOCH) % step
+        until += (_EPOCH - until) % step
+    except OverflowError:
+        raise _refused("from", "lies beyond the calendar") from None
+    if until <= since:
+        raise _refused("to", "must be after from")
+    if (until - since) // step > MOST_POINTS:
+        raise _refused("from", f"asks for more than {MOST_POINTS} points; ask for less, or by day")
+    return Window(since, until, step)
+
+
+async def _history(tx: Transaction, license_id: UUID, question: Question, window: Window) -> UsageHistory:
+    await one(tx, license_id)  # 404 for another's, or none
+    used, over = await repository.standing_before(tx, license_id, question.resource, window.since)
+    buckets = await repository.buckets(tx, license_id, question.resource, window)
+    points = []
+    for number in range((window.until - window.since) // window.step):
+        at = window.since + number * window.step
+        if bucket := buckets.get(at):
+            used, over = bucket.used, bucket.ends_over
+            points.append(
+                UsagePoint(at, bucket.created, bucket.deleted, bucket.corrected, max(0, used), bucket.overage)
+            )
+        else:
+            points.append(UsagePoint(at, 0, 0, 0, max(0, used), over))
+    return UsageHistory(question.resource, question.by, points)
+
+
+def _in_utc(text: str | None, field: str) -> datetime | None:
+    if text is None:
+        return None
+    try:
+        return msgspec.convert(text, _Instant).astimezone(UTC)
+    except msgspec.ValidationError:
+        raise _refused(field, "must be an instant with its offset, such as 2026-03-10T00:00:00Z") from None
+
+
+def _refused(field: str, detail: str) -> InvalidInput:
+    return InvalidInput("the history cannot be told for this window", errors=(FieldError(field, detail),))

@@ -1,0 +1,87 @@
+"""Writes mails, with the links they may carry, in the transaction of what they tell of.
+
+A link's token is kept as a keyed hash; in the mail's row it lies sealed until the mail has left
+(workers/handlers/mail.py).
+"""
+
+import base64
+from datetime import datetime
+from typing import Final
+
+from billing_api.notifications.mails import repository
+from core.ids import new_token
+from core.jobs import DeliverMail
+from core.settings import Secrets
+from db.models.identity import TokenPurpose, User
+from db.unit_of_work import SystemTransaction
+
+MAILS_AN_HOUR: Final = 5
+"""To one address, whoever asks for them: no form of ours must fill a stranger's mailbox."""
+MAIL_TOKEN_CONTEXT: Final = "mails.token"  # noqa: S105  a place, not a secret
+
+
+class Mails:
+    def __init__(self, secrets: Secrets) -> None:
+        self._secrets = secrets
+
+    async def write(
+        self,
+        tx: SystemTransaction,
+        user: User,
+        template: str,
+        *,
+        occasion: str,
+        now: datetime,
+        token: str | None = None,
+        recipient: str | None = None,
+        **parameters: str,
+    ) -> None:
+        """Once for each occasion. `recipient`: the user's own address where none is given."""
+        if token is not None:
+            sealed = self._secrets.sealer.seal(token.encode(), context=MAIL_TOKEN_CONTEXT)
+            parameters["token_sealed"] = base64.b64encode(sealed).decode()
+        mail_id = await repository.add_mail(
+            tx,
+            key=f"{template}:{occasion}",
+            user_id=user.id,
+            recipient=recipient or user.email,
+            template=template,
+            parameters={"full_name": user.full_name, **parameters},
+            created_at=now,
+        )
+        if mail_id is not None:
+            await tx.enqueue(DeliverMail(mail_id))
+
+    async def write_link(
+        self,
+        tx: SystemTransaction,
+        user: User,
+        purpose: TokenPurpose,
+        *,
+        expires_at: datetime,
+        now: datetime,
+        occasion: str | None = None,
+        recipient: str | None = None,
+        **parameters: str,
+    ) -> bytes:
+        """A mail whose template is named like the token's purpose; without an occasion, one for each token.
+
+        Answers the token's hash, which names what the link is to confirm.
+        """
+        token = new_token()
+        token_hash = self.token_hash(token)
+        await repository.add_token(tx, user.id, purpose, token_hash=token_hash, expires_at=expires_at)
+        await self.write(
+            tx,
+            user,
+            purpose.value,
+            occasion=occasion or token_hash.hex(),
+            now=now,
+            token=token,
+            recipient=recipient,
+            **parameters,
+        )
+        return token_hash
+
+    def token_hash(self, token: str) -> bytes:
+        return self._secrets.index.digest("one_time_token", token)

@@ -1,0 +1,1 @@
+"""Operations, for staff: the audit trail, jobs, received webhooks, reconciliation."""

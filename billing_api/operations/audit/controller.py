@@ -1,0 +1,68 @@
+"""The audit trail over HTTP."""
+
+from typing import Annotated
+from uuid import UUID
+
+from litestar import Controller, get
+from litestar.di import NamedDependency
+from litestar.params import FromPath, QueryParameter
+
+from billing_api.access.permissions import Permission, Principal
+from billing_api.operations.audit.schemas import AuditView, LicenseEventView
+from billing_api.operations.audit.service import AuditTrail
+from billing_api.web.parameters import (
+    STORABLE,
+    Limit,
+    Offset,
+    instant,
+)
+from db.paging import Page
+
+Word = Annotated[str | None, QueryParameter(max_length=200, pattern=STORABLE)]
+
+
+class AdminAuditController(Controller):
+    path = "/admin/audit"
+    tags = ("admin",)
+
+    @get("/", permission=Permission.AUDIT_VIEW, summary="Who did what to whom; every given condition must hold")
+    async def search_audit_trail(
+        self,
+        principal: NamedDependency[Principal],
+        audit_trail: NamedDependency[AuditTrail],
+        actor_id: Annotated[UUID | None, QueryParameter(description="who did it")] = None,
+        action: Word = None,
+        target_kind: Word = None,
+        target_id: Word = None,
+        since: Annotated[str | None, QueryParameter(format="date-time", description="from this instant on")] = None,
+        until: Annotated[str | None, QueryParameter(format="date-time", description="before this instant")] = None,
+        limit: Limit = 20,
+        offset: Offset = 0,
+    ) -> Page[AuditView]:
+        return await audit_trail.search(
+            principal,
+            actor_id=actor_id,
+            action=action,
+            target_kind=target_kind,
+            target_id=target_id,
+            since=instant(since, "since"),
+            until=instant(until, "until"),
+            limit=limit,
+            offset=offset,
+        )
+
+
+class LicenseEventController(Controller):
+    path = "/licenses/{license_id:uuid}/events"
+    tags = ("licenses",)
+
+    @get("/", permission=Permission.OWN_ACCOUNT, summary="What was done to my licence, and by whom")
+    async def list_license_events(
+        self,
+        principal: NamedDependency[Principal],
+        audit_trail: NamedDependency[AuditTrail],
+        license_id: FromPath[UUID],
+        limit: Limit = 20,
+        offset: Offset = 0,
+    ) -> Page[LicenseEventView]:
+        return await audit_trail.license_events(principal, license_id, limit=limit, offset=offset)

@@ -1,0 +1,165 @@
+"""Every SQL statement about the audit trail; adding a row to it is db/unit_of_work.py's."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, Final, NamedTuple
+from uuid import UUID
+
+from sqlalchemy import DateTime, Select, Text, Uuid, cast, column, delete, func, insert, select, table
+from sqlalchemy.dialects.postgresql import JSONB
+
+from core.crypto.audit_chain import EMPTY, Entry, Head
+from db.models.audit import AuditSeal, AuditUnsealed
+from db.models.messaging import AuditRow
+from db.unit_of_work import SystemTransaction
+
+_EVENTS: Final = table(
+    "license_events",
+    column("id"),
+    column("license_id", Uuid()),
+    column("at", DateTime(timezone=True)),
+    column("action", Text()),
+    column("actor", Text()),
+    column("detail", JSONB()),
+)
+_ENTRY: Final = (
+    AuditRow.id,
+    AuditRow.at,
+    AuditRow.actor_id,
+    AuditRow.action,
+    AuditRow.target_kind,
+    AuditRow.target_id,
+    cast(AuditRow.detail, Text()).label("detail"),
+    AuditRow.request_id,
+)
+
+
+class Link(NamedTuple):
+    """A seal, and the row it is of; None where there is no such row any more."""
+
+    position: int
+    audit_id: int
+    seal: bytes
+    kid: str
+    sealed_at: datetime
+    entry: Entry | None
+
+
+class Waiting(NamedTuple):
+    """Rows without a seal: how many the sealer knows of, for how long the oldest, and how many it was never told of."""
+
+    rows: int
+    oldest_seconds: float
+    unannounced: int
+    first_unannounced: int | None
+
+
+def search(
+    *,
+    actor_id: UUID | None,
+    action: str | None,
+    target_kind: str | None,
+    target_id: str | None,
+    since: datetime | None,
+    until: datetime | None,
+) -> Select[AuditRow]:
+    """Newest first; every given condition must hold."""
+    statement = select(AuditRow).order_by(AuditRow.id.desc())
+    equal = {"actor_id": actor_id, "action": action, "target_kind": target_kind, "target_id": target_id}
+    for name, value in equal.items():
+        if value is not None:
+            statement = statement.where(getattr(AuditRow, name) == value)
+    if since is not None:
+        statement = statement.where(AuditRow.at >= since)
+    if until is not None:
+        statement = statement.where(AuditRow.at < until)
+    return statement
+
+
+def events_of(license_id: UUID) -> Select[*tuple[Any, ...]]:
+    """What its owner is shown, newest first; the view shows a customer's session its own licences only."""
+    shown = select(_EVENTS.c.at, _EVENTS.c.action, _EVENTS.c.actor, _EVENTS.c.detail)
+    return shown.where(_EVENTS.c.license_id == license_id).order_by(_EVENTS.c.id.desc())
+
+
+def own_events() -> Select[*tuple[Any, ...]]:
+    """The same of all licences of whoever the session speaks for, oldest first."""
+    shown = select(_EVENTS.c.license_id, _EVENTS.c.at, _EVENTS.c.action, _EVENTS.c.actor, _EVENTS.c.detail)
+    return shown.order_by(_EVENTS.c.id)
+
+
+async def head(tx: SystemTransaction) -> Head:
+    newest = select(AuditSeal.position, AuditSeal.seal).order_by(AuditSeal.position.desc()).limit(1)
+    row = (await tx.session.execute(newest)).one_or_none()
+    return EMPTY if row is None else Head(row.position, row.seal)
+
+
+async def seal_at(tx: SystemTransaction, position: int) -> bytes | None:
+    seal: bytes | None = await tx.session.scalar(select(AuditSeal.seal).where(AuditSeal.position == position))
+    return seal
+
+
+async def unsealed(tx: SystemTransaction, most: int) -> list[Entry]:
+    """Rows that wait, by their ids: of those that have committed, which is why they are seen."""
+    statement = (
+        select(*_ENTRY).join(AuditUnsealed, AuditUnsealed.audit_id == AuditRow.id).order_by(AuditRow.id).limit(most)
+    )
+    return [Entry._make(row) for row in await tx.session.execute(statement)]
+
+
+async def add_seals(tx: SystemTransaction, kid: str, sealed_at: datetime, sealed: Sequence[tuple[Entry, Head]]) -> None:
+    rows = [
+        {"position": head.position, "audit_id": entry.id, "seal": head.seal, "kid": kid, "sealed_at": sealed_at}
+        for entry, head in sealed
+    ]
+    await tx.session.execute(insert(AuditSeal), rows)
+    done = delete(AuditUnsealed).where(AuditUnsealed.audit_id.in_([entry.id for entry, _ in sealed]))
+    await tx.session.execute(done.execution_options(synchronize_session=False))
+
+
+async def links_after(tx: SystemTransaction, position: int, most: int) -> list[Link]:
+    """The chain as it stands, in its order."""
+    statement = (
+        select(AuditSeal.position, AuditSeal.audit_id, AuditSeal.seal, AuditSeal.kid, AuditSeal.sealed_at, *_ENTRY)
+        .outerjoin(AuditRow, AuditRow.id == AuditSeal.audit_id)
+        .where(AuditSeal.position > position)
+        .order_by(AuditSeal.position)
+        .limit(most)
+    )
+    return [_link(*row) for row in await tx.session.execute(statement)]
+
+
+async def count_seals(tx: SystemTransaction) -> int:
+    return await tx.session.scalar(select(func.count()).select_from(AuditSeal)) or 0
+
+
+async def waiting(tx: SystemTransaction) -> Waiting:
+    """Reads all of the trail: for the proof, not for every minute."""
+    announced = AuditUnsealed.audit_id.is_not(None)
+    age = func.extract("epoch", func.statement_timestamp() - func.min(AuditRow.at).filter(announced))
+    statement = (
+        select(
+            func.count().filter(announced),
+            func.coalesce(age, 0),
+            func.count().filter(~announced),
+            func.min(AuditRow.id).filter(~announced),
+        )
+        .select_from(AuditRow)
+        .outerjoin(AuditSeal, AuditSeal.audit_id == AuditRow.id)
+        .outerjoin(AuditUnsealed, AuditUnsealed.audit_id == AuditRow.id)
+        .where(AuditSeal.position.is_(None))
+    )
+    rows, oldest, unannounced, first = (await tx.session.execute(statement)).one()
+    return Waiting(rows, float(oldest), unannounced, first)
+
+
+async def backlog(tx: SystemTransaction) -> tuple[int, float]:
+    """How many rows the sealer still has to do, and the age of the oldest in seconds."""
+    age = func.extract("epoch", func.statement_timestamp() - func.min(AuditRow.at))
+    statement = select(func.count(), func.coalesce(age, 0)).join(AuditUnsealed, AuditUnsealed.audit_id == AuditRow.id)
+    rows, oldest = (await tx.session.execute(statement)).one()
+    return rows, float(oldest)
+
+
+def _link(position: int, audit_id: int, seal: bytes, kid: str, sealed_at: datetime, *entry: Any) -> Link:
+    return Link(position, audit_id, seal, kid, sealed_at, None if entry[0] is None else Entry(*entry))

@@ -1,0 +1,39 @@
+"""Jobs over HTTP, for staff."""
+
+from typing import Annotated
+
+from litestar import Controller, get, post
+from litestar.di import NamedDependency
+from litestar.params import FromPath, QueryParameter
+
+from billing_api.access.permissions import Permission, Principal
+from billing_api.operations.jobs.schemas import JobView
+from billing_api.operations.jobs.service import JobAdministration
+from billing_api.web.parameters import Limit, Offset
+from db.models.messaging import JobState
+from db.paging import Page
+
+
+class AdminJobController(Controller):
+    path = "/admin/jobs"
+    tags = ("admin",)
+
+    @get("/", permission=Permission.OPERATIONS_VIEW, summary="The outbox: what waits, what is done, what died")
+    async def list_jobs(
+        self,
+        principal: NamedDependency[Principal],
+        job_administration: NamedDependency[JobAdministration],
+        job_state: Annotated[JobState | None, QueryParameter(name="state")] = None,
+        limit: Limit = 20,
+        offset: Offset = 0,
+    ) -> Page[JobView]:
+        return await job_administration.page(principal, state=job_state, limit=limit, offset=offset)
+
+    @post("/{job_id:int}/retry", permission=Permission.OPERATIONS_CHANGE, status_code=200, summary="Try it again now")
+    async def retry_job(
+        self,
+        principal: NamedDependency[Principal],
+        job_administration: NamedDependency[JobAdministration],
+        job_id: FromPath[int],
+    ) -> JobView:
+        return await job_administration.retry(principal, job_id)

@@ -1,0 +1,26 @@
+"""Every SQL statement about jobs as staff see them; performing them is db/outbox.py's."""
+
+from sqlalchemy import ColumnElement, Select, select
+
+from core.errors import NotFound
+from db.models.messaging import JobState, OutboxRow
+from db.unit_of_work import StaffTransaction
+
+_CONDITION: dict[JobState, ColumnElement[bool]] = {
+    "waiting": OutboxRow.done_at.is_(None) & OutboxRow.dead_at.is_(None),
+    "done": OutboxRow.done_at.is_not(None),
+    "dead": OutboxRow.dead_at.is_not(None),
+}
+
+
+def in_state(state: JobState | None) -> Select[OutboxRow]:
+    """Newest first."""
+    statement = select(OutboxRow).order_by(OutboxRow.id.desc())
+    return statement if state is None else statement.where(_CONDITION[state])
+
+
+async def lock(tx: StaffTransaction, job_id: int) -> OutboxRow:
+    row = await tx.session.scalar(select(OutboxRow).where(OutboxRow.id == job_id).with_for_update())
+    if row is None:
+        raise NotFound("there is no such job; done ones are kept for some days only")
+    return row

@@ -1,0 +1,38 @@
+"""Staff look at jobs, and give a dead one another life."""
+
+from billing_api.access.permissions import Principal
+from billing_api.operations.jobs import repository
+from billing_api.operations.jobs.schemas import JobView
+from core.clock import Clock
+from core.errors import Conflict
+from db.models.messaging import JobState
+from db.paging import Page, fetch_page
+from db.unit_of_work import Database
+
+
+class JobAdministration:
+    def __init__(self, database: Database, clock: Clock) -> None:
+        self._database = database
+        self._clock = clock
+
+    async def page(self, principal: Principal, *, state: JobState | None, limit: int, offset: int) -> Page[JobView]:
+        async with self._database.as_staff(principal.user_id) as tx:
+            rows, total = await fetch_page(tx.session, repository.in_state(state), limit=limit, offset=offset)
+        return Page([JobView.of(row[0]) for row in rows], total, limit, offset)
+
+    async def retry(self, principal: Principal, job_id: int) -> JobView:
+        """Due at once; a sweeper finds it within a second.
+
+        `attempts` stays: its number is the token of a lease (db/outbox.py). A worker judges the maximum after an
+        attempt, so that a job which died of too many gets one more, and dies again where that one fails as well.
+        """
+        async with self._database.as_staff(principal.user_id) as tx:
+            row = await repository.lock(tx, job_id)
+            if row.done_at is not None:
+                raise Conflict("this job is done; there is nothing to try again")
+            now = self._clock()
+            if row.dead_at is None and not row.pauses(now):
+                raise Conflict("this job is being performed, or is due anyway")
+            row.dead_at, row.due_at = None, now
+            await tx.audit("job.retried", "job", str(job_id), job=row.job)
+        return JobView.of(row)

@@ -1,0 +1,39 @@
+"""Reconciliation over HTTP, for staff."""
+
+from uuid import UUID
+
+from litestar import Controller, get
+from litestar.di import NamedDependency
+from litestar.params import FromPath
+
+from billing_api.access.permissions import Permission, Principal
+from billing_api.operations.reconciliation.schemas import RunView, RunWithDifferences
+from billing_api.operations.reconciliation.service import ReconciliationReports
+from billing_api.web.parameters import Limit, Offset
+from db.paging import Page
+
+
+class AdminReconciliationController(Controller):
+    path = "/admin/reconciliation"
+    tags = ("admin",)
+
+    @get("/", permission=Permission.OPERATIONS_VIEW, summary="Comparisons of Redis with Postgres, newest first")
+    async def list_runs(
+        self,
+        principal: NamedDependency[Principal],
+        reconciliation_reports: NamedDependency[ReconciliationReports],
+        limit: Limit = 20,
+        offset: Offset = 0,
+    ) -> Page[RunView]:
+        return await reconciliation_reports.page(principal, limit=limit, offset=offset)
+
+    @get("/{run_id:uuid}", permission=Permission.OPERATIONS_VIEW, summary="One comparison, and what it found")
+    async def show_run(
+        self,
+        principal: NamedDependency[Principal],
+        reconciliation_reports: NamedDependency[ReconciliationReports],
+        run_id: FromPath[UUID],
+        limit: Limit = 20,
+        offset: Offset = 0,
+    ) -> RunWithDifferences:
+        return await reconciliation_reports.one(principal, run_id, limit=limit, offset=offset)

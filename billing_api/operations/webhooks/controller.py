@@ -1,0 +1,64 @@
+"""Events over HTTP: received from Stripe, shown to staff."""
+
+from typing import Annotated, Any
+from uuid import UUID
+
+from litestar import Controller, Request, get, post
+from litestar.di import NamedDependency
+from litestar.params import FromPath, FromQuery, HeaderParameter
+
+from billing_api.access.permissions import Permission, Principal
+from billing_api.access.rate_limits import Limits
+from billing_api.operations.webhooks.schemas import Received, WebhookEventView
+from billing_api.operations.webhooks.service import (
+    UnverifiedEvent,
+    WebhookAdministration,
+    WebhookReceiver,
+)
+from billing_api.web.parameters import Limit, Offset
+from db.paging import Page
+
+
+@post("/webhooks/stripe", permission=Permission.SIGNED, failures="webhook_failures", status_code=200, tags=["webhooks"])
+async def receive_stripe_event(
+    request: Request[Any, Any, Any],
+    webhook_receiver: NamedDependency[WebhookReceiver],
+    signature: Annotated[str | None, HeaderParameter(name="Stripe-Signature")] = None,
+) -> Received:
+    """Stores a signed event. 200 means it is safe with us; Stripe sends it again after anything else."""
+    try:
+        return await webhook_receiver.receive(await request.body(), signature)
+    except UnverifiedEvent:
+        limits: Limits = request.app.state.limits
+        await limits.count_failure(request)
+        raise
+
+
+class AdminWebhookController(Controller):
+    path = "/admin/webhook-events"
+    tags = ("admin",)
+
+    @get("/", permission=Permission.OPERATIONS_VIEW, summary="Received events, newest first")
+    async def list_events(
+        self,
+        principal: NamedDependency[Principal],
+        webhook_administration: NamedDependency[WebhookAdministration],
+        processed: FromQuery[bool | None] = None,
+        event_type: FromQuery[str | None] = None,
+        limit: Limit = 20,
+        offset: Offset = 0,
+    ) -> Page[WebhookEventView]:
+        return await webhook_administration.page(
+            principal, processed=processed, event_type=event_type, limit=limit, offset=offset
+        )
+
+    @post(
+        "/{event_id:uuid}/replay", permission=Permission.OPERATIONS_CHANGE, status_code=200, summary="Work it off again"
+    )
+    async def replay_event(
+        self,
+        principal: NamedDependency[Principal],
+        webhook_administration: NamedDependency[WebhookAdministration],
+        event_id: FromPath[UUID],
+    ) -> WebhookEventView:
+        return await webhook_administration.replay(principal, event_id)

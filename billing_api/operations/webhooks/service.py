@@ -1,0 +1,104 @@
+"""Events from Stripe: verified, stored, answered; worked off later by a worker.
+
+Receiving does as little as it can, so that it can be fast and always says the truth: once it answered 200 the event is
+in Postgres, with the job that works it off. Whatever cannot be verified is refused with 400 and leaves no trace; what
+can be is stored, understood or not, for Stripe sends whatever is refused for three days and then shuts the endpoint.
+"""
+
+from typing import Any
+from uuid import UUID
+
+from billing_api.access.permissions import Principal
+from billing_api.commerce.stripe_mirror.service import Mirror, StripeObject
+from billing_api.operations.webhooks import repository
+from billing_api.operations.webhooks.schemas import Received, WebhookEventView
+from billing_api.operations.webhooks.stripe_event import is_signed, read
+from core.clock import Clock, utc_now
+from core.errors import InvalidInput
+from core.jobs import ProcessWebhook
+from db.models.messaging import WebhookEvent, WebhookSource
+from db.paging import Page, fetch_page
+from db.unit_of_work import Database
+
+
+class UnverifiedEvent(InvalidInput):
+    """Stripe did not send it, or not just now."""
+
+
+class WebhookReceiver:
+    def __init__(self, database: Database, secrets: tuple[str, ...], clock: Clock = utc_now) -> None:
+        """`secrets`: every signing secret that is good now; two while one replaces the other."""
+        self._database = database
+        self._secrets = secrets
+        self._clock = clock
+
+    async def receive(self, raw: bytes, signature: str | None) -> Received:
+        if not signature or not is_signed(raw, signature, self._secrets, self._clock().timestamp()):
+            raise UnverifiedEvent(
+                "the Stripe-Signature header is missing, does not fit this body, or its time is not the present"
+            )
+        event = read(raw)
+        async with self._database.as_system() as tx:
+            stored = await repository.store(tx, WebhookSource.STRIPE, event.id, event.type, event.payload)
+            if stored is not None:
+                await tx.enqueue(ProcessWebhook(stored))
+        return Received(received=True, duplicate=stored is None)
+
+
+class WebhookProcessor:
+    """Works off one stored event; run again, it does nothing new."""
+
+    def __init__(self, database: Database, mirror: Mirror) -> None:
+        self._database = database
+        self._mirror = mirror
+
+    async def process(self, webhook_event_id: UUID) -> None:
+        async with self._database.as_system() as tx:
+            event = await repository.one(tx, webhook_event_id)
+        if event.processed:
+            return
+        try:
+            subject = subject_of(event.payload)
+            if subject is not None:
+                await self._mirror.mirror(subject)
+        except BaseException as failure:  # a job that takes too long is cancelled, which an admin should read too
+            async with self._database.as_system() as tx:
+                await repository.note_failed(tx, webhook_event_id, f"{type(failure).__name__}: {failure}"[:1000])
+            raise
+        async with self._database.as_system() as tx:
+            await repository.note_processed(tx, webhook_event_id)
+
+
+class WebhookAdministration:
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def page(
+        self, principal: Principal, *, processed: bool | None, event_type: str | None, limit: int, offset: int
+    ) -> Page[WebhookEventView]:
+        statement = repository.newest_first(processed=processed, event_type=event_type)
+        async with self._database.as_staff(principal.user_id) as tx:
+            rows, total = await fetch_page(tx.session, statement, limit=limit, offset=offset)
+        return Page([WebhookEventView.of(row[0]) for row in rows], total, limit, offset)
+
+    async def replay(self, principal: Principal, event_id: UUID) -> WebhookEventView:
+        """Has the event worked off again; harmless, for its object is read anew."""
+        async with self._database.as_staff(principal.user_id) as tx:
+            event: WebhookEvent = await repository.one(tx, event_id)
+            event.processed, event.processed_at, event.error_message = False, None, None
+            await tx.enqueue(ProcessWebhook(event_id))
+            await tx.audit("webhook_event.replayed", "webhook_event", event_id, event_type=event.event_type)
+        return WebhookEventView.of(event)
+
+
+def subject_of(event: dict[str, Any]) -> StripeObject | None:
+    """Which object the event wants looked at; None for all the kinds we have no use for."""
+    match event.get("data"):
+        case {"object": {"object": "checkout.session", "id": str(object_id), "customer": str(customer)}}:
+            return StripeObject("checkout.session", object_id, customer)
+        case {"object": {"object": "subscription", "id": str(object_id), "customer": str(customer)}}:
+            return StripeObject("subscription", object_id, customer)
+        case {"object": {"object": "invoice", "id": str(object_id), "customer": str(customer)}}:
+            return StripeObject("invoice", object_id, customer)
+        case _:
+            return None

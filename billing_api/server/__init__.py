@@ -1,0 +1,1 @@
+"""The API process: its routes, the guard, the wiring, health, and what surrounds every handler."""

@@ -1,0 +1,241 @@
+"""The application: its routes and services, and what goes around every handler."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import fields
+from typing import Any
+
+from litestar import Litestar, Request, Router
+from litestar.config.cors import CORSConfig
+from litestar.datastructures import State
+from litestar.di import Provide
+from litestar.enums import ScopeType
+from litestar.handlers import HTTPRouteHandler
+from litestar.middleware import DefineMiddleware
+from litestar.openapi import OpenAPIConfig
+from litestar.openapi.datastructures import ResponseSpec
+from litestar.plugins.prometheus import PrometheusConfig
+from litestar.routes import HTTPRoute
+from litestar.status_codes import HTTP_204_NO_CONTENT
+from typing_extensions import override
+
+from billing_api.access.caller import Caller
+from billing_api.access.client_address import caller
+from billing_api.access.permissions import (
+    Permission,
+    Principal,
+    TokenIssuer,
+)
+from billing_api.access.rate_limits import declared_failures, declared_limit
+from billing_api.identity.accounts.controller import RefreshCookie
+from billing_api.licensing.usage.fast_path import FastPath
+from billing_api.server.answer_deadline import answer_deadline
+from billing_api.server.body_timeout import Arrivals
+from billing_api.server.draining import closing
+from billing_api.server.guard import (
+    Authentication,
+    guard,
+    needs_step_up,
+)
+from billing_api.server.head_requests import as_get
+from billing_api.server.openapi_document import DescriptionFile
+from billing_api.server.routes import ROUTES
+from billing_api.server.wiring.services import Services, wired
+from billing_api.web import (
+    problems,
+    undeclared,
+)
+from billing_api.web import (
+    request_context as observability,
+)
+from billing_api.web.security_headers import answer_headers, with_data
+from billing_api.web.strict_request import StrictRequest
+from billing_api.web.swagger import SwaggerPage
+from billing_api.web.undeclared import refuse_undeclared
+from core.clock import Clock, utc_now
+from core.health import Readiness
+from core.parts import Parts
+from core.settings import LIMITS, ApiSettings
+from db.idempotency import Once
+
+MAX_BODY_BYTES = 1_000_000
+_PARAMETER = re.compile(r"\{(\w+)(?::\w+)?\}")
+EXPOSED_HEADERS = ("Idempotency-Replayed", "RateLimit", "RateLimit-Policy", "Retry-After", "X-Request-Id")
+"""What scripts of other origins may read of an answer, beside its body."""
+
+
+class BillingApi(Litestar):
+    """Litestar, and before it the one call that is made thousands of times a second."""
+
+    fast_path: FastPath
+    arrivals: Arrivals
+    readiness: Readiness
+
+    @override
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == ScopeType.HTTP:
+            receive = self.arrivals.bounded(receive)
+            if self.readiness.draining:
+                send = closing(send)
+            if scope["method"] == "HEAD":
+                scope, send = as_get(scope, send)
+        await self.fast_path(scope, receive, send)
+
+    async def carry(self, scope: Any, receive: Any, send: Any) -> None:
+        await super().__call__(scope, receive, send)
+
+
+def create_app(settings: ApiSettings, clock: Clock = utc_now) -> Litestar:
+    cookie = RefreshCookie.configured(settings)
+    prometheus = PrometheusConfig(app_name="billing_api", prefix="billing_api", group_path=True)
+    app = BillingApi(
+        route_handlers=ROUTES,
+        dependencies=_dependencies(cookie),
+        guards=[guard, refuse_undeclared],
+        middleware=[
+            observability.request_context,
+            prometheus.middleware,
+            answer_deadline,
+            DefineMiddleware(Authentication),
+        ],
+        exception_handlers=problems.HANDLERS,
+        before_send=[answer_headers(settings.environment)],
+        lifespan=[wired(settings, clock)],
+        state=_state(settings, clock),
+        cors_config=CORSConfig(
+            allow_origins=sorted(cookie.origins), allow_credentials=True, expose_headers=list(EXPOSED_HEADERS)
+        ),
+        request_class=StrictRequest,
+        request_max_body_size=MAX_BODY_BYTES,
+        openapi_config=_openapi(),
+        logging_config=None,
+        debug=False,
+    )
+    app.arrivals = Arrivals()
+    app.readiness = app.state.readiness
+    app.fast_path = FastPath(
+        app.carry,
+        app.state,
+        counted_by=prometheus,
+        most_bytes=MAX_BODY_BYTES,
+        headers=with_data(settings.environment),
+    )
+    require_permissions(app)
+    require_limits(app)
+    undeclared.collect(route for route in app.routes if isinstance(route, HTTPRoute))
+    _document_errors(app)
+    return app
+
+
+def _dependencies(cookie: RefreshCookie) -> dict[str, Provide]:
+    """What handlers may ask for by name: every service, and what belongs to the one request."""
+    return {
+        **{field.name: _service(field.name) for field in fields(Services)},
+        "principal": Provide(_principal, sync_to_thread=False),
+        "request_id": Provide(_request_id, sync_to_thread=False),
+        "caller": Provide(_caller, sync_to_thread=False),
+        "once": Provide(_once),
+        "refresh_cookie": Provide(lambda: cookie, sync_to_thread=False),
+    }
+
+
+def _state(settings: ApiSettings, clock: Clock) -> State:
+    parts = Parts()
+    return State(
+        {
+            "settings": settings,
+            "tokens": TokenIssuer(settings.jwt_keys, clock),
+            "clock": clock,
+            "parts": parts,
+            "readiness": Readiness(lambda: parts.dead),
+            "staff_second_factor": settings.staff_second_factor,
+        }
+    )
+
+
+def _openapi() -> OpenAPIConfig:
+    return OpenAPIConfig(
+        title="NextPanel billing",
+        version="1",
+        description="Licences for NextPanel and domain names. Errors are application/problem+json (RFC 9457).",
+        path="/schema",
+        render_plugins=[SwaggerPage(), DescriptionFile()],
+        openapi_router=Router(
+            "/schema", route_handlers=[], opt={"permission": Permission.PUBLIC}, include_in_schema=False
+        ),
+    )
+
+
+def _service(name: str) -> Provide:
+    def provide(state: State) -> Any:
+        return getattr(state.services, name)
+
+    return Provide(provide, sync_to_thread=False)
+
+
+def _principal(request: Request[Any, Any, Any]) -> Principal:
+    principal: Principal = request.user
+    return principal
+
+
+def _caller(request: Request[Any, Any, Any]) -> Caller:
+    return caller(request)
+
+
+def _request_id(request: Request[Any, Any, Any]) -> str:
+    return str(request.state.request_id)
+
+
+async def _once(request: Request[Any, Any, Any]) -> Once:
+    """The claim of this request under its Idempotency-Key; one caller's keys never meet another's."""
+    principal: Principal = request.user
+    settings: ApiSettings = request.app.state.settings
+    return Once(
+        settings.secrets.sealer,
+        scope=f"{principal.user_id} {request.method} {_path(request)}",  # with its ids: each thing has its own
+        key=request.headers.get("idempotency-key"),
+        body=await request.body(),
+        user_id=principal.user_id,
+    )
+
+
+def _path(request: Request[Any, Any, Any]) -> str:
+    """The path in its one spelling: an id may be written with capitals or without dashes, and is the same id."""
+    given = request.path_params
+    template: str = request.scope["path_template"]
+    return _PARAMETER.sub(lambda found: str(given.get(found[1], found[0])), template)
+
+
+def require_permissions(app: Litestar) -> None:
+    """A route that declares no permission is a mistake that must not reach anybody."""
+    for path, handler in _handlers(app):
+        if "permission" not in handler.opt:
+            raise RuntimeError(f"{path} declares no permission: {handler}")
+
+
+def require_limits(app: Litestar) -> None:
+    """A limit that does not exist limits nothing; and whoever guesses at signatures is counted."""
+    for path, handler in _handlers(app):
+        named = {declared_limit(handler), declared_failures(handler)} - {None}
+        if not named <= LIMITS.keys():
+            raise RuntimeError(f"{path} declares a limit that does not exist, of {named}: {handler}")
+        if handler.opt["permission"] is Permission.SIGNED and declared_failures(handler) is None:
+            raise RuntimeError(f"{path} is signed and declares no limit of failures: {handler}")
+
+
+def _document_errors(app: Litestar) -> None:
+    """Litestar documents answers handler by handler; ours refuse all alike. The document is made on first demand."""
+    for path, handler in _handlers(app):
+        if path.startswith("/api/"):
+            common = problems.DOCUMENTED | (problems.STEP_UP_DOCUMENTED if needs_step_up(handler) else {})
+            if handler.status_code == HTTP_204_NO_CONTENT:
+                common = {HTTP_204_NO_CONTENT: ResponseSpec(None, description="Done; there is nothing to say")} | common
+            handler.responses = common | dict(handler.responses or {})
+
+
+def _handlers(app: Litestar) -> Iterator[tuple[str, HTTPRouteHandler]]:
+    for route in app.routes:
+        if isinstance(route, HTTPRoute):
+            yield from (
+                (route.path, handler) for handler in route.route_handlers if "OPTIONS" not in handler.http_methods
+            )

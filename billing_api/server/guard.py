@@ -1,0 +1,85 @@
+"""The door: reads the caller's access token, and holds every route's declared permission against his role or scopes.
+
+Before that, how often he asks, and whether his session still lives. An application in which a route declares no
+permission does not start. A route that declares `step_up=True` is closed to a sign-in older than five minutes,
+and to one that has not given the strongest factor that the account has.
+"""
+
+from typing import Any, Final
+
+from litestar.connection import ASGIConnection
+from litestar.handlers import BaseRouteHandler, HTTPRouteHandler
+from litestar.middleware import AbstractAuthenticationMiddleware, AuthenticationResult
+from typing_extensions import override
+
+from billing_api.access.permissions import (
+    Permission,
+    Principal,
+    TokenIssuer,
+    may,
+    require_second_factor,
+)
+from billing_api.access.rate_limits import Limits
+from billing_api.identity.sessions.liveness import Liveness
+from billing_api.web.single_headers import require_single
+from core.errors import Forbidden, Unauthenticated
+
+_READS: Final = frozenset({"GET", "HEAD"})
+
+
+class Authentication(AbstractAuthenticationMiddleware):
+    """Reads the bearer token, if there is one. Whether one is needed is the guard's business."""
+
+    @override
+    async def authenticate_request(self, connection: ASGIConnection[Any, Any, Any, Any]) -> AuthenticationResult:
+        scheme, _, token = connection.headers.get("authorization", "").partition(" ")
+        if scheme.lower() != "bearer" or not token:
+            return AuthenticationResult(user=None, auth=None)
+        tokens: TokenIssuer = connection.app.state.tokens
+        try:
+            client = tokens.read_client(token.strip())
+            if client is not None:
+                return AuthenticationResult(await connection.app.state.services.client_tokens.principal(client), None)
+            return AuthenticationResult(user=tokens.read(token.strip()), auth=None)
+        except Unauthenticated as refusal:
+            # Kept for the guard: a public route (login, refresh) is open to somebody whose old token has expired.
+            return AuthenticationResult(user=None, auth=refusal)
+
+
+async def guard(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
+    """The one guard of the application: too many requests, an ended session, or no permission.
+
+    The limits come first: they hold for whoever is refused afterwards, too.
+    """
+    if isinstance(handler, HTTPRouteHandler) and handler.http_methods == {"OPTIONS"}:
+        return  # Litestar's own, on every path: tells which methods there are and nothing else
+    needed = declared_permission(handler)
+    require_single(connection.scope["headers"])
+    principal: Principal | None = connection.user
+    limits: Limits = connection.app.state.limits
+    await limits.enforce(connection, principal.signed_in_id if principal else None, signed=needed is Permission.SIGNED)
+    if needed in {Permission.PUBLIC, Permission.SIGNED}:
+        return
+    if principal is None:
+        raise connection.auth or Unauthenticated
+    liveness: Liveness = connection.app.state.liveness
+    if principal.client_id is None:  # a client has no session; it was looked up with its token
+        await liveness.check(principal)
+    if not may(principal, needed, reads=_only_reads(handler)):
+        raise Forbidden
+    if needed.is_for_staff and connection.app.state.staff_second_factor:
+        require_second_factor(principal)
+    if needs_step_up(handler):
+        await liveness.require_step_up(principal)
+
+
+def _only_reads(handler: BaseRouteHandler) -> bool:
+    return isinstance(handler, HTTPRouteHandler) and handler.http_methods <= _READS
+
+
+def declared_permission(handler: BaseRouteHandler) -> Permission:
+    return Permission(handler.opt["permission"])
+
+
+def needs_step_up(handler: BaseRouteHandler) -> bool:
+    return bool(handler.opt.get("step_up", False))

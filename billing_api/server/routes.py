@@ -1,0 +1,97 @@
+"""Every route: where a path leads, the import of its handler tells."""
+
+from collections.abc import Sequence
+from typing import Final
+
+from litestar import Router
+from litestar.types import ControllerRouterHandler
+
+from billing_api.commerce.checkout.controller import CheckoutController, checkout_return
+from billing_api.commerce.payments.controller import InvoiceController, PaymentController
+from billing_api.commerce.plans.controller import PlanController
+from billing_api.commerce.subscriptions.controller import SubscriptionController
+from billing_api.identity.accounts.controller import (
+    AuthController,
+    MeController,
+    show_verification,
+    verify_by_form,
+)
+from billing_api.identity.credentials.controller import PAGES as CREDENTIAL_PAGES
+from billing_api.identity.credentials.controller import (
+    EmailController,
+    MyCredentialsController,
+    PasswordController,
+)
+from billing_api.identity.oauth.controller import OAuthClientController, grant_token
+from billing_api.identity.second_factor.controller import SecondFactorController
+from billing_api.identity.sessions.controller import SessionController
+from billing_api.identity.step_up.controller import step_up
+from billing_api.identity.users.controller import AccountEventController, AdminUserController
+from billing_api.licensing.activation.controller import (
+    AdminActivationController,
+    LicenseActivationController,
+    activate,
+)
+from billing_api.licensing.api_keys.controller import ApiKeyController, LicenseApiKeyController
+from billing_api.licensing.leases.controller import published_keys
+from billing_api.licensing.licenses.controller import AdminLicenseController, LicenseController
+from billing_api.licensing.usage.controller import report_usage
+from billing_api.licensing.usage_history.controller import AdminUsageHistoryController, UsageHistoryController
+from billing_api.operations.audit.controller import AdminAuditController, LicenseEventController
+from billing_api.operations.jobs.controller import AdminJobController
+from billing_api.operations.reconciliation.controller import AdminReconciliationController
+from billing_api.operations.webhooks.controller import AdminWebhookController, receive_stripe_event
+from billing_api.privacy.controller import PrivacyController
+from billing_api.server import health
+from billing_api.web.problem_pages import show_problem
+
+ROUTES: Final[Sequence[ControllerRouterHandler]] = (
+    Router(
+        path="/api/v1",
+        route_handlers=[
+            AuthController,
+            PasswordController,
+            EmailController,
+            MeController,
+            MyCredentialsController,
+            SecondFactorController,
+            step_up,
+            OAuthClientController,
+            grant_token,
+            SessionController,
+            AccountEventController,
+            PrivacyController,
+            PlanController,
+            CheckoutController,
+            LicenseController,
+            LicenseActivationController,
+            LicenseApiKeyController,
+            LicenseEventController,
+            ApiKeyController,
+            activate,
+            UsageHistoryController,
+            SubscriptionController,
+            InvoiceController,
+            PaymentController,
+            report_usage,
+            receive_stripe_event,
+            AdminUserController,
+            AdminLicenseController,
+            AdminActivationController,
+            AdminAuditController,
+            AdminUsageHistoryController,
+            AdminWebhookController,
+            AdminJobController,
+            AdminReconciliationController,
+        ],
+    ),
+    checkout_return,
+    show_verification,
+    verify_by_form,
+    *CREDENTIAL_PAGES,
+    show_problem,
+    published_keys,
+    health.live,
+    health.ready,
+    health.dependencies,
+)

@@ -1,0 +1,1 @@
+"""Composition root: builds every service once, and gives each what it needs."""

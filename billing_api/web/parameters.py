@@ -1,0 +1,52 @@
+"""What the domains share of HTTP: text that can be stored, page parameters, answers that may be replayed ones."""
+
+from datetime import UTC, datetime
+from typing import Annotated, Final, TypeVar
+
+import msgspec
+from litestar import Response
+from litestar.params import QueryParameter
+
+from billing_api.web.text_patterns import LINES, LINES_IN_WORDS
+from core.errors import FieldError, InvalidInput
+from core.field_errors import FORM
+from db.idempotency import Replayable
+
+ViewT = TypeVar("ViewT", bound=msgspec.Struct)
+
+STORABLE: Final = r"^[^\x00]*$"
+"""PostgreSQL's text holds every character but NUL."""
+
+Limit = Annotated[int, QueryParameter(ge=1, le=100, description="how many items at most")]
+Offset = Annotated[int, QueryParameter(ge=0, le=1_000_000, description="how many items to leave out")]
+
+Reason = Annotated[str, msgspec.Meta(min_length=1, max_length=500, pattern=LINES, extra={FORM: LINES_IN_WORDS})]
+
+
+class ReasonGiven(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Why staff do it, for the audit trail."""
+
+    reason: Reason
+
+
+INSTANT = Annotated[datetime, msgspec.Meta(tz=True)]
+
+
+def instant(text: str | None, field: str) -> datetime | None:
+    """A query's instant in UTC. Litestar would take one without an offset too, of which nobody knows when it is."""
+    if text is None:
+        return None
+    try:
+        return msgspec.convert(text, INSTANT).astimezone(UTC)
+    except (msgspec.ValidationError, OverflowError):
+        told = "an instant with its offset, such as 2026-03-10T00:00:00Z"
+        wanted = FieldError(field, f"must be {told}", "bad_format", {"expected": told})
+        raise InvalidInput("a time does not fit", errors=(wanted,)) from None
+
+
+def reply(answer: Replayable[ViewT], *, status_code: int) -> Response[ViewT]:
+    """The first answer and every replay look alike, but for one header. It may hold a secret: nobody keeps it."""
+    headers = {"Cache-Control": "no-store"}
+    if answer.replayed:
+        headers["Idempotency-Replayed"] = "true"
+    return Response(answer.view, status_code=status_code, headers=headers)

@@ -1,0 +1,16 @@
+"""`/problems/<code>`: where the `type` of a problem leads (RFC 9457, 3.1.1). The text is core/problems.py's."""
+
+from litestar import MediaType, Response, get
+from litestar.params import FromPath
+
+from billing_api.access.permissions import Permission
+from core.errors import RouteNotFound
+from core.problems import PAGES
+
+
+@get("/problems/{code:str}", permission=Permission.PUBLIC, media_type=MediaType.TEXT, include_in_schema=False)
+async def show_problem(code: FromPath[str]) -> Response[bytes]:
+    """What the code means, and what to do about it."""
+    if code not in PAGES:
+        raise RouteNotFound
+    return Response(PAGES[code], media_type=MediaType.TEXT)

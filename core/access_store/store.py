@@ -1,0 +1,120 @@
+"""The typed door to access.lua: limits, and what is believed of sessions. For whoever can do without either.
+
+Every call is bounded, and a server that fails is left alone for a moment: each caller knows what to do while Redis is
+away, and must not find it out anew, one timeout after another. `fence` alone is always tried.
+"""
+
+import asyncio
+import hashlib
+import secrets
+from collections.abc import Sequence
+from importlib import resources
+from time import monotonic
+from typing import Any, Final, NamedTuple
+from uuid import UUID
+
+from redis.asyncio import Redis
+from redis.exceptions import RedisError, ResponseError
+
+from core.hotstore import keys
+from core.hotstore.functions import is_missing
+from core.rate_limit import Allowance, Quota
+
+BELIEVED_SECONDS: Final = 2
+"""For how long Postgres's word about a session holds, by the clock of the server that keeps it."""
+KEPT_SECONDS: Final = 30 * 60
+"""After its last use."""
+FENCE_SECONDS: Final = 30
+"""Longer than any transaction that ends sessions takes from its fence to its COMMIT."""
+
+_WITHIN: Final = 0.5
+_LEFT_ALONE: Final = 1.0
+_MICROSECONDS: Final = 1_000_000
+_TEMPLATE: Final = resources.files("core.access_store").joinpath("access.lua").read_text("utf-8")
+_VERSION: Final = hashlib.sha256(_TEMPLATE.encode()).hexdigest()[:8]
+SOURCE: Final = _TEMPLATE.replace("@VERSION@", _VERSION)
+
+
+class StoreAway(Exception):
+    """Redis does not answer. Not a refusal: whoever asked goes on without."""
+
+
+class Look(NamedTuple):
+    """What is known of a session. `role` None: Postgres has to be asked, and `keep` may be told with this Look."""
+
+    generation: bytes
+    at: int
+    role: str | None
+
+
+class Limit(NamedTuple):
+    name: str
+    who: str
+    quota: Quota
+
+    @property
+    def key(self) -> str:
+        return keys.rate(self.name, self.who)
+
+
+class AccessStore:
+    def __init__(self, redis: Redis) -> None:
+        """`redis` answers bytes, and belongs to whoever made it."""
+        self._redis: Any = redis  # whose execute_command is untyped
+        self._tried_again_at = 0.0
+
+    async def take(self, limits: Sequence[Limit]) -> list[Allowance]:
+        """Asks for one request under all of them; where one refuses it, none has counted it."""
+        costs = [_MICROSECONDS * limit.quota.seconds // limit.quota.requests for limit in limits]
+        windows = [_MICROSECONDS * limit.quota.seconds for limit in limits]
+        arguments = [number for pair in zip(costs, windows, strict=True) for number in pair]
+        allowed, *ahead = await self._call("take", [limit.key for limit in limits], arguments)
+        facts = zip(costs, windows, ahead, strict=True)
+        return [_allowance(cost, window, ahead, counted=allowed == 1) for cost, window, ahead in facts]
+
+    async def look(self, session_id: UUID, user_id: UUID) -> Look:
+        arguments = (BELIEVED_SECONDS * _MICROSECONDS, KEPT_SECONDS, secrets.token_hex(8))
+        generation, at, role = await self._call("look", _session_keys(session_id, user_id), arguments)
+        return Look(generation, at, role.decode() or None)
+
+    async def keep(self, session_id: UUID, user_id: UUID, seen: Look, role: str) -> bool:
+        """Postgres was asked after `seen` and said that the session is live. False where that is believed no more."""
+        if not seen.generation:
+            return False
+        arguments = (seen.generation, seen.at, role, KEPT_SECONDS)
+        return bool(await self._call("keep", _session_keys(session_id, user_id), arguments))
+
+    async def fence(self, user_id: UUID) -> None:
+        """Nothing that is known of this user's sessions is believed from now on."""
+        self._tried_again_at = 0.0
+        await self._call("fence", [keys.session_generation(user_id)], (FENCE_SECONDS,))
+
+    async def _call(self, function: str, names: Sequence[str], arguments: Sequence[str | bytes | int]) -> Any:
+        if monotonic() < self._tried_again_at:
+            raise StoreAway
+        call = ("FCALL", f"np_{_VERSION}_{function}", len(names), *names, *arguments)
+        try:
+            async with asyncio.timeout(_WITHIN):
+                return await self._asked(call)
+        except (RedisError, OSError) as failure:  # TimeoutError is an OSError
+            self._tried_again_at = monotonic() + _LEFT_ALONE
+            raise StoreAway(type(failure).__name__) from failure
+
+    async def _asked(self, call: tuple[str | bytes | int, ...]) -> Any:
+        try:
+            return await self._redis.execute_command(*call)
+        except ResponseError as failure:
+            if not is_missing(str(failure)):
+                raise
+            await self._redis.execute_command("FUNCTION", "LOAD", "REPLACE", SOURCE)
+            return await self._redis.execute_command(*call)
+
+
+def _session_keys(session_id: UUID, user_id: UUID) -> tuple[str, str]:
+    return keys.session(session_id), keys.session_generation(user_id)
+
+
+def _allowance(cost: int, window: int, ahead: int, *, counted: bool) -> Allowance:
+    allowed = ahead <= window
+    remaining = max(0, (window - ahead + (0 if counted else cost)) // cost)
+    return Allowance(allowed, remaining, 0.0 if allowed else (ahead - window) / _MICROSECONDS)

@@ -1,0 +1,204 @@
+"""Who may do what, route by route: the table that is reviewed. A route that is not in it fails until it is.
+
+open       anybody
+signed     whoever can sign; the service checks it
+looks      every customer, staff included, and an administrator who looks at what the customer sees
+customer   every customer, staff included, and nobody in his place
+support    support and administrators
+admin      administrators alone
+"""
+
+from collections.abc import Iterator
+from typing import Final, NamedTuple
+
+import pytest
+from litestar import Litestar
+from litestar.handlers import HTTPRouteHandler
+from litestar.routes import HTTPRoute
+
+from db.models.identity import Role
+from tests.billing_api.conftest import Client
+from tests.support.people import Desk, Headers
+
+ROUTES: Final = """
+open      GET     /.well-known/jwks.json
+open      POST    /api/v1/auth/email/confirm
+open      POST    /api/v1/auth/email/undo
+open      POST    /api/v1/auth/login
+open      POST    /api/v1/auth/logout
+open      POST    /api/v1/auth/mfa
+open      POST    /api/v1/auth/password/forgot
+open      POST    /api/v1/auth/password/reset
+open      POST    /api/v1/auth/refresh
+open      POST    /api/v1/auth/register
+open      POST    /api/v1/auth/verify-email
+open      POST    /api/v1/nextpanel/activate
+open      POST    /api/v1/oauth/token
+open      GET     /api/v1/plans
+open      GET     /checkout/return
+open      GET     /confirm-email
+open      POST    /confirm-email
+open      GET     /health/dependencies
+open      GET     /health/live
+open      GET     /health/ready
+open      GET     /problems/{code:str}
+open      GET     /reset-password
+open      POST    /reset-password
+open      GET     /schema
+open      GET     /schema/openapi.json
+open      GET     /schema/swagger
+open      GET     /schema/{path:str}
+open      GET     /undo-email-change
+open      POST    /undo-email-change
+open      GET     /verify-email
+open      POST    /verify-email
+
+signed    POST    /api/v1/billing/usage
+signed    POST    /api/v1/webhooks/stripe
+
+customer  DELETE  /api/v1/api-keys/{api_key_id:uuid}
+customer  POST    /api/v1/api-keys/{api_key_id:uuid}/rotate
+customer  POST    /api/v1/auth/step-up
+customer  POST    /api/v1/checkout/sessions
+customer  GET     /api/v1/checkout/sessions/{session_id:uuid}
+looks     GET     /api/v1/invoices
+looks     GET     /api/v1/invoices/{invoice_id:uuid}
+looks     GET     /api/v1/licenses
+looks     GET     /api/v1/licenses/{license_id:uuid}
+customer  POST    /api/v1/licenses/{license_id:uuid}/activation-tokens
+customer  GET     /api/v1/licenses/{license_id:uuid}/api-keys
+customer  POST    /api/v1/licenses/{license_id:uuid}/api-keys
+looks     GET     /api/v1/licenses/{license_id:uuid}/events
+customer  POST    /api/v1/licenses/{license_id:uuid}/reset-fingerprint
+customer  POST    /api/v1/licenses/{license_id:uuid}/reveal-key
+customer  POST    /api/v1/licenses/{license_id:uuid}/rotate-key
+looks     GET     /api/v1/licenses/{license_id:uuid}/usage
+looks     GET     /api/v1/licenses/{license_id:uuid}/usage/history
+looks     GET     /api/v1/me
+customer  DELETE  /api/v1/me
+customer  PATCH   /api/v1/me
+customer  POST    /api/v1/me/email
+looks     GET     /api/v1/me/events
+customer  GET     /api/v1/me/export
+customer  GET     /api/v1/me/mfa
+customer  POST    /api/v1/me/mfa/recovery-codes
+customer  DELETE  /api/v1/me/mfa/totp
+customer  POST    /api/v1/me/mfa/totp
+customer  POST    /api/v1/me/mfa/totp/confirm
+customer  GET     /api/v1/me/oauth-clients
+customer  POST    /api/v1/me/oauth-clients
+customer  DELETE  /api/v1/me/oauth-clients/{client_id:uuid}
+customer  POST    /api/v1/me/oauth-clients/{client_id:uuid}/rotate
+customer  POST    /api/v1/me/password
+customer  GET     /api/v1/me/sessions
+customer  POST    /api/v1/me/sessions/revoke-others
+customer  DELETE  /api/v1/me/sessions/{session_id:uuid}
+looks     GET     /api/v1/payments
+looks     GET     /api/v1/payments/{payment_id:uuid}
+looks     GET     /api/v1/subscriptions
+looks     GET     /api/v1/subscriptions/{subscription_id:uuid}
+customer  POST    /api/v1/subscriptions/{subscription_id:uuid}/cancel
+customer  POST    /api/v1/subscriptions/{subscription_id:uuid}/change
+customer  POST    /api/v1/subscriptions/{subscription_id:uuid}/preview-change
+customer  POST    /api/v1/subscriptions/{subscription_id:uuid}/resume
+
+admin     GET     /api/v1/admin/audit
+support   GET     /api/v1/admin/jobs
+admin     POST    /api/v1/admin/jobs/{job_id:int}/retry
+support   GET     /api/v1/admin/licenses
+admin     POST    /api/v1/admin/licenses
+support   POST    /api/v1/admin/licenses/find-by-key
+support   GET     /api/v1/admin/licenses/{license_id:uuid}
+admin     PATCH   /api/v1/admin/licenses/{license_id:uuid}
+admin     POST    /api/v1/admin/licenses/{license_id:uuid}/extend
+admin     POST    /api/v1/admin/licenses/{license_id:uuid}/limits
+admin     POST    /api/v1/admin/licenses/{license_id:uuid}/reset-fingerprint
+admin     POST    /api/v1/admin/licenses/{license_id:uuid}/resume
+admin     POST    /api/v1/admin/licenses/{license_id:uuid}/retry-provisioning
+admin     POST    /api/v1/admin/licenses/{license_id:uuid}/suspend
+support   GET     /api/v1/admin/licenses/{license_id:uuid}/usage
+support   GET     /api/v1/admin/licenses/{license_id:uuid}/usage/history
+support   GET     /api/v1/admin/reconciliation
+support   GET     /api/v1/admin/reconciliation/{run_id:uuid}
+support   GET     /api/v1/admin/users
+support   GET     /api/v1/admin/users/{user_id:uuid}
+admin     POST    /api/v1/admin/users/{user_id:uuid}/impersonate
+admin     POST    /api/v1/admin/users/{user_id:uuid}/resume
+admin     POST    /api/v1/admin/users/{user_id:uuid}/role
+admin     POST    /api/v1/admin/users/{user_id:uuid}/suspend
+support   GET     /api/v1/admin/webhook-events
+admin     POST    /api/v1/admin/webhook-events/{event_id:uuid}/replay
+"""
+
+ALLOWED: Final = {
+    "looks": {"customer", "support", "admin", "impersonator"},
+    "customer": {"customer", "support", "admin"},
+    "support": {"support", "admin"},
+    "admin": {"admin"},
+}
+CALLERS: Final = ("stranger", "customer", "support", "admin", "impersonator")
+
+
+class Row(NamedTuple):
+    who: str
+    method: str
+    path: str
+
+
+TABLE: Final = [Row(*line.split()) for line in ROUTES.splitlines() if line]
+
+
+def handlers(app: Litestar) -> Iterator[tuple[str, HTTPRouteHandler]]:
+    for route in app.routes:
+        if isinstance(route, HTTPRoute):
+            for handler in route.route_handlers:
+                yield from ((f"{method} {route.path}", handler) for method in handler.http_methods - {"OPTIONS"})
+
+
+def test_every_route_is_in_the_table_and_nothing_else_is(app: Litestar) -> None:
+    found = {name for name, _ in handlers(app)}
+    listed = {f"{row.method} {row.path}" for row in TABLE}
+    assert (found - listed, listed - found) == (set(), set())
+    assert len(listed) == len(TABLE)
+
+
+@pytest.fixture
+async def callers(client: Client, desk: Desk) -> dict[str, Headers]:
+    admin, customer = await desk.staff(), await desk.a_customer()
+    path = f"/api/v1/admin/users/{desk.user_of(customer)}/impersonate"
+    token = (await client.post(path, json={"reason": "x"}, headers=admin)).json()["access_token"]
+    return {
+        "stranger": {},
+        "customer": customer,
+        "support": await desk.staff(Role.SUPPORT),
+        "admin": admin,
+        "impersonator": {"Authorization": f"Bearer {token}"},
+    }
+
+
+def concrete(path: str) -> str:
+    """With ids that exist nowhere."""
+    return "/".join("0" * 32 if ":uuid}" in part else "1" if ":int}" in part else part for part in path.split("/"))
+
+
+async def test_every_caller_at_every_route(client: Client, callers: dict[str, Headers]) -> None:
+    for row in TABLE:
+        if row.who in {"open", "signed"}:
+            continue
+        for who in CALLERS:
+            answer = await client.request(row.method, concrete(row.path), json={}, headers=callers[who])
+            refused = {401, 403} if who not in ALLOWED[row.who] else set()
+            assert (answer.status_code in {401, 403}) == bool(refused), (row, who, answer.text)
+            if refused:
+                assert answer.json()["code"] == ("unauthenticated" if who == "stranger" else "forbidden"), (row, who)
+
+
+async def test_what_is_open_or_signed_asks_nobody_to_sign_in(client: Client) -> None:
+    """With no token, or with a worn-out one."""
+    for row in TABLE:
+        if row.who == "open":
+            for headers in ({}, {"Authorization": "Bearer worn.out.token"}):
+                answer = await client.request(row.method, concrete(row.path), json={}, headers=headers)
+                assert answer.status_code != 403, row
+                if answer.status_code == 401:
+                    assert "cookie" in answer.json()["detail"], row

@@ -1,0 +1,26 @@
+"""What a worker would do with the jobs that asking for a link has written."""
+
+from collections.abc import Awaitable, Callable
+
+import pytest
+
+from billing_api.server.wiring.services import Services
+from core.jobs import MailResetLink, from_row
+from tests.support.databases import rows
+from tests.support.servers import DatabaseUrls
+
+Work = Callable[[], Awaitable[int]]
+
+
+@pytest.fixture
+def work(services: Services, database_urls: DatabaseUrls) -> Work:
+    """Performs every job that asks for a link, also those that were performed; says how many there are."""
+
+    async def perform() -> int:
+        jobs = [from_row(row["job"]) for row in await rows(database_urls, "SELECT job FROM outbox ORDER BY id")]
+        asked = [job for job in jobs if isinstance(job, MailResetLink)]
+        for job in asked:
+            await services.reset_links.perform(job)
+        return len(asked)
+
+    return perform

@@ -1,0 +1,99 @@
+"""Bodies that do not arrive, or break off: they keep nobody else's place, and are no crash of ours."""
+
+import asyncio
+from typing import Any, cast
+
+import msgspec
+import pytest
+from litestar import Litestar
+from litestar.testing import RequestFactory
+
+from billing_api.server.app import BillingApi
+from billing_api.server.body_timeout import Arrivals, BrokenBody
+from core.errors import RequestTimeout
+
+PATHS = ("/api/v1/auth/login", "/api/v1/billing/usage")
+"""Carried by the framework, and by the fast path."""
+DRIP = {"type": "http.request", "body": b"{", "more_body": True}
+END = {"type": "http.request", "body": b"}", "more_body": False}
+GONE = {"type": "http.disconnect"}
+
+
+class Sender:
+    """A client: what it sends, at once, and then silence."""
+
+    def __init__(self, *messages: Any) -> None:
+        self._messages = list(messages)
+
+    async def __call__(self) -> Any:
+        if not self._messages:
+            await asyncio.Event().wait()
+        message = self._messages.pop(0)
+        if isinstance(message, Exception):
+            raise message
+        return message
+
+
+async def told(app: Litestar, path: str, sender: Sender) -> tuple[int, Any]:
+    sent: list[Any] = []
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    scope = RequestFactory(app=app).post(path).scope
+    headers = [(b"content-type", b"application/json"), (b"content-length", b"100")]
+    await cast("Any", app)({**scope, "headers": headers, "state": {}, "path": path}, sender, send)
+    return sent[0]["status"], msgspec.json.decode(sent[1]["body"])["code"]
+
+
+@pytest.mark.parametrize("path", PATHS)
+async def test_a_body_that_is_dripped_is_refused(app: Litestar, path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cast("BillingApi", app), "arrivals", Arrivals(within=0.05, look_every=0.01))
+    assert await told(app, path, Sender(DRIP, DRIP)) == (408, "request_timeout")
+
+
+@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize("end", [GONE, RuntimeError("the server's word for chunks that are none")])
+async def test_a_body_that_breaks_off_is_the_senders_doing(app: Litestar, path: str, end: Any) -> None:
+    assert await told(app, path, Sender(DRIP, end)) == (400, "bad_request")
+
+
+async def test_all_waits_for_one_body_count_together() -> None:
+    arrivals = Arrivals(within=0.2, look_every=0.01)
+    pause = 0.05
+
+    async def drip() -> Any:
+        await asyncio.sleep(pause)
+        return DRIP
+
+    receive = arrivals.bounded(drip)
+    received: list[Any] = []
+
+    async def read_on() -> None:
+        while len(received) < 100:
+            received.append(await receive())
+
+    with pytest.raises(RequestTimeout):
+        await read_on()
+    assert 0 < len(received) <= 4
+
+
+async def test_whoever_waits_can_still_be_cancelled() -> None:
+    receive = Arrivals().bounded(Sender())
+    waiting = asyncio.create_task(cast("Any", receive()))
+    await asyncio.sleep(0)
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+
+
+async def test_after_the_body_the_news_that_the_client_has_gone_may_take_any_time() -> None:
+    receive = Arrivals(within=0.02, look_every=0.01).bounded(Sender(END))
+    assert await receive() == END
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(cast("Any", receive()), 0.2)
+
+
+async def test_a_client_that_has_gone_before_its_body_is_told_as_that() -> None:
+    with pytest.raises(BrokenBody):
+        await Arrivals().bounded(Sender(GONE))()

@@ -1,0 +1,314 @@
+"""What may be concluded, asked of a Store in this process with a real server behind it."""
+
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from time import monotonic
+
+import pytest
+
+from core.crypto.sealing import Sealer
+from core.health import Dependency
+from core.hotstore import keys
+from core.hotstore.functions import NotReady
+from core.hotstore.snapshot import read_command
+from core.licensing.record import Usage
+from core.licensing.state import Status
+from devstack.valkey import Valkey
+from tests.validator.stage import SECRETS, License, Projection, a_record, eventually, finished
+from validator.redis.fence import MAX_AGE
+from validator.redis.link import RedisLink
+from validator.redis.resp import pack
+from validator.store import keyring as keyring_module
+from validator.store import store as store_module
+from validator.store.near_cache import (
+    STALE_SECONDS,
+    Eras,
+    NearCache,
+    Shelf,
+)
+from validator.store.store import Known, Store
+
+
+@asynccontextmanager
+async def a_store(url: str, sealer: Sealer = SECRETS.sealer, *, near_cache: bool = True) -> AsyncIterator[Store]:
+    store = Store(url, sealer, near_cache=near_cache, most=1000)
+    store.nodes.start()
+    try:
+        await eventually(lambda: finished(store.condition()), lambda seen: seen is Dependency.OK)
+        yield store
+    finally:
+        store.nodes.close()
+
+
+@pytest.fixture
+async def store(hot_valkey: Valkey, projection: Projection) -> AsyncIterator[Store]:
+    async with a_store(hot_valkey.url) as store:
+        yield store
+
+
+def hash_of(issued: License) -> str:
+    return keys.short_hash(issued.hash)
+
+
+async def look(store: Store, issued: License) -> Known:
+    return await finished(store.license(hash_of(issued)))
+
+
+async def remembered(store: Store, issued: License) -> None:
+    """Until it is believed from memory."""
+
+    async def believed() -> bool:
+        await look(store, issued)
+        return store.peek(hash_of(issued), monotonic()) is not None
+
+    await eventually(believed, bool)
+
+
+async def pushed(store: Store, issued: License) -> None:
+    """Until a change to it has been heard of."""
+
+    async def current() -> bool:
+        entry = store._licenses.get(hash_of(issued))
+        return entry is not None and entry.current
+
+    await eventually(current, lambda is_current: not is_current)
+
+
+async def offline(store: Store) -> None:
+    store.nodes.close()
+
+    async def up() -> bool:
+        return store.nodes.up
+
+    await eventually(up, lambda is_up: not is_up)
+
+
+class TestBelief:
+    async def test_what_was_read_is_believed(self, store: Store, projection: Projection) -> None:
+        issued = await projection.license()
+        await remembered(store, issued)
+        entry = store.peek(hash_of(issued), monotonic())
+        assert entry is not None
+        assert entry.facts == (issued.record, Usage())
+
+    async def test_what_was_pushed_is_not(self, store: Store, projection: Projection) -> None:
+        issued = await projection.license()
+        await remembered(store, issued)
+        await projection.use(issued, "databases", 1, 1)
+        await pushed(store, issued)
+        assert store.peek(hash_of(issued), monotonic()) is None
+        assert (await look(store, issued)).usage.used == {"databases": 1}
+
+    async def test_nothing_is_when_the_fence_is_late(self, store: Store, projection: Projection) -> None:
+        issued = await projection.license()
+        await remembered(store, issued)
+        assert store.peek(hash_of(issued), store.nodes.proven + MAX_AGE - 0.001) is not None
+        assert store.peek(hash_of(issued), store.nodes.proven + MAX_AGE + 0.001) is None
+
+    async def test_a_stall_is_no_reason_to_read_everything_again(self, store: Store, projection: Projection) -> None:
+        issued = await projection.license()
+        await remembered(store, issued)
+        reads = store.reads
+        time.sleep(2 * MAX_AGE)  # noqa: ASYNC251  # the stall
+        assert store.peek(hash_of(issued), monotonic()) is None
+        assert not (await look(store, issued)).stale
+        assert store.reads == reads
+
+    async def test_a_change_during_a_stall_is_heard_before_anything_is_answered(
+        self, store: Store, projection: Projection, hot_valkey: Valkey
+    ) -> None:
+        issued = await projection.license()
+        await remembered(store, issued)
+        hot_valkey.call("DEL", keys.document(hash_of(issued)))  # without a turn of our loop
+        time.sleep(2 * MAX_AGE)  # noqa: ASYNC251  # the stall
+        assert (await look(store, issued)).record is None
+
+    async def test_what_was_proven_is_never_newer_than_the_fence_before(self, store: Store) -> None:
+        async def proven() -> float:
+            assert store.nodes.proven <= monotonic()
+            return store.nodes.proven
+
+        before = store.nodes.proven
+        after = await eventually(proven, lambda instant: instant > before)
+        assert after - before < 5
+
+    async def test_nothing_of_a_bucket_is_when_its_mark_changes(self, store: Store, projection: Projection) -> None:
+        issued, other = await projection.license(), await projection.license()
+        while hash_of(issued)[:2] == hash_of(other)[:2]:
+            other = await projection.license()
+        await remembered(store, issued)
+        await remembered(store, other)
+        await projection.lose(issued.hash[0])
+
+        async def believed() -> bool:
+            return store.peek(hash_of(issued), monotonic()) is not None
+
+        await eventually(believed, lambda is_believed: not is_believed)
+        assert (await look(store, issued)).stale
+        await projection.reload(issued.hash[0])
+        await eventually(lambda: look(store, issued), lambda known: not known.stale)
+        entry = store._licenses.get(hash_of(other))
+        assert entry is not None
+        assert entry.era.live
+
+    async def test_who_asks_for_the_same_waits_for_the_same(self, store: Store, projection: Projection) -> None:
+        issued = await projection.license()
+        first, second = store._read(hash_of(issued)), store._read(hash_of(issued))
+        assert first is second
+
+    async def test_without_the_cache_nothing_is_shared_or_remembered(
+        self, hot_valkey: Valkey, projection: Projection
+    ) -> None:
+        async with a_store(hot_valkey.url, near_cache=False) as store:
+            issued = await projection.license()
+            assert (await look(store, issued)).record == issued.record
+            assert not store._under_way
+            assert store.peek(hash_of(issued), monotonic()) is None
+
+    def test_the_command_is_the_one_that_the_contract_names(self) -> None:
+        h = "0123456789abcdef" * 2
+        assert store_module.packed_read(h) == pack(*read_command(h))
+
+
+class TestMemory:
+    async def test_serves_while_redis_is_away_and_says_how_old_it_is(
+        self, store: Store, projection: Projection
+    ) -> None:
+        issued = await projection.license()
+        await remembered(store, issued)
+        await offline(store)
+        known = await look(store, issued)
+        assert known.record == issued.record
+        assert known.stale
+        assert 0 <= monotonic() - known.known_until < 10
+
+    async def test_ends_after_five_minutes(
+        self, store: Store, projection: Projection, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        assert STALE_SECONDS == 300
+        issued, key = await projection.license(), await projection.api_key()
+        await remembered(store, issued)
+        await finished(store.api_keys.find(key.key_id.encode()))
+        await offline(store)
+        assert (await finished(store.api_keys.find(key.key_id.encode()))).stale
+        for module in (store_module, keyring_module):
+            monkeypatch.setattr(module, "STALE_SECONDS", -1)
+        with pytest.raises(NotReady):
+            await look(store, issued)
+        with pytest.raises(NotReady):
+            await finished(store.api_keys.find(key.key_id.encode()))
+
+    async def test_never_serves_what_is_known_to_be_replaced(self, store: Store, projection: Projection) -> None:
+        """The suspension was pushed; Redis died before anybody read what had changed."""
+        issued = await projection.license()
+        await remembered(store, issued)
+        await projection.change(issued, status=Status.SUSPENDED)
+        await pushed(store, issued)
+        await offline(store)
+        with pytest.raises(NotReady):
+            await look(store, issued)
+
+    async def test_serves_where_only_usage_has_moved_on(self, store: Store, projection: Projection) -> None:
+        issued = await projection.license()
+        await remembered(store, issued)
+        await projection.use(issued, "databases", 1, 1)
+        await pushed(store, issued)
+        await offline(store)
+        assert (await look(store, issued)).stale
+
+    async def test_of_what_was_not_there_is_no_answer(self, store: Store) -> None:
+        nobody = License("", bytes(range(100, 132)), a_record())
+        assert (await look(store, nobody)).record is None
+        await offline(store)
+        with pytest.raises(NotReady):
+            await look(store, nobody)
+
+    async def test_never_serves_a_key_known_to_be_revoked(self, store: Store, projection: Projection) -> None:
+        key = await projection.api_key()
+        key_id = key.key_id.encode()
+        assert (await finished(store.api_keys.find(key_id))).key.exists
+        await projection.api_key(key_id=key.key_id, version=2, active=False)
+
+        async def believed() -> bool:
+            return store.api_keys.peek(key_id, monotonic()) is not None
+
+        await eventually(believed, lambda is_believed: not is_believed)
+        await offline(store)
+        with pytest.raises(NotReady):
+            await finished(store.api_keys.find(key_id))
+
+
+class TestWhatCannotBeRead:
+    async def test_is_not_the_same_as_absent(self, store: Store, projection: Projection) -> None:
+        issued = await projection.license()
+        await projection.redis.set(keys.document(hash_of(issued)), b"\x93\x01\x01\x80")
+        with pytest.raises(NotReady):
+            await look(store, issued)
+
+    async def test_a_key_sealed_with_another_secret_is_not_unknown(
+        self, hot_valkey: Valkey, projection: Projection
+    ) -> None:
+        key = await projection.api_key()
+        async with a_store(hot_valkey.url, Sealer({"k1": bytes(32)})) as store:
+            with pytest.raises(NotReady):
+                await finished(store.api_keys.find(key.key_id.encode()))
+
+    async def test_what_redis_refuses_is_not_an_answer(self, store: Store) -> None:
+        with pytest.raises(NotReady, match="Redis refuses"):
+            await finished(store.nodes.sync.ask("NO-SUCH-COMMAND"))
+
+    async def test_keys_that_were_never_published_are_not_an_empty_set(
+        self, store: Store, projection: Projection
+    ) -> None:
+        await projection.redis.delete(keys.JWKS)
+        with pytest.raises(NotReady):
+            await finished(store.jwks())
+
+
+class TestReadiness:
+    async def test_follows_the_marks(
+        self, store: Store, projection: Projection, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(store_module, "_READINESS_SECONDS", -1)
+        await projection.lose(77)
+        assert await finished(store.condition()) is Dependency.LOADING
+        await projection.reload(77)
+        assert await finished(store.condition()) is Dependency.OK
+
+    async def test_needs_redis(self, store: Store) -> None:
+        await offline(store)
+        assert await finished(store.condition()) is Dependency.SILENT
+
+
+class TestBounds:
+    def test_the_oldest_goes_when_a_shelf_is_full(self) -> None:
+        shelf: Shelf[int, int] = Shelf(3)
+        for number in (1, 2, 3, 1, 4):
+            shelf.put(number, number)
+        assert set(shelf.items) == {3, 1, 4}
+
+    def test_they_go_in_batches_when_there_are_many(self) -> None:
+        shelf: Shelf[int, int] = Shelf(640)
+        for number in range(641):
+            shelf.put(number, number)
+        assert list(shelf.items) == list(range(10, 641))
+
+    async def test_guesses_do_not_push_licenses_out(self) -> None:
+        cache = NearCache(Eras(RedisLink("redis://", [], lambda _: None)), 100)
+        cache._unknown = Shelf(10)
+        cache.put("00aa", a_record(), Usage(), float("inf"))
+        for number in range(100):
+            cache.put(f"00{number}", None, Usage(), float("inf"))
+        assert cache.old("00aa") is not None
+        assert len(cache._unknown.items) == 10
+
+    async def test_what_appears_is_no_longer_unknown(self) -> None:
+        cache = NearCache(Eras(RedisLink("redis://", [], lambda _: None)), 100)
+        cache.put("00aa", None, Usage(), float("inf"))
+        cache.put("00aa", a_record(), Usage(), float("inf"))
+        entry = cache.get("00aa")
+        assert entry is not None
+        assert entry.facts[0] is not None
+        cache.put("00aa", None, Usage(), float("inf"))
+        assert cache.old("00aa") is None

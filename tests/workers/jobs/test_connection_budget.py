@@ -1,0 +1,44 @@
+"""The pool of a worker process is what its parts and jobs have declared, and nobody runs who has not."""
+
+from contextlib import AsyncExitStack
+
+import pytest
+
+from core.jobs import DeliverMail
+from core.parts import Parts
+from core.settings import worker_settings
+from tests.support.environment import environment
+from tests.support.servers import DatabaseUrls
+from workers.jobs import connection_budget as connections
+from workers.jobs.dispatch import Work
+from workers.runtime import Runtime
+
+
+async def _nothing(_job: object) -> None:
+    raise AssertionError
+
+
+def test_the_pool_is_the_declared_sum() -> None:
+    jobs = [room.at_once * room.connections for room in connections.JOBS.values()]
+    assert (sum(jobs), connections.POOL) == (29, 29 + sum(connections.PARTS.values()))
+
+
+@pytest.mark.parametrize(
+    ("part", "work"),
+    [
+        ("a part of tomorrow", Work(DeliverMail, _nothing, lease=15)),
+        ("relay", Work(DeliverMail, _nothing, lease=15, at_once=5)),
+        ("relay", Work(DeliverMail, _nothing, lease=15, connections=2)),
+    ],
+    ids=["part", "jobs at once", "connections of a job"],
+)
+def test_who_has_not_declared_does_not_start(part: str, work: Work[DeliverMail]) -> None:
+    connections.check(["relay"], [Work(DeliverMail, _nothing, lease=15)])
+    with pytest.raises(connections.Undeclared):
+        connections.check([part], [work])
+
+
+async def test_a_process_has_the_pool_that_was_declared(database_urls: DatabaseUrls, valkey: str) -> None:
+    async with AsyncExitStack() as closing:
+        runtime = Runtime(worker_settings(environment(database_urls, redis_url=valkey)), closing, Parts())
+        assert runtime._database.engine.pool.size() == connections.POOL  # type: ignore[attr-defined]  # of a QueuePool

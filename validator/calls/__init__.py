@@ -1,0 +1,1 @@
+"""The calls of NextPanel: verdicts, quota questions and reservations."""

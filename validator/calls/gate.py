@@ -1,0 +1,102 @@
+"""Who asks, and whether he may: signature, API key, permission, limit. Nothing is read of a body before this."""
+
+from time import monotonic
+
+import msgspec
+
+from core.clock import unix_time
+from core.crypto.signature import Fault, Reader, Signature, body_digest
+from core.errors import PermissionMissing, SignatureFault
+from core.hotstore.functions import NotReady
+from core.licensing.record import Permission
+from core.rate_limit import RateLimit
+from validator.http.protocol import Request
+from validator.http.rate_limit_headers import LimitReached, rate_limit_lines
+from validator.store.keyring import KeyRing, OpenKey
+
+
+class Caller(msgspec.Struct, gc=False):
+    key: OpenKey
+    signature: Signature
+    now: float
+    """Unix seconds."""
+    at: float
+    """The same instant, monotonic."""
+    stale: bool = False
+    """The key could not be looked up again; what is answered to it is of that age, too."""
+
+    def may_ask_about(self, h: str) -> bool:
+        bound_to = self.key.license_hash
+        return bound_to is None or bound_to == h
+
+
+class Gate:
+    def __init__(self, api_keys: KeyRing, limit: RateLimit) -> None:
+        self._api_keys = api_keys
+        self._limit = limit
+        self._headers = Reader()
+
+    def recognise(self, request: Request, permission: Permission, digest: bytes | None = None) -> Caller | None:
+        """The caller, if the API key is believed from memory; None where it must be looked up: then `admit`.
+
+        `digest`: the body's, where it is known already. Raises SignatureFault or PermissionMissing.
+        """
+        now, at = unix_time(), monotonic()
+        signature = self._headers.read(request.signature, now)
+        if not isinstance(signature, Signature):
+            raise SignatureFault(signature)
+        key = self._api_keys.peek(signature.key_id, at)
+        if key is None:
+            return None
+        self._check(request, signature, key, permission, now, body_digest(request.body) if digest is None else digest)
+        return Caller(key, signature, now, at)
+
+    async def admit(self, request: Request, permission: Permission) -> Caller:
+        """The caller. Raises as `recognise` does, and NotReady where it cannot be told who that is."""
+        now = unix_time()
+        signature = self._headers.read(request.signature, now)
+        if not isinstance(signature, Signature):
+            raise SignatureFault(signature)
+        key, stale = await self._api_keys.find(signature.key_id)
+        self._check(request, signature, key, permission, now, body_digest(request.body), stale=stale)
+        return Caller(key, signature, now, monotonic(), stale)
+
+    def charge(self, caller: Caller, number: int = 1) -> bytes:
+        """Counts requests of a license's own key; platform keys have no limit.
+
+        Returns the headers that tell of it, each with its line end in front.
+        """
+        license_hash = caller.key.license_hash
+        if license_hash is None:
+            return b""
+        allowance = self._limit.take(license_hash, number, caller.at)
+        if not allowance.allowed:
+            detail = f"a license has {self._limit.rate} requests a second"
+            raise LimitReached(detail, allowance, self._limit, "license")
+        return rate_limit_lines(self._limit, allowance.remaining)
+
+    def _check(
+        self,
+        request: Request,
+        signature: Signature,
+        key: OpenKey,
+        permission: Permission,
+        now: float,
+        digest: bytes,
+        *,
+        stale: bool = False,
+    ) -> None:
+        verifier = key.verifier
+        if verifier is None or now >= key.live_until:
+            if not self._api_keys.denies(key, stale=stale):
+                raise NotReady("the API key is not known here, and what is here may not be all")
+            raise SignatureFault(Fault.UNKNOWN_KEY)
+        idempotency_key = request.headers.get(b"idempotency-key", b"")
+        if not verifier.holds(signature, request.method, request.target, idempotency_key, digest):
+            signed = (signature, request.method, request.target, idempotency_key, digest)
+            if key.previous is None or now >= key.previous_until or not key.previous.holds(*signed):
+                if not self._api_keys.denies(key, stale=stale):
+                    raise NotReady("the API key that is known here may have another secret by now")
+                raise SignatureFault(Fault.MISMATCH)
+        if permission not in key.permissions:
+            raise PermissionMissing(f"the API key lacks the permission `{permission}`")

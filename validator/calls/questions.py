@@ -1,0 +1,50 @@
+"""What is asked, byte for byte, again and again.
+
+A panel asks the same question of the same license each time somebody clicks. What follows from the bytes alone (the
+digest that is signed, the fields, the license's hash) is kept under them. A question enters only after its signature
+held, and only if its key is one of ours, so strangers and guesses leave nothing here.
+"""
+
+from sys import intern
+from typing import Final
+
+import msgspec
+
+from core.crypto.signature import body_digest
+from validator.calls.wire import Ask, read
+from validator.store.hashes import LicenseHashes
+from validator.store.near_cache import Shelf
+
+_ask: Final = msgspec.json.Decoder(Ask)
+
+
+class Question(msgspec.Struct, frozen=True, gc=False):
+    """`h` is None where the license key cannot be one of ours. `digest` is empty for a part of a batch."""
+
+    h: str | None
+    feature: str
+    fingerprint: str | None
+    digest: bytes = b""
+
+
+class Questions:
+    def __init__(self, hashes: LicenseHashes, most: int) -> None:
+        self._hashes = hashes
+        self._known: Shelf[bytes, Question] = Shelf(most)
+
+    def known(self, body: bytes) -> Question | None:
+        return self._known.items.get(body)
+
+    def of(self, body: bytes) -> Question:
+        """Of a body that was signed for. Raises InvalidInput."""
+        known = self._known.items.get(body)
+        if known is not None:
+            return known
+        ask = read(_ask, body)
+        question = Question(self._hashes.find(ask.license_key), intern(ask.feature), ask.fingerprint, body_digest(body))
+        if question.h is not None and ask.nonce is None:
+            self._known.put(body, question)
+        return question
+
+    def part(self, ask: Ask) -> Question:
+        return Question(self._hashes.find(ask.license_key), ask.feature, ask.fingerprint)

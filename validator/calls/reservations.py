@@ -1,0 +1,157 @@
+"""Holds and leases: what a panel keeps for itself for a while.
+
+A reservation is decided in two places. Whether the license may hold anything is judged here, by the one set of rules in
+core.licensing; whether so many are left is counted in Redis, atomically. The two are tied by the document's age: the
+function grants only where the very document stands that was judged, else it says "changed" and it is judged again.
+"""
+
+import math
+from datetime import UTC, datetime
+from typing import Final, cast
+
+import msgspec
+
+from core.clock import rfc3339
+from core.hotstore import keys
+from core.hotstore.functions import NotReady
+from core.licensing.record import LeaseRecord, LicenseRecord
+from core.licensing.verdict import STANDS, Code, standing
+from validator.calls.gate import Caller, Gate
+from validator.calls.wire import (
+    AskLease,
+    AskRelease,
+    AskReservation,
+    Lease,
+    Release,
+    ReleaseCode,
+    Reservation,
+    read,
+)
+from validator.http.answers import Letterhead
+from validator.http.problems import ReservationConflict, ReservationEnded
+from validator.http.protocol import Request
+from validator.metrics import Tally
+from validator.store.hashes import LicenseHashes
+from validator.store.store import Store
+
+_ask: Final = msgspec.json.Decoder(AskReservation)
+_ask_release: Final = msgspec.json.Decoder(AskRelease)
+_ask_lease: Final = msgspec.json.Decoder(AskLease)
+
+_ROUNDS: Final = 3
+
+
+class Reservations:
+    def __init__(self, store: Store, gate: Gate, hashes: LicenseHashes, letterhead: Letterhead, tally: Tally) -> None:
+        self._store = store
+        self._gate = gate
+        self._hashes = hashes
+        self._letterhead = letterhead
+        self._tally = tally
+
+    async def reserve(self, request: Request) -> bytes:
+        caller = await self._gate.admit(request, "reserve")
+        headers = self._gate.charge(caller)
+        ask = read(_ask, request.body)
+        outcome = await self._reserve(ask, caller, _identity(caller, request.headers.get(b"idempotency-key")))
+        self._tally.reservations[outcome.code if not outcome.granted else "GRANTED"] += 1
+        return self._letterhead.ok(outcome, headers=headers)
+
+    async def release(self, request: Request) -> bytes:
+        caller = await self._gate.admit(request, "reserve")
+        headers = self._gate.charge(caller)
+        ask = read(_ask_release, request.body)
+        h = self._hashes.find(ask.license_key)
+        code = "not_found"
+        if h is not None and caller.may_ask_about(h):
+            code = await self._store.release(h, ask.reservation_id)
+        answer = Release(code == "released", cast("ReleaseCode", code.upper()), self._letterhead.request_id())
+        return self._letterhead.ok(answer, headers=headers)
+
+    async def lease(self, request: Request) -> bytes:
+        """The lease that a worker signed for the license as it stands; none is signed here: no key is."""
+        caller = await self._gate.admit(request, "lease")
+        headers = self._gate.charge(caller)
+        ask = read(_ask_lease, request.body)
+        answer = await self._lease(ask, caller)
+        return self._letterhead.ok(answer, headers=headers)
+
+    async def _reserve(self, ask: AskReservation, caller: Caller, identity: bytes) -> Reservation:
+        h = self._hashes.find(ask.license_key)
+        if h is None or not caller.may_ask_about(h):
+            return self._refused(Code.NOT_FOUND)
+        hold_id = keys.reservation_id(h, identity)
+        for _ in range(_ROUNDS):
+            known = await self._store.license(h)
+            code = standing(known.record, ask.fingerprint, caller.now)
+            if known.record is None or code not in STANDS:
+                return self._refused(code, stale=known.stale)
+            outcome, number = await self._store.reserve(h, known.record, ask.resource, ask.count, ask.ttl, hold_id)
+            if outcome != "changed":
+                return self._settle_outcome(outcome, number, code, hold_id)
+            self._store.forget(h)
+        raise NotReady("the license is changing; try again")
+
+    def _settle_outcome(self, outcome: str, number: int, code: Code, hold_id: str) -> Reservation:
+        match outcome:
+            case "granted":
+                remaining = None if number < 0 else number
+                return Reservation(
+                    granted=True,
+                    reservation_id=hold_id,
+                    remaining_quota=remaining,
+                    code=code,
+                    stale=self._letterhead.doubtful,
+                    request_id=self._letterhead.request_id(),
+                )
+            case "exceeded":
+                return self._refused(Code.QUOTA_EXCEEDED, remaining=number)
+            case "not_granted":
+                return self._refused(Code.FEATURE_NOT_INCLUDED)
+            case "conflict":
+                raise ReservationConflict
+            case "ended":
+                raise ReservationEnded
+            case "behind":
+                raise NotReady(
+                    "it depends on reports that may be recorded and have not arrived here yet", retry_after=1
+                )
+            case _:
+                raise NotReady(
+                    "reservations made before the data was lost may still be in use",
+                    retry_after=max(1, math.ceil(number / 1000)),
+                )
+
+    def _refused(self, code: Code, *, remaining: int = 0, stale: bool = False) -> Reservation:
+        return Reservation(
+            granted=False,
+            reservation_id=None,
+            remaining_quota=remaining,
+            code=code,
+            stale=stale or self._letterhead.doubtful,
+            request_id=self._letterhead.request_id(),
+        )
+
+    async def _lease(self, ask: AskLease, caller: Caller) -> Lease:
+        h = self._hashes.find(ask.license_key)
+        if h is None or not caller.may_ask_about(h):
+            return Lease(None, None, Code.NOT_FOUND, self._letterhead.request_id())
+        known = await self._store.license(h)
+        code = standing(known.record, ask.fingerprint, caller.now)
+        if known.record is None or code not in STANDS:
+            return Lease(None, None, code, self._letterhead.request_id())
+        lease = await self._store.lease(h)
+        if lease is None or not lease.token or _age(lease) != _age(known.record) or lease.not_after <= caller.now:
+            raise NotReady("the lease for this state of the license is being signed", retry_after=1)
+        not_after = rfc3339(datetime.fromtimestamp(lease.not_after, UTC))
+        return Lease(lease.token, not_after, code, self._letterhead.request_id())
+
+
+def _age(record: LicenseRecord | LeaseRecord) -> tuple[int, int]:
+    return record.epoch, record.version
+
+
+def _identity(caller: Caller, idempotency_key: bytes | None) -> bytes:
+    """Who asks and which of his questions it is, so that a retry finds the hold it made."""
+    which = caller.signature.nonce if idempotency_key is None else b"key " + idempotency_key
+    return caller.signature.key_id + b"\n" + which

@@ -1,0 +1,134 @@
+"""Verdicts: validate-license, validate-licenses, explain.
+
+A handler gives its answer, or the work that leads to it where Redis must be asked; what it raises (core.errors.Refusal)
+becomes a problem. A single verdict from memory is the one call that is asked thousands of times a second: it is given
+at once, from a text that was made when the license was last judged.
+"""
+
+from time import monotonic
+from typing import Final
+
+import msgspec
+
+from core.clock import unix_time
+from core.hotstore.snapshot import NOTHING_USED
+from core.licensing.verdict import explain, holds_until, judge
+from validator.calls.gate import Caller, Gate
+from validator.calls.questions import Question, Questions
+from validator.calls.wire import (
+    AskMany,
+    Explanation,
+    Rule,
+    read,
+)
+from validator.http.answers import Letterhead, verdict_text
+from validator.http.protocol import Request
+from validator.metrics import Tally
+from validator.redis.waiting import Work, together
+from validator.store.near_cache import Kept
+from validator.store.store import Known, Store
+
+_ask_many: Final = msgspec.json.Decoder(AskMany)
+
+_NOBODY: Final = Known(None, NOTHING_USED, stale=False, known_until=float("inf"))
+"""Also what a license is to a caller who may not ask about it."""
+
+
+class Verdicts:
+    def __init__(self, store: Store, gate: Gate, questions: Questions, letterhead: Letterhead, tally: Tally) -> None:
+        self._store = store
+        self._gate = gate
+        self._questions = questions
+        self._letterhead = letterhead
+        self._tally = tally
+
+    def validate_license(self, request: Request) -> bytes | Work[bytes]:
+        question = self._questions.known(request.body)
+        caller = self._gate.recognise(request, "validate", None if question is None else question.digest)
+        if caller is None:
+            return self._look_up_caller(request)
+        if question is None:
+            question = self._questions.of(request.body)
+        headers = self._gate.charge(caller)
+        text = self._kept(question, caller)
+        if text is None:
+            return self._answer(question, caller, headers)
+        return self._letterhead.verdict(text, stale=False, headers=headers)
+
+    async def validate_licenses(self, request: Request) -> bytes:
+        """All or nothing: where one license cannot be told, no answer is better than one with a hole in it."""
+        caller = await self._gate.admit(request, "validate")
+        asked = read(_ask_many, request.body).items
+        headers = self._gate.charge(caller, len(asked))
+        verdicts = await together(self._verdict(self._questions.part(ask), caller) for ask in asked)
+        return self._letterhead.verdicts(verdicts, headers=headers)
+
+    async def explain(self, request: Request) -> bytes:
+        caller = await self._gate.admit(request, "validate")
+        question = self._questions.of(request.body)
+        headers = self._gate.charge(caller)
+        h = question.h
+        known = await self._store.license(h) if h is not None and caller.may_ask_about(h) else _NOBODY
+        facts = (known.record, known.usage, question.feature, question.fingerprint, unix_time())
+        verdict = judge(*facts)
+        record = known.record
+        explanation = Explanation(
+            valid=verdict.valid,
+            remaining_quota=verdict.remaining,
+            code=verdict.code,
+            rules=[Rule(found.rule, found.applies, found.saw) for found in explain(*facts)],
+            license_id=None if record is None else str(record.license_id),
+            epoch=None if record is None else record.epoch,
+            version=None if record is None else record.version,
+            as_of=self._letterhead.as_of,
+            age_seconds=round(max(0.0, monotonic() - known.known_until), 3),
+            stale=known.stale or caller.stale or self._letterhead.doubtful,
+            request_id=self._letterhead.request_id(),
+        )
+        return self._letterhead.ok(explanation, headers=headers)
+
+    async def _look_up_caller(self, request: Request) -> bytes:
+        caller = await self._gate.admit(request, "validate")
+        question = self._questions.of(request.body)
+        headers = self._gate.charge(caller)
+        text, stale = await self._verdict(question, caller)
+        return self._letterhead.verdict(text, stale=stale, headers=headers)
+
+    async def _answer(self, question: Question, caller: Caller, headers: bytes) -> bytes:
+        text, stale = await self._judged(question, caller)
+        return self._letterhead.verdict(text, stale=stale, headers=headers)
+
+    def _kept(self, question: Question, caller: Caller) -> bytes | None:
+        """The text of this verdict, if it has been given before and all that it was made from still holds."""
+        h = question.h
+        if h is None or question.fingerprint is not None or not caller.may_ask_about(h):
+            return None
+        entry = self._store.peek(h, caller.at)
+        kept = None if entry is None else entry.of(question.feature)
+        if kept is None or caller.now >= kept.until:
+            return None
+        self._tally.by_place[kept.place] += 1
+        return kept.text
+
+    async def _verdict(self, question: Question, caller: Caller) -> tuple[bytes, bool]:
+        """The verdict's text, counted, and whether it is stale."""
+        text = self._kept(question, caller)
+        return await self._judged(question, caller) if text is None else (text, caller.stale)
+
+    async def _judged(self, question: Question, caller: Caller) -> tuple[bytes, bool]:
+        h = question.h
+        known = await self._store.license(h) if h is not None and caller.may_ask_about(h) else _NOBODY
+        given = known.given if question.fingerprint is None else None
+        kept = None if given is None else given.of(question.feature)
+        if kept is None or caller.now >= kept.until:
+            kept = _judge(known, question, caller.now)
+            if given is not None:
+                given.keep(kept)
+        self._tally.by_place[kept.place] += 1
+        return kept.text, known.stale or caller.stale
+
+
+def _judge(known: Known, question: Question, now: float) -> Kept:
+    verdict = judge(known.record, known.usage, question.feature, question.fingerprint, now)
+    until = float("inf") if known.record is None else holds_until(known.record, now)
+    return Kept(question.feature, verdict_text(verdict), Tally.PLACES[verdict.code], until)

@@ -1,0 +1,95 @@
+"""Answers as bytes, assembled from parts that are ready.
+
+What changes slowly is written down ahead: the head of every answer once a second (its Date), the tail of every verdict
+whenever the projection has caught up further (`as_of`). What is left for one request is to join them with its verdict
+and its number.
+"""
+
+import secrets
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from email.utils import formatdate
+from functools import lru_cache
+from http import HTTPStatus
+from typing import Any, Final
+
+import msgspec
+
+from core.clock import rfc3339, unix_time
+from core.errors import Refusal
+from core.licensing.verdict import Verdict
+from core.problem_document import problem_of
+from validator.http.problems import headers_of
+
+_encode = msgspec.json.Encoder().encode
+_REASONS: Final = {status.value: status.phrase for status in HTTPStatus}
+
+
+@lru_cache(maxsize=4096)
+def verdict_text(verdict: Verdict) -> bytes:
+    """A verdict's part of an answer, open at its end: the letterhead's tail completes it."""
+    remaining = b"null" if verdict.remaining is None else b"%d" % verdict.remaining
+    valid = b"true" if verdict.valid else b"false"
+    return b'{"valid":%b,"remaining_quota":%b,"code":"%b","as_of":' % (valid, remaining, verdict.code.encode())
+
+
+class Letterhead:
+    def __init__(self) -> None:
+        self._serial = 0
+        self._process = secrets.token_hex(6)
+        self._second = 0
+        self._synced_through: float | None = -1.0
+        self.head = b""
+        """Of an answer in JSON, up to the number of Content-Length."""
+        self.as_of: str | None = None
+        self.doubtful = False
+        """Whether every answer is to be called stale (validator/store/staleness.py)."""
+        self._tails: dict[bool, bytes] = {}
+
+    def renew(self, now: float, synced_through: float | None, *, doubtful: bool = False) -> None:
+        """Both in unix seconds; called several times a second."""
+        if int(now) != self._second:
+            self._second = int(now)
+            date = formatdate(self._second, usegmt=True).encode()
+            self.head = b"HTTP/1.1 200 OK\r\nDate: %b\r\nContent-Type: application/json\r\nContent-Length: " % date
+        if synced_through != self._synced_through or doubtful is not self.doubtful:
+            self._synced_through = synced_through
+            self.doubtful = doubtful
+            self.as_of = None if synced_through is None else rfc3339(datetime.fromtimestamp(synced_through, UTC))
+            as_of = _encode(self.as_of)
+            for stale in (False, True):
+                told = _encode(stale or doubtful)
+                self._tails[stale] = b'%b,"stale":%b,"request_id":"%b' % (as_of, told, self._process.encode())
+
+    def request_id(self) -> str:
+        self._serial += 1
+        return f"{self._process}{self._serial & 0xFFFFFFFF:08x}"
+
+    def verdict(self, text: bytes, *, stale: bool, headers: bytes = b"") -> bytes:
+        """`text` from `verdict_text`; `headers` each with its line end in front."""
+        self._serial += 1
+        tail = self._tails[stale]
+        length = len(text) + len(tail) + 10
+        return b'%b%d%b\r\n\r\n%b%b%08x"}' % (self.head, length, headers, text, tail, self._serial & 0xFFFFFFFF)
+
+    def verdicts(self, verdicts: Iterable[tuple[bytes, bool]], *, headers: bytes = b"") -> bytes:
+        """Several, each a text and whether it is stale, under one request id."""
+        end = b'%b"}' % self.request_id()[-8:].encode()
+        body = b'{"items":[%b]}' % b",".join(text + self._tails[stale] + end for text, stale in verdicts)
+        return b"%b%d%b\r\n\r\n%b" % (self.head, len(body), headers, body)
+
+    def ok(self, content: Any, *, headers: bytes = b"") -> bytes:
+        body = _encode(content)
+        return b"%b%d%b\r\n\r\n%b" % (self.head, len(body), headers, body)
+
+    def json(self, status: int, content: Any) -> bytes:
+        return self.text(status, _encode(content), {"Content-Type": "application/json"})
+
+    def text(self, status: int, body: bytes, headers: Mapping[str, str]) -> bytes:
+        lines = [f"HTTP/1.1 {status} {_REASONS[status]}", f"Date: {formatdate(self._second, usegmt=True)}"]
+        lines += [f"{name}: {value}" for name, value in headers.items()]
+        return "\r\n".join([*lines, f"Content-Length: {len(body)}", "", ""]).encode("latin-1") + body
+
+    def problem(self, refusal: Refusal) -> bytes:
+        body = _encode(problem_of(refusal, self.request_id(), unix_time()))
+        return self.text(refusal.status, body, headers_of(refusal))

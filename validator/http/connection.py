@@ -1,0 +1,298 @@
+"""One client's connection: from its bytes to answers in the order of its requests.
+
+It hands each request to its handler at once and writes the answers in the order of the requests, whatever order they
+become ready in (RFC 9112, 9.3.2). While nothing waits, an answer goes straight out; behind the first one that does
+wait, answers queue.
+
+What a client can cost is bounded: the time for one request (for its first from when it connected), the time it leaves
+answers unread, and how many are owed to it. While it does not read, it is not read from. All this is looked at once a
+second: no request needs a timer.
+
+A connection that we end is shut for writing first and read on for a moment: closing it with unread bytes would make
+the kernel send a reset, which can take our last answer from the client's hands.
+"""
+
+import asyncio
+from time import perf_counter
+from typing import Final, Protocol, cast
+
+from typing_extensions import override
+
+from validator.http.heads import Heads
+from validator.http.protocol import (
+    Event,
+    Fault,
+    Request,
+    RequestParser,
+)
+from validator.metrics import Tally
+from validator.redis.waiting import Work, drive
+
+REQUEST_SECONDS: Final = 10
+UNREAD_SECONDS: Final = 10
+IDLE_SECONDS: Final = 75
+LINGER_SECONDS: Final = 2
+MOST_OWED: Final = 128
+
+_CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
+
+
+class Application(Protocol):
+    def respond(self, request: Request) -> bytes | Work[bytes]: ...
+    def refuse(self, fault: Exception, request: Request, peer: str) -> bytes: ...
+    def malformed(self, fault: Fault) -> bytes: ...
+
+
+class Serving(Protocol):
+    """What a connection needs of its server."""
+
+    app: Application
+    tally: Tally
+    heads: Heads
+    draining: bool
+
+    def welcome(self, connection: "Connection") -> bool: ...
+    def farewell(self, connection: "Connection") -> None: ...
+
+
+class _Owed:
+    """An answer's place in the queue, and the work that leads to it."""
+
+    __slots__ = ("_began", "_connection", "_request", "_work", "answer")
+
+    def __init__(self, connection: "Connection", request: Request, work: Work[bytes]) -> None:
+        self.answer: bytes | None = None
+        self._connection = connection
+        self._request = request
+        self._work = work
+        self._began = perf_counter()
+
+    def go_on(self) -> None:
+        drive(self._work, self._done, self._failed)
+
+    def _done(self, answer: bytes) -> None:
+        self.answer = _dressed(self._request, answer)
+        self._connection.pay(perf_counter() - self._began)
+
+    def _failed(self, fault: Exception) -> None:
+        self._done(self._connection.refuse(fault, self._request))
+
+
+class _Ready:
+    """An answer that is ready but behind one that is not."""
+
+    __slots__ = ("answer",)
+
+    def __init__(self, answer: bytes) -> None:
+        self.answer = answer
+
+
+class Connection(asyncio.Protocol):
+    """Ten thousand of these wait for a next request, so they are made small: what only a busy one needs comes late."""
+
+    __slots__ = (
+        "_app",
+        "_begun",
+        "_ending",
+        "_fresh",
+        "_leaving",
+        "_owed",
+        "_parser",
+        "_reading",
+        "_seconds",
+        "_server",
+        "_tally",
+        "_transport",
+        "_unread",
+    )
+
+    def __init__(self, server: Serving) -> None:
+        self._server = server
+        self._app = server.app
+        self._tally = server.tally
+        self._parser = RequestParser(server.heads)
+        self._owed: list[_Owed | _Ready] = []  # MOST_OWED at most; an empty deque would take 700 bytes
+        self._ending = False  # nothing more will be written
+        self._unread = False  # the client does not read its answers
+        self._reading = True
+        self._leaving = False  # the client has said that it sends no more
+        self._begun = False  # a request, whose end has not come yet
+        self._fresh = True  # nothing has been asked so far
+        self._seconds = 0  # for how long it has been as it is
+
+    @override
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)
+        if not self._server.welcome(self):
+            refusal = Fault(503, "this process has as many clients as it may have")
+            self._transport.write(_closing(self._app.malformed(refusal)))
+            self._end()
+
+    @override
+    def data_received(self, data: bytes) -> None:
+        if self._ending:
+            return
+        request = self._parser.recognise(data)
+        if request is None or self._owed or self._server.draining:
+            self._read(data)
+            return
+        self._seconds = 0
+        self._fresh = False
+        answer = self._respond(request)
+        if answer is not None:
+            self._tally.at_once += 1
+            self._transport.write(answer)
+
+    def _read(self, data: bytes) -> None:
+        """Anything but what nearly always comes: one request, alike to one before, while nothing is owed."""
+        events = self._parser.feed(data)
+        if not events and self._begun:
+            return
+        self._seconds = 0
+        self._begun = not events
+        ready: list[bytes] = []
+        for event in events:
+            self._fresh = False
+            answer = self._answer(event)
+            if answer is None:
+                continue
+            if self._owed:
+                self._owed.append(_Ready(answer))
+            else:
+                ready.append(answer)
+        if ready:
+            self._tally.at_once += len(ready)
+            self._write(ready)
+        if self._leaving or self._parser.deaf or self._server.draining:
+            self._end_if_done()
+
+    @override
+    def eof_received(self) -> bool:
+        """Whether to keep our side open: a client that closes its half still reads what it is owed."""
+        self._leaving = True
+        return bool(self._owed)
+
+    @override
+    def pause_writing(self) -> None:
+        self._unread = True
+        self._seconds = 0
+        self._read_on()
+
+    @override
+    def resume_writing(self) -> None:
+        self._unread = False
+        self._seconds = 0
+        self._read_on()
+
+    @override
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._ending = True
+        self._server.farewell(self)
+
+    def look(self) -> None:
+        """Called once a second: ends what has been as it is for too long."""
+        self._seconds += 1
+        if self._ending or self._unread:
+            if self._seconds > (LINGER_SECONDS if self._ending else UNREAD_SECONDS):
+                self._transport.abort()
+        elif self._owed:
+            return  # it is our turn
+        elif self._parser.in_midst:
+            if self._seconds > REQUEST_SECONDS:
+                late = Fault(408, f"a request must arrive within {REQUEST_SECONDS} seconds")
+                self._transport.write(_closing(self._app.malformed(late)))
+                self._end()
+        elif self._seconds > (REQUEST_SECONDS if self._fresh else IDLE_SECONDS):
+            self._end()
+
+    def end_if_idle(self, *, fresh_too: bool) -> None:
+        """Who has just come is about to ask, whereas one who has been answered may well have finished."""
+        if not self._ending and not self._owed and not self._parser.in_midst and (fresh_too or not self._fresh):
+            self._end()
+
+    def _answer(self, event: Event) -> bytes | None:
+        """The answer if it is ready at once, else None and a place in the queue."""
+        if isinstance(event, Request):
+            answer = self._respond(event)
+            return None if answer is None else _dressed(event, answer)
+        return _closing(self._app.malformed(event)) if isinstance(event, Fault) else _CONTINUE
+
+    def _respond(self, request: Request) -> bytes | None:
+        """As `_answer`, and not dressed yet."""
+        try:
+            work = self._app.respond(request)
+            if isinstance(work, bytes):
+                return work
+            reply = work.send(None)
+        except StopIteration as end:
+            answer: bytes = end.value
+            return answer
+        except Exception as fault:  # noqa: BLE001  # whatever a handler raises is answered
+            return self.refuse(fault, request)
+        owed = _Owed(self, request, work)
+        self._owed.append(owed)
+        if len(self._owed) == MOST_OWED:
+            self._read_on()
+        reply.when_done(owed.go_on)
+        return None
+
+    def pay(self, seconds: float) -> None:
+        """An answer has become ready after so long: writes what can be written now."""
+        self._tally.waits.add(seconds)
+        ready: list[bytes] = []
+        while self._owed and (answer := self._owed[0].answer) is not None:
+            ready.append(answer)
+            self._owed.pop(0)
+        if ready and not self._ending:
+            self._write(ready)
+            self._read_on()
+            self._end_if_done()
+
+    def refuse(self, fault: Exception, request: Request) -> bytes:
+        name = self._transport.get_extra_info("peername")
+        return self._app.refuse(fault, request, name[0] if isinstance(name, tuple) else "")
+
+    def _write(self, ready: list[bytes]) -> None:
+        if self._server.draining and not (self._owed or self._parser.in_midst or self._parser.deaf):
+            ready[-1] = _closing(ready[-1])
+        self._transport.write(ready[0] if len(ready) == 1 else b"".join(ready))
+
+    def _read_on(self) -> None:
+        """Reads from the client, unless it lets its answers lie or is owed too many."""
+        wanted = not self._unread and len(self._owed) < MOST_OWED
+        if wanted is not self._reading and not self._transport.is_closing():
+            self._reading = wanted
+            (self._transport.resume_reading if wanted else self._transport.pause_reading)()
+
+    def _end_if_done(self) -> None:
+        if not self._owed and not self._ending:
+            leaving = self._leaving or (self._server.draining and not self._parser.in_midst)
+            if self._parser.deaf or leaving:
+                self._end()
+
+    def _end(self) -> None:
+        self._ending = True
+        self._seconds = 0
+        if self._transport.is_closing():
+            return
+        if self._leaving:
+            self._transport.close()  # there is nothing left to read
+            return
+        if not self._reading:
+            self._transport.resume_reading()
+        self._transport.write_eof()
+
+
+def _dressed(request: Request, answer: bytes) -> bytes:
+    """The answer as this request wants it: most take it as it is."""
+    if request.method == b"HEAD":
+        answer = answer[: answer.index(b"\r\n\r\n") + 4]
+    if not request.keep_alive:
+        return _closing(answer)
+    if request.http_1_0:
+        return answer.replace(b"\r\n", b"\r\nConnection: keep-alive\r\n", 1)
+    return answer
+
+
+def _closing(answer: bytes) -> bytes:
+    return answer.replace(b"\r\n", b"\r\nConnection: close\r\n", 1)

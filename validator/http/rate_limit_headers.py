@@ -1,0 +1,57 @@
+"""The limits of this process: the headers that tell of the one per license, and failed signatures of an address.
+
+How they are counted: core/rate_limit.py.
+"""
+
+import math
+from collections.abc import Sequence
+from functools import lru_cache
+from time import monotonic
+from typing import Final
+
+from core import ip_addresses as addresses
+from core.errors import TooManyRequests
+from core.rate_limit import Allowance, Quota, RateLimit
+from validator.http.protocol import Request
+
+SIGNATURE_FAILURES: Final = "signature_failures"
+
+
+class LimitReached(TooManyRequests):
+    def __init__(self, detail: str, allowance: Allowance, limit: RateLimit, name: str) -> None:
+        super().__init__(detail, retry_after=max(1, math.ceil(allowance.wait)))
+        self.headers = rate_limit_headers(limit, allowance.remaining, name)
+
+
+class SignatureFailures:
+    """Calls of an address whose signature did not hold. Only they are counted, and only one of them is refused."""
+
+    def __init__(self, quota: Quota, proxies: Sequence[addresses.Network]) -> None:
+        self._quota = quota
+        self._proxies = proxies
+        self._limit = RateLimit(quota.rate, quota.seconds)
+
+    def count(self, request: Request, peer: str) -> None:
+        """TooManyRequests where there have been too many."""
+        forwarded = request.headers.get(b"x-forwarded-for")
+        told = addresses.told(peer, () if forwarded is None else (forwarded.decode("latin-1"),), self._proxies)
+        allowance = self._limit.take(addresses.group(told), 1, monotonic())
+        if not allowance.allowed:
+            number, seconds = self._quota
+            detail = f"an address may send {number} signatures that do not hold in {seconds} seconds"
+            raise LimitReached(detail, allowance, self._limit, SIGNATURE_FAILURES)
+
+
+def rate_limit_headers(limit: RateLimit, remaining: int, name: str = "license") -> dict[str, str]:
+    """The fields of draft-ietf-httpapi-ratelimit-headers. `t` is when the full quota is there again, in seconds."""
+    requests = round(limit.rate * limit.window)
+    return {
+        "RateLimit-Policy": f'"{name}";q={requests};w={math.ceil(limit.window)}',
+        "RateLimit": f'"{name}";r={remaining};t={math.ceil((requests - remaining) / limit.rate)}',
+    }
+
+
+@lru_cache(maxsize=8192)
+def rate_limit_lines(limit: RateLimit, remaining: int) -> bytes:
+    """The same as lines of an answer, each with its line end in front. Few numbers come, and they come often."""
+    return "".join(f"\r\n{name}: {value}" for name, value in rate_limit_headers(limit, remaining).items()).encode()

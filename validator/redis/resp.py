@@ -1,0 +1,156 @@
+"""One connection to Redis for a whole process: RESP3, multiplexed.
+
+Commands of one turn of the loop leave in one write; replies come back in order, so the oldest waiting command is
+always the one answered. A command is never taken out of that queue before its reply has come: one that was given up
+keeps its place and its late reply is dropped (redis-py#2624 shows what happens otherwise).
+
+Time is counted in ticks of the loop, not in seconds. A command may go unanswered for COMMAND_TICKS turns of a timer;
+each turn, the loop has looked at the socket first. So when this process was stalled (a full core, a stopped machine)
+the replies that were lying in the socket are read before anybody calls them late, and no clock is read per command.
+
+Silence opens the breaker: from the first command that went unanswered until a reply comes again, `call` refuses at
+once. `probe` is let through: the owner keeps asking (its fence is such a question), and drops the connection if the
+silence lasts.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Any, Final, cast
+
+import hiredis
+import structlog
+from typing_extensions import override
+
+from validator.redis.waiting import Reply
+
+log = structlog.get_logger()
+
+TICK: Final = 0.01
+COMMAND_TICKS: Final = 5
+_MOST_AT_ONCE: Final = 64
+
+
+class NoReply(Exception):
+    """The command was not answered: late, or the connection is gone. Whether it was carried out is not known."""
+
+
+Answer = Any  # whatever RESP3 carries, a hiredis.ReplyError for an error, or NoReply as a value
+
+
+def pack(*words: str | bytes | int) -> bytes:
+    """A command as RESP writes it."""
+    packed: bytes = hiredis.pack_command(words)  # type: ignore[arg-type]  # its stub says tuple[X], meant is tuple[X, ...]
+    return packed
+
+
+_MORE: Final = object()  # not False, which is a value of RESP3
+
+
+class _Sent(Reply[Answer]):
+    """A command's place in the queue."""
+
+    __slots__ = ("tick",)
+
+    tick: int
+
+
+class RedisConnection(asyncio.Protocol):
+    def __init__(self, on_push: Callable[[Sequence[Any]], None], on_lost: Callable[[], None]) -> None:
+        self.alive = False
+        self.silent = False
+        self._on_push = on_push
+        self._on_lost = on_lost
+        self._loop = asyncio.get_running_loop()
+        self._reader = hiredis.Reader(notEnoughData=_MORE)
+        self._out: list[bytes] = []
+        self._waiting: deque[_Sent] = deque()
+        self._tick = 0
+        self._transport: asyncio.Transport | None = None
+
+    def call(self, command: bytes) -> Reply[Answer]:
+        """Sends a packed command, unless the breaker is open."""
+        if self.silent:
+            return _unanswered()
+        return self.probe(command)
+
+    def probe(self, command: bytes) -> Reply[Answer]:
+        """Sends a command even so."""
+        if not self.alive:
+            return _unanswered()
+        if not self._out:
+            self._loop.call_soon(self.flush)
+        self._out.append(command)
+        sent = _Sent()
+        sent.tick = self._tick
+        self._waiting.append(sent)
+        if len(self._out) == _MOST_AT_ONCE:
+            self.flush()  # a turn of a busy loop is long, and the server could be at work by now
+        return sent
+
+    def flush(self) -> None:
+        """Sends now what would leave at the end of this turn."""
+        out, self._out = self._out, []
+        if out and self._transport is not None:
+            self._transport.write(b"".join(out))
+
+    def tick(self) -> int:
+        """Called every TICK seconds. Gives up what is overdue; returns for how many ticks the oldest has waited."""
+        self._tick += 1
+        if not self._waiting:
+            return 0
+        waited = self._tick - self._waiting[0].tick
+        if waited > COMMAND_TICKS:
+            self.silent = True
+            for sent in tuple(self._waiting):
+                if self._tick - sent.tick <= COMMAND_TICKS:
+                    break
+                sent.resolve(NoReply())
+        return waited
+
+    def close(self) -> None:
+        if self._transport is not None:
+            self._transport.abort()
+
+    @override
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)
+        self.alive = True
+
+    @override
+    def data_received(self, data: bytes) -> None:
+        reader, waiting = self._reader, self._waiting
+        reader.feed(data)
+        self.silent = False
+        while True:
+            try:
+                answer = reader.gets()
+            except hiredis.ProtocolError:
+                self.close()
+                return
+            if answer is _MORE:
+                return
+            if type(answer) is hiredis.PushNotification:
+                self._on_push(answer)
+            else:
+                sent = waiting.popleft()
+                try:
+                    sent.resolve(answer)
+                except Exception:
+                    # Whoever waited stumbled over its answer. The connection is everybody's and goes on.
+                    log.exception("reply.stumbled")
+
+    @override
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.alive = False
+        self._out.clear()
+        waiting, self._waiting = self._waiting, deque()
+        self._on_lost()
+        for reply in waiting:
+            reply.resolve(NoReply())
+
+
+def _unanswered() -> Reply[Answer]:
+    reply: Reply[Answer] = Reply()
+    reply.resolve(NoReply())
+    return reply

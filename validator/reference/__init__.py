@@ -1,0 +1,1 @@
+"""The OpenAPI document of the validator, and the advice in it."""

@@ -1,0 +1,191 @@
+"""API keys with their secrets opened, held in memory: opening one costs more than all the rest of a request.
+
+They are fenced like licenses, near cache or not, so a revoked key is refused as soon as its change has been pushed. The
+opened secrets live nowhere but here.
+"""
+
+from functools import partial
+from time import monotonic
+from typing import Final, NamedTuple
+
+import structlog
+
+from core.clock import unix_time
+from core.crypto.sealing import CannotOpen, Sealer
+from core.crypto.signature import Verifier
+from core.hotstore import keys
+from core.hotstore.functions import NotReady
+from core.hotstore.snapshot import (
+    KeyReading,
+    decode_key_reading,
+    read_key_command,
+)
+from core.licensing.record import ApiKeyRecord, Permission
+from validator.redis.link import checked
+from validator.redis.resp import Answer, pack
+from validator.redis.waiting import Reply
+from validator.store.near_cache import (
+    MOST_UNKNOWN,
+    STALE_SECONDS,
+    Era,
+    Eras,
+    Shelf,
+)
+from validator.store.staleness import Trust
+
+_PERMISSION_SETS: Final[dict[frozenset[Permission], frozenset[Permission]]] = {}
+"""Each set that is met, once: there are sixteen at most, and thousands of keys."""
+
+log = structlog.get_logger()
+
+
+class OpenKey:
+    """An API key ready for use; where it is certain that there is none (`exists`) it is never live."""
+
+    __slots__ = (
+        "age",
+        "changed_at",
+        "changed_in",
+        "current",
+        "era",
+        "exists",
+        "license_hash",
+        "live_until",
+        "permissions",
+        "previous",
+        "previous_until",
+        "replaced",
+        "verifier",
+    )
+
+    def __init__(self, record: ApiKeyRecord | None, era: Era, sealer: Sealer) -> None:
+        self.exists = record is not None
+        self.age = (-1, -1) if record is None else (record.epoch, record.version)
+        self.era = era
+        self.current = True
+        self.replaced = False
+        self.changed_at = 0.0
+        self.changed_in = 0  # as those of validator.store.near_cache.Entry
+        self.live_until = self.previous_until = float("-inf")
+        self.permissions: frozenset[Permission] = frozenset()
+        self.license_hash: str | None = None
+        self.verifier: Verifier | None = None
+        self.previous: Verifier | None = None
+        if record is not None and record.active:
+            self._open(record, sealer)
+
+    def _open(self, record: ApiKeyRecord, sealer: Sealer) -> None:
+        context = f"api_key:{record.key_id}"
+        self.live_until = float("inf") if record.expires_at is None else record.expires_at
+        self.permissions = _PERMISSION_SETS.setdefault(record.permissions, record.permissions)
+        self.verifier = Verifier(sealer.open(record.current_secret, context=context))
+        if record.previous_secret is not None and record.previous_until is not None:
+            self.previous = Verifier(sealer.open(record.previous_secret, context=context))
+            self.previous_until = record.previous_until
+        if record.license_hash is not None:
+            self.license_hash = keys.short_hash(record.license_hash)
+
+
+class Known(NamedTuple):
+    key: OpenKey
+    stale: bool
+
+
+class KeyRing:
+    def __init__(self, eras: Eras, trust: Trust, sealer: Sealer, most: int) -> None:
+        self._eras = eras
+        self._trust = trust
+        self._sealer = sealer
+        self._keys: Shelf[bytes, OpenKey] = Shelf(most)
+        self._unknown: Shelf[bytes, OpenKey] = Shelf(MOST_UNKNOWN)
+        self._under_way: dict[bytes, Reply[Known | NotReady]] = {}
+
+    def peek(self, key_id: bytes, now: float) -> OpenKey | None:
+        """The key if it is believed at the monotonic instant `now`."""
+        key = self._keys.items.get(key_id) or self._unknown.items.get(key_id)
+        if key is not None and key.current:
+            era = key.era
+            if era.live and now <= era.fence.fresh_until:
+                return key
+        return None
+
+    async def find(self, key_id: bytes) -> Known:
+        """Raises NotReady where it cannot be told whether there is such a key."""
+        await self._era(key_id).fence.catch_up()
+        key = self.peek(key_id, monotonic())
+        if key is not None:
+            return Known(key, stale=False)
+        read = await self._read(key_id)
+        if isinstance(read, Known):
+            return read
+        old = self._keys.items.get(key_id)
+        if old is None or old.replaced or monotonic() - old.era.known_until > STALE_SECONDS:
+            raise read
+        return Known(old, stale=True)
+
+    def denies(self, key: OpenKey, *, stale: bool) -> bool:
+        """Whether it may be said that this key is none (absent, revoked, at its end), or has another secret."""
+        return not stale and self._trust.denies(key.era.link)
+
+    def changed(self, key_id: bytes) -> None:
+        key = self._keys.items.get(key_id) or self._unknown.items.get(key_id)
+        if key is not None:
+            key.current = False
+            key.replaced = True
+            key.changed_at, key.changed_in = monotonic(), self._era(key_id).link.tenures
+
+    def _era(self, key_id: bytes) -> Era:
+        return self._eras.of(keys.bucket_of_api_key(key_id.decode()))
+
+    def _read(self, key_id: bytes) -> Reply[Known | NotReady]:
+        under_way = self._under_way.get(key_id)
+        if under_way is not None:
+            return under_way
+        result: Reply[Known | NotReady] = Reply()
+        self._under_way[key_id] = result
+        answer = self._era(key_id).link.call(pack(*read_key_command(key_id.decode())))
+        answer.when_done(partial(self._have_read, key_id, answer, result))
+        return result
+
+    def _have_read(self, key_id: bytes, answer: Reply[Answer], result: Reply[Known | NotReady]) -> None:
+        del self._under_way[key_id]
+        try:
+            result.resolve(self._conclude(key_id, decode_key_reading(checked(answer.value))))
+        except NotReady as fault:
+            result.resolve(fault)
+        except (ValueError, CannotOpen) as fault:
+            log.exception("api_key.unreadable", exc_info=fault)
+            result.resolve(NotReady("what is stored of this API key cannot be read"))
+
+    def _conclude(self, key_id: bytes, reading: KeyReading) -> Known:
+        """A key that is there may be used, whatever the mark says; that there is none, the mark must bear out."""
+        era = self._era(key_id)
+        if era.link.of_this_run(reading.loaded):
+            key = OpenKey(reading.record, era, self._sealer)
+            kept, dropped = (self._keys, self._unknown) if key.exists else (self._unknown, self._keys)
+            dropped.items.pop(key_id, None)
+            kept.put(key_id, key)
+            return Known(key, stale=False)
+        if reading.record is None:
+            raise NotReady("the API keys are being loaded")
+        told = self._keys.items.get(key_id)
+        if told is not None and (reading.record.epoch, reading.record.version) < told.age:
+            raise NotReady("the API key has changed, and what is here is of before")
+        if reading.loaded is None:
+            return Known(OpenKey(reading.record, era, self._sealer), stale=True)
+        return Known(self._unconfirmed(key_id, reading.record, era, told), stale=True)
+
+    def _unconfirmed(self, key_id: bytes, record: ApiKeyRecord, era: Era, told: OpenKey | None) -> OpenKey:
+        """A key as data of another reign has it: never older than what this process went by before."""
+        link, through = era.link, self._trust.file_through
+        if through is None or (told is None and self._keys.let_go and self._trust.lags(link, through)):
+            raise NotReady("the API keys are being compared with their source after a restart")
+        if told is not None and told.changed_in != link.tenures and (record.epoch, record.version) == told.age:
+            changed = told.changed_in and told.era.link is link
+            if self._trust.may_be_older(link, through, told.changed_at if changed else told.era.known_until):
+                if changed:
+                    raise NotReady("the API key has changed, and what is here may be of before")
+                return told
+        key = OpenKey(record, Era.past(link, monotonic() - (unix_time() - through)), self._sealer)
+        self._keys.put(key_id, key)
+        return key

@@ -1,0 +1,392 @@
+"""Licenses and API keys, from the near cache or from Redis; reservations, in Redis only.
+
+The one question this file answers is "what may be concluded?":
+
+    the record is believed, or was just read            → conclusive
+    it is believed that there is none                   → conclusive where validator/store/staleness.py says so
+    Redis answers, but the bucket is not loaded         → what we have, marked stale; never "there is none"
+    its data is of another reign (a restart, a failover) → the same, while it is young and no older than what was told
+    Redis does not answer                               → what we have, marked stale, for STALE_SECONDS
+    none of these                                       → NotReady: the client is told that it cannot know
+
+With the near cache off every license is read anew and none is remembered for a time when Redis is away. What was made
+of an answer is kept beside it all the same: when the next answer is the same to the last byte, so is what it means.
+"""
+
+from functools import partial
+from time import monotonic
+from typing import Final, NamedTuple
+
+import structlog
+
+from core.clock import unix_time
+from core.crypto.sealing import Sealer
+from core.health import Dependency
+from core.hotstore import codec, functions, keys
+from core.hotstore.functions import FunctionsMissing, NotReady
+from core.hotstore.snapshot import (
+    Reading,
+    decode_reading,
+    read_command,
+    reserve_keys,
+)
+from core.licensing.plan import Resource
+from core.licensing.record import LeaseRecord, LicenseRecord, Usage
+from validator.redis.link import checked
+from validator.redis.nodes import Nodes
+from validator.redis.resp import Answer, pack
+from validator.redis.waiting import Reply
+from validator.store.keyring import KeyRing
+from validator.store.near_cache import (
+    STALE_SECONDS,
+    Entry,
+    Given,
+    NearCache,
+    Shelf,
+)
+from validator.store.staleness import Trust
+
+_READINESS_SECONDS: Final = 0.2
+_LATE_SECONDS: Final = 1.0  # far above MAX_AGE: a pause makes us read Redis, it does not make us unfit
+
+log = structlog.get_logger()
+
+
+class Known(NamedTuple):
+    """What is known of a license, true up to the monotonic instant `known_until`; `stale` where that may be long ago.
+
+    `record` is None only where it is certain that there is no such license. `given` are the verdicts made of exactly
+    this; None where it will not be met again.
+    """
+
+    record: LicenseRecord | None
+    usage: Usage
+    stale: bool
+    known_until: float
+    given: Given | None = None
+
+
+class _Seen(NamedTuple):
+    """An answer of Redis, the reign of the server that gave it (None: not to be met again), and what it meant."""
+
+    answer: Answer
+    run_id: bytes | None
+    known: Known
+    at: float
+
+
+class _Told(NamedTuple):
+    """What this process has told of a license, or was about to."""
+
+    record: LicenseRecord | None
+    usage: Usage
+    known_until: float
+    changed_at: float
+    """Monotonic instant at which a push said that there is something else by now."""
+    changed_in: int
+    """In which of the link's tenures; 0: nothing has said so."""
+    usable: bool
+    """Whether it may be told again, as stale: nobody has replaced it that we know of."""
+
+
+class Store:
+    def __init__(self, url: str, sealer: Sealer, *, near_cache: bool, most: int) -> None:
+        """`most`: how many licenses are remembered, and half as many API keys."""
+        kinds = [keys.API_KEY_KIND, keys.MARK_KIND]
+        if near_cache:
+            kinds += [keys.DOCUMENT_KIND, keys.USAGE_KIND, keys.HOLDS_KIND]
+        self.nodes = Nodes(url, [f"{kind}:" for kind in kinds], self._changed)
+        self._eras = self.nodes.eras
+        self._by_tag = self._eras.by_tag
+        self.trust = Trust(self.nodes)
+        self.api_keys = KeyRing(self._eras, self.trust, sealer, max(1, most // 2))
+        self._licenses = NearCache(self._eras, most)
+        self._near_cache = near_cache
+        self._under_way: dict[str, Reply[Known | NotReady]] = {}
+        self._seen: Shelf[str, _Seen] = Shelf(most)
+        self._readiness: tuple[float, str | None] = (float("-inf"), None)
+        self.reads = 0
+        """Licenses that had to be read from Redis."""
+
+    def peek(self, h: str, now: float) -> Entry | None:
+        """The entry of a license if it is believed at the monotonic instant `now`."""
+        entry = self._licenses.get(h)
+        if entry is not None and entry.current and now < entry.ends_at:
+            era = entry.era
+            if era.live and now <= era.fence.fresh_until:
+                return entry
+        return None
+
+    async def license(self, h: str) -> Known:
+        """Raises NotReady where nothing may be concluded."""
+        known = await self._known(h) if self._near_cache else await self._look(h)
+        if known.record is None or known.record.tombstone:
+            self._deny(h, known)
+        return known
+
+    async def _known(self, h: str) -> Known:
+        await self._by_tag[h[:2]].fence.catch_up()
+        entry = self.peek(h, monotonic())
+        if entry is not None:
+            record, usage = entry.facts
+            return Known(record, usage, stale=False, known_until=entry.era.known_until, given=entry)
+        known = await self._read(h)
+        if isinstance(known, NotReady):
+            raise known
+        return known
+
+    def _deny(self, h: str, known: Known) -> None:
+        """Raises where it may not be said that there is no such license."""
+        if known.stale or not self.trust.denies(self._by_tag[h[:2]].link):
+            raise NotReady("it is not known here, and what is here may not be all")
+
+    @property
+    def remembered(self) -> int:
+        return len(self._licenses)
+
+    def forget(self, h: str) -> None:
+        """The next look at this license goes to Redis."""
+        self._licenses.changed(h)
+
+    async def reserve(
+        self, h: str, record: LicenseRecord, resource: Resource, count: int, ttl: int, hold_id: str
+    ) -> tuple[str, int]:
+        """One of the outcomes that functions.lua lists for `reserve`, and its number. `ttl` in seconds."""
+        link = self._by_tag[h[:2]].link
+        run_id = link.run_id
+        if run_id is None:
+            raise NotReady("Redis does not answer")
+        names = reserve_keys(h)
+        outcome, *number = await link.ask(
+            "FCALL", functions.RESERVE, len(names), *names,
+            resource, count, ttl * 1000, hold_id, record.epoch, record.version, run_id[: keys.RUN_ID_LENGTH],
+            int((self.nodes.sync.fence.synced_through or 0) * 1000),
+        )  # fmt: skip
+        return outcome.decode(), number[0] if number else 0
+
+    async def release(self, h: str, hold_id: str) -> str:
+        """`released`, `pinned` or `gone`."""
+        answer: bytes = await self._by_tag[h[:2]].link.ask(
+            "FCALL", functions.RELEASE, 3, keys.holds(h), keys.hold_ends(h), keys.ended_of(h), hold_id
+        )
+        return answer.decode()
+
+    async def lease(self, h: str) -> LeaseRecord | None:
+        packed: bytes | None = await self._by_tag[h[:2]].link.ask("GET", keys.lease(h))
+        return None if packed is None else codec.decode_lease(packed)
+
+    async def jwks(self) -> bytes:
+        """The public keys of the leases, as JSON."""
+        document: bytes | None = await self.nodes.jwks.ask("GET", keys.JWKS)
+        if document is None:
+            raise NotReady("the keys have not been published yet")
+        return document
+
+    @property
+    def hears_changes(self) -> bool:
+        """Every change in Redis is known here in time."""
+        return monotonic() - self.nodes.proven <= _LATE_SECONDS
+
+    async def condition(self) -> Dependency:
+        """In which state Redis is for /health/dependencies; whatever makes it unfit for verdicts belongs here."""
+        if not self.nodes.up:
+            return Dependency.SILENT
+        if self.nodes.writable and not self.hears_changes:  # a replica may refuse to be read, too (MASTERDOWN)
+            return Dependency.SILENT
+        loading = await self._fault() is not None
+        if not self.nodes.writable:
+            return Dependency.READ_ONLY
+        if self.nodes.unfit is not None:
+            return Dependency.UNFIT
+        return Dependency.LOADING if loading else Dependency.OK
+
+    @property
+    def loaded(self) -> bool:
+        """Whether every bucket was, at the last look at the condition."""
+        return self._readiness[1] is None and self._readiness[0] > 0
+
+    async def _fault(self) -> str | None:
+        """Why a server that answers could not be asked every question now; None where it could."""
+        at, verdict = self._readiness
+        if monotonic() - at > _READINESS_SECONDS:
+            try:
+                verdict = await self._loading()
+            except NotReady as fault:
+                verdict = fault.detail
+            self._readiness = (monotonic(), verdict)
+        return verdict
+
+    async def _loading(self) -> str | None:
+        for link in self.nodes.serving:
+            if not await link.ask("FUNCTION", "LIST", "LIBRARYNAME", functions.LIBRARY):
+                return FunctionsMissing().detail
+        links = [self._eras.of(bucket).link for bucket in range(keys.BUCKETS)]
+        asked = [link.call(pack("HGET", keys.mark(bucket), "loaded")) for bucket, link in enumerate(links)]
+        marks = [checked(await answer) for answer in asked]
+        missing = sum(not link.of_this_run(mark) for link, mark in zip(links, marks, strict=True))
+        return f"{missing} of {keys.BUCKETS} buckets are not loaded" if missing else None
+
+    def _changed(self, key: bytes) -> None:
+        kind, bucket, subject = keys.parts(key.decode())
+        if kind == keys.MARK_KIND:
+            self._eras.end(bucket)
+        elif kind == keys.API_KEY_KIND:
+            self.api_keys.changed(subject.encode())
+        else:
+            self._licenses.changed(subject, replaced=kind == keys.DOCUMENT_KIND, used=kind == keys.USAGE_KIND)
+
+    async def _look(self, h: str) -> Known:
+        """Nobody is given an answer to a question asked before his own, so nothing is shared."""
+        link = self._by_tag[h[:2]].link
+        self.reads += 1
+        answer = await link.call(packed_read(h))
+        seen = self._seen.items.get(h)
+        if seen is not None and seen.answer == answer and seen.run_id == link.run_id:
+            return seen.known
+        known = self._conclude(h, answer)
+        if isinstance(known, NotReady):
+            raise known
+        run_id = None if known.given is None else link.run_id
+        self._seen.put(h, _Seen(answer, run_id, known, known.known_until if known.stale else monotonic()))
+        return known
+
+    def _read(self, h: str) -> Reply[Known | NotReady]:
+        """Who asks while a license is being read for the cache waits for the same answer."""
+        under_way = self._under_way.get(h)
+        if under_way is not None:
+            return under_way
+        result: Reply[Known | NotReady] = Reply()
+        self._under_way[h] = result
+        self.reads += 1
+        answer = self._by_tag[h[:2]].link.call(packed_read(h))
+        answer.when_done(partial(self._have_read, h, answer, result))
+        return result
+
+    def _have_read(self, h: str, answer: Reply[Answer], result: Reply[Known | NotReady]) -> None:
+        del self._under_way[h]
+        result.resolve(self._conclude(h, answer.value))
+
+    def _conclude(self, h: str, answer: Answer) -> Known | NotReady:
+        """What may be concluded from an answer of Redis, and from what is remembered where that is not enough."""
+        try:
+            reading = decode_reading(checked(answer))
+        except NotReady as fault:
+            return self._remembered(h) or fault
+        except ValueError as fault:
+            log.exception("license.unreadable", bucket=h[:2], exc_info=fault)
+            return self._remembered(h) or NotReady("what is stored of this license cannot be read")
+        if reading.loaded is None:
+            return self._while_loading(h, reading) or NotReady("the data is being loaded")
+        if self._by_tag[h[:2]].link.of_this_run(reading.loaded):
+            return self._certain(h, reading)
+        return self._unconfirmed(h, reading)
+
+    def _certain(self, h: str, reading: Reading) -> Known:
+        record, usage, ends_in = reading.record, reading.usage, reading.hold_ends_in
+        if self._near_cache:
+            ends_at = float("inf") if ends_in is None else monotonic() + ends_in
+            if record is None or record.tombstone:
+                ends_at = min(ends_at, self.trust.denies_until(self._by_tag[h[:2]].link))
+            entry = self._licenses.put(h, record, usage, ends_at)
+            return Known(record, usage, stale=False, known_until=monotonic(), given=entry)
+        # It is met again only after another reading, so it is always of this moment.
+        given = Given() if ends_in is None else None
+        return Known(record, usage, stale=False, known_until=float("inf"), given=given)
+
+    def _unconfirmed(self, h: str, reading: Reading) -> Known | NotReady:
+        """Data of another reign: of a moment ago, or of last week. Never older than what was told of this license."""
+        told = self._told(h)
+        through = self.trust.file_through
+        link = self._by_tag[h[:2]].link
+        record, usage = reading.record, reading.usage
+        if through is None or record is None or (told is None and self._lets_go and self.trust.lags(link, through)):
+            return self._as_told(told) or NotReady("the data is being compared with its source after a restart")
+        if told is not None and told.record is not None:
+            if _age(record) < _age(told.record):
+                return self._as_told(told) or NotReady("what is here is older than what was told before")
+            beside = self._beside(h, told, usage, through, same=_age(record) == _age(told.record))
+            if isinstance(beside, NotReady):
+                return beside
+            usage = beside
+        known_until = monotonic() - (unix_time() - through)
+        if self._near_cache:
+            self._licenses.keep_as_told(h, record, usage, known_until)
+        return Known(record, usage, stale=True, known_until=known_until)
+
+    def _beside(self, h: str, told: _Told, usage: Usage, through: float, *, same: bool) -> Usage | NotReady:
+        """What may be told as used beside a document that is the `same` as the one that was told, or newer."""
+        link = self._by_tag[h[:2]].link
+        written = told.changed_in == link.tenures
+        changed = bool(told.changed_in) and not written
+        if not self.trust.may_be_older(link, through, told.changed_at if changed else told.known_until):
+            return usage
+        if same and changed:
+            return NotReady("it has changed, and what is here may be of before")
+        if same and not written:
+            return told.usage
+        # The document, or one of the totals, may have been written in this reign; the others are then still of before.
+        used = {one: max(number, usage.used.get(one, 0)) for one, number in told.usage.used.items()}
+        return Usage({**usage.used, **used}, usage.held)
+
+    @property
+    def _lets_go(self) -> bool:
+        return self._licenses.let_go if self._near_cache else self._seen.let_go
+
+    def _told(self, h: str) -> _Told | None:
+        if self._near_cache:
+            old = self._licenses.old(h)
+            if old is None:
+                return None
+            # A bucket that has moved is pushed key by key by the node that it leaves.
+            changed_in = old.changed_in if old.era.link is self._by_tag[h[:2]].link else 0
+            return _Told(*old.facts, old.era.known_until, old.changed_at, changed_in, not old.replaced)
+        seen = self._seen.items.get(h)
+        return None if seen is None else _Told(seen.known.record, seen.known.usage, seen.at, 0.0, 0, usable=True)
+
+    def _as_told(self, told: _Told | None) -> Known | None:
+        if told is None or not told.usable or monotonic() - told.known_until > STALE_SECONDS:
+            return None
+        return Known(told.record, told.usage, stale=True, known_until=told.known_until)
+
+    def _remembered(self, h: str) -> Known | None:
+        old = self._licenses.old(h)
+        if old is None or old.replaced or not _recent(old):
+            return None
+        record, usage = old.facts
+        return Known(record, usage, stale=True, known_until=old.era.known_until)
+
+    def _while_loading(self, h: str, reading: Reading) -> Known | None:
+        """The bucket is being filled: a record that is there is true, a total that is missing is not zero.
+
+        But for one that stands there from before (an old file, of an unfinished rebuild): it may be older than ours.
+        """
+        old = self._licenses.old(h)
+        if old is None or not _recent(old):
+            return None
+        record, usage = old.facts
+        there = reading.record
+        if there is not None and (record is None or _age(there) >= _age(record)):
+            record = there
+        elif old.replaced:
+            return None
+        usage = Usage({**usage.used, **reading.usage.used}, usage.held)
+        return Known(record, usage, stale=True, known_until=old.era.known_until)
+
+
+def _age(record: LicenseRecord) -> tuple[int, int]:
+    return record.epoch, record.version
+
+
+def _recent(entry: Entry) -> bool:
+    return monotonic() - entry.era.known_until <= STALE_SECONDS
+
+
+def packed_read(h: str) -> bytes:
+    """The command that reads a license. Every `h` has the same length, so all but the names is packed ahead."""
+    name = h.encode()
+    bucket = name[:2]
+    return _PACKED_READ % (bucket, name, bucket, name, bucket, name, bucket, name, bucket)
+
+
+_PLACE: Final = "zz" * keys.HASH_BYTES
+_PACKED_READ: Final = pack(*read_command(_PLACE)).replace(b"{zz}", b"{%b}").replace(_PLACE.encode(), b"%b")

@@ -1,0 +1,1 @@
+"""The audit trail: its hash chain is sealed, and proved."""

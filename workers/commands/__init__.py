@@ -1,0 +1,1 @@
+"""Commands for operators, each `python -m workers.commands.NAME`."""

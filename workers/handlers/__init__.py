@@ -1,0 +1,1 @@
+"""Handlers of jobs, a file for each kind."""

@@ -1,0 +1,191 @@
+"""A licence's account on NextPanel: made after the purchase, and kept as the licence stands.
+
+Each handler works under an advisory lock of its licence, taken before the licence is read and held until NextPanel has
+answered: two jobs of one licence that overlapped could suspend what the other has just resumed. The lock is that of an
+otherwise empty transaction, so it ends with the process that holds it, and while a partner thinks no table is locked.
+
+Making the account has one idempotency key for ever, `provision-<license id>`: whatever became of an earlier call, this
+one has no second effect. So it also has one content for ever, written down before the first call: the plan, or the
+owner's address, may change between two tries, and another content under a known key is refused. What has changed is
+made up for by aligning, which has a key for each version of the licence.
+"""
+
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
+from typing import Any, Final, NamedTuple
+from uuid import UUID
+
+import msgspec
+from sqlalchemy import Select, select, text, update
+from sqlalchemy.dialects.postgresql import insert
+
+from billing_api.gateways.http_client import Refused, Retryable
+from billing_api.gateways.nextpanel import AccountOrder, NextPanel, PanelAccount, PlanChange
+from core.ids import new_id
+from core.jobs import AlignAccount, DeliverMail, Provision
+from core.licensing.state import Status
+from core.telemetry import logger
+from db.models.identity import User
+from db.models.licensing import License, LicenseType, Plan, ProvisioningState
+from db.models.messaging import Mail
+from db.unit_of_work import Database, SystemTransaction
+
+LICENSE_READY: Final = "license_ready"
+
+_LOCK: Final = text("SELECT pg_try_advisory_xact_lock(hashtextextended('nextpanel account ' || :license_id, 0))")
+_OVER: Final = frozenset({Status.CANCELLED, Status.EXPIRED})
+
+
+class _License(NamedTuple):
+    """What both handlers look at."""
+
+    user_id: UUID
+    email: str
+    plan_name: str
+    license_type: LicenseType
+    features: Mapping[str, Any]
+    status: Status
+    provisioning: ProvisioningState
+    account_order: Mapping[str, Any] | None
+    version: int
+
+
+class Provisioning:
+    def __init__(self, database: Database, nextpanel: NextPanel) -> None:
+        self._database = database
+        self._nextpanel = nextpanel
+
+    async def provision(self, job: Provision) -> None:
+        async with self._alone(job.license_id):
+            license_ = await self._read(job.license_id)
+            # One that ended unprovisioned needs no account; if it is paid again, aligning asks for one.
+            if license_ is None or license_.provisioning is ProvisioningState.DONE or license_.status in _OVER:
+                return
+            order = await self._order(job.license_id, license_)
+            account = await self._nextpanel.provision(order, key=f"provision-{job.license_id}")
+            async with self._database.as_system() as tx:
+                await _write_down(tx, job.license_id, account, order, license_)
+            logger().info("license.provisioned", license_id=str(job.license_id))
+
+    async def _order(self, license_id: UUID, license_: _License) -> AccountOrder:
+        """What was asked for first, or else what is asked for now and from now on."""
+        if license_.account_order is not None:
+            return msgspec.convert(license_.account_order, AccountOrder)
+        order = AccountOrder(
+            license_id=license_id,
+            user_email=license_.email,
+            plan=license_.license_type.value,
+            features=dict(license_.features),
+        )
+        async with self._database.as_system() as tx:
+            written = update(License).where(License.id == license_id).values(account_order=msgspec.to_builtins(order))
+            await tx.session.execute(written)
+        return order
+
+    async def refuse(self, tx: SystemTransaction, job: Provision, reason: str) -> None:
+        """Shows on the licence that there will be no account until somebody looks after it."""
+        failed = update(License).where(License.id == job.license_id, License.provisioning != ProvisioningState.DONE)
+        await tx.session.execute(failed.values(provisioning=ProvisioningState.FAILED, provisioning_error=reason))
+
+    async def align(self, job: AlignAccount) -> None:
+        """Makes the account follow the licence as it stands now, whatever the job was written for."""
+        async with self._alone(job.license_id):
+            license_ = await self._read(job.license_id)
+            if license_ is None:
+                return
+            if license_.status is Status.CANCELLED:
+                await self._terminate(job.license_id, license_.version)
+            elif license_.provisioning is ProvisioningState.DONE:
+                await self._follow(job.license_id, license_)
+            elif license_.provisioning is ProvisioningState.PENDING:
+                async with self._database.as_system() as tx:  # its last step aligns what changed meanwhile
+                    await tx.enqueue(Provision(job.license_id))
+
+    async def _follow(self, license_id: UUID, license_: _License) -> None:
+        version = license_.version
+        if license_.status is Status.SUSPENDED:
+            with _nothing_there():
+                await self._nextpanel.suspend(license_id, key=f"suspend-{license_id}-{version}")
+            return
+        change = PlanChange(license_id, license_.license_type.value, dict(license_.features))
+        await self._nextpanel.change_plan(change, key=f"change-plan-{license_id}-{version}")
+        await self._nextpanel.resume(license_id, key=f"resume-{license_id}-{version}")
+
+    async def _terminate(self, license_id: UUID, version: int) -> None:
+        """Asked for even where we know of no account: a call that timed out may have made one."""
+        with _nothing_there():
+            await self._nextpanel.terminate(license_id, key=f"terminate-{license_id}-{version}")
+
+    @asynccontextmanager
+    async def _alone(self, license_id: UUID) -> AsyncIterator[None]:
+        async with self._database.as_system() as tx:
+            if not await tx.session.scalar(_LOCK, {"license_id": str(license_id)}):
+                raise Retryable("another job is at work on this licence's account", retry_after=1)
+            yield
+
+    async def _read(self, license_id: UUID) -> _License | None:
+        async with self._database.as_system() as tx:
+            row = (await tx.session.execute(_facts(license_id))).one_or_none()
+        return None if row is None else _License(*row)
+
+
+@contextmanager
+def _nothing_there() -> Iterator[None]:
+    """An account that is not there need not be stopped."""
+    try:
+        yield
+    except Refused as refusal:
+        if refusal.answered != 404:
+            raise
+
+
+def _facts(license_id: UUID) -> Select[Any]:
+    return (
+        select(
+            License.user_id,
+            User.email,
+            Plan.name,
+            License.license_type,
+            License.features,
+            License.status,
+            License.provisioning,
+            License.account_order,
+            License.version,
+        )
+        .join(User, User.id == License.user_id)
+        .join(Plan, Plan.id == License.plan_id)
+        .where(License.id == license_id)
+    )
+
+
+async def _write_down(
+    tx: SystemTransaction, license_id: UUID, account: PanelAccount, order: AccountOrder, license_: _License
+) -> None:
+    """The account and what follows from it, in one step; nothing where it was written down before."""
+    done = (
+        update(License)
+        .where(License.id == license_id, License.provisioning != ProvisioningState.DONE)
+        .values(
+            nextpanel_user_id=account.nextpanel_account_id,
+            nextpanel_login_url=account.login_url,
+            provisioning=ProvisioningState.DONE,
+            provisioning_error=None,
+        )
+        .returning(License.status, License.license_type, License.features)
+    )
+    now = (await tx.session.execute(done)).one_or_none()
+    if now is None:
+        return
+    letter = insert(Mail).values(
+        id=new_id(),
+        key=f"{LICENSE_READY}:{license_id}",
+        user_id=license_.user_id,
+        recipient=license_.email,
+        template=LICENSE_READY,
+        parameters={"license_id": str(license_id), "plan_name": license_.plan_name, "login_url": account.login_url},
+    )
+    mail_id = await tx.session.scalar(letter.on_conflict_do_nothing().returning(Mail.id))
+    if mail_id is not None:
+        await tx.enqueue(DeliverMail(mail_id))
+    if now.status is not Status.ACTIVE or (now.license_type.value, now.features) != (order.plan, order.features):
+        await tx.enqueue(AlignAccount(license_id))

@@ -1,0 +1,22 @@
+"""Stored webhook events: a worker asks for each to be worked off; how, is billing_api's business."""
+
+from typing import Final, Protocol
+from uuid import UUID
+
+from core.jobs import ProcessWebhook
+from workers.jobs.dispatch import Work
+
+WEBHOOK_LEASE: Final = 30.0
+"""Seconds. For no longer a job waits for the lock on its customer, either."""
+
+
+class EventProcessor(Protocol):
+    async def process(self, webhook_event_id: UUID) -> None:
+        """Works off one stored event; run again, it does nothing new."""
+
+
+def webhook_work(processor: EventProcessor) -> Work[ProcessWebhook]:
+    async def process(job: ProcessWebhook) -> None:
+        await processor.process(job.webhook_event_id)
+
+    return Work(ProcessWebhook, process, lease=WEBHOOK_LEASE, at_once=6)

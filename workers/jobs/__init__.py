@@ -1,0 +1,1 @@
+"""The job queue: dispatch, retries, arq, and what is due at fixed times."""

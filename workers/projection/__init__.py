@@ -1,0 +1,1 @@
+"""The projection: rows of PostgreSQL become records in Redis after each commit."""

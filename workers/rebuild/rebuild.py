@@ -1,0 +1,229 @@
+"""Fills an empty hot store from Postgres, and confirms one with data of another reign, while everything else goes on.
+
+Each second it asks which buckets lack a mark of their server's present reign (core/hotstore/server_facts.py): all of
+them after a FLUSHALL, a restart or a failover, none on most days. It names an incarnation for each. Buckets that were
+loaded in another reign are compared first (workers/rebuild/confirmation.py); what is empty, or differs much, is filled.
+For that it applies every API key of these buckets. Then it walks through the licenses, with their usage and leases,
+page by page in the order in which they lie in Postgres (workers/rebuild/bulk_pages.py), for a quarter of the buckets at
+a time, which are marked at the end of the walk. So a quarter of the customers waits for a quarter of the time, and a
+worker that is killed leaves that much done. Memory is bounded by two pages: one is read and packed while the one before
+it is on its way.
+
+A server that is demoted is left, and one that is unfit gets no mark: what it holds may be gone in a moment.
+
+What changes meanwhile is not missed: a change that commits after its page was read has its own outbox row, and of two
+states the newer one stays. What is lost meanwhile is not overlooked: a FLUSHALL takes the incarnation with it, so the
+next page is refused, and so is the mark; the next look begins again. Pages are short transactions of their own, because
+a long one would keep the outbox's dead rows from being cleaned away.
+
+One worker rebuilds at a time, under an advisory lock: two would take each other's incarnations away for ever. The lock
+saves work only; a worker that loses it with its connection can do no harm, since the marks are compared.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from time import monotonic
+from typing import Final, TypeVar, cast
+from uuid import UUID
+
+from sqlalchemy import bindparam
+
+from core.hotstore import functions, keys
+from core.hotstore.bulk_load import HotStoreFilling
+from core.hotstore.writer import HotStoreWriter, Standing
+from core.parts import step, succeeded
+from core.telemetry import logger
+from db.inbox import first_time
+from db.models.licensing import ApiKey
+from db.unit_of_work import Database
+from workers.process.advisory_lock import only_one
+from workers.projection import records as projection
+from workers.projection.hold_watch import HoldWatch
+from workers.projection.records import Rows
+from workers.rebuild.bulk_pages import LicensePages
+from workers.rebuild.confirmation import Confirmation, strides
+
+PAGE: Final = 4000
+ROUND: Final = 64
+"""Buckets that are filled in one walk through the licenses, and marked at its end: a quarter of all."""
+
+_LOOK_EACH: Final = 1.0
+_ONE_AT_A_TIME: Final = 0x6E70_7262  # any constant: who holds this advisory lock rebuilds
+_BEFORE_ALL_IDS: Final = UUID(int=0)
+
+StepT = TypeVar("StepT")
+
+_API_KEYS_AFTER: Final = (
+    projection.API_KEYS.where(ApiKey.id > bindparam("after")).order_by(ApiKey.id).limit(bindparam("page"))
+)
+
+
+class Rebuild:
+    def __init__(
+        self,
+        database: Database,
+        writer: HotStoreWriter,
+        *,
+        page: int = PAGE,
+        applied: Callable[[int], None] = lambda _: None,
+    ) -> None:
+        """`applied` is told how many rows each page carried."""
+        self._database = database
+        self._writer = writer
+        self._watch = HoldWatch(writer)
+        self._page = page
+        self._applied = applied
+        self.missing: int | None = None
+        """Buckets that were not loaded, or not confirmed, at the last look; None before the first."""
+        self.standing: Standing | None = None
+        """What the last look saw."""
+        self._told_of_silence = False
+
+    @property
+    def complete(self) -> bool:
+        return self.missing == 0 and self.standing is not None and self.standing.writable
+
+    @property
+    def unfit(self) -> str | None:
+        """Why the server must not be relied on, as far as the last look could say."""
+        return None if self.standing is None else self.standing.unfit
+
+    @property
+    def reigns(self) -> Collection[str]:
+        """In which everything was found."""
+        return () if self.standing is None or not self.complete else frozenset(self.standing.reigns)
+
+    async def run(self) -> None:
+        await _within(self._writer.load_functions())
+        while True:
+            if not await self.look():
+                await self.look()  # the functions may have been all that was missing
+            await _within(self._watch.look())
+            succeeded()
+            await asyncio.sleep(_LOOK_EACH)
+
+    async def look(self) -> bool:
+        """Rebuilds what is missing; True where nothing is missing any more, as far as this look can say."""
+        try:
+            standing = await self._see()
+            if not standing.writable:
+                await self._writer.leave()
+            elif _lacking(standing) and standing.unfit is None:
+                async with only_one(self._database, _ONE_AT_A_TIME) as alone:
+                    if alone and _lacking(standing := await self._see()):  # another one may have just been at it
+                        await self._bring_back(standing)
+        except functions.FunctionsMissing:
+            await _within(self._writer.load_functions())
+            return False
+        return self.complete
+
+    async def _see(self) -> Standing:
+        before = self.unfit
+        standing = await _within(self._writer.look())
+        self.standing = standing
+        self.missing = len(_lacking(standing))
+        if standing.unfit is not None and standing.unfit != before:
+            logger().error("redis.unfit", fault=standing.unfit)
+        if not all(facts.tells for facts in standing.servers) and not self._told_of_silence:
+            self._told_of_silence = True
+            logger().warning("redis.tells_no_policy", detail="it must be noeviction; nobody can check that here")
+        return standing
+
+    async def _bring_back(self, standing: Standing) -> None:
+        missing = _lacking(standing)
+        if await _within(self._first_ever()):
+            await _within(self._watch.nothing_was_ever_held())
+        holds_lost = await _within(self._watch.may_be_lost())
+        tokens = await _within(self._writer.begin_rebuild(missing, holds_lost=holds_lost))
+        compared = len(standing.unconfirmed)
+        logger().info("rebuild.began", buckets=len(missing), compared=compared, holds_lost=holds_lost)
+        began = monotonic()
+        left = [*standing.empty, *await self._confirm(standing.unconfirmed, tokens)]
+        if left and not await self._fill(sorted(left), tokens):
+            return
+        logger().info("rebuild.done", buckets=len(missing), filled=len(left), seconds=round(monotonic() - began, 2))
+
+    async def _confirm(self, unconfirmed: Sequence[int], tokens: Mapping[int, str]) -> list[int]:
+        """Compares and marks; those that have to be filled anew."""
+        if not unconfirmed:
+            return []
+        confirmation = Confirmation(self._database, self._writer)
+        if not await confirmation.api_keys(unconfirmed):
+            return list(unconfirmed)
+        left: list[int] = []
+        for first, before in strides(unconfirmed):
+            some = range(first, before)
+            if not await confirmation.licenses(first, before):
+                left += some
+            elif not await self._mark(tokens, some):
+                logger().warning("rebuild.overtaken", first=first, last=before - 1)
+        logger().info("rebuild.compared", buckets=len(unconfirmed), mended=confirmation.mended)
+        return left
+
+    async def _fill(self, missing: Sequence[int], tokens: Mapping[int, str]) -> bool:
+        """False where it was overtaken."""
+        filling = HotStoreFilling(self._writer, {bucket: tokens[bucket] for bucket in missing})
+        await _within(filling.begin())
+        await self._load_api_keys(frozenset(missing))
+        for start in range(0, len(missing), ROUND):
+            some = missing[start : start + ROUND]
+            if not (await self._load_licenses(some, filling) and await self._mark(tokens, some)):
+                logger().warning("rebuild.overtaken", first=some[0], last=some[-1])
+                return False
+        return True
+
+    async def _first_ever(self) -> bool:
+        """Whether no store was ever filled from this database: then nobody holds a reservation that was lost.
+
+        Written down before the first mark, so that a crash errs towards "reservations may be lost", which costs a
+        minute without new ones.
+        """
+        async with self._database.as_system() as tx:
+            return await first_time(tx.session, "hot_store", "filled")
+
+    async def _mark(self, tokens: Mapping[int, str], buckets: Sequence[int]) -> bool:
+        """False where an incarnation is gone; the others are marked all the same."""
+        refused = await _within(self._writer.mark_all_loaded({bucket: tokens[bucket] for bucket in buckets}))
+        self.missing = max(0, (self.missing or 0) - len(buckets) + len(refused))
+        return not refused
+
+    async def _load_api_keys(self, buckets: frozenset[int]) -> None:
+        """All of them before the first mark: it vouches for a bucket's keys and its licences alike."""
+        after: UUID | None = _BEFORE_ALL_IDS
+        while after is not None:
+            after = await _within(self._load_page_of_api_keys(buckets, after))
+
+    async def _load_page_of_api_keys(self, buckets: frozenset[int], after: UUID) -> UUID | None:
+        """The last one's id; None after the last page."""
+        async with self._database.as_system() as tx:
+            found = (await tx.session.execute(_API_KEYS_AFTER, {"after": after, "page": self._page})).all()
+        if not found:
+            return None
+        mine = [row for row in found if keys.bucket_of_api_key(row.key_id) in buckets]
+        await Rows(api_keys=[key for _, key in projection.fit(mine, projection.api_key_record)]).apply(self._writer)
+        self._applied(len(mine))
+        return cast("UUID", found[-1].id)
+
+    async def _load_licenses(self, buckets: Collection[int], filling: HotStoreFilling) -> bool:
+        """Applies the licenses of these buckets with all that is theirs; False where an incarnation is gone."""
+        pages = LicensePages(self._database, buckets, self._page)
+        reading = asyncio.create_task(_within(pages.read(_BEFORE_ALL_IDS)))
+        try:
+            while (page := await reading) is not None:
+                reading = asyncio.create_task(_within(pages.read(page.last)))  # while this one is being applied
+                if not await _within(filling.send(page.load)):
+                    return False
+                self._applied(page.load.size)
+        finally:
+            reading.cancel()
+            await asyncio.wait((reading,))
+        return True
+
+
+def _lacking(standing: Standing) -> list[int]:
+    return sorted(standing.empty + standing.unconfirmed)
+
+
+async def _within(work: Awaitable[StepT]) -> StepT:
+    async with step():
+        return await work

@@ -1,0 +1,1 @@
+"""Reconciliation: PostgreSQL and Redis are compared every minute, and differences repaired."""

@@ -1,0 +1,164 @@
+"""What is true of records that may differ, and putting it right.
+
+Postgres and Redis cannot be read in one instant, and traffic never stops. So a suspect is looked at while nothing about
+it can change: its rows are locked against writers for some milliseconds (rows that somebody else has locked are left
+for another try, so this waits for nobody), no change of it may wait in the outbox, and what Postgres says is read once
+more after Redis. Then Redis must say the same, to the field; where it does not, it is damage and no delay.
+
+A difference is written down before it is repaired. Repairing replaces exactly what was seen, in the incarnation in
+which it was seen, so a relay, a rebuild or another hand that was there first is never undone. Documents that Postgres
+does not know become tombstones, API keys are switched off.
+"""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from time import monotonic
+from typing import Final, NamedTuple
+from uuid import UUID
+
+from billing_api.operations.reconciliation.repository import Found
+from core.hotstore import codec
+from core.hotstore.comparison import (
+    HotStoreComparison,
+    Mending,
+    NewTotal,
+    Standing,
+)
+from core.licensing.plan import Resource
+from core.licensing.record import ApiKeyRecord
+from core.parts import step
+from db.models.reconciliation import Outcome
+from db.unit_of_work import Database
+from workers.projection import records as projection
+from workers.reconciliation.differences import Verdict, judge
+from workers.reconciliation.expected import Expected, Truth
+from workers.reconciliation.findings import Findings
+
+BATCH: Final = 200
+WITHIN: Final = 10.0
+_LOOK_AGAIN: Final = 0.1
+_LOCKED_WITHIN: Final = 3.0
+"""Seconds that Redis has while rows are locked: fewer than the API's requests wait for a lock (db/migrate.py)."""
+
+
+class _Case(NamedTuple):
+    """A suspect that was looked at while it stood still."""
+
+    name: str
+    expected: Expected | None
+    standing: Standing
+    verdict: Verdict
+
+
+class Settling:
+    def __init__(
+        self, database: Database, comparison: HotStoreComparison, findings: Findings, *, within: float = WITHIN
+    ) -> None:
+        """`within`: seconds for which a suspect is looked at again and again until it stands still."""
+        self._database = database
+        self._comparison = comparison
+        self._findings = findings
+        self._within = within
+
+    async def settle(self, truth: Truth, suspects: Iterable[str]) -> None:
+        """Records and repairs what is damaged among them; counts those that never stood still as undecided."""
+        left: Sequence[str] = list(dict.fromkeys(suspects))
+        deadline = monotonic() + self._within
+        while left:
+            moving: list[str] = []
+            for start in range(0, len(left), BATCH):
+                cases, others = await self._look(truth, left[start : start + BATCH])
+                async with step():
+                    await self._mend(truth, cases)
+                moving += others
+            left = moving
+            if left and monotonic() > deadline:
+                break
+            if left:
+                await asyncio.sleep(_LOOK_AGAIN)
+        self._findings.counts["undecided"] += len(left)
+
+    async def differing(self, truth: Truth, names: Sequence[str]) -> list[str]:
+        """Those that differ in some field, as far as a look without locks can say."""
+        differ: list[str] = []
+        for start in range(0, len(names), BATCH):
+            some = names[start : start + BATCH]
+            async with step(), self._database.as_system() as tx:
+                expected = await truth.read(tx.session, some)
+            standings = await self._comparison.standing(truth.shelf, some)
+            verdicts = ((name, judge(expected.get(name), one, truth.decode)) for name, one in standings.items())
+            differ += [name for name, verdict in verdicts if verdict.wrong]
+        return differ
+
+    async def _look(self, truth: Truth, names: Sequence[str]) -> tuple[list[_Case], list[str]]:
+        """Those that stood still, with what is true of them, and those that did not."""
+        async with step(), self._database.as_system() as tx:
+            locked = await truth.read(tx.session, names, lock=True)
+            pending = await truth.pending(tx.session, names, locked)
+            async with asyncio.timeout(_LOCKED_WITHIN):
+                standings = await self._comparison.standing(truth.shelf, names)
+            plain = await truth.read(tx.session, names)
+        moving = [name for name in names if name in pending or locked.get(name) != plain.get(name)]
+        cases = [
+            _Case(name, plain.get(name), standing, judge(plain.get(name), standing, truth.decode))
+            for name, standing in standings.items()
+            if name not in moving and standing.loaded is not None  # nothing is known of what is being rebuilt
+        ]
+        return cases, moving
+
+    async def _mend(self, truth: Truth, cases: Sequence[_Case]) -> None:
+        found = [(case, one) for case in cases for one in _told(truth, case)]
+        ids = await self._findings.record([one for _, one in found]) if found else ()
+        mended = await self._comparison.mend(truth.shelf, [_mending(truth, case) for case in cases])
+        if not found:
+            return
+        outcome_of: dict[str, Outcome] = {
+            case.name: "repaired" if well else "changed" for case, well in zip(cases, mended, strict=True)
+        }
+        outcomes: dict[Outcome, int] = defaultdict(int)
+        rows: dict[Outcome, list[UUID]] = defaultdict(list)
+        for number, (case, _) in enumerate(found):
+            outcomes[outcome_of[case.name]] += 1
+            if number < len(ids):
+                rows[outcome_of[case.name]].append(ids[number])
+        await self._findings.conclude(outcomes, rows)
+
+
+def _told(truth: Truth, case: _Case) -> list[Found]:
+    license_id = None if case.expected is None else case.expected.license_id
+    verdict = case.verdict
+    told = []
+    if verdict.document is not None:
+        expected = None if case.expected is None else case.expected.stamp
+        told.append(Found(truth.subject, verdict.document, case.name, license_id, expected, verdict.found))
+    if verdict.lease is not None and case.expected is not None:
+        said = None if case.expected.lease is None else f"signed at {case.expected.lease.signed_at}"
+        told.append(Found("lease", verdict.lease, case.name, license_id, said, None))
+    for resource, fault in verdict.totals.items():
+        total = case.expected.totals.get(resource) if case.expected else None
+        expected = None if total is None else f"{resource}={total.used}/{total.epoch}:{total.version}"
+        raw = case.standing.totals[resource]
+        found = f"{resource}={_shown(raw.used)}/{_shown(raw.stamp)}"
+        told.append(Found("total", fault, case.name, license_id, expected, found))
+    return told
+
+
+def _shown(raw: bytes) -> str:
+    """A value as the hot store tells it, for people: bounded, and text whatever it is."""
+    return raw.removeprefix(b"=")[:60].decode(errors="replace").replace("\0", "�")
+
+
+def _mending(truth: Truth, case: _Case) -> Mending:
+    document = None
+    if case.verdict.document is not None:
+        document = truth.nothing(case.name) if case.expected is None else case.expected.packed
+    totals: Mapping[Resource, NewTotal] = {} if case.expected is None else case.expected.totals
+    wanted = {resource: totals.get(resource) for resource in case.verdict.totals}
+    return Mending(case.name, case.standing, document, _lease_to_stand(case), wanted)
+
+
+def _lease_to_stand(case: _Case) -> bytes | None:
+    if case.verdict.lease is None or case.expected is None or isinstance(case.expected.record, ApiKeyRecord):
+        return None
+    return codec.encode_lease(case.expected.lease or projection.no_lease(case.expected.record))

@@ -1,0 +1,236 @@
+"""Proves that Redis says what Postgres says, and that totals are what their events come to; repairs what it can.
+
+The relay and the rebuild keep the two in step as long as nobody else touches them. This finds out whether they did: a
+bug, a hand in redis-cli, a database restored from a backup. A run
+
+1. waits for buckets without their mark to be rebuilt, which each counts as a difference; before each stride of the next
+   step again, for they may be lost meanwhile,
+2. compares all licenses, leases, totals and API keys by digest (workers/reconciliation/screening.py), and settles what
+   differs (workers/reconciliation/repair.py),
+3. walks through all keys for records that no index names, and settles them in the same way,
+4. takes the buckets whose turn it is and compares them field by field, which digests do not, and adds up their usage
+   events again,
+5. looks for changes that nobody projects, and for holds whose reports never came to an end.
+
+Each minute it is another bucket's turn, so all have been proved anew after four hours; `make reconcile` takes all at
+once. What events come to is evidence and not repaired: a person has to find out how that could be.
+
+One run at a time, under an advisory lock, whoever asks for it. A run that is killed leaves a row that says "running";
+the next one says of it that it was broken off.
+"""
+
+import asyncio
+from collections import Counter, defaultdict
+from collections.abc import Awaitable, Callable, Iterable, Iterator
+from datetime import timedelta
+from time import monotonic
+from typing import Final, NamedTuple
+from uuid import UUID
+
+from billing_api.operations.reconciliation import repository
+from billing_api.operations.reconciliation.repository import Found
+from core.clock import Clock
+from core.hotstore import functions, keys
+from core.hotstore.comparison import HotStoreComparison
+from core.hotstore.writer import HotStoreWriter
+from core.parts import beat, step, succeeded
+from core.telemetry import logger
+from db.models.reconciliation import RunState
+from db.unit_of_work import Database
+from workers.process.advisory_lock import only_one
+from workers.reconciliation import repair as settling
+from workers.reconciliation.buckets import runs
+from workers.reconciliation.expected import (
+    ApiKeyTruth,
+    LicenseTruth,
+    Truth,
+)
+from workers.reconciliation.findings import Findings, Told
+from workers.reconciliation.repair import Settling
+from workers.reconciliation.screening import Screening
+
+_ONE_AT_A_TIME: Final = 0x6E70_7263  # any constant: who holds this advisory lock reconciles
+_LOOK_EACH: Final = 5.0
+_REBUILT_WITHIN: Final = 120.0
+_ASK_AGAIN: Final = 0.5
+_STUCK_AFTER: Final = 60
+_MOST_STUCK: Final = 100
+_KEEP_AGREED: Final = timedelta(days=7)
+_FIRST_STRIDE: Final = 8
+"""Buckets that one statement reads; of a million licenses that is 31,000."""
+_FEW: Final = 10_000
+"""Where a stride holds fewer records, the next one is twice as long."""
+
+Progress = Callable[[str, int, int], None]
+"""What is done, how far, of how many buckets."""
+
+
+class Report(NamedTuple):
+    run_id: UUID
+    state: RunState
+    counts: Counter[str]
+    """By the columns of a run."""
+    seconds: float
+
+
+class Reconciliation:
+    def __init__(
+        self,
+        database: Database,
+        writer: HotStoreWriter,
+        clock: Clock,
+        *,
+        every: float,
+        load: Callable[[], Awaitable[bool]],
+        told: Told = lambda _subject, _fault: None,
+        rebuilt_within: float = _REBUILT_WITHIN,
+        settled_within: float = settling.WITHIN,
+    ) -> None:
+        """`every`: seconds from run to run. `load`: rebuilds what is missing; True once nothing is."""
+        self._database = database
+        self._comparison = HotStoreComparison(writer)
+        self._writer = writer
+        self._clock = clock
+        self._every = every
+        self._load = load
+        self._told = told
+        self._rebuilt_within = rebuilt_within
+        self._settled_within = settled_within
+        self._truths: tuple[Truth, ...] = (LicenseTruth(), ApiKeyTruth())
+
+    async def run(self) -> None:
+        """For ever; whichever worker looks first when a run is due does it."""
+        await asyncio.sleep(min(self._every, _LOOK_EACH))
+        while True:
+            if await self._due():
+                await self.look("schedule", self._turn())
+            succeeded()
+            await asyncio.sleep(min(self._every, _LOOK_EACH))
+
+    async def look(
+        self, cause: str, thorough: Iterable[int], progress: Progress = lambda _what, _done, _of: None
+    ) -> Report | None:
+        """One run now; None where another one is at it. `thorough`: buckets to compare field by field."""
+        began = monotonic()
+        async with only_one(self._database, _ONE_AT_A_TIME) as alone:
+            if not alone or (cause == "schedule" and not await self._due()):  # another one may have just been at it
+                return None
+            async with step(), self._database.as_system() as tx:
+                await repository.forget_agreed(tx, _KEEP_AGREED)
+                run_id = await repository.begin_run(tx, cause)
+            findings = Findings(self._database, run_id, self._told)
+            try:
+                await self._compare(findings, list(thorough), progress)
+            except Exception as failure:
+                await self._end(run_id, "failed", findings, f"{type(failure).__name__}: {failure}"[:500])
+                if isinstance(failure, functions.FunctionsMissing):
+                    await self._writer.load_functions()
+                raise
+            await self._end(run_id, findings.state, findings, None)
+        return Report(run_id, findings.state, findings.counts, monotonic() - began)
+
+    async def _due(self) -> bool:
+        async with step(), self._database.as_system() as tx:
+            age = await repository.seconds_since_last(tx)
+        return age is None or age >= self._every
+
+    def _turn(self) -> list[int]:
+        return [int(self._clock().timestamp() // self._every) % keys.BUCKETS]
+
+    async def _end(self, run_id: UUID, state: RunState, findings: Findings, error: str | None) -> None:
+        async with step(), self._database.as_system() as tx:
+            await repository.end_run(tx, run_id, state, findings.counts, error)
+        counts = dict(findings.counts)
+        api_key_count = counts.pop("api_keys", 0)  # under that name a log shows nothing (core/redaction.py)
+        logger().info("reconcile.done", state=state, error=error, api_key_count=api_key_count, **counts)
+
+    async def _compare(self, findings: Findings, thorough: list[int], progress: Progress) -> None:
+        screening = Screening(self._database, self._comparison)
+        settler = Settling(self._database, self._comparison, findings, within=self._settled_within)
+        all_there = True
+        for truth in self._truths:
+            first, stride = 0, _FIRST_STRIDE
+            while first < keys.BUCKETS:
+                all_there = all_there and await self._rebuilt(findings)  # the machine is left to the rebuild meanwhile
+                before = min(first + stride, keys.BUCKETS)
+                screened = await screening.screen(truth.shelf, first, before)
+                findings.counts["licenses" if truth.subject == "license" else "api_keys"] += screened.size
+                await settler.settle(truth, screened.suspects)
+                progress(f"{truth.subject} digests", before, keys.BUCKETS)
+                first, stride = before, stride * 2 if screened.size < _FEW else stride
+        await self._find_strays(findings, settler)
+        done = 0
+        for first, before in _strides(thorough):
+            await self._prove(findings, settler, first, before)
+            done += before - first
+            progress("records and events", done, len(thorough))
+        await self._find_stuck(findings)
+
+    async def _find_strays(self, findings: Findings, settler: Settling) -> None:
+        """What no index names: somebody SET it by hand, or took its name out.
+
+        A key that cannot be one of ours is left alone: no validator asks for it, and who knows whose it is.
+        """
+        suspects: dict[str, list[str]] = defaultdict(list)
+        foreign: list[Found] = []
+        async for key in self._comparison.strays():
+            truth = next((truth for truth in self._truths if truth.shelf.is_at(key)), None)
+            if truth is not None:
+                suspects[truth.subject].append(keys.parts(key)[2])
+            elif len(foreign) < _MOST_STUCK:
+                foreign.append(Found("key", "unknown", key[:200], found="no key of ours", outcome="evidence"))
+        for truth in self._truths:
+            await settler.settle(truth, suspects[truth.subject])
+        if foreign:
+            await findings.record(foreign)
+
+    async def _find_stuck(self, findings: Findings) -> None:
+        async with step(), self._database.as_system() as tx:
+            jobs = await repository.stuck_jobs(tx, _STUCK_AFTER, _MOST_STUCK)
+        pins = await self._writer.old_pins(_MOST_STUCK, seconds=_STUCK_AFTER)
+        held = [
+            Found(
+                "pin", "stuck", f"{h} {reservation}", found=f"held for more than {_STUCK_AFTER} s", outcome="evidence"
+            )
+            for h, reservation in pins
+        ]
+        if jobs or held:
+            await findings.record([*jobs, *held])
+
+    async def _rebuilt(self, findings: Findings) -> bool:
+        """Whether every bucket has its mark, or has got it again within the time there is for that."""
+        beat()
+        missing = await self._comparison.missing_buckets()
+        if not missing:
+            return True
+        lacking = [
+            Found("bucket", "missing", f"{first:02x}-{before - 1:02x}", expected="loaded", found="no mark")
+            for first, before in runs(missing)
+        ]
+        ids = await findings.record(lacking)
+        deadline = monotonic() + self._rebuilt_within
+        while not (loaded := await self._load()) and monotonic() < deadline:  # noqa: ASYNC110  it is Redis that knows
+            await asyncio.sleep(_ASK_AGAIN)
+        if loaded:
+            await findings.conclude({"repaired": len(lacking)}, {"repaired": ids})
+        return loaded
+
+    async def _prove(self, findings: Findings, settler: Settling, first: int, before: int) -> None:
+        """The buckets from `first` up to but not including `before`, field by field and event by event."""
+        for truth in self._truths:
+            async with step(), self._database.as_system() as tx:
+                names = await truth.names(tx.session, first, before)
+            findings.counts["records"] += len(names)
+            await settler.settle(truth, await settler.differing(truth, names))
+        async with step(), self._database.as_system() as tx:
+            ledger = await repository.ledger(tx, first, before)
+        findings.counts["events"] += ledger.events
+        findings.counts["totals"] += ledger.totals
+        if ledger.wrong:
+            await findings.record(ledger.wrong)
+
+
+def _strides(buckets: Iterable[int]) -> Iterator[tuple[int, int]]:
+    for start, end in runs(buckets):
+        for first in range(start, end, _FIRST_STRIDE):
+            yield first, min(first + _FIRST_STRIDE, end)
