@@ -11,7 +11,8 @@ import httpx
 import pytest
 import structlog
 
-from billing_api.access.permissions import Principal, TokenIssuer
+from billing_api.access.permissions import Principal
+from billing_api.access.tokens import TokenIssuer
 from billing_api.identity.credentials.password_hashing import Passwords
 from core.clock import utc_now
 from core.crypto.sealing import KeyedHash, Sealer

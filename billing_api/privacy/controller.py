@@ -8,7 +8,7 @@ from litestar.params import JSONBody, QueryParameter
 
 from billing_api.access.caller import Caller
 from billing_api.access.permissions import Permission, Principal
-from billing_api.identity.accounts.controller import RefreshCookie
+from billing_api.identity.sessions.cookies import RefreshCookie
 from billing_api.privacy.schemas import Deletion, PersonalData
 from billing_api.privacy.service import MOST_ROWS, AccountDeletion, DataExport
 

@@ -21,13 +21,10 @@ from typing_extensions import override
 
 from billing_api.access.caller import Caller
 from billing_api.access.client_address import caller
-from billing_api.access.permissions import (
-    Permission,
-    Principal,
-    TokenIssuer,
-)
+from billing_api.access.permissions import Permission, Principal
 from billing_api.access.rate_limits import declared_failures, declared_limit
-from billing_api.identity.accounts.controller import RefreshCookie
+from billing_api.access.tokens import TokenIssuer
+from billing_api.identity.sessions.cookies import RefreshCookie
 from billing_api.licensing.usage.fast_path import FastPath
 from billing_api.server.answer_deadline import answer_deadline
 from billing_api.server.body_timeout import Arrivals

@@ -12,14 +12,9 @@ from litestar.handlers import BaseRouteHandler, HTTPRouteHandler
 from litestar.middleware import AbstractAuthenticationMiddleware, AuthenticationResult
 from typing_extensions import override
 
-from billing_api.access.permissions import (
-    Permission,
-    Principal,
-    TokenIssuer,
-    may,
-    require_second_factor,
-)
+from billing_api.access.permissions import Permission, Principal, may, require_second_factor
 from billing_api.access.rate_limits import Limits
+from billing_api.access.tokens import TokenIssuer
 from billing_api.identity.sessions.liveness import Liveness
 from billing_api.web.single_headers import require_single
 from core.errors import Forbidden, Unauthenticated

@@ -7,7 +7,7 @@ import msgspec
 from litestar import Response
 from litestar.params import QueryParameter
 
-from billing_api.web.text_patterns import LINES, LINES_IN_WORDS
+from billing_api.web.text_patterns import LINES, LINES_IN_WORDS, ONE_LINE, ONE_LINE_IN_WORDS
 from core.errors import FieldError, InvalidInput
 from core.field_errors import FORM
 from db.idempotency import Replayable
@@ -19,6 +19,16 @@ STORABLE: Final = r"^[^\x00]*$"
 
 Limit = Annotated[int, QueryParameter(ge=1, le=100, description="how many items at most")]
 Offset = Annotated[int, QueryParameter(ge=0, le=1_000_000, description="how many items to leave out")]
+
+PersonName = Annotated[
+    str,
+    msgspec.Meta(
+        max_length=200,
+        pattern=ONE_LINE,
+        description="one line, without controls of writing direction",
+        extra={FORM: ONE_LINE_IN_WORDS},
+    ),
+]
 
 Reason = Annotated[str, msgspec.Meta(min_length=1, max_length=500, pattern=LINES, extra={FORM: LINES_IN_WORDS})]
 

@@ -5,7 +5,8 @@ from uuid import UUID
 
 from sqlalchemy import insert, select
 
-from billing_api.access.permissions import Principal, TokenIssuer
+from billing_api.access.permissions import Principal
+from billing_api.access.tokens import TokenIssuer
 from billing_api.licensing.licenses.issuing import (
     Issued,
     Term,

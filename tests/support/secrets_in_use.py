@@ -19,7 +19,7 @@ import httpx
 import pytest
 from typing_extensions import override
 
-from billing_api.access.permissions import TokenIssuer
+from billing_api.access.tokens import TokenIssuer
 from billing_api.identity.credentials.password_hashing import Turn
 from core.crypto.sealing import KeyedHash, Sealer
 from core.telemetry import StandardLibraryLines

@@ -10,6 +10,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import aliased
 
 from billing_api.commerce.stripe_mirror.repository import customer_at_stripe
+from billing_api.commerce.subscriptions.views import Shown
 from core.errors import NotFound
 from db.models.commerce import PlanChange, Subscription
 from db.models.identity import User
@@ -17,15 +18,6 @@ from db.models.licensing import License, LicenseUsage, Plan
 from db.unit_of_work import CustomerTransaction, Transaction
 
 _Pending = aliased(Plan, name="pending_plan")
-
-
-class Shown(NamedTuple):
-    """A subscription with all that its view tells of."""
-
-    subscription: Subscription
-    license: License
-    plan: Plan
-    pending_plan: Plan | None
 
 
 class AtStripe(NamedTuple):

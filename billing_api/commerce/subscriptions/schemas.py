@@ -7,7 +7,7 @@ from uuid import UUID
 
 import msgspec
 
-from billing_api.commerce.subscriptions.repository import Shown
+from billing_api.commerce.subscriptions.views import Shown
 from billing_api.licensing.licenses.terms import limits_on
 from core.licensing.plan import RESOURCES
 from core.money import Money

@@ -19,13 +19,14 @@ from billing_api.commerce.plans.service import PlanService
 from billing_api.commerce.stripe_mirror.plan_following import offer
 from billing_api.commerce.stripe_mirror.service import Mirror, StripeObject
 from billing_api.commerce.subscriptions import repository
-from billing_api.commerce.subscriptions.repository import AtStripe, Shown
+from billing_api.commerce.subscriptions.repository import AtStripe
 from billing_api.commerce.subscriptions.schemas import (
     ChangeGiven,
     ChangePreview,
     SubscriptionView,
     limits_to_come,
 )
+from billing_api.commerce.subscriptions.views import Shown
 from billing_api.gateways.stripe.client import GoneAtStripe, Stripe
 from billing_api.gateways.stripe.facts import SubscriptionFacts
 from billing_api.gateways.stripe.subscription_changes import SubscriptionChanges

@@ -1,26 +1,14 @@
-"""Accounts over HTTP: registration, sign-in, and what a customer says about himself.
+"""Accounts over HTTP: registration, sign-in, and what customers say about themselves."""
 
-The refresh token lives in a cookie that scripts cannot read and that is sent to these routes alone. A cookie goes with
-every request a browser makes, whoever made it do so; hence the routes that set or read it refuse requests that another
-site's page has caused (`SameSite=Strict` is the first fence, the headers that browsers add are the second).
-"""
-
-from datetime import timedelta
-from typing import Any, Final
-from urllib.parse import urlsplit
-
-import msgspec
-from litestar import Controller, MediaType, Request, Response, get, patch, post
-from litestar.datastructures import Cookie
+from litestar import Controller, MediaType, Response, get, patch, post
 from litestar.di import NamedDependency
 from litestar.params import FromQuery, JSONBody, URLEncodedBody
 
-from billing_api.access.caller import DEVICE_COOKIE, Caller
+from billing_api.access.caller import Caller
 from billing_api.access.permissions import Permission, Principal
 from billing_api.identity.accounts import verification_page
 from billing_api.identity.accounts.registrations import Registrations
 from billing_api.identity.accounts.schemas import (
-    AccessGranted,
     Credentials,
     EmailProof,
     EmailVerified,
@@ -30,68 +18,11 @@ from billing_api.identity.accounts.schemas import (
     Registration,
 )
 from billing_api.identity.accounts.service import AccountService
-from billing_api.identity.login_throttle import device
 from billing_api.identity.second_factor.schemas import ChallengeAnswer, SecondFactorAsked
-from billing_api.identity.sessions.refresh_tokens import LIFETIME
-from billing_api.identity.sessions.sign_in import SignedIn
+from billing_api.identity.sessions.cookies import AnyRequest, RefreshCookie, granted
+from billing_api.identity.sessions.schemas import AccessGranted
 from billing_api.web import link_page
-from core.errors import Forbidden, InvalidInput, Unauthenticated
-from core.settings import ApiSettings
-
-COOKIE: Final = "np_refresh"
-_COOKIE_PATH: Final = "/api/v1/auth"
-_OWN_SITE: Final = frozenset({"same-origin", "same-site", "none"})
-
-AnyRequest = Request[Any, Any, Any]
-
-
-class RefreshCookie(msgspec.Struct, frozen=True):
-    """How the refresh token and the device's mark travel. `origins`: the pages that may use them, as browsers say."""
-
-    secure: bool
-    origins: frozenset[str]
-
-    @classmethod
-    def configured(cls, settings: ApiSettings) -> "RefreshCookie":
-        pages = (settings.public_url, settings.portal_url, *settings.cors_origins)
-        return cls(
-            secure=settings.environment != "devstack", origins=frozenset(_origin(page) for page in pages if page)
-        )
-
-    def holding(self, token: str) -> Cookie:
-        return self._cookie(COOKIE, token, LIFETIME)
-
-    def cleared(self) -> Cookie:
-        return self._cookie(COOKIE, "", timedelta(0))
-
-    def marking(self, mark: str) -> Cookie:
-        return self._cookie(DEVICE_COOKIE, mark, device.LIFETIME)
-
-    def read(self, request: AnyRequest) -> str | None:
-        self.refuse_other_sites(request)
-        return request.cookies.get(COOKIE)
-
-    def refuse_other_sites(self, request: AnyRequest) -> None:
-        """Browsers send both headers with a POST; what sends neither is no browser, with cookies of its own.
-
-        A sub-domain is the same site and still somebody else's page: it must be listed, by the name it gives.
-        """
-        origin = request.headers.get("origin")
-        site = request.headers.get("sec-fetch-site", "none")
-        nameless = origin is None and site == "same-site"
-        if nameless or site not in _OWN_SITE or (origin is not None and origin not in self.origins):
-            raise Forbidden("this call is not taken from another site's page")
-
-    def _cookie(self, name: str, value: str, lifetime: timedelta) -> Cookie:
-        return Cookie(
-            name,
-            value=value,
-            max_age=int(lifetime.total_seconds()),
-            path=_COOKIE_PATH,
-            httponly=True,
-            secure=self.secure,
-            samesite="strict",
-        )
+from core.errors import InvalidInput, Unauthenticated
 
 
 class AuthController(Controller):
@@ -233,21 +164,3 @@ class MeController(Controller):
         data: JSONBody[MyChanges],
     ) -> Me:
         return await accounts.change_me(principal, data)
-
-
-def granted(signed_in: SignedIn, refresh_cookie: RefreshCookie) -> Response[Any]:
-    """Both tokens, each where it belongs, and the device's mark."""
-    marks = () if signed_in.device is None else (refresh_cookie.marking(signed_in.device),)
-    return Response(
-        AccessGranted(signed_in.access_token),
-        status_code=200,
-        cookies=[refresh_cookie.holding(signed_in.refresh_token), *marks],
-        headers={"Cache-Control": "no-store"},
-    )
-
-
-def _origin(url: str) -> str:
-    """Scheme and authority, as browsers write them in `Origin`: lower case, without a default port."""
-    parts = urlsplit(url.lower())
-    default_port = {"http": ":80", "https": ":443"}.get(parts.scheme, "")
-    return f"{parts.scheme}://{parts.netloc.removesuffix(default_port)}"

@@ -1,31 +1,19 @@
 """Accounts on the wire."""
 
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated
 from uuid import UUID
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from billing_api.access.permissions import ACCESS_LIFETIME
 from billing_api.identity.credentials.schemas import (
     ChosenEmail,
     ChosenPassword,
     GivenPassword,
 )
-from billing_api.web.text_patterns import ONE_LINE, ONE_LINE_IN_WORDS
-from core.field_errors import FORM
+from billing_api.web.parameters import PersonName
 from db.models.identity import Role, User
-
-PersonName = Annotated[
-    str,
-    Meta(
-        max_length=200,
-        pattern=ONE_LINE,
-        description="one line, without controls of writing direction",
-        extra={FORM: ONE_LINE_IN_WORDS},
-    ),
-]
 
 # What nobody can have is refused where it is chosen, with a reason. At sign-in it is wrong like any other guess; this
 # bound only keeps oversized input away.
@@ -58,14 +46,6 @@ class EmailVerified(msgspec.Struct, frozen=True):
 class Credentials(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     email: GivenEmail
     password: GivenPassword
-
-
-class AccessGranted(msgspec.Struct, frozen=True):
-    """`expires_in` in seconds. The refresh token travels beside it, in a cookie that scripts cannot read."""
-
-    access_token: str
-    token_type: Literal["Bearer"] = "Bearer"  # noqa: S105  a scheme's name
-    expires_in: int = int(ACCESS_LIFETIME.total_seconds())
 
 
 class Me(msgspec.Struct, frozen=True, kw_only=True):

@@ -12,8 +12,6 @@ from litestar.params import FromQuery, JSONBody, URLEncodedBody
 
 from billing_api.access.caller import Caller
 from billing_api.access.permissions import Permission, Principal
-from billing_api.identity.accounts.controller import RefreshCookie, granted
-from billing_api.identity.accounts.schemas import AccessGranted
 from billing_api.identity.credentials import pages
 from billing_api.identity.credentials.email_changes import EmailChanges
 from billing_api.identity.credentials.reset_links import ResetLinks
@@ -28,6 +26,8 @@ from billing_api.identity.credentials.schemas import (
     ResetAsked,
 )
 from billing_api.identity.credentials.service import CredentialService
+from billing_api.identity.sessions.cookies import RefreshCookie, granted
+from billing_api.identity.sessions.schemas import AccessGranted
 from billing_api.web.link_page import reply
 from billing_api.web.problems import documented
 from core.errors import Conflict, Forbidden, InvalidInput, StepUpRequired

@@ -7,9 +7,10 @@ from uuid import UUID
 import msgspec
 from msgspec import Meta
 
-from billing_api.access.permissions import ACCESS_LIFETIME, Scope
-from billing_api.identity.accounts.schemas import PersonName
+from billing_api.access.permissions import Scope
+from billing_api.access.tokens import ACCESS_LIFETIME
 from billing_api.identity.oauth.token_request import TokenError
+from billing_api.web.parameters import PersonName
 
 
 class NewClient(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -9,13 +9,8 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
 
-from billing_api.access.permissions import (
-    ClientToken,
-    Principal,
-    Scope,
-    TokenIssuer,
-    client_principal,
-)
+from billing_api.access.permissions import Principal, Scope, client_principal
+from billing_api.access.tokens import ClientToken, TokenIssuer
 from billing_api.identity.oauth import repository
 from billing_api.identity.oauth.schemas import (
     ClientIssued,

@@ -7,17 +7,14 @@ for: it ends with that password, without whoever changes passwords having to kno
 A file of its own because it is no use case either: sign-in issues and redeems within its transactions.
 """
 
-from datetime import datetime, timedelta
-from typing import Final
+from datetime import datetime
 
 from billing_api.identity.second_factor import repository
+from billing_api.identity.second_factor.rules import CHALLENGE_LIFETIME, CHALLENGE_TRIES
 from core.crypto.sealing import KeyedHash
 from core.ids import new_token
 from db.models.identity import User
 from db.unit_of_work import SystemTransaction
-
-LIFETIME: Final = timedelta(minutes=5)
-TRIES: Final = 5
 
 
 async def issue(tx: SystemTransaction, keyed_hash: KeyedHash, user: User, now: datetime) -> str:
@@ -29,7 +26,7 @@ async def issue(tx: SystemTransaction, keyed_hash: KeyedHash, user: User, now: d
         token_hash=_stored_hash(token, keyed_hash),
         user_id=user.id,
         password_mark=_password_mark(user, keyed_hash),
-        expires_at=now + LIFETIME,
+        expires_at=now + CHALLENGE_LIFETIME,
     )
     return token
 
@@ -43,7 +40,7 @@ async def take_try(tx: SystemTransaction, keyed_hash: KeyedHash, token: str, now
     user = await repository.lock_challenged_user(tx, token_hash)
     if user is None or not user.is_active:
         return None
-    challenge = await repository.take_try(tx, token_hash, now, most=TRIES)
+    challenge = await repository.take_try(tx, token_hash, now, most=CHALLENGE_TRIES)
     if challenge is None or challenge.password_mark != _password_mark(user, keyed_hash):
         return None
     return user

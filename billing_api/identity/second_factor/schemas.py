@@ -6,7 +6,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-from billing_api.identity.second_factor.challenges import LIFETIME
+from billing_api.identity.second_factor.rules import CHALLENGE_LIFETIME
 from core.errors import FieldError, InvalidInput
 
 Code = Annotated[str, Meta(pattern=r"^[0-9]{6}(?![\s\S])", description="six digits, as the app shows them")]
@@ -39,7 +39,7 @@ class SecondFactorAsked(msgspec.Struct, frozen=True):
 
     challenge: str
     mfa_required: bool = True
-    expires_in: int = int(LIFETIME.total_seconds())
+    expires_in: int = int(CHALLENGE_LIFETIME.total_seconds())
 
 
 class Enrolment(msgspec.Struct, frozen=True):

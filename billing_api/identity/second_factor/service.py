@@ -5,16 +5,17 @@ QR code he failed to scan. What waits to be confirmed ends after a quarter of an
 screen once and then forgotten never becomes a key.
 """
 
-from datetime import timedelta
-from typing import Final
+from collections.abc import Awaitable, Callable
+from datetime import datetime
+from uuid import UUID
 
 from billing_api.access.permissions import (
     ONE_TIME_PASSWORD,
     PASSWORD,
     Principal,
 )
-from billing_api.identity.credentials import repository as credentials
 from billing_api.identity.second_factor import recovery_codes, repository, totp
+from billing_api.identity.second_factor.rules import ENROLMENT_LIFETIME
 from billing_api.identity.second_factor.schemas import (
     Enrolment,
     RecoveryCodes,
@@ -31,17 +32,21 @@ from core.settings import Secrets
 from db.models.credentials import TotpFactor
 from db.unit_of_work import Database, SystemTransaction
 
-ENROLMENT_LIFETIME: Final = timedelta(minutes=15)
+AlsoEnds = Callable[[SystemTransaction, UUID, datetime], Awaitable[None]]
+"""What else ends for a user when the second factor is switched on; credentials say it, for they know this room."""
 
 
 class SecondFactorService:
     """The caller's own factor, in the application's name: no customer's session reads secrets of sign-in."""
 
-    def __init__(self, database: Database, *, liveness: Liveness, secrets: Secrets, clock: Clock) -> None:
+    def __init__(
+        self, database: Database, *, liveness: Liveness, secrets: Secrets, clock: Clock, when_enabled: AlsoEnds
+    ) -> None:
         self._database = database
         self._liveness = liveness
         self._secrets = secrets
         self._clock = clock
+        self._when_enabled = when_enabled
 
     async def state(self, principal: Principal) -> SecondFactorState:
         async with self._database.as_system() as tx:
@@ -112,7 +117,7 @@ class SecondFactorService:
         factor.confirmed_at = now
         await repository.note_given(tx, principal.session_id, (PASSWORD, ONE_TIME_PASSWORD))
         ended = await sessions.end(tx, principal.user_id, now, but=principal.session_id)
-        await credentials.close_email_changes(tx, principal.user_id, now)
+        await self._when_enabled(tx, principal.user_id, now)
         await tx.audit("second_factor.enabled", "user", principal.user_id, sessions_ended=len(ended))
         await tell_of_change(tx, self._secrets, principal.user_id, "enabled", now)
         return await self._new_codes(tx, factor)

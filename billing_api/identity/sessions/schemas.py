@@ -1,9 +1,20 @@
 """Sessions on the wire."""
 
 from datetime import datetime
+from typing import Literal
 from uuid import UUID
 
 import msgspec
+
+from billing_api.access.tokens import ACCESS_LIFETIME
+
+
+class AccessGranted(msgspec.Struct, frozen=True):
+    """`expires_in` in seconds. The refresh token travels beside it, in a cookie that scripts cannot read."""
+
+    access_token: str
+    token_type: Literal["Bearer"] = "Bearer"  # noqa: S105  a scheme's name
+    expires_in: int = int(ACCESS_LIFETIME.total_seconds())
 
 
 class SessionView(msgspec.Struct, frozen=True, kw_only=True):

@@ -3,11 +3,8 @@
 import msgspec
 
 from billing_api.access.caller import Caller
-from billing_api.access.permissions import (
-    PASSWORD,
-    Principal,
-    TokenIssuer,
-)
+from billing_api.access.permissions import PASSWORD, Principal
+from billing_api.access.tokens import TokenIssuer
 from billing_api.identity.login_throttle.device import Devices
 from billing_api.identity.sessions import refresh_tokens
 from core.clock import Clock

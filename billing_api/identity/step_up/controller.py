@@ -6,7 +6,7 @@ from litestar.params import JSONBody
 
 from billing_api.access.caller import Caller
 from billing_api.access.permissions import Permission, Principal
-from billing_api.identity.accounts.schemas import AccessGranted
+from billing_api.identity.sessions.schemas import AccessGranted
 from billing_api.identity.step_up.schemas import StepUp
 from billing_api.identity.step_up.service import StepUpService
 from billing_api.web.problems import documented

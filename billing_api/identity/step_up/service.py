@@ -6,12 +6,8 @@ codes count as they do at sign-in, too, against the account.
 """
 
 from billing_api.access.caller import Caller
-from billing_api.access.permissions import (
-    ONE_TIME_PASSWORD,
-    PASSWORD,
-    Principal,
-    TokenIssuer,
-)
+from billing_api.access.permissions import ONE_TIME_PASSWORD, PASSWORD, Principal
+from billing_api.access.tokens import TokenIssuer
 from billing_api.identity.credentials.password_check import (
     MOST_WRONG,
     SIGNED_OUT,

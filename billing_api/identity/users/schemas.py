@@ -6,7 +6,7 @@ from uuid import UUID
 
 import msgspec
 
-from billing_api.access.permissions import IMPERSONATION_LIFETIME
+from billing_api.access.tokens import IMPERSONATION_LIFETIME
 from billing_api.web.parameters import Reason
 from db.models.identity import Role, User
 from db.models.messaging import AuditRow

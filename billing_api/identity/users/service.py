@@ -6,7 +6,8 @@ another role than its user has is refused (billing_api/identity/sessions/livenes
 
 from uuid import UUID
 
-from billing_api.access.permissions import Principal, TokenIssuer
+from billing_api.access.permissions import Principal
+from billing_api.access.tokens import TokenIssuer
 from billing_api.identity.sessions import repository as sessions
 from billing_api.identity.sessions.liveness import Liveness
 from billing_api.identity.users import repository

@@ -9,8 +9,8 @@ from typing import TypedDict
 from litestar import Litestar
 from redis.asyncio import Redis
 
-from billing_api.access.permissions import TokenIssuer
 from billing_api.access.rate_limits import Limits
+from billing_api.access.tokens import TokenIssuer
 from billing_api.commerce.checkout.service import CheckoutService
 from billing_api.commerce.payments.service import PaymentService
 from billing_api.commerce.plans.service import PlanService
@@ -23,6 +23,7 @@ from billing_api.identity.accounts.service import AccountService
 from billing_api.identity.credentials.email_changes import EmailChanges
 from billing_api.identity.credentials.password_check import PasswordCheck
 from billing_api.identity.credentials.password_hashing import Passwords
+from billing_api.identity.credentials.repository import close_email_changes
 from billing_api.identity.credentials.reset_links import ResetLinks
 from billing_api.identity.credentials.service import CredentialService
 from billing_api.identity.login_throttle.service import GuessCounter
@@ -187,7 +188,9 @@ def _services(
     return Services(
         database=database,
         **_sign_in(database, tokens=tokens, liveness=liveness, passwords=passwords, secrets=secrets, clock=clock),
-        second_factor=SecondFactorService(database, liveness=liveness, secrets=secrets, clock=clock),
+        second_factor=SecondFactorService(
+            database, liveness=liveness, secrets=secrets, clock=clock, when_enabled=close_email_changes
+        ),
         oauth_clients=OAuthClientService(database, secrets, clock),
         client_tokens=ClientTokens(database, tokens=tokens, secrets=secrets, clock=clock),
         liveness=liveness,

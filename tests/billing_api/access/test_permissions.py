@@ -17,16 +17,15 @@ from billing_api.access.permissions import (
     PERMISSIONS,
     SCOPES,
     STEP_UP,
-    ClientToken,
     Permission,
     Principal,
     Scope,
-    TokenIssuer,
     client_principal,
     may,
     require_second_factor,
     require_step_up,
 )
+from billing_api.access.tokens import ClientToken, TokenIssuer
 from core.errors import SecondFactorRequired, StepUpRequired, Unauthenticated
 from core.ids import new_id
 from db.models.identity import Role

@@ -15,13 +15,9 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.middleware import DefineMiddleware
 from redis.asyncio import Redis
 
-from billing_api.access.permissions import (
-    PERMISSIONS,
-    Permission,
-    Principal,
-    TokenIssuer,
-)
+from billing_api.access.permissions import PERMISSIONS, Permission, Principal
 from billing_api.access.rate_limits import Limits
+from billing_api.access.tokens import TokenIssuer
 from billing_api.identity.sessions.liveness import Liveness
 from billing_api.server.guard import Authentication, guard
 from billing_api.web import problems

@@ -12,8 +12,8 @@ from argon2 import PasswordHasher
 from litestar import Litestar
 from sqlalchemy import text
 
-from billing_api.access.permissions import TokenIssuer
-from billing_api.identity.accounts.controller import RefreshCookie
+from billing_api.access.tokens import TokenIssuer
+from billing_api.identity.sessions.cookies import RefreshCookie
 from core.settings import ApiSettings, api_settings
 from db.models.identity import Role
 from tests.support.databases import as_owner, change, rows, until_blocked

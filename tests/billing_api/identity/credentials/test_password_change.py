@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 import pytest
 
-from billing_api.access.permissions import TokenIssuer
+from billing_api.access.tokens import TokenIssuer
 from core.settings import ApiSettings
 from tests.support.databases import change, rows
 from tests.support.servers import DatabaseUrls

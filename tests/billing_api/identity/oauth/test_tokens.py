@@ -12,13 +12,8 @@ import jwt
 import pytest
 from litestar import Litestar
 
-from billing_api.access.permissions import (
-    SCOPES,
-    ClientToken,
-    Permission,
-    Scope,
-    TokenIssuer,
-)
+from billing_api.access.permissions import SCOPES, Permission, Scope
+from billing_api.access.tokens import ClientToken, TokenIssuer
 from billing_api.server.app import create_app
 from core.ids import new_id
 from core.settings import ApiSettings

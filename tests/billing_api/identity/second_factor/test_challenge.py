@@ -7,7 +7,7 @@ import pytest
 from litestar import Litestar
 from sqlalchemy import text
 
-from billing_api.access.permissions import TokenIssuer
+from billing_api.access.tokens import TokenIssuer
 from core.settings import ApiSettings
 from tests.billing_api.conftest import FakeTime
 from tests.support.databases import as_owner, change, rows, until_blocked

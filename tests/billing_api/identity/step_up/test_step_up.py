@@ -8,7 +8,7 @@ import httpx
 import pytest
 from litestar import Litestar
 
-from billing_api.access.permissions import TokenIssuer
+from billing_api.access.tokens import TokenIssuer
 from core.settings import ApiSettings
 from tests.billing_api.conftest import FakeTime
 from tests.support.databases import change, rows

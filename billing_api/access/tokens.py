@@ -1,0 +1,130 @@
+"""Access tokens: JWTs of 15 minutes, signed with Ed25519 (RFC 8037).
+
+The key that signs has a `kid`, so keys can be rotated with overlap. There are two kinds, told apart by `typ`, and
+neither is ever read as the other: a person's token names a user and a session, a client's token (RFC 9068) names an
+OAuth client and its scopes.
+"""
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Any, Final
+from uuid import UUID
+
+import jwt
+import msgspec
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from billing_api.access.permissions import Principal, Scope
+from core.clock import Clock
+from core.errors import Unauthenticated
+from core.ids import new_id
+from db.models.identity import Role
+
+ACCESS_LIFETIME: Final = timedelta(minutes=15)
+
+
+IMPERSONATION_LIFETIME: Final = timedelta(minutes=5)
+
+
+_ALGORITHM: Final = "EdDSA"
+
+
+_AUDIENCE: Final = "nextpanel-billing"
+
+
+_PERSONS: Final = "JWT"
+
+
+_CLIENTS: Final = "at+jwt"
+
+
+class ClientToken(msgspec.Struct, frozen=True):
+    """What a client's token says. For whom that acts is looked up, each time."""
+
+    client_id: UUID
+    scopes: frozenset[Scope]
+
+
+class TokenIssuer:
+    """Makes and reads access tokens."""
+
+    def __init__(self, keys: Mapping[str, bytes], clock: Clock) -> None:
+        """`keys`: kid → 32-byte Ed25519 seed; the first one signs."""
+        self._private = {kid: Ed25519PrivateKey.from_private_bytes(seed) for kid, seed in keys.items()}
+        self._current = next(iter(keys))
+        self._clock = clock
+
+    def issue(self, principal: Principal) -> str:
+        claims: dict[str, Any] = {
+            "sub": str(principal.user_id),
+            "role": principal.role.value,
+            "sid": str(principal.session_id),
+            "auth_time": int(principal.authenticated_at.timestamp()),
+            "amr": principal.amr,
+        }
+        if principal.actor_id:
+            claims["act"] = {"sub": str(principal.actor_id)}  # RFC 8693, 4.1
+        return self._signed(claims, _PERSONS, IMPERSONATION_LIFETIME if principal.actor_id else ACCESS_LIFETIME)
+
+    def issue_to_client(self, token: ClientToken) -> str:
+        """In the form of RFC 9068, where `sub` is the client itself."""
+        client_id = str(token.client_id)
+        claims = {
+            "sub": client_id,
+            "client_id": client_id,
+            "scope": " ".join(sorted(token.scopes)),
+            "jti": new_id().hex,
+        }
+        return self._signed(claims, _CLIENTS, ACCESS_LIFETIME)
+
+    def read(self, token: str) -> Principal:
+        """A person's. Unauthenticated where it is not ours, not yet or no longer good, or of another kind."""
+        try:
+            claims = self._verified(token, _PERSONS, ["sub", "role", "sid", "auth_time", "amr"])
+            return Principal(
+                UUID(claims["sub"]),
+                Role(claims["role"]),
+                UUID(claims["sid"]),
+                datetime.fromtimestamp(claims["auth_time"], self._clock().tzinfo),
+                amr=msgspec.convert(claims["amr"], tuple[str, ...]),
+                actor_id=UUID(claims["act"]["sub"]) if "act" in claims else None,
+            )
+        except (jwt.InvalidTokenError, msgspec.ValidationError, KeyError, ValueError, TypeError):
+            raise Unauthenticated("the access token is not valid or has expired; refresh it or sign in") from None
+
+    def read_client(self, token: str) -> ClientToken | None:
+        """A client's; None where it says that it is a person's. Unauthenticated as with `read`."""
+        try:
+            if jwt.get_unverified_header(token).get("typ") != _CLIENTS:
+                return None
+            claims = self._verified(token, _CLIENTS, ["sub", "client_id", "scope"])
+            return ClientToken(UUID(claims["client_id"]), frozenset(map(Scope, claims["scope"].split())))
+        except (jwt.InvalidTokenError, AttributeError, KeyError, ValueError, TypeError):
+            raise Unauthenticated("the access token is not valid or has expired; get another at oauth/token") from None
+
+    def _signed(self, claims: Mapping[str, Any], kind: str, lifetime: timedelta) -> str:
+        now = self._clock()
+        instants = {"iat": int(now.timestamp()), "exp": int((now + lifetime).timestamp())}
+        headers = {"kid": self._current, "typ": kind}
+        key = self._private[self._current]
+        return jwt.encode({**claims, "aud": _AUDIENCE, **instants}, key, _ALGORITHM, headers=headers)
+
+    def _verified(self, token: str, kind: str, needed: list[str]) -> dict[str, Any]:
+        header = jwt.get_unverified_header(token)
+        if header.get("typ") != kind:
+            raise jwt.InvalidTokenError
+        claims: dict[str, Any] = jwt.decode(
+            token,
+            self._private[header["kid"]].public_key(),
+            [_ALGORITHM],
+            audience=_AUDIENCE,
+            options={"require": [*needed, "exp", "iat"], "verify_exp": False, "verify_iat": False},
+        )
+        self._check_instants(claims)
+        return claims
+
+    def _check_instants(self, claims: Mapping[str, Any]) -> None:
+        # By our own clock, with no leeway: one machine makes and reads these.
+        now = self._clock().timestamp()
+        if not claims["iat"] - 1 <= now < claims["exp"]:
+            raise jwt.ExpiredSignatureError
