@@ -2,9 +2,9 @@
 
 A single server answers for all 256. A node of a Cluster says at its introduction that it is one; then there is a link
 to each primary, with its own connection, its own tracking, its own fence and its own breaker, and the given address is
-only where the map can be asked for when no primary is known. The table from bucket to link is
-validator.store.near_cache.Eras: what was remembered of a bucket is believed as far as the fence of the node that serves
-it reaches, so a bucket that moves begins a new era.
+only where the map can be asked for when no primary is known. The table from bucket to link is Eras
+(validator/redis/eras.py): what was remembered of a bucket is believed as far as the fence of the node that serves it
+reaches, so a bucket that moves begins a new era.
 
 The map is asked for each second, of the node whose fence passed last; one cut off from its Cluster passes none.
 Between two looks a node that no longer serves a slot says so: MOVED changes the table and the command is sent on; ASK,
@@ -34,11 +34,11 @@ from core.hotstore.slots import (
     owners_of,
     redirection,
 )
+from validator.redis.eras import Eras
 from validator.redis.fence import SYNC_READ
 from validator.redis.link import RedisLink
 from validator.redis.resp import Answer, pack
 from validator.redis.waiting import Reply
-from validator.store.near_cache import Eras
 
 _LOOK_EACH: Final = 1.0
 _HOPS: Final = 2  # to where it has moved; and from there, if it is just on its way

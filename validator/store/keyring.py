@@ -21,17 +21,12 @@ from core.hotstore.snapshot import (
     read_key_command,
 )
 from core.licensing.record import ApiKeyRecord, Permission
+from validator.redis.eras import Era, Eras
 from validator.redis.link import checked
 from validator.redis.resp import Answer, pack
 from validator.redis.waiting import Reply
-from validator.store.near_cache import (
-    MOST_UNKNOWN,
-    STALE_SECONDS,
-    Era,
-    Eras,
-    Shelf,
-)
-from validator.store.staleness import Trust
+from validator.store.near_cache import MOST_UNKNOWN, Shelf
+from validator.store.staleness import STALE_SECONDS, Trust
 
 _PERMISSION_SETS: Final[dict[frozenset[Permission], frozenset[Permission]]] = {}
 """Each set that is met, once: there are sixteen at most, and thousands of keys."""

@@ -1,10 +1,7 @@
-"""What this process remembers of licenses, and how far it may be believed.
+"""Near cache (in-process cache) of licenses, and how far an entry may be believed.
 
 An Entry is believed while nothing it was made from has changed: no push named its keys, no reservation in it has run
-out, its Era lives, and the fence of the link that the Era belongs to has passed lately. An Era covers whatever lies in
-one bucket while one server answers for it; it dies when the bucket's mark changes, when every key may have (a flush, a
-lost connection), and when another server takes the bucket over, so that a million entries are disbelieved by setting
-one flag.
+out, its Era lives (validator/redis/eras.py), and the fence of the link that the Era belongs to has passed lately.
 
 An entry that is no longer believed is kept, for the times when Redis cannot be asked. It is then an answer of some age,
 and says so. Two kinds are never used that way: one whose document was replaced (what we have is known to be wrong), and
@@ -17,13 +14,11 @@ from typing import Final, Generic, TypeVar
 
 import msgspec
 
-from core.hotstore import keys
 from core.licensing.plan import Resource
 from core.licensing.record import LicenseRecord, Usage
-from validator.redis.link import RedisLink
+from validator.redis.eras import Era, Eras
 
 MOST_UNKNOWN: Final = 4096
-STALE_SECONDS: Final = 300
 MOST_GIVEN: Final = 16
 _BATCHES: Final = 64
 
@@ -32,64 +27,6 @@ _unpack: Final = msgspec.msgpack.Decoder(tuple[LicenseRecord | None, dict[Resour
 
 K = TypeVar("K")
 V = TypeVar("V")
-
-
-class Era:
-    __slots__ = ("_known_until", "fence", "link", "live")
-
-    def __init__(self, link: RedisLink) -> None:
-        self.link = link
-        self.fence = link.fence
-        self.live = True
-        self._known_until = float("-inf")
-
-    @property
-    def known_until(self) -> float:
-        """Monotonic instant up to which what lies in it is known to have been true."""
-        return self.fence.proven if self.live else self._known_until
-
-    def end(self) -> None:
-        self._known_until = self.fence.proven
-        self.live = False
-
-    @classmethod
-    def past(cls, link: RedisLink, known_until: float) -> "Era":
-        """One that has ended: what lies in it was told, and is believed no more."""
-        era = cls(link)
-        era.live = False
-        era._known_until = known_until
-        return era
-
-
-class Eras:
-    """The current era of each bucket, and with it the link to the server that answers for the bucket."""
-
-    def __init__(self, link: RedisLink) -> None:
-        self.by_tag = {tag: Era(link) for tag in keys.TAGS}
-        """By the first two letters of an `h`. Kept up to date in place."""
-
-    def of(self, bucket: int) -> Era:
-        return self.by_tag[keys.TAGS[bucket]]
-
-    def end(self, bucket: int) -> None:
-        tag = keys.TAGS[bucket]
-        self._begin(tag, self.by_tag[tag].link)
-
-    def end_of(self, link: RedisLink) -> None:
-        """Whatever this server answers for may have changed."""
-        for tag, era in self.by_tag.items():
-            if era.link is link:
-                self._begin(tag, link)
-
-    def give(self, bucket: int, link: RedisLink) -> None:
-        """Another server answers for the bucket, if it is another."""
-        tag = keys.TAGS[bucket]
-        if self.by_tag[tag].link is not link:
-            self._begin(tag, link)
-
-    def _begin(self, tag: str, link: RedisLink) -> None:
-        self.by_tag[tag].end()
-        self.by_tag[tag] = Era(link)
 
 
 class Shelf(Generic[K, V]):

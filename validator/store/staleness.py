@@ -19,9 +19,11 @@ from typing import Final
 from core.clock import unix_time
 from validator.redis.link import RedisLink
 from validator.redis.nodes import Nodes
-from validator.store.near_cache import STALE_SECONDS
 
 AGED_SECONDS: Final = 10.0
+"""From this age of `as_of` on every answer is stale, and "no" is said no more."""
+STALE_SECONDS: Final = 300
+"""For so long what is no longer proven is told, as stale; afterwards nobody can tell."""
 _SLACK: Final = 1.0  # for clocks: `synced_through` is Postgres's
 
 

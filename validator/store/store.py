@@ -37,14 +37,8 @@ from validator.redis.nodes import Nodes
 from validator.redis.resp import Answer, pack
 from validator.redis.waiting import Reply
 from validator.store.keyring import KeyRing
-from validator.store.near_cache import (
-    STALE_SECONDS,
-    Entry,
-    Given,
-    NearCache,
-    Shelf,
-)
-from validator.store.staleness import Trust
+from validator.store.near_cache import Entry, Given, NearCache, Shelf
+from validator.store.staleness import STALE_SECONDS, Trust
 
 _READINESS_SECONDS: Final = 0.2
 _LATE_SECONDS: Final = 1.0  # far above MAX_AGE: a pause makes us read Redis, it does not make us unfit

@@ -16,17 +16,14 @@ from core.licensing.record import Usage
 from core.licensing.state import Status
 from devstack.valkey import Valkey
 from tests.validator.stage import SECRETS, License, Projection, a_record, eventually, finished
+from validator.redis.eras import Eras
 from validator.redis.fence import MAX_AGE
 from validator.redis.link import RedisLink
 from validator.redis.resp import pack
 from validator.store import keyring as keyring_module
 from validator.store import store as store_module
-from validator.store.near_cache import (
-    STALE_SECONDS,
-    Eras,
-    NearCache,
-    Shelf,
-)
+from validator.store.near_cache import NearCache, Shelf
+from validator.store.staleness import STALE_SECONDS
 from validator.store.store import Known, Store
 
 
