@@ -14,8 +14,9 @@ from redis.asyncio import Redis
 
 from core.clock import unix_time
 from core.crypto.signature import sign
+from core.hotstore.client import HotStoreClient
 from core.hotstore.keys import BUCKETS
-from core.hotstore.writer import HotStoreWriter, UsageTotal
+from core.hotstore.writer import UsageTotal, Writer
 from core.licensing import key as license_key
 from core.licensing.record import PERMISSIONS, ApiKeyRecord, LicenseRecord
 from core.licensing.state import Status
@@ -44,7 +45,7 @@ async def fill(url: str, keys: Sequence[str], secrets: Secrets, *, yardsticks: b
 
 
 async def _fill_projection(redis: Redis, keys: Sequence[str], secrets: Secrets) -> None:
-    writer = HotStoreWriter(redis)
+    writer = Writer(HotStoreClient(redis))
     await writer.load_functions()
     tokens = await writer.begin_rebuild(range(BUCKETS), holds_lost=False)
     await writer.apply_api_keys([_api_key(KEY_ID, None, secrets)])
@@ -63,7 +64,7 @@ async def give_own_keys(url: str, keys: Sequence[str], secrets: Secrets) -> None
     records = [_api_key(own_key_id(place), digest, secrets) for place, digest in enumerate(hashes)]
     async with Redis.from_url(url) as redis:
         for start in range(0, len(records), _AT_ONCE):
-            await HotStoreWriter(redis).apply_api_keys(records[start : start + _AT_ONCE])
+            await Writer(HotStoreClient(redis)).apply_api_keys(records[start : start + _AT_ONCE])
 
 
 def own_key_id(place: int) -> str:

@@ -14,7 +14,8 @@ from chaos.history import Books, Counter, Event
 from chaos.system import System
 from core.errors import Unavailable
 from core.hotstore import keys
-from core.hotstore.reader import HotStoreReader
+from core.hotstore.client import HotStoreClient
+from core.hotstore.reader import Reader
 from core.licensing.plan import RESOURCES
 
 _LOOK_EACH: Final = 0.2
@@ -69,7 +70,7 @@ class Stores:
             finally:
                 await connection.close()
             async with aclosing(Redis.from_url(self._system.facts["redis_url"])) as redis:
-                reader = HotStoreReader(redis)
+                reader = Reader(HotStoreClient(redis))
                 held = sum([any((await reader.read(row[0])).usage.held.values()) for row in hashes])
         except (OSError, asyncpg.PostgresError, RedisError, Unavailable) as fault:
             return f"a store does not answer ({fault})"

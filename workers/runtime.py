@@ -37,7 +37,8 @@ from core.clock import utc_now
 from core.crypto.audit_chain import AuditChain
 from core.health import Dependency, Lookout, Probe, Readiness
 from core.hotstore import condition
-from core.hotstore.writer import HotStoreWriter
+from core.hotstore.client import HotStoreClient
+from core.hotstore.writer import Writer
 from core.jobs import AlignAccount, DeliverMail, ForgetCustomer, Lane, MailResetLink, Provision
 from core.parts import EXIT_CODE, Parts
 from core.settings import WorkerSettings
@@ -122,8 +123,8 @@ class Runtime:
         closing.push_async_callback(self._database.close)
         redis = Redis.from_pool(redis_pool(settings.redis_url))
         closing.push_async_callback(redis.aclose)
-        writer = HotStoreWriter(redis)
-        closing.push_async_callback(writer.close)
+        writer = Writer(HotStoreClient(redis))
+        closing.push_async_callback(writer.client.close)
         self._rebuild = Rebuild(self._database, writer, applied=self.metrics.rebuilt)
         self._pins = PinSweeper(self._database, writer)
         self._reconciliation = Reconciliation(

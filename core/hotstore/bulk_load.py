@@ -1,4 +1,4 @@
-"""Filling an empty hot store: one call of a function brings dozens of licenses with all that is theirs.
+"""Bulk load of an empty hot store: one call of a function brings dozens of licenses with all that is theirs.
 
 What the projection does row by row, spelling keys and sending a command for each kind of record, is done here for many
 at once: records come packed, the function spells the keys, and there is a command for each bucket, since a call may
@@ -11,8 +11,8 @@ from collections.abc import Iterable, Mapping
 from typing import Final, NamedTuple
 
 from core.hotstore import functions, keys
+from core.hotstore.client import HotStoreClient
 from core.hotstore.servers import Command
-from core.hotstore.writer import HotStoreWriter
 from core.licensing.plan import Resource
 
 LICENSES_A_CALL: Final = 50
@@ -30,7 +30,7 @@ class LoadedTotal(NamedTuple):
     version: int
 
 
-class Load:
+class LicenseBatch:
     """Licenses on their way to Redis, in the words of the function `fill`."""
 
     def __init__(self) -> None:
@@ -64,37 +64,37 @@ class Load:
         ]
 
 
-class HotStoreFilling:
-    """One rebuild's way in. `tokens`: the incarnation that is being built of each bucket (begin_rebuild)."""
+class BulkLoad:
+    """One rebuild's load. `tokens`: the incarnation that is being built of each bucket (begin_rebuild)."""
 
-    def __init__(self, writer: HotStoreWriter, tokens: Mapping[int, str]) -> None:
-        self._writer = writer
+    def __init__(self, client: HotStoreClient, tokens: Mapping[int, str]) -> None:
+        self._client = client
         self._tokens = tokens
         self._filled = 0
 
     async def begin(self) -> None:
         await self._tell()
 
-    async def send(self, load: Load) -> bool:
+    async def send(self, batch: LicenseBatch) -> bool:
         """False where a bucket's incarnation is gone, or another one is being built in its place: begin again."""
-        if not all(await self._writer.ask(load.commands(self._tokens))):
+        if not all(await self._client.pipeline(batch.commands(self._tokens))):
             return False
-        self._filled += load.size
+        self._filled += batch.size
         await self._tell()
         return True
 
     async def _tell(self) -> None:
-        await self._writer.ask([("HSET", keys.SYNC, _FILLED, self._filled, _BUCKETS, len(self._tokens))])
+        await self._client.pipeline([("HSET", keys.SYNC, _FILLED, self._filled, _BUCKETS, len(self._tokens))])
 
 
-class Filled(NamedTuple):
+class LoadProgress(NamedTuple):
     """How far a rebuild has come, for people who wait: licenses so far, and of how many buckets it will bring them."""
 
     licenses: int
     buckets: int
 
 
-async def filled(writer: HotStoreWriter) -> Filled:
+async def load_progress(client: HotStoreClient) -> LoadProgress:
     """Of the newest rebuild, be it at work or not."""
-    [answer] = await writer.ask([("HMGET", keys.SYNC, _FILLED, _BUCKETS)])
-    return Filled(*(int(value or 0) for value in answer))
+    [answer] = await client.pipeline([("HMGET", keys.SYNC, _FILLED, _BUCKETS)])
+    return LoadProgress(*(int(value or 0) for value in answer))

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from typing import Final, Literal, NamedTuple
 
 from core.hotstore import functions, keys
+from core.hotstore.client import HotStoreClient
 from core.hotstore.servers import Command
-from core.hotstore.writer import HotStoreWriter
 from core.licensing.plan import RESOURCES, Resource
 from core.parts import beat
 
@@ -29,7 +29,7 @@ ABSENT: Final = b"-"
 
 
 @dataclass(frozen=True)
-class Shelf:
+class RecordKind:
     """One kind of record that a bucket has an index of."""
 
     index: Callable[[int], str]
@@ -41,10 +41,10 @@ class Shelf:
     """Kind of the key with totals beside the document, and there is a lease then; empty where there is neither."""
 
     def is_at(self, key: str) -> bool:
-        """Whether this is the key of a document that could be one of this shelf."""
-        kind, name = key[:3], key[9:]
+        """Whether this is the key of a document that could be one of this kind."""
+        prefix, name = key[:3], key[9:]
         try:
-            return kind == self.documents and self.document(name) == key and self.bucket(name) >= 0
+            return prefix == self.documents and self.document(name) == key and self.bucket(name) >= 0
         except ValueError:
             return False
 
@@ -56,10 +56,10 @@ class Shelf:
             return False
 
 
-LICENSES: Final = Shelf(
+LICENSES: Final = RecordKind(
     keys.index, keys.document, keys.bucket_of_license, keys.DOCUMENT_KIND, keys.INDEX_KIND, keys.USAGE_KIND
 )
-API_KEYS: Final = Shelf(
+API_KEYS: Final = RecordKind(
     keys.api_key_index, keys.api_key, keys.bucket_of_api_key, keys.API_KEY_KIND, keys.API_KEY_INDEX_KIND, ""
 )
 
@@ -93,7 +93,7 @@ class Total(NamedTuple):
     stamp: bytes = ABSENT
 
 
-class Standing(NamedTuple):
+class StoredRecord(NamedTuple):
     loaded: bytes | None
     document: bytes
     """Raw as the function tells values; so is the lease."""
@@ -116,90 +116,87 @@ class NewTotal(NamedTuple):
     version: int
 
 
-class Mending(NamedTuple):
+class Repair(NamedTuple):
     """What is to stand in place of what was seen. A document or lease of None stays; a total of None goes."""
 
     name: str
-    seen: Standing
+    seen: StoredRecord
     document: bytes | None
     lease: bytes | None
     totals: Mapping[Resource, NewTotal | None]
 
 
-class HotStoreComparison:
-    def __init__(self, writer: HotStoreWriter) -> None:
-        self._writer = writer
+class Comparison:
+    def __init__(self, client: HotStoreClient) -> None:
+        self._client = client
 
-    async def digests(self, shelf: Shelf, parts: Sequence[tuple[Part, int]]) -> list[Digest]:
+    async def digests(self, kind: RecordKind, parts: Sequence[tuple[Part, int]]) -> list[Digest]:
         """Of each part so many lines at most: give one more than expected, so that another size tells of more."""
-        answers = await self._writer.ask([_digest(shelf, part, most, "digest") for part, most in parts])
+        answers = await self._client.pipeline([_digest(kind, part, most, "digest") for part, most in parts])
         return [Digest(loaded, size, sha1.decode()) for loaded, size, sha1 in answers]
 
-    async def lines(self, shelf: Shelf, part: Part) -> Lines:
+    async def lines(self, kind: RecordKind, part: Part) -> Lines:
         """What the digest is made of, however much there is."""
         found: dict[str, str] = {}
         while True:
-            [(loaded, size, lines)] = await self._writer.ask([_digest(shelf, part, LINES_A_CALL, "lines")])
+            [(loaded, size, lines)] = await self._client.pipeline([_digest(kind, part, LINES_A_CALL, "lines")])
             texts = [line.decode(errors="replace") for line in lines]
             found |= {text.partition(" ")[0]: text for text in texts}
             if loaded is None or size < LINES_A_CALL:
                 return Lines(loaded, found)
             part = part._replace(after=texts[-1].partition(" ")[0])
 
-    async def standing(self, shelf: Shelf, names: Iterable[str]) -> dict[str, Standing]:
-        found: dict[str, Standing] = {}
+    async def stored(self, kind: RecordKind, names: Iterable[str]) -> dict[str, StoredRecord]:
+        found: dict[str, StoredRecord] = {}
         buckets: dict[int, list[str]] = {}
         for name in names:
-            buckets.setdefault(shelf.bucket(name), []).append(name)
+            buckets.setdefault(kind.bucket(name), []).append(name)
         for bucket, mine in buckets.items():
             for start in range(0, len(mine), LINES_A_CALL):
                 some = mine[start : start + LINES_A_CALL]
-                [(loaded, *told)] = await self._writer.ask([_standing(shelf, bucket, some)])
-                found |= {name: _standing_of(loaded, one) for name, one in zip(some, told, strict=True)}
+                [(loaded, *told)] = await self._client.pipeline([_read_stored(kind, bucket, some)])
+                found |= {name: _stored_record(loaded, one) for name, one in zip(some, told, strict=True)}
         return found
 
-    async def mend(self, shelf: Shelf, mendings: Sequence[Mending]) -> list[bool]:
+    async def repair(self, kind: RecordKind, repairs: Sequence[Repair]) -> list[bool]:
         """True for each that stands now as it should; False where something else stood there than was seen."""
-        answers = await self._writer.ask([_repair(shelf, mending) for mending in mendings])
+        answers = await self._client.pipeline([_repair(kind, repair) for repair in repairs])
         return [answer == b"repaired" for answer in answers]
 
-    async def clear(self, shelf: Shelf, names: Iterable[str]) -> None:
+    async def clear(self, kind: RecordKind, names: Iterable[str]) -> None:
         """Removes documents with totals and leases, whatever they are. Only where absence means nothing."""
-        await self._writer.ask([("DEL", *_keys(shelf, name)) for name in names])
+        await self._client.pipeline([("DEL", *_keys(kind, name)) for name in names])
 
     async def strays(self) -> AsyncIterator[str]:
         """Keys of documents and API keys that no index names, though they say something. They may be anything."""
-        kinds = [kind for shelf in (LICENSES, API_KEYS) for kind in (shelf.documents, shelf.indexes)]
-        async for found in self._writer.walk(
-            lambda cursor: ("FCALL_RO", functions.STRAYS, 0, cursor, _KEYS_A_STEP, *kinds)
+        prefixes = [prefix for kind in (LICENSES, API_KEYS) for prefix in (kind.documents, kind.indexes)]
+        async for found in self._client.walk(
+            lambda cursor: ("FCALL_RO", functions.STRAYS, 0, cursor, _KEYS_A_STEP, *prefixes)
         ):
             beat()
             for key in found:
                 yield key.decode(errors="replace")
 
-    async def forget(self, shelf: Shelf, bucket: int, strays: Sequence[str]) -> None:
+    async def forget(self, kind: RecordKind, bucket: int, strays: Sequence[str]) -> None:
         """Takes out of an index what is no name."""
-        await self._writer.ask([("ZREM", shelf.index(bucket), *strays)])
-
-    async def missing_buckets(self) -> list[int]:
-        return await self._writer.missing_buckets()
+        await self._client.pipeline([("ZREM", kind.index(bucket), *strays)])
 
 
-def _digest(shelf: Shelf, part: Part, most: int, said: Literal["digest", "lines"]) -> Command:
-    names = (shelf.index(part.bucket), keys.mark(part.bucket))
-    args = (part.after, part.upto, most, shelf.documents, shelf.totals, said)
+def _digest(kind: RecordKind, part: Part, most: int, said: Literal["digest", "lines"]) -> Command:
+    names = (kind.index(part.bucket), keys.mark(part.bucket))
+    args = (part.after, part.upto, most, kind.documents, kind.totals, said)
     return ("FCALL_RO", functions.DIGEST, len(names), *names, *args)
 
 
-def _standing(shelf: Shelf, bucket: int, names: Iterable[str]) -> Command:
-    touched = [keys.mark(bucket), *(key for name in names for key in _keys(shelf, name))]
-    return ("FCALL_RO", functions.STANDING, len(touched), *touched, "totals" if shelf.totals else "")
+def _read_stored(kind: RecordKind, bucket: int, names: Iterable[str]) -> Command:
+    touched = [keys.mark(bucket), *(key for name in names for key in _keys(kind, name))]
+    return ("FCALL_RO", functions.STANDING, len(touched), *touched, "totals" if kind.totals else "")
 
 
-def _repair(shelf: Shelf, mending: Mending) -> Command:
-    name, seen, document, lease, totals = mending
-    bucket = shelf.bucket(name)
-    touched = (shelf.index(bucket), keys.mark(bucket), *_keys(shelf, name))
+def _repair(kind: RecordKind, repair: Repair) -> Command:
+    name, seen, document, lease, totals = repair
+    bucket = kind.bucket(name)
+    touched = (kind.index(bucket), keys.mark(bucket), *_keys(kind, name))
     args: list[str | bytes | int] = [seen.loaded or b"", seen.document, b"" if document is None else document]
     args += (seen.lease, b"" if lease is None else lease)
     for resource, new in totals.items():
@@ -209,15 +206,15 @@ def _repair(shelf: Shelf, mending: Mending) -> Command:
     return ("FCALL", functions.REPAIR, len(touched), *touched, *args)
 
 
-def _keys(shelf: Shelf, name: str) -> tuple[str, ...]:
-    return (shelf.document(name), keys.usage(name), keys.lease(name)) if shelf.totals else (shelf.document(name),)
+def _keys(kind: RecordKind, name: str) -> tuple[str, ...]:
+    return (kind.document(name), keys.usage(name), keys.lease(name)) if kind.totals else (kind.document(name),)
 
 
-def _standing_of(loaded: bytes | None, told: Sequence[bytes]) -> Standing:
+def _stored_record(loaded: bytes | None, told: Sequence[bytes]) -> StoredRecord:
     document, *more = told
     if not more:
-        return Standing(loaded, document, ABSENT, {})
+        return StoredRecord(loaded, document, ABSENT, {})
     lease, *values = more
     pairs = zip(values[::2], values[1::2], strict=True)
     totals = {resource: Total(*pair) for resource, pair in zip(_RESOURCES, pairs, strict=True)}
-    return Standing(loaded, document, lease, totals)
+    return StoredRecord(loaded, document, lease, totals)

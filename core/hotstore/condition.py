@@ -11,21 +11,21 @@ from redis.exceptions import BusyLoadingError, ReadOnlyError, ResponseError
 
 from core.health import Dependency
 from core.hotstore import keys
+from core.hotstore.client import HotStoreClient
 from core.hotstore.server_facts import facts_of
-from core.hotstore.writer import HotStoreWriter
 
 _KEPT_MS: Final = 1000
 
 
-async def look_at_hot_store(redis: Redis, writer: HotStoreWriter) -> Dependency:
+async def look_at_hot_store(redis: Redis, client: HotStoreClient) -> Dependency:
     """The same, and whether everything is in it that validators need: one that was emptied answers all the same."""
     state = await look(redis)
     if state is not Dependency.OK:
         return state
-    standing = await writer.look()
-    if standing.unfit is not None:  # of a Cluster's nodes, the one that was asked tells of itself only
+    store = await client.state()
+    if store.unfit is not None:  # of a Cluster's nodes, the one that was asked tells of itself only
         return Dependency.UNFIT
-    return Dependency.LOADING if standing.empty or standing.unconfirmed else Dependency.OK
+    return Dependency.LOADING if store.empty or store.unconfirmed else Dependency.OK
 
 
 async def look(redis: Redis) -> Dependency:

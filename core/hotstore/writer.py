@@ -1,33 +1,24 @@
-"""The projection's writing side: what the relay, the rebuild and the usage reports do to Redis.
+"""Writer of the projection: what the relay, the rebuild and the usage reports do to Redis.
 
-Everything is idempotent and ordered by (epoch, version), so callers need no order among themselves: the newest state
+Every write is idempotent and ordered by (epoch, version), so callers need no order among themselves: the newest state
 wins, however often and however late the others arrive. Calls for many rows leave in pipelines.
 
 A rebuild, for the caller:
 
-    missing = await writer.missing_buckets()
+    missing = await writer.client.missing_buckets()
     tokens = await writer.begin_rebuild(missing, holds_lost=...)
     ... apply every API key, license and usage total of these buckets ...
     await writer.mark_loaded(bucket, tokens[bucket])     # False: the data went away meanwhile; begin again
-
-An incarnation starts with the server's reign (server_facts.py). A mark of another reign is unconfirmed: its server has
-restarted since, with a file that may be of any age, or was promoted, and may lag. Such a bucket counts as missing until
-a worker has compared it with Postgres (validators go on answering from it for a while, marked stale). On a Cluster the
-server that counts is the one that serves the bucket: after a failover, or when a slot has moved, its buckets are
-unconfirmed and no others.
 """
 
 import secrets
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final, Literal, NamedTuple, TypeVar, cast
 
-from redis.asyncio import Redis
-from redis.exceptions import ResponseError
-
 from core.hotstore import codec, functions, keys
-from core.hotstore.server_facts import ServerFacts
-from core.hotstore.servers import Command, Servers, find_servers
+from core.hotstore.client import HotStoreClient, is_of_reign
+from core.hotstore.servers import Command
 from core.licensing.plan import Resource
 from core.licensing.record import ApiKeyRecord, LeaseRecord, LicenseRecord
 
@@ -35,7 +26,6 @@ REPORT_SECONDS: Final = 60
 """How long a report may take from its pin to its commit; what is pinned for longer and not recorded is given up."""
 
 _ROWS_A_CALL: Final = 50  # a function blocks the server: about 0.1 ms
-_CALLS_A_PIPELINE: Final = 500
 
 Row = TypeVar("Row")
 
@@ -71,41 +61,13 @@ class HoldsMade(NamedTuple):
     holds: int
 
 
-class Standing(NamedTuple):
-    """How far the store may be believed. A bucket is in one of the first two, or it is confirmed."""
-
-    empty: list[int]
-    """Buckets without a mark: never loaded, or lost."""
-    unconfirmed: list[int]
-    """Loaded in another reign: what they hold may be older than what was there before."""
-    reigns: Sequence[str]
-    """Of the server of each bucket."""
-    servers: Sequence[ServerFacts]
-
-    @property
-    def unfit(self) -> str | None:
-        """Why one of the servers must not be relied on."""
-        return next((facts.unfit for facts in self.servers if facts.unfit is not None), None)
-
-    @property
-    def writable(self) -> bool:
-        return all(facts.primary for facts in self.servers)
-
-
-class HotStoreWriter:
-    def __init__(self, redis: Redis) -> None:
-        """`redis` answers bytes (decode_responses off); any node where it is a Cluster's, its peers are found."""
-        self._redis = redis
-        self._found: Servers | None = None
-
-    async def close(self) -> None:
-        """Closes what the writer opened; `redis` belongs to whoever made it."""
-        if self._found is not None:
-            await self._found.close()
+class Writer:
+    def __init__(self, client: HotStoreClient) -> None:
+        self.client = client
 
     async def load_functions(self) -> None:
         """Idempotent. Libraries of other releases stay: their processes may still run."""
-        for answer in await (await self._servers()).everywhere("FUNCTION", "LOAD", functions.SOURCE):
+        for answer in await (await self.client.servers()).everywhere("FUNCTION", "LOAD", functions.SOURCE):
             if isinstance(answer, Exception) and "already exists" not in str(answer):
                 raise answer
 
@@ -149,7 +111,7 @@ class HotStoreWriter:
 
     async def publish_jwks(self, document: bytes) -> None:
         """The public keys that leases are checked with, as JSON; validators hand them out."""
-        await self._pipeline([("SET", keys.JWKS, document)])
+        await self.client.pipeline([("SET", keys.JWKS, document)])
 
     async def pin(self, holds: Sequence[Hold]) -> list[Pinned]:
         """Keeps holds, without an end, until their reports are recorded."""
@@ -180,32 +142,9 @@ class HotStoreWriter:
 
     async def holds_made(self) -> HoldsMade:
         """Only `reserve` calls HSETNX, and the server counts the calls of each command."""
-        infos = await (await self._servers()).info("all")
+        infos = await (await self.client.servers()).info("all")
         runs = ",".join(sorted(str(info["run_id"]) for info in infos))
         return HoldsMade(runs, sum(int(info.get("cmdstat_hsetnx", {}).get("calls", 0)) for info in infos))
-
-    async def look(self) -> Standing:
-        """How far the store may be believed now."""
-        marks = await self._pipeline([("HGET", keys.mark(bucket), "loaded") for bucket in range(keys.BUCKETS)])
-        loaded = cast("list[bytes | None]", marks)
-        reigns, servers = await (await self._servers()).survey()
-        confirmed = {bucket for bucket, mark in enumerate(loaded) if _of_run(mark, reigns[bucket])}
-        unconfirmed = [bucket for bucket, mark in enumerate(loaded) if mark is not None and bucket not in confirmed]
-        empty = [bucket for bucket, mark in enumerate(loaded) if mark is None]
-        return Standing(empty, unconfirmed, reigns, servers)
-
-    async def missing_buckets(self) -> list[int]:
-        """Buckets that nobody may conclude anything from: never loaded, or not confirmed in their server's reign."""
-        standing = await self.look()
-        return sorted(standing.empty + standing.unconfirmed)
-
-    async def leave(self) -> None:
-        """Ends connections that nobody uses just now: their server is not the one to write to any more."""
-        pool = self._redis.connection_pool
-        await pool.disconnect(inuse_connections=False)
-
-    async def is_ready(self) -> bool:
-        return not await self.missing_buckets()
 
     async def begin_rebuild(self, buckets: Iterable[int], *, holds_lost: bool) -> dict[int, str]:
         """Starts an incarnation of each bucket.
@@ -225,42 +164,23 @@ class HotStoreWriter:
 
     async def mark_all_loaded(self, tokens: Mapping[int, str]) -> list[int]:
         """The same for many buckets; those that were refused: all of them where a server is not fit to be relied on."""
-        runs, servers = await (await self._servers()).survey()
+        runs, servers = await (await self.client.servers()).survey()
         if any(facts.unfit is not None or not facts.primary for facts in servers):
             return list(tokens)
-        asked = [bucket for bucket, token in tokens.items() if _of_run(token.encode(), runs[bucket])]
+        asked = [bucket for bucket, token in tokens.items() if is_of_reign(token.encode(), runs[bucket])]
         answers = await self._call_all([(functions.LOADED, 1, keys.mark(bucket), tokens[bucket]) for bucket in asked])
         marked = {bucket for bucket, answer in zip(asked, answers, strict=True) if answer}
         return [bucket for bucket in tokens if bucket not in marked]
 
     async def empty(self) -> None:
         """Forgets everything; workers fill it again."""
-        for answer in await (await self._servers()).everywhere("FLUSHALL"):
+        for answer in await (await self.client.servers()).everywhere("FLUSHALL"):
             if isinstance(answer, Exception):
                 raise answer
 
-    async def ask(self, commands: Sequence[Command]) -> list[Any]:
-        """Whole commands, for the doors beside this one."""
-        return await self._pipeline(commands)
-
-    async def walk(self, step: Callable[[bytes], Command]) -> AsyncIterator[Any]:
-        """Through the keys of every server: see Servers.walk."""
-        try:
-            async for found in (await self._servers()).walk(step):
-                yield found
-        except ResponseError as failure:
-            if functions.is_missing(str(failure)):
-                raise functions.FunctionsMissing from failure
-            raise
-
-    async def _servers(self) -> Servers:
-        if self._found is None:
-            self._found = await find_servers(self._redis)
-        return self._found
-
     async def _reigns(self) -> Sequence[str]:
         """What an incarnation of each bucket begins with; empty where nobody serves it."""
-        return (await (await self._servers()).survey()).reigns
+        return (await (await self.client.servers()).survey()).reigns
 
     async def _apply(
         self,
@@ -281,23 +201,7 @@ class HotStoreWriter:
         return (await self._call_all([command]))[0]
 
     async def _call_all(self, commands: Sequence[Command]) -> list[Any]:
-        return await self._pipeline([("FCALL", *command) for command in commands])
-
-    async def _pipeline(self, commands: Sequence[Command]) -> list[Any]:
-        servers = await self._servers()
-        answers: list[Any] = []
-        for start in range(0, len(commands), _CALLS_A_PIPELINE):
-            answers += await servers.pipeline(commands[start : start + _CALLS_A_PIPELINE])
-        for answer in answers:
-            if isinstance(answer, ResponseError) and functions.is_missing(str(answer)):
-                raise functions.FunctionsMissing
-            if isinstance(answer, Exception):
-                raise answer
-        return answers
-
-
-def _of_run(incarnation: bytes | None, run: str) -> bool:
-    return incarnation is not None and run != "" and incarnation.startswith(run.encode())
+        return await self.client.pipeline([("FCALL", *command) for command in commands])
 
 
 def _by_bucket(rows: Iterable[tuple[str, Row]]) -> Iterator[list[tuple[str, Row]]]:

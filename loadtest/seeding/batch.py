@@ -29,7 +29,8 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from core.clock import utc_now
-from core.hotstore.writer import HotStoreWriter
+from core.hotstore.client import HotStoreClient
+from core.hotstore.writer import Writer
 from core.ids import new_id
 from core.jobs import ProjectLicense, lane
 from core.licensing import key as license_key
@@ -178,7 +179,7 @@ def _record(license_: _License, epoch: int, start: datetime) -> LicenseRecord:
 async def _project(redis_url: str, records: Sequence[tuple[bytes, LicenseRecord]]) -> bool:
     async with aclosing(Redis.from_url(redis_url)) as redis:
         try:
-            await projecting.apply(HotStoreWriter(redis), records)
+            await projecting.apply(Writer(HotStoreClient(redis)), records)
         except RedisError:
             return False
     return True

@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 
 from core.hotstore.functions import FunctionsMissing
-from core.hotstore.writer import HotStoreWriter
+from core.hotstore.writer import Writer
 from core.licensing.record import LicenseRecord
 
 
-async def apply(writer: HotStoreWriter, records: Sequence[tuple[bytes, LicenseRecord]]) -> None:
+async def apply(writer: Writer, records: Sequence[tuple[bytes, LicenseRecord]]) -> None:
     try:
         await writer.apply_licenses(records)
     except FunctionsMissing:

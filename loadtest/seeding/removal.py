@@ -14,7 +14,8 @@ from uuid import UUID
 import asyncpg  # type: ignore[import-untyped]  # ships no types
 from redis.asyncio import Redis
 
-from core.hotstore.writer import HotStoreWriter
+from core.hotstore.client import HotStoreClient
+from core.hotstore.writer import Writer
 from core.licensing.record import LicenseRecord
 from core.licensing.state import Status
 from core.settings import migration_settings, validator_settings
@@ -53,7 +54,7 @@ async def remove(environment: dict[str, str], tell: Callable[[int, int], None]) 
         users = [row["id"] for row in found]
         removed = 0
         async with aclosing(Redis.from_url(settings.redis_url)) as redis:
-            writer = HotStoreWriter(redis)
+            writer = Writer(HotStoreClient(redis))
             for start in range(0, len(users), USERS_A_STEP):
                 some = users[start : start + USERS_A_STEP]
                 removed += await _remove(connection, writer, tables, some)
@@ -63,7 +64,7 @@ async def remove(environment: dict[str, str], tell: Callable[[int, int], None]) 
     return removed
 
 
-async def _remove(connection: Any, writer: HotStoreWriter, tables: Sequence[str], users: Sequence[UUID]) -> int:
+async def _remove(connection: Any, writer: Writer, tables: Sequence[str], users: Sequence[UUID]) -> int:
     async with connection.transaction():
         licenses = await connection.fetch(_LICENSES, users)
         await projecting.apply(writer, [(row["license_key_hash"], _tombstone(row)) for row in licenses])

@@ -12,8 +12,9 @@ from billing_api.identity.credentials.password_hashing import Passwords
 from billing_api.licensing.licenses import issuing
 from core.clock import utc_now
 from core.hotstore import codec, keys
-from core.hotstore.reader import HotStoreReader
-from core.hotstore.writer import HotStoreWriter
+from core.hotstore.client import HotStoreClient
+from core.hotstore.reader import Reader
+from core.hotstore.writer import Writer
 from core.jobs import ProjectLicense, from_row
 from core.licensing import key as license_key
 from core.settings import Secrets, validator_settings
@@ -180,8 +181,8 @@ async def test_a_removed_license_is_denied_even_if_somebody_projects_it_late(
     await removal.remove(settings, lambda _done, _total: None)
     redis = Redis.from_url(valkey)
     try:
-        await projecting.apply(HotStoreWriter(redis), [(digest, before)])
-        seen = await HotStoreReader(redis).read(digest)
+        await projecting.apply(Writer(HotStoreClient(redis)), [(digest, before)])
+        seen = await Reader(HotStoreClient(redis)).read(digest)
     finally:
         await redis.aclose()
     assert seen.record is not None

@@ -24,7 +24,8 @@ from core.clock import unix_time
 from core.crypto.signature import sign
 from core.errors import Unavailable
 from core.hotstore import functions, keys
-from core.hotstore.writer import HotStoreWriter, UsageTotal
+from core.hotstore.client import HotStoreClient
+from core.hotstore.writer import UsageTotal, Writer
 from core.licensing import key as license_key
 from core.licensing.plan import Resource
 from core.licensing.record import PERMISSIONS, ApiKeyRecord, LicenseRecord
@@ -91,7 +92,7 @@ class Projection:
 
     def __init__(self, redis: Redis) -> None:
         self.redis = redis
-        self.writer = HotStoreWriter(redis)
+        self.writer = Writer(HotStoreClient(redis))
         self._api_keys: dict[str, ApiKeyRecord] = {}
 
     async def load(self) -> None:

@@ -231,7 +231,7 @@ class TestADeadRedis:
                 answer = await scene.stale(scene.unasked)
                 assert answer["code"] == "VALID"
                 absent = scene.unasked._replace(key=(await scene.projection.license(tombstone=True)).key)
-                missing = await scene.projection.writer.missing_buckets()
+                missing = await scene.projection.writer.client.missing_buckets()
                 assert len(missing) == BUCKETS
                 tokens = await scene.projection.writer.begin_rebuild(missing, holds_lost=False)
                 await scene.projection.finish(tokens)

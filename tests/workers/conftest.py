@@ -7,7 +7,8 @@ import pytest
 from redis.asyncio import Redis
 
 from core.clock import utc_now
-from core.hotstore.writer import HotStoreWriter
+from core.hotstore.client import HotStoreClient
+from core.hotstore.writer import Writer
 from core.settings import api_settings
 from db.engine import create_engine
 from db.unit_of_work import Database
@@ -55,15 +56,15 @@ def hot_store(redis: Redis) -> HotStore:
 
 
 @pytest.fixture
-async def writer(redis: Redis) -> HotStoreWriter:
-    writer = HotStoreWriter(redis)
+async def writer(redis: Redis) -> Writer:
+    writer = Writer(HotStoreClient(redis))
     await writer.load_functions()
     return writer
 
 
 @pytest.fixture
 async def scene(
-    database: Database, writer: HotStoreWriter, database_urls: DatabaseUrls, redis: Redis, desk: Desk
+    database: Database, writer: Writer, database_urls: DatabaseUrls, redis: Redis, desk: Desk
 ) -> AsyncIterator[Scene]:
     scene = Scene(database, writer, database_urls, redis)
     scene.digests = sorted(await many_licenses(database_urls, await desk.a_user(), LICENSED))

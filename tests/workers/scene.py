@@ -6,7 +6,7 @@ from redis.asyncio import Redis
 
 from core.clock import utc_now
 from core.hotstore import keys
-from core.hotstore.writer import HotStoreWriter
+from core.hotstore.writer import Writer
 from core.licensing.record import ApiKeyRecord
 from db.unit_of_work import Database
 from tests.support.databases import change, rows
@@ -32,7 +32,7 @@ FORGED: Final = ApiKeyRecord(
 class Scene:
     """Licences, each with a database that was reported, and an API key, projected by a relay."""
 
-    def __init__(self, database: Database, writer: HotStoreWriter, urls: DatabaseUrls, redis: Redis) -> None:
+    def __init__(self, database: Database, writer: Writer, urls: DatabaseUrls, redis: Redis) -> None:
         self.database = database
         self.writer = writer
         self.urls = urls

@@ -10,9 +10,10 @@ from redis.exceptions import RedisError
 
 from core.clock import utc_now
 from core.hotstore import keys
+from core.hotstore.client import HotStoreClient
 from core.hotstore.functions import NotReady
 from core.hotstore.slots import slot_of
-from core.hotstore.writer import HotStoreWriter
+from core.hotstore.writer import Writer
 from db.unit_of_work import Database
 from tests.support.cluster import Cluster, cluster
 from tests.support.databases import rows
@@ -26,7 +27,7 @@ from workers.reconciliation.run import Reconciliation
 
 class Scene(NamedTuple):
     cluster: Cluster
-    writer: HotStoreWriter
+    writer: Writer
     rebuild: Rebuild
 
     def lacking(self, digests: Sequence[bytes]) -> list[bytes]:
@@ -39,9 +40,9 @@ class Scene(NamedTuple):
 async def scene(database: Database, tmp_path: Path) -> AsyncIterator[Scene]:
     with cluster(tmp_path, replicas=1) as made:
         async with Redis.from_url(made.primaries[-1].url) as redis:
-            writer = HotStoreWriter(redis)
+            writer = Writer(HotStoreClient(redis))
             yield Scene(made, writer, Rebuild(database, writer, page=20))
-            await writer.close()
+            await writer.client.close()
 
 
 async def test_a_rebuild_fills_every_node_and_the_emptied_one_alone(
@@ -53,7 +54,7 @@ async def test_a_rebuild_fills_every_node_and_the_emptied_one_alone(
     assert scene.lacking(digests) == []
     emptied = scene.cluster.primaries[1]
     emptied.ask("FLUSHALL")
-    assert await scene.writer.missing_buckets() == emptied.buckets
+    assert await scene.writer.client.missing_buckets() == emptied.buckets
     assert await scene.rebuild.look()
     assert scene.lacking(digests) == []
 
@@ -78,7 +79,7 @@ async def test_a_promoted_replica_is_compared_before_it_counts(
     async def found() -> list[int] | None:
         """Until the writer has learned where to ask."""
         try:
-            return await scene.writer.missing_buckets()
+            return await scene.writer.client.missing_buckets()
         except (OSError, NotReady, RedisError):
             return None
 

@@ -19,8 +19,9 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from core.errors import Unavailable
 from core.hotstore import keys
-from core.hotstore.bulk_load import filled
-from core.hotstore.writer import HotStoreWriter
+from core.hotstore.bulk_load import load_progress
+from core.hotstore.client import HotStoreClient
+from core.hotstore.writer import Writer
 from core.settings import BadSettings, StoreSettings, store_settings
 from db.engine import create_engine
 from db.models.licensing import License
@@ -49,8 +50,8 @@ async def _run(settings: StoreSettings, *, empty: bool, wait: float) -> int:
         closing.push_async_callback(database.close)
         redis = Redis.from_pool(redis_pool(settings.redis_url))
         closing.push_async_callback(redis.aclose)
-        writer = HotStoreWriter(redis)
-        closing.push_async_callback(writer.close)
+        writer = Writer(HotStoreClient(redis))
+        closing.push_async_callback(writer.client.close)
         async with database.as_system() as tx:
             licenses = await tx.session.scalar(select(func.count()).select_from(License)) or 0
         if empty:
@@ -63,11 +64,11 @@ async def _run(settings: StoreSettings, *, empty: bool, wait: float) -> int:
     return int(not loaded)
 
 
-async def _watch(writer: HotStoreWriter, licenses: int, deadline: float) -> bool:
+async def _watch(writer: Writer, licenses: int, deadline: float) -> bool:
     """A rebuild says how far it has come; licenses are spread evenly over the buckets that it fills."""
     bar = ProgressBar()
-    while missing := await writer.missing_buckets():
-        done = await filled(writer)
+    while missing := await writer.client.missing_buckets():
+        done = await load_progress(writer.client)
         of = licenses * (done.buckets or len(missing)) // keys.BUCKETS
         bar.show("licenses", min(done.licenses, of), of)
         if monotonic() > deadline:

@@ -20,7 +20,8 @@ from billing_api.operations.reconciliation import repository
 from core.clock import utc_now
 from core.errors import Unavailable
 from core.hotstore import keys
-from core.hotstore.writer import HotStoreWriter
+from core.hotstore.client import HotStoreClient
+from core.hotstore.writer import Writer
 from core.settings import BadSettings, StoreSettings, store_settings
 from core.telemetry import configure_logging
 from db.engine import create_engine
@@ -55,13 +56,13 @@ async def _run(settings: StoreSettings, *, quick: bool, wait: float) -> int:
         closing.push_async_callback(database.close)
         redis = Redis.from_pool(redis_pool(settings.redis_url))
         closing.push_async_callback(redis.aclose)
-        writer = HotStoreWriter(redis)
-        closing.push_async_callback(writer.close)
+        writer = Writer(HotStoreClient(redis))
+        closing.push_async_callback(writer.client.close)
         await writer.load_functions()
 
         async def loaded() -> bool:
             """Rebuilding is the workers'; from here it is waited for."""
-            return await writer.is_ready()
+            return await writer.client.is_ready()
 
         reconciliation = Reconciliation(
             database, writer, utc_now, every=60, load=loaded, rebuilt_within=wait, settled_within=wait

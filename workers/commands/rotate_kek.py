@@ -23,8 +23,8 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from core.crypto.sealing import sealed_under
 from core.hotstore import codec
-from core.hotstore.comparison import API_KEYS, HotStoreComparison
-from core.hotstore.writer import HotStoreWriter
+from core.hotstore.client import HotStoreClient
+from core.hotstore.comparison import API_KEYS, Comparison
 from core.settings import BadSettings, ResealSettings, reseal_settings
 from core.telemetry import configure_logging
 from db.engine import create_engine
@@ -60,14 +60,14 @@ async def _run(settings: ResealSettings, *, count_only: bool, wait: float) -> in
         closing.push_async_callback(database.close)
         redis = Redis.from_pool(redis_pool(settings.redis_url))
         closing.push_async_callback(redis.aclose)
-        writer = HotStoreWriter(redis)
-        closing.push_async_callback(writer.close)
+        client = HotStoreClient(redis)
+        closing.push_async_callback(client.close)
         resealing = Resealing(database, settings.secrets.sealer)
         if count_only:
             result = Resealed(0, await resealing.count(), ())
         else:
             result = await _reseal(resealing)
-        projected = await _projected(database, HotStoreComparison(writer), current, 0 if count_only else wait)
+        projected = await _projected(database, Comparison(client), current, 0 if count_only else wait)
     result = result._replace(under={**result.under, _REDIS: projected})
     _print(result, current)
     return int(result.left(current) > 0)
@@ -81,14 +81,14 @@ async def _reseal(resealing: Resealing) -> Resealed:
         bar.end()
 
 
-async def _projected(database: Database, comparison: HotStoreComparison, current: str, wait: float) -> Counter[str]:
+async def _projected(database: Database, comparison: Comparison, current: str, wait: float) -> Counter[str]:
     """What the API keys' documents are sealed under, once the relay has brought the new ones, or `wait` is over."""
     async with database.as_system() as tx:
         names = list((await tx.session.execute(select(ApiKey.key_id))).scalars())
     deadline, found = monotonic() + wait, Counter[str]()
     while True:
-        standing = await comparison.standing(API_KEYS, names)
-        under = {name: _key_ids(one.packed) for name, one in standing.items() if one.packed is not None}
+        stored = await comparison.stored(API_KEYS, names)
+        under = {name: _key_ids(one.packed) for name, one in stored.items() if one.packed is not None}
         names = [name for name, key_ids in under.items() if not set(key_ids) <= {current}]
         last_look = not names or monotonic() > deadline
         for name in under if last_look else under.keys() - set(names):

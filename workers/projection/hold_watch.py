@@ -15,13 +15,13 @@ from math import inf
 from typing import Final
 
 from core.hotstore import keys
-from core.hotstore.writer import HoldsMade, HotStoreWriter
+from core.hotstore.writer import HoldsMade, Writer
 
 _LONGEST_HOLD: Final = float(keys.LONGEST_HOLD)
 
 
 class HoldWatch:
-    def __init__(self, writer: HotStoreWriter, monotonic: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, writer: Writer, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._writer = writer
         self._monotonic = monotonic
         self._seen: HoldsMade | None = None

@@ -33,7 +33,7 @@ from billing_api.licensing.leases import repository
 from billing_api.licensing.leases.repository import Lookout, SignedLease
 from core.clock import Clock
 from core.crypto.lease import JwkSet, LeaseSigner
-from core.hotstore.writer import HotStoreWriter
+from core.hotstore.writer import Writer
 from core.licensing.lease import LIFE, OFFLINE_GRACE, draft, encode, leasable
 from core.licensing.record import LeaseRecord, LicenseRecord
 from core.parts import step, succeeded
@@ -74,7 +74,7 @@ class Leases:
     def __init__(
         self,
         database: Database,
-        writer: HotStoreWriter,
+        writer: Writer,
         seeds: Mapping[str, bytes],
         clock: Clock,
         *,

@@ -14,7 +14,7 @@ from typing import Final
 from sqlalchemy import text
 
 from core.hotstore.functions import FunctionsMissing
-from core.hotstore.writer import HotStoreWriter
+from core.hotstore.writer import Writer
 from core.parts import beat, step, succeeded
 from core.telemetry import logger
 from db.unit_of_work import Database
@@ -33,7 +33,7 @@ _WAITING: Final = text(
 
 
 class PinSweeper:
-    def __init__(self, database: Database, writer: HotStoreWriter) -> None:
+    def __init__(self, database: Database, writer: Writer) -> None:
         self._database = database
         self._writer = writer
 

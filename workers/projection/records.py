@@ -16,7 +16,7 @@ from sqlalchemy import cast as cast_sql
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from core.hotstore import keys
-from core.hotstore.writer import HotStoreWriter, UsageTotal
+from core.hotstore.writer import UsageTotal, Writer
 from core.jobs import ProjectApiKey, ProjectionJob, ProjectLicense, ProjectUsage
 from core.licensing.plan import RESOURCES, Resource
 from core.licensing.record import PERMISSIONS, ApiKeyRecord, LeaseRecord, LicenseRecord
@@ -114,7 +114,7 @@ class Rows(NamedTuple):
     api_keys: Sequence[ApiKeyRecord] = ()
     leases: Sequence[tuple[bytes, LeaseRecord]] = ()
 
-    async def apply(self, writer: HotStoreWriter) -> None:
+    async def apply(self, writer: Writer) -> None:
         if self.licenses:
             await writer.apply_licenses(self.licenses)
         if self.totals:

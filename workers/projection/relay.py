@@ -20,7 +20,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from core.clock import Clock
 from core.errors import Unavailable
 from core.hotstore import functions
-from core.hotstore.writer import HotStoreWriter
+from core.hotstore.writer import Writer
 from core.jobs import ProjectApiKey, ProjectionJob, ProjectLicense, ProjectUsage, from_row
 from core.parts import step, succeeded
 from core.telemetry import logger
@@ -58,7 +58,7 @@ class Relay:
     def __init__(
         self,
         database: Database,
-        writer: HotStoreWriter,
+        writer: Writer,
         clock: Clock,
         *,
         complete: Callable[[], bool],

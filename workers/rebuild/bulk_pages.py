@@ -20,7 +20,7 @@ from uuid import UUID
 import msgspec
 
 from core.hotstore import codec, keys
-from core.hotstore.bulk_load import Load, LoadedTotal
+from core.hotstore.bulk_load import LicenseBatch, LoadedTotal
 from core.licensing.plan import RESOURCES, Resource
 from core.licensing.record import LeaseRecord, LicenseRecord
 from core.telemetry import logger
@@ -54,7 +54,7 @@ _IN_BUCKETS: Final = "AND get_byte(license_key_hash, 0) = ANY (ARRAY[{buckets}])
 
 
 class Page(NamedTuple):
-    load: Load
+    batch: LicenseBatch
     last: UUID
     """The last license's id."""
 
@@ -76,11 +76,11 @@ class LicensePages:
             if not rows:
                 return None
             totals = await _read_totals(driver, [row[0] for row in rows])
-        load = Load()
+        batch = LicenseBatch()
         for start in range(0, len(rows), _AT_A_TIME):
-            _pack(load, rows[start : start + _AT_A_TIME], totals)
+            _pack(batch, rows[start : start + _AT_A_TIME], totals)
             await asyncio.sleep(0)
-        return Page(load, rows[-1][0])
+        return Page(batch, rows[-1][0])
 
 
 async def _read_totals(driver: Driver, ids: Sequence[UUID]) -> dict[UUID, list[LoadedTotal]]:
@@ -91,12 +91,12 @@ async def _read_totals(driver: Driver, ids: Sequence[UUID]) -> dict[UUID, list[L
     return totals
 
 
-def _pack(load: Load, rows: Sequence[Any], totals: dict[UUID, list[LoadedTotal]]) -> None:
+def _pack(batch: LicenseBatch, rows: Sequence[Any], totals: dict[UUID, list[LoadedTotal]]) -> None:
     for row in rows:
         try:
             license_id, digest, epoch = row[0], row[1], row[2]
             keys.short_hash(digest)
-            load.add(digest, _document(row), _lease(row), epoch, totals.get(license_id, ()))
+            batch.add(digest, _document(row), _lease(row), epoch, totals.get(license_id, ()))
         except (ValueError, TypeError, OverflowError) as failure:
             logger().error("projection.unfit_row", row_id=str(row[0]), error=str(failure))
 

@@ -18,8 +18,8 @@ from typing import Final
 
 from redis.exceptions import ResponseError
 
-from core.hotstore.comparison import HotStoreComparison, Mending
-from core.hotstore.writer import HotStoreWriter, UsageTotal
+from core.hotstore.comparison import Comparison, Repair
+from core.hotstore.writer import UsageTotal, Writer
 from core.licensing.record import ApiKeyRecord, LeaseRecord, LicenseRecord
 from core.parts import beat
 from db.unit_of_work import Database
@@ -43,10 +43,10 @@ _MANY: Final = 2000
 
 
 class Confirmation:
-    def __init__(self, database: Database, writer: HotStoreWriter) -> None:
+    def __init__(self, database: Database, writer: Writer) -> None:
         self._database = database
         self._writer = writer
-        self._comparison = HotStoreComparison(writer)
+        self._comparison = Comparison(writer.client)
         self._screening = Screening(database, self._comparison, at_once=_AT_ONCE)
         self.mended = 0
         """Records that differed and were put right one by one."""
@@ -60,7 +60,7 @@ class Confirmation:
         return await self._stride(LicenseTruth(), first, before)
 
     async def _stride(self, truth: Truth, first: int, before: int) -> bool:
-        screened = await self._screening.screen(truth.shelf, first, before)
+        screened = await self._screening.screen(truth.kind, first, before)
         if not screened.suspects:
             return True
         async with self._database.as_system() as tx:
@@ -76,7 +76,7 @@ class Confirmation:
             except ResponseError as failure:
                 if type(failure) is not ResponseError:  # the server takes no writes
                     raise
-                await self._comparison.clear(truth.shelf, some)
+                await self._comparison.clear(truth.kind, some)
                 await self._bring(truth, some)  # read anew: what a relay has brought since is gone as well
         self.mended += len(screened.suspects)
         return True
@@ -88,14 +88,14 @@ class Confirmation:
 
     async def _bury(self, truth: Truth, names: Sequence[str]) -> None:
         for some in _batches(names):
-            standings = await self._comparison.standing(truth.shelf, some)
+            standings = await self._comparison.stored(truth.kind, some)
             mendings = [
-                Mending(name, standing, truth.nothing(name), None, {})
+                Repair(name, standing, truth.nothing(name), None, {})
                 for name, standing in standings.items()
                 if not standing.absent
             ]
             if mendings:
-                await self._comparison.mend(truth.shelf, mendings)
+                await self._comparison.repair(truth.kind, mendings)
 
     async def _apply(self, expected: Iterable[tuple[str, Expected]]) -> None:
         licenses: list[tuple[bytes, LicenseRecord]] = []

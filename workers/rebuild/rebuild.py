@@ -29,8 +29,9 @@ from uuid import UUID
 from sqlalchemy import bindparam
 
 from core.hotstore import functions, keys
-from core.hotstore.bulk_load import HotStoreFilling
-from core.hotstore.writer import HotStoreWriter, Standing
+from core.hotstore.bulk_load import BulkLoad
+from core.hotstore.client import StoreState
+from core.hotstore.writer import Writer
 from core.parts import step, succeeded
 from core.telemetry import logger
 from db.inbox import first_time
@@ -62,7 +63,7 @@ class Rebuild:
     def __init__(
         self,
         database: Database,
-        writer: HotStoreWriter,
+        writer: Writer,
         *,
         page: int = PAGE,
         applied: Callable[[int], None] = lambda _: None,
@@ -75,7 +76,7 @@ class Rebuild:
         self._applied = applied
         self.missing: int | None = None
         """Buckets that were not loaded, or not confirmed, at the last look; None before the first."""
-        self.standing: Standing | None = None
+        self.standing: StoreState | None = None
         """What the last look saw."""
         self._told_of_silence = False
 
@@ -107,7 +108,7 @@ class Rebuild:
         try:
             standing = await self._see()
             if not standing.writable:
-                await self._writer.leave()
+                await self._writer.client.disconnect_idle()
             elif _lacking(standing) and standing.unfit is None:
                 async with only_one(self._database, _ONE_AT_A_TIME) as alone:
                     if alone and _lacking(standing := await self._see()):  # another one may have just been at it
@@ -117,9 +118,9 @@ class Rebuild:
             return False
         return self.complete
 
-    async def _see(self) -> Standing:
+    async def _see(self) -> StoreState:
         before = self.unfit
-        standing = await _within(self._writer.look())
+        standing = await _within(self._writer.client.state())
         self.standing = standing
         self.missing = len(_lacking(standing))
         if standing.unfit is not None and standing.unfit != before:
@@ -129,7 +130,7 @@ class Rebuild:
             logger().warning("redis.tells_no_policy", detail="it must be noeviction; nobody can check that here")
         return standing
 
-    async def _bring_back(self, standing: Standing) -> None:
+    async def _bring_back(self, standing: StoreState) -> None:
         missing = _lacking(standing)
         if await _within(self._first_ever()):
             await _within(self._watch.nothing_was_ever_held())
@@ -162,7 +163,7 @@ class Rebuild:
 
     async def _fill(self, missing: Sequence[int], tokens: Mapping[int, str]) -> bool:
         """False where it was overtaken."""
-        filling = HotStoreFilling(self._writer, {bucket: tokens[bucket] for bucket in missing})
+        filling = BulkLoad(self._writer.client, {bucket: tokens[bucket] for bucket in missing})
         await _within(filling.begin())
         await self._load_api_keys(frozenset(missing))
         for start in range(0, len(missing), ROUND):
@@ -204,23 +205,23 @@ class Rebuild:
         self._applied(len(mine))
         return cast("UUID", found[-1].id)
 
-    async def _load_licenses(self, buckets: Collection[int], filling: HotStoreFilling) -> bool:
+    async def _load_licenses(self, buckets: Collection[int], filling: BulkLoad) -> bool:
         """Applies the licenses of these buckets with all that is theirs; False where an incarnation is gone."""
         pages = LicensePages(self._database, buckets, self._page)
         reading = asyncio.create_task(_within(pages.read(_BEFORE_ALL_IDS)))
         try:
             while (page := await reading) is not None:
                 reading = asyncio.create_task(_within(pages.read(page.last)))  # while this one is being applied
-                if not await _within(filling.send(page.load)):
+                if not await _within(filling.send(page.batch)):
                     return False
-                self._applied(page.load.size)
+                self._applied(page.batch.size)
         finally:
             reading.cancel()
             await asyncio.wait((reading,))
         return True
 
 
-def _lacking(standing: Standing) -> list[int]:
+def _lacking(standing: StoreState) -> list[int]:
     return sorted(standing.empty + standing.unconfirmed)
 
 

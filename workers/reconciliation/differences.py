@@ -10,7 +10,7 @@ from core.hotstore import codec
 from core.hotstore.comparison import (
     ABSENT,
     NewTotal,
-    Standing,
+    StoredRecord,
     Total,
 )
 from core.licensing.plan import Resource
@@ -38,7 +38,7 @@ class Verdict(NamedTuple):
         return self.document is not None or self.lease is not None or bool(self.totals)
 
 
-def judge(expected: Expected | None, standing: Standing, decode: Callable[[bytes], Record]) -> Verdict:
+def judge(expected: Expected | None, standing: StoredRecord, decode: Callable[[bytes], Record]) -> Verdict:
     record = _readable(standing, decode)
     if expected is None:
         fault, found = _unknown(standing, record)
@@ -49,20 +49,20 @@ def judge(expected: Expected | None, standing: Standing, decode: Callable[[bytes
     return Verdict(fault, found, _lease(expected, standing.lease), wrong_totals)
 
 
-def _readable(standing: Standing, decode: Callable[[bytes], Record]) -> Record | None:
+def _readable(standing: StoredRecord, decode: Callable[[bytes], Record]) -> Record | None:
     try:
         return None if standing.packed is None else decode(standing.packed)
     except (msgspec.MsgspecError, ValueError):
         return None
 
 
-def _unknown(standing: Standing, record: Record | None) -> tuple[Fault | None, str | None]:
+def _unknown(standing: StoredRecord, record: Record | None) -> tuple[Fault | None, str | None]:
     if standing.absent or (record is not None and _says_no(record)):
         return None, None
     return "unknown", "what cannot be read" if record is None else f"{record.epoch}:{record.version}"
 
 
-def _document(expected: Record, standing: Standing, record: Record | None) -> tuple[Fault | None, str | None]:
+def _document(expected: Record, standing: StoredRecord, record: Record | None) -> tuple[Fault | None, str | None]:
     if standing.absent:
         return "missing", None
     if record is None:

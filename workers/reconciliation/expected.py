@@ -12,7 +12,7 @@ from core.hotstore.comparison import (
     API_KEYS,
     LICENSES,
     NewTotal,
-    Shelf,
+    RecordKind,
 )
 from core.licensing.plan import Resource
 from core.licensing.record import ApiKeyRecord, LeaseRecord, LicenseRecord
@@ -81,7 +81,7 @@ class Expected(NamedTuple):
 
 
 class Truth(Protocol):
-    shelf: ClassVar[Shelf]
+    kind: ClassVar[RecordKind]
     subject: ClassVar[Subject]
 
     async def names(self, session: AsyncSession, first: int, before: int) -> list[str]:
@@ -103,7 +103,7 @@ class Truth(Protocol):
 
 
 class LicenseTruth:
-    shelf: ClassVar = LICENSES
+    kind: ClassVar = LICENSES
     subject: ClassVar[Subject] = "license"
 
     async def names(self, session: AsyncSession, first: int, before: int) -> list[str]:
@@ -149,7 +149,7 @@ class LicenseTruth:
 
 
 class ApiKeyTruth:
-    shelf: ClassVar = API_KEYS
+    kind: ClassVar = API_KEYS
     subject: ClassVar[Subject] = "api_key"
 
     async def names(self, session: AsyncSession, first: int, before: int) -> list[str]:

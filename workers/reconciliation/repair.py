@@ -20,10 +20,10 @@ from uuid import UUID
 from billing_api.operations.reconciliation.repository import Found
 from core.hotstore import codec
 from core.hotstore.comparison import (
-    HotStoreComparison,
-    Mending,
+    Comparison,
     NewTotal,
-    Standing,
+    Repair,
+    StoredRecord,
 )
 from core.licensing.plan import Resource
 from core.licensing.record import ApiKeyRecord
@@ -47,13 +47,13 @@ class _Case(NamedTuple):
 
     name: str
     expected: Expected | None
-    standing: Standing
+    standing: StoredRecord
     verdict: Verdict
 
 
 class Settling:
     def __init__(
-        self, database: Database, comparison: HotStoreComparison, findings: Findings, *, within: float = WITHIN
+        self, database: Database, comparison: Comparison, findings: Findings, *, within: float = WITHIN
     ) -> None:
         """`within`: seconds for which a suspect is looked at again and again until it stands still."""
         self._database = database
@@ -86,7 +86,7 @@ class Settling:
             some = names[start : start + BATCH]
             async with step(), self._database.as_system() as tx:
                 expected = await truth.read(tx.session, some)
-            standings = await self._comparison.standing(truth.shelf, some)
+            standings = await self._comparison.stored(truth.kind, some)
             verdicts = ((name, judge(expected.get(name), one, truth.decode)) for name, one in standings.items())
             differ += [name for name, verdict in verdicts if verdict.wrong]
         return differ
@@ -97,7 +97,7 @@ class Settling:
             locked = await truth.read(tx.session, names, lock=True)
             pending = await truth.pending(tx.session, names, locked)
             async with asyncio.timeout(_LOCKED_WITHIN):
-                standings = await self._comparison.standing(truth.shelf, names)
+                standings = await self._comparison.stored(truth.kind, names)
             plain = await truth.read(tx.session, names)
         moving = [name for name in names if name in pending or locked.get(name) != plain.get(name)]
         cases = [
@@ -110,7 +110,7 @@ class Settling:
     async def _mend(self, truth: Truth, cases: Sequence[_Case]) -> None:
         found = [(case, one) for case in cases for one in _told(truth, case)]
         ids = await self._findings.record([one for _, one in found]) if found else ()
-        mended = await self._comparison.mend(truth.shelf, [_mending(truth, case) for case in cases])
+        mended = await self._comparison.repair(truth.kind, [_mending(truth, case) for case in cases])
         if not found:
             return
         outcome_of: dict[str, Outcome] = {
@@ -149,13 +149,13 @@ def _shown(raw: bytes) -> str:
     return raw.removeprefix(b"=")[:60].decode(errors="replace").replace("\0", "�")
 
 
-def _mending(truth: Truth, case: _Case) -> Mending:
+def _mending(truth: Truth, case: _Case) -> Repair:
     document = None
     if case.verdict.document is not None:
         document = truth.nothing(case.name) if case.expected is None else case.expected.packed
     totals: Mapping[Resource, NewTotal] = {} if case.expected is None else case.expected.totals
     wanted = {resource: totals.get(resource) for resource in case.verdict.totals}
-    return Mending(case.name, case.standing, document, _lease_to_stand(case), wanted)
+    return Repair(case.name, case.standing, document, _lease_to_stand(case), wanted)
 
 
 def _lease_to_stand(case: _Case) -> bytes | None:

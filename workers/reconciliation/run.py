@@ -31,8 +31,8 @@ from billing_api.operations.reconciliation import repository
 from billing_api.operations.reconciliation.repository import Found
 from core.clock import Clock
 from core.hotstore import functions, keys
-from core.hotstore.comparison import HotStoreComparison
-from core.hotstore.writer import HotStoreWriter
+from core.hotstore.comparison import Comparison
+from core.hotstore.writer import Writer
 from core.parts import beat, step, succeeded
 from core.telemetry import logger
 from db.models.reconciliation import RunState
@@ -77,7 +77,7 @@ class Reconciliation:
     def __init__(
         self,
         database: Database,
-        writer: HotStoreWriter,
+        writer: Writer,
         clock: Clock,
         *,
         every: float,
@@ -88,7 +88,7 @@ class Reconciliation:
     ) -> None:
         """`every`: seconds from run to run. `load`: rebuilds what is missing; True once nothing is."""
         self._database = database
-        self._comparison = HotStoreComparison(writer)
+        self._comparison = Comparison(writer.client)
         self._writer = writer
         self._clock = clock
         self._every = every
@@ -153,7 +153,7 @@ class Reconciliation:
             while first < keys.BUCKETS:
                 all_there = all_there and await self._rebuilt(findings)  # the machine is left to the rebuild meanwhile
                 before = min(first + stride, keys.BUCKETS)
-                screened = await screening.screen(truth.shelf, first, before)
+                screened = await screening.screen(truth.kind, first, before)
                 findings.counts["licenses" if truth.subject == "license" else "api_keys"] += screened.size
                 await settler.settle(truth, screened.suspects)
                 progress(f"{truth.subject} digests", before, keys.BUCKETS)
@@ -174,7 +174,7 @@ class Reconciliation:
         suspects: dict[str, list[str]] = defaultdict(list)
         foreign: list[Found] = []
         async for key in self._comparison.strays():
-            truth = next((truth for truth in self._truths if truth.shelf.is_at(key)), None)
+            truth = next((truth for truth in self._truths if truth.kind.is_at(key)), None)
             if truth is not None:
                 suspects[truth.subject].append(keys.parts(key)[2])
             elif len(foreign) < _MOST_STUCK:
@@ -200,7 +200,7 @@ class Reconciliation:
     async def _rebuilt(self, findings: Findings) -> bool:
         """Whether every bucket has its mark, or has got it again within the time there is for that."""
         beat()
-        missing = await self._comparison.missing_buckets()
+        missing = await self._writer.client.missing_buckets()
         if not missing:
             return True
         lacking = [

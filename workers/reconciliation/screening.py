@@ -22,9 +22,9 @@ from core.hotstore import keys
 from core.hotstore.comparison import (
     LICENSES,
     LINES_A_CALL,
-    HotStoreComparison,
+    Comparison,
     Part,
-    Shelf,
+    RecordKind,
 )
 from core.licensing.plan import RESOURCES
 from core.parts import beat, step
@@ -87,7 +87,7 @@ class Screened(NamedTuple):
 
 class Screening:
     def __init__(
-        self, database: Database, comparison: HotStoreComparison, *, page: int = LINES_A_CALL, at_once: int = 1
+        self, database: Database, comparison: Comparison, *, page: int = LINES_A_CALL, at_once: int = 1
     ) -> None:
         """`at_once`: digests in one pipeline. Each blocks Redis for 0.7 ms, and nobody else is served in between."""
         self._database = database
@@ -95,36 +95,36 @@ class Screening:
         self._page = page
         self._at_once = at_once
 
-    async def screen(self, shelf: Shelf, first: int, before: int) -> Screened:
+    async def screen(self, kind: RecordKind, first: int, before: int) -> Screened:
         """Compares the buckets from `first` up to but not including `before`."""
-        pages = await self._read(shelf, first, before)
+        pages = await self._read(kind, first, before)
         suspects: list[str] = []
         parts = _parts(pages, first, before)
         while some := list(islice(parts, self._at_once)):
             beat()
-            told = await self._comparison.digests(shelf, [(part, _size(page) + 1) for part, page in some])
+            told = await self._comparison.digests(kind, [(part, _size(page) + 1) for part, page in some])
             for (part, page), digest in zip(some, told, strict=True):
                 expected = "" if page is None else page.text
                 if digest.loaded is None:
                     continue  # being rebuilt: what is not there yet is no difference
                 if digest.size != _size(page) or digest.sha1 != _sha1(expected):
-                    suspects += await self._suspects(shelf, part, expected)
+                    suspects += await self._suspects(kind, part, expected)
         return Screened(sum(row.size for some in pages.values() for row in some), suspects)
 
-    async def _suspects(self, shelf: Shelf, part: Part, expected: str) -> list[str]:
-        there = await self._comparison.lines(shelf, part)
+    async def _suspects(self, kind: RecordKind, part: Part, expected: str) -> list[str]:
+        there = await self._comparison.lines(kind, part)
         if there.loaded is None:
             return []
-        strays = [name for name in there.of if not shelf.holds(name, part.bucket)]
+        strays = [name for name in there.of if not kind.holds(name, part.bucket)]
         if strays:
-            await self._comparison.forget(shelf, part.bucket, strays)
+            await self._comparison.forget(kind, part.bucket, strays)
         here = {line.partition(" ")[0]: line for line in expected.split("\n")} if expected else {}
         return [name for name in here | there.of if name not in strays and here.get(name) != there.of.get(name)]
 
-    async def _read(self, shelf: Shelf, first: int, before: int) -> Mapping[int, Sequence[Row[Any]]]:
+    async def _read(self, kind: RecordKind, first: int, before: int) -> Mapping[int, Sequence[Row[Any]]]:
         values: dict[str, Any] = {"first": first, "before": before, "page": self._page}
         statement = _API_KEY_PAGES
-        if shelf is LICENSES:
+        if kind is LICENSES:
             statement = _LICENSE_PAGES
             values |= {"first": bytes([first]), "before": bytes([before]) if before < keys.BUCKETS else None}
         buckets: dict[int, list[Row[Any]]] = defaultdict(list)

@@ -34,7 +34,7 @@ from billing_api.licensing.licenses.terms import set_by_hand
 from core.clock import Clock, rfc3339
 from core.errors import Conflict, FieldError, InvalidInput, NotFound
 from core.hotstore.functions import NotReady
-from core.hotstore.reader import HotStoreReader
+from core.hotstore.reader import Reader
 from core.jobs import AlignAccount, Provision
 from core.licensing import key as license_key
 from core.licensing.plan import RESOURCES, Resource
@@ -52,7 +52,7 @@ _HELD_WITHIN: Final = 0.2
 class LicenseService:
     """The owner's view: every method sees the caller's licences and nobody else's."""
 
-    def __init__(self, database: Database, secrets: Secrets, clock: Clock, hot_store: HotStoreReader) -> None:
+    def __init__(self, database: Database, secrets: Secrets, clock: Clock, hot_store: Reader) -> None:
         self._database = database
         self._secrets = secrets
         self._clock = clock
@@ -107,7 +107,7 @@ class LicenseService:
 class LicenseAdministration:
     """Staff: everybody's licences."""
 
-    def __init__(self, database: Database, secrets: Secrets, clock: Clock, hot_store: HotStoreReader) -> None:
+    def __init__(self, database: Database, secrets: Secrets, clock: Clock, hot_store: Reader) -> None:
         self._database = database
         self._secrets = secrets
         self._clock = clock
@@ -276,7 +276,7 @@ def _require_later(wanted: datetime, present: datetime | None, now: datetime) ->
         raise InvalidInput(f"expiry_date {told}", errors=(FieldError("expiry_date", told),))
 
 
-async def _usage_view(hot_store: HotStoreReader, license_: License, used: Mapping[str, int]) -> UsageView:
+async def _usage_view(hot_store: Reader, license_: License, used: Mapping[str, int]) -> UsageView:
     held = await _held(hot_store, license_)
     limits = license_.limits
     return UsageView(
@@ -287,7 +287,7 @@ async def _usage_view(hot_store: HotStoreReader, license_: License, used: Mappin
     )
 
 
-async def _held(hot_store: HotStoreReader, license_: License) -> Mapping[Resource, int] | None:
+async def _held(hot_store: Reader, license_: License) -> Mapping[Resource, int] | None:
     """What live reservations hold; only Redis knows, and None where it cannot tell within a moment."""
     try:
         async with asyncio.timeout(_HELD_WITHIN):

@@ -12,14 +12,14 @@ from typing import Final
 from redis.exceptions import RedisError
 
 from core.errors import Unavailable
-from core.hotstore.writer import Hold, HotStoreWriter, Pinned
+from core.hotstore.writer import Hold, Pinned, Writer
 
 _WITHIN: Final = 0.1
 _LEFT_ALONE: Final = 1.0
 
 
 class Holds:
-    def __init__(self, writer: HotStoreWriter, monotonic: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, writer: Writer, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._writer = writer
         self._monotonic = monotonic
         self._silent_until = 0.0

@@ -53,9 +53,10 @@ from core.access_store.store import AccessStore
 from core.clock import Clock
 from core.health import Lookout, Probe
 from core.hotstore import condition
+from core.hotstore.client import HotStoreClient
 from core.hotstore.connections import LeavingPool
-from core.hotstore.reader import HotStoreReader
-from core.hotstore.writer import HotStoreWriter
+from core.hotstore.reader import Reader
+from core.hotstore.writer import Writer
 from core.parts import Parts
 from core.settings import ApiSettings, Secrets
 from db.condition import PostgresCondition
@@ -111,7 +112,8 @@ def wired(settings: ApiSettings, clock: Clock) -> Callable[[Litestar], AbstractA
         stripe = StripeGateway(settings.stripe)
         passwords = Passwords.shared_by(settings.processes)
         redis = Redis.from_pool(LeavingPool.of(settings.redis_url))
-        hot_store, writer = HotStoreReader(redis), HotStoreWriter(redis)
+        client = HotStoreClient(redis)
+        hot_store, writer = Reader(client), Writer(client)
         queue_redis = Redis.from_pool(LeavingPool.of(settings.queue_redis_url))
         access_store = AccessStore(queue_redis)
         app.state.limits = Limits(access_store, settings.limits)
@@ -129,7 +131,7 @@ def wired(settings: ApiSettings, clock: Clock) -> Callable[[Litestar], AbstractA
         )
         app.state.services.signature_checker.last_use.part = parts.add("last_use", idle=True)
         try:
-            async with _health(app, settings, database, _redis_probes(settings, redis, writer, queue_redis)):
+            async with _health(app, settings, database, _redis_probes(settings, redis, client, queue_redis)):
                 yield
         finally:
             await usage.close()
@@ -145,9 +147,9 @@ def wired(settings: ApiSettings, clock: Clock) -> Callable[[Litestar], AbstractA
 
 
 def _redis_probes(
-    settings: ApiSettings, redis: Redis, writer: HotStoreWriter, queue_redis: Redis
+    settings: ApiSettings, redis: Redis, client: HotStoreClient, queue_redis: Redis
 ) -> Mapping[str, Probe]:
-    probes: dict[str, Probe] = {"redis": lambda: condition.look_at_hot_store(redis, writer)}
+    probes: dict[str, Probe] = {"redis": lambda: condition.look_at_hot_store(redis, client)}
     if settings.queue_redis_url != settings.redis_url:
         probes["queue_redis"] = lambda: condition.look(queue_redis)
     return probes
@@ -178,7 +180,7 @@ def _services(
     database: Database,
     stripe: StripeGateway,
     passwords: Passwords,
-    hot_store: HotStoreReader,
+    hot_store: Reader,
     usage: UsageService,
     tokens: TokenIssuer,
     liveness: Liveness,

@@ -10,9 +10,10 @@ from redis.asyncio import Redis
 
 from core.clock import unix_time
 from core.hotstore import functions, keys
-from core.hotstore.reader import HotStoreReader
+from core.hotstore.client import HotStoreClient
+from core.hotstore.reader import Reader
 from core.hotstore.snapshot import reserve_keys
-from core.hotstore.writer import HotStoreWriter
+from core.hotstore.writer import Writer
 from core.licensing.plan import Resource
 from core.licensing.record import LicenseRecord
 from core.licensing.state import Status
@@ -24,8 +25,8 @@ settings.register_profile("many")  # for `make histories`; what it means stands 
 
 class HotStore(NamedTuple):
     redis: Redis
-    writer: HotStoreWriter
-    reader: HotStoreReader
+    writer: Writer
+    reader: Reader
     run_id: str
 
     async def load(self, *, holds_lost: bool = False) -> None:
@@ -66,7 +67,7 @@ def a_license(number: int = 1, **changes: Any) -> tuple[bytes, LicenseRecord]:
 @pytest.fixture
 async def store(valkey: str) -> AsyncIterator[HotStore]:
     async with Redis.from_url(valkey) as redis:
-        writer = HotStoreWriter(redis)
+        writer = Writer(HotStoreClient(redis))
         await writer.load_functions()
         run_id = (await writer.holds_made()).run_id[: keys.RUN_ID_LENGTH]
-        yield HotStore(redis, writer, HotStoreReader(redis), run_id)
+        yield HotStore(redis, writer, Reader(HotStoreClient(redis)), run_id)

@@ -14,9 +14,10 @@ from redis.asyncio import Redis
 
 from core.clock import unix_time
 from core.hotstore import functions, keys
-from core.hotstore.reader import HotStoreReader
+from core.hotstore.client import HotStoreClient
+from core.hotstore.reader import Reader
 from core.hotstore.snapshot import Reading, reserve_keys
-from core.hotstore.writer import Hold, HotStoreWriter, Pinned, UsageTotal
+from core.hotstore.writer import Hold, Pinned, UsageTotal, Writer
 from core.licensing.plan import Resource
 from tests.core.hotstore.books import Ask, Limits, Total
 from tests.core.hotstore.conftest import a_license
@@ -41,15 +42,15 @@ class Hot:
     def __init__(self, url: str) -> None:
         self._runner = asyncio.Runner()
         self._redis = Redis.from_url(url)
-        self.writer = HotStoreWriter(self._redis)
-        self._reader = HotStoreReader(self._redis)
+        self.writer = Writer(HotStoreClient(self._redis))
+        self._reader = Reader(HotStoreClient(self._redis))
         assert functions.SOURCE.count("'TIME'") == functions.SOURCE.count(_ITS_TIME) == 1
         self.run(self._redis.function_load(functions.SOURCE.replace(_ITS_TIME, _OUR_TIME)))
         self.run_id = self.run(self.writer.holds_made()).run_id[: keys.RUN_ID_LENGTH]
         self.now = 0
 
     def close(self) -> None:
-        self.run(self.writer.close())
+        self.run(self.writer.client.close())
         self.run(self._redis.aclose())
         self._runner.close()
 

@@ -56,9 +56,9 @@ async def test_a_hot_store_that_is_empty_or_was_emptied_is_loading(tmp_path: Pat
         async with Redis.from_url(server.url) as redis:
             projection = Projection(redis)
             for _ in range(2):
-                assert await condition.look_at_hot_store(redis, projection.writer) is Dependency.LOADING
+                assert await condition.look_at_hot_store(redis, projection.writer.client) is Dependency.LOADING
                 await projection.load()
-                assert await condition.look_at_hot_store(redis, projection.writer) is Dependency.OK
+                assert await condition.look_at_hot_store(redis, projection.writer.client) is Dependency.OK
                 await redis.flushall()
 
 

@@ -117,7 +117,7 @@ class TestTheEndOfAHold:
         h = keys.short_hash(digest)
         last = await store.redis.zscore(keys.hold_ends(h), "b")
         assert last is not None
-        ends = await store.writer.ask([("PEXPIRETIME", key) for key in (keys.holds(h), keys.hold_ends(h))])
+        ends = await store.writer.client.pipeline([("PEXPIRETIME", key) for key in (keys.holds(h), keys.hold_ends(h))])
         assert ends == [last + keys.LONGEST_DOUBT * 1000] * 2
         await until_held(store, digest, 0)
         assert await store.reserve(digest, "c", 4) == ["exceeded", 3]
@@ -257,7 +257,9 @@ class TestDoubt:
     ) -> None:
         await store.load(holds_lost=True)
         over = int(unix_time() * 1000) - 5_000
-        await store.writer.ask([("HSET", keys.mark(digest[0]), "reserve_from", over)])  # as if that time had passed
+        await store.writer.client.pipeline(
+            [("HSET", keys.mark(digest[0]), "reserve_from", over)]
+        )  # as if that time had passed
         proven = over + keys.HOLD_MARGIN * 1000
         assert await store.reserve(digest, "a", synced_through=proven - 1) == ["behind"]
         assert await store.reserve(digest, "a", synced_through=proven) == ["granted", 2]

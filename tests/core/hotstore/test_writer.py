@@ -7,10 +7,11 @@ import pytest
 from redis.asyncio import Redis
 
 from core.hotstore import functions, keys
+from core.hotstore.client import HotStoreClient
 from core.hotstore.functions import FunctionsMissing
-from core.hotstore.reader import HotStoreReader
+from core.hotstore.reader import Reader
 from core.hotstore.snapshot import decode_key_reading
-from core.hotstore.writer import HotStoreWriter, UsageTotal
+from core.hotstore.writer import UsageTotal, Writer
 from core.licensing.record import ApiKeyRecord, LeaseRecord
 from core.licensing.state import Status
 from tests.core.hotstore.conftest import HotStore, a_license
@@ -19,7 +20,7 @@ from tests.core.hotstore.conftest import HotStore, a_license
 class TestFunctions:
     async def test_missing_ones_are_told_from_every_other_error(self, valkey: str) -> None:
         async with Redis.from_url(valkey) as redis:
-            writer, reader = HotStoreWriter(redis), HotStoreReader(redis)
+            writer, reader = Writer(HotStoreClient(redis)), Reader(HotStoreClient(redis))
             for attempt in (
                 writer.publish_synced(1, 1.0),
                 writer.apply_licenses([a_license()]),
@@ -133,15 +134,15 @@ class TestUsage:
 
 class TestMarks:
     async def test_a_new_server_misses_every_bucket(self, store: HotStore) -> None:
-        assert await store.writer.missing_buckets() == list(range(keys.BUCKETS))
-        assert not await store.writer.is_ready()
+        assert await store.writer.client.missing_buckets() == list(range(keys.BUCKETS))
+        assert not await store.writer.client.is_ready()
 
     async def test_a_rebuild_ends_with_its_mark(self, store: HotStore) -> None:
         tokens = await store.writer.begin_rebuild([7], holds_lost=False)
         assert (await store.reader.read(bytes([7] * 16))).loaded is None
         assert await store.writer.mark_loaded(7, tokens[7])
         assert (await store.reader.read(bytes([7] * 16))).loaded == tokens[7].encode()
-        assert 7 not in await store.writer.missing_buckets()
+        assert 7 not in await store.writer.client.missing_buckets()
 
     async def test_a_flush_in_its_midst_cannot_end_as_loaded(self, store: HotStore) -> None:
         tokens = await store.writer.begin_rebuild([7], holds_lost=False)
@@ -158,12 +159,12 @@ class TestMarks:
     async def test_a_rebuild_does_not_interrupt_what_is_loaded(self, store: HotStore) -> None:
         await store.load()
         await store.writer.begin_rebuild([7], holds_lost=False)
-        assert await store.writer.is_ready()
+        assert await store.writer.client.is_ready()
 
     async def test_a_mark_of_an_earlier_run_counts_as_missing(self, store: HotStore) -> None:
         await store.load()
         await store.redis.hset(keys.mark(7), "loaded", "0123456789abcdef:token")  # type: ignore[misc]  # its stub
-        assert await store.writer.missing_buckets() == [7]
+        assert await store.writer.client.missing_buckets() == [7]
         assert not await store.writer.mark_loaded(7, "0123456789abcdef:token")
 
     async def test_synced_goes_forward_only(self, store: HotStore) -> None:

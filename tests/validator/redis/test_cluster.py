@@ -55,7 +55,7 @@ class Scene(NamedTuple):
     async def rebuild(self, *issued: License) -> list[int]:
         """What a worker does; these licenses are all there is."""
         writer = self.projection.writer
-        missing = await writer.missing_buckets()
+        missing = await writer.client.missing_buckets()
         tokens = await writer.begin_rebuild(missing, holds_lost=False)
         await self.projection.apply(*issued)
         await self.projection.finish(tokens)
@@ -78,7 +78,7 @@ async def a_scene(folder: Path, *, replicas: int = 0) -> AsyncIterator[Scene]:
             async with projection.keeping_up():
                 await scene.fresh(await projection.license())  # it is ready before it has read `synced_through`
                 yield scene
-            await projection.writer.close()
+            await projection.writer.client.close()
 
 
 @pytest.fixture(scope="module")
@@ -359,6 +359,6 @@ async def buckets_of(node: Node) -> list[int]:
 async def found_missing(scene: Scene) -> list[int] | None:
     """None while the writer cannot reach a node."""
     try:
-        return await scene.projection.writer.missing_buckets()
+        return await scene.projection.writer.client.missing_buckets()
     except RedisError:
         return None

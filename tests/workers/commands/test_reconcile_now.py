@@ -9,7 +9,7 @@ from redis.asyncio import Redis
 
 from core.clock import utc_now
 from core.hotstore import keys
-from core.hotstore.writer import HotStoreWriter
+from core.hotstore.writer import Writer
 from core.settings import process_environment
 from db.unit_of_work import Database
 from tests.support.databases import change
@@ -20,9 +20,7 @@ from workers.rebuild.rebuild import Rebuild
 
 
 @pytest.fixture
-async def document(
-    database: Database, writer: HotStoreWriter, desk: Desk, database_urls: DatabaseUrls, redis: Redis
-) -> str:
+async def document(database: Database, writer: Writer, desk: Desk, database_urls: DatabaseUrls, redis: Redis) -> str:
     """The key of one licence, projected."""
     issued = await desk.a_license(await desk.a_user())
     await Relay(database, writer, utc_now, complete=lambda: True).catch_up()

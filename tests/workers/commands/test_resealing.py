@@ -18,7 +18,7 @@ from billing_api.licensing.licenses.schemas import RevealedKey
 from billing_api.notifications.mails.service import MAIL_TOKEN_CONTEXT
 from core.clock import utc_now
 from core.crypto.sealing import Sealer, sealed_under
-from core.hotstore.writer import HotStoreWriter
+from core.hotstore.writer import Writer
 from core.ids import new_id
 from core.jobs import MailResetLink
 from core.settings import process_environment
@@ -117,7 +117,7 @@ async def test_a_license_is_the_same_and_an_api_key_a_new_version(
 
 
 async def test_the_documents_in_redis_follow(
-    desk: Desk, database: Database, writer: HotStoreWriter, hot_store: HotStore, database_urls: DatabaseUrls
+    desk: Desk, database: Database, writer: Writer, hot_store: HotStore, database_urls: DatabaseUrls
 ) -> None:
     await a_license_with_secrets(desk)
     relay = Relay(database, writer, utc_now, complete=lambda: True)
@@ -191,7 +191,7 @@ async def ended(process: "subprocess.Popen[str]") -> tuple[int, str]:
 
 @pytest.mark.timeout(900)
 async def test_the_command_killed_and_run_again_ends_with_a_proof(
-    desk: Desk, database: Database, database_urls: DatabaseUrls, writer: HotStoreWriter, valkey: str, redis: Redis
+    desk: Desk, database: Database, database_urls: DatabaseUrls, writer: Writer, valkey: str, redis: Redis
 ) -> None:
     issued = await a_license_with_secrets(desk)
     relay = Relay(database, writer, utc_now, complete=lambda: True)

@@ -6,7 +6,7 @@ from redis.asyncio import Redis
 from core.clock import unix_time
 from core.hotstore import functions, keys
 from core.hotstore.snapshot import reserve_keys
-from core.hotstore.writer import HotStoreWriter
+from core.hotstore.writer import Writer
 from db.unit_of_work import Database
 from tests.support.people import Desk
 from workers.projection.hold_watch import HoldWatch
@@ -27,11 +27,11 @@ def ticks() -> Ticks:
 
 
 @pytest.fixture
-def watch(writer: HotStoreWriter, ticks: Ticks) -> HoldWatch:
+def watch(writer: Writer, ticks: Ticks) -> HoldWatch:
     return HoldWatch(writer, ticks)
 
 
-async def reserve(redis: Redis, writer: HotStoreWriter, digest: bytes, reservation_id: str) -> bytes:
+async def reserve(redis: Redis, writer: Writer, digest: bytes, reservation_id: str) -> bytes:
     """What a validator asks for."""
     h = keys.short_hash(digest)
     names = reserve_keys(h)
@@ -43,7 +43,7 @@ async def reserve(redis: Redis, writer: HotStoreWriter, digest: bytes, reservati
 
 
 async def test_reserving_is_what_the_server_counts(
-    database: Database, writer: HotStoreWriter, redis: Redis, desk: Desk
+    database: Database, writer: Writer, redis: Redis, desk: Desk
 ) -> None:
     digest = (await desk.a_license(await desk.a_user())).license.license_key_hash
     assert await Rebuild(database, writer).look()
@@ -82,7 +82,7 @@ async def test_a_count_that_was_reset_is_no_quiet(watch: HoldWatch, ticks: Ticks
 
 
 async def test_after_a_flush_without_holds_reserving_goes_on_at_once(
-    database: Database, writer: HotStoreWriter, redis: Redis, desk: Desk
+    database: Database, writer: Writer, redis: Redis, desk: Desk
 ) -> None:
     digest = (await desk.a_license(await desk.a_user())).license.license_key_hash
     rebuild = Rebuild(database, writer)

@@ -19,8 +19,9 @@ from billing_api.licensing.licenses.issuing import Issued
 from core.clock import utc_now
 from core.crypto.lease import JwkSet
 from core.hotstore import codec, keys
+from core.hotstore.client import HotStoreClient
 from core.hotstore.functions import FunctionsMissing
-from core.hotstore.writer import HotStoreWriter
+from core.hotstore.writer import Writer
 from core.ids import new_id
 from core.licensing.lease import LIFE, OFFLINE_GRACE, LeaseCode, LeaseReading, read
 from core.licensing.record import LeaseRecord
@@ -49,7 +50,7 @@ SECOND: Final = timedelta(seconds=1)
 class World:
     """Leases as they are in both stores, a clock to turn, and signers that go by it."""
 
-    def __init__(self, urls: DatabaseUrls, redis: Redis, database: Database, writer: HotStoreWriter) -> None:
+    def __init__(self, urls: DatabaseUrls, redis: Redis, database: Database, writer: Writer) -> None:
         self.urls = urls
         self.redis = redis
         self.database = database
@@ -98,7 +99,7 @@ class World:
 
 
 @pytest.fixture
-def world(database_urls: DatabaseUrls, redis: Redis, database: Database, writer: HotStoreWriter) -> World:
+def world(database_urls: DatabaseUrls, redis: Redis, database: Database, writer: Writer) -> World:
     return World(database_urls, redis, database, writer)
 
 
@@ -328,7 +329,7 @@ async def test_no_lease_is_committed_that_the_hot_store_was_not_told(world: Worl
     assert await world.in_force() == 1
 
 
-class Emptied(HotStoreWriter):
+class Emptied(Writer):
     """Writes to a server that loses everything once, right after it has been told the first leases."""
 
     emptied = False
@@ -338,13 +339,13 @@ class Emptied(HotStoreWriter):
         written = await super().apply_leases(leases)
         if not self.emptied:
             self.emptied = True
-            await self._redis.flushall()
+            await self.client._redis.flushall()
         return written
 
 
 async def test_a_store_emptied_before_the_commit_has_the_lease_after_it(world: World, issued: Issued) -> None:
     """A rebuild that read between the two would not have seen it."""
-    world.writer = Emptied(world.redis)
+    world.writer = Emptied(HotStoreClient(world.redis))
     assert await world.leases().sweep() == 1
     assert await world.in_force() == 1
 

@@ -8,8 +8,9 @@ from redis.asyncio import Redis
 from billing_api.licensing.licenses.issuing import Issued
 from core.clock import utc_now
 from core.hotstore import keys
-from core.hotstore.reader import HotStoreReader
-from core.hotstore.writer import Hold, HotStoreWriter
+from core.hotstore.client import HotStoreClient
+from core.hotstore.reader import Reader
+from core.hotstore.writer import Hold, Writer
 from core.licensing.record import Usage
 from db.unit_of_work import Database
 from tests.support.databases import change, rows
@@ -22,7 +23,7 @@ HOUR_MS = 3_600_000
 
 
 @pytest.fixture
-def relay(database: Database, writer: HotStoreWriter) -> Relay:
+def relay(database: Database, writer: Writer) -> Relay:
     return Relay(database, writer, utc_now, complete=lambda: False)
 
 
@@ -31,7 +32,7 @@ async def issued(desk: Desk) -> Issued:
     return await desk.a_license(await desk.a_user())
 
 
-async def a_hold(redis: Redis, writer: HotStoreWriter, issued: Issued, name: str) -> None:
+async def a_hold(redis: Redis, writer: Writer, issued: Issued, name: str) -> None:
     """One database, held and pinned. Put there by hand: reserve wants a store that is loaded."""
     h = keys.short_hash(issued.license.license_key_hash)
     async with redis.pipeline() as pipe:
@@ -49,7 +50,7 @@ async def age_pins(redis: Redis, issued: Issued, *names: str) -> None:
 
 
 async def usage(redis: Redis, issued: Issued) -> Usage:
-    return (await HotStoreReader(redis).read(issued.license.license_key_hash)).usage
+    return (await Reader(HotStoreClient(redis)).read(issued.license.license_key_hash)).usage
 
 
 async def record(urls: DatabaseUrls, issued: Issued, reservation: str) -> None:
@@ -71,7 +72,7 @@ async def record(urls: DatabaseUrls, issued: Issued, reservation: str) -> None:
 
 
 async def test_a_hold_ends_in_the_step_that_brings_its_total(
-    relay: Relay, redis: Redis, writer: HotStoreWriter, issued: Issued, database_urls: DatabaseUrls
+    relay: Relay, redis: Redis, writer: Writer, issued: Issued, database_urls: DatabaseUrls
 ) -> None:
     await relay.catch_up()
     for name in ("a", "b"):
@@ -85,7 +86,7 @@ async def test_a_hold_ends_in_the_step_that_brings_its_total(
 
 
 async def test_a_settlement_survives_a_round_that_fails(
-    relay: Relay, redis: Redis, writer: HotStoreWriter, issued: Issued, database_urls: DatabaseUrls
+    relay: Relay, redis: Redis, writer: Writer, issued: Issued, database_urls: DatabaseUrls
 ) -> None:
     await relay.catch_up()
     await a_hold(redis, writer, issued, "a")
@@ -103,7 +104,7 @@ async def test_a_settlement_survives_a_round_that_fails(
 
 
 async def test_a_pin_of_which_nothing_came_is_given_back(
-    relay: Relay, redis: Redis, writer: HotStoreWriter, issued: Issued, database: Database
+    relay: Relay, redis: Redis, writer: Writer, issued: Issued, database: Database
 ) -> None:
     await relay.catch_up()
     sweepers = [PinSweeper(database, writer) for _ in range(2)]
@@ -119,7 +120,7 @@ async def test_a_pin_of_which_nothing_came_is_given_back(
 async def test_a_pin_whose_report_is_recorded_waits_for_its_total(
     relay: Relay,
     redis: Redis,
-    writer: HotStoreWriter,
+    writer: Writer,
     issued: Issued,
     database: Database,
     database_urls: DatabaseUrls,

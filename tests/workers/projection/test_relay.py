@@ -16,7 +16,8 @@ from redis.exceptions import ConnectionError as RedisAway
 
 from core.clock import unix_time, utc_now
 from core.hotstore import keys
-from core.hotstore.writer import HotStoreWriter
+from core.hotstore.client import HotStoreClient
+from core.hotstore.writer import Writer
 from core.jobs import Lane
 from core.licensing.state import Status
 from db import outbox
@@ -34,7 +35,7 @@ from workers.projection.relay import Relay
 
 
 @pytest.fixture
-def relay(database: Database, writer: HotStoreWriter) -> Relay:
+def relay(database: Database, writer: Writer) -> Relay:
     return Relay(database, writer, utc_now, complete=lambda: True)
 
 
@@ -117,7 +118,7 @@ async def test_a_storm_on_one_license_ends_at_its_last_version(
 
 
 async def test_two_relays_share_the_work(
-    database: Database, writer: HotStoreWriter, desk: Desk, hot_store: HotStore, database_urls: DatabaseUrls
+    database: Database, writer: Writer, desk: Desk, hot_store: HotStore, database_urls: DatabaseUrls
 ) -> None:
     user_id = await desk.a_user()
     licenses = [await desk.a_license(user_id) for _ in range(30)]
@@ -139,7 +140,7 @@ async def test_two_relays_share_the_work(
 
 
 async def test_rows_that_nobody_woke_for_are_swept_once_by_two_relays(
-    database: Database, writer: HotStoreWriter, desk: Desk, hot_store: HotStore, database_urls: DatabaseUrls
+    database: Database, writer: Writer, desk: Desk, hot_store: HotStore, database_urls: DatabaseUrls
 ) -> None:
     """No bell is connected to either of them: what they find is what they look for each second."""
     issued = await desk.a_license(await desk.a_user())
@@ -215,7 +216,7 @@ async def test_a_rotated_license_key_leads_nowhere_and_the_new_one_has_everythin
 
 
 async def test_what_a_restore_says_wins_over_what_was_newer_before(
-    relay: Relay, desk: Desk, hot_store: HotStore, writer: HotStoreWriter, database_urls: DatabaseUrls
+    relay: Relay, desk: Desk, hot_store: HotStore, writer: Writer, database_urls: DatabaseUrls
 ) -> None:
     issued = await desk.a_license(await desk.a_user())
     await relay.catch_up()
@@ -374,7 +375,7 @@ async def test_as_of_goes_on_while_something_is_always_left(
 
 
 async def test_as_of_is_not_told_while_the_hot_store_is_incomplete(
-    database: Database, writer: HotStoreWriter, hot_store: HotStore
+    database: Database, writer: Writer, hot_store: HotStore
 ) -> None:
     await Relay(database, writer, utc_now, complete=lambda: False).catch_up()
     assert await hot_store.synced_through() is None
@@ -394,7 +395,7 @@ async def test_redis_goes_away_and_comes_back_empty(
     issued = await desk.a_license(await desk.a_user())
     async with Redis.from_url(server.url) as redis:
         store = HotStore(redis)
-        relay = Relay(database, HotStoreWriter(redis), utc_now, complete=lambda: True)
+        relay = Relay(database, Writer(HotStoreClient(redis)), utc_now, complete=lambda: True)
         with running(server, tmp_path / "log"):
             async with kept_running(relay):
                 await eventually(lambda: store.has_version(issued, 1))

@@ -9,7 +9,8 @@ from redis.exceptions import ReadOnlyError
 
 from core.clock import utc_now
 from core.hotstore import keys
-from core.hotstore.writer import HotStoreWriter
+from core.hotstore.client import HotStoreClient
+from core.hotstore.writer import Writer
 from db.unit_of_work import Database
 from devstack.ports import choose
 from devstack.valkey import HOST, Valkey
@@ -37,7 +38,7 @@ def own_valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Valkey]:
 class Scene(NamedTuple):
     server: Valkey
     redis: Redis
-    writer: HotStoreWriter
+    writer: Writer
     rebuild: Rebuild
     relay: Relay
     filled: list[int]
@@ -74,7 +75,7 @@ async def scene(
     await an_api_key(database_urls, await desk.a_license(await desk.a_user()), "k-of-one")
     filled: list[int] = []
     async with Redis.from_pool(redis_pool(own_valkey.url)) as redis:
-        writer = HotStoreWriter(redis)
+        writer = Writer(HotStoreClient(redis))
         await writer.load_functions()
         rebuild = Rebuild(database, writer, applied=filled.append)
         relay = Relay(database, writer, utc_now, complete=lambda: rebuild.complete, reigns=lambda: rebuild.reigns)
@@ -86,10 +87,10 @@ async def scene(
 
 async def test_what_is_right_is_confirmed_and_nothing_is_filled(scene: Scene) -> None:
     scene.new_reign()
-    assert len(await scene.writer.missing_buckets()) == keys.BUCKETS
+    assert len(await scene.writer.client.missing_buckets()) == keys.BUCKETS
     assert await scene.rebuild.look()
     assert scene.filled == []
-    assert await scene.writer.missing_buckets() == []
+    assert await scene.writer.client.missing_buckets() == []
 
 
 async def test_what_is_older_is_mended(scene: Scene, database_urls: DatabaseUrls) -> None:
@@ -159,7 +160,7 @@ async def test_an_unfit_server_gets_no_mark(scene: Scene) -> None:
     await scene.redis.flushall()
     await scene.redis.config_set("maxmemory-policy", "allkeys-lru")
     assert not await scene.rebuild.look()
-    assert len(await scene.writer.missing_buckets()) == keys.BUCKETS
+    assert len(await scene.writer.client.missing_buckets()) == keys.BUCKETS
     assert scene.rebuild.unfit is not None
     assert "noeviction" in scene.rebuild.unfit
     await scene.redis.config_set("maxmemory-policy", "noeviction")

@@ -9,7 +9,7 @@ from redis.asyncio import Redis
 
 from core.clock import utc_now
 from core.hotstore import codec, keys
-from core.hotstore.writer import HotStoreWriter, UsageTotal
+from core.hotstore.writer import UsageTotal, Writer
 from db.unit_of_work import Database
 from tests.support.databases import change
 from tests.support.people import Desk
@@ -30,7 +30,7 @@ async def digests(desk: Desk, database_urls: DatabaseUrls) -> list[bytes]:
 
 
 @pytest.fixture
-def rebuild(database: Database, writer: HotStoreWriter) -> Rebuild:
+def rebuild(database: Database, writer: Writer) -> Rebuild:
     return Rebuild(database, writer, page=PAGE)
 
 
@@ -75,7 +75,7 @@ async def test_a_bucket_is_marked_after_everything_in_it(
 @pytest.mark.parametrize("flushed_after", [1, 5, LICENSES // PAGE])
 async def test_a_flush_in_the_midst_does_not_end_as_loaded(
     database: Database,
-    writer: HotStoreWriter,
+    writer: Writer,
     digests: list[bytes],
     hot_store: HotStore,
     redis: Redis,
@@ -102,7 +102,7 @@ async def test_a_flush_in_the_midst_does_not_end_as_loaded(
 
 
 async def test_two_workers_rebuild_once(
-    database: Database, writer: HotStoreWriter, digests: list[bytes], hot_store: HotStore
+    database: Database, writer: Writer, digests: list[bytes], hot_store: HotStore
 ) -> None:
     applied: list[int] = []
     both = [Rebuild(database, writer, page=PAGE, applied=applied.append) for _ in range(2)]
@@ -116,7 +116,7 @@ async def test_two_workers_rebuild_once(
 
 
 async def test_what_a_dead_worker_began_is_begun_again(
-    rebuild: Rebuild, writer: HotStoreWriter, digests: list[bytes], hot_store: HotStore
+    rebuild: Rebuild, writer: Writer, digests: list[bytes], hot_store: HotStore
 ) -> None:
     tokens = await writer.begin_rebuild(range(keys.BUCKETS), holds_lost=False)
     assert await rebuild.look()
@@ -125,7 +125,7 @@ async def test_what_a_dead_worker_began_is_begun_again(
 
 
 async def test_only_what_is_missing_is_rebuilt(
-    database: Database, writer: HotStoreWriter, digests: list[bytes], hot_store: HotStore, redis: Redis
+    database: Database, writer: Writer, digests: list[bytes], hot_store: HotStore, redis: Redis
 ) -> None:
     applied: list[int] = []
     rebuild = Rebuild(database, writer, page=PAGE, applied=applied.append)
@@ -144,7 +144,7 @@ async def test_only_what_is_missing_is_rebuilt(
 
 async def test_changes_meanwhile_are_not_lost(
     database: Database,
-    writer: HotStoreWriter,
+    writer: Writer,
     digests: list[bytes],
     hot_store: HotStore,
     database_urls: DatabaseUrls,
@@ -201,7 +201,7 @@ async def everything(redis: Redis) -> dict[bytes, object]:
 
 
 async def test_it_writes_byte_for_byte_what_the_relay_writes(
-    database: Database, writer: HotStoreWriter, redis: Redis, desk: Desk, database_urls: DatabaseUrls
+    database: Database, writer: Writer, redis: Redis, desk: Desk, database_urls: DatabaseUrls
 ) -> None:
     """By another way: rows without records in between, one call for many."""
     await many_licenses(database_urls, await desk.a_user(), 90)
@@ -238,7 +238,7 @@ def says_no_lease(name: bytes, said: object) -> bool:
 
 
 async def test_what_is_newer_stays_and_what_is_none_gives_way(
-    rebuild: Rebuild, writer: HotStoreWriter, digests: list[bytes], hot_store: HotStore, redis: Redis
+    rebuild: Rebuild, writer: Writer, digests: list[bytes], hot_store: HotStore, redis: Redis
 ) -> None:
     """A rebuild beside data: after a restart of the server, or of a relay that was faster."""
     assert await rebuild.look()

@@ -8,12 +8,13 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from core.hotstore import codec, keys
+from core.hotstore.client import HotStoreClient
 from core.hotstore.comparison import (
     LICENSES,
-    HotStoreComparison,
-    Mending,
+    Comparison,
+    Repair,
 )
-from core.hotstore.writer import HotStoreWriter
+from core.hotstore.writer import Writer
 from tests.support.databases import change, rows
 from tests.workers.scene import FORGED, KEY, LICENSED, Scene
 from tests.workers.world import HotStore, eventually
@@ -348,19 +349,19 @@ async def test_a_flush_in_the_midst_is_not_taken_for_damage(scene: Scene) -> Non
 
 async def test_a_repair_never_undoes_what_came_meanwhile(scene: Scene) -> None:
     """What is put in place is put in place of what was seen."""
-    comparison = HotStoreComparison(scene.writer)
-    [seen] = (await comparison.standing(LICENSES, [scene.name])).values()
+    comparison = Comparison(scene.writer.client)
+    [seen] = (await comparison.stored(LICENSES, [scene.name])).values()
     await change(
         scene.urls, "UPDATE licenses SET auto_renew = NOT auto_renew WHERE license_key_hash = :h", h=scene.digests[0]
     )
     await scene.relay.catch_up()
-    assert await comparison.mend(LICENSES, [Mending(scene.name, seen, b"overwritten", None, {})]) == [False]
+    assert await comparison.repair(LICENSES, [Repair(scene.name, seen, b"overwritten", None, {})]) == [False]
     assert (await HotStore(scene.redis).license(scene.digests[0])).version == 2  # type: ignore[union-attr]
 
 
 async def test_without_redis_a_run_fails_visibly(scene: Scene, valkey: str) -> None:
     async with Redis.from_url("redis://127.0.0.1:1") as nowhere:
-        scene.writer = HotStoreWriter(nowhere)
+        scene.writer = Writer(HotStoreClient(nowhere))
         with pytest.raises(RedisError):
             await scene.reconciling().look("command", ())
     [run] = await rows(scene.urls, "SELECT state, error FROM reconciliation_runs")

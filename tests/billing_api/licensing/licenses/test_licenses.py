@@ -10,9 +10,10 @@ from billing_api.access.permissions import Principal
 from billing_api.licensing.licenses.service import LicenseService
 from core.clock import unix_time
 from core.hotstore import functions, keys
-from core.hotstore.reader import HotStoreReader
+from core.hotstore.client import HotStoreClient
+from core.hotstore.reader import Reader
 from core.hotstore.snapshot import reserve_keys
-from core.hotstore.writer import HotStoreWriter
+from core.hotstore.writer import Writer
 from core.ids import new_id
 from core.licensing.plan import RESOURCES
 from core.licensing.record import LicenseRecord
@@ -109,7 +110,7 @@ async def test_holds_are_shown_where_redis_can_tell(
     issued = await desk.a_license(owner)
     principal = Principal(owner, Role.CUSTOMER, new_id(), clock.now)
     async with Redis.from_url(valkey) as redis:
-        licenses = LicenseService(desk.database, settings.secrets, clock, HotStoreReader(redis))
+        licenses = LicenseService(desk.database, settings.secrets, clock, Reader(HotStoreClient(redis)))
 
         async def held() -> dict[str, int | None]:
             resources = (await licenses.usage(principal, issued.license.id)).resources
@@ -117,7 +118,7 @@ async def test_holds_are_shown_where_redis_can_tell(
 
         unknown = dict.fromkeys(RESOURCES, None)
         assert await held() == unknown  # no functions
-        writer = HotStoreWriter(redis)
+        writer = Writer(HotStoreClient(redis))
         await writer.load_functions()
         assert await held() == unknown  # not loaded
         for bucket, token in (await writer.begin_rebuild(range(keys.BUCKETS), holds_lost=False)).items():
@@ -131,7 +132,7 @@ async def test_holds_are_shown_where_redis_can_tell(
         assert (await held())["domains"] == 2
 
 
-async def a_hold(writer: HotStoreWriter, license_: License) -> None:
+async def a_hold(writer: Writer, license_: License) -> None:
     """Two domains, as the validator holds them."""
     record = LicenseRecord(epoch=1, version=1, license_id=license_.id, status=Status.ACTIVE, limits={"domains": 3})
     await writer.apply_licenses([(license_.license_key_hash, record)])

@@ -16,7 +16,8 @@ from billing_api.licensing.usage.recording import (
     Recording,
     Report,
 )
-from core.hotstore.writer import HotStoreWriter
+from core.hotstore.client import HotStoreClient
+from core.hotstore.writer import Writer
 from core.licensing.counting import UsageAction
 from core.licensing.plan import Resource
 from db.driver import SystemSessions
@@ -38,7 +39,7 @@ class Panel:
 
     def __init__(self, sessions: SystemSessions, redis: Redis, issued: Issued, urls: DatabaseUrls) -> None:
         self.now = BEGIN
-        self.recording = Recording(sessions, Holds(HotStoreWriter(redis)), lambda: self.now)
+        self.recording = Recording(sessions, Holds(Writer(HotStoreClient(redis))), lambda: self.now)
         self.license = issued.license
         self._urls = urls
         self._number = 0
@@ -89,7 +90,7 @@ class Panel:
 @pytest.fixture
 async def redis(valkey: str) -> AsyncIterator[Redis]:
     async with Redis.from_url(valkey) as redis:
-        await HotStoreWriter(redis).load_functions()
+        await Writer(HotStoreClient(redis)).load_functions()
         yield redis
 
 

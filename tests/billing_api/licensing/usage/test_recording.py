@@ -19,7 +19,8 @@ from billing_api.licensing.usage.recording import (
 from core.clock import utc_now
 from core.errors import InvalidInput
 from core.hotstore import keys
-from core.hotstore.writer import Hold, HotStoreWriter, Pinned
+from core.hotstore.client import HotStoreClient
+from core.hotstore.writer import Hold, Pinned, Writer
 from core.ids import new_id
 from core.licensing.counting import UsageAction
 from core.licensing.plan import Resource
@@ -38,7 +39,7 @@ class Desktop:
         self.redis = redis
         self.license_hash = issued.license.license_key_hash
         self.now = 1000.0
-        holds = Holds(HotStoreWriter(redis))
+        holds = Holds(Writer(HotStoreClient(redis)))
         self.recording = Recording(sessions, holds, utc_now, monotonic=lambda: self.now)
 
     def report(
@@ -62,7 +63,7 @@ class Desktop:
 @pytest.fixture
 async def redis(valkey: str) -> AsyncIterator[Redis]:
     async with Redis.from_url(valkey) as redis:
-        await HotStoreWriter(redis).load_functions()
+        await Writer(HotStoreClient(redis)).load_functions()
         yield redis
 
 
