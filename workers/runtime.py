@@ -30,6 +30,7 @@ from billing_api.gateways.mail.relay import HttpMailRelay
 from billing_api.gateways.nextpanel import NextPanelGateway
 from billing_api.gateways.stripe.client import StripeGateway
 from billing_api.identity.credentials.reset_links import ResetLinks
+from billing_api.notifications.mails.rendering import MailRenderer
 from billing_api.notifications.mails.service import Mails
 from billing_api.operations.webhooks.service import WebhookProcessor
 from billing_api.privacy.aftermath import CustomerErasure
@@ -169,14 +170,9 @@ class Runtime:
         stripe = StripeGateway(settings.stripe)
         for gateway in (nextpanel, relay, stripe):
             closing.push_async_callback(gateway.close)
-        provisioning = Provisioning(self._database, nextpanel)
-        mail = MailDelivery(
-            self._database,
-            relay,
-            settings.secrets.sealer,
-            public_url=settings.public_url,
-            portal_url=settings.portal_url,
-        )
+        provisioning = Provisioning(self._database, nextpanel, utc_now)
+        renderer = MailRenderer(settings.secrets.sealer, public_url=settings.public_url, portal_url=settings.portal_url)
+        mail = MailDelivery(self._database, relay, renderer)
         mirror = Mirror(self._database, stripe, settings.secrets, utc_now, within=WEBHOOK_LEASE)
         self._overdue = OverdueSubscriptions(self._database, mirror, utc_now)
         processor = WebhookProcessor(self._database, mirror)

@@ -12,25 +12,23 @@ made up for by aligning, which has a key for each version of the licence.
 
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
+from datetime import datetime
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
 import msgspec
 from sqlalchemy import Select, select, text, update
-from sqlalchemy.dialects.postgresql import insert
 
 from billing_api.gateways.http_client import Refused, Retryable
 from billing_api.gateways.nextpanel import AccountOrder, NextPanel, PanelAccount, PlanChange
-from core.ids import new_id
-from core.jobs import AlignAccount, DeliverMail, Provision
+from billing_api.notifications.mails.service import queue_mail
+from core.clock import Clock, utc_now
+from core.jobs import AlignAccount, Provision
 from core.licensing.state import Status
 from core.telemetry import logger
 from db.models.identity import User
 from db.models.licensing import License, LicenseType, Plan, ProvisioningState
-from db.models.messaging import Mail
 from db.unit_of_work import Database, SystemTransaction
-
-LICENSE_READY: Final = "license_ready"
 
 _LOCK: Final = text("SELECT pg_try_advisory_xact_lock(hashtextextended('nextpanel account ' || :license_id, 0))")
 _OVER: Final = frozenset({Status.CANCELLED, Status.EXPIRED})
@@ -51,9 +49,10 @@ class _License(NamedTuple):
 
 
 class Provisioning:
-    def __init__(self, database: Database, nextpanel: NextPanel) -> None:
+    def __init__(self, database: Database, nextpanel: NextPanel, clock: Clock = utc_now) -> None:
         self._database = database
         self._nextpanel = nextpanel
+        self._clock = clock
 
     async def provision(self, job: Provision) -> None:
         async with self._alone(job.license_id):
@@ -64,7 +63,7 @@ class Provisioning:
             order = await self._order(job.license_id, license_)
             account = await self._nextpanel.provision(order, key=f"provision-{job.license_id}")
             async with self._database.as_system() as tx:
-                await _write_down(tx, job.license_id, account, order, license_)
+                await _write_down(tx, job.license_id, account, order, license_, self._clock())
             logger().info("license.provisioned", license_id=str(job.license_id))
 
     async def _order(self, license_id: UUID, license_: _License) -> AccountOrder:
@@ -159,7 +158,12 @@ def _facts(license_id: UUID) -> Select[Any]:
 
 
 async def _write_down(
-    tx: SystemTransaction, license_id: UUID, account: PanelAccount, order: AccountOrder, license_: _License
+    tx: SystemTransaction,
+    license_id: UUID,
+    account: PanelAccount,
+    order: AccountOrder,
+    license_: _License,
+    now: datetime,
 ) -> None:
     """The account and what follows from it, in one step; nothing where it was written down before."""
     done = (
@@ -173,19 +177,19 @@ async def _write_down(
         )
         .returning(License.status, License.license_type, License.features)
     )
-    now = (await tx.session.execute(done)).one_or_none()
-    if now is None:
+    current = (await tx.session.execute(done)).one_or_none()
+    if current is None:
         return
-    letter = insert(Mail).values(
-        id=new_id(),
-        key=f"{LICENSE_READY}:{license_id}",
+    await queue_mail(
+        tx,
+        "license_ready",
         user_id=license_.user_id,
         recipient=license_.email,
-        template=LICENSE_READY,
+        occasion=str(license_id),
+        now=now,
         parameters={"license_id": str(license_id), "plan_name": license_.plan_name, "login_url": account.login_url},
     )
-    mail_id = await tx.session.scalar(letter.on_conflict_do_nothing().returning(Mail.id))
-    if mail_id is not None:
-        await tx.enqueue(DeliverMail(mail_id))
-    if now.status is not Status.ACTIVE or (now.license_type.value, now.features) != (order.plan, order.features):
+    # What has changed since the order was written down is brought to the account by a job of its own.
+    ordered = (order.plan, order.features)
+    if current.status is not Status.ACTIVE or (current.license_type.value, current.features) != ordered:
         await tx.enqueue(AlignAccount(license_id))

@@ -1,1 +1,1 @@
-"""Mails as they are written: a row and its job, in the transaction of what they tell of. Workers send them."""
+"""Mails: kinds, subjects, templates, rendering, and the rows that wait to be sent. Workers deliver them."""

@@ -1,4 +1,4 @@
-"""Every SQL statement about mails that are to be sent, and the tokens in them."""
+"""Every SQL statement about mails, and about the tokens in their links."""
 
 from datetime import datetime
 from typing import Any
@@ -8,12 +8,9 @@ from sqlalchemy import select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.sql import func
 
+from billing_api.notifications.mails.rendering import TOKEN_PARAMETER
 from core.mailbox import mailbox_key
-from db.models.identity import (
-    OneTimeToken,
-    TokenPurpose,
-    User,
-)
+from db.models.identity import OneTimeToken, TokenPurpose, User
 from db.models.messaging import Mail
 from db.unit_of_work import SystemTransaction
 
@@ -24,10 +21,21 @@ async def active_user(tx: SystemTransaction, user_id: UUID) -> User | None:
 
 
 async def add_mail(tx: SystemTransaction, **columns: Any) -> UUID | None:
-    """None where there has been a mail on this occasion."""
+    """The new mail's id; None where there has been a mail on this occasion."""
     statement = insert(Mail).values(columns).on_conflict_do_nothing().returning(Mail.id)
     mail_id: UUID | None = await tx.session.scalar(statement)
     return mail_id
+
+
+async def mail(tx: SystemTransaction, mail_id: UUID) -> Mail | None:
+    found: Mail | None = await tx.session.scalar(select(Mail).where(Mail.id == mail_id))
+    return found
+
+
+async def note_sent(tx: SystemTransaction, mail_id: UUID) -> None:
+    """Wipes the mail's token as well: nobody needs it any more."""
+    unsent = update(Mail).where(Mail.id == mail_id, Mail.sent_at.is_(None))
+    await tx.session.execute(unsent.values(sent_at=func.now(), parameters=Mail.parameters.op("-")(TOKEN_PARAMETER)))
 
 
 async def mails_of(tx: SystemTransaction, user_id: UUID, since: datetime) -> int:
@@ -49,7 +57,7 @@ async def add_token(
 
 
 async def spend_token(tx: SystemTransaction, purpose: TokenPurpose, token_hash: bytes, now: datetime) -> UUID | None:
-    """Whose token it was; None where it is unknown, spent or expired. Of two at once one gets None."""
+    """The id of the token's user; None where it is unknown, spent or expired. Of two at once one gets None."""
     statement = update(OneTimeToken).where(
         OneTimeToken.token_hash == token_hash,
         OneTimeToken.purpose == purpose,
@@ -61,13 +69,13 @@ async def spend_token(tx: SystemTransaction, purpose: TokenPurpose, token_hash: 
 
 
 async def end_tokens(tx: SystemTransaction, user_id: UUID, purpose: TokenPurpose, now: datetime) -> None:
-    """None of the user's links of this purpose is good any more."""
+    """Spends all of the user's unused links of this purpose."""
     unused = (OneTimeToken.user_id == user_id, OneTimeToken.purpose == purpose, OneTimeToken.used_at.is_(None))
     await tx.session.execute(update(OneTimeToken).where(*unused).values(used_at=now))
 
 
 async def owner_of_token(tx: SystemTransaction, purpose: TokenPurpose, token_hash: bytes) -> UUID | None:
-    """Also where it is not good any more."""
+    """The id of the token's user, also where the token is not good any more."""
     named = select(OneTimeToken.user_id).where(OneTimeToken.token_hash == token_hash, OneTimeToken.purpose == purpose)
     user_id: UUID | None = await tx.session.scalar(named)
     return user_id

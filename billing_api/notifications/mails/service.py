@@ -1,14 +1,16 @@
-"""Writes mails, with the links they may carry, in the transaction of what they tell of.
+"""Queueing of mails: a row and its job, written in the transaction of what the mail tells of.
 
-A link's token is kept as a keyed hash; in the mail's row it lies sealed until the mail has left
+A link's token is kept as a keyed hash. In the mail's row it lies sealed until the mail has left
 (workers/handlers/mail.py).
 """
 
-import base64
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Final
+from uuid import UUID
 
 from billing_api.notifications.mails import repository
+from billing_api.notifications.mails.rendering import TOKEN_PARAMETER, seal_token
 from core.ids import new_token
 from core.jobs import DeliverMail
 from core.settings import Secrets
@@ -16,8 +18,31 @@ from db.models.identity import TokenPurpose, User
 from db.unit_of_work import SystemTransaction
 
 MAILS_AN_HOUR: Final = 5
-"""To one address, whoever asks for them: no form of ours must fill a stranger's mailbox."""
-MAIL_TOKEN_CONTEXT: Final = "mails.token"  # noqa: S105  a place, not a secret
+"""To one address, from all who ask: no form of ours must fill a stranger's mailbox."""
+
+
+async def queue_mail(
+    tx: SystemTransaction,
+    template: str,
+    *,
+    user_id: UUID,
+    recipient: str,
+    occasion: str,
+    now: datetime,
+    parameters: Mapping[str, str],
+) -> None:
+    """Once for each occasion. `template`: a kind of billing_api/notifications/mails/subjects.py."""
+    mail_id = await repository.add_mail(
+        tx,
+        key=f"{template}:{occasion}",
+        user_id=user_id,
+        recipient=recipient,
+        template=template,
+        parameters=parameters,
+        created_at=now,
+    )
+    if mail_id is not None:
+        await tx.enqueue(DeliverMail(mail_id))
 
 
 class Mails:
@@ -38,19 +63,16 @@ class Mails:
     ) -> None:
         """Once for each occasion. `recipient`: the user's own address where none is given."""
         if token is not None:
-            sealed = self._secrets.sealer.seal(token.encode(), context=MAIL_TOKEN_CONTEXT)
-            parameters["token_sealed"] = base64.b64encode(sealed).decode()
-        mail_id = await repository.add_mail(
+            parameters[TOKEN_PARAMETER] = seal_token(self._secrets.sealer, token)
+        await queue_mail(
             tx,
-            key=f"{template}:{occasion}",
+            template,
             user_id=user.id,
             recipient=recipient or user.email,
-            template=template,
+            occasion=occasion,
+            now=now,
             parameters={"full_name": user.full_name, **parameters},
-            created_at=now,
         )
-        if mail_id is not None:
-            await tx.enqueue(DeliverMail(mail_id))
 
     async def write_link(
         self,

@@ -15,7 +15,7 @@ from billing_api.identity.second_factor.totp import sealed_secret
 from billing_api.licensing.api_keys.issuing import SECRET_CONTEXT
 from billing_api.licensing.licenses.issuing import KEY_CONTEXT, Issued
 from billing_api.licensing.licenses.schemas import RevealedKey
-from billing_api.notifications.mails.service import MAIL_TOKEN_CONTEXT
+from billing_api.notifications.mails.rendering import MAIL_TOKEN_CONTEXT
 from core.clock import utc_now
 from core.crypto.sealing import Sealer, sealed_under
 from core.hotstore.writer import Writer

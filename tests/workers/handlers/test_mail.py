@@ -1,6 +1,5 @@
 """Mails: rendered, sent once, and without what does not belong in them."""
 
-import base64
 import re
 from collections.abc import AsyncIterator
 from typing import Any
@@ -9,7 +8,8 @@ import pytest
 
 from billing_api.gateways.http_client import Refused, Retryable
 from billing_api.gateways.mail.relay import HttpMailRelay
-from billing_api.notifications.mails.service import MAIL_TOKEN_CONTEXT
+from billing_api.notifications.mails.rendering import MailRenderer, seal_token
+from billing_api.notifications.mails.subjects import MAIL_KINDS
 from core.clock import utc_now
 from core.ids import new_id
 from core.jobs import DeliverMail
@@ -19,12 +19,9 @@ from tests.support.databases import rows
 from tests.support.people import Desk
 from tests.support.servers import DatabaseUrls
 from tests.workers.world import Simulator
-from workers.handlers.mail import (
-    LINKS,
-    SUBJECTS,
-    MailDelivery,
-)
+from workers.handlers.mail import MailDelivery
 
+LINKS = {name: kind.link_path for name, kind in MAIL_KINDS.items() if kind.link_path is not None}
 PUBLIC, PORTAL = "https://billing.example", "https://portal.example"
 
 
@@ -52,11 +49,10 @@ class Letters:
 
     def delivery(self, portal_url: str | None = PORTAL) -> MailDelivery:
         sealer = self.desk.settings.secrets.sealer
-        return MailDelivery(self.database, self.relay, sealer, public_url=PUBLIC, portal_url=portal_url)
+        return MailDelivery(self.database, self.relay, MailRenderer(sealer, public_url=PUBLIC, portal_url=portal_url))
 
     def sealed(self, token: str) -> str:
-        sealed = self.desk.settings.secrets.sealer.seal(token.encode(), context=MAIL_TOKEN_CONTEXT)
-        return base64.b64encode(sealed).decode()
+        return seal_token(self.desk.settings.secrets.sealer, token)
 
 
 @pytest.fixture
@@ -91,7 +87,7 @@ async def test_each_link_leads_where_its_mail_says(
     link = f"{portal or PUBLIC}/{path}?token=t0ken"
     assert link in message["text"].split()
     assert f'href="{link}"' in message["html"]
-    assert message["subject"] == SUBJECTS[template]
+    assert message["subject"] == MAIL_KINDS[template].subject
 
 
 @pytest.mark.parametrize("template", ["password_changed", "email_change_asked", "account_deleted"])
@@ -111,14 +107,14 @@ async def test_a_notice_to_the_owner_carries_no_link_to_follow(
     [
         ("second_factor_changed", {"change": "enabled"}, "was set up"),
         ("second_factor_changed", {"change": "removed"}, "your password alone"),
-        ("second_factor_changed", {"change": "codes_renewed"}, "do not work any more"),
+        ("second_factor_changed", {"change": "codes_renewed"}, "The old ones do not work any more"),
         ("recovery_code_used", {"left": "3"}, "3 of them are left"),
         ("api_key_made", {"key_id": "npk_1", "license_id": "7", "how": "made"}, "A new API key was made"),
         ("api_key_made", {"key_id": "npk_1", "license_id": "7", "how": "rotated"}, "was given a new secret"),
         ("api_key_made", {"key_id": "npk_1", "license_id": "7", "how": "activated"}, "A panel was activated"),
         ("oauth_client_made", {"client_id": "7", "scopes": "usage:read", "how": "made"}, "a program that reads"),
         ("oauth_client_made", {"client_id": "7", "scopes": "usage:read", "how": "rotated"}, "was given a new secret"),
-        ("password_changed", {"ended": "OAuth clients (2)"}, "With it ended: OAuth clients (2)"),
+        ("password_changed", {"ended": "OAuth clients (2)"}, "This also ended: OAuth clients (2)"),
     ],
 )
 async def test_what_happened_to_a_second_factor_is_said_in_both_forms(
