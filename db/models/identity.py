@@ -1,4 +1,4 @@
-"""Users, their sessions, the tokens mailed to them."""
+"""Users, their sessions, mailed tokens, second factors and OAuth clients."""
 
 import enum
 from datetime import datetime
@@ -9,7 +9,7 @@ from sqlalchemy.engine.default import DefaultExecutionContext
 from sqlalchemy.orm import Mapped, mapped_column, validates
 
 from core.mailbox import mailbox_key
-from db.models.columns import CreatedAt, RowId, Table, UpdatedAt, enum_type
+from db.models.columns import BigInt, CreatedAt, RowId, Table, UpdatedAt, enum_type
 
 
 class Role(enum.StrEnum):
@@ -135,7 +135,7 @@ class EmailChange(Table):
 
 
 class GuessCount(Table):
-    """Guesses of one guesser at one account's password. Both are keyed hashes: see billing_api/guesses."""
+    """Guesses of one guesser at one account's password, both as keyed hashes: billing_api/identity/login_throttle."""
 
     __tablename__ = "guess_counts"
 
@@ -145,3 +145,58 @@ class GuessCount(Table):
     counted_at: Mapped[datetime] = mapped_column(index=True)
     not_before: Mapped[datetime]
     refused_at: Mapped[datetime | None]
+
+
+class TotpFactor(Table):
+    """A user's authenticator app; it counts from `confirmed_at` on. `last_step`: the newest time step that was used."""
+
+    __tablename__ = "totp_factors"
+
+    user_id: Mapped[UUID] = mapped_column(ForeignKey("users.id"), primary_key=True)
+    secret: Mapped[bytes]
+    started_at: Mapped[datetime]
+    confirmed_at: Mapped[datetime | None]
+    last_step: Mapped[BigInt | None]
+    failures: Mapped[int] = mapped_column(server_default=text("0"), default=0)
+    blocked_until: Mapped[datetime | None]
+
+
+class RecoveryCode(Table):
+    """One of ten that stand in for a lost authenticator app, once each. Kept as a keyed hash."""
+
+    __tablename__ = "recovery_codes"
+
+    code_hash: Mapped[bytes] = mapped_column(primary_key=True)
+    user_id: Mapped[UUID] = mapped_column(ForeignKey("users.id"), index=True)
+    used_at: Mapped[datetime | None]
+    created_at: Mapped[CreatedAt]
+
+
+class SignInChallenge(Table):
+    """A sign-in whose password was right and whose second factor is still owed. `password_mark` names that password."""
+
+    __tablename__ = "sign_in_challenges"
+
+    token_hash: Mapped[bytes] = mapped_column(primary_key=True)
+    user_id: Mapped[UUID] = mapped_column(ForeignKey("users.id"), index=True)
+    password_mark: Mapped[bytes]
+    tries: Mapped[int] = mapped_column(server_default=text("0"), default=0)
+    expires_at: Mapped[datetime]
+    used_at: Mapped[datetime | None]
+    created_at: Mapped[CreatedAt]
+
+
+class OAuthClient(Table):
+    """A program that acts for its owner, within its scopes. Both secrets count until `previous_until`."""
+
+    __tablename__ = "oauth_clients"
+
+    id: Mapped[RowId]
+    user_id: Mapped[UUID] = mapped_column(ForeignKey("users.id"), index=True)
+    name: Mapped[str]
+    scopes: Mapped[list[str]]
+    secret_hash: Mapped[bytes] = mapped_column(deferred=True, deferred_raiseload=True)  # asked for by the token route
+    previous_hash: Mapped[bytes | None] = mapped_column(deferred=True, deferred_raiseload=True)
+    previous_until: Mapped[datetime | None]
+    revoked_at: Mapped[datetime | None]
+    created_at: Mapped[CreatedAt]

@@ -1,24 +1,15 @@
-"""Plans, licences, the API keys that speak for them, and what has been used."""
+"""Plans, licenses, their API keys, activation tokens and offline leases."""
 
 import enum
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import (
-    BigInteger,
-    CheckConstraint,
-    ForeignKey,
-    ForeignKeyConstraint,
-    Identity,
-    Index,
-    UniqueConstraint,
-    text,
-)
+from sqlalchemy import ForeignKey, ForeignKeyConstraint, Index, UniqueConstraint, text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
+from sqlalchemy.sql import func
 
-from core.licensing.counting import EventAction
 from core.licensing.plan import Limits
 from core.licensing.state import Status
 from db.models.columns import BigInt, CreatedAt, RowId, Table, UpdatedAt, enum_type
@@ -38,7 +29,7 @@ class Interval(enum.StrEnum):
 
 
 class _Limited:
-    """The limit columns, the same on a plan and on a licence; NULL is unlimited."""
+    """The limit columns, the same on a plan and on a license; NULL is unlimited."""
 
     max_accounts: Mapped[int | None]
     max_domains: Mapped[int | None]
@@ -58,7 +49,7 @@ class _Limited:
 
 
 class Plan(_Limited, Table):
-    """What is on offer. Editing a plan touches no licence: each carries its own copy of the limits."""
+    """What is on offer. Editing a plan touches no license: each carries its own copy of the limits."""
 
     __tablename__ = "plans"
 
@@ -102,7 +93,7 @@ class FingerprintPolicy(enum.StrEnum):
 class License(_Limited, Table):
     """A right to run NextPanel. Its limits are effective as they stand here; `version` rises with every change.
 
-    `license_key` is ciphertext; `license_key_hash` finds it again. `checkout_id` is unique: one purchase, one licence.
+    `license_key` is ciphertext; `license_key_hash` finds it again. `checkout_id` is unique: one purchase, one license.
     `limit_overrides` (core/licensing/overrides.py) and `extended_until` are staff's word, which outlives plan changes
     and renewals. `account_order` is what NextPanel was first asked for: every retry asks for the same.
     """
@@ -143,18 +134,18 @@ class License(_Limited, Table):
 
 
 def _own_license(table: str) -> ForeignKeyConstraint:
-    """The pair of licence and user exists: nobody's row leads to somebody else's licence."""
+    """The pair of license and user exists: nobody's row leads to somebody else's license."""
     return ForeignKeyConstraint(
         ["license_id", "user_id"], ["licenses.id", "licenses.user_id"], name=f"fk_{table}_license_id_user_id"
     )
 
 
 class ApiKey(Table):
-    """A key that signs NextPanel's calls: for one licence or, without one, for the whole platform.
+    """A key that signs NextPanel's calls: for one license or, without one, for the whole platform.
 
     `key_id` is public and names the key in a signature. `key_hash` is the secret's keyed hash; the secret itself is
     sealed, for an HMAC cannot be verified with a hash. Two secrets hold while one replaces the other. `instance_id` is
-    the panel that was activated with the key; a person's key has none. A key's licence is its owner's own.
+    the panel that was activated with the key; a person's key has none. A key's license is its owner's own.
     """
 
     __tablename__ = "api_keys"
@@ -182,7 +173,7 @@ class ApiKey(Table):
 
 
 class ActivationToken(Table):
-    """Turns a licence key into an API key for one panel: good once, until it expires. Kept as a keyed hash."""
+    """Turns a license key into an API key for one panel: good once, until it expires. Kept as a keyed hash."""
 
     __tablename__ = "activation_tokens"
     __table_args__ = (_own_license("activation_tokens"),)
@@ -195,84 +186,28 @@ class ActivationToken(Table):
     created_at: Mapped[CreatedAt]
 
 
-class UsageEvent(Table):
-    """One report, once: facts are recorded even over the limit, and flagged there.
+class LeaseRow(Table):
+    """The one lease of a license: of which version it speaks, and until when. A license that does not stand has none.
 
-    `seq` numbers the events of one licence and resource without a gap, in the order they changed the total: each
-    `used_after` follows from the one before it, so anybody can add up again what was counted.
-
-    It has no foreign keys: its total has them, and is locked by whoever writes the event (docs/decisions/0013).
+    Kept so that an emptied Redis is filled again without signing anything.
     """
 
-    __tablename__ = "usage_events"
-    __table_args__ = (
-        Index("ix_usage_events_license_id_occurred_at", "license_id", "resource", "occurred_at"),
-        CheckConstraint("count >= 0", name="count_not_negative"),
-    )
+    __tablename__ = "leases"
 
-    license_id: Mapped[UUID] = mapped_column(primary_key=True)
-    idempotency_key: Mapped[str] = mapped_column(primary_key=True)
-    user_id: Mapped[UUID]
-    resource: Mapped[str]
-    action: Mapped[EventAction] = mapped_column(enum_type(EventAction, "usage_action"))
-    count: Mapped[BigInt]
-    body_hash: Mapped[bytes]
-    reservation_id: Mapped[str | None]
-    used_after: Mapped[BigInt]
-    seq: Mapped[BigInt]
-    is_overage: Mapped[bool] = mapped_column(default=False)
-    occurred_at: Mapped[datetime]
-    created_at: Mapped[CreatedAt]
-
-
-class LicenseUsage(Table):
-    """The running total of one resource, and how many events it contains.
-
-    `used` may pass below zero while reports arrive out of order; shown as 0. `below_since`: since when it is there, and
-    NULL where it is not (a trigger sees to that, whoever writes). `corrected_at`: when it was last brought to 0 from
-    there by an event of ours; the panel's next full count takes that mark away.
-    """
-
-    __tablename__ = "license_usage"
-    __table_args__ = (
-        ForeignKeyConstraint(["license_id"], ["licenses.id"]),
-        Index(
-            "ix_license_usage_below_zero",
-            "license_id",
-            postgresql_where=text("below_since IS NOT NULL OR corrected_at IS NOT NULL"),
-        ),
-    )
-
-    license_id: Mapped[UUID] = mapped_column(primary_key=True)
-    resource: Mapped[str] = mapped_column(primary_key=True)
+    license_id: Mapped[UUID] = mapped_column(ForeignKey("licenses.id"), primary_key=True)
     user_id: Mapped[UUID] = mapped_column(ForeignKey("users.id"), index=True)
-    used: Mapped[BigInt] = mapped_column(default=0)
-    events: Mapped[BigInt] = mapped_column(default=0, server_default="0")
-    below_since: Mapped[datetime | None]
-    corrected_at: Mapped[datetime | None]
-    version: Mapped[BigInt] = mapped_column(default=1)
-    updated_at: Mapped[UpdatedAt]
+    version: Mapped[BigInt]
+    not_after: Mapped[datetime]
+    token: Mapped[str]
+    kid: Mapped[str]
+    signed_at: Mapped[datetime] = mapped_column(server_default=func.now())
 
 
-class OverageCandidate(Table):
-    """A licence that may pass a limit, noted by triggers when a total rose past it or a limit fell.
+class LeaseKey(Table):
+    """A public key of leases, told to the world until the last lease that it may have signed is of no more use."""
 
-    All that do are here; those that do no longer are cleared away when nothing has been noted of them for a while.
-    """
+    __tablename__ = "lease_keys"
 
-    __tablename__ = "overage_candidates"
-
-    license_id: Mapped[UUID] = mapped_column(ForeignKey("licenses.id", ondelete="CASCADE"), primary_key=True)
-    user_id: Mapped[UUID] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"), index=True)
-    noted_at: Mapped[datetime] = mapped_column(server_default=text("clock_timestamp()"))
-
-
-class HoldSettlement(Table):
-    """A reservation whose report is recorded, until the relay has ended it in Redis together with the new total."""
-
-    __tablename__ = "hold_settlements"
-
-    id: Mapped[int] = mapped_column(BigInteger, Identity(always=True), primary_key=True)
-    license_id: Mapped[UUID] = mapped_column(index=True)
-    resource: Mapped[str]
-    reservation_id: Mapped[str]
+    kid: Mapped[str] = mapped_column(primary_key=True)
+    public_key: Mapped[bytes]
+    published_until: Mapped[datetime]

@@ -22,9 +22,9 @@ from core.licensing.plan import RESOURCES, Resource
 from core.licensing.record import PERMISSIONS, ApiKeyRecord, LeaseRecord, LicenseRecord
 from core.licensing.state import Status
 from core.telemetry import logger
-from db.models.leases import LeaseRow
-from db.models.licensing import ApiKey, FingerprintPolicy, License, LicenseUsage
+from db.models.licensing import ApiKey, FingerprintPolicy, LeaseRow, License
 from db.models.messaging import ProjectionEpoch
+from db.models.usage import LicenseUsage
 
 RowT = TypeVar("RowT", bound=Row[Any])
 RecordT = TypeVar("RecordT")

@@ -17,9 +17,9 @@ from core.hotstore.comparison import (
 from core.licensing.plan import Resource
 from core.licensing.record import ApiKeyRecord, LeaseRecord, LicenseRecord
 from core.licensing.state import Status
-from db.models.leases import LeaseRow
-from db.models.licensing import ApiKey, License, LicenseUsage
+from db.models.licensing import ApiKey, LeaseRow, License
 from db.models.reconciliation import Subject
+from db.models.usage import LicenseUsage
 from workers.projection import records as projection
 
 SelectT = TypeVar("SelectT", bound=Select[Any])

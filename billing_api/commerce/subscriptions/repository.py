@@ -14,7 +14,8 @@ from billing_api.commerce.subscriptions.views import Shown
 from core.errors import NotFound
 from db.models.commerce import PlanChange, Subscription
 from db.models.identity import User
-from db.models.licensing import License, LicenseUsage, Plan
+from db.models.licensing import License, Plan
+from db.models.usage import LicenseUsage
 from db.unit_of_work import CustomerTransaction, Transaction
 
 _Pending = aliased(Plan, name="pending_plan")

@@ -8,8 +8,7 @@ from uuid import UUID
 from sqlalchemy import Select, func, insert, select, update
 from sqlalchemy.orm import undefer
 
-from db.models.credentials import OAuthClient
-from db.models.identity import User
+from db.models.identity import OAuthClient, User
 from db.unit_of_work import CustomerTransaction, SystemTransaction
 
 _SHOWN: Final = (

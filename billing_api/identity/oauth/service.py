@@ -32,7 +32,7 @@ from core.errors import Conflict, NotFound, Unauthenticated
 from core.ids import new_id, new_token
 from core.settings import Secrets
 from db.idempotency import Once, Replayable
-from db.models.credentials import OAuthClient
+from db.models.identity import OAuthClient
 from db.paging import Page, fetch_page
 from db.unit_of_work import Database, SystemTransaction
 

@@ -10,8 +10,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import undefer
 from sqlalchemy.sql import func
 
-from db.models.credentials import RecoveryCode, SignInChallenge, TotpFactor
-from db.models.identity import Session, User
+from db.models.identity import RecoveryCode, Session, SignInChallenge, TotpFactor, User
 from db.unit_of_work import SystemTransaction
 
 

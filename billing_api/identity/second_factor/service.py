@@ -29,7 +29,7 @@ from billing_api.identity.sessions.liveness import Liveness
 from core.clock import Clock
 from core.errors import Conflict, FieldError, InvalidInput, InvalidSecondFactor, NotFound, Refusal, Unauthenticated
 from core.settings import Secrets
-from db.models.credentials import TotpFactor
+from db.models.identity import TotpFactor
 from db.unit_of_work import Database, SystemTransaction
 
 AlsoEnds = Callable[[SystemTransaction, UUID, datetime], Awaitable[None]]

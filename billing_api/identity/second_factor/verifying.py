@@ -16,7 +16,7 @@ from billing_api.identity.second_factor.schemas import FactorProof
 from billing_api.identity.second_factor.telling import tell_of_recovery_code
 from core.errors import InvalidSecondFactor, Refusal, TooManyRequests
 from core.settings import Secrets
-from db.models.credentials import TotpFactor
+from db.models.identity import TotpFactor
 from db.unit_of_work import SystemTransaction
 
 

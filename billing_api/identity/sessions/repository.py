@@ -7,10 +7,10 @@ from uuid import UUID
 from sqlalchemy import ColumnElement, Select, select, update
 from sqlalchemy.orm import InstrumentedAttribute
 
-from db.models.credentials import TotpFactor
 from db.models.identity import (
     Role,
     Session,
+    TotpFactor,
     User,
 )
 from db.unit_of_work import CustomerTransaction, SystemTransaction, Transaction

@@ -12,7 +12,8 @@ from core.licensing.plan import RESOURCES
 from core.licensing.state import Status
 from core.mailbox import mailbox_key
 from db.models.identity import User
-from db.models.licensing import License, LicenseUsage, OverageCandidate, Plan, ProvisioningState
+from db.models.licensing import License, Plan, ProvisioningState
+from db.models.usage import LicenseUsage, OverageCandidate
 from db.unit_of_work import StaffTransaction, SystemTransaction, Transaction
 
 CORRECTION_SHOWS: Final = timedelta(days=30)

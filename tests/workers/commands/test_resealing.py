@@ -23,7 +23,7 @@ from core.ids import new_id
 from core.jobs import MailResetLink
 from core.settings import process_environment
 from db.idempotency import Once
-from db.models.credentials import TotpFactor
+from db.models.identity import TotpFactor
 from db.models.licensing import ApiKey
 from db.models.messaging import Mail
 from db.sealed_columns import SEALED

@@ -8,8 +8,8 @@ import pytest
 from sqlalchemy import insert, select
 
 from db.models.commerce import PlanChange
-from db.models.licensing import LicenseUsage
 from db.models.messaging import AuditRow, OutboxRow
+from db.models.usage import LicenseUsage
 from db.unit_of_work import Database
 from tests.billing_api.conftest import Buying
 from tests.support.buyer import PATH, Buyer

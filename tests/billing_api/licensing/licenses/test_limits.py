@@ -9,8 +9,9 @@ from sqlalchemy import insert, select
 from core.jobs import ProjectLicense, from_row
 from core.licensing.record import LicenseRecord
 from db.models.identity import Role
-from db.models.licensing import LicenseType, LicenseUsage
+from db.models.licensing import LicenseType
 from db.models.messaging import AuditRow, OutboxRow
+from db.models.usage import LicenseUsage
 from db.unit_of_work import Database
 from tests.billing_api.conftest import Client
 from tests.support.people import Desk, Headers

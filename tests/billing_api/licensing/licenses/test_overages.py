@@ -10,7 +10,8 @@ from sqlalchemy.dialects import postgresql
 
 from billing_api.licensing.licenses import repository
 from core.clock import utc_now
-from db.models.licensing import License, LicenseType, LicenseUsage, OverageCandidate
+from db.models.licensing import License, LicenseType
+from db.models.usage import LicenseUsage, OverageCandidate
 from db.unit_of_work import Database
 from tests.support.databases import change, rows
 from tests.support.people import Desk

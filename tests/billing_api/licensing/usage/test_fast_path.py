@@ -24,7 +24,8 @@ from billing_api.server.body_timeout import Arrivals, BrokenBody
 from core.clock import unix_time
 from core.crypto.signature import HEADER, Verifier, body_digest, sign
 from core.errors import SignatureFault
-from db.models.licensing import LicenseType, UsageEvent
+from db.models.licensing import LicenseType
+from db.models.usage import UsageEvent
 from db.unit_of_work import Database
 from tests.billing_api.conftest import Client
 from tests.billing_api.licensing.usage.test_usage import SECRET, an_api_key

@@ -9,7 +9,8 @@ from sqlalchemy import select, text
 
 from core.clock import rfc3339
 from core.ids import new_id
-from db.models.licensing import HoldSettlement, LicenseType, LicenseUsage, UsageEvent
+from db.models.licensing import LicenseType
+from db.models.usage import HoldSettlement, LicenseUsage, UsageEvent
 from db.unit_of_work import Database
 from tests.billing_api.conftest import Client
 from tests.billing_api.licensing.usage.test_usage import an_api_key, report

@@ -13,7 +13,8 @@ from billing_api.licensing.api_keys.issuing import SECRET_CONTEXT
 from core.clock import unix_time
 from core.crypto.signature import HEADER, sign
 from core.ids import new_id
-from db.models.licensing import ApiKey, LicenseType, LicenseUsage, UsageEvent
+from db.models.licensing import ApiKey, LicenseType
+from db.models.usage import LicenseUsage, UsageEvent
 from db.unit_of_work import Database
 from tests.billing_api.conftest import Client
 from tests.support.people import Desk
