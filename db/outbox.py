@@ -1,14 +1,14 @@
-"""The outbox: every statement that claims a job or writes down what became of it.
+"""Transactional outbox: every statement that claims a job or writes down its outcome.
 
 A row waits while it is neither done nor dead, and is due once `due_at` has passed. Two lanes, two ways to claim:
 
 projection   A claim deletes the rows, in the transaction that applies them to Redis. If applying fails, the rollback
              brings them back; a second process skips them meanwhile (SKIP LOCKED). Nothing of them is kept.
-partner      A claim leases the row: `attempts` rises and `due_at` moves to the end of the lease, in a transaction of
-             its own, for nobody holds a row lock while a partner thinks. A process that dies simply lets the lease run
-             out. The number of the attempt is the token that an outcome has to show, so that one which comes after its
-             lease was taken over writes nothing. `last_error` is cleared with it: a row that waits with an error has
-             no lease, it pauses.
+partner      A claim lasts for some seconds: `attempts` rises and `due_at` moves to the end of the claim. It commits by
+             itself, so that nobody holds a row lock while a partner is asked. The claim of a process that dies runs
+             out. The number of the attempt is a fencing token: an outcome that comes after another worker's claim
+             shows an old number, and writes nothing. A claim clears `last_error`: a row that waits with an error is
+             not claimed, it pauses.
 
 Rows are taken in the order they fell due, which is how the index has them. There is no "last id" cursor: ids commit out
 of order. `statement_timestamp()` and not `now()`: a transaction that began before a row was committed would otherwise
@@ -91,7 +91,7 @@ _LOCK: Final = text(
     """  # noqa: S608  put together from the constants above
 ).columns(id=BigInteger, job=JSONB, attempts=BigInteger, created_at=DateTime(timezone=True))
 
-_LEASE: Final = text(
+_CLAIM: Final = text(
     f"""
     UPDATE outbox SET attempts = attempts + 1, due_at = statement_timestamp() + {_SECONDS}, last_error = NULL
     WHERE id = :id RETURNING attempts
@@ -214,24 +214,24 @@ async def kind_of_due_job(session: AsyncSession, row_id: int) -> str | None:
 
 
 async def lock_partner_job(session: AsyncSession, row_id: int) -> Claim | None:
-    """The row, locked until the transaction ends; None where it is done, dead, leased, locked or not due yet."""
+    """The row, locked until the transaction ends; None where it is done, dead, claimed, locked or not due yet."""
     row = (await session.execute(_LOCK, {"id": row_id})).one_or_none()
     return None if row is None else Claim(*row)
 
 
-async def lease(session: AsyncSession, claim: Claim, seconds: float) -> Claim:
-    """Makes a locked row ours for so long; the claim comes back with the number of this attempt."""
-    attempt = await session.scalar(_LEASE, {"id": claim.id, "seconds": seconds})
+async def claim_job(session: AsyncSession, claim: Claim, seconds: float) -> Claim:
+    """Claims a locked row for so many seconds; the claim comes back with the number of this attempt."""
+    attempt = await session.scalar(_CLAIM, {"id": claim.id, "seconds": seconds})
     return claim._replace(attempt=attempt)
 
 
 async def finish(session: AsyncSession, claim: Claim) -> None:
-    """Done is done, even where the lease has run out meanwhile."""
+    """Marks the job done, even where the claim has run out meanwhile."""
     await session.execute(_FINISH, {"id": claim.id})
 
 
 async def retry(session: AsyncSession, claim: Claim, error: str, seconds: float) -> bool:
-    """Due again in so many seconds. False where the lease was taken over: the outcome is somebody else's now."""
+    """Due again in so many seconds. False where another worker has claimed the job: the outcome is its own then."""
     values = {"id": claim.id, "attempt": claim.attempt, "error": error, "seconds": seconds}
     return await session.scalar(_RETRY, values) is not None
 

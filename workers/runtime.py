@@ -51,7 +51,7 @@ from workers.audit.sealer import AuditSealer
 from workers.handlers.mail import MailDelivery
 from workers.handlers.overdue_subscriptions import OverdueSubscriptions
 from workers.handlers.provisioning import Provisioning
-from workers.handlers.webhooks import WEBHOOK_LEASE, webhook_work
+from workers.handlers.webhooks import WEBHOOK_CLAIM_SECONDS, webhook_work
 from workers.health import Health
 from workers.jobs import connection_budget as connections
 from workers.jobs import periodic
@@ -173,17 +173,17 @@ class Runtime:
         provisioning = Provisioning(self._database, nextpanel, utc_now)
         renderer = MailRenderer(settings.secrets.sealer, public_url=settings.public_url, portal_url=settings.portal_url)
         mail = MailDelivery(self._database, relay, renderer)
-        mirror = Mirror(self._database, stripe, settings.secrets, utc_now, within=WEBHOOK_LEASE)
+        mirror = Mirror(self._database, stripe, settings.secrets, utc_now, within=WEBHOOK_CLAIM_SECONDS)
         self._overdue = OverdueSubscriptions(self._database, mirror, utc_now)
         processor = WebhookProcessor(self._database, mirror)
         reset_links = ResetLinks(self._database, Mails(settings.secrets), settings.secrets, utc_now)
         return [
             webhook_work(processor),
-            Work(Provision, provisioning.provision, lease=15, connections=2, on_death=provisioning.refuse),
-            Work(AlignAccount, provisioning.align, lease=30, connections=2),
-            Work(DeliverMail, mail.deliver, lease=15),
-            Work(MailResetLink, reset_links.perform, lease=15, at_once=2),
-            Work(ForgetCustomer, CustomerErasure(self._database, stripe).perform, lease=30, at_once=1),
+            Work(Provision, provisioning.provision, claim_seconds=15, connections=2, on_death=provisioning.refuse),
+            Work(AlignAccount, provisioning.align, claim_seconds=30, connections=2),
+            Work(DeliverMail, mail.deliver, claim_seconds=15),
+            Work(MailResetLink, reset_links.perform, claim_seconds=15, at_once=2),
+            Work(ForgetCustomer, CustomerErasure(self._database, stripe).perform, claim_seconds=30, at_once=1),
         ]
 
     def _redis_probes(self, redis: Redis) -> Mapping[str, Probe]:

@@ -35,7 +35,7 @@ class OutboxRow(Table):
     dead_at: Mapped[datetime | None]
 
     def pauses(self, now: datetime) -> bool:
-        """Whether it waits after a failure. A lease puts `due_at` off as well, but clears the last error."""
+        """Whether it waits after a failure. A claim puts `due_at` off as well, but clears the last error."""
         return self.state == "waiting" and self.last_error is not None and self.due_at > now
 
     @property

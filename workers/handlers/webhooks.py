@@ -6,7 +6,7 @@ from uuid import UUID
 from core.jobs import ProcessWebhook
 from workers.jobs.dispatch import Work
 
-WEBHOOK_LEASE: Final = 30.0
+WEBHOOK_CLAIM_SECONDS: Final = 30.0
 """Seconds. For no longer a job waits for the lock on its customer, either."""
 
 
@@ -19,4 +19,4 @@ def webhook_work(processor: EventProcessor) -> Work[ProcessWebhook]:
     async def process(job: ProcessWebhook) -> None:
         await processor.process(job.webhook_event_id)
 
-    return Work(ProcessWebhook, process, lease=WEBHOOK_LEASE, at_once=6)
+    return Work(ProcessWebhook, process, claim_seconds=WEBHOOK_CLAIM_SECONDS, at_once=6)

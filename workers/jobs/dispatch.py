@@ -1,65 +1,58 @@
-"""Performs one job of the partner lane, as often as it takes and never twice at a time.
+"""Dispatch of partner jobs: each is performed until it is done or dead, by one worker at a time.
 
-claim     a lease in a transaction of its own (db/outbox.py): whoever else is told of this job finds it not due
-perform   the kind's handler, which reads the present state and may be run again at any time; it is stopped before its
-          lease ends, so that two never work on one job
-outcome   done; or due again, after a pause that doubles up to five minutes; or dead, after the kind's last attempt or
-          as soon as a partner refuses for good. A dead job stays for an admin to look at and to try again.
+claim     in a transaction of its own (db/outbox.py): until the claim ends, every other worker finds the job not due
+perform   the kind's handler reads the present state, and may run again at any time; it is stopped before the claim
+          ends, so that two workers never perform one job
+outcome   done; or due again after a pause; or dead (workers/jobs/retries.py)
 
-Each kind has room of its own. A partner that does not answer holds its jobs' places until their leases end; with one
-room for all, a few webhooks on a silent Stripe would keep every mail in the house.
+Each kind has room of its own, a limit of jobs at a time. A partner that does not answer holds the room of its jobs
+until their claims end. With one room for all, a few webhooks on a silent Stripe would keep back every mail.
 
 A kind that this release does not know belongs to a newer one: it is set aside, visible, and no attempt is counted.
 """
 
 import asyncio
-import random
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Final, Generic, Literal, TypeVar
 
 import msgspec
 
-from billing_api.gateways.http_client import Refused
 from core.errors import Refusal
 from core.jobs import Job, from_row
 from core.telemetry import logger
 from db import outbox
 from db.outbox import Claim
 from db.unit_of_work import Database, SystemTransaction
+from workers.jobs import retries
 
 JobT = TypeVar("JobT", bound=Job)
-Outcome = Literal["done", "retry", "dead", "unknown"]
-
-ABOUT_A_DAY: Final = 390
-"""Attempts that fit into a day at the pauses below."""
+JobOutcome = Literal["done", "retry", "dead", "unknown"]
 
 _LOOKING_AT_ONCE: Final = 2
-_LONGEST_PAUSE: Final = 300.0
-_OF_THE_LEASE: Final = 0.8
+_OF_THE_CLAIM: Final = 0.8
 _UNKNOWN_KIND_SECONDS: Final = 60.0
 _LONGEST_ERROR: Final = 1000
 
 
 async def _no_trace(_tx: SystemTransaction, _job: Any, _reason: str) -> None:
-    """Most kinds leave no trace of their death but the dead job."""
+    """Most kinds leave no trace but the dead job itself."""
 
 
 @dataclass(frozen=True)
 class Work(Generic[JobT]):
-    """How one kind of job is performed. `lease` in seconds: after a crash nobody tries again before it has passed."""
+    """How one kind of job is performed. `claim_seconds`: after a crash nobody tries again before they have passed."""
 
     kind: type[JobT]
     perform: Callable[[JobT], Awaitable[None]]
-    lease: float
+    claim_seconds: float
     at_once: int = 4
     """Its room: jobs at a time."""
     connections: int = 1
-    """That one job holds at a time at most. workers/jobs/connection_budget.py declares both, and makes the pool their
-    sum."""
-    attempts: int = ABOUT_A_DAY
+    """What one job holds at most. workers/jobs/connection_budget.py declares both, and sums them up for the pool."""
+    attempts: int = retries.ABOUT_A_DAY
     on_death: Callable[[SystemTransaction, JobT, str], Awaitable[None]] = _no_trace
-    """Writes where people look that it is over, in the transaction that buries the job."""
+    """Shows people that the job was given up, in the transaction that marks it dead."""
 
 
 class Dispatcher:
@@ -68,7 +61,7 @@ class Dispatcher:
         database: Database,
         works: Iterable[Work[Any]],
         *,
-        performed: Callable[[str, Outcome], None] = lambda _kind, _outcome: None,
+        performed: Callable[[str, JobOutcome], None] = lambda _kind, _outcome: None,
     ) -> None:
         """`performed` is told each kind's outcomes."""
         self._database = database
@@ -85,7 +78,7 @@ class Dispatcher:
             await self._perform_in(room, outbox_id)
 
     async def perform_if_room(self, outbox_id: int) -> bool:
-        """The same for one who must not wait for room: False where its kind has none."""
+        """As `perform`, but never waits for room: False where the job's kind has none."""
         room = await self._room_for(outbox_id)
         if room is None:
             return True
@@ -121,11 +114,11 @@ class Dispatcher:
             await outbox.set_aside(tx.session, outbox_id, error, _UNKNOWN_KIND_SECONDS, counted=False)
             self._performed("unknown", "unknown")
             return None
-        return work, job, await outbox.lease(tx.session, claim, work.lease)
+        return work, job, await outbox.claim_job(tx.session, claim, work.claim_seconds)
 
     async def _carry_out(self, work: Work[Any], job: Job, claim: Claim) -> None:
         try:
-            async with asyncio.timeout(work.lease * _OF_THE_LEASE):
+            async with asyncio.timeout(work.claim_seconds * _OF_THE_CLAIM):
                 await work.perform(job)
         except asyncio.CancelledError:
             await asyncio.shield(self._give_back(claim))
@@ -139,38 +132,31 @@ class Dispatcher:
         self._performed(_kind(job), outcome)
         logger().info("job.performed", outbox_id=claim.id, kind=_kind(job), attempt=claim.attempt, outcome=outcome)
 
-    async def _record_failure(self, work: Work[Any], job: Job, claim: Claim, failure: Exception) -> Outcome:
-        dead = isinstance(failure, Refused) or claim.attempt >= work.attempts
+    async def _record_failure(self, work: Work[Any], job: Job, claim: Claim, failure: Exception) -> JobOutcome:
+        dead = retries.is_last(claim.attempt, work.attempts, failure)
         error = _told(failure)
         facts = {"outbox_id": claim.id, "kind": _kind(job), "attempt": claim.attempt, "error": error, "dead": dead}
         unforeseen = not isinstance(failure, Refusal | TimeoutError)
         logger().warning("job.failed", **facts, exc_info=failure if unforeseen else None)
         async with self._database.as_system() as tx:
             if not dead:
-                await outbox.retry(tx.session, claim, error, pause(claim.attempt, failure))
+                await outbox.retry(tx.session, claim, error, retries.pause(claim.attempt, failure))
             elif await outbox.bury(tx.session, claim, error):
                 await work.on_death(tx, job, error)
         return "dead" if dead else "retry"
 
     async def _give_back(self, claim: Claim) -> None:
-        """For a process that is stopping: the next one need not wait for the lease to end."""
+        """For a process that is stopping: the next one need not wait for the claim to end."""
         async with self._database.as_system() as tx:
             await outbox.retry(tx.session, claim, "stopped while it ran", 0)
 
 
-def pause(attempt: int, failure: Exception) -> float:
-    """Seconds until the next attempt: about 1, 2, 4 … 300, spread, and never less than a partner asked for."""
-    asked = failure.retry_after if isinstance(failure, Refusal) else None
-    doubled = min(2.0 ** min(attempt - 1, 20), _LONGEST_PAUSE)
-    return max(doubled * random.uniform(0.5, 1), asked or 0)  # noqa: S311  spreads retries, guards nothing
-
-
 def _told(failure: Exception) -> str:
-    """For an admin to read. What PostgreSQL's text cannot hold is spelt out: a partner may say anything."""
+    """The failure for an admin to read. Characters that PostgreSQL's text cannot hold are escaped."""
     if isinstance(failure, Refusal):
         said = failure.detail
     elif isinstance(failure, TimeoutError):
-        said = "it took longer than its lease allows"
+        said = "it took longer than its claim allows"
     else:
         said = f"{type(failure).__name__}: {failure}"
     return said.encode(errors="backslashreplace").decode().replace("\0", r"\0")[:_LONGEST_ERROR]

@@ -74,13 +74,13 @@ class PartnerLane:
     def _ended(self, outbox_id: int, task: asyncio.Task[None]) -> None:
         del self._running[outbox_id]
         if not task.cancelled() and (failure := task.exception()):
-            # Its lease runs out, and it is found again.
+            # Its claim runs out, and it is found again.
             logger().warning(
                 "job.outcome_lost", outbox_id=outbox_id, error=f"{type(failure).__name__}: {failure}"[:300]
             )
 
     async def _stop(self) -> None:
-        """Lets what is being performed end, for a while; the rest gives its leases back."""
+        """Lets what is being performed end, for a while; the rest gives its claims back."""
         tasks = list(self._running.values())
         if tasks:
             _, late = await asyncio.wait(tasks, timeout=_STOP_WITHIN)

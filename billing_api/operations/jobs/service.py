@@ -21,10 +21,10 @@ class JobAdministration:
         return Page([JobView.of(row[0]) for row in rows], total, limit, offset)
 
     async def retry(self, principal: Principal, job_id: int) -> JobView:
-        """Due at once; a sweeper finds it within a second.
+        """Makes a dead job due at once; a worker finds it within a second.
 
-        `attempts` stays: its number is the token of a lease (db/outbox.py). A worker judges the maximum after an
-        attempt, so that a job which died of too many gets one more, and dies again where that one fails as well.
+        `attempts` stays: its number is the fencing token of a claim (db/outbox.py). A worker compares it with the
+        maximum after an attempt, so a job that died of too many attempts gets one more.
         """
         async with self._database.as_staff(principal.user_id) as tx:
             row = await repository.lock(tx, job_id)

@@ -123,7 +123,9 @@ async def test_a_refusal_shows_on_the_license_and_an_admin_may_try_again(
     provisioning: Provisioning, issued: Issued, nextpanel: Simulator, database: Database, database_urls: DatabaseUrls
 ) -> None:
     await nextpanel.fault("status", status=422, body={"detail": "this country is not served"})
-    dispatcher = Dispatcher(database, [Work(Provision, provisioning.provision, lease=15, on_death=provisioning.refuse)])
+    dispatcher = Dispatcher(
+        database, [Work(Provision, provisioning.provision, claim_seconds=15, on_death=provisioning.refuse)]
+    )
     [job] = await jobs_of(database_urls, "provision")
     await dispatcher.perform(job["id"])
     license_ = await the_license(database_urls, issued)

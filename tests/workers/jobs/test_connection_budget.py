@@ -26,14 +26,14 @@ def test_the_pool_is_the_declared_sum() -> None:
 @pytest.mark.parametrize(
     ("part", "work"),
     [
-        ("a part of tomorrow", Work(DeliverMail, _nothing, lease=15)),
-        ("relay", Work(DeliverMail, _nothing, lease=15, at_once=5)),
-        ("relay", Work(DeliverMail, _nothing, lease=15, connections=2)),
+        ("a part of tomorrow", Work(DeliverMail, _nothing, claim_seconds=15)),
+        ("relay", Work(DeliverMail, _nothing, claim_seconds=15, at_once=5)),
+        ("relay", Work(DeliverMail, _nothing, claim_seconds=15, connections=2)),
     ],
     ids=["part", "jobs at once", "connections of a job"],
 )
 def test_who_has_not_declared_does_not_start(part: str, work: Work[DeliverMail]) -> None:
-    connections.check(["relay"], [Work(DeliverMail, _nothing, lease=15)])
+    connections.check(["relay"], [Work(DeliverMail, _nothing, claim_seconds=15)])
     with pytest.raises(connections.Undeclared):
         connections.check([part], [work])
 

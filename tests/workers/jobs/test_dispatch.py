@@ -6,8 +6,6 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from sqlalchemy import select
 
 from billing_api.gateways.http_client import Refused, Retryable
@@ -19,13 +17,9 @@ from db.unit_of_work import Database, SystemTransaction
 from tests.support.databases import change, rows
 from tests.support.servers import DatabaseUrls
 from tests.workers.world import eventually
-from workers.jobs.dispatch import (
-    Dispatcher,
-    Work,
-    pause,
-)
+from workers.jobs.dispatch import Dispatcher, Work
 
-LEASE = 15
+CLAIM_SECONDS = 15
 
 
 async def enqueued(database: Database, *jobs: Job) -> list[int]:
@@ -41,15 +35,15 @@ async def the_row(urls: DatabaseUrls, outbox_id: int) -> dict[str, Any]:
 
 
 async def make_due(urls: DatabaseUrls) -> None:
-    """Lets the time pass that a lease or a pause lasts."""
+    """Lets the time pass that a claim or a pause lasts."""
     await change(urls, "UPDATE outbox SET due_at = now() WHERE done_at IS NULL AND dead_at IS NULL")
 
 
 def mail_work(perform: Callable[[DeliverMail], Awaitable[None]], **more: Any) -> Work[DeliverMail]:
-    return Work(DeliverMail, perform, **({"lease": LEASE} | more))
+    return Work(DeliverMail, perform, **({"claim_seconds": CLAIM_SECONDS} | more))
 
 
-async def test_a_job_is_leased_performed_and_done(database: Database, database_urls: DatabaseUrls) -> None:
+async def test_a_job_is_claimed_performed_and_done(database: Database, database_urls: DatabaseUrls) -> None:
     performed: list[UUID] = []
     seen: list[dict[str, Any]] = []
 
@@ -63,7 +57,7 @@ async def test_a_job_is_leased_performed_and_done(database: Database, database_u
     await dispatcher.perform(outbox_id)
     assert performed == [mail_id]
     assert seen[0]["attempts"] == 1
-    assert LEASE - 5 < (seen[0]["due_at"] - utc_now()).total_seconds() <= LEASE
+    assert CLAIM_SECONDS - 5 < (seen[0]["due_at"] - utc_now()).total_seconds() <= CLAIM_SECONDS
     assert (await the_row(database_urls, outbox_id))["done_at"] is not None
     await dispatcher.perform(outbox_id)  # a doubled hint
     assert performed == [mail_id]
@@ -189,17 +183,17 @@ async def test_a_kind_without_a_handler_is_left_alone(database: Database, databa
     assert "align_account" in row["last_error"]
 
 
-async def test_an_attempt_ends_before_its_lease(database: Database, database_urls: DatabaseUrls) -> None:
+async def test_an_attempt_ends_before_its_claim(database: Database, database_urls: DatabaseUrls) -> None:
     async def perform(_job: DeliverMail) -> None:
         await asyncio.Event().wait()
 
     [outbox_id] = await enqueued(database, DeliverMail(new_id()))
-    leased = asyncio.create_task(Dispatcher(database, [mail_work(perform, lease=0.5)]).perform(outbox_id))
-    await asyncio.wait_for(leased, 5)
-    assert "longer than its lease" in (await the_row(database_urls, outbox_id))["last_error"]
+    claimed = asyncio.create_task(Dispatcher(database, [mail_work(perform, claim_seconds=0.5)]).perform(outbox_id))
+    await asyncio.wait_for(claimed, 5)
+    assert "longer than its claim" in (await the_row(database_urls, outbox_id))["last_error"]
 
 
-async def test_an_outcome_after_the_lease_was_taken_over_counts_for_nothing(
+async def test_an_outcome_after_another_workers_claim_counts_for_nothing(
     database: Database, database_urls: DatabaseUrls
 ) -> None:
     go_on = asyncio.Event()
@@ -224,7 +218,7 @@ async def test_an_outcome_after_the_lease_was_taken_over_counts_for_nothing(
     assert (row["attempts"], row["last_error"], row["dead_at"]) == (2, "not yet", None)
 
 
-async def test_a_worker_that_stops_gives_its_lease_back(database: Database, database_urls: DatabaseUrls) -> None:
+async def test_a_worker_that_stops_gives_its_claim_back(database: Database, database_urls: DatabaseUrls) -> None:
     started = asyncio.Event()
 
     async def perform(_job: DeliverMail) -> None:
@@ -272,17 +266,12 @@ async def test_jobs_that_wait_for_one_partner_keep_no_other_kind_waiting(databas
 
     mail_id = new_id()
     *hanging, mail = await enqueued(database, *(AlignAccount(new_id()) for _ in range(5)), DeliverMail(mail_id))
-    dispatcher = Dispatcher(database, [Work(AlignAccount, hang, lease=LEASE, at_once=2), mail_work(deliver)])
+    dispatcher = Dispatcher(
+        database, [Work(AlignAccount, hang, claim_seconds=CLAIM_SECONDS, at_once=2), mail_work(deliver)]
+    )
     waiting = [asyncio.create_task(dispatcher.perform(outbox_id)) for outbox_id in hanging]
     await asyncio.wait_for(dispatcher.perform(mail), 5)
     assert left == [mail_id]
     for task in waiting:
         task.cancel()
     await asyncio.gather(*waiting, return_exceptions=True)
-
-
-@given(attempt=st.integers(1, 10_000), asked=st.none() | st.integers(0, 3600))
-def test_pauses_double_to_five_minutes_and_honour_the_partner(attempt: int, asked: int | None) -> None:
-    seconds = pause(attempt, Retryable("later", retry_after=asked))
-    unasked = min(2.0 ** min(attempt - 1, 9), 300)
-    assert max(unasked / 2, asked or 0) <= seconds <= max(unasked, asked or 0)

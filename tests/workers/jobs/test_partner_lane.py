@@ -53,7 +53,7 @@ class Lane:
     def __init__(self, database: Database, queue_url: str) -> None:
         self.performed = Performed()
         self.database = database
-        self.dispatcher = Dispatcher(database, [Work(DeliverMail, self.performed.deliver, lease=15)])
+        self.dispatcher = Dispatcher(database, [Work(DeliverMail, self.performed.deliver, claim_seconds=15)])
         self.queue = ArqQueue(queue_url, self.dispatcher.perform, ())
         self.lane = PartnerLane(database, self.dispatcher, self.queue)
 
@@ -161,7 +161,7 @@ async def test_jobs_that_are_being_performed_end_before_the_lane_stops(database:
         await asyncio.sleep(0.1)
         ended.set()
 
-    dispatcher = Dispatcher(database, [Work(DeliverMail, slow, lease=15)])
+    dispatcher = Dispatcher(database, [Work(DeliverMail, slow, claim_seconds=15)])
     lane = PartnerLane(database, dispatcher, NoQueue())
     async with database.as_system() as tx:
         await tx.enqueue(DeliverMail(new_id()))
@@ -172,7 +172,7 @@ async def test_jobs_that_are_being_performed_end_before_the_lane_stops(database:
 
 async def test_fresh_jobs_are_left_to_the_queue(database: Database) -> None:
     performed, queue = Performed(), NoQueue()
-    dispatcher = Dispatcher(database, [Work(DeliverMail, performed.deliver, lease=15)])
+    dispatcher = Dispatcher(database, [Work(DeliverMail, performed.deliver, claim_seconds=15)])
     async with database.as_system() as tx:
         await tx.enqueue(DeliverMail(new_id()), DeliverMail(new_id()))
     await PartnerLane(database, dispatcher, queue).look()
@@ -195,7 +195,10 @@ async def test_more_webhooks_on_a_silent_stripe_than_there_is_room_for_hold_no_m
     async def take(outbox_id: int) -> None:
         await partners.take(outbox_id)
 
-    webhooks, mails = Work(ProcessWebhook, hang, lease=30, at_once=3), Work(DeliverMail, performed.deliver, lease=15)
+    webhooks, mails = (
+        Work(ProcessWebhook, hang, claim_seconds=30, at_once=3),
+        Work(DeliverMail, performed.deliver, claim_seconds=15),
+    )
     queue = ArqQueue(valkey, take, (), at_once=4)
     partners = PartnerLane(database, Dispatcher(database, (webhooks, mails)), queue)
 

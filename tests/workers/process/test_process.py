@@ -262,7 +262,7 @@ async def test_a_kill_between_two_steps_doubles_nothing_and_loses_nothing(
     left = (await sale.jobs("done_at IS NULL"))[0]
     assert (left["attempts"], left["dead_at"]) == (1, None)
     assert 0 < (left["due_at"] - utc_now()).total_seconds() <= 15
-    await change(sale.urls, "UPDATE outbox SET due_at = now() WHERE done_at IS NULL")  # the lease runs out
+    await change(sale.urls, "UPDATE outbox SET due_at = now() WHERE done_at IS NULL")  # the claim runs out
     with worker.started():
         await eventually(sale.all_done, within=20)
     await sale.assert_happened_once()

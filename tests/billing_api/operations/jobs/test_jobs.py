@@ -84,7 +84,7 @@ async def claimed(database: Database) -> int:
         [due] = await outbox.due_partner_jobs(tx.session, 10)
         claim = await outbox.lock_partner_job(tx.session, due.id)
         assert claim is not None
-        await outbox.lease(tx.session, claim, 60)
+        await outbox.claim_job(tx.session, claim, 60)
     return due.id
 
 
