@@ -36,7 +36,7 @@ check: install  ## format, lint, types, import contracts, compose.yaml, and a li
 	$(RUN) devstack.proofread
 
 N ?= 10000
-seed: install  ## licences and customers for load tests on the running stack: make seed N=100000
+seed: install  ## licenses and customers for load tests on the running stack: make seed N=100000
 	@exec $(RUN) loadtest.seed --licenses $(N) $(ARGS)
 
 load: install  ## a mixed load on the running stack; fails on any error or a broken p99
@@ -58,7 +58,7 @@ bench: install  ## what a validation costs, beside FastAPI, Litestar and nginx w
 bench-usage: install  ## what a usage report costs, beside FastAPI with SQLAlchemy and a COMMIT each
 	@exec $(RUN) bench.usage $(ARGS)
 
-bench-alone: install  ## start, memory, metrics, and whether a million licences make a validation dearer
+bench-alone: install  ## start, memory, metrics, and whether a million licenses make a validation dearer
 	@exec $(RUN) bench.alone $(ARGS)
 
 reconcile: install  ## compare Redis with Postgres now, repair what differs, and print the proof: ARGS=--help

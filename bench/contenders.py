@@ -1,4 +1,4 @@
-"""Who takes part: how each is started, and why one may have to stay away.
+"""Contenders: how each is started, and why one may have to stay away.
 
 Each contender is one process that works (its helpers, if any, are counted with it), on one core, with the same server
 behind it.

@@ -1,4 +1,4 @@
-"""What a process costs: the CPU time of it and everything it started, user and system, in seconds."""
+"""Cost of a process: the CPU time of it and everything it started, user and system, in seconds."""
 
 import os
 import time

@@ -3,7 +3,7 @@
 It must be cheaper than what it measures, or it would be the measured thing that waits. So: one thread, one epoll, raw
 sockets, requests that were put together and signed beforehand. It is a process of its own, on the other core.
 
-And it never sleeps. Waking a sleeper on another core is work that the kernel does at the expense of whoever sends, and
+And it never sleeps. Waking a sleeper on another core is work that the kernel does at the expense of the sender, and
 on a virtual machine that costs more than the sending itself; in production the other end is another machine. While it
 has nothing to do it yields its core, on which Redis lives as well.
 

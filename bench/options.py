@@ -1,4 +1,4 @@
-"""What may be chosen of a measurement in rounds."""
+"""Command-line options of a measurement in rounds."""
 
 import argparse
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What every measurement here needs: a Redis of its own, contenders on one core, load from the other."""
+"""Test bed of every measurement here: a Redis of its own, contenders on one core, load from the other."""
 
 import base64
 import secrets

@@ -1,4 +1,4 @@
-"""What the clients' own log proves about grants.
+"""Over-grants: a proof from the clients' own log.
 
 Every client reserves before it creates, and deletes nothing but what it created (of RESERVED; of emails facts come as
 they like, and the judge looks at what is counted of them). So each granted reservation is a lot
@@ -11,11 +11,11 @@ A hold lives from some instant after the first try was sent, so "sent + ttl" is 
 the hold is gone is a fact and recorded all the same: then the next grant may pass the limit, which is the design's, and
 such a lot counts no longer than its hold. (What is certain of both is left out, never what is doubtful of one.)
 
-The instant at which a reservation was decided lies between its first try and its answer. Whoever occupied the limit
-throughout that time was there when it was decided; with him and the new one, the limit must hold.
+The instant at which a reservation was decided lies between its first try and its answer. A lot that occupied the limit
+throughout that time was there when it was decided; with such lots and the new one, the limit must hold.
 
 Where the design itself allows an over-grant, a failover to a lagging replica, this stack has no replica. A restarted
-server has another run id, so that its buckets count as missing, and holds that the append-only file may have lost are
+server has another run id, so that its buckets count as missing. Holds that the append-only file may have lost are
 waited out: after a loss nothing may be granted until PAUSE seconds after the last grant before it.
 """
 

@@ -1,4 +1,4 @@
-"""What the clients know: every question they sent, when, and what they were answered. The judge believes nothing else.
+"""Client history: every question that was sent, when, and its answer. The judge believes nothing else.
 
 Instants are unix seconds of this machine's clock, which is the servers' clock, too.
 """

@@ -1,12 +1,12 @@
-"""Whether what the stores say is what the clients were told. Pure: tests put false histories before it.
+"""Consistency check: do the stores say what the clients were told? Pure: tests put false histories before it.
 
-recorded   every acknowledged report is an event, once, with the content that was sent; no event was never sent
-totals     each total is the replay of its events, and each event's `used_after` the total at its place; corrections,
-           which nobody sends, bring a total from below zero to 0 and no other
-credit     what was created with a reservation counts from 0 at least, unless its report says that it was earlier
-hot        Redis says the same totals as PostgreSQL
-crashed    no service has answered 500
-granted    chaos.grants: no reservation was granted beyond the limit, and none in the pause after a loss
+recorded   every acknowledged report is an event, once, with the content that was sent; no event was never sent.
+totals     each total is the replay of its events, and each event's `used_after` the total at its place.
+           Corrections, which nobody sends, bring a total from below zero to 0 and no other.
+credit     what was created with a reservation counts from 0 at least, unless its report says that it was earlier.
+hot        Redis says the same totals as PostgreSQL.
+crashed    no service has answered 500.
+granted    chaos.grants: no reservation was granted beyond the limit, and none in the pause after a loss.
 """
 
 from collections import defaultdict

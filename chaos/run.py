@@ -173,7 +173,7 @@ class _Turn:
         return f"{now:4.0f} s  {granted} reservations, {acknowledged} reports acknowledged, {struck} strikes"
 
     def _keep(self, books: Books) -> None:
-        """For whoever wants to know more than the judge says."""
+        """For a reader who wants to know more than the judge says."""
         for name, content in (("history", self._history), ("books", books)):
             (self._folder / f"{name}.json").write_bytes(msgspec.json.format(msgspec.json.encode(_plain(content))))
 

@@ -12,7 +12,7 @@ _OWN: Final = "nextpanel-postgres"
 
 
 def account_for(data: Path) -> Account | None:
-    """None for an ordinary user, who runs everything as himself.
+    """None for an ordinary user, who runs everything under their own account.
 
     For root: the data folder's owner, so that a folder keeps working whatever users come and go; else the machine's
     `postgres`; else an account made for this.

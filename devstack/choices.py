@@ -1,4 +1,4 @@
-"""What the person who types `make up` may choose, read from the environment.
+"""Options of `make up`, read from the environment.
 
 Each outside service has a stand-in, unless its address is given. A service that needs more than its address says so
 here, before anything is started.

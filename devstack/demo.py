@@ -1,4 +1,4 @@
-"""`make demo`: one purchase on a running stack, from a stranger's registration to a suspended licence, step by step.
+"""`make demo`: one purchase on a running stack, from a stranger's registration to a suspended license, step by step.
 
 Each step is printed with the time at which it came true; one that does not come true ends the demo with a failure.
 """
@@ -48,8 +48,8 @@ class Demo:
         self._paid_at = time.perf_counter()
         self._visitor.pay(checkout["url"])
         self._say("the card is paid on Stripe's page, and the browser is back")
-        bought = eventually("an active licence", lambda: self._visitor.licenses(me, status="active"))
-        self._say("the licence is there", bought[0]["id"])
+        bought = eventually("an active license", lambda: self._visitor.licenses(me, status="active"))
+        self._say("the license is there", bought[0]["id"])
         return str(bought[0]["id"])
 
     def _validate(self, key: str) -> None:

@@ -1,9 +1,9 @@
-"""How a child is started, so that it dies with its parent.
+"""Child processes that die with their parent.
 
 A parent that is killed with SIGKILL cannot tidy up. On Linux the kernel can do it: each child asks for a signal at its
 parent's death (prctl(2), PR_SET_PDEATHSIG). Two traps are closed here. The request is forgotten when the process
-changes its user, so it is made after that; and a parent that died before the request was made never sends the signal,
-so the child looks afterwards whether its parent is still the one that started it. Other systems have no such signal:
+changes its user, so it is made after that. A parent that died before the request was made never sends the signal, so
+the child looks afterwards whether its parent is still the one that started it. Other systems have no such signal:
 there a killed supervisor's children stay, and the next start says so.
 
 The death is that of the parent's *thread*, therefore children are started from a main thread only.

@@ -1,4 +1,4 @@
-"""Who uses an NP_DATA folder: one supervisor at a time, and nobody's leftovers.
+"""Locks on an NP_DATA folder: one supervisor at a time, and no processes left over from an earlier run.
 
 Two locks, both let go by the kernel at a process's end, however it ends. The first is the supervisor's. The second is
 inherited by every child, so a supervisor that finds the first free and the second held knows that an earlier run was

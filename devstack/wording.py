@@ -22,9 +22,9 @@ _BRITISH: Final = re.compile(
     r"|priorit|random|real|recogn|sanit|serial|special|standard|summar|synchron|token|util|visual)i[s](?:ed?|es|er|ing|at)"
 )
 # Part of the billing API's published description: renaming the schema would break clients made from it.
-_PUBLISHED_SPELLINGS: Final = frozenset({"Enrolmen" + "t"})
-_PRONOUNS: Final = frozenset({"h" + "e", "h" + "is", "h" + "im", "h" + "imself", "s" + "he", "who" + "ever"})
-_METAPHOR: Final = re.compile(r"(?:he[r]alds?|another[ ]tr[y]|rin[g]s|r[u]ng[ ]for|ho[p]es)(?!\w)", re.IGNORECASE)
+_PUBLISHED_SPELLINGS: Final = frozenset({"Enro" + "lment"})
+_PRONOUNS: Final = frozenset({"h" + "e", "h" + "is", "h" + "im", "h" + "imself", "sh" + "e", "who" + "ever"})
+_METAPHOR: Final = re.compile(r"(?:her[a]lds?|another[ ]tr[y]|rin[g]s|r[u]ng[ ]for|ho[p]es)(?!\w)", re.IGNORECASE)
 _WORD: Final = re.compile(r"\w+")
 
 _SENTENCE_END: Final = re.compile(r"(?<=[.!?])[)*`\"]*\s+|\n\s*\n|\n\s*(?=[-*|]\s|\d+\.\s)|\n(?=\s{2,}\S)")

@@ -1,6 +1,6 @@
 """An open-loop driver: requests leave at a constant rate, whatever becomes of the earlier ones.
 
-Whoever waits for an answer before he asks again stops asking while the server stalls, and measures one slow request
+A client that waits for each answer stops asking while the server stalls, and measures one slow request
 where a hundred customers would have met with one ("coordinated omission"). So every request here has an instant at
 which it is meant to be sent, and its latency counts from that instant: what waits because no connection is free, or
 because this very process is late, has waited.

@@ -1,6 +1,6 @@
 """Driver processes: one run's load, spread over as many as are wanted, begun at one instant.
 
-Each is a process of its own, so that whoever measures the server beside them (or suspends licenses meanwhile) does not
+Each is a process of its own, so that a measurement of the server beside them (or a suspension of licenses) does not
 compete with them for one interpreter.
 """
 
@@ -37,7 +37,7 @@ class Target(NamedTuple):
     reports: int = 0
     """Not a verdict is asked for, but so many usage reports are sent in each call."""
     about: int = 20
-    """Of how many licences each list of reports speaks."""
+    """Of how many licenses each list of reports speaks."""
 
     def calls(self, plan: Plan) -> Calls:
         if self.reports:

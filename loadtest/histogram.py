@@ -1,8 +1,8 @@
 """Latencies by the million, kept as counts: a histogram whose buckets grow with what they hold.
 
 Values are whole microseconds. Each power of two is cut into 128 buckets of equal width, so a bucket is never wider than
-1/128 of what stands in it, and up to 256 µs it is one microsecond wide (the layout of Gil Tene's HdrHistogram,
-https://hdrhistogram.org). Asked for a percentile it answers with the bucket's upper end: at most 0.8 % too much, never
+1/128 of what stands in it; up to 256 µs it is one microsecond wide. It is the layout of Gil Tene's HdrHistogram
+(https://hdrhistogram.org). Asked for a percentile it answers with the bucket's upper end: at most 0.8 % too much, never
 too little. Only buckets that hold something take memory, so one for each second of a run is cheap.
 """
 

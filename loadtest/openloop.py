@@ -163,7 +163,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--processes", type=positive_count, default=1, help="driver processes")
     parser.add_argument("--p99-ms", type=positive_number, help="the run fails where p99 is above")
     parser.add_argument("--reports", type=int, default=0, help="send so many usage reports in each call")
-    parser.add_argument("--about", type=positive_count, default=20, help="licences that each list of reports is about")
+    parser.add_argument("--about", type=positive_count, default=20, help="licenses that each list of reports is about")
     parser.add_argument("--url", help="default: the validator in run.json, or the billing API for reports")
     parser.add_argument("--api-key", help="id:secret; default: the platform key in run.json")
     parser.add_argument("--keys", type=Path, help="license keys, one a line; default: the seeded ones")

@@ -1,4 +1,4 @@
-"""Line and bar charts as inline SVG. Colours and fonts are the page's business: shapes carry CSS classes only.
+"""Line and bar charts as inline SVG. Colors and fonts are the page's business: shapes carry CSS classes only.
 
 A chart is made of two scales, which turn values into pixels and know where their ticks stand, and of marks. Every point
 has a `<title>`, which browsers show as a tooltip; so there is no script.

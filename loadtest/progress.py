@@ -1,4 +1,4 @@
-"""How far a long task has come: a bar that is redrawn on a terminal, a line now and then in a file."""
+"""Progress of a long task: a bar that is redrawn on a terminal, a line now and then in a file."""
 
 import sys
 from time import perf_counter

@@ -1,4 +1,4 @@
-"""What a run saw: every request once, by the second in which it was meant to be sent, and by what became of it.
+"""Record of a run: every request once, by the second in which it was meant to be sent, and by what became of it.
 
 An outcome is an answer that was to be expected (a verdict's code, a refusal that the rules foresee); a fault is all
 else (no answer, a status that nobody should see). Both have a latency: a request that was given up counts with the time

@@ -17,7 +17,7 @@ from loadtest.plots import Linear, Logarithmic, Percentiles, Series
 from loadtest.results import Number, Result
 from loadtest.stack import data_folder
 
-_COLOURS: Final = 6
+_COLORS: Final = 6
 _HEADLINE: Final = (50.0, 90.0, 99.0, 99.9, 100.0)
 _MIDDLE: Final = 0.5  # of a second
 
@@ -35,14 +35,14 @@ def render(all_results: Sequence[Result]) -> str:
     runs = [_run(result) for result in all_results]
     compared = curves([(result.title, result) for result in all_results]) if len(runs) > 1 else None
     return templates.get_template("report.html").render(
-        runs=runs, compared=compared, headline=_HEADLINE, colours=_COLOURS
+        runs=runs, compared=compared, headline=_HEADLINE, colors=_COLORS
     )
 
 
 def curves(named: Sequence[tuple[str, Result]]) -> str:
-    """The percentile curve of each, one colour each."""
+    """The percentile curve of each, one color each."""
     series = [
-        Series(name, _with_end(result.curve), f"c{place % _COLOURS}") for place, (name, result) in enumerate(named)
+        Series(name, _with_end(result.curve), f"c{place % _COLORS}") for place, (name, result) in enumerate(named)
     ]
     points = [point for one in series for point in one.points]
     x = Percentiles(max((percent for percent, _ in points), default=90.0))

@@ -1,4 +1,4 @@
-"""What seeding leaves for the tools that put load on the stack: keys and people. Secrets: for the owner alone."""
+"""Files that seeding leaves for the load tests: keys and people. Secrets: for the owner alone."""
 
 import os
 from collections.abc import Sequence

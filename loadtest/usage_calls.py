@@ -1,10 +1,10 @@
 """Signed usage reports, ready to be sent.
 
 Each is a new one. Signing one costs the driver more than sending it, and it shares its machine with the servers it
-measures; so as many as a run needs are signed before it begins, but no more than will leave while a signature is good.
+measures. So as many as a run needs are signed before it begins, but no more than will leave while a signature is good.
 
 Half of them create and half delete, so that totals stay where they are however long a run lasts. A list is what a panel
-sends that was offline for a while: much about the few licences it serves (`about`).
+sends that was offline for a while: much about the few licenses it serves (`about`).
 """
 
 import random
@@ -40,7 +40,7 @@ class UsageCalls:
         ahead: int = 0,
         clock: Callable[[], float] = unix_time,
     ) -> None:
-        """`url`: the billing API's; `key`: id and secret; `about`: of how many licences each list speaks.
+        """`url`: the billing API's; `key`: id and secret; `about`: of how many licenses each list speaks.
 
         `ahead`: how many calls to sign now.
         """

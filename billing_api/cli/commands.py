@@ -1,4 +1,4 @@
-"""What an operator does to an installation from the command line, beside serving."""
+"""Commands of an operator, beside serving."""
 
 import argparse
 import asyncio

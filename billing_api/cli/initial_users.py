@@ -36,7 +36,7 @@ async def create_admin(
         await check_choice(turn, email, password, full_name)
         password_hash = await turn.hash(password)
     async with database.as_system() as tx:
-        # Whoever types an address into the form must not keep the operator from using it.
+        # A stranger who types an address into the form must not keep the operator from using it.
         await release_address(tx, email, clock())
         user = await repository.insert_user(
             tx,
@@ -59,7 +59,7 @@ async def promote_to_admin(database: Database, *, email: str) -> bool:
         if user is None:
             raise NotFound(f"{email} has no account; without --promote this command makes one")
         if user.email_verified_at is None or not user.is_active:
-            raise Conflict(f"{email} is suspended, or nobody has proved that the address is his")
+            raise Conflict(f"{email} is suspended, or its address is not verified: resume or verify it first")
         if user.role is Role.ADMIN:
             return False
         await tx.audit(

@@ -1,1 +1,1 @@
-"""What we hold about somebody: all of it shown to him, and forgotten when he goes, but for what the law wants kept."""
+"""Personal data: export and deletion of everything held about a user, except for what the law wants kept."""

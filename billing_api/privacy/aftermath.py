@@ -1,6 +1,6 @@
-"""What a deletion leaves to be done: Stripe's customer, and what came or stayed after the transaction.
+"""Follow-up of a deletion: Stripe's customer, and data that came or stayed after the transaction.
 
-Found by state, like all due work: whoever is marked as deleted and still has something to forget. So a hint that is
+Found by state, like all due work: users marked as deleted for whom something is left to forget. So a hint that is
 lost, or a release that forgets more than the one before, needs nobody to remember what was done.
 """
 

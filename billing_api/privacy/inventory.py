@@ -1,9 +1,9 @@
-"""What each table holds about a user: which columns he is shown, and what becomes of his rows when he goes.
+"""Data inventory: what each table holds about a user, which columns are exported, and what deletion does to its rows.
 
 This list is what the export reads and what a deletion erases; a test walks all tables and all of their columns, and
-fails where one is missing here. Whoever adds a column so decides about both.
+fails where one is missing here. So a new column cannot be added without deciding about both.
 
-`shown` names columns of the export. `withheld` says of the others why not; `user_id`, which is his own everywhere, is
+`shown` names columns of the export. `withheld` says of the others why not. `user_id` is the user's own and is
 left out without a word. `read_as`: the customer's own session wherever it may read these columns, so that row security
 guards the export too; else the application, which adds the condition itself.
 """
@@ -14,7 +14,7 @@ from typing import Final, Literal, NamedTuple
 
 
 class Fate(enum.Enum):
-    """Of a user's rows, when his account is deleted."""
+    """Of a user's rows, when the account is deleted."""
 
     ERASED = "the rows are deleted"
     REDUCED = "the row stays, and what tells of a person is taken out of it"
@@ -29,7 +29,7 @@ class Holding(NamedTuple):
     """Reason → columns."""
     read_as: Literal["customer", "system"] = "customer"
     found_by: Literal["id", "user_id", "license_id"] = "user_id"
-    """The indexed column that leads to his rows."""
+    """The indexed column that leads to the user's rows."""
     order: str = "created_at id"
 
 
@@ -196,7 +196,7 @@ HOLDINGS: Final = (
         Fate.ERASED,
         "",
         {
-            "answers that he was given before, sealed, for they may hold secrets": "answer",
+            "earlier answers to the user, sealed, for they may hold secrets": "answer",
             "how a repeated request is known": "scope key body_hash status_code created_at",
         },
     ),

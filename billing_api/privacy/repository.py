@@ -47,7 +47,7 @@ async def page_of(tx: Transaction, holding: Holding, user_id: UUID, *, page: int
 
 
 async def audit_page(tx: SystemTransaction, user_id: UUID, *, page: int, most: int) -> list[Mapping[str, Any]]:
-    """What he did and what was done to his account. Details of acts on others, which staff have, are others' data."""
+    """Acts of the user and acts on the account. Details of acts on others, which staff have, are others' data."""
     is_his = AuditRow.actor_id == user_id
     is_about_him = and_(AuditRow.target_kind == "user", AuditRow.target_id == str(user_id))
     actor = case((AuditRow.actor_id.is_(None), "system"), (is_his, "owner"), else_="staff").label("actor")
@@ -94,7 +94,7 @@ def who_went(before: datetime) -> Whose:
 async def erase(tx: SystemTransaction, whose: Whose, *, mails_before: datetime) -> int:
     """What the inventory says is to go; says how many rows. Of mails, those written before.
 
-    Younger mails bound how many an address gets in an hour, whoever asks for them: forgotten at once, an account that
+    Younger mails count against the limit of an address for an hour. Were they forgotten at once, an account that
     is opened and deleted over and over would fill a stranger's mailbox.
     """
     erased = 0
@@ -109,7 +109,7 @@ async def erase(tx: SystemTransaction, whose: Whose, *, mails_before: datetime) 
 
 
 async def reduce(tx: SystemTransaction, whose: Whose) -> int:
-    """Takes the person out of rows that stay. Rows that hold nothing more of him are not written again."""
+    """Takes personal data out of rows that stay. Rows that hold no more of it are not written again."""
     keys = update(ApiKey).where(ApiKey.user_id.in_(whose), or_(ApiKey.is_active, ApiKey.name != ""))
     nothing: dict[Any, Any] = {
         "account_order": null(),
@@ -134,7 +134,7 @@ async def reduce_events(tx: SystemTransaction, user_id: UUID | None = None) -> i
 
 
 async def stripe_customer_of(tx: SystemTransaction, user_id: UUID) -> str | None:
-    """None where he is still here, or Stripe never heard of him."""
+    """None where the user is not deleted, or has no customer at Stripe."""
     gone = select(User.stripe_customer_id).where(User.id == user_id, User.deleted_at.is_not(None))
     customer_id: str | None = await tx.session.scalar(gone)
     return customer_id

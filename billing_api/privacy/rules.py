@@ -1,4 +1,4 @@
-"""What keeps an account from being deleted: something that still takes money, or still gives something. Pure."""
+"""Obstacles to a deletion: something that still takes money, or still gives something. Pure."""
 
 from collections.abc import Iterator
 from datetime import datetime, timedelta
@@ -31,7 +31,7 @@ def _obstacles(ties: Ties, now: datetime, *, end_licenses: bool) -> Iterator[str
         )
     if ties.live_licenses and not end_licenses:
         yield (
-            f"{ties.live_licenses} of your licences are live: wait for their end, or send `end_licenses: true` to end"
+            f"{ties.live_licenses} of your licenses are live: wait for their end, or send `end_licenses: true` to end"
             " them now, with the panels' accounts and with no money back"
         )
     if ties.last_checkout is not None and (payable_until := ties.last_checkout + PAYABLE_FOR) > now:

@@ -12,7 +12,7 @@ Row = Mapping[str, Any]
 
 
 class Deletion(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """`end_licenses`: live licences end with the account, at once and with no money back."""
+    """`end_licenses`: live licenses end with the account, at once and with no money back."""
 
     password: GivenPassword
     end_licenses: bool = False

@@ -48,7 +48,7 @@ class DataExport:
         self._most_rows = most_rows
 
     async def page(self, principal: Principal, page: int, caller: Caller) -> PersonalData:
-        """Read as the customer wherever his session may, by the application where it may not: the same user's rows."""
+        """Read as the customer wherever the session may, by the application where it may not: the same user's rows."""
         user_id, which = principal.user_id, {"page": page, "most": self._most_rows}
         made_at = self._clock()
         async with self._database.as_customer(user_id) as customer:
@@ -100,7 +100,7 @@ class AccountDeletion:
     async def _forget(
         self, tx: SystemTransaction, principal: Principal, proof: Proof, *, end_licenses: bool
     ) -> Refusal | None:
-        # Administrators first, and in one order: who deletes himself and who changes another's role take turns.
+        # Administrators first, and in one order: deleting one's own account and changing another's role take turns.
         administrators = await users.lock_administrators(tx) if principal.role is Role.ADMIN else set()
         user, now = await self._check.redeem(tx, proof), self._clock()
         if not user.is_active or user.role is not principal.role:
@@ -133,10 +133,10 @@ class AccountDeletion:
         )
 
     async def _end(self, tx: SystemTransaction, licenses: Sequence[License]) -> None:
-        """All of them, also those that had expired: a panel keeps an account until its licence is cancelled."""
+        """All of them, also those that had expired: a panel keeps an account until its license is cancelled."""
         for license_ in licenses:
             license_.status = move(license_.status, Event.CANCELLED)
-            license_.status_reason = "its owner deleted his account"
+            license_.status_reason = "its owner deleted the account"
             license_.grace_until, license_.auto_renew = None, False
             await tx.audit("license.cancelled", "license", license_.id, reason=license_.status_reason)
             await tx.enqueue(AlignAccount(license_.id))

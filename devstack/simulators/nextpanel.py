@@ -1,10 +1,10 @@
-"""A NextPanel: the control panel that a licence is for, as far as billing calls it.
+"""A NextPanel: the control panel that a license is for, as far as billing calls it.
 
     python -m devstack.simulators.nextpanel --port 9000 --data DIR --jwt-secret SECRET
 
 It is strict where a partner may be: a call without a valid token or an idempotency key is refused, and so is a field
 that it does not know. It makes *exactly once* visible: a second provisioning under another key is a 409 that names the
-account there is, a repeated one is the stored answer, and `/_sim/accounts` tells how often each account was called
+account there is, and a repeated one is the stored answer. `/_sim/accounts` tells how often each account was called
 about and how often anything was made.
 """
 
@@ -46,7 +46,7 @@ class Provision(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class Change(msgspec.Struct, forbid_unknown_fields=True):
-    """Suspend, resume and terminate name a licence; a reason is for the panel's own log."""
+    """Suspend, resume and terminate name a license; a reason is for the panel's own log."""
 
     license_id: str
     reason: str | None = None
@@ -116,7 +116,7 @@ class Panel:
             refusal = Problem(
                 409,
                 "already_provisioned",
-                "This licence has an account",
+                "This license has an account",
                 nextpanel_account_id=known.nextpanel_account_id,
                 account_status=known.status,
             )
@@ -152,7 +152,7 @@ class Panel:
     def _account(self, license_id: str) -> Account:
         account = self.accounts.get(license_id)
         if account is None:
-            raise Problem(404, "unknown_license", "No account was provisioned for this licence")
+            raise Problem(404, "unknown_license", "No account was provisioned for this license")
         return account
 
     def _changed(self, account: Account) -> Outcome:

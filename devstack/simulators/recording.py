@@ -1,4 +1,4 @@
-"""What a simulator received, for a test or a person to look at: `/_sim/requests`.
+"""Request log of a simulator, for tests and people: `/_sim/requests`.
 
 The newest LIMIT requests, kept in memory, each with its body cut to BODY_LIMIT characters. Headers that carry a secret
 are shown as present and no more, and so is what looks like a card number: this list ends in test output and terminals.

@@ -1,4 +1,4 @@
-"""What every simulator has: health, and `/_sim/faults` and `/_sim/requests` around its own routes."""
+"""Routes of every simulator: health, and `/_sim/faults` and `/_sim/requests` around its own routes."""
 
 import traceback
 from collections.abc import Callable, Mapping, Sequence
@@ -24,7 +24,9 @@ def stand_in(
     """The simulator's routes as an ASGI application; `default_error` is the body of a fault that names none."""
 
     def crashed(_request: Request[Any, Any, Any], error: Exception) -> Response[Any]:
-        traceback.print_exception(error)  # a fault of the simulator's own belongs in front of whoever runs it
+        traceback.print_exception(
+            error
+        )  # a fault of the simulator's own belongs on the terminal of the person who runs it
         return Response(default_error(500), status_code=500)
 
     app = Litestar(

@@ -1,1 +1,1 @@
-"""Who comes to a running stack: NextPanel's servers, customers, administrators. Locust users, each with its habits."""
+"""Simulated users of a running stack: NextPanel's servers, customers, administrators. Locust users."""

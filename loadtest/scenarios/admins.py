@@ -48,7 +48,7 @@ class Admin(Person):
     @tag("suspend")
     @task(3)
     def suspend_and_resume(self) -> None:
-        """Two administrators may meet at one license; whoever comes second is told so."""
+        """Two administrators may meet at one license; the second is told so."""
         content = {"license_key": random.choice(self.world.license_keys)}
         found = self.mine("POST", "/admin/licenses/find-by-key", content, name="/admin/licenses/find-by-key").body
         for verb in ("suspend", "resume"):

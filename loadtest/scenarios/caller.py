@@ -1,7 +1,7 @@
-"""What all simulated users have in common: a call that is told which answers are expected of it.
+"""One call of a simulated user, with the answers that are expected of it.
 
 A refusal that the rules foresee (409 on a license that is suspended already) is an answer like any other. Everything
-else is a failure, and whoever met with one drops what he was doing.
+else is a failure, and a user who meets one drops what they were doing.
 """
 
 import secrets

@@ -1,4 +1,4 @@
-"""Who plays in which scenario. Within one, the weights of the classes say how many of each there are."""
+"""Scenarios and their simulated users. Within one, the weights of the classes say how many of each there are."""
 
 from collections.abc import Collection, Mapping, Sequence
 from typing import Final

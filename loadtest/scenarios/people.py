@@ -1,4 +1,4 @@
-"""Somebody who signs in: access tokens last a quarter of an hour, so he signs in again now and then."""
+"""A signed-in user: access tokens last a quarter of an hour, so the user signs in again now and then."""
 
 from collections.abc import Collection
 from time import monotonic

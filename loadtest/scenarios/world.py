@@ -1,4 +1,4 @@
-"""What all simulated users know: the running stack and what was seeded into it."""
+"""Shared knowledge of all simulated users: the running stack and what was seeded into it."""
 
 import itertools
 from collections.abc import Iterator

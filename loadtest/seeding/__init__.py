@@ -1,1 +1,1 @@
-"""Licenses by the million: made in bulk, written with COPY, projected by whoever wrote them, and removed again."""
+"""Licenses by the million: made in bulk, written with COPY, projected by their writer, and removed again."""

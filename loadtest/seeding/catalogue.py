@@ -1,4 +1,4 @@
-"""What the database already holds that seeded licenses need: the plans, and the epoch of the projection."""
+"""Rows that seeded licenses need and the database already holds: the plans, and the epoch of the projection."""
 
 from collections.abc import Sequence
 from typing import Any, Final, NamedTuple

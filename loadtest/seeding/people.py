@@ -13,7 +13,7 @@ from core.mailbox import mailbox_key
 
 DOMAIN_NAME: Final = "seeded.nextpanel.example"
 PATTERN: Final = f"%@{DOMAIN_NAME}"
-"""For LIKE: every seeded customer, whenever he was made."""
+"""For LIKE: every seeded customer, made at any time."""
 
 _COLUMNS: Final = ("id", "email", "email_key", "password_hash", "full_name", "role", "email_verified_at", "is_active")
 

@@ -45,7 +45,7 @@ def service(postgres: Postgres, migrated_template: str, tmp_path_factory: pytest
 
 @pytest.fixture
 async def desk(service: Service) -> AsyncIterator[Desk]:
-    """Where people and licences come from."""
+    """Where people and licenses come from."""
     api = Database(create_engine(service.urls.api, pool_size=2, name="test"))
     yield Desk(api_settings(environment(service.urls, redis_url=service.redis_url)), api, utc_now)
     await api.close()

@@ -50,7 +50,7 @@ def test_the_first_in_the_path_is_taken_where_all_are_good(machine: Machine) -> 
     assert machine.chosen() == "python3.11"
 
 
-def test_one_with_optimisations_comes_before_the_first_in_the_path(machine: Machine) -> None:
+def test_one_with_optimizations_comes_before_the_first_in_the_path(machine: Machine) -> None:
     machine.put(machine.own, "python3.11", _SLOW)
     good = machine.put(machine.system, "python3.11", _GOOD)
     assert machine.chosen() == good

@@ -11,7 +11,7 @@ from tests.e2e.conftest import RunningStack
 
 
 def bought(visitor: Visitor, plan: str) -> tuple[str, Headers, str, str]:
-    """E-mail address, headers, licence and key of somebody who has just bought the plan."""
+    """E-mail address, headers, license and key of somebody who has just bought the plan."""
     email, me = visitor.new_customer()
     checkout = visitor.start_checkout(me, plan)
     visitor.pay(checkout["url"])

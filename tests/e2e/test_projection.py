@@ -1,4 +1,4 @@
-"""Redis is a projection: emptied, it comes back, and meanwhile nobody is told that a licence is invalid."""
+"""Redis is a projection: emptied, it comes back, and meanwhile nobody is told that a license is invalid."""
 
 import socket
 import time

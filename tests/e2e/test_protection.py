@@ -1,4 +1,4 @@
-"""A licence's protection on the whole stack: what its owner changes, panels are told by the validator, at once.
+"""A license's protection on the whole stack: what its owner changes, panels are told by the validator, at once.
 
 How soon is printed and not judged here, for a busy machine is nobody's fault; `make suspension` measures the same way
 from COMMIT to refusal (p99 ≤ 250 ms).
@@ -64,7 +64,7 @@ class Panel:
 
 
 class Owner:
-    """The demo customer with a licence of its own, and a panel that was activated for it."""
+    """The demo customer with a license of its own, and a panel that was activated for it."""
 
     def __init__(self, visitor: Visitor) -> None:
         self.visitor = visitor

@@ -1,4 +1,4 @@
-"""One purchase, whatever is killed when: one licence, one account, one mail."""
+"""One purchase, whatever is killed when: one license, one account, one mail."""
 
 import time
 
@@ -40,7 +40,7 @@ def test_the_demo_plays(stack: RunningStack, visitor: Visitor, capsys: pytest.Ca
     demo.Demo(visitor).play()
     told = capsys.readouterr().out
     for step in (
-        "the licence is there",
+        "the license is there",
         "50 left",
         "the validator knows",
         "no limit of databases",
@@ -65,7 +65,7 @@ def test_a_purchase_whose_webhooks_come_late_twice_and_in_disorder(visitor: Visi
         visitor.http.post(f"{visitor.simulator('stripe')}/_sim/webhooks", json=calm)
 
 
-def test_a_declined_card_is_no_licence(visitor: Visitor) -> None:
+def test_a_declined_card_is_no_license(visitor: Visitor) -> None:
     _, me = visitor.new_customer()
     checkout = visitor.start_checkout(me)
     assert visitor.pay(checkout["url"], DECLINED_CARD).status_code == 402
@@ -92,7 +92,7 @@ def test_nextpanel_cut_off_after_the_effect_and_the_worker_killed(stack: Running
     assert visitor.http.post(f"{visitor.simulator('nextpanel')}/_sim/faults", json=fault).is_success
     before = stack.pids("workers")
     email, me = buy(visitor, come_back=True)
-    license_id = eventually("the licence", lambda: visitor.licenses(me))[0]["id"]
+    license_id = eventually("the license", lambda: visitor.licenses(me))[0]["id"]
     eventually("the effect", lambda: visitor.accounts(license_id))
     stack.kill("workers")
     assert stack.restarted("workers", before)

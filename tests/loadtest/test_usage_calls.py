@@ -1,4 +1,4 @@
-"""Reports for the billing API under load: rightly signed, each with a key of its own, lists about few licences."""
+"""Reports for the billing API under load: rightly signed, each with a key of its own, lists about few licenses."""
 
 import json
 from typing import Any
@@ -37,7 +37,7 @@ def test_single_reports_each_have_a_key() -> None:
     assert {report["license_key"] for _, report in sent} <= set(_KEYS)
 
 
-def test_a_list_is_about_few_licences_and_its_items_have_keys() -> None:
+def test_a_list_is_about_few_licenses_and_its_items_have_keys() -> None:
     endless = calls(items=300, about=4)
     lists = [check(endless.take()) for _ in range(3)]
     assert [key for key, _ in lists] == [""] * 3
@@ -48,6 +48,6 @@ def test_a_list_is_about_few_licences_and_its_items_have_keys() -> None:
     assert {item["resource"] for item in items} == {"domains", "databases", "emails"}
 
 
-def test_a_list_cannot_be_about_more_licences_than_there_are() -> None:
+def test_a_list_cannot_be_about_more_licenses_than_there_are() -> None:
     _, body = check(calls(items=10, about=1000).take())
     assert len(body["items"]) == 10

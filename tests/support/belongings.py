@@ -20,7 +20,7 @@ _ISSUED: Final = frozenset({"licenses", "api_keys", "oauth_clients"})
 
 
 class Belongings(NamedTuple):
-    """`ids`: where a collection is served, below /api/v1 and /admin → the id of what he has there."""
+    """`ids`: where a collection is served, below /api/v1 and /admin → the id of what the user has there."""
 
     user_id: UUID
     headers: Headers

@@ -1,4 +1,4 @@
-"""A customer who has bought a licence, with Stripe's clock for that customer in the test's hands."""
+"""A customer who has bought a license, with Stripe's clock for that customer in the test's hands."""
 
 import asyncio
 from collections.abc import Iterable

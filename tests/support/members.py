@@ -1,4 +1,4 @@
-"""Somebody with an account, a browser, and perhaps an authenticator app in his pocket."""
+"""A user with an account, a browser, and perhaps an authenticator app."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -58,7 +58,7 @@ class Member(Visitor):
     async def step_up(self, password: str = PASSWORD, **proof: Any) -> httpx.Response:
         return await self.call("POST", "auth/step-up", {"password": password} | proof)
 
-    async def enrol(self) -> list[str]:
+    async def enroll(self) -> list[str]:
         """An app set up and confirmed; its recovery codes. The present time step is used up by that."""
         begun = await self.call("POST", "me/mfa/totp")
         assert begun.status_code == 201, begun.text

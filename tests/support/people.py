@@ -27,7 +27,7 @@ Headers = dict[str, str]
 
 
 class Desk:
-    """Makes people and licences in the database, and tokens for them."""
+    """Makes people and licenses in the database, and tokens for them."""
 
     def __init__(self, settings: ApiSettings, database: Database, clock: Clock) -> None:
         self.settings = settings

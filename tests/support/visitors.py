@@ -1,4 +1,4 @@
-"""Somebody with a browser of his own, in front of the application as it is served (in this process, over ASGI)."""
+"""A visitor with a browser, in front of the application as it is served (in this process, over ASGI)."""
 
 import asyncio
 import base64
@@ -44,7 +44,7 @@ async def alive(app: Litestar) -> AsyncIterator[Litestar]:
 
 
 class Visitor:
-    """A person and his browser. Each method is one request, and answers what came back."""
+    """A person and their browser. Each method is one request, and answers what came back."""
 
     def __init__(self, web: httpx.AsyncClient, email: str) -> None:
         self.web = web

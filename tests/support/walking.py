@@ -41,7 +41,7 @@ def examples(strategy: SearchStrategy[AnyCase], count: int) -> list[AnyCase]:
 
 
 async def send(client: httpx.AsyncClient, case: AnyCase, who: Headers) -> httpx.Response:
-    """As whoever's headers these are, whatever credentials the case has made up."""
+    """As the owner of these headers, whatever credentials the case has made up."""
     asked = case.as_transport_kwargs(base_url=BASE)
     prepared = requests.Request(**{name: asked[name] for name in _ASKED if name in asked}).prepare()
     ours = {name.lower() for name in who} | {"content-length", "authorization"}

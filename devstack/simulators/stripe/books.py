@@ -2,10 +2,10 @@
 
 An object is a JSON document under its `object` name and id, in the shape the API shows; names that begin with an
 underscore are the simulator's own notes and never leave it. An event holds a copy of its object as it was at that
-moment. Events are not told in the order in which the work happens to be written here but in the order in which Stripe
-was observed to tell them: `in_order` takes such an order and sorts by it what was emitted inside.
+moment. Events are told in the order in which Stripe was observed to tell them, not in the order of the work here:
+`in_order` takes such an order and sorts by it what was emitted inside.
 
-Whoever touches an object that is bound to a test clock lives in that clock's time until the work is done.
+Work on an object that is bound to a test clock lives in that clock's time until it is done.
 """
 
 import secrets

@@ -17,7 +17,7 @@ Confirmation = Literal["never", "unless_set_up", "always", "on_session"]
 
 @dataclass(frozen=True)
 class Decline:
-    """Why an issuer refuses: the error's code, the decline code, the words, and what it advises about another try."""
+    """Why an issuer refuses: the error's code, the decline code, the words, and its advice about a retry."""
 
     code: str
     decline_code: str

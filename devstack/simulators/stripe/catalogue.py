@@ -1,4 +1,4 @@
-"""What is sold: products and prices. Amounts are integer minor units; a price never changes its amount."""
+"""Products and prices. Amounts are integer minor units; a price never changes its amount."""
 
 from decimal import Decimal
 from typing import Any

@@ -1,4 +1,4 @@
-"""What happens to subscriptions and invoices by itself as time passes: each thing that falls due, in its order.
+"""Billing cycles: what falls due of subscriptions and invoices as time passes, in its order.
 
 | falls due | what |
 |---|---|

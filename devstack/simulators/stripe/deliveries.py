@@ -158,7 +158,7 @@ class Courier:
         """One whose outcome cannot be written down, for a full disk, is owed still."""
         try:
             await self._deliver(client, delivery)
-        except Exception:  # noqa: BLE001  a fault of the simulator's own belongs in front of whoever runs it
+        except Exception:  # noqa: BLE001  a fault of the simulator's own belongs on the terminal of the person who runs it
             traceback.print_exc()
             delivery.state, delivery.due = "pending", unix_time() + _AFTER_A_FAULT
             self._queue(delivery)

@@ -1,8 +1,8 @@
 """One request, from bytes to answer: key, idempotency, parameters, the work in one transaction, expansion, envelope.
 
-Idempotency is Stripe's: what was answered to a key is stored with the effect and repeated (`Idempotent-Replayed`),
-errors too once the work had begun; other parameters under the key are refused; a key whose first request is still
-running is a 409, which the SDK tries again.
+Idempotency is Stripe's. The answer to a key is stored with the effect and repeated (`Idempotent-Replayed`), errors too
+once the work had begun. Other parameters under the key are refused. A key whose first request is still running is a
+409, which the SDK retries.
 """
 
 import base64

@@ -1,4 +1,4 @@
-"""What the API lets one do with invoices, their lines and payments, and with items waiting for an invoice."""
+"""API operations on invoices, their lines and payments, and with items waiting for an invoice."""
 
 from stripe.params import (
     InvoiceCreateParams,

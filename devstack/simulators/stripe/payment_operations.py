@@ -1,4 +1,4 @@
-"""What the API lets one do with payment intents."""
+"""API operations on payment intents."""
 
 from typing import Any, Final
 

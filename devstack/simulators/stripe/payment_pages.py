@@ -1,4 +1,4 @@
-"""What the hosted checkout page itself calls, as far as the Stripe CLI's fixtures pay a session through it.
+"""API of the hosted checkout page, as far as the Stripe CLI's fixtures pay a session through it.
 
 Undocumented and no part of the SDK, so its parameters are declared here.
 """

@@ -1,4 +1,4 @@
-"""Payment intents: what one payment goes through, whoever asks for it (the API, checkout, an invoice).
+"""Payment intents: the states of one payment, be it asked for by the API, by checkout or by an invoice.
 
     requires_payment_method → requires_confirmation → requires_action → succeeded
               ↑ declined ─────────────┴──────────────────┘        (manual capture: requires_capture first)

@@ -1,4 +1,4 @@
-"""What a subscription schedule does to its subscription: it takes the next phase's items at the end of a period.
+"""Subscription schedules: a subscription takes the next phase's items at the end of a period.
 
 A schedule is a row of phases without gaps. Only those that begin where a period of the subscription ends are simulated,
 which is what a change "at period end" needs; whatever else a phase could say is refused when it is asked for.

@@ -1,7 +1,7 @@
 """Paying a checkout session: from a card to everything that a purchase leaves behind, in one transaction.
 
 The subscription is made after its payment has gone through, never before: an abandoned or declined checkout leaves
-none. A session is paid once; whoever comes again, or at the same moment, finds it complete.
+none. A session is paid once; a second payer, even at the same moment, finds it complete.
 """
 
 from typing import Final

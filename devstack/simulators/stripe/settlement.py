@@ -1,4 +1,4 @@
-"""What follows from a payment: its invoice is paid or not, and its subscription runs or does not.
+"""Consequences of a payment: its invoice is paid or not, and its subscription runs or does not.
 
 Every way to pay ends here: the first invoice of a subscription, a pay call, a confirmed intent, the 3-D Secure page.
 """

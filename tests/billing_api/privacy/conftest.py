@@ -1,4 +1,4 @@
-"""Somebody with a row in every table that may hold one of his."""
+"""A user with a row in every table that may hold one."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -15,7 +15,7 @@ from tests.support.servers import DatabaseUrls
 async def fill(urls: DatabaseUrls, user_id: UUID, **changes: Mapping[str, Any]) -> Mapping[str, Mapping[str, Any]]:
     """A row in each customer-owned table, by table; `changes` to what would be made up."""
     made: dict[str, Mapping[str, Any]] = {"plans": {"id": STARTER_PLAN}, "users": {"id": user_id}}
-    events = METADATA.tables["usage_events"]  # which lead to their licence without a foreign key
+    events = METADATA.tables["usage_events"]  # which lead to their license without a foreign key
     async with as_owner(urls) as owner:
         for table in [*(table for table in METADATA.sorted_tables if table is not events), events]:
             if "user_id" in table.c:

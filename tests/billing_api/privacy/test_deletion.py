@@ -68,7 +68,7 @@ async def test_what_names_a_person_goes_and_the_books_stay(ada: Visitor, databas
     assert (answer.status_code, answer.content) == (204, b""), answer.text
     for holding in HOLDINGS:
         left = await count(database_urls, holding.table)
-        if holding.table == "mails":  # the one that tells him so
+        if holding.table == "mails":  # the one that tells the user so
             assert [mail["template"] for mail in await rows(database_urls, "SELECT * FROM mails")] == [
                 "account_deleted"
             ]
@@ -185,7 +185,7 @@ async def test_what_binds_the_account_is_told_and_nothing_has_happened(
     answers = [await leave(ada, headers) for _ in range(6)]
     for answer in answers:  # the password is right each time: nobody has to wait for that
         assert (answer.status_code, answer.json()["code"]) == (409, "conflict"), answer.text
-    for part in ("1 of your subscriptions renew", "1 of your licences are live", "a payment page is open until"):
+    for part in ("1 of your subscriptions renew", "1 of your licenses are live", "a payment page is open until"):
         assert part in answers[0].json()["detail"]
     (user,) = await rows(database_urls, "SELECT email, is_active, deleted_at FROM users")
     assert user == {"email": ada.email, "is_active": True, "deleted_at": None}
@@ -203,7 +203,7 @@ async def test_licenses_end_with_the_account_by_its_owners_word(
     assert (await leave(ada, headers)).status_code == 409
     assert (await leave(ada, headers, end_licenses=True)).status_code == 204
     standing = await rows(database_urls, "SELECT DISTINCT status, status_reason, auto_renew FROM licenses")
-    assert standing == [{"status": "cancelled", "status_reason": "its owner deleted his account", "auto_renew": False}]
+    assert standing == [{"status": "cancelled", "status_reason": "its owner deleted the account", "auto_renew": False}]
     told = await rows(database_urls, "SELECT job FROM outbox WHERE job ->> 'type' = 'align_account'")
     assert {job["job"]["license_id"] for job in told} == {str(license_id) for license_id in issued}
     (audit,) = await rows(database_urls, "SELECT detail FROM audit_log WHERE action = 'account.deleted'")
@@ -301,7 +301,7 @@ async def test_deleted_is_deleted_for_staff_too(
     for verb, body in (("resume", {"reason": "x"}), ("suspend", {"reason": "x"}), ("role", {"role": "support"})):
         assert (await client.post(f"{path}/{verb}", json=body, headers=admin)).status_code == 409
     changed = "UPDATE users SET email = 'ada@example.com', full_name = 'Ada', is_active = true, deleted_at = NULL"
-    await change(database_urls, f"{changed} WHERE id = :id", id=user_id)  # by whoever types it
+    await change(database_urls, f"{changed} WHERE id = :id", id=user_id)  # typed by hand
     (user,) = await rows(database_urls, "SELECT email, full_name, is_active FROM users WHERE id = :id", id=user_id)
     assert user == {"email": f"deleted+{user_id}@invalid", "full_name": "", "is_active": False}
 

@@ -1,4 +1,4 @@
-"""Everything that is held about somebody, told to him and to nobody else."""
+"""Export: everything that is held about a user, for that user and nobody else."""
 
 import json
 from datetime import timedelta
@@ -97,8 +97,8 @@ async def test_he_reads_what_he_did_and_what_was_done_to_him_but_not_of_others(c
     suspension = f"/api/v1/admin/users/{bob}"
     await client.post(f"{suspension}/suspend", json={"reason": "bob's secret"}, headers=admin)
     await client.post(f"{suspension}/resume", json={"reason": "bob's other secret"}, headers=admin)
-    his = (await exported(client, admin))["tables"]["audit_log"]
-    assert [(event["action"], event["actor"], event["detail"]) for event in his] == [
+    acts = (await exported(client, admin))["tables"]["audit_log"]
+    assert [(event["action"], event["actor"], event["detail"]) for event in acts] == [
         ("user.suspended", "owner", None),
         ("user.resumed", "owner", None),
     ]

@@ -133,7 +133,7 @@ def test_a_call_without_token_or_key_is_refused(panel: Simulator) -> None:
     assert panel.http.post(path, json=an_order(), headers={"Authorization": f"Bearer {token()}"}).status_code == 400
 
 
-@pytest.mark.parametrize("wrong", [{"colour": "red"}, {"user_email": None}, {"features": "all"}])
+@pytest.mark.parametrize("wrong", [{"color": "red"}, {"user_email": None}, {"features": "all"}])
 def test_a_body_it_does_not_know_is_refused(panel: Simulator, wrong: dict[str, Any]) -> None:
     assert call(panel, "provision", an_order(**wrong)).status_code == 400
 

@@ -1,4 +1,4 @@
-"""What the client answers, and what it raises.
+"""Answers and exceptions of the client.
 
 Three things that are not the same: a verdict that says no, a service that cannot be asked, and a call that was wrong.
 Only the first is about the license.

@@ -1,10 +1,10 @@
 """Leases kept for the time in which the service cannot be asked.
 
-One is fetched after an answer that says yes, again at half of its life, and forgotten as soon as the service says that
-the license does not stand: a refusal that was heard must not be unsaid by pulling a cable.
+One is fetched after an answer that says yes, and again at half of its life. It is forgotten as soon as the service says
+that the license is not valid: a refusal must not be undone by pulling a cable.
 
-The store may be locked, full or damaged, in an outage above all. Nobody who asks about a license hears of that: without
-a readable lease nothing can be told, and a lease that cannot be deleted is disregarded until it can.
+The store may be locked, full or damaged, in an outage above all. Callers do not hear of that:
+without a readable lease nothing can be told, and a lease that cannot be deleted is disregarded until it can.
 """
 
 import asyncio

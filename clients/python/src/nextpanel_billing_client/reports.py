@@ -1,8 +1,8 @@
 """Usage reports: written down here first, then delivered, in their order, until the service has answered.
 
 A report is a fact, and facts are not lost: neither by an outage, nor by the end of this process. Each has an
-idempotency key from the moment it is written down, so that one delivered twice counts once: what was sent and not
-heard of, in an outage or by a process that died before it could cross it out, is simply sent again.
+idempotency key from the moment it is written down, so that one delivered twice counts once. A report without a known
+answer, after an outage or a crash, is sent again.
 
 What waits goes in lists, so that a thousand reports that an outage has kept back cost one call and not a thousand. The
 service answers each of a list by itself:

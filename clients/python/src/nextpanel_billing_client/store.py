@@ -1,4 +1,4 @@
-"""What must outlive this process: reports on their way, leases, the keys to check them, the latest instant seen.
+"""Durable state: reports on their way, leases, the keys to check them, the latest instant seen.
 
 One SQLite file, readable by its owner only, for reports carry license keys. Several processes may share it. A report is
 on the disk before `add_report` returns (WAL with synchronous=FULL), and leaves with the answer to it.

@@ -1,6 +1,6 @@
 """One signed call: sent, sent again where that may help, and sorted into an answer, Unreachable or Refused.
 
-Whoever answers what the service never says (a proxy's page, a portal's redirect, another's JSON) is not the service, so
+An answer that the service never gives (a proxy's page, a portal's redirect, another's JSON) is not the service's, so
 that call did not reach it. Every call is safe to repeat: questions change nothing, a reservation is known by its
 idempotency key, and so is a report.
 """

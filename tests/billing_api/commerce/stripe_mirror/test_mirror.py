@@ -103,7 +103,7 @@ async def test_a_price_that_is_no_plans_is_a_fault_that_stays_visible(
     assert await state(database) == (0, 0, 0, 0)
 
 
-async def test_in_every_order_and_ten_times_it_is_one_licence(
+async def test_in_every_order_and_ten_times_it_is_one_license(
     mirror: Mirror, bought: Bought, database: Database
 ) -> None:
     _, subjects = bought

@@ -22,14 +22,14 @@ async def ada(app: Litestar, desk: Desk) -> AsyncIterator[Member]:
 async def bob(app: Litestar, desk: Desk) -> AsyncIterator[Member]:
     """With an app of his own, signed in with both."""
     async with a_member(app, desk) as member:
-        await member.enrol()
+        await member.enroll()
         yield member
 
 
 @pytest.fixture
 async def enrolled(ada: Member, clock: FakeTime) -> Member:
     """Ada with an app, in a time step that no code was used in."""
-    await ada.enrol()
+    await ada.enroll()
     clock.now += timedelta(minutes=1)
     return ada
 

@@ -142,7 +142,7 @@ async def test_a_recovery_code_opens_once_even_where_the_app_is_kept_out(
     app: Litestar, ada: Member, database_urls: DatabaseUrls
 ) -> None:
     """Who knows the password can close the app for a while; not the owner's way in."""
-    first, second, *_ = await ada.enrol()
+    first, second, *_ = await ada.enroll()
     for _ in range(5):
         await ada.answer(await ada.challenge(), code=wrong(ada))
     assert (await ada.answer(await ada.challenge(), code=ada.code(1))).status_code == 429
@@ -160,7 +160,7 @@ async def test_a_recovery_code_opens_once_even_where_the_app_is_kept_out(
 
 
 async def test_anothers_codes_open_nothing(ada: Member, bob: Member, clock: FakeTime) -> None:
-    (code, *_) = await ada.enrol()
+    (code, *_) = await ada.enroll()
     clock.now += timedelta(minutes=1)
     for proof in ({"recovery_code": code}, {"code": ada.code()}):
         assert (await bob.answer(await bob.challenge(), **proof)).json()["code"] == "invalid_second_factor"

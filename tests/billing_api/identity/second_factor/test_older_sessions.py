@@ -28,7 +28,7 @@ async def test_switching_it_on_ends_the_sessions_that_never_gave_it(
 ) -> None:
     async with another_browser(app, ada) as other:
         await other.sign_in()
-        await ada.enrol()
+        await ada.enroll()
         assert (await other.call("GET", "me")).status_code == 401
         assert (await other.refresh()).status_code == 401
         assert (await ada.call("GET", "me")).status_code == 200
@@ -45,13 +45,13 @@ async def test_switching_it_on_ends_a_change_of_address_that_was_asked_for_witho
         wish = {"email": "thief@example.net", "password": "seven green bicycles"}
         assert (await thief.call("POST", "me/email", wish)).status_code == 202
         (token,) = await mailbox.tokens("thief@example.net")
-        await ada.enrol()
+        await ada.enroll()
         assert (await thief.post("email/confirm", {"token": token})).status_code == 400
     assert await rows(database_urls, "SELECT email FROM users") == [{"email": ada.email}]
 
 
 async def test_the_session_that_switched_it_on_has_given_it(ada: Member, clock: FakeTime) -> None:
-    await ada.enrol()
+    await ada.enroll()
     clock.now += timedelta(minutes=1)
     assert (await ada.call("POST", "me/mfa/recovery-codes")).status_code == 201
     ada.access_token = (await ada.refresh()).json()["access_token"]

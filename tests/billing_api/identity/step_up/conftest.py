@@ -23,6 +23,6 @@ async def ada(app: Litestar, desk: Desk, clock: FakeTime) -> AsyncIterator[Membe
 async def bob(app: Litestar, desk: Desk, clock: FakeTime) -> AsyncIterator[Member]:
     """With an app as well."""
     async with a_member(app, desk) as member:
-        await member.enrol()
+        await member.enroll()
         clock.now += timedelta(minutes=6)
         yield member

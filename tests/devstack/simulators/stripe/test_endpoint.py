@@ -78,9 +78,9 @@ def test_a_refused_parameter_does_not_use_up_the_key(shop: Shop) -> None:
 @pytest.mark.parametrize(
     ("path", "form", "param", "code"),
     [
-        ("customers", {"colour": "red"}, "colour", "parameter_unknown"),
-        ("customers", {"invoice_settings[colour]": "red"}, "invoice_settings[colour]", "parameter_unknown"),
-        ("subscriptions", {"items[0][colour]": "red"}, "items[0][colour]", "parameter_unknown"),
+        ("customers", {"color": "red"}, "color", "parameter_unknown"),
+        ("customers", {"invoice_settings[color]": "red"}, "invoice_settings[color]", "parameter_unknown"),
+        ("subscriptions", {"items[0][color]": "red"}, "items[0][color]", "parameter_unknown"),
         ("payment_intents", {"payment_method_types[]": "card"}, "payment_method_types", "parameter_unknown"),
         ("payment_intents", {"currency": "usd"}, "amount", "parameter_missing"),
         ("payment_intents", {"amount": "ten", "currency": "usd"}, "amount", "parameter_invalid_integer"),
@@ -105,7 +105,7 @@ def test_a_client_that_names_no_version_may_use_older_words(shop: Shop) -> None:
     coupon = shop.v1.coupons.create({"percent_off": 10})
     answer = shop.http.post(
         "/v1/promotion_codes",
-        data={"coupon": coupon.id, "colour": "red"},
+        data={"coupon": coupon.id, "color": "red"},
         headers={"Authorization": f"Bearer {API_KEY}"},
     )
     assert answer.status_code == 200
@@ -157,7 +157,7 @@ def test_expansion_goes_deep_and_through_lists(shop: Shop) -> None:
     assert "payments" not in wire(shop.v1.invoices.retrieve(invoice["id"]))
 
 
-@pytest.mark.parametrize("path", ["colour", "customer.colour", "a.b.c.d.e"])
+@pytest.mark.parametrize("path", ["color", "customer.color", "a.b.c.d.e"])
 def test_what_cannot_be_expanded(shop: Shop, path: str) -> None:
     with pytest.raises(stripe.InvalidRequestError) as refused:
         shop.v1.subscriptions.retrieve(shop.subscription().id, {"expand": [path]})

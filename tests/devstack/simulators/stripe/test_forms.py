@@ -60,5 +60,5 @@ def test_the_sdks_own_options_are_no_parameters() -> None:
 
 
 def test_lenience_passes_over_the_unknown_at_every_depth() -> None:
-    form = "colour=red&invoice_settings[colour]=red&name=A"
+    form = "color=red&invoice_settings[color]=red&name=A"
     assert decode(parse(form), CustomerCreateParams, lenient=True) == {"name": "A", "invoice_settings": {}}

@@ -44,7 +44,7 @@ async def test_an_app_is_shown_its_secret_and_counts_once_confirmed(ada: Member,
 async def test_neither_the_secret_nor_a_code_lies_in_the_database(
     ada: Member, database_urls: DatabaseUrls, settings: ApiSettings
 ) -> None:
-    codes = await ada.enrol()
+    codes = await ada.enroll()
     (factor,) = await rows(database_urls, "SELECT * FROM totp_factors")
     sealed = factor["secret"]
     assert ada.secret.encode() not in sealed
@@ -109,7 +109,7 @@ async def test_removed_it_is_asked_for_no_more(enrolled: Member, database_urls: 
 
 
 async def test_a_new_set_of_recovery_codes_ends_the_old_one(ada: Member, clock: FakeTime) -> None:
-    old = await ada.enrol()
+    old = await ada.enroll()
     clock.now += timedelta(minutes=1)
     renewed = await ada.call("POST", "me/mfa/recovery-codes")
     assert (renewed.status_code, renewed.headers["cache-control"]) == (201, "no-store")
@@ -121,7 +121,7 @@ async def test_a_new_set_of_recovery_codes_ends_the_old_one(ada: Member, clock: 
 
 
 async def test_the_owner_is_told_of_every_change(ada: Member, database_urls: DatabaseUrls, clock: FakeTime) -> None:
-    await ada.enrol()
+    await ada.enroll()
     clock.now += timedelta(minutes=1)
     codes = (await ada.call("POST", "me/mfa/recovery-codes")).json()["recovery_codes"]
     assert (await ada.step_up(recovery_code=codes[0])).status_code == 200
@@ -173,7 +173,7 @@ async def test_a_suspended_account_sets_up_nothing(ada: Member, database_urls: D
 
 
 async def test_confirming_uses_the_code_up(app: Litestar, ada: Member) -> None:
-    await ada.enrol()
+    await ada.enroll()
     async with another_browser(app, ada) as phone:
         replayed = await phone.answer(await phone.challenge(), code=phone.code())
     assert (replayed.status_code, replayed.json()["code"]) == (401, "invalid_second_factor")
