@@ -13,13 +13,12 @@ from granian.constants import HTTPModes, Interfaces, Loops
 from granian.http import HTTP1Settings
 from granian.log import LogLevels
 from granian.server import Server
-from litestar import Litestar
 
 from billing_api.cli import commands
 from billing_api.server import metrics
-from billing_api.server.app import create_app
+from billing_api.server.app import BillingApi, create_app
 from billing_api.server.draining import Draining
-from core.parts import EXIT_CODE, Parts
+from core.parts import EXIT_CODE
 from core.process import allow_many_files, die_with_parent
 from core.settings import BadSettings, api_settings
 from core.telemetry import configure_logging
@@ -33,7 +32,7 @@ _OTHER_FILES: Final = 512
 """What a worker may have open beside its clients: connections to its servers, logs, code that is read."""
 
 
-def served() -> Litestar:
+def served() -> BillingApi:
     """The application, in a Granian worker. It outlives neither its master nor itself."""
     die_with_parent()
     master = multiprocessing.parent_process()
@@ -43,14 +42,14 @@ def served() -> Litestar:
     configure_logging("billing_api", settings.log_level, take_over=("_granian", "granian.access"))
     app = create_app(settings)
     _end_with_its_parts(app)
-    app.on_startup.append(Draining(app.state.readiness, seconds=settings.drain_seconds, port=settings.port).heed)
+    app.on_startup.append(Draining(app.readiness, seconds=settings.drain_seconds, port=settings.port).heed)
     _spare_the_collector()
     return app
 
 
-def _end_with_its_parts(app: Litestar) -> None:
+def _end_with_its_parts(app: BillingApi) -> None:
     """A process with a dead part ends as if it were asked to, with the exit code that says why."""
-    parts: Parts = app.state.parts
+    parts = app.parts
 
     async def watch() -> None:
         parts.watch(condemned=lambda: os.kill(os.getpid(), signal.SIGTERM))

@@ -23,4 +23,4 @@ def client_address(connection: AnyConnection) -> str:
     """As text, in its shortest spelling."""
     peer = connection.client.host if connection.client else ""
     forwarded = connection.headers.getall("x-forwarded-for", [])
-    return addresses.told(peer, forwarded, connection.app.state.settings.trusted_proxies)
+    return addresses.told(peer, forwarded, connection.app.state.api.settings.trusted_proxies)

@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Iterator
-from dataclasses import fields
 from typing import Any
 
 from litestar import Litestar, Request, Router
@@ -22,8 +21,7 @@ from typing_extensions import override
 from billing_api.access.caller import Caller
 from billing_api.access.client_address import caller
 from billing_api.access.permissions import Permission, Principal
-from billing_api.access.rate_limits import declared_failures, declared_limit
-from billing_api.access.tokens import TokenIssuer
+from billing_api.access.rate_limits import Limits, declared_failures, declared_limit
 from billing_api.identity.sessions.cookies import RefreshCookie
 from billing_api.licensing.usage.fast_path import FastPath
 from billing_api.server.answer_deadline import answer_deadline
@@ -37,14 +35,8 @@ from billing_api.server.guard import (
 from billing_api.server.head_requests import as_get
 from billing_api.server.openapi_document import DescriptionFile
 from billing_api.server.routes import ROUTES
-from billing_api.server.wiring.services import Services, wired
-from billing_api.web import (
-    problems,
-    undeclared,
-)
-from billing_api.web import (
-    request_context as observability,
-)
+from billing_api.server.wiring.services import ROOM_OF, wired
+from billing_api.web import problems, request_context, undeclared
 from billing_api.web.security_headers import answer_headers, with_data
 from billing_api.web.strict_request import StrictRequest
 from billing_api.web.swagger import SwaggerPage
@@ -66,6 +58,7 @@ class BillingApi(Litestar):
 
     fast_path: FastPath
     arrivals: Arrivals
+    parts: Parts
     readiness: Readiness
 
     @override
@@ -82,7 +75,9 @@ class BillingApi(Litestar):
         await super().__call__(scope, receive, send)
 
 
-def create_app(settings: ApiSettings, clock: Clock = utc_now) -> Litestar:
+def create_app(settings: ApiSettings, clock: Clock = utc_now) -> BillingApi:
+    parts = Parts()
+    readiness = Readiness(lambda: parts.dead)
     cookie = RefreshCookie.configured(settings)
     prometheus = PrometheusConfig(app_name="billing_api", prefix="billing_api", group_path=True)
     app = BillingApi(
@@ -90,15 +85,14 @@ def create_app(settings: ApiSettings, clock: Clock = utc_now) -> Litestar:
         dependencies=_dependencies(cookie),
         guards=[guard, refuse_undeclared],
         middleware=[
-            observability.request_context,
+            request_context.request_context,
             prometheus.middleware,
             answer_deadline,
             DefineMiddleware(Authentication),
         ],
         exception_handlers=problems.HANDLERS,
         before_send=[answer_headers(settings.environment)],
-        lifespan=[wired(settings, clock)],
-        state=_state(settings, clock),
+        lifespan=[wired(settings, clock, parts, readiness)],
         cors_config=CORSConfig(
             allow_origins=sorted(cookie.origins), allow_credentials=True, expose_headers=list(EXPOSED_HEADERS)
         ),
@@ -109,7 +103,8 @@ def create_app(settings: ApiSettings, clock: Clock = utc_now) -> Litestar:
         debug=False,
     )
     app.arrivals = Arrivals()
-    app.readiness = app.state.readiness
+    app.parts = parts
+    app.readiness = readiness
     app.fast_path = FastPath(
         app.carry,
         app.state,
@@ -127,27 +122,14 @@ def create_app(settings: ApiSettings, clock: Clock = utc_now) -> Litestar:
 def _dependencies(cookie: RefreshCookie) -> dict[str, Provide]:
     """What handlers may ask for by name: every service, and what belongs to the one request."""
     return {
-        **{field.name: _service(field.name) for field in fields(Services)},
+        **{name: _service(name) for name in ROOM_OF},
+        "limits": Provide(_limits, sync_to_thread=False),
         "principal": Provide(_principal, sync_to_thread=False),
         "request_id": Provide(_request_id, sync_to_thread=False),
         "caller": Provide(_caller, sync_to_thread=False),
         "once": Provide(_once),
         "refresh_cookie": Provide(lambda: cookie, sync_to_thread=False),
     }
-
-
-def _state(settings: ApiSettings, clock: Clock) -> State:
-    parts = Parts()
-    return State(
-        {
-            "settings": settings,
-            "tokens": TokenIssuer(settings.jwt_keys, clock),
-            "clock": clock,
-            "parts": parts,
-            "readiness": Readiness(lambda: parts.dead),
-            "staff_second_factor": settings.staff_second_factor,
-        }
-    )
 
 
 def _openapi() -> OpenAPIConfig:
@@ -165,9 +147,14 @@ def _openapi() -> OpenAPIConfig:
 
 def _service(name: str) -> Provide:
     def provide(state: State) -> Any:
-        return getattr(state.services, name)
+        return state.api.service(name)
 
     return Provide(provide, sync_to_thread=False)
+
+
+def _limits(state: State) -> Limits:
+    limits: Limits = state.api.limits
+    return limits
 
 
 def _principal(request: Request[Any, Any, Any]) -> Principal:
@@ -186,7 +173,7 @@ def _request_id(request: Request[Any, Any, Any]) -> str:
 async def _once(request: Request[Any, Any, Any]) -> Once:
     """The claim of this request under its Idempotency-Key; one caller's keys never meet another's."""
     principal: Principal = request.user
-    settings: ApiSettings = request.app.state.settings
+    settings: ApiSettings = request.app.state.api.settings
     return Once(
         settings.secrets.sealer,
         scope=f"{principal.user_id} {request.method} {_path(request)}",  # with its ids: each thing has its own

@@ -30,11 +30,12 @@ class Authentication(AbstractAuthenticationMiddleware):
         scheme, _, token = connection.headers.get("authorization", "").partition(" ")
         if scheme.lower() != "bearer" or not token:
             return AuthenticationResult(user=None, auth=None)
-        tokens: TokenIssuer = connection.app.state.tokens
+        api = connection.app.state.api
+        tokens: TokenIssuer = api.infrastructure.tokens
         try:
             client = tokens.read_client(token.strip())
             if client is not None:
-                return AuthenticationResult(await connection.app.state.services.client_tokens.principal(client), None)
+                return AuthenticationResult(await api.services.identity.client_tokens.principal(client), None)
             return AuthenticationResult(user=tokens.read(token.strip()), auth=None)
         except Unauthenticated as refusal:
             # Kept for the guard: a public route (login, refresh) is open to somebody whose old token has expired.
@@ -51,18 +52,19 @@ async def guard(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRou
     needed = declared_permission(handler)
     require_single(connection.scope["headers"])
     principal: Principal | None = connection.user
-    limits: Limits = connection.app.state.limits
+    api = connection.app.state.api
+    limits: Limits = api.limits
     await limits.enforce(connection, principal.signed_in_id if principal else None, signed=needed is Permission.SIGNED)
     if needed in {Permission.PUBLIC, Permission.SIGNED}:
         return
     if principal is None:
         raise connection.auth or Unauthenticated
-    liveness: Liveness = connection.app.state.liveness
+    liveness: Liveness = api.infrastructure.liveness
     if principal.client_id is None:  # a client has no session; it was looked up with its token
         await liveness.check(principal)
     if not may(principal, needed, reads=_only_reads(handler)):
         raise Forbidden
-    if needed.is_for_staff and connection.app.state.staff_second_factor:
+    if needed.is_for_staff and api.settings.staff_second_factor:
         require_second_factor(principal)
     if needs_step_up(handler):
         await liveness.require_step_up(principal)

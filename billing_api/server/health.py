@@ -95,7 +95,7 @@ class Health:
     responses={503: ResponseSpec(Live, generate_examples=False, description="A part is dead; the process ends")},
 )
 async def live(state: State) -> Response[Live]:
-    parts: Parts = state.health.parts
+    parts: Parts = state.api.health.parts
     dead = parts.dead
     status = HTTPStatus.SERVICE_UNAVAILABLE if dead else HTTPStatus.OK
     return Response(Live("dead" if dead else "ok", parts.told()), status_code=status)
@@ -109,7 +109,7 @@ async def live(state: State) -> Response[Live]:
     responses={503: ResponseSpec(Ready, generate_examples=False, description="Not yet, or no longer: `reason` tells")},
 )
 async def ready(state: State) -> Response[Ready]:
-    health: Health = state.health
+    health: Health = state.api.health
     told = health.readiness.told(() if health.readiness.reached else await health.missing())
     return Response(told, status_code=HTTPStatus.OK if told.ok else HTTPStatus.SERVICE_UNAVAILABLE)
 
@@ -121,5 +121,5 @@ async def ready(state: State) -> Response[Ready]:
     summary="How shared servers are; always 200",
 )
 async def dependencies(state: State) -> Dependencies:
-    lookout: Lookout = state.health.lookout
+    lookout: Lookout = state.api.health.lookout
     return await lookout.told()

@@ -47,7 +47,8 @@ from db.availability import is_absence, is_busy
 
 
 def refused(request: Request[Any, Any, Any], refusal: Refusal) -> Response[Problem]:
-    clock: Clock = request.app.state.get("clock", utc_now)
+    api = request.app.state.get("api")
+    clock: Clock = api.clock if api else utc_now
     problem = problem_of(refusal, _request_id(request), clock().timestamp())
     headers = {name: value for name, value in headers_of(refusal).items() if name != "Content-Type"}
     if refusal.status == HTTPStatus.REQUEST_TIMEOUT:

@@ -14,6 +14,7 @@ from billing_api.commerce.plans.service import PlanService
 from billing_api.commerce.stripe_mirror.service import Mirror
 from billing_api.gateways.stripe.client import StripeGateway
 from billing_api.server.app import create_app
+from billing_api.server.wiring.infrastructure import Infrastructure
 from billing_api.server.wiring.services import Services
 from core.clock import utc_now
 from core.ids import new_id
@@ -117,7 +118,13 @@ async def client(app: Litestar, database: Database, clock: FakeTime) -> AsyncIte
 
 @pytest.fixture
 def services(app: Litestar) -> Services:
-    wired: Services = app.state.services
+    wired: Services = app.state.api.services
+    return wired
+
+
+@pytest.fixture
+def infrastructure(app: Litestar) -> Infrastructure:
+    wired: Infrastructure = app.state.api.infrastructure
     return wired
 
 

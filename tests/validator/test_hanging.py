@@ -18,7 +18,7 @@ PROGRAM: Final = """
 import os, signal, socket, sys, time
 from core.parts import Parts
 from core.settings import validator_settings
-from validator import child
+from validator import process
 from validator.redis.link import RedisLink
 
 def listening(port):
@@ -32,7 +32,7 @@ signal.signal(signal.SIGUSR1, lambda *_: time.sleep(600))
 parts = Parts(silent_after=2.0, ends_within=2.0)
 settings = validator_settings()
 at = (listening(settings.port), listening(0))
-child.serve(settings, 0, os.getppid(), at, os.pipe()[1], parts)
+process.serve(settings, 0, os.getppid(), at, os.pipe()[1], parts)
 """
 
 

@@ -1,4 +1,4 @@
-"""Stripe's objects made into our rows: the one place where money becomes a licence.
+"""Mirror of Stripe: our rows are made to agree with Stripe's objects.
 
 An event only says which object to look at. `mirror` takes a lock on the object's Stripe customer, then reads the object
 as it is now, then makes our rows agree with it, in one transaction. The webhook, the return page and a replay by an
@@ -8,18 +8,18 @@ The lock comes before the read. Session, subscription and invoice events of one 
 rows they are about do not exist yet, so there is no row to lock; and a read made before the lock could be older than
 what the holder of the lock has just written.
 
-A licence is made when, and only when, the subscription's invoice is paid: in the transaction that writes the payment.
-A period, and a dearer plan, counts as paid when a paid invoice charges for it: the subscription's latest one may be for
-something else, such as an upgrade that was declined while the renewal was still a draft.
+A license is granted by the first paid invoice (granting.py). A period, and a dearer plan, counts as paid when a paid
+invoice charges for it: the subscription's latest one may be for something else, such as an upgrade that was declined
+while the renewal was still a draft.
 """
 
 from contextlib import AbstractAsyncContextManager
-from datetime import timedelta
 from typing import Final, Literal, NamedTuple
 
 from billing_api.commerce.plans.repository import of_price
 from billing_api.commerce.stripe_mirror import repository
 from billing_api.commerce.stripe_mirror.customer_lock import WAITS_FOR, CustomerLock
+from billing_api.commerce.stripe_mirror.granting import CannotMirror, granted, term_of
 from billing_api.commerce.stripe_mirror.plan_following import (
     Billed,
     follow_plan,
@@ -27,12 +27,10 @@ from billing_api.commerce.stripe_mirror.plan_following import (
 )
 from billing_api.gateways.stripe.client import Stripe
 from billing_api.gateways.stripe.facts import InvoiceFacts, SubscriptionFacts
-from billing_api.licensing.licenses.issuing import Term, issue
 from billing_api.licensing.licenses.repository import lock as lock_license
-from billing_api.licensing.licenses.repository import of_checkout
 from billing_api.licensing.licenses.terms import pay_for
 from core.clock import Clock
-from core.errors import IllegalMove, Unavailable
+from core.errors import IllegalMove
 from core.ids import new_id
 from core.jobs import AlignAccount
 from core.licensing.state import Event, Status, move
@@ -43,9 +41,6 @@ from db.models.identity import User
 from db.models.licensing import Interval, License, Plan
 from db.unit_of_work import Database, SystemTransaction
 
-GRACE: Final = timedelta(days=7)
-"""How long an unpaid renewal keeps answering; none where the customer asked for the end."""
-
 Kind = Literal["checkout.session", "subscription", "invoice"]
 
 _STATUS: Final = {
@@ -54,10 +49,6 @@ _STATUS: Final = {
     "canceled": SubscriptionStatus.CANCELLED,
     "incomplete_expired": SubscriptionStatus.CANCELLED,
 }
-
-
-class CannotMirror(Unavailable):
-    """Stripe's object makes no sense to us. Whoever asked tries again later, and an admin sees why it fails."""
 
 
 class StripeObject(NamedTuple):
@@ -172,20 +163,11 @@ class Mirror:
     ) -> Subscription | None:
         """Any paid invoice will do: the latest may be the next period's, where nobody looked for a month."""
         paid = latest if latest and latest.status == "paid" else await self._stripe.paid_invoice(facts.id)
-        if paid is None or facts.checkout_id is None:
+        if paid is None:
             return None
-        checkout = await repository.checkout(tx, facts.checkout_id)
-        if checkout is None or checkout.user_id != user.id:
-            raise CannotMirror(f"subscription {facts.id} names a checkout that is not its customer's")
-        license_ = await of_checkout(tx, checkout.id)
+        license_ = await granted(tx, self._secrets, user, facts, plan)
         if license_ is None:
-            made = await issue(
-                tx, self._secrets, user_id=user.id, plan=plan, term=_term(facts), checkout_id=checkout.id
-            )
-            license_ = made.license
-            await tx.audit("license.issued", "license", license_.id, plan=plan.name)
-            logger().info("license.issued", license_id=str(license_.id), checkout_id=str(checkout.id))
-        checkout.status = CheckoutStatus.COMPLETE
+            return None
         row = Subscription(
             id=new_id(),
             user_id=user.id,
@@ -218,7 +200,7 @@ class Mirror:
         else:
             await follow_plan(tx, row, license_, facts, billed, self._clock())
             if billed.paid is not None and billed.paid.pays_until(facts.period_end):
-                pay_for(license_, _term(facts))
+                pay_for(license_, term_of(facts))
             elif facts.ends_with_period:
                 license_.grace_until = None
         license_.auto_renew = not facts.ends_with_period and row.status is not SubscriptionStatus.CANCELLED
@@ -259,8 +241,3 @@ def _copy(row: Subscription, facts: SubscriptionFacts) -> None:
     row.current_period_start = facts.period_start
     row.current_period_end = facts.period_end
     row.cancel_at_period_end = facts.ends_with_period
-
-
-def _term(facts: SubscriptionFacts) -> Term:
-    grace_until = None if facts.ends_with_period else facts.period_end + GRACE
-    return Term(facts.period_start, facts.period_end, grace_until)

@@ -64,6 +64,7 @@ class _ReportOrList(Operation):
 async def report_usage(
     request: StrictRequest,
     usage: NamedDependency[UsageService],
+    limits: NamedDependency[Limits],
     signature_checker: NamedDependency[SignatureChecker],
 ) -> Response[UsageRecorded | UsageAnswers]:
     """One report, with a signed Idempotency-Key in the head; or up to 1,000, each with a key of its own.
@@ -77,7 +78,6 @@ async def report_usage(
         request.require_json()
         answered = await answer(signature_checker, usage, signed_request(request.scope, await request.body()))
     except InvalidSignature:
-        limits: Limits = request.app.state.limits
         await limits.count_failure(request)
         raise
     headers = {"Idempotency-Replayed": "true"} if answered.replayed else {}

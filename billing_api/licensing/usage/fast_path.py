@@ -169,11 +169,11 @@ class FastPath:
             return
         began = perf_counter()
         request_id = observability.enter(scope)
-        services = self._state.services
+        licensing = self._state.api.services.licensing
         try:
             body = await _body(receive)
             with self._meter.in_progress:
-                answered = await answer(services.signature_checker, services.usage, signed_request(scope, body))
+                answered = await answer(licensing.signature_checker, licensing.usage, signed_request(scope, body))
         except Exception as failure:  # noqa: BLE001  whatever it is, the framework tells it
             scope["state"][FAILURE] = failure
             await self._framework(scope, receive, send)

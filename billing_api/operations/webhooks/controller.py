@@ -23,13 +23,13 @@ from db.paging import Page
 async def receive_stripe_event(
     request: Request[Any, Any, Any],
     webhook_receiver: NamedDependency[WebhookReceiver],
+    limits: NamedDependency[Limits],
     signature: Annotated[str | None, HeaderParameter(name="Stripe-Signature")] = None,
 ) -> Received:
     """Stores a signed event. 200 means it is safe with us; Stripe sends it again after anything else."""
     try:
         return await webhook_receiver.receive(await request.body(), signature)
     except UnverifiedEvent:
-        limits: Limits = request.app.state.limits
         await limits.count_failure(request)
         raise
 

@@ -15,7 +15,7 @@ from litestar.testing import RequestFactory
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
-from billing_api.server.wiring.services import Services
+from billing_api.server.wiring.infrastructure import Infrastructure
 from billing_api.web import problems
 from core.clock import utc_now
 from core.settings import api_settings
@@ -133,10 +133,10 @@ async def test_a_stripe_that_says_nothing_is_given_eight_seconds_in_all(
 
 
 async def test_the_logins_have_their_limits(
-    database: Database, services: Services, database_urls: DatabaseUrls
+    database: Database, infrastructure: Infrastructure, database_urls: DatabaseUrls
 ) -> None:
     names = ("statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout", "transaction_timeout")
-    async with services.database.as_staff(UUID(int=1)) as tx:
+    async with infrastructure.database.as_staff(UUID(int=1)) as tx:
         found = [await tx.session.scalar(text(f"SHOW {name}")) for name in names]
     assert found == ["8s", "4s", "1min", "15s"]
     configured = await rows(database_urls, "SELECT rolname, rolconfig FROM pg_roles WHERE rolconfig IS NOT NULL")

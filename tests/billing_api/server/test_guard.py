@@ -2,7 +2,9 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import timedelta
+from types import SimpleNamespace
 from typing import Any, Final
 from uuid import UUID
 
@@ -70,21 +72,18 @@ async def a_door(
 ) -> AsyncIterator[httpx.AsyncClient]:
     redis = Redis.from_url(valkey)
     store = AccessStore(redis)
+    api = SimpleNamespace(
+        settings=replace(settings, staff_second_factor=staff_second_factor),
+        clock=utc_now,
+        limits=Limits(store, settings.limits),
+        infrastructure=SimpleNamespace(tokens=TOKENS, liveness=Liveness(database, store, utc_now)),
+    )
     app = Litestar(
         [*(route(permission) for permission in Permission), only_for_the_recent],
         guards=[guard],
         middleware=[DefineMiddleware(Authentication)],
         exception_handlers=problems.HANDLERS,
-        state=State(
-            {
-                "settings": settings,
-                "tokens": TOKENS,
-                "clock": utc_now,
-                "staff_second_factor": staff_second_factor,
-                "limits": Limits(store, settings.limits),
-                "liveness": Liveness(database, store, utc_now),
-            }
-        ),
+        state=State({"api": api}),
         openapi_config=None,
     )
     async with browser(app) as client:

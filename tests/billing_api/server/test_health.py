@@ -43,8 +43,8 @@ async def test_live_tells_of_every_part(client: Client) -> None:
 async def test_a_dead_part_fails_live_and_ready(app: Litestar, client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     parts = Parts()  # the application's own live on with it, for other tests
     parts.add("doomed").end("ValueError")
-    monkeypatch.setattr(app.state.health, "parts", parts)
-    monkeypatch.setattr(app.state.health, "readiness", Readiness(lambda: parts.dead))
+    monkeypatch.setattr(app.state.api.health, "parts", parts)
+    monkeypatch.setattr(app.state.api.health, "readiness", Readiness(lambda: parts.dead))
     live, ready = await client.get("/health/live"), await client.get("/health/ready")
     assert (live.status_code, live.json()["status"]) == (503, "dead")
     assert live.json()["parts"]["doomed"] == {"state": "dead", "cause": "ValueError", "last_success": None}
@@ -156,7 +156,7 @@ async def live():
     app = served()
 
     async def doom():
-        app.state.parts.start("doomed", fails())
+        app.parts.start("doomed", fails())
 
     app.on_startup.append(doom)
     async with app.lifespan():

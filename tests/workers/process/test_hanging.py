@@ -25,7 +25,9 @@ import uvloop
 from core.parts import Parts
 from core.settings import worker_settings
 from core.telemetry import configure_logging
-from workers import health, overdue, reconcile, runtime
+from workers import health, runtime
+from workers.handlers import overdue_subscriptions
+from workers.reconciliation import run
 from workers.projection.pin_sweeper import PinSweeper
 
 async def hangs(_):

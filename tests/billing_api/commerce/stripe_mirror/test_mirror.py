@@ -9,12 +9,8 @@ import pytest
 from sqlalchemy import delete, func, select, update
 
 from billing_api.commerce.plans.service import PlanService
-from billing_api.commerce.stripe_mirror.service import (
-    GRACE,
-    CannotMirror,
-    Mirror,
-    StripeObject,
-)
+from billing_api.commerce.stripe_mirror.granting import GRACE, CannotMirror
+from billing_api.commerce.stripe_mirror.service import Mirror, StripeObject
 from billing_api.gateways.stripe.client import StripeGateway
 from billing_api.operations.webhooks.service import subject_of
 from core.licensing.state import Status

@@ -9,7 +9,7 @@ from sqlalchemy import text
 
 from billing_api.commerce.stripe_mirror.service import Mirror, StripeObject
 from billing_api.gateways.stripe.client import StripeGateway
-from billing_api.server.wiring.services import Services
+from billing_api.server.wiring.infrastructure import Infrastructure
 from core.errors import Busy
 from core.settings import ApiSettings
 from db.engine import POOL_SIZE
@@ -109,9 +109,11 @@ async def test_four_customers_at_stripe_make_the_fifth_wait_without_a_connection
         assert inside == 12
 
 
-async def test_a_full_pool_has_a_code_of_its_own(client: httpx.AsyncClient, desk: Desk, services: Services) -> None:
+async def test_a_full_pool_has_a_code_of_its_own(
+    client: httpx.AsyncClient, desk: Desk, infrastructure: Infrastructure
+) -> None:
     me = await desk.a_customer()
-    engine = services.database.engine
+    engine = infrastructure.database.engine
     held = [await engine.connect() for _ in range(POOL_SIZE)]
     try:
         answer = await client.get("/api/v1/licenses", headers=me)

@@ -20,7 +20,7 @@ def work(services: Services, database_urls: DatabaseUrls) -> Work:
         jobs = [from_row(row["job"]) for row in await rows(database_urls, "SELECT job FROM outbox ORDER BY id")]
         asked = [job for job in jobs if isinstance(job, MailResetLink)]
         for job in asked:
-            await services.reset_links.perform(job)
+            await services.identity.reset_links.perform(job)
         return len(asked)
 
     return perform

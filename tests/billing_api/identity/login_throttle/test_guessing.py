@@ -20,7 +20,7 @@ from billing_api.identity.login_throttle.service import (
     GuessCounter,
     Wait,
 )
-from billing_api.server.wiring.services import Services
+from billing_api.server.wiring.infrastructure import Infrastructure
 from core.errors import InvalidCredentials, Unavailable
 from core.settings import ApiSettings
 from db.unit_of_work import Database
@@ -177,10 +177,10 @@ async def test_nobodys_account_leaves_the_same_traces(
 
 @pytest.mark.parametrize("call", ["login", "password/forgot"])
 async def test_somebody_and_nobody_cost_the_same_statements(
-    ada: Visitor, visitors: Visitors, services: Services, call: str
+    ada: Visitor, visitors: Visitors, infrastructure: Infrastructure, call: str
 ) -> None:
     """What took as long by chance could differ tomorrow; what is the same work cannot."""
-    engine = services.database.engine.sync_engine
+    engine = infrastructure.database.engine.sync_engine
     told: list[list[str]] = []
 
     def note(_connection: Any, _cursor: Any, statement: str, *_rest: Any) -> None:
@@ -224,7 +224,7 @@ async def test_right_passwords_at_once_do_not_get_in_each_others_way(
 async def test_a_guess_that_finds_no_room_is_not_counted(
     ada: Visitor,
     settings: ApiSettings,
-    services: Services,
+    infrastructure: Infrastructure,
     counter: GuessCounter,
     database: Database,
     database_urls: DatabaseUrls,
@@ -233,7 +233,7 @@ async def test_a_guess_that_finds_no_room_is_not_counted(
     passwords = Passwords(threads=1, waiting_per_thread=0)
     check = PasswordCheck(
         database,
-        liveness=services.liveness,
+        liveness=infrastructure.liveness,
         passwords=passwords,
         counter=counter,
         devices=Devices(settings.secrets.index),

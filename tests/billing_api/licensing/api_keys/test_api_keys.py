@@ -66,7 +66,7 @@ async def report(client: Client, owner: Owner, key: dict[str, Any], secret: str 
 
 def forget(services: Services) -> None:
     """As after KNOWN_FOR: the checker asks the database again."""
-    services.signature_checker._known.clear()
+    services.licensing.signature_checker._known.clear()
 
 
 async def test_the_owner_is_told_by_mail_of_each_secret(
@@ -258,7 +258,7 @@ async def test_the_last_use_is_written_once_a_minute(
         clock.now += timedelta(seconds=seconds)
         forget(services)
         assert await report(client, owner, key) == 200
-        await services.signature_checker.last_use.written()
+        await services.licensing.signature_checker.last_use.written()
         [row] = await rows(database_urls, "SELECT last_used_at, version FROM api_keys")
         assert row["last_used_at"] == (first if seconds < 31 else clock.now)
         assert row["version"] == before["version"], "no change that validators must hear of"
@@ -269,7 +269,7 @@ async def test_a_refused_signature_is_no_use(
 ) -> None:
     key = await made(client, owner)
     assert await report(client, owner, key, "nps_wrong") == 401
-    await services.signature_checker.last_use.written()
+    await services.licensing.signature_checker.last_use.written()
     assert await rows(database_urls, "SELECT last_used_at FROM api_keys") == [{"last_used_at": None}]
 
 

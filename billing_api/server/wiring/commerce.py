@@ -1,0 +1,30 @@
+"""Wiring of commerce: plans, checkout, subscriptions and payments."""
+
+from dataclasses import dataclass
+
+from billing_api.commerce.checkout.service import CheckoutService
+from billing_api.commerce.payments.service import PaymentService
+from billing_api.commerce.plans.service import PlanService
+from billing_api.commerce.stripe_mirror.service import Mirror
+from billing_api.commerce.subscriptions.service import SubscriptionService
+from billing_api.gateways.stripe.subscription_changes import StripeChanges
+from billing_api.server.wiring.infrastructure import Infrastructure
+
+
+@dataclass(frozen=True)
+class CommerceServices:
+    plans: PlanService
+    checkouts: CheckoutService
+    subscriptions: SubscriptionService
+    payments: PaymentService
+
+
+def commerce(on: Infrastructure) -> CommerceServices:
+    database, stripe = on.database, on.stripe
+    mirror = Mirror(database, stripe, on.settings.secrets, on.clock)
+    return CommerceServices(
+        plans=PlanService(database),
+        checkouts=CheckoutService(database, stripe, mirror, public_url=on.settings.public_url),
+        subscriptions=SubscriptionService(database, stripe, StripeChanges(stripe), mirror),
+        payments=PaymentService(database),
+    )

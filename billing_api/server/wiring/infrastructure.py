@@ -1,0 +1,77 @@
+"""Infrastructure: connections and tools that the services of all rooms share, opened at start, closed at the end."""
+
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+
+from redis.asyncio import Redis
+
+from billing_api.access.tokens import TokenIssuer
+from billing_api.gateways.stripe.client import StripeGateway
+from billing_api.identity.credentials.password_hashing import Passwords
+from billing_api.identity.sessions.liveness import Liveness
+from core.access_store.store import AccessStore
+from core.clock import Clock
+from core.hotstore.connections import LeavingPool
+from core.hotstore.client import HotStoreClient
+from core.hotstore.reader import Reader
+from core.hotstore.writer import Writer
+from core.parts import Parts
+from core.settings import ApiSettings
+from db.driver import SystemSessions
+from db.engine import create_engine
+from db.unit_of_work import Database
+
+
+@dataclass(frozen=True)
+class Infrastructure:
+    """`sessions`: PostgreSQL without an ORM, for usage reports. `queue_redis`: sessions and rate limits."""
+
+    settings: ApiSettings
+    clock: Clock
+    parts: Parts
+    tokens: TokenIssuer
+    database: Database
+    sessions: SystemSessions
+    redis: Redis
+    queue_redis: Redis
+    hot_store: HotStoreClient
+    hot_store_reader: Reader
+    hot_store_writer: Writer
+    access_store: AccessStore
+    stripe: StripeGateway
+    passwords: Passwords
+    liveness: Liveness
+
+
+def opened(settings: ApiSettings, clock: Clock, parts: Parts, until_stopped: AsyncExitStack) -> Infrastructure:
+    """Nothing connects yet; each part is closed by `until_stopped`, the last one first."""
+    database = Database(create_engine(settings.database_url, name="billing_api"))
+    until_stopped.push_async_callback(database.close)
+    sessions = SystemSessions(settings.database_url, name="billing_api")
+    until_stopped.push_async_callback(sessions.close)
+    stripe = StripeGateway(settings.stripe)
+    until_stopped.push_async_callback(stripe.close)
+    redis = Redis.from_pool(LeavingPool.of(settings.redis_url))
+    until_stopped.push_async_callback(redis.aclose)
+    queue_redis = Redis.from_pool(LeavingPool.of(settings.queue_redis_url))
+    until_stopped.push_async_callback(queue_redis.aclose)
+    passwords = Passwords.shared_by(settings.processes)
+    until_stopped.callback(passwords.close)
+    hot_store, access_store = HotStoreClient(redis), AccessStore(queue_redis)
+    return Infrastructure(
+        settings=settings,
+        clock=clock,
+        parts=parts,
+        tokens=TokenIssuer(settings.jwt_keys, clock),
+        database=database,
+        sessions=sessions,
+        redis=redis,
+        queue_redis=queue_redis,
+        hot_store=hot_store,
+        hot_store_reader=Reader(hot_store),
+        hot_store_writer=Writer(hot_store),
+        access_store=access_store,
+        stripe=stripe,
+        passwords=passwords,
+        liveness=Liveness(database, access_store, clock),
+    )

@@ -1,0 +1,29 @@
+"""Wiring of operations: the audit trail, jobs, received webhooks, reconciliation."""
+
+from dataclasses import dataclass
+
+from billing_api.operations.audit.service import AuditTrail
+from billing_api.operations.jobs.service import JobAdministration
+from billing_api.operations.reconciliation.service import ReconciliationReports
+from billing_api.operations.webhooks.service import WebhookAdministration, WebhookReceiver
+from billing_api.server.wiring.infrastructure import Infrastructure
+
+
+@dataclass(frozen=True)
+class OperationsServices:
+    audit_trail: AuditTrail
+    webhook_receiver: WebhookReceiver
+    webhook_administration: WebhookAdministration
+    job_administration: JobAdministration
+    reconciliation_reports: ReconciliationReports
+
+
+def operations(on: Infrastructure) -> OperationsServices:
+    database = on.database
+    return OperationsServices(
+        audit_trail=AuditTrail(database),
+        webhook_receiver=WebhookReceiver(database, on.settings.stripe.webhook_secrets, on.clock),
+        webhook_administration=WebhookAdministration(database),
+        job_administration=JobAdministration(database, on.clock),
+        reconciliation_reports=ReconciliationReports(database),
+    )
