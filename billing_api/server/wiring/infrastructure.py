@@ -11,8 +11,8 @@ from billing_api.identity.credentials.password_hashing import Passwords
 from billing_api.identity.sessions.liveness import Liveness
 from core.access_store.store import AccessStore
 from core.clock import Clock
-from core.hotstore.connections import LeavingPool
 from core.hotstore.client import HotStoreClient
+from core.hotstore.connections import LeavingPool
 from core.hotstore.reader import Reader
 from core.hotstore.writer import Writer
 from core.parts import Parts

@@ -28,9 +28,9 @@ from validator.reference.openapi import CALLS, Call
 
 DOCUMENT: Final[dict[str, Any]] = json.loads(openapi.document())
 MODULES: Final = [
-    importlib.import_module(f"validator.{module.name}")
-    for module in pkgutil.iter_modules(validator.__path__)
-    if module.name != "__main__"
+    importlib.import_module(module.name)
+    for module in pkgutil.walk_packages(validator.__path__, "validator.")
+    if module.name != "validator.__main__"
 ]
 
 

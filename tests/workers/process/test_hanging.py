@@ -33,7 +33,7 @@ from workers.projection.pin_sweeper import PinSweeper
 async def hangs(_):
     await asyncio.Event().wait()
 
-health._LOOK_EACH_LATER = overdue._LOOK_EACH = reconcile._LOOK_EACH = 0.5
+health._LOOK_EACH_LATER = overdue_subscriptions._LOOK_EACH = run._LOOK_EACH = 0.5
 if "pins" in sys.argv:
     PinSweeper.run = hangs
 signal.signal(signal.SIGUSR1, lambda *_: time.sleep(600))
