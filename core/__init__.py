@@ -1,1 +1,1 @@
-"""What every process must agree on: rules, formats, contracts. Imports nothing else of the project."""
+"""Core: rules, formats and contracts that every process shares. It imports nothing else of the project."""

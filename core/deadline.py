@@ -1,19 +1,19 @@
-"""How long a request may still take, known to what it calls: a deadline in the context of its task.
+"""Request deadline, carried in a context variable: how long the calls of this request may still take.
 
-A request to the billing API is answered within a time (billing_api/server/answer_deadline.py). What it asks of a
-partner has to end sooner, so that there is time left to write down what came of it, and to say so. Jobs of the workers
-have no such deadline: their lease is their limit.
+The billing API answers each request within a time limit (billing_api/server/answer_deadline.py). Calls to a partner
+have to end sooner, so that there is time left to record their result and to answer. Jobs of the workers have no such
+deadline: the time of their claim is their limit.
 """
 
 from contextvars import ContextVar
 from typing import Final
 
 MAY_HAVE_HAPPENED: Final = "it may have happened; send the same request with the same Idempotency-Key"
-"""What a caller is told whose request came to its deadline while a partner was asked, or while it was committed."""
+"""The answer to a request that reached its deadline during a call to a partner, or during its COMMIT."""
 
 
 class Deadline:
-    """`partners_until`: the loop's time, up to which partners may be asked. `in_doubt`: something may have happened."""
+    """`partners_until`: loop time until which partners may be called. `in_doubt`: it may have had an effect."""
 
     __slots__ = ("in_doubt", "partners_until")
 
@@ -26,7 +26,7 @@ DEADLINE: Final[ContextVar[Deadline | None]] = ContextVar("deadline", default=No
 
 
 def in_doubt() -> None:
-    """Said before a step whose effect nobody can tell if it is not seen to end: a COMMIT, a call to a partner."""
+    """Call this before a step whose effect stays unknown if its end is not seen: a COMMIT, a call to a partner."""
     deadline = DEADLINE.get()
     if deadline is not None:
         deadline.in_doubt = True

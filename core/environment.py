@@ -1,6 +1,6 @@
-"""Reads single values out of an environment that it is given, and gathers what is wrong with them.
+"""Parser of environment variables: reads single values from a mapping, and collects all faults instead of raising.
 
-What there is to read, and for whom, is core/settings.py's; so is the process's own environment.
+Which variables there are, and the process's own environment, are in core/settings.py.
 """
 
 import base64
@@ -21,7 +21,7 @@ _HIGHEST_PORT: Final = 65_535
 
 @dataclass
 class Reader:
-    """Reads values and gathers what is wrong with them."""
+    """Reads values and collects what is wrong with them."""
 
     source: Mapping[str, str]
     faults: list[str] = field(default_factory=list)
@@ -50,7 +50,7 @@ class Reader:
         return self.parsed(name, None if default is None else str(default), int, "a whole number", 0)
 
     def port(self, name: str, default: int) -> int:
-        """0: any that is free."""
+        """0: any free port."""
 
         def parse(raw: str) -> int:
             if not 0 <= int(raw) <= _HIGHEST_PORT:
@@ -60,7 +60,7 @@ class Reader:
         return self.parsed(name, str(default), parse, f"a whole number from 0 to {_HIGHEST_PORT}", 0)
 
     def one_of(self, name: str, words: tuple[str, ...], default: str) -> str:
-        """One of these words, in capitals or not."""
+        """One of these words, in upper or lower case."""
 
         def parse(raw: str) -> str:
             if raw.lower() not in words:
@@ -100,7 +100,7 @@ class Reader:
         return self.parsed(name, ",", parse, wanted, ())
 
     def quotas(self, name: str, defaults: Mapping[str, Quota]) -> dict[str, Quota]:
-        """`name=requests/seconds`, comma separated: what takes the place of a default."""
+        """`name=requests/seconds`, comma separated: each replaces a default."""
 
         def parse(raw: str) -> dict[str, Quota]:
             given = dict(defaults)

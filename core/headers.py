@@ -1,4 +1,4 @@
-"""What both doors hold of a request's header fields (RFC 9110). Names and values are bytes, names in lower case."""
+"""Rules for request headers that both APIs share (RFC 9110). Names and values are bytes, names in lower case."""
 
 from collections.abc import Iterable
 from typing import Final
@@ -6,14 +6,14 @@ from typing import Final
 ONLY_ONCE: Final = frozenset(
     {b"authorization", b"content-type", b"expect", b"host", b"idempotency-key", b"np-signature"}
 )
-"""Fields of which two could mean two things: which of them counts? Such a request is refused."""
+"""Fields that must not be repeated: nobody could tell which one counts. Such a request is refused."""
 
 JSON: Final = b"application/json"
 _CHARSETS: Final = frozenset({b"", b"charset=utf-8", b'charset="utf-8"'})
 
 
 def repeated(names: Iterable[bytes]) -> bytes | None:
-    """A name that may stand only once and stands more often."""
+    """A name of ONLY_ONCE that stands more than once."""
     seen: set[bytes] = set()
     for name in names:
         if name in seen and name in ONLY_ONCE:

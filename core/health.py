@@ -1,12 +1,13 @@
-"""What a process tells of itself and of the servers that it shares: three questions, and none answers for another.
+"""Health checks of a process: liveness, readiness, and the state of shared servers. None answers for another.
 
-    /health/live           is this process to be restarted?       503: a part of it is dead, or silent for a minute
+    /health/live           must this process be restarted?        503: a part of it is dead, or silent for a minute
     /health/ready          may it be sent requests?               503 in three cases only, see `Lack`
     /health/dependencies   which shared servers do not serve?     200 always; the body tells
 
-Readiness is latched. A server that all processes share is away from all of them at once: were each to say "not ready"
-then, a load balancer would take every one of them out, together with all the answers that need no server. So a process
-is not ready until it has once reached what its duty needs; whatever shared servers do later is told by their state.
+Readiness is latched. A server that all processes share is away from all of them at the same time. If each process said
+"not ready" then, a load balancer would take out all of them, and with them all answers that need no server. So a
+process becomes ready once it has reached everything it needs, and stays ready. What happens to shared servers later is
+told by /health/dependencies.
 """
 
 import asyncio
@@ -51,7 +52,7 @@ class Lack(StrEnum):
     """Why a process is not ready. There is no fourth reason."""
 
     NOT_YET = "not_yet"
-    """It has not once, since its start, reached what its duty needs."""
+    """Since its start it has not yet reached everything it needs."""
     DEAD_PART = "dead_part"
     """A part of its own is dead, or has given no heartbeat for a minute."""
     DRAINING = "draining"
@@ -85,7 +86,7 @@ class Readiness:
 
     @property
     def reached(self) -> bool:
-        """It has been able to do its duty, once."""
+        """Whether it has once reached everything it needs."""
         return self._reached
 
     @property
@@ -93,11 +94,11 @@ class Readiness:
         return self._draining
 
     def reach(self) -> None:
-        """What the duty needs was met just now. It counts until the process ends."""
+        """Everything needed was reached just now. This counts until the process ends."""
         self._reached = True
 
     def drain(self) -> None:
-        """Say that the process was asked to stop: not ready from now on; what comes is served all the same."""
+        """The process was asked to stop: it is not ready from now on, and still serves the requests that come."""
         self._draining = True
 
     @property
@@ -110,7 +111,7 @@ class Readiness:
         return None if self._reached else Lack.NOT_YET
 
     def told(self, missing: Sequence[str] = ()) -> Ready:
-        """`missing`: what the duty still needs, for a process that is not ready yet."""
+        """`missing`: what a process that is not ready yet still needs."""
         lack = self.lack
         if lack is None:
             return READY
@@ -119,14 +120,14 @@ class Readiness:
 
 
 Probe = Callable[[], Coroutine[Any, Any, Dependency]]
-"""Asks a shared server how it is. What it raises, and a second without an answer, count as silent."""
+"""Asks a shared server for its state. An exception, or a second without an answer, counts as silent."""
 
 
 class Lookout:
-    """Looks at shared servers when asked: bounded, whatever they do, and once for all who ask at the same time."""
+    """Probes shared servers on demand: within a time limit, and once for all callers that ask at the same time."""
 
     def __init__(self, probes: Mapping[str, Probe], *, within: float = 1.0, kept: float = 0.5) -> None:
-        """`within`: seconds for a look. `kept`: seconds for which what was seen is told again."""
+        """`within`: seconds for all probes. `kept`: seconds for which a result is told again."""
         self._probes = probes
         self._within = within
         self._kept = kept
@@ -148,7 +149,7 @@ class Lookout:
     async def _look(self) -> None:
         for name, probe in self._probes.items():
             last = self._looks.get(name)
-            if last is None or last.done():  # one that still waits from last time is not joined by another
+            if last is None or last.done():  # no second probe beside one that still waits
                 self._looks[name] = asyncio.create_task(probe())
         await asyncio.wait(self._looks.values(), timeout=self._within)
         seen = {name: _seen(self._looks[name]) for name in self._probes}
@@ -156,7 +157,7 @@ class Lookout:
             if look.done():
                 del self._looks[name]
             else:
-                look.cancel()  # and is not waited for: a driver may take its time even over this
+                look.cancel()  # without waiting for its end: a driver may be slow even at that
         self._seen, self._seen_at = seen, monotonic()
 
 

@@ -1,4 +1,4 @@
-"""Identifiers, made here and not by the database, so that a row's id is known before it is written.
+"""Identifiers (UUIDv7), made here and not by the database, so that a row's id is known before it is written.
 
 UUIDv7 (RFC 9562, 5.7): 48 bits of milliseconds, then randomness. Rows made one after another lie side by side in
 the primary key's index, and PostgreSQL 16 has no function of its own for it.
@@ -16,9 +16,9 @@ _RANDOM_BYTES = 10
 
 
 def new_id() -> UUID:
-    """A UUIDv7: sortable by the millisecond it was made in, 74 bits of it random.
+    """A UUIDv7: sortable by the millisecond of its creation, with 74 random bits.
 
-    It is a UUID of asyncpg's own kind, a subclass that is made and sent in a fifth of the time.
+    It is asyncpg's own subclass of UUID, which is made and sent in a fifth of the time.
     """
     milliseconds = (int(unix_time() * 1000) & 0xFFFF_FFFF_FFFF).to_bytes(6)
     made: UUID = pgproto.UUID(milliseconds + _marked(os.urandom(_RANDOM_BYTES)))

@@ -1,8 +1,8 @@
-"""Network addresses: which one a request comes from, and which belong to one subscriber.
+"""IP addresses: which one a request comes from, and which belong to one subscriber.
 
-The peer of the connection is the client, unless it is a proxy of ours: then the proxy has written into
-`X-Forwarded-For` whom it had in front of it. The header is read from its right end, for each proxy adds what it saw
-there, and everything to the left of the first hop that is no proxy of ours may be the client's own invention.
+The peer of the connection is the client, unless it is a proxy of ours: such a proxy has added its own peer to
+`X-Forwarded-For`. The header is read from its right end, where each proxy adds what it saw. Everything to the left of
+the first hop that is no proxy of ours may be invented by the client.
 """
 
 from collections.abc import Iterable, Sequence
@@ -13,15 +13,15 @@ Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
 
 UNKNOWN: Final = "unknown"
-"""What a peer without an address is called, as one on a Unix socket is."""
+"""The name of a peer without an address, for instance on a Unix socket."""
 
 _MOST_HOPS: Final = 20
 _ONE_SITE: Final = 64
-"""Bits of an IPv6 address that are one subscriber's; the others he may choose as he likes (RFC 6177)."""
+"""Leading bits of an IPv6 address that name the subscriber, who may choose all others freely (RFC 6177)."""
 
 
 def told(peer: str, forwarded: Iterable[str], proxies: Sequence[Network]) -> str:
-    """`forwarded`: the header's lines in their order. The walk ends before a hop that is no address."""
+    """The client's address. `forwarded`: the header's lines in their order; a hop that is no address ends the walk."""
     address = _parsed(peer)
     if address is None:
         return UNKNOWN
@@ -37,7 +37,7 @@ def told(peer: str, forwarded: Iterable[str], proxies: Sequence[Network]) -> str
 
 
 def group(address: str) -> str:
-    """Whom a limit counts together: an IPv4 address, or an IPv6 network of the size that one subscriber has."""
+    """What a limit counts as one: an IPv4 address, or an IPv6 network of the size that one subscriber has."""
     parsed = _parsed(address)
     if isinstance(parsed, IPv6Address):
         return str(ip_network((parsed, _ONE_SITE), strict=False))
@@ -45,7 +45,7 @@ def group(address: str) -> str:
 
 
 def _parsed(text: str) -> Address | None:
-    """An address, with or without a port; one of IPv4 that is written as one of IPv6 is one of IPv4."""
+    """An address, with or without a port. An IPv4-mapped IPv6 address becomes the IPv4 address."""
     bare = text.strip()
     if bare.startswith("["):
         bare = bare[1:].partition("]")[0]

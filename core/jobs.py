@@ -1,7 +1,7 @@
 """Jobs are data: small tagged structs that carry ids, written to the outbox in the transaction that causes them.
 
-A job says what to look at, never what was true when it was written; whoever performs it reads the present state. So a
-job may be lost as a hint, doubled or late without harm, and a sweeper may perform it again.
+A job says what to look at, never what was true when it was written; its handler reads the present state. So a job may
+be late, repeated, or lost as a hint, without harm, and a sweeper may perform it again.
 """
 
 from typing import Any, Final, Literal
@@ -10,18 +10,18 @@ from uuid import UUID
 import msgspec
 
 Lane = Literal["projection", "partner"]
-"""projection: keep Redis in step, within milliseconds. partner: anything that leaves the house, with retries."""
+"""projection: bring Redis up to date, within milliseconds. partner: calls to other companies, with retries."""
 
 
 class ProjectLicense(msgspec.Struct, frozen=True, tag="project_license"):
-    """Written by a trigger on `licenses`; `retired_hash` (hex) where the key was rotated and its old hash must die."""
+    """Written by a trigger on `licenses`; `retired_hash` (hex) where the key was rotated and its old hash must end."""
 
     license_id: UUID
     retired_hash: str | None = None
 
 
 class ProjectUsage(msgspec.Struct, frozen=True, tag="project_usage"):
-    """Written by a trigger on `license_usage`: totals that changed in one statement, by licence and resource."""
+    """Written by a trigger on `license_usage`: totals that changed in one statement, by license and resource."""
 
     totals: tuple[tuple[UUID, str], ...]
 
@@ -37,13 +37,13 @@ class ProcessWebhook(msgspec.Struct, frozen=True, tag="process_webhook"):
 
 
 class Provision(msgspec.Struct, frozen=True, tag="provision"):
-    """Give the licence an account on NextPanel."""
+    """Give the license an account on NextPanel."""
 
     license_id: UUID
 
 
 class AlignAccount(msgspec.Struct, frozen=True, tag="align_account"):
-    """Make the NextPanel account's state follow its licence's: suspended, resumed, terminated or another plan."""
+    """Make the NextPanel account's state follow its license's: suspended, resumed, terminated or another plan."""
 
     license_id: UUID
 
@@ -53,7 +53,7 @@ class DeliverMail(msgspec.Struct, frozen=True, tag="deliver_mail"):
 
 
 class MailResetLink(msgspec.Struct, frozen=True, tag="mail_reset_link"):
-    """Somebody typed this address and wants to set a new password; whether it has an account is found out here.
+    """A visitor typed this address to reset a password; whether it has an account is found out by the handler.
 
     `occasion` names the mail, `email_sealed` (base64) is the address.
     """
@@ -63,7 +63,7 @@ class MailResetLink(msgspec.Struct, frozen=True, tag="mail_reset_link"):
 
 
 class ForgetCustomer(msgspec.Struct, frozen=True, tag="forget_customer"):
-    """The user has deleted his account: Stripe is to forget its customer."""
+    """The user has deleted their account: Stripe must delete its customer."""
 
     user_id: UUID
 
@@ -74,7 +74,7 @@ Job = ProjectionJob | PartnerJob
 
 
 class _Row(msgspec.Struct):
-    """What msgspec knows of a struct it keeps; of a bare union it would have to find it out for every row, in 20 µs."""
+    """Lets msgspec cache the union's type information; for a bare union it would build it for every row, in 20 µs."""
 
     job: Job
 
@@ -97,5 +97,5 @@ def to_row(job: Job) -> dict[str, Any]:
 
 
 def from_row(row: dict[str, Any]) -> Job:
-    """The job again; msgspec.ValidationError where a newer version wrote a kind that this one does not know."""
+    """The job again; msgspec.ValidationError where a newer release wrote a kind that this one does not know."""
     return msgspec.convert({"job": row}, _Row).job
