@@ -15,7 +15,7 @@ import msgspec
 
 from bench import material
 from core.clock import unix_time
-from core.crypto.signature import Reader, Signature, Verifier, body_digest, check_time, parse
+from core.crypto.signature import Signature, SignatureReader, Verifier, body_digest, check_time, parse
 from core.licensing.verdict import Code, Verdict
 from core.rate_limit import RateLimit
 from validator.calls.wire import Ask, read
@@ -59,14 +59,14 @@ def _framing(data: bytes, parser: RequestParser) -> Part:
     plain = RequestParser()
 
     def judged_anew() -> None:
-        plain._patterns.clear()  # noqa: SLF001  # what a parser without a memory does
+        plain._known_heads.clear()  # noqa: SLF001  # what a parser without a memory does
         plain.feed(data)
 
-    return Part("a request out of its bytes; its head judged by llhttp", lambda: parser.recognise(data), judged_anew)
+    return Part("a request out of its bytes; its head judged by llhttp", lambda: parser.recognize(data), judged_anew)
 
 
 def _reading(header: bytes) -> Part:
-    reader, now = Reader(), unix_time()
+    reader, now = SignatureReader(), unix_time()
 
     def by_expression() -> None:
         signature = parse(header)

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import msgspec
 from typing_extensions import override
 
-from core.crypto.signature import Fault
+from core.crypto.signature import SignatureDefect
 from core.problems import PROBLEMS, Meaning
 
 
@@ -83,7 +83,7 @@ class InvalidSignature(Unauthenticated):
 class SignatureFault(InvalidSignature):
     """Of an `NP-Signature`: the answer says which check failed, and what time it is here."""
 
-    def __init__(self, fault: Fault) -> None:
+    def __init__(self, fault: SignatureDefect) -> None:
         super().__init__(fault.value)
         self.fault = fault
 

@@ -89,7 +89,7 @@ class Validator:
             if self._store.nodes.up and self._store.hears_changes:
                 break
             await asyncio.sleep(_LOOK_SECONDS)
-        self._judge()  # or the first answers would be called stale until the next turn
+        self._renew_trust()  # or the first answers would be called stale until the next turn
         await self._server.listen(at)
         await self._metrics_server.listen(metrics_at)
 
@@ -105,10 +105,10 @@ class Validator:
         self._tally.lateness.add(now - self._due)
         self._due = now + _RENEW_SECONDS
         self._loop.call_at(self._due, self._renew)
-        self._judge()
+        self._renew_trust()
         self._clock.succeeded()
 
-    def _judge(self) -> None:
+    def _renew_trust(self) -> None:
         """How far what is told may be believed at this moment."""
         unix, store = unix_time(), self._store
         store.trust.renew(unix)

@@ -9,7 +9,7 @@ from litestar.exceptions import NotAuthorizedException
 from redis.asyncio import Redis
 
 from core.clock import unix_time
-from core.crypto.signature import Fault, check_time, holds, parse
+from core.crypto.signature import SignatureDefect, check_time, holds, parse
 from core.settings import process_environment
 
 redis = Redis.from_url(process_environment()["REDIS_URL"], max_connections=256)
@@ -29,7 +29,7 @@ class Answer(msgspec.Struct):
 @post("/api/v1/nextpanel/validate-license", status_code=200)
 async def validate_license(data: Ask, request: Request[None, None, None]) -> Answer:  # type: ignore[type-var]  # no user
     signature = parse(request.headers.get("np-signature", "").encode())
-    if isinstance(signature, Fault) or check_time(signature, unix_time()):
+    if isinstance(signature, SignatureDefect) or check_time(signature, unix_time()):
         raise NotAuthorizedException
     resource = RESOURCES[data.feature]
     async with redis.pipeline(transaction=False) as pipe:

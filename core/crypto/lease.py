@@ -25,7 +25,7 @@ _COMPACT: Final = re.compile(r"([\w-]+)\.([\w-]+)\.([\w-]+)", re.ASCII)
 _LONGEST: Final = 16_384
 
 
-class Fault(enum.Enum):
+class LeaseDefect(enum.Enum):
     """Why a token says nothing; the value tells people."""
 
     MALFORMED = "this is no lease"
@@ -81,25 +81,25 @@ class LeaseSigner:
         return f"{signed}.{_b64url(self._key.sign(signed.encode()))}"
 
 
-def opened(token: str, public_keys: Mapping[str, bytes]) -> bytes | Fault:
+def opened(token: str, public_keys: Mapping[str, bytes]) -> bytes | LeaseDefect:
     """The claims of a token that one of these keys has signed. `public_keys`: kid → 32 bytes."""
     match = _COMPACT.fullmatch(token) if len(token) <= _LONGEST else None
     if match is None:
-        return Fault.MALFORMED
+        return LeaseDefect.MALFORMED
     try:
         head, claims, signature = (_from_b64url(part) for part in match.groups())
         header = msgspec.json.decode(head, type=_Header)
     except ValueError:
-        return Fault.MALFORMED
+        return LeaseDefect.MALFORMED
     if header.crit is not None:
-        return Fault.MALFORMED
+        return LeaseDefect.MALFORMED
     key = public_keys.get(header.kid)
     if key is None:
-        return Fault.UNKNOWN_KEY
+        return LeaseDefect.UNKNOWN_KEY
     try:
         Ed25519PublicKey.from_public_bytes(key).verify(signature, token.rpartition(".")[0].encode())
     except InvalidSignature:
-        return Fault.BAD_SIGNATURE
+        return LeaseDefect.BAD_SIGNATURE
     return claims
 
 

@@ -37,7 +37,7 @@ _OUTER_PAD: Final = bytes(byte ^ 0x5C for byte in range(256))
 _FORM: Final = re.compile(rb"k=([A-Za-z0-9_\-]{1,64}),t=([0-9]{1,12}),n=([0-9a-f]{32}),v1=([0-9a-f]{64})")
 
 
-class Fault(enum.Enum):
+class SignatureDefect(enum.Enum):
     """What is wrong with a signature; the value is told to the client."""
 
     MISSING = "the NP-Signature header is missing"
@@ -59,23 +59,23 @@ class Signature(msgspec.Struct, frozen=True, gc=False):
     v1: bytes
 
 
-def parse(header: bytes | None) -> Signature | Fault:
+def parse(header: bytes | None) -> Signature | SignatureDefect:
     if header is None:
-        return Fault.MISSING
+        return SignatureDefect.MISSING
     match = _FORM.fullmatch(header)
-    return Signature(*match.groups()) if match else Fault.MALFORMED
+    return Signature(*match.groups()) if match else SignatureDefect.MALFORMED
 
 
-def check_time(signature: Signature, now: float) -> Fault | None:
+def check_time(signature: Signature, now: float) -> SignatureDefect | None:
     age = now - int(signature.t)
     if age > MAX_AGE:
-        return Fault.TOO_OLD
+        return SignatureDefect.TOO_OLD
     if age < -MAX_AHEAD:
-        return Fault.IN_FUTURE
+        return SignatureDefect.IN_FUTURE
     return None
 
 
-class Reader:
+class SignatureReader:
     """Reads the headers of callers that come again and again.
 
     What stands before the nonce, key and time, is the same in all signatures of a key within a second. It is read once;
@@ -87,7 +87,7 @@ class Reader:
     def __init__(self) -> None:
         self._fronts: dict[bytes, tuple[bytes, bytes, int]] = {}
 
-    def read(self, header: bytes | None, now: float) -> Signature | Fault:
+    def read(self, header: bytes | None, now: float) -> Signature | SignatureDefect:
         if header is not None:
             front = self._fronts.get(header[_FRONT])
             if front is not None and header[_TAIL].translate(_SHAPE) == _TAIL_SHAPE:
@@ -95,7 +95,7 @@ class Reader:
                 if -MAX_AHEAD <= now - at <= MAX_AGE:
                     return Signature(key_id, t, header[_NONCE], header[_V1])
         signature = parse(header)
-        if isinstance(signature, Fault) or header is None:
+        if isinstance(signature, SignatureDefect) or header is None:
             return signature
         if len(self._fronts) >= _MOST_FRONTS:
             self._fronts.clear()

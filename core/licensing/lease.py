@@ -157,7 +157,7 @@ def read(
     `public_keys`: kid → 32 bytes. `last_seen`: the latest instant that the panel has ever seen.
     """
     claims = jws.opened(token, public_keys)
-    if isinstance(claims, jws.Fault):
+    if isinstance(claims, jws.LeaseDefect):
         return LeaseReading(LeaseCode[claims.name], None)
     try:
         terms = _decode(claims)

@@ -18,7 +18,7 @@ _KEYS = [f"NP-{number:04}-AAAA-BBBB" for number in range(20)]
 
 async def checking(request: Request) -> Answer:
     signed = signature.parse(request.headers.get("np-signature", "").encode())
-    if isinstance(signed, signature.Fault) or not signature.holds(
+    if isinstance(signed, signature.SignatureDefect) or not signature.holds(
         signed,
         PLATFORM_KEY["secret"].encode(),
         method=b"POST",

@@ -5,7 +5,7 @@ from time import monotonic
 import msgspec
 
 from core.clock import unix_time
-from core.crypto.signature import Fault, Reader, Signature, body_digest
+from core.crypto.signature import Signature, SignatureDefect, SignatureReader, body_digest
 from core.errors import PermissionMissing, SignatureFault
 from core.hotstore.functions import NotReady
 from core.licensing.record import Permission
@@ -34,9 +34,9 @@ class Gate:
     def __init__(self, api_keys: KeyRing, limit: RateLimit) -> None:
         self._api_keys = api_keys
         self._limit = limit
-        self._headers = Reader()
+        self._headers = SignatureReader()
 
-    def recognise(self, request: Request, permission: Permission, digest: bytes | None = None) -> Caller | None:
+    def recognize(self, request: Request, permission: Permission, digest: bytes | None = None) -> Caller | None:
         """The caller, if the API key is believed from memory; None where it must be looked up: then `admit`.
 
         `digest`: the body's, where it is known already. Raises SignatureFault or PermissionMissing.
@@ -52,7 +52,7 @@ class Gate:
         return Caller(key, signature, now, at)
 
     async def admit(self, request: Request, permission: Permission) -> Caller:
-        """The caller. Raises as `recognise` does, and NotReady where it cannot be told who that is."""
+        """The caller. Raises as `recognize` does, and NotReady where it cannot be told who that is."""
         now = unix_time()
         signature = self._headers.read(request.signature, now)
         if not isinstance(signature, Signature):
@@ -90,13 +90,13 @@ class Gate:
         if verifier is None or now >= key.live_until:
             if not self._api_keys.denies(key, stale=stale):
                 raise NotReady("the API key is not known here, and what is here may not be all")
-            raise SignatureFault(Fault.UNKNOWN_KEY)
+            raise SignatureFault(SignatureDefect.UNKNOWN_KEY)
         idempotency_key = request.headers.get(b"idempotency-key", b"")
         if not verifier.holds(signature, request.method, request.target, idempotency_key, digest):
             signed = (signature, request.method, request.target, idempotency_key, digest)
             if key.previous is None or now >= key.previous_until or not key.previous.holds(*signed):
                 if not self._api_keys.denies(key, stale=stale):
                     raise NotReady("the API key that is known here may have another secret by now")
-                raise SignatureFault(Fault.MISMATCH)
+                raise SignatureFault(SignatureDefect.MISMATCH)
         if permission not in key.permissions:
             raise PermissionMissing(f"the API key lacks the permission `{permission}`")

@@ -12,8 +12,8 @@ import msgspec
 
 from core.crypto.signature import body_digest
 from validator.calls.wire import Ask, read
+from validator.store.bounded_cache import BoundedCache
 from validator.store.hashes import LicenseHashes
-from validator.store.near_cache import Shelf
 
 _ask: Final = msgspec.json.Decoder(Ask)
 
@@ -30,7 +30,7 @@ class Question(msgspec.Struct, frozen=True, gc=False):
 class Questions:
     def __init__(self, hashes: LicenseHashes, most: int) -> None:
         self._hashes = hashes
-        self._known: Shelf[bytes, Question] = Shelf(most)
+        self._known: BoundedCache[bytes, Question] = BoundedCache(most)
 
     def known(self, body: bytes) -> Question | None:
         return self._known.items.get(body)

@@ -88,11 +88,11 @@ class Reservations:
                 return self._refused(code, stale=known.stale)
             outcome, number = await self._store.reserve(h, known.record, ask.resource, ask.count, ask.ttl, hold_id)
             if outcome != "changed":
-                return self._settle_outcome(outcome, number, code, hold_id)
+                return self._answer(outcome, number, code, hold_id)
             self._store.forget(h)
         raise NotReady("the license is changing; try again")
 
-    def _settle_outcome(self, outcome: str, number: int, code: Code, hold_id: str) -> Reservation:
+    def _answer(self, outcome: str, number: int, code: Code, hold_id: str) -> Reservation:
         match outcome:
             case "granted":
                 remaining = None if number < 0 else number

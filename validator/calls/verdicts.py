@@ -25,12 +25,12 @@ from validator.http.answers import Letterhead, verdict_text
 from validator.http.protocol import Request
 from validator.metrics import Tally
 from validator.redis.waiting import Work, together
-from validator.store.near_cache import Kept
-from validator.store.store import Known, Store
+from validator.store.near_cache import CachedVerdict, KnownLicense
+from validator.store.store import Store
 
 _ask_many: Final = msgspec.json.Decoder(AskMany)
 
-_NOBODY: Final = Known(None, NOTHING_USED, stale=False, known_until=float("inf"))
+_NO_LICENSE: Final = KnownLicense(None, NOTHING_USED, stale=False, known_until=float("inf"))
 """Also what a license is to a caller who may not ask about it."""
 
 
@@ -44,7 +44,7 @@ class Verdicts:
 
     def validate_license(self, request: Request) -> bytes | Work[bytes]:
         question = self._questions.known(request.body)
-        caller = self._gate.recognise(request, "validate", None if question is None else question.digest)
+        caller = self._gate.recognize(request, "validate", None if question is None else question.digest)
         if caller is None:
             return self._look_up_caller(request)
         if question is None:
@@ -68,7 +68,7 @@ class Verdicts:
         question = self._questions.of(request.body)
         headers = self._gate.charge(caller)
         h = question.h
-        known = await self._store.license(h) if h is not None and caller.may_ask_about(h) else _NOBODY
+        known = await self._store.license(h) if h is not None and caller.may_ask_about(h) else _NO_LICENSE
         facts = (known.record, known.usage, question.feature, question.fingerprint, unix_time())
         verdict = judge(*facts)
         record = known.record
@@ -117,7 +117,7 @@ class Verdicts:
 
     async def _judged(self, question: Question, caller: Caller) -> tuple[bytes, bool]:
         h = question.h
-        known = await self._store.license(h) if h is not None and caller.may_ask_about(h) else _NOBODY
+        known = await self._store.license(h) if h is not None and caller.may_ask_about(h) else _NO_LICENSE
         given = known.given if question.fingerprint is None else None
         kept = None if given is None else given.of(question.feature)
         if kept is None or caller.now >= kept.until:
@@ -128,7 +128,7 @@ class Verdicts:
         return kept.text, known.stale or caller.stale
 
 
-def _judge(known: Known, question: Question, now: float) -> Kept:
+def _judge(known: KnownLicense, question: Question, now: float) -> CachedVerdict:
     verdict = judge(known.record, known.usage, question.feature, question.fingerprint, now)
     until = float("inf") if known.record is None else holds_until(known.record, now)
-    return Kept(question.feature, verdict_text(verdict), Tally.PLACES[verdict.code], until)
+    return CachedVerdict(question.feature, verdict_text(verdict), Tally.PLACES[verdict.code], until)

@@ -8,9 +8,7 @@ import re
 from typing import Final
 
 from validator.http.faults import BadStream
-
-LINE_LIMIT: Final = 256
-TRAILERS_LIMIT: Final = 2048
+from validator.http.limits import CHUNK_LINE_LIMIT, TRAILERS_LIMIT
 
 _SIZE: Final = re.compile(rb"([0-9A-Fa-f]{1,8})[ \t]*(?:;[^\r\n]*)?")
 _TRAILER: Final = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+:[^\r\n\0]*")
@@ -60,7 +58,7 @@ class ChunkedBody:
 
     def _take_line(self, buffer: bytes, at: int) -> int:
         end = buffer.find(b"\r\n", at)
-        if (end if end >= 0 else len(buffer) - 1) - at > LINE_LIMIT:
+        if (end if end >= 0 else len(buffer) - 1) - at > CHUNK_LINE_LIMIT:
             raise BadStream(400, "a line of the chunked body is too long")
         if end < 0:
             return at

@@ -19,20 +19,15 @@ from typing import Final, Protocol, cast
 from typing_extensions import override
 
 from validator.http.heads import Heads
+from validator.http.limits import IDLE_SECONDS, LINGER_SECONDS, MOST_OWED, REQUEST_SECONDS, UNREAD_SECONDS
 from validator.http.protocol import (
     Event,
-    Fault,
+    ProtocolFault,
     Request,
     RequestParser,
 )
 from validator.metrics import Tally
 from validator.redis.waiting import Work, drive
-
-REQUEST_SECONDS: Final = 10
-UNREAD_SECONDS: Final = 10
-IDLE_SECONDS: Final = 75
-LINGER_SECONDS: Final = 2
-MOST_OWED: Final = 128
 
 _CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 
@@ -40,7 +35,7 @@ _CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 class Application(Protocol):
     def respond(self, request: Request) -> bytes | Work[bytes]: ...
     def refuse(self, fault: Exception, request: Request, peer: str) -> bytes: ...
-    def malformed(self, fault: Fault) -> bytes: ...
+    def malformed(self, fault: ProtocolFault) -> bytes: ...
 
 
 class Serving(Protocol):
@@ -124,7 +119,7 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
         if not self._server.welcome(self):
-            refusal = Fault(503, "this process has as many clients as it may have")
+            refusal = ProtocolFault(503, "this process has as many clients as it may have")
             self._transport.write(_closing(self._app.malformed(refusal)))
             self._end()
 
@@ -132,7 +127,7 @@ class Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         if self._ending:
             return
-        request = self._parser.recognise(data)
+        request = self._parser.recognize(data)
         if request is None or self._owed or self._server.draining:
             self._read(data)
             return
@@ -199,7 +194,7 @@ class Connection(asyncio.Protocol):
             return  # it is our turn
         elif self._parser.in_midst:
             if self._seconds > REQUEST_SECONDS:
-                late = Fault(408, f"a request must arrive within {REQUEST_SECONDS} seconds")
+                late = ProtocolFault(408, f"a request must arrive within {REQUEST_SECONDS} seconds")
                 self._transport.write(_closing(self._app.malformed(late)))
                 self._end()
         elif self._seconds > (REQUEST_SECONDS if self._fresh else IDLE_SECONDS):
@@ -215,7 +210,7 @@ class Connection(asyncio.Protocol):
         if isinstance(event, Request):
             answer = self._respond(event)
             return None if answer is None else _dressed(event, answer)
-        return _closing(self._app.malformed(event)) if isinstance(event, Fault) else _CONTINUE
+        return _closing(self._app.malformed(event)) if isinstance(event, ProtocolFault) else _CONTINUE
 
     def _respond(self, request: Request) -> bytes | None:
         """As `_answer`, and not dressed yet."""

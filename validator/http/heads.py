@@ -12,10 +12,10 @@ from core.headers import ONLY_ONCE
 from validator.http.faults import BadStream
 
 _MOST_SHARED: Final = 1024
-_MOST_JUDGES: Final = 64
+_MOST_FREE_PARSERS: Final = 64
 
 
-class Pattern(NamedTuple):
+class KnownHead(NamedTuple):
     """A head that was read: its bytes around the signature's value, where the parts end, and what it said."""
 
     before: bytes
@@ -27,7 +27,7 @@ class Pattern(NamedTuple):
     headers: Mapping[bytes, bytes]
 
 
-class Judge:
+class HeadParser:
     """llhttp, and where it puts the headers of the head it is reading.
 
     Making one costs half of what judging a head does, and each takes more memory than all the rest of an idle
@@ -77,18 +77,18 @@ class Heads:
     """
 
     def __init__(self) -> None:
-        self._known: dict[tuple[bytes, bytes, int], Pattern] = {}
-        self._judges: list[Judge] = []
+        self._known: dict[tuple[bytes, bytes, int], KnownHead] = {}
+        self._free_parsers: list[HeadParser] = []
 
-    def share(self, head: Pattern) -> Pattern:
+    def share(self, head: KnownHead) -> KnownHead:
         if len(self._known) >= _MOST_SHARED:
             self._known.clear()
         return self._known.setdefault((head.before, head.behind, head.value_ends), head)
 
-    def judge(self) -> Judge:
-        return self._judges.pop() if self._judges else Judge()
+    def parser(self) -> HeadParser:
+        return self._free_parsers.pop() if self._free_parsers else HeadParser()
 
-    def dismiss(self, judge: Judge) -> None:
+    def give_back(self, parser: HeadParser) -> None:
         """It stands at the beginning of a request again."""
-        if len(self._judges) < _MOST_JUDGES:
-            self._judges.append(judge)
+        if len(self._free_parsers) < _MOST_FREE_PARSERS:
+            self._free_parsers.append(parser)

@@ -20,7 +20,7 @@ class ReservationEnded(Conflict):
 
 
 class Unreadable(Refusal):
-    """The stream of bytes cannot be read on (validator.http.protocol.Fault); the connection ends with this answer."""
+    """The stream of bytes cannot be read on (protocol.ProtocolFault); the connection ends with this answer."""
 
     code = "bad_request"
 

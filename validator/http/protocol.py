@@ -11,11 +11,11 @@ Bytes that are the same around another value of plain letters say the same again
 
 Events come out in the order of the stream:
 
-    Request    a complete request; its answer is owed
-    Continue   the client waits for "100 Continue" before it sends the body of the request that follows
-    Fault      the stream cannot be understood from here on: answer with this status and close
+    Request        a complete request; its answer is owed
+    Continue       the client waits for "100 Continue" before it sends the body of the request that follows
+    ProtocolFault  the stream cannot be understood from here on: answer with this status and close
 
-After a Fault, and after a request that asked for the connection to be closed, the parser is deaf.
+After a ProtocolFault, and after a request that asked for the connection to be closed, the parser is deaf.
 
 What is refused though others let it pass: a second Host or NP-Signature (which of the two counts?), lone line feeds,
 folded headers, both Content-Length and Transfer-Encoding, transfer codings other than chunked. Each of these lets two
@@ -31,20 +31,17 @@ import msgspec
 from validator.http.chunked import ChunkedBody
 from validator.http.faults import BadStream
 from validator.http.heads import (
+    HeadParser,
     Heads,
-    Judge,
-    Pattern,
+    KnownHead,
 )
-
-HEAD_LIMIT: Final = 8 * 1024
-BODY_LIMIT: Final = 64 * 1024
-EMPTY_LINES_LIMIT: Final = 8
+from validator.http.limits import BODY_LIMIT, EMPTY_LINES_LIMIT, HEAD_LIMIT
 
 _CAPITALS: Final = range(ord("A"), ord("Z") + 1)
 _SIGNATURE: Final = b"np-signature"
 _PLAIN: Final = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789=,_-"
 _SPECIAL: Final = frozenset({b"transfer-encoding", b"expect"})
-_MOST_PATTERNS: Final = 16
+_MOST_KNOWN_HEADS: Final = 16
 _SCHEMES: Final = frozenset({b"http", b"https"})
 _AUTHORITY: Final = re.compile(rb"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~%!$&'()*+,;=\-]+)(?::[0-9]{0,5})?")
 """A host and a port, and nobody's name before them (RFC 9110, 4.2.4)."""
@@ -70,12 +67,12 @@ class Continue(msgspec.Struct, frozen=True):
     pass
 
 
-class Fault(msgspec.Struct, frozen=True):
+class ProtocolFault(msgspec.Struct, frozen=True):
     status: int
     detail: str
 
 
-Event = Request | Continue | Fault
+Event = Request | Continue | ProtocolFault
 
 
 class RequestParser:
@@ -85,10 +82,10 @@ class RequestParser:
         "_chunks",
         "_empty_lines",
         "_head",
+        "_head_parser",
         "_heads",
-        "_judge",
+        "_known_heads",
         "_missing",
-        "_patterns",
         "deaf",
     )
 
@@ -102,8 +99,8 @@ class RequestParser:
         self._head: Request | None = None  # whole but for its body
         self._missing = 0  # the body's length, where the head told it
         self._chunks: ChunkedBody | None = None
-        self._patterns: dict[int, Pattern] = {}
-        self._judge: Judge | None = None  # of the head that waits for its body
+        self._known_heads: dict[int, KnownHead] = {}
+        self._head_parser: HeadParser | None = None  # of the head that waits for its body
 
     @property
     def in_midst(self) -> bool:
@@ -112,7 +109,7 @@ class RequestParser:
 
     def feed(self, data: bytes) -> Sequence[Event]:
         """The events that `data` completes."""
-        request = self.recognise(data)
+        request = self.recognize(data)
         if request is not None:
             return (request,)
         events: list[Event] = []
@@ -122,19 +119,19 @@ class RequestParser:
             while not self.deaf and (self._take_head(events) if self._head is None else self._take_body(events)):
                 pass
         except BadStream as fault:
-            events.append(Fault(fault.status, fault.detail))
+            events.append(ProtocolFault(fault.status, fault.detail))
             self.deaf = True
         self._buffer = b"" if self.deaf else buffer[self._at :]
         if len(events) == 1 and self._at == len(buffer) and type(events[0]) is Request:
             self._remember(buffer, events[0])
         return events
 
-    def recognise(self, data: bytes) -> Request | None:
+    def recognize(self, data: bytes) -> Request | None:
         """The request, if `data` is one from its first byte to its last and its head has been read before.
 
         Where it is, `feed` does no more than this. Its answer is wanted as it is: HEAD and HTTP/1.0 are not kept here.
         """
-        pattern = self._patterns.get(len(data))
+        pattern = self._known_heads.get(len(data))
         if pattern is None or self._buffer or self._head is not None or self.deaf:
             return None
         before, behind, value_ends, head_ends, method, target, headers = pattern
@@ -157,10 +154,10 @@ class RequestParser:
         before, behind = data[:value_at], data[value_ends:head_ends]
         if not before.lower().endswith(b"\r\n" + _SIGNATURE + b": ") or not behind.endswith(b"\r\n\r\n"):
             return
-        if len(self._patterns) >= _MOST_PATTERNS:
-            self._patterns.clear()
-        head = Pattern(before, behind, value_ends, head_ends, request.method, request.target, request.headers)
-        self._patterns[len(data)] = self._heads.share(head)
+        if len(self._known_heads) >= _MOST_KNOWN_HEADS:
+            self._known_heads.clear()
+        head = KnownHead(before, behind, value_ends, head_ends, request.method, request.target, request.headers)
+        self._known_heads[len(data)] = self._heads.share(head)
 
     def _take_head(self, events: list[Event]) -> bool:
         """Whether a head was whole, so that its body comes next."""
@@ -194,8 +191,8 @@ class RequestParser:
         raise BadStream(400, "a request begins with its method")
 
     def _read_head(self, head: bytes) -> Request:
-        judge = self._heads.judge()
-        headers, upgrade = judge.read(head)
+        parser = self._heads.parser()
+        headers, upgrade = parser.read(head)
         line = head[: head.find(b"\r\n")].split(b" ")
         if len(line) != 3:
             raise BadStream(400, "a request line is a method, a target and a version, a space between them")
@@ -206,7 +203,7 @@ class RequestParser:
             target = _origin_form(target)
         old = version == b"HTTP/1.0"
         if not (old or upgrade or b"connection" in headers):
-            self._judge = judge
+            self._head_parser = parser
         signature = headers.pop(_SIGNATURE, None)
         return Request(method, target, headers, signature, b"", _keeps_alive(headers, old=old), old)
 
@@ -219,7 +216,7 @@ class RequestParser:
             if head.http_1_0 or headers[b"transfer-encoding"].lower() != b"chunked":
                 raise BadStream(501, "of transfer codings this server takes `chunked` alone, in HTTP/1.1")
             self._chunks = ChunkedBody(BODY_LIMIT)
-            self._judge = None
+            self._head_parser = None
             return
         self._missing = int(headers.get(b"content-length", 0))
         if self._missing > BODY_LIMIT:
@@ -248,10 +245,10 @@ class RequestParser:
             head.body = self._buffer[self._at : end]
             self._at = end
             self._missing = 0
-        if self._judge is not None:
-            self._judge.pass_over(head.body)
-            self._heads.dismiss(self._judge)
-            self._judge = None
+        if self._head_parser is not None:
+            self._head_parser.pass_over(head.body)
+            self._heads.give_back(self._head_parser)
+            self._head_parser = None
         self._head = None
         self.deaf = not head.keep_alive
         events.append(head)

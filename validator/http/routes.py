@@ -19,7 +19,7 @@ from core.field_errors import invalid, unknown
 from core.headers import JSON, is_json
 from validator.http.answers import Letterhead
 from validator.http.problems import UNREADABLE
-from validator.http.protocol import Fault, Request
+from validator.http.protocol import ProtocolFault, Request
 from validator.http.rate_limit_headers import SignatureFailures
 from validator.metrics import Tally
 from validator.redis.waiting import Work
@@ -72,7 +72,7 @@ class Routes:
         self._tally.problems[fault.status, fault.code] += 1
         return self._letterhead.problem(fault)
 
-    def malformed(self, fault: Fault) -> bytes:
+    def malformed(self, fault: ProtocolFault) -> bytes:
         return self._told(UNREADABLE[fault.status](fault.detail))
 
     def _find(self, request: Request) -> Route:

@@ -11,9 +11,9 @@ from typing import Final
 from core.listeners import GRACE_SECONDS, HANDSHAKE_SECONDS, nobody_waits
 from validator.http.connection import Application, Connection
 from validator.http.heads import Heads
+from validator.http.limits import MOST_CONNECTIONS
 from validator.metrics import Tally
 
-MOST_CONNECTIONS: Final = 20_000
 BACKLOG: Final = 4096
 _TURNS: Final = 53  # a prime, for connections are told apart by where they lie, and they lie at even distances
 

@@ -41,7 +41,7 @@ class Eras:
 
     def __init__(self, link: RedisLink) -> None:
         self.by_tag = {tag: Era(link) for tag in keys.TAGS}
-        """By the first two letters of an `h`. Kept up to date in place."""
+        """By the first two letters of an `h`. CachedVerdict up to date in place."""
 
     def of(self, bucket: int) -> Era:
         return self.by_tag[keys.TAGS[bucket]]

@@ -1,40 +1,34 @@
-"""The tie to Redis: connects, asks to be told of changes, proves that it still is, connects again.
+"""Link to one Redis server: keeps a connection, reconnects with backoff, and follows what the server says of itself.
 
-CLIENT TRACKING in BCAST mode makes the server push an invalidation for every changed key under our prefixes, on the
-same connection that carries commands. How far that may be relied on, validator/redis/fence.py tells.
+validator/redis/handshake.py makes a connection; validator/redis/fence.py tells how far its pushes may be relied on.
 
-Twice a second the server is asked whether it is a primary and whether it evicts keys, and each minute whether it is
-fit in all (core/hotstore/server_facts.py): full and not full may take turns each second, and each turn would cost
-what is remembered. After a failover the name leads elsewhere, while this connection stays with a server that was
-demoted. So whenever it turns out to be no primary, a new connection is dialed, and takes the place of the old one once
-it has been introduced: nobody waits meanwhile. As long as that leads to a replica, it is read, believed in nothing, and
-dialed again and again.
+Twice a second the server is asked whether it is a primary, and whether it may evict keys. Once a minute it is asked
+whether it is fit in all (core/hotstore/server_facts.py). Not more often, for a server may be full in one second and not
+in the next, and each change empties what is remembered.
+
+After a failover the name leads to another server, while this connection stays with one that was demoted. So as soon as
+the server is no primary, a new connection is dialed, and replaces the old one after its handshake: no request waits
+meanwhile. While the name leads to a replica, the replica is read, nothing of it is believed, and it is dialed again.
 """
 
 import asyncio
 import random
-import ssl
 from collections.abc import Callable, Sequence
 from functools import partial
 from time import monotonic
 from typing import Any, Final, Protocol
-from urllib.parse import SplitResult, unquote, urlsplit
+from urllib.parse import urlsplit
 
 import structlog
 from hiredis import ReplyError
 
 from core.hotstore.connections import DEMOTED, FULL
 from core.hotstore.functions import FunctionsMissing, NotReady, is_missing
-from core.hotstore.server_facts import SECTIONS, ServerFacts, facts_of, parse
+from core.hotstore.server_facts import ServerFacts
 from core.hotstore.slots import Address
 from validator.redis.fence import Fence
-from validator.redis.resp import (
-    TICK,
-    Answer,
-    NoReply,
-    RedisConnection,
-    pack,
-)
+from validator.redis.handshake import READ_FACTS, dial, facts_in, introduce
+from validator.redis.resp import TICK, Answer, NoReply, RedisConnection, pack
 from validator.redis.waiting import Reply, drive
 
 _HOPELESS_TICKS: Final = 100
@@ -44,16 +38,11 @@ _RETRY_FIRST: Final = 0.05
 _RETRY_MOST: Final = 0.6
 _ROLE_EACH: Final = 0.5
 _FITNESS_EACH: Final = 60.0
-_LEAVE_AFTER: Final = 0.1  # what was asked on a connection that was replaced is answered by then, or given up
+_LEAVE_AFTER: Final = 0.1  # by then a connection that was replaced has answered its commands, or given them up
 
-_FACTS: Final = pack("INFO", *SECTIONS)
 _NO_REIGN: Final = b"-"
 
 log = structlog.get_logger()
-
-
-class Refused(Exception):
-    """The server does not let us in, or not yet: wrong password, LOADING, an old version."""
 
 
 class OnIntroduced(Protocol):
@@ -63,7 +52,7 @@ class OnIntroduced(Protocol):
 
 class RedisLink:
     in_cluster = False
-    """Whether it is meant for a node of a Cluster. One that is met unexpectedly is not asked for pushes."""
+    """Whether it is meant for a node of a Cluster."""
 
     def __init__(
         self,
@@ -75,14 +64,13 @@ class RedisLink:
         """`on_push(key)`: this key has changed; None: everything may have."""
         self.fence = Fence()
         self.facts: ServerFacts | None = None
-        """What the server says of itself; None while there is none."""
+        """What the server says of itself; None while there is no connection."""
         self.run_id: bytes | None = None
-        """Its reign, which the marks of confirmed buckets begin with; of a replica something that none begins with."""
+        """The server's reign: marks of confirmed buckets begin with it. Of a replica, what no mark begins with."""
         self.unfit: str | None = None
         """Why the server must not be relied on."""
         self.tenures = 0
-        """How many connections, and reigns of their servers, there have been. What was pushed in the present one was
-        written in it."""
+        """Counts connections, and reigns of their servers. What was pushed in the present tenure was written in it."""
         self._url = urlsplit(url)
         self.address = Address(self._url.hostname or "127.0.0.1", self._url.port or 6379)
         self._prefixes = tuple(prefixes)
@@ -90,7 +78,7 @@ class RedisLink:
         self._on_introduced = on_introduced
         self._connection: RedisConnection | None = None
         self._candidate: RedisConnection | None = None
-        """One that is being introduced."""
+        """A connection whose handshake is under way."""
         self._retry = _RETRY_FIRST
         self._closed = False
         self._loop = asyncio.get_running_loop()
@@ -116,7 +104,7 @@ class RedisLink:
 
     @property
     def tended(self) -> bool:
-        """It is connected and looked at, or connecting, or about to: somebody will go on with it."""
+        """Whether a timer or a task goes on with it: it is connected and looked at, connecting, or about to connect."""
         if self._closed:
             return True
         if self._connection is not None or self._candidate is not None:
@@ -138,7 +126,7 @@ class RedisLink:
         return self.facts is not None and self.facts.primary
 
     def of_this_run(self, loaded: bytes | None) -> bool:
-        """Whether an incarnation was confirmed in the present reign of the server that we are connected to."""
+        """Whether an incarnation was confirmed in the present reign of the connected server."""
         return loaded is not None and self.run_id is not None and loaded.startswith(self.run_id)
 
     def call(self, command: bytes) -> Reply[Answer]:
@@ -149,7 +137,7 @@ class RedisLink:
         return self._connection.call(command)
 
     async def ask(self, *words: str | bytes | int) -> Any:
-        """One command and its answer; NotReady where there is none that could be used."""
+        """One command and its answer; NotReady where there is no usable answer."""
         answer = await self.call(pack(*words))
         if isinstance(answer, ReplyError):
             self._look_into(str(answer))
@@ -169,23 +157,23 @@ class RedisLink:
             self._look()
 
     def _look(self) -> None:
-        """Asks the server what it is, where that is due."""
+        """Asks the server what it is, when that is due."""
         now, connection = monotonic(), self._connection
         if self._asking or now < self._next_role or connection is None or connection.silent:
             return
         self._asking = True
         self._next_role = now + _ROLE_EACH
-        whole = now >= self._next_fitness or self.unfit is not None  # one that is mended is used at once
+        whole = now >= self._next_fitness or self.unfit is not None  # a server that is fit again is used at once
         if whole:
             self._next_fitness = now + _FITNESS_EACH
-        answer = connection.probe(_FACTS)
+        answer = connection.probe(READ_FACTS)
         answer.when_done(partial(self._told, connection, answer, whole=whole))
 
     def _told(self, connection: RedisConnection, answer: Reply[Answer], *, whole: bool) -> None:
         self._asking = False
         if connection is not self._connection or not isinstance(answer.value, bytes | str):
             return
-        told = facts_of(parse(_bytes(answer.value)))
+        told = facts_in(answer.value)
         if not whole and self.facts is not None and told.evicts == self.facts.evicts:
             told = told._replace(unfit=self.facts.unfit)
         self._learn(told)
@@ -193,13 +181,16 @@ class RedisLink:
             self._leave()
 
     def _learn(self, facts: ServerFacts) -> None:
-        """Takes over what a server says of itself. Whoever answers otherwise than before is not believed as before."""
+        """Takes over what a server says of itself. A change of reign or fitness ends belief in what is remembered."""
         if facts.unfit is not None and facts.unfit != self.unfit:
             log.error("redis.unfit", fault=facts.unfit)
         if not facts.tells and (self.facts is None or self.facts.tells):
-            log.warning("redis.tells_no_policy", detail="it must be noeviction; nobody can check that here")
+            log.warning(
+                "redis.tells_no_policy",
+                detail="set maxmemory-policy to noeviction; it cannot be checked here",
+            )
         if not facts.primary and self.facts is not None and self.facts.primary:
-            log.error("redis.demoted", detail="it is no primary any more; dialing again")
+            log.error("redis.demoted", detail="the server is no longer a primary; dialing again")
         before = self.run_id, self.unfit
         self.facts, self.unfit = facts, facts.unfit
         self.run_id = facts.reign.encode() if facts.primary else _NO_REIGN + facts.reign.encode()
@@ -208,7 +199,7 @@ class RedisLink:
             self._on_push(None)
 
     def _look_into(self, error: str) -> None:
-        """An error that may say that the server is not what it was taken for."""
+        """Asks the server again what it is, after an error that says that its role or fitness has changed."""
         if error.startswith(DEMOTED):
             self._next_role = 0.0
             self._leave()
@@ -216,7 +207,7 @@ class RedisLink:
             self._next_role = self._next_fitness = 0.0
 
     def _leave(self) -> None:
-        """Dials again, beside the connection that there is. Of a Cluster its map tells who is to be asked."""
+        """Dials again, beside the present connection. In a Cluster the map tells which server to ask instead."""
         if self.facts is not None and not self.facts.clustered:
             self._connect_later()
 
@@ -227,8 +218,8 @@ class RedisLink:
     async def _open(self) -> None:
         try:
             async with asyncio.timeout(_CONNECT_SECONDS):
-                connection = await self._dial()
-        except Exception as fault:  # noqa: BLE001  whatever it was (a name that is none, a certificate), it is tried again
+                connection = await dial(self._url, self.address, self._pushed, self._lost)
+        except Exception as fault:  # noqa: BLE001  whatever it was (a wrong name, a certificate), dial again later
             log.warning("redis.unreachable", error=str(fault) or type(fault).__name__)
             self._attempt = None
             self._connect_later()
@@ -236,43 +227,10 @@ class RedisLink:
         self._attempt = None
         self._candidate = connection
         done, failed = partial(self._introduced, connection), partial(self._turned_away, connection)
-        drive(self._introduce(connection), done, failed)
-
-    async def _dial(self) -> RedisConnection:
-        def made() -> RedisConnection:
-            connection: RedisConnection
-
-            def lost() -> None:
-                self._lost(connection)
-
-            connection = RedisConnection(self._pushed, lost)
-            return connection
-
-        if self._url.scheme == "unix":
-            _, connection = await self._loop.create_unix_connection(made, self._url.path)
-            return connection
-        secure = ssl.create_default_context() if self._url.scheme == "rediss" else None
-        _, connection = await self._loop.create_connection(made, self.address.host, self.address.port, ssl=secure)
-        return connection
-
-    async def _introduce(self, connection: RedisConnection) -> ServerFacts:
-        """Returns what the server says of itself, once it has promised to push changes."""
-        for command in _introduction(self._url):
-            _accept(await connection.probe(command))
-        facts = facts_of(parse(_bytes(_accept(await connection.probe(_FACTS)))))
-        if not facts.reign:
-            raise Refused("it does not tell its run id")
-        if self.in_cluster and not facts.clustered:
-            raise Refused("it is no longer a node of a Cluster")
-        if facts.clustered == self.in_cluster:
-            tracking: list[str] = ["CLIENT", "TRACKING", "ON", "BCAST"]
-            for prefix in self._prefixes:
-                tracking += ("PREFIX", prefix)
-            _accept(await connection.probe(pack(*tracking)))
-        return facts
+        drive(introduce(connection, self._url, self._prefixes, in_cluster=self.in_cluster), done, failed)
 
     def _introduced(self, connection: RedisConnection, facts: ServerFacts) -> None:
-        """From here on this is the connection; one that it replaces may still bring what was asked of it."""
+        """Makes this the connection. The one that it replaces may still bring the answers to its commands."""
         before, self._connection, self._candidate = self._connection, connection, None
         self.tenures += 1
         if before is not None:
@@ -317,46 +275,24 @@ class RedisLink:
         self.run_id = self.facts = None
         self._connection = None
         self._asking = False
-        self._connect_later()  # before anything that may fail: nobody else would
+        self._connect_later()  # first, before anything that may fail: nothing else would reconnect
         self._on_push(None)
         self.fence.end()
 
     def _connect_later(self) -> None:
         if self._closed or self._candidate is not None or self._again is not None or self._attempt is not None:
             return
-        # Jitter: all validators lose a server at one moment and must not come back at one.
+        # Jitter: all validators lose a server at the same moment and must not come back at the same moment.
         delay = self._retry * random.uniform(0.5, 1.5)  # noqa: S311  # spreads load, guards nothing
         self._retry = min(self._retry * 2, _RETRY_MOST)
         self._again = self._loop.call_later(delay, self._connect)
 
 
-def _introduction(url: SplitResult) -> list[bytes]:
-    hello: tuple[str, ...] = ("HELLO", "3")
-    if url.password is not None:
-        hello += ("AUTH", unquote(url.username or "default"), unquote(url.password))
-    commands: list[tuple[str, ...]] = [(*hello, "SETNAME", "np-validator")]
-    database = "" if url.scheme == "unix" else url.path.strip("/")
-    if database not in {"", "0"}:
-        commands.append(("SELECT", database))
-    return [pack(*command) for command in commands]
-
-
 def checked(answer: Answer) -> Any:
-    """An answer that may be used. Whatever Redis refuses with (LOADING, no memory, no function) means "cannot tell"."""
+    """The answer, if it can be used. Any error of Redis (LOADING, no memory, no function) means NotReady."""
     if isinstance(answer, NoReply):
         raise NotReady("Redis does not answer")
     if isinstance(answer, ReplyError):
         text = str(answer)
         raise FunctionsMissing if is_missing(text) else NotReady(f"Redis refuses: {text[:100]}")
-    return answer
-
-
-def _bytes(text: bytes | str) -> bytes:
-    """RESP3 tells INFO as a verbatim string, which hiredis may give as text."""
-    return text if isinstance(text, bytes) else text.encode()
-
-
-def _accept(answer: Answer) -> Any:
-    if isinstance(answer, Exception):
-        raise Refused(str(answer)) from answer
     return answer

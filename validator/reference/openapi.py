@@ -13,7 +13,7 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from core import problems
-from core.crypto.signature import HEADER, Fault
+from core.crypto.signature import HEADER, SignatureDefect
 from core.errors import MethodNotAllowed, PermissionMissing, Refusal, SignatureFault
 from core.hotstore.functions import NotReady
 from core.licensing.record import Permission
@@ -126,7 +126,7 @@ CALLS: Final = (
 _EXAMPLES: Final[Mapping[str, Refusal]] = {
     refusal.code: refusal
     for refusal in (
-        SignatureFault(Fault.TOO_OLD),
+        SignatureFault(SignatureDefect.TOO_OLD),
         PermissionMissing("the API key lacks the permission `reserve`"),
         MethodNotAllowed("POST"),
         LimitReached(

@@ -7,14 +7,14 @@ typed. Wrong ones are not: they would be without number.
 from core.crypto.sealing import KeyedHash
 from core.hotstore.keys import short_hash
 from core.licensing import key as license_key
-from validator.store.near_cache import Shelf
+from validator.store.bounded_cache import BoundedCache
 
 
 class LicenseHashes:
     def __init__(self, index: KeyedHash, checksum_key: bytes, most: int) -> None:
         self._index = index
         self._checksum_key = checksum_key
-        self._remembered: Shelf[str, str] = Shelf(most)
+        self._remembered: BoundedCache[str, str] = BoundedCache(most)
 
     def find(self, typed: str) -> str | None:
         """None where the checksum says that it is no key of ours: a typo or a guess, refused without asking Redis."""

@@ -25,8 +25,9 @@ from validator.redis.eras import Era, Eras
 from validator.redis.link import checked
 from validator.redis.resp import Answer, pack
 from validator.redis.waiting import Reply
-from validator.store.near_cache import MOST_UNKNOWN, Shelf
-from validator.store.staleness import STALE_SECONDS, Trust
+from validator.store.bounded_cache import BoundedCache
+from validator.store.near_cache import MOST_UNKNOWN
+from validator.store.staleness import Trust, is_recent
 
 _PERMISSION_SETS: Final[dict[frozenset[Permission], frozenset[Permission]]] = {}
 """Each set that is met, once: there are sixteen at most, and thousands of keys."""
@@ -81,7 +82,7 @@ class OpenKey:
             self.license_hash = keys.short_hash(record.license_hash)
 
 
-class Known(NamedTuple):
+class KnownKey(NamedTuple):
     key: OpenKey
     stale: bool
 
@@ -91,9 +92,9 @@ class KeyRing:
         self._eras = eras
         self._trust = trust
         self._sealer = sealer
-        self._keys: Shelf[bytes, OpenKey] = Shelf(most)
-        self._unknown: Shelf[bytes, OpenKey] = Shelf(MOST_UNKNOWN)
-        self._under_way: dict[bytes, Reply[Known | NotReady]] = {}
+        self._keys: BoundedCache[bytes, OpenKey] = BoundedCache(most)
+        self._unknown: BoundedCache[bytes, OpenKey] = BoundedCache(MOST_UNKNOWN)
+        self._under_way: dict[bytes, Reply[KnownKey | NotReady]] = {}
 
     def peek(self, key_id: bytes, now: float) -> OpenKey | None:
         """The key if it is believed at the monotonic instant `now`."""
@@ -104,19 +105,19 @@ class KeyRing:
                 return key
         return None
 
-    async def find(self, key_id: bytes) -> Known:
+    async def find(self, key_id: bytes) -> KnownKey:
         """Raises NotReady where it cannot be told whether there is such a key."""
         await self._era(key_id).fence.catch_up()
         key = self.peek(key_id, monotonic())
         if key is not None:
-            return Known(key, stale=False)
+            return KnownKey(key, stale=False)
         read = await self._read(key_id)
-        if isinstance(read, Known):
+        if isinstance(read, KnownKey):
             return read
         old = self._keys.items.get(key_id)
-        if old is None or old.replaced or monotonic() - old.era.known_until > STALE_SECONDS:
+        if old is None or old.replaced or not is_recent(old.era.known_until):
             raise read
-        return Known(old, stale=True)
+        return KnownKey(old, stale=True)
 
     def denies(self, key: OpenKey, *, stale: bool) -> bool:
         """Whether it may be said that this key is none (absent, revoked, at its end), or has another secret."""
@@ -132,17 +133,17 @@ class KeyRing:
     def _era(self, key_id: bytes) -> Era:
         return self._eras.of(keys.bucket_of_api_key(key_id.decode()))
 
-    def _read(self, key_id: bytes) -> Reply[Known | NotReady]:
+    def _read(self, key_id: bytes) -> Reply[KnownKey | NotReady]:
         under_way = self._under_way.get(key_id)
         if under_way is not None:
             return under_way
-        result: Reply[Known | NotReady] = Reply()
+        result: Reply[KnownKey | NotReady] = Reply()
         self._under_way[key_id] = result
         answer = self._era(key_id).link.call(pack(*read_key_command(key_id.decode())))
         answer.when_done(partial(self._have_read, key_id, answer, result))
         return result
 
-    def _have_read(self, key_id: bytes, answer: Reply[Answer], result: Reply[Known | NotReady]) -> None:
+    def _have_read(self, key_id: bytes, answer: Reply[Answer], result: Reply[KnownKey | NotReady]) -> None:
         del self._under_way[key_id]
         try:
             result.resolve(self._conclude(key_id, decode_key_reading(checked(answer.value))))
@@ -152,7 +153,7 @@ class KeyRing:
             log.exception("api_key.unreadable", exc_info=fault)
             result.resolve(NotReady("what is stored of this API key cannot be read"))
 
-    def _conclude(self, key_id: bytes, reading: KeyReading) -> Known:
+    def _conclude(self, key_id: bytes, reading: KeyReading) -> KnownKey:
         """A key that is there may be used, whatever the mark says; that there is none, the mark must bear out."""
         era = self._era(key_id)
         if era.link.of_this_run(reading.loaded):
@@ -160,15 +161,15 @@ class KeyRing:
             kept, dropped = (self._keys, self._unknown) if key.exists else (self._unknown, self._keys)
             dropped.items.pop(key_id, None)
             kept.put(key_id, key)
-            return Known(key, stale=False)
+            return KnownKey(key, stale=False)
         if reading.record is None:
             raise NotReady("the API keys are being loaded")
         told = self._keys.items.get(key_id)
         if told is not None and (reading.record.epoch, reading.record.version) < told.age:
             raise NotReady("the API key has changed, and what is here is of before")
         if reading.loaded is None:
-            return Known(OpenKey(reading.record, era, self._sealer), stale=True)
-        return Known(self._unconfirmed(key_id, reading.record, era, told), stale=True)
+            return KnownKey(OpenKey(reading.record, era, self._sealer), stale=True)
+        return KnownKey(self._unconfirmed(key_id, reading.record, era, told), stale=True)
 
     def _unconfirmed(self, key_id: bytes, record: ApiKeyRecord, era: Era, told: OpenKey | None) -> OpenKey:
         """A key as data of another reign has it: never older than what this process went by before."""

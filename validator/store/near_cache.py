@@ -1,62 +1,33 @@
-"""Near cache (in-process cache) of licenses, and how far an entry may be believed.
+"""Near cache (in-process cache) of licenses and of the verdicts that were made from them.
 
-An Entry is believed while nothing it was made from has changed: no push named its keys, no reservation in it has run
-out, its Era lives (validator/redis/eras.py), and the fence of the link that the Era belongs to has passed lately.
+An Entry is believed while nothing it was made from has changed. No push has named its keys, and no reservation in it
+has run out. Its Era lives (validator/redis/eras.py), and the fence of the Era's link has passed lately.
 
-An entry that is no longer believed is kept, for the times when Redis cannot be asked. It is then an answer of some age,
-and says so. Two kinds are never used that way: one whose document was replaced (what we have is known to be wrong), and
-"there is no such license" (one may have been issued since).
+An entry that is no longer believed is kept for the times when Redis cannot be asked: it is then told as stale. Two
+kinds are never told that way: an entry whose document was replaced (it is known to be wrong), and "there is no such
+license" (one may have been issued since).
 """
 
-from itertools import islice
 from time import monotonic
-from typing import Final, Generic, TypeVar
+from typing import Final, NamedTuple
 
 import msgspec
 
 from core.licensing.plan import Resource
 from core.licensing.record import LicenseRecord, Usage
 from validator.redis.eras import Era, Eras
+from validator.redis.resp import Answer
+from validator.store.bounded_cache import BoundedCache
 
 MOST_UNKNOWN: Final = 4096
 MOST_GIVEN: Final = 16
-_BATCHES: Final = 64
 
 _pack: Final = msgspec.msgpack.Encoder(uuid_format="bytes").encode
 _unpack: Final = msgspec.msgpack.Decoder(tuple[LicenseRecord | None, dict[Resource, int], dict[Resource, int]]).decode
 
-K = TypeVar("K")
-V = TypeVar("V")
 
-
-class Shelf(Generic[K, V]):
-    """A dictionary that holds so many and lets the oldest go: whoever invents keys cannot fill our memory.
-
-    They go in batches, for a dict finds its first key by walking over the places of all that went before it: one by
-    one, a full shelf of 20,000 would take a walk of thousands of places for each key that comes.
-    """
-
-    __slots__ = ("_batch", "_most", "items", "let_go")
-
-    def __init__(self, most: int) -> None:
-        self.items: dict[K, V] = {}
-        self.let_go = False
-        """Whether anything was let go: what is not here may have been here."""
-        self._most = most
-        self._batch = max(1, most // _BATCHES)
-
-    def put(self, key: K, value: V) -> None:
-        items = self.items
-        items.pop(key, None)
-        if len(items) >= self._most:
-            self.let_go = True
-            for oldest in tuple(islice(items, self._batch)):
-                del items[oldest]
-        items[key] = value
-
-
-class Kept(msgspec.Struct, frozen=True, gc=False):
-    """A verdict that was given, ready to be given again: its text, where it is counted, unix time until it holds."""
+class CachedVerdict(msgspec.Struct, frozen=True, gc=False):
+    """A verdict ready to be given again: its text, its place in the counters, the unix time until which it holds."""
 
     feature: str
     text: bytes
@@ -64,35 +35,35 @@ class Kept(msgspec.Struct, frozen=True, gc=False):
     until: float
 
 
-class Given:
-    """The verdicts that were made of one state of a license, one for each feature.
+class CachedVerdicts:
+    """The verdicts that were made from one state of a license, one for each feature.
 
-    Looked through from the start: a license is asked about few features, and a dictionary for three takes more room
-    than the three. What comes when there are MOST_GIVEN is not kept, for a client may invent any number of features.
+    They are searched from the start: a license is asked about few features, and a dictionary for three takes more room
+    than the three. At most MOST_GIVEN are kept, for a client may invent any number of features.
     """
 
     __slots__ = ("_kept",)
 
     def __init__(self) -> None:
-        self._kept: tuple[Kept, ...] = ()
+        self._kept: tuple[CachedVerdict, ...] = ()
 
-    def of(self, feature: str) -> Kept | None:
+    def of(self, feature: str) -> CachedVerdict | None:
         for kept in self._kept:
             if kept.feature == feature:
                 return kept
         return None
 
-    def keep(self, kept: Kept) -> None:
+    def keep(self, kept: CachedVerdict) -> None:
         others = tuple(one for one in self._kept if one.feature != kept.feature)
         if len(others) < MOST_GIVEN:
             self._kept = (*others, kept)
 
 
-class Entry(Given):
+class Entry(CachedVerdicts):
     """A license, or the certainty that there is none.
 
-    What it was made from is kept packed, and unpacked for the few who need more than a verdict that was given before:
-    as objects a record and its totals take four times the room, and this is what a process's memory goes to.
+    Record and totals are kept packed: as objects they take four times the room, and most of a process's memory goes
+    here. They are unpacked for the few calls that need more than a cached verdict.
     """
 
     __slots__ = ("_facts", "changed_at", "changed_in", "current", "ends_at", "era", "replaced")
@@ -106,9 +77,9 @@ class Entry(Given):
         self.current = True
         self.replaced = False
         self.changed_at = 0.0
-        """Monotonic instant of the last push that said that the document or a total is another."""
+        """Monotonic instant of the last push that said that the document or a total has changed."""
         self.changed_in = 0
-        """In which of the link's tenures that was; 0 where it never was."""
+        """In which of the link's tenures that was; 0: never."""
 
     @property
     def facts(self) -> tuple[LicenseRecord | None, Usage]:
@@ -116,13 +87,36 @@ class Entry(Given):
         return record, Usage(used, held)
 
 
+class KnownLicense(NamedTuple):
+    """What is known of a license, true up to the monotonic instant `known_until`; `stale` where that may be long ago.
+
+    `record` is None only where it is certain that there is no such license. `given` are the verdicts made of exactly
+    this state; None where it will not be met again.
+    """
+
+    record: LicenseRecord | None
+    usage: Usage
+    stale: bool
+    known_until: float
+    given: CachedVerdicts | None = None
+
+
+class SeenAnswer(NamedTuple):
+    """With the near cache off: an answer of Redis, its server's reign (None: never met again), and its meaning."""
+
+    answer: Answer
+    run_id: bytes | None
+    known: KnownLicense
+    at: float
+
+
 class NearCache:
-    """Licenses by their hash `h`. What exists and what does not lie apart: guesses must not push licenses out."""
+    """Licenses by their hash `h`. Those that do not exist are cached apart: guesses must not push licenses out."""
 
     def __init__(self, eras: Eras, most: int) -> None:
         self._eras = eras
-        self._known: Shelf[str, Entry] = Shelf(most)
-        self._unknown: Shelf[str, Entry] = Shelf(MOST_UNKNOWN)
+        self._known: BoundedCache[str, Entry] = BoundedCache(most)
+        self._unknown: BoundedCache[str, Entry] = BoundedCache(MOST_UNKNOWN)
 
     def __len__(self) -> int:
         return len(self._known.items) + len(self._unknown.items)
@@ -131,7 +125,7 @@ class NearCache:
         return self._known.items.get(h) or self._unknown.items.get(h)
 
     def old(self, h: str) -> Entry | None:
-        """What may be answered, with its age, when nothing newer can be had."""
+        """What may be told as stale, when nothing newer can be had."""
         return self._known.items.get(h)
 
     @property
@@ -140,7 +134,7 @@ class NearCache:
         return self._known.let_go
 
     def keep_as_told(self, h: str, record: LicenseRecord, usage: Usage, known_until: float) -> None:
-        """Was told as what may be old, so that nothing older is told later. It is never believed."""
+        """Keeps what was told as stale, so that nothing older is told later. It is never believed."""
         self._unknown.items.pop(h, None)
         self._known.put(h, Entry(record, usage, Era.past(self._eras.by_tag[h[:2]].link, known_until), float("-inf")))
 
@@ -152,7 +146,7 @@ class NearCache:
         return entry
 
     def changed(self, h: str, *, replaced: bool = False, used: bool = False) -> None:
-        """`replaced`: it is another document; `used`: its totals are others. None of them: its holds."""
+        """`replaced`: the document has changed; `used`: a total has. Neither: its holds have."""
         entry = self.get(h)
         if entry is None:
             return

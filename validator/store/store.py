@@ -1,25 +1,21 @@
-"""Licenses and API keys, from the near cache or from Redis; reservations, in Redis only.
+"""Store of licenses and API keys: from the near cache or from Redis; reservations in Redis only.
 
-The one question this file answers is "what may be concluded?":
+Each answer of Redis leads to one of three conclusions:
 
-    the record is believed, or was just read            → conclusive
-    it is believed that there is none                   → conclusive where validator/store/staleness.py says so
-    Redis answers, but the bucket is not loaded         → what we have, marked stale; never "there is none"
-    its data is of another reign (a restart, a failover) → the same, while it is young and no older than what was told
-    Redis does not answer                               → what we have, marked stale, for STALE_SECONDS
-    none of these                                       → NotReady: the client is told that it cannot know
+    the record is believed, or was just read, in a bucket that is loaded    conclusive
+    "there is no such license", in such a bucket                            conclusive where staleness.py allows it
+    anything else                                                           staleness.py: a stale answer, or NotReady
 
-With the near cache off every license is read anew and none is remembered for a time when Redis is away. What was made
-of an answer is kept beside it all the same: when the next answer is the same to the last byte, so is what it means.
+With the near cache off every license is read anew, and none is remembered for a time when Redis is away. What an answer
+of Redis meant is kept beside it all the same: when the next answer is the same to the last byte, so is its meaning.
 """
 
 from functools import partial
 from time import monotonic
-from typing import Final, NamedTuple
+from typing import Final
 
 import structlog
 
-from core.clock import unix_time
 from core.crypto.sealing import Sealer
 from core.health import Dependency
 from core.hotstore import codec, functions, keys
@@ -31,56 +27,20 @@ from core.hotstore.snapshot import (
     reserve_keys,
 )
 from core.licensing.plan import Resource
-from core.licensing.record import LeaseRecord, LicenseRecord, Usage
+from core.licensing.record import LeaseRecord, LicenseRecord
 from validator.redis.link import checked
 from validator.redis.nodes import Nodes
 from validator.redis.resp import Answer, pack
 from validator.redis.waiting import Reply
+from validator.store.bounded_cache import BoundedCache
 from validator.store.keyring import KeyRing
-from validator.store.near_cache import Entry, Given, NearCache, Shelf
-from validator.store.staleness import STALE_SECONDS, Trust
+from validator.store.near_cache import CachedVerdicts, Entry, KnownLicense, NearCache, SeenAnswer
+from validator.store.staleness import StaleAnswers, Trust
 
 _READINESS_SECONDS: Final = 0.2
 _LATE_SECONDS: Final = 1.0  # far above MAX_AGE: a pause makes us read Redis, it does not make us unfit
 
 log = structlog.get_logger()
-
-
-class Known(NamedTuple):
-    """What is known of a license, true up to the monotonic instant `known_until`; `stale` where that may be long ago.
-
-    `record` is None only where it is certain that there is no such license. `given` are the verdicts made of exactly
-    this; None where it will not be met again.
-    """
-
-    record: LicenseRecord | None
-    usage: Usage
-    stale: bool
-    known_until: float
-    given: Given | None = None
-
-
-class _Seen(NamedTuple):
-    """An answer of Redis, the reign of the server that gave it (None: not to be met again), and what it meant."""
-
-    answer: Answer
-    run_id: bytes | None
-    known: Known
-    at: float
-
-
-class _Told(NamedTuple):
-    """What this process has told of a license, or was about to."""
-
-    record: LicenseRecord | None
-    usage: Usage
-    known_until: float
-    changed_at: float
-    """Monotonic instant at which a push said that there is something else by now."""
-    changed_in: int
-    """In which of the link's tenures; 0: nothing has said so."""
-    usable: bool
-    """Whether it may be told again, as stale: nobody has replaced it that we know of."""
 
 
 class Store:
@@ -96,8 +56,9 @@ class Store:
         self.api_keys = KeyRing(self._eras, self.trust, sealer, max(1, most // 2))
         self._licenses = NearCache(self._eras, most)
         self._near_cache = near_cache
-        self._under_way: dict[str, Reply[Known | NotReady]] = {}
-        self._seen: Shelf[str, _Seen] = Shelf(most)
+        self._under_way: dict[str, Reply[KnownLicense | NotReady]] = {}
+        self._seen: BoundedCache[str, SeenAnswer] = BoundedCache(most)
+        self._stale = StaleAnswers(self._eras, self.trust, self._licenses, None if near_cache else self._seen)
         self._readiness: tuple[float, str | None] = (float("-inf"), None)
         self.reads = 0
         """Licenses that had to be read from Redis."""
@@ -111,25 +72,25 @@ class Store:
                 return entry
         return None
 
-    async def license(self, h: str) -> Known:
+    async def license(self, h: str) -> KnownLicense:
         """Raises NotReady where nothing may be concluded."""
         known = await self._known(h) if self._near_cache else await self._look(h)
         if known.record is None or known.record.tombstone:
             self._deny(h, known)
         return known
 
-    async def _known(self, h: str) -> Known:
+    async def _known(self, h: str) -> KnownLicense:
         await self._by_tag[h[:2]].fence.catch_up()
         entry = self.peek(h, monotonic())
         if entry is not None:
             record, usage = entry.facts
-            return Known(record, usage, stale=False, known_until=entry.era.known_until, given=entry)
+            return KnownLicense(record, usage, stale=False, known_until=entry.era.known_until, given=entry)
         known = await self._read(h)
         if isinstance(known, NotReady):
             raise known
         return known
 
-    def _deny(self, h: str, known: Known) -> None:
+    def _deny(self, h: str, known: KnownLicense) -> None:
         """Raises where it may not be said that there is no such license."""
         if known.stale or not self.trust.denies(self._by_tag[h[:2]].link):
             raise NotReady("it is not known here, and what is here may not be all")
@@ -229,7 +190,7 @@ class Store:
         else:
             self._licenses.changed(subject, replaced=kind == keys.DOCUMENT_KIND, used=kind == keys.USAGE_KIND)
 
-    async def _look(self, h: str) -> Known:
+    async def _look(self, h: str) -> KnownLicense:
         """Nobody is given an answer to a question asked before his own, so nothing is shared."""
         link = self._by_tag[h[:2]].link
         self.reads += 1
@@ -241,138 +202,51 @@ class Store:
         if isinstance(known, NotReady):
             raise known
         run_id = None if known.given is None else link.run_id
-        self._seen.put(h, _Seen(answer, run_id, known, known.known_until if known.stale else monotonic()))
+        self._seen.put(h, SeenAnswer(answer, run_id, known, known.known_until if known.stale else monotonic()))
         return known
 
-    def _read(self, h: str) -> Reply[Known | NotReady]:
+    def _read(self, h: str) -> Reply[KnownLicense | NotReady]:
         """Who asks while a license is being read for the cache waits for the same answer."""
         under_way = self._under_way.get(h)
         if under_way is not None:
             return under_way
-        result: Reply[Known | NotReady] = Reply()
+        result: Reply[KnownLicense | NotReady] = Reply()
         self._under_way[h] = result
         self.reads += 1
         answer = self._by_tag[h[:2]].link.call(packed_read(h))
         answer.when_done(partial(self._have_read, h, answer, result))
         return result
 
-    def _have_read(self, h: str, answer: Reply[Answer], result: Reply[Known | NotReady]) -> None:
+    def _have_read(self, h: str, answer: Reply[Answer], result: Reply[KnownLicense | NotReady]) -> None:
         del self._under_way[h]
         result.resolve(self._conclude(h, answer.value))
 
-    def _conclude(self, h: str, answer: Answer) -> Known | NotReady:
+    def _conclude(self, h: str, answer: Answer) -> KnownLicense | NotReady:
         """What may be concluded from an answer of Redis, and from what is remembered where that is not enough."""
         try:
             reading = decode_reading(checked(answer))
         except NotReady as fault:
-            return self._remembered(h) or fault
+            return self._stale.while_away(h) or fault
         except ValueError as fault:
             log.exception("license.unreadable", bucket=h[:2], exc_info=fault)
-            return self._remembered(h) or NotReady("what is stored of this license cannot be read")
+            return self._stale.while_away(h) or NotReady("what is stored of this license cannot be read")
         if reading.loaded is None:
-            return self._while_loading(h, reading) or NotReady("the data is being loaded")
+            return self._stale.while_loading(h, reading) or NotReady("the data is being loaded")
         if self._by_tag[h[:2]].link.of_this_run(reading.loaded):
             return self._certain(h, reading)
-        return self._unconfirmed(h, reading)
+        return self._stale.of_another_reign(h, reading)
 
-    def _certain(self, h: str, reading: Reading) -> Known:
+    def _certain(self, h: str, reading: Reading) -> KnownLicense:
         record, usage, ends_in = reading.record, reading.usage, reading.hold_ends_in
         if self._near_cache:
             ends_at = float("inf") if ends_in is None else monotonic() + ends_in
             if record is None or record.tombstone:
                 ends_at = min(ends_at, self.trust.denies_until(self._by_tag[h[:2]].link))
             entry = self._licenses.put(h, record, usage, ends_at)
-            return Known(record, usage, stale=False, known_until=monotonic(), given=entry)
+            return KnownLicense(record, usage, stale=False, known_until=monotonic(), given=entry)
         # It is met again only after another reading, so it is always of this moment.
-        given = Given() if ends_in is None else None
-        return Known(record, usage, stale=False, known_until=float("inf"), given=given)
-
-    def _unconfirmed(self, h: str, reading: Reading) -> Known | NotReady:
-        """Data of another reign: of a moment ago, or of last week. Never older than what was told of this license."""
-        told = self._told(h)
-        through = self.trust.file_through
-        link = self._by_tag[h[:2]].link
-        record, usage = reading.record, reading.usage
-        if through is None or record is None or (told is None and self._lets_go and self.trust.lags(link, through)):
-            return self._as_told(told) or NotReady("the data is being compared with its source after a restart")
-        if told is not None and told.record is not None:
-            if _age(record) < _age(told.record):
-                return self._as_told(told) or NotReady("what is here is older than what was told before")
-            beside = self._beside(h, told, usage, through, same=_age(record) == _age(told.record))
-            if isinstance(beside, NotReady):
-                return beside
-            usage = beside
-        known_until = monotonic() - (unix_time() - through)
-        if self._near_cache:
-            self._licenses.keep_as_told(h, record, usage, known_until)
-        return Known(record, usage, stale=True, known_until=known_until)
-
-    def _beside(self, h: str, told: _Told, usage: Usage, through: float, *, same: bool) -> Usage | NotReady:
-        """What may be told as used beside a document that is the `same` as the one that was told, or newer."""
-        link = self._by_tag[h[:2]].link
-        written = told.changed_in == link.tenures
-        changed = bool(told.changed_in) and not written
-        if not self.trust.may_be_older(link, through, told.changed_at if changed else told.known_until):
-            return usage
-        if same and changed:
-            return NotReady("it has changed, and what is here may be of before")
-        if same and not written:
-            return told.usage
-        # The document, or one of the totals, may have been written in this reign; the others are then still of before.
-        used = {one: max(number, usage.used.get(one, 0)) for one, number in told.usage.used.items()}
-        return Usage({**usage.used, **used}, usage.held)
-
-    @property
-    def _lets_go(self) -> bool:
-        return self._licenses.let_go if self._near_cache else self._seen.let_go
-
-    def _told(self, h: str) -> _Told | None:
-        if self._near_cache:
-            old = self._licenses.old(h)
-            if old is None:
-                return None
-            # A bucket that has moved is pushed key by key by the node that it leaves.
-            changed_in = old.changed_in if old.era.link is self._by_tag[h[:2]].link else 0
-            return _Told(*old.facts, old.era.known_until, old.changed_at, changed_in, not old.replaced)
-        seen = self._seen.items.get(h)
-        return None if seen is None else _Told(seen.known.record, seen.known.usage, seen.at, 0.0, 0, usable=True)
-
-    def _as_told(self, told: _Told | None) -> Known | None:
-        if told is None or not told.usable or monotonic() - told.known_until > STALE_SECONDS:
-            return None
-        return Known(told.record, told.usage, stale=True, known_until=told.known_until)
-
-    def _remembered(self, h: str) -> Known | None:
-        old = self._licenses.old(h)
-        if old is None or old.replaced or not _recent(old):
-            return None
-        record, usage = old.facts
-        return Known(record, usage, stale=True, known_until=old.era.known_until)
-
-    def _while_loading(self, h: str, reading: Reading) -> Known | None:
-        """The bucket is being filled: a record that is there is true, a total that is missing is not zero.
-
-        But for one that stands there from before (an old file, of an unfinished rebuild): it may be older than ours.
-        """
-        old = self._licenses.old(h)
-        if old is None or not _recent(old):
-            return None
-        record, usage = old.facts
-        there = reading.record
-        if there is not None and (record is None or _age(there) >= _age(record)):
-            record = there
-        elif old.replaced:
-            return None
-        usage = Usage({**usage.used, **reading.usage.used}, usage.held)
-        return Known(record, usage, stale=True, known_until=old.era.known_until)
-
-
-def _age(record: LicenseRecord) -> tuple[int, int]:
-    return record.epoch, record.version
-
-
-def _recent(entry: Entry) -> bool:
-    return monotonic() - entry.era.known_until <= STALE_SECONDS
+        given = CachedVerdicts() if ends_in is None else None
+        return KnownLicense(record, usage, stale=False, known_until=float("inf"), given=given)
 
 
 def packed_read(h: str) -> bytes:

@@ -35,7 +35,7 @@ from billing_api.licensing.licenses import repository as licenses
 from billing_api.notifications.mails.security_notices import Made, tell_of_api_key
 from core.clock import Clock, rfc3339
 from core.crypto.sealing import CannotOpen
-from core.crypto.signature import Fault, Reader, Verifier, body_digest
+from core.crypto.signature import SignatureDefect, SignatureReader, Verifier, body_digest
 from core.errors import Conflict, FieldError, InvalidInput, PermissionMissing, SignatureFault
 from core.settings import Secrets
 from db.idempotency import Once, Replayable
@@ -188,7 +188,7 @@ class SignatureChecker:
         self._secrets = secrets
         self._clock = clock
         self._monotonic = monotonic
-        self._signatures = Reader()
+        self._signatures = SignatureReader()
         self.last_use = LastUse(database)
         self._known: dict[str, _KnownKey] = {}
         self._unknown: dict[str, float] = {}
@@ -200,16 +200,16 @@ class SignatureChecker:
         """SignatureFault tells which check failed; PermissionMissing, that the key may not do this."""
         now = self._clock()
         signature = self._signatures.read(request.signature, now.timestamp())
-        if isinstance(signature, Fault):
+        if isinstance(signature, SignatureDefect):
             raise SignatureFault(signature)
         known = await self._key(signature.key_id.decode())
         if known is None or not known.is_active or _has_passed(known.expires_at, now):
-            raise SignatureFault(Fault.UNKNOWN_KEY)
+            raise SignatureFault(SignatureDefect.UNKNOWN_KEY)
         signed = (signature, request.method, request.target, request.idempotency_key, body_digest(request.body))
         if not known.current.holds(*signed):
             overlaps = known.previous is not None and not _has_passed(known.previous_until, now)
             if known.previous is None or not overlaps or not known.previous.holds(*signed):
-                raise SignatureFault(Fault.MISMATCH)
+                raise SignatureFault(SignatureDefect.MISMATCH)
         if permission not in known.permissions:
             raise PermissionMissing(f"the API key lacks the permission `{permission}`")
         self.last_use.note(known.signer.key_id, known.last_used_at, now)

@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.crypto.lease import TYPE, Fault, JwkSet, LeaseSigner, opened
+from core.crypto.lease import TYPE, JwkSet, LeaseDefect, LeaseSigner, opened
 
 SEED: Final = bytes(range(32))
 OTHER_SEED: Final = bytes(reversed(range(32)))
@@ -55,13 +55,13 @@ def test_the_published_set_holds_public_halves_only() -> None:
 def test_no_symbol_of_a_token_can_be_another(position: int, symbol: str) -> None:
     altered = TOKEN[:position] + symbol + TOKEN[position + 1 :]
     if altered != TOKEN:
-        assert isinstance(opened(altered, SIGNER.public_keys), Fault)
+        assert isinstance(opened(altered, SIGNER.public_keys), LeaseDefect)
 
 
 def test_other_claims_under_an_old_signature() -> None:
     head, _, signature = TOKEN.split(".")
     forged = f"{head}.{b64url(CLAIMS.replace(b'5', b'9'))}.{signature}"
-    assert opened(forged, SIGNER.public_keys) is Fault.BAD_SIGNATURE
+    assert opened(forged, SIGNER.public_keys) is LeaseDefect.BAD_SIGNATURE
 
 
 @pytest.mark.parametrize(
@@ -80,7 +80,7 @@ def test_other_claims_under_an_old_signature() -> None:
     ],
 )
 def test_a_header_that_is_not_ours(header: Any) -> None:
-    assert opened(signed(header), SIGNER.public_keys) is Fault.MALFORMED
+    assert opened(signed(header), SIGNER.public_keys) is LeaseDefect.MALFORMED
 
 
 def test_a_header_may_say_more_than_we_read() -> None:
@@ -90,14 +90,14 @@ def test_a_header_may_say_more_than_we_read() -> None:
 def test_no_signature_at_all() -> None:
     head, claims, _ = TOKEN.split(".")
     for token in (f"{head}.{claims}.", f"{head}.{claims}", "", "..", "a.b.c", TOKEN * 100):
-        assert opened(token, SIGNER.public_keys) is Fault.MALFORMED
+        assert opened(token, SIGNER.public_keys) is LeaseDefect.MALFORMED
 
 
 def test_the_key_of_somebody_else() -> None:
     header = {"alg": "EdDSA", "kid": "k1", "typ": TYPE}
-    assert opened(signed(header, OTHER_SEED), SIGNER.public_keys) is Fault.BAD_SIGNATURE
-    assert opened(TOKEN, {"k2": SIGNER.public_keys["k1"]}) is Fault.UNKNOWN_KEY
-    assert opened(TOKEN, {}) is Fault.UNKNOWN_KEY
+    assert opened(signed(header, OTHER_SEED), SIGNER.public_keys) is LeaseDefect.BAD_SIGNATURE
+    assert opened(TOKEN, {"k2": SIGNER.public_keys["k1"]}) is LeaseDefect.UNKNOWN_KEY
+    assert opened(TOKEN, {}) is LeaseDefect.UNKNOWN_KEY
 
 
 def test_keys_overlap_while_one_replaces_the_other() -> None:
@@ -106,4 +106,4 @@ def test_keys_overlap_while_one_replaces_the_other() -> None:
     assert jwt.get_unverified_header(newer)["kid"] == "k2"
     for token in (TOKEN, newer):
         assert opened(token, rotated.public_keys) == CLAIMS
-    assert opened(newer, SIGNER.public_keys) is Fault.UNKNOWN_KEY
+    assert opened(newer, SIGNER.public_keys) is LeaseDefect.UNKNOWN_KEY

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from msgspec import structs
 
 from core.crypto import signature
-from core.crypto.signature import Fault, Signature, Verifier
+from core.crypto.signature import Signature, SignatureDefect, Verifier
 
 VECTORS: Final[dict[str, Any]] = json.loads(
     (Path(__file__).resolve().parents[3] / "docs" / "signature-vectors.json").read_text("utf-8")
@@ -58,7 +58,7 @@ def test_nothing_signed_can_be_changed(vector: dict[str, Any]) -> None:
 def test_a_header_that_is_not_of_this_form_is_refused(vector: dict[str, Any]) -> None:
     header = vector["header"]
     fault = signature.parse(None if header is None else header.encode())
-    assert isinstance(fault, Fault)
+    assert isinstance(fault, SignatureDefect)
     assert fault.name.lower() == vector["fault"]
 
 
@@ -81,15 +81,15 @@ _GOOD = st.builds(
 
 @given(st.lists(st.one_of(_GOOD, st.lists(_PIECES, max_size=9).map("".join), st.tuples(_GOOD, _PIECES).map("".join))))
 def test_a_reader_says_what_parse_and_check_time_say(headers: list[str]) -> None:
-    reader = signature.Reader()
+    reader = signature.SignatureReader()
     for header in [None, *(text.encode() for text in headers), *(text.encode() for text in headers)]:
         parsed = signature.parse(header)
-        expected = parsed if isinstance(parsed, Fault) else signature.check_time(parsed, 400.0) or parsed
+        expected = parsed if isinstance(parsed, SignatureDefect) else signature.check_time(parsed, 400.0) or parsed
         assert reader.read(header, 400.0) == expected
 
 
 def test_a_reader_does_not_remember_without_end() -> None:
-    reader = signature.Reader()
+    reader = signature.SignatureReader()
     for number in range(10_000):
         reader.read(f"k=k,t={number},n={'0' * 32},v1={'0' * 64}".encode(), 1.0)
     assert len(reader._fronts) <= 4096

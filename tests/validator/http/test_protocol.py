@@ -7,12 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from validator.http.heads import Heads
+from validator.http.limits import BODY_LIMIT, HEAD_LIMIT
 from validator.http.protocol import (
-    BODY_LIMIT,
-    HEAD_LIMIT,
     Continue,
     Event,
-    Fault,
+    ProtocolFault,
     Request,
     RequestParser,
 )
@@ -38,9 +37,9 @@ def only_request(stream: bytes) -> Request:
     return event
 
 
-def only_fault(stream: bytes) -> Fault:
+def only_fault(stream: bytes) -> ProtocolFault:
     (event,) = events_of(stream)
-    assert isinstance(event, Fault)
+    assert isinstance(event, ProtocolFault)
     return event
 
 
@@ -115,7 +114,7 @@ def second_of(first: bytes, second: bytes) -> list[Event]:
 
 
 class TestWhatIsKeptOfAHead:
-    """A request like the one before it is recognised; that must never show but in time."""
+    """A request like the one before it is recognized; that must never show but in time."""
 
     @pytest.mark.parametrize(
         "signature",
@@ -164,14 +163,14 @@ class TestWhatIsKeptOfAHead:
         parser = RequestParser()
         for number in range(100):
             parser.feed((SIGNED % b"a").replace(b"Host: x", b"Host: " + b"x" * number))
-        assert len(parser._patterns) <= 16
+        assert len(parser._known_heads) <= 16
 
     def test_connections_keep_a_head_that_they_share_once(self) -> None:
         heads = Heads()
         parsers = [RequestParser(heads) for _ in range(3)]
         for parser in parsers:
             parser.feed(bytes(bytearray(SIGNED % b"a")))  # bytes of its own, as each connection receives them
-        kept = [pattern for parser in parsers for pattern in parser._patterns.values()]
+        kept = [pattern for parser in parsers for pattern in parser._known_heads.values()]
         assert len(kept) == 3
         assert all(pattern is kept[0] for pattern in kept)
         assert events_of(SIGNED % b"b") == list(parsers[1].feed(SIGNED % b"b"))

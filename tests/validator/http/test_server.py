@@ -13,8 +13,9 @@ import pytest
 from core.listeners import GRACE_SECONDS
 from validator.http import connection as connection_module
 from validator.http import server as server_module
-from validator.http.connection import MOST_OWED, Connection
-from validator.http.protocol import Fault, Request
+from validator.http.connection import Connection
+from validator.http.limits import MOST_OWED, UNREAD_SECONDS
+from validator.http.protocol import ProtocolFault, Request
 from validator.http.server import Server
 from validator.metrics import Tally
 from validator.redis.waiting import Reply, Work
@@ -42,7 +43,7 @@ class Echo:
     def refuse(self, _fault: Exception, _request: Request, _peer: str) -> bytes:
         return b"HTTP/1.1 500 Internal Server Error\r\nContent-Length: 0\r\n\r\n"
 
-    def malformed(self, fault: Fault) -> bytes:
+    def malformed(self, fault: ProtocolFault) -> bytes:
         return b"HTTP/1.1 %d x\r\nContent-Length: 0\r\n\r\n" % fault.status
 
     def let(self, target: bytes) -> None:
@@ -255,7 +256,7 @@ class TestPatience:
             sending = asyncio.create_task(client.send(body * 400))
             await until(lambda: connection._unread)
             assert not connection._reading
-            for _ in range(connection_module.UNREAD_SECONDS + 1):
+            for _ in range(UNREAD_SECONDS + 1):
                 connection.look()
             await until(lambda: not house.server.connections)
             client.writer.transport.abort()

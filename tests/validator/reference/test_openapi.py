@@ -108,7 +108,7 @@ class TestTheTableOfErrors:
 
     def test_knows_every_status_of_bytes_that_cannot_be_read(self) -> None:
         calls = [node for node in nodes() if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)]
-        given = [one.args[0] for one in calls if ast.unparse(one.func) in {"BadStream", "Fault"}]
+        given = [one.args[0] for one in calls if ast.unparse(one.func) in {"BadStream", "ProtocolFault"}]
         statuses = {status.value for status in given if isinstance(status, ast.Constant)}
         assert {400, 408, 413, 503} <= statuses
         assert statuses == UNREADABLE.keys()

@@ -20,11 +20,12 @@ from validator.redis.eras import Eras
 from validator.redis.fence import MAX_AGE
 from validator.redis.link import RedisLink
 from validator.redis.resp import pack
-from validator.store import keyring as keyring_module
+from validator.store import staleness
 from validator.store import store as store_module
-from validator.store.near_cache import NearCache, Shelf
+from validator.store.bounded_cache import BoundedCache
+from validator.store.near_cache import KnownLicense, NearCache
 from validator.store.staleness import STALE_SECONDS
-from validator.store.store import Known, Store
+from validator.store.store import Store
 
 
 @asynccontextmanager
@@ -48,7 +49,7 @@ def hash_of(issued: License) -> str:
     return keys.short_hash(issued.hash)
 
 
-async def look(store: Store, issued: License) -> Known:
+async def look(store: Store, issued: License) -> KnownLicense:
     return await finished(store.license(hash_of(issued)))
 
 
@@ -189,8 +190,7 @@ class TestMemory:
         await finished(store.api_keys.find(key.key_id.encode()))
         await offline(store)
         assert (await finished(store.api_keys.find(key.key_id.encode()))).stale
-        for module in (store_module, keyring_module):
-            monkeypatch.setattr(module, "STALE_SECONDS", -1)
+        monkeypatch.setattr(staleness, "STALE_SECONDS", -1)
         with pytest.raises(NotReady):
             await look(store, issued)
         with pytest.raises(NotReady):
@@ -279,21 +279,21 @@ class TestReadiness:
 
 
 class TestBounds:
-    def test_the_oldest_goes_when_a_shelf_is_full(self) -> None:
-        shelf: Shelf[int, int] = Shelf(3)
+    def test_the_oldest_goes_when_a_cache_is_full(self) -> None:
+        cache: BoundedCache[int, int] = BoundedCache(3)
         for number in (1, 2, 3, 1, 4):
-            shelf.put(number, number)
-        assert set(shelf.items) == {3, 1, 4}
+            cache.put(number, number)
+        assert set(cache.items) == {3, 1, 4}
 
     def test_they_go_in_batches_when_there_are_many(self) -> None:
-        shelf: Shelf[int, int] = Shelf(640)
+        cache: BoundedCache[int, int] = BoundedCache(640)
         for number in range(641):
-            shelf.put(number, number)
-        assert list(shelf.items) == list(range(10, 641))
+            cache.put(number, number)
+        assert list(cache.items) == list(range(10, 641))
 
     async def test_guesses_do_not_push_licenses_out(self) -> None:
         cache = NearCache(Eras(RedisLink("redis://", [], lambda _: None)), 100)
-        cache._unknown = Shelf(10)
+        cache._unknown = BoundedCache(10)
         cache.put("00aa", a_record(), Usage(), float("inf"))
         for number in range(100):
             cache.put(f"00{number}", None, Usage(), float("inf"))
