@@ -1,4 +1,4 @@
-"""What a partner's HTTP answer means, in three words: done, Retryable, Refused.
+"""What a partner's HTTP answer means, in three words: done, Retryable, PartnerRefused.
 
 *Cannot tell* is never *no*: whatever does not plainly refuse this very request may be asked again, under the same
 idempotency key. A refused token (401) is about our credentials and not about the request, so it waits for whoever mends
@@ -28,7 +28,7 @@ class Retryable(PartnerUnavailable):
     """Not carried out, or nobody knows. `retry_after`: seconds that the partner asked for."""
 
 
-class Refused(Refusal):
+class PartnerRefused(Refusal):
     """The partner read the request and said no; the same request would be refused again."""
 
     code = "partner_refused"
@@ -48,7 +48,7 @@ class PartnerClient:
         self._http = httpx.AsyncClient(base_url=base_url, timeout=TIMEOUT_SECONDS)
 
     async def post(self, path: str, body: Any, headers: dict[str, str] | None = None) -> bytes:
-        """The body of a 2xx answer; Retryable or Refused otherwise."""
+        """The body of a 2xx answer; Retryable or PartnerRefused otherwise."""
         sent = {"Content-Type": "application/json", **(headers or {})}
         try:
             async with asyncio.timeout(TIMEOUT_SECONDS):
@@ -59,7 +59,7 @@ class PartnerClient:
             return response.content
         said = f"{self._name} answered {response.status_code}: {_reason(response)}"
         if response.is_client_error and response.status_code not in _ASK_AGAIN:
-            raise Refused(said, response.status_code)
+            raise PartnerRefused(said, response.status_code)
         raise Retryable(said, retry_after=_retry_after(response, self._clock()))
 
     async def close(self) -> None:

@@ -44,7 +44,7 @@ class PanelAccount(msgspec.Struct, frozen=True):
 
 
 class NextPanel(Protocol):
-    """What we ask of NextPanel. `key` makes an effect happen once; all raise Retryable or Refused."""
+    """What we ask of NextPanel. `key` makes an effect happen once; all raise Retryable or PartnerRefused."""
 
     async def provision(self, order: AccountOrder, *, key: str) -> PanelAccount: ...
 

@@ -4,7 +4,7 @@ The row's id is the relay's idempotency key, so the relay accepts each mail once
 its mail has left, and is wiped then.
 """
 
-from billing_api.gateways.http_client import Refused
+from billing_api.gateways.http_client import PartnerRefused
 from billing_api.gateways.mail.relay import MailRelay, OutgoingMail
 from billing_api.notifications.mails import repository
 from billing_api.notifications.mails.rendering import CannotRender, MailRenderer
@@ -27,7 +27,7 @@ class MailDelivery:
         try:
             subject, text, html = self._renderer.render(mail)
         except CannotRender as failure:
-            raise Refused(str(failure)) from failure
+            raise PartnerRefused(str(failure)) from failure
         await self._relay.send(OutgoingMail(mail.recipient, subject, text, html, str(mail.id)))
         async with self._database.as_system() as tx:
             await repository.note_sent(tx, mail.id)

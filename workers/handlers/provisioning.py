@@ -19,7 +19,7 @@ from uuid import UUID
 import msgspec
 from sqlalchemy import Select, select, text, update
 
-from billing_api.gateways.http_client import Refused, Retryable
+from billing_api.gateways.http_client import PartnerRefused, Retryable
 from billing_api.gateways.nextpanel import AccountOrder, NextPanel, PanelAccount, PlanChange
 from billing_api.notifications.mails.service import queue_mail
 from core.clock import Clock, utc_now
@@ -133,7 +133,7 @@ def _nothing_there() -> Iterator[None]:
     """An account that is not there need not be stopped."""
     try:
         yield
-    except Refused as refusal:
+    except PartnerRefused as refusal:
         if refusal.answered != 404:
             raise
 

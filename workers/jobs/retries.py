@@ -8,7 +8,7 @@ it tried again.
 import random
 from typing import Final
 
-from billing_api.gateways.http_client import Refused
+from billing_api.gateways.http_client import PartnerRefused
 from core.errors import Refusal
 
 ABOUT_A_DAY: Final = 390
@@ -19,7 +19,7 @@ _LONGEST_PAUSE: Final = 300.0
 
 def is_last(attempt: int, attempts: int, failure: Exception) -> bool:
     """Whether a job is given up after this failure; `attempts`: how many its kind has."""
-    return isinstance(failure, Refused) or attempt >= attempts
+    return isinstance(failure, PartnerRefused) or attempt >= attempts
 
 
 def pause(attempt: int, failure: Exception) -> float:

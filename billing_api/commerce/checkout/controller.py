@@ -50,6 +50,6 @@ async def checkout_return(
     cancelled: Annotated[bool, QueryParameter()] = False,  # noqa: FBT002  a query parameter, always named
 ) -> Response[str]:
     """Shows how the purchase went. It has no login: it tells nothing but that, and only to who has the address."""
-    outcome = await checkouts.settle(session_id)
+    outcome = await checkouts.conclude(session_id)
     page = return_page.page(outcome, left=cancelled)
     return Response(page, media_type=MediaType.HTML, headers=return_page.HEADERS)

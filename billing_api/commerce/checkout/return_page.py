@@ -6,7 +6,7 @@ A file of its own because it is a page and no use case; it goes when the portal 
 from string import Template
 from typing import Final
 
-from billing_api.commerce.checkout.service import Outcome
+from billing_api.commerce.checkout.service import CheckoutOutcome
 from db.models.commerce import CheckoutStatus
 
 HEADERS: Final = {
@@ -38,7 +38,7 @@ $refresh<title>$title · NextPanel</title>
 """)
 
 
-def page(outcome: Outcome, *, left: bool) -> str:
+def page(outcome: CheckoutOutcome, *, left: bool) -> str:
     """`left`: the browser comes by the way of somebody who gave up, which may be after paying in another tab."""
     if outcome.licensed:
         return _PAGE.substitute(

@@ -36,7 +36,7 @@ _MOST_REPLACED: Final = 4
 """Tries at a session: a customer and a price that are gone are two, and one that another try has just replaced."""
 
 
-class Outcome(NamedTuple):
+class CheckoutOutcome(NamedTuple):
     """How a checkout stands, for a page that may tell nothing else."""
 
     status: CheckoutStatus
@@ -95,7 +95,7 @@ class CheckoutService:
         async with self._database.as_customer(principal.user_id) as tx:
             checkout, license_id = await repository.with_license(tx, checkout_id)
         if license_id is None and checkout.status is CheckoutStatus.OPEN:
-            await self.settle(checkout_id)
+            await self.conclude(checkout_id)
             async with self._database.as_customer(principal.user_id) as tx:
                 checkout, license_id = await repository.with_license(tx, checkout_id)
         return CheckoutView(
@@ -106,7 +106,7 @@ class CheckoutService:
             license_id=license_id,
         )
 
-    async def settle(self, checkout_id: UUID) -> Outcome:
+    async def conclude(self, checkout_id: UUID) -> CheckoutOutcome:
         """Mirrors the checkout's session, as its webhook would, and says what has come of it.
 
         For a browser that comes back from paying. Where Stripe cannot be asked just now the webhook will do it.
@@ -117,7 +117,7 @@ class CheckoutService:
             await self._look_at_stripe(checkout_id, StripeObject("checkout.session", session_id, customer_id))
         async with self._database.as_system() as tx:
             checkout, license_id = await repository.with_license(tx, checkout_id)
-        return Outcome(checkout.status, licensed=license_id is not None)
+        return CheckoutOutcome(checkout.status, licensed=license_id is not None)
 
     async def _open_session(self, user: User, checkout_id: UUID, order: StartCheckout, price_id: str) -> _Opened:
         """Stripe's customer, session and payment page; asked again for the same checkout, the same ones.

@@ -20,7 +20,7 @@ class OutgoingMail(msgspec.Struct, frozen=True):
 
 class MailRelay(Protocol):
     async def send(self, mail: OutgoingMail) -> None:
-        """Returns once the relay has taken the mail; raises Retryable or Refused."""
+        """Returns once the relay has taken the mail; raises Retryable or PartnerRefused."""
 
 
 class HttpMailRelay:

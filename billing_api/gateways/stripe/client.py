@@ -87,7 +87,7 @@ class StripeGateway:
     """The SDK's adapter. One for each event loop, closed with it."""
 
     def __init__(self, settings: StripeSettings, *, timeout: float = 6) -> None:
-        # Three tries must end before a job's lease does, and before the database ends an idle transaction. In a request
+        # Three tries must end before a job's claim does, and before the database ends an idle transaction. In a request
         # all tries together end with its deadline.
         # Building a client costs 0.2 s (the CA bundle); without max_network_retries it would not retry at all.
         self._http = HTTPXClient(timeout=timeout, allow_sync_methods=False)
@@ -249,7 +249,7 @@ async def stripe_answers(
 ) -> AsyncIterator[None]:
     """Stripe's failures as ours: what may pass is PartnerUnavailable, what is not there is NotFound.
 
-    A request's calls have to end with the request's time for partners (core/deadline.py); a job has its lease.
+    A request's calls have to end with the request's time for partners (core/deadline.py); a job has its claim.
     """
     deadline = DEADLINE.get()
     in_doubt()

@@ -20,7 +20,7 @@ from billing_api.identity.second_factor import repository as second_factors
 from billing_api.identity.second_factor.schemas import FactorProof, SecondFactorAsked
 from billing_api.identity.sessions import refresh_tokens
 from billing_api.identity.sessions.liveness import Ending, Liveness
-from billing_api.identity.sessions.refresh_tokens import Standing
+from billing_api.identity.sessions.refresh_tokens import TokenStanding
 from billing_api.identity.sessions.sign_in import SignedIn, SignIns
 from core.clock import Clock
 from core.errors import (
@@ -142,9 +142,9 @@ class AccountService:
         """
         session_id = refresh_tokens.session_id(token)
         found = session_id and await repository.session(tx, session_id)
-        return session_id if found and self._standing(found, token) is not Standing.FOREIGN else None
+        return session_id if found and self._standing(found, token) is not TokenStanding.FOREIGN else None
 
-    def _standing(self, session: Session, token: str) -> Standing:
+    def _standing(self, session: Session, token: str) -> TokenStanding:
         keyed_hash = self._secrets.index
         token_hash = refresh_tokens.stored_hash(token, keyed_hash)
         genuine = refresh_tokens.is_genuine(token, keyed_hash)
@@ -159,17 +159,17 @@ class AccountService:
             return None
         session, user = found
         standing = self._standing(session, token)
-        if standing in {Standing.OVER, Standing.FOREIGN}:
+        if standing in {TokenStanding.OVER, TokenStanding.FOREIGN}:
             return None
-        if standing is Standing.COPIED or not user.is_active:
+        if standing is TokenStanding.COPIED or not user.is_active:
             session.revoked_at = now
-            cause = "refresh token reused" if standing is Standing.COPIED else "user suspended"
+            cause = "refresh token reused" if standing is TokenStanding.COPIED else "user suspended"
             await tx.audit("session.revoked", "session", session.id, user_id=str(user.id), cause=cause)
             await ending.of(user.id)
             return None
         session.last_seen_at, session.address = now, caller.address
         successor = refresh_tokens.successor(token, self._secrets.index)
-        if standing is Standing.CURRENT:
+        if standing is TokenStanding.CURRENT:
             session.previous_hash = session.refresh_hash
             session.refresh_hash = refresh_tokens.stored_hash(successor, self._secrets.index)
             session.rotated_at, session.expires_at = now, now + refresh_tokens.LIFETIME

@@ -56,7 +56,7 @@ class Ending:
         self._users.add(user_id)
         await self._fence(user_id)
 
-    async def settle(self) -> None:
+    async def fence_again(self) -> None:
         """After COMMIT, once more: a process that slept between fence and COMMIT may have slept through the fence."""
         told = [await self._fence(user_id) for user_id in self._users]
         if not all(told):
@@ -109,7 +109,7 @@ class Liveness:
         """Around a transaction that ends sessions. Where that fails nothing has changed, and nothing is waited for."""
         ending = Ending(self._store)
         yield ending
-        await ending.settle()
+        await ending.fence_again()
 
     async def _strongest_proof(self, principal: Principal) -> tuple[bool, list[str]]:
         async with self._database.as_system() as tx:

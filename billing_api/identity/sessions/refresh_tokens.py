@@ -41,7 +41,7 @@ _HALF: Final = 16
 _FORM: Final = re.compile(r"([0-9a-f]{32})\.[A-Za-z0-9_-]{43}")
 
 
-class Standing(enum.Enum):
+class TokenStanding(enum.Enum):
     """What a presented token is to its family."""
 
     CURRENT = enum.auto()
@@ -52,16 +52,16 @@ class Standing(enum.Enum):
     OVER = enum.auto()
 
 
-def standing(session: Session, token_hash: bytes, now: datetime, *, genuine: bool) -> Standing:
+def standing(session: Session, token_hash: bytes, now: datetime, *, genuine: bool) -> TokenStanding:
     """`genuine`: whether this is a token of the family, of whatever age (`is_genuine`)."""
     if session.revoked_at is not None or session.expires_at <= now:
-        return Standing.OVER
+        return TokenStanding.OVER
     if hmac.compare_digest(token_hash, session.refresh_hash):
-        return Standing.CURRENT
+        return TokenStanding.CURRENT
     is_previous = session.previous_hash is not None and hmac.compare_digest(token_hash, session.previous_hash)
     if is_previous and now - session.rotated_at <= GRACE:
-        return Standing.JUST_REPLACED
-    return Standing.COPIED if is_previous or genuine else Standing.FOREIGN
+        return TokenStanding.JUST_REPLACED
+    return TokenStanding.COPIED if is_previous or genuine else TokenStanding.FOREIGN
 
 
 def first(session_id: UUID, keyed_hash: KeyedHash) -> str:

@@ -18,14 +18,14 @@ RESUMED: Final = "user.resumed"
 ROLE_CHANGED: Final = "user.role_changed"
 
 
-class Standing(NamedTuple):
+class AccountStanding(NamedTuple):
     """Whoever is deleted is not active either."""
 
     is_active: bool
     is_deleted: bool
 
 
-def search(*, q: str | None, email: str | None, role: Role | None, standing: Standing | None) -> Select[User]:
+def search(*, q: str | None, email: str | None, role: Role | None, standing: AccountStanding | None) -> Select[User]:
     """Newest first; every given condition must hold. `q` is a part of the address, the name or the company's name."""
     statement = select(User).order_by(User.created_at.desc(), User.id.desc())
     if q is not None:

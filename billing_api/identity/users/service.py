@@ -43,7 +43,7 @@ class UserAdministration:
         limit: int,
         offset: int,
     ) -> Page[UserView]:
-        standing = None if status is None else repository.Standing(status == "active", status == "deleted")
+        standing = None if status is None else repository.AccountStanding(status == "active", status == "deleted")
         statement = repository.search(q=q, email=email, role=role, standing=standing)
         async with self._database.as_staff(principal.user_id) as tx:
             rows, total = await fetch_page(tx.session, statement, limit=limit, offset=offset)

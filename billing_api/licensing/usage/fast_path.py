@@ -2,9 +2,9 @@
 
     head and body ─► signature      api_keys/service.py   who says so
                   ─► report         schemas.py            what is said; service.py judges it by itself
-                  ─► batch          batches.py            with all that came in the same moment
-                  ─► transaction    recording.py          counted and written down, by the statements of repository.py
-                  ─► COMMIT ─► answer
+                  ─► batch          batch_gathering.py            with all that came in the same moment
+                  ─► transaction    batch_recording.py          counted and written down, by the statements of
+                  repository.py ─► COMMIT ─► answer
 
 `answer` is that way, whoever carries the bytes. Litestar can, and does where a call is out of the ordinary
 (controller.py); but what it does around a handler costs more than the report. So this application stands before the
@@ -26,7 +26,7 @@ from litestar.plugins.prometheus import PrometheusConfig, PrometheusMiddleware
 from litestar.types import ASGIApp, HTTPScope, Receive, Scope, Send
 
 from billing_api.licensing.api_keys.service import SignatureChecker, SignedRequest
-from billing_api.licensing.usage.recording import Counted
+from billing_api.licensing.usage.batch_counting import Counted
 from billing_api.licensing.usage.schemas import (
     ItemAnswer,
     ItemProblem,

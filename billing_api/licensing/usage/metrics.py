@@ -6,7 +6,7 @@ from typing import Final
 
 from prometheus_client import Counter, Histogram
 
-from billing_api.licensing.usage.recording import Counted
+from billing_api.licensing.usage.batch_counting import Counted
 from core.errors import Refusal
 
 BATCH = Histogram(

@@ -24,7 +24,7 @@ class KnownLicense(NamedTuple):
     limits: Limits
 
 
-class Standing(NamedTuple):
+class TotalState(NamedTuple):
     """A total as it stands, and how many events it contains.
 
     `below_since`: when it passed below zero, while it is there. `corrected_at`: when it was last brought to 0 from
@@ -82,7 +82,7 @@ _RARE: Final = 3
 _RARE_OF_TOTALS: Final = 2
 """The same of a total's."""
 
-_OF_TOTAL: Final = len(Standing._fields)
+_OF_TOTAL: Final = len(TotalState._fields)
 """The last so many columns of the next statement, and of _LOCK_TOTALS."""
 
 _READ: Final = """
@@ -178,15 +178,15 @@ _CORRECT_OLD: Final = text(
 
 async def read(
     driver: Driver, asked: Iterable[tuple[bytes, Resource]]
-) -> tuple[dict[bytes, KnownLicense], dict[Total, Standing]]:
+) -> tuple[dict[bytes, KnownLicense], dict[Total, TotalState]]:
     """The licenses by their keys' hashes, and those of their totals that were asked for and have begun."""
     licenses: dict[bytes, KnownLicense] = {}
-    totals: dict[Total, Standing] = {}
+    totals: dict[Total, TotalState] = {}
     for row in await driver.fetch(_READ, *_columns(asked)):
         if row["license_key_hash"] not in licenses:
             licenses[row["license_key_hash"]] = KnownLicense(row["id"], row["user_id"], _limits(row))
         if row["used"] is not None:
-            totals[row["id"], row["resource"]] = Standing(*row[-_OF_TOTAL:])
+            totals[row["id"], row["resource"]] = TotalState(*row[-_OF_TOTAL:])
     return licenses, totals
 
 
@@ -201,10 +201,10 @@ async def begin_totals(driver: Driver, whose: Mapping[Total, UUID]) -> None:
     await driver.execute(_BEGIN_TOTALS, *_columns(whose), list(whose.values()))
 
 
-async def lock_totals(driver: Driver, wanted: Iterable[Total]) -> dict[Total, Standing]:
+async def lock_totals(driver: Driver, wanted: Iterable[Total]) -> dict[Total, TotalState]:
     """Held until the transaction ends."""
     rows = await driver.fetch(_LOCK_TOTALS, *_columns(wanted))
-    return {(row[0], row[1]): Standing(*row[-_OF_TOTAL:]) for row in rows}
+    return {(row[0], row[1]): TotalState(*row[-_OF_TOTAL:]) for row in rows}
 
 
 async def write(driver: Driver, events: Sequence[NewEvent], totals: Iterable[ChangedTotal], now: datetime) -> Written:

@@ -1,7 +1,7 @@
 """What customers use, as NextPanel reports it: each report counted once, and answered after its COMMIT.
 
 A report is a fact. It is recorded even where it passes the limit, and flagged; only grants are refused, and those are
-the validator's. Here a report is read and judged by itself; recording.py writes down many together.
+the validator's. Here a report is read and judged by itself; batch_recording.py writes down many together.
 """
 
 import asyncio
@@ -16,14 +16,10 @@ from redis.exceptions import RedisError
 
 from billing_api.licensing.api_keys.service import Signer
 from billing_api.licensing.usage import metrics
-from billing_api.licensing.usage.batches import Batches
+from billing_api.licensing.usage.batch_counting import CheckedReport, Counted
+from billing_api.licensing.usage.batch_gathering import Batches
+from billing_api.licensing.usage.batch_recording import Recording, ReportOutcome
 from billing_api.licensing.usage.corrections import KEYS_BEGIN
-from billing_api.licensing.usage.recording import (
-    Counted,
-    Outcome,
-    Recording,
-    Report,
-)
 from billing_api.licensing.usage.schemas import UsageItem, UsageReport
 from core.clock import Clock
 from core.errors import Busy, FieldError, InvalidInput, NotFound, Refusal, Unavailable
@@ -58,7 +54,7 @@ class UsageService:
         self._recording = recording
         self._secrets = secrets
         self._clock = clock
-        self._batches: Batches[Report, Outcome] = Batches(self._record, is_absence=_is_away, part=part)
+        self._batches: Batches[CheckedReport, ReportOutcome] = Batches(self._record, is_absence=_is_away, part=part)
 
     async def close(self) -> None:
         """Waits for the reports that are being recorded."""
@@ -81,7 +77,7 @@ class UsageService:
     async def report_many(self, signer: Signer, reports: Sequence[UsageItem | Refusal]) -> Sequence[Counted | Refusal]:
         """An outcome for each, in their order. Raises where the database is away: then nobody can tell."""
         outcomes: list[Refusal | None] = []
-        items: list[Report] = []
+        items: list[CheckedReport] = []
         hashes: dict[str, bytes | None] = {}  # a list is about few licences
         for item in reports:
             try:
@@ -105,14 +101,16 @@ class UsageService:
         key = license_key.parse(text, self._secrets.license_checksum_key)
         return None if key is None else self._secrets.index.digest("license_key", key)
 
-    def _read(self, signer: Signer, report: UsageReport, license_hash: bytes | None, idempotency_key: str) -> Report:
+    def _read(
+        self, signer: Signer, report: UsageReport, license_hash: bytes | None, idempotency_key: str
+    ) -> CheckedReport:
         if license_hash is None:
             raise NotFound("there is no such licence")
         if not idempotency_key:
             raise InvalidInput("the key is empty", errors=(FieldError("idempotency_key", "is empty", "missing"),))
         if faults := self._faults(report, license_hash, idempotency_key):
             raise InvalidInput("the report cannot be true", errors=tuple(faults))
-        return Report(
+        return CheckedReport(
             license_hash,
             signer.license_id,
             report.resource,
@@ -141,7 +139,7 @@ class UsageService:
         now = self._clock()
         return now - _BEHIND <= instant <= now + _AHEAD
 
-    async def _record(self, reports: Sequence[Report]) -> Sequence[Outcome]:
+    async def _record(self, reports: Sequence[CheckedReport]) -> Sequence[ReportOutcome]:
         async with asyncio.timeout(_WITHIN):
             outcomes = await self._recording.record(reports)
         metrics.BATCH.observe(len(reports))
@@ -149,7 +147,7 @@ class UsageService:
         return outcomes
 
 
-def _judged(outcome: Outcome | Exception) -> Counted | Refusal:
+def _judged(outcome: ReportOutcome | Exception) -> Counted | Refusal:
     """Raises what is not the report's fault alone."""
     if isinstance(outcome, Counted):
         return outcome

@@ -7,8 +7,8 @@ from billing_api.licensing.activation.service import ActivationAdministration, A
 from billing_api.licensing.api_keys.service import ApiKeyService, SignatureChecker
 from billing_api.licensing.leases.service import LeaseKeys
 from billing_api.licensing.licenses.service import LicenseAdministration, LicenseService
+from billing_api.licensing.usage.batch_recording import Recording
 from billing_api.licensing.usage.holds import Holds
-from billing_api.licensing.usage.recording import Recording
 from billing_api.licensing.usage.service import UsageService
 from billing_api.licensing.usage_history.service import UsageHistoryService
 from billing_api.server.wiring.infrastructure import Infrastructure

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
-from billing_api.gateways.http_client import Refused
+from billing_api.gateways.http_client import PartnerRefused
 from billing_api.gateways.mail.relay import HttpMailRelay, OutgoingMail
 from core.clock import utc_now
 from core.ids import new_id
@@ -42,6 +42,6 @@ async def test_a_refused_mail_is_refused(simulator: str) -> None:
     async with httpx.AsyncClient() as client:
         fault = {"kind": "status", "status": 422, "body": {"detail": "no such mailbox"}}
         await client.post(f"{simulator}/_sim/faults", json=fault)
-    with pytest.raises(Refused, match="no such mailbox"):
+    with pytest.raises(PartnerRefused, match="no such mailbox"):
         await relay.send(OutgoingMail("x@example.com", "s", "t", "h", "k"))
     await relay.close()

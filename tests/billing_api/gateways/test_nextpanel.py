@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 import pytest
 
-from billing_api.gateways.http_client import Refused, Retryable
+from billing_api.gateways.http_client import PartnerRefused, Retryable
 from billing_api.gateways.nextpanel import AccountOrder, NextPanelGateway, PlanChange
 from core.clock import utc_now
 from core.ids import new_id
@@ -66,12 +66,12 @@ async def test_an_account_follows_its_license(gateway: NextPanelGateway, simulat
     assert (await account(simulator, order))["plan"] == "enterprise"
     await gateway.terminate(order.license_id, key=f"t-{order.license_id}")
     assert (await account(simulator, order))["status"] == "terminated"
-    with pytest.raises(Refused, match="does not come back"):
+    with pytest.raises(PartnerRefused, match="does not come back"):
         await gateway.resume(order.license_id, key=f"r2-{order.license_id}")
 
 
 async def test_a_refusal_names_its_reason_and_status(gateway: NextPanelGateway) -> None:
-    with pytest.raises(Refused, match="No account was provisioned") as caught:
+    with pytest.raises(PartnerRefused, match="No account was provisioned") as caught:
         await gateway.suspend(new_id(), key="nobody")
     assert caught.value.answered == 404
 

@@ -9,7 +9,7 @@ import pytest
 
 from billing_api.gateways.http_client import (
     PartnerClient,
-    Refused,
+    PartnerRefused,
     Retryable,
 )
 
@@ -42,7 +42,7 @@ async def test_a_plain_no_is_final(partner: Any, client: PartnerClient, status: 
     partner.says(
         status, '{"detail":"the address is not one","code":"invalid"}', Content_Type="application/problem+json"
     )
-    with pytest.raises(Refused) as caught:
+    with pytest.raises(PartnerRefused) as caught:
         await client.post("/messages", {})
     assert caught.value.detail == f"The partner answered {status}: the address is not one"
     assert caught.value.answered == status
@@ -94,13 +94,13 @@ async def test_a_trickle_is_no_answer(partner: Any, monkeypatch: pytest.MonkeyPa
 
 async def test_an_answer_that_is_nested_too_deeply_is_a_no_as_well(partner: Any, client: PartnerClient) -> None:
     partner.says(422, "[" * 100_000)
-    with pytest.raises(Refused) as caught:
+    with pytest.raises(PartnerRefused) as caught:
         await client.post("/messages", {})
     assert caught.value.answered == 422
 
 
 async def test_a_wall_of_text_is_cut(partner: Any, client: PartnerClient) -> None:
     partner.says(400, "x" * 100_000)
-    with pytest.raises(Refused) as caught:
+    with pytest.raises(PartnerRefused) as caught:
         await client.post("/messages", {})
     assert len(caught.value.detail) < 400

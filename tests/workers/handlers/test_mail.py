@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from billing_api.gateways.http_client import Refused, Retryable
+from billing_api.gateways.http_client import PartnerRefused, Retryable
 from billing_api.gateways.mail.relay import HttpMailRelay
 from billing_api.notifications.mails.rendering import MailRenderer, seal_token
 from billing_api.notifications.mails.subjects import MAIL_KINDS
@@ -223,7 +223,7 @@ async def test_a_mail_that_can_never_be_written_is_refused(
     letters: Letters, mailbox: Simulator, template: str, parameters: dict[str, str], reason: str
 ) -> None:
     mail = await letters.write(template, **parameters)
-    with pytest.raises(Refused, match=reason):
+    with pytest.raises(PartnerRefused, match=reason):
         await letters.delivery().deliver(DeliverMail(mail.id))
     assert await mailbox.messages(mail.recipient) == []
 

@@ -7,7 +7,7 @@ from uuid import UUID
 
 import pytest
 
-from billing_api.gateways.http_client import Refused, Retryable
+from billing_api.gateways.http_client import PartnerRefused, Retryable
 from billing_api.gateways.nextpanel import NextPanelGateway
 from billing_api.licensing.licenses.issuing import Issued
 from core.clock import utc_now
@@ -253,5 +253,5 @@ async def test_ending_what_never_was_is_no_failure(
     await provisioning.align(AlignAccount(issued.license.id))
     assert [request["path"].rpartition("/")[2] for request in await nextpanel.requests()] == ["terminate"]
     await nextpanel.fault("status", status=403)
-    with pytest.raises(Refused):
+    with pytest.raises(PartnerRefused):
         await provisioning.align(AlignAccount(issued.license.id))

@@ -8,7 +8,7 @@ from uuid import UUID
 import pytest
 from sqlalchemy import select
 
-from billing_api.gateways.http_client import Refused, Retryable
+from billing_api.gateways.http_client import PartnerRefused, Retryable
 from core.clock import utc_now
 from core.ids import new_id
 from core.jobs import AlignAccount, DeliverMail, Job
@@ -114,7 +114,7 @@ async def test_a_partner_may_say_what_postgres_cannot_hold(database: Database, d
     """Else its refusal could not be written down, and it would be asked for ever."""
 
     async def perform(_job: DeliverMail) -> None:
-        raise Refused("no \0 such \ud83d mailbox", 422)
+        raise PartnerRefused("no \0 such \ud83d mailbox", 422)
 
     [outbox_id] = await enqueued(database, DeliverMail(new_id()))
     await Dispatcher(database, [mail_work(perform)]).perform(outbox_id)
@@ -123,7 +123,9 @@ async def test_a_partner_may_say_what_postgres_cannot_hold(database: Database, d
     assert row["dead_at"] is not None
 
 
-@pytest.mark.parametrize(("failure", "attempts"), [(Refused("no such mailbox", 422), 1), (ValueError("ours"), 2)])
+@pytest.mark.parametrize(
+    ("failure", "attempts"), [(PartnerRefused("no such mailbox", 422), 1), (ValueError("ours"), 2)]
+)
 async def test_a_job_dies_visibly_and_lives_again(
     database: Database, database_urls: DatabaseUrls, failure: Exception, attempts: int
 ) -> None:
@@ -202,7 +204,7 @@ async def test_an_outcome_after_another_workers_claim_counts_for_nothing(
     async def slow(_job: DeliverMail) -> None:
         started.set()
         await go_on.wait()
-        raise Refused("too late to say no")
+        raise PartnerRefused("too late to say no")
 
     async def quick(_job: DeliverMail) -> None:
         raise Retryable("not yet")

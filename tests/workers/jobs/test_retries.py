@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from billing_api.gateways.http_client import Refused, Retryable
+from billing_api.gateways.http_client import PartnerRefused, Retryable
 from workers.jobs.retries import ABOUT_A_DAY, is_last, pause
 
 
@@ -20,6 +20,6 @@ def test_the_default_number_of_attempts_takes_about_a_day() -> None:
 
 
 def test_a_job_is_given_up_after_a_refusal_or_its_last_attempt() -> None:
-    assert is_last(1, 5, Refused("no such mailbox", 422))
+    assert is_last(1, 5, PartnerRefused("no such mailbox", 422))
     assert not is_last(4, 5, Retryable("not yet"))
     assert is_last(5, 5, Retryable("not yet"))

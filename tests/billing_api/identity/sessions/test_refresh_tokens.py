@@ -8,7 +8,7 @@ import pytest
 from billing_api.identity.sessions.refresh_tokens import (
     GRACE,
     LIFETIME,
-    Standing,
+    TokenStanding,
     first,
     is_genuine,
     session_id,
@@ -39,37 +39,37 @@ def a_session(**changes: Any) -> Session:
 @pytest.mark.parametrize(
     ("token_hash", "after", "expected"),
     [
-        (NEWEST, timedelta(0), Standing.CURRENT),
-        (NEWEST, LIFETIME - timedelta(microseconds=1), Standing.CURRENT),
-        (NEWEST, LIFETIME, Standing.OVER),
-        (PREVIOUS, timedelta(0), Standing.JUST_REPLACED),
-        (PREVIOUS, GRACE, Standing.JUST_REPLACED),
-        (PREVIOUS, GRACE + timedelta(microseconds=1), Standing.COPIED),
-        (PREVIOUS, LIFETIME, Standing.OVER),
-        (OLDER, timedelta(0), Standing.COPIED),
-        (FOREIGN, timedelta(0), Standing.FOREIGN),
-        (FOREIGN, LIFETIME, Standing.OVER),
+        (NEWEST, timedelta(0), TokenStanding.CURRENT),
+        (NEWEST, LIFETIME - timedelta(microseconds=1), TokenStanding.CURRENT),
+        (NEWEST, LIFETIME, TokenStanding.OVER),
+        (PREVIOUS, timedelta(0), TokenStanding.JUST_REPLACED),
+        (PREVIOUS, GRACE, TokenStanding.JUST_REPLACED),
+        (PREVIOUS, GRACE + timedelta(microseconds=1), TokenStanding.COPIED),
+        (PREVIOUS, LIFETIME, TokenStanding.OVER),
+        (OLDER, timedelta(0), TokenStanding.COPIED),
+        (FOREIGN, timedelta(0), TokenStanding.FOREIGN),
+        (FOREIGN, LIFETIME, TokenStanding.OVER),
     ],
 )
-def test_what_a_token_is_to_its_family(token_hash: bytes, after: timedelta, expected: Standing) -> None:
+def test_what_a_token_is_to_its_family(token_hash: bytes, after: timedelta, expected: TokenStanding) -> None:
     assert standing(a_session(), token_hash, NOW + after, genuine=token_hash is not FOREIGN) is expected
 
 
 @pytest.mark.parametrize("token_hash", [NEWEST, PREVIOUS, OLDER])
 def test_a_family_that_has_ended_stays_ended(token_hash: bytes) -> None:
-    assert standing(a_session(revoked_at=NOW), token_hash, NOW, genuine=True) is Standing.OVER
+    assert standing(a_session(revoked_at=NOW), token_hash, NOW, genuine=True) is TokenStanding.OVER
 
 
 def test_a_family_that_never_rotated_has_no_previous_token() -> None:
     fresh = a_session(previous_hash=None)
-    assert standing(fresh, NEWEST, NOW, genuine=True) is Standing.CURRENT
-    assert standing(fresh, b"", NOW, genuine=False) is Standing.FOREIGN
+    assert standing(fresh, NEWEST, NOW, genuine=True) is TokenStanding.CURRENT
+    assert standing(fresh, b"", NOW, genuine=False) is TokenStanding.FOREIGN
 
 
 def test_a_token_from_before_there_were_seals_counts_for_its_turn_and_is_missed_afterwards() -> None:
-    for token_hash, expected in ((NEWEST, Standing.CURRENT), (PREVIOUS, Standing.JUST_REPLACED)):
+    for token_hash, expected in ((NEWEST, TokenStanding.CURRENT), (PREVIOUS, TokenStanding.JUST_REPLACED)):
         assert standing(a_session(), token_hash, NOW, genuine=False) is expected
-    assert standing(a_session(), PREVIOUS, NOW + timedelta(minutes=1), genuine=False) is Standing.COPIED
+    assert standing(a_session(), PREVIOUS, NOW + timedelta(minutes=1), genuine=False) is TokenStanding.COPIED
 
 
 def test_a_token_of_the_family_is_told_from_one_that_was_made_up() -> None:

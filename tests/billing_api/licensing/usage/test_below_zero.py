@@ -8,14 +8,10 @@ import pytest
 from redis.asyncio import Redis
 
 from billing_api.licensing.licenses.issuing import Issued
+from billing_api.licensing.usage.batch_counting import CheckedReport, Counted
+from billing_api.licensing.usage.batch_recording import Recording, ReportOutcome
 from billing_api.licensing.usage.corrections import correct_old
 from billing_api.licensing.usage.holds import Holds
-from billing_api.licensing.usage.recording import (
-    Counted,
-    Outcome,
-    Recording,
-    Report,
-)
 from core.hotstore.client import HotStoreClient
 from core.hotstore.writer import Writer
 from core.licensing.counting import UsageAction
@@ -52,9 +48,9 @@ class Panel:
         reserved: bool = False,
         occurred_at: datetime | None = None,
         resource: Resource = "databases",
-    ) -> Report:
+    ) -> CheckedReport:
         self._number += 1
-        return Report(
+        return CheckedReport(
             self.license.license_key_hash,
             None,
             resource,
@@ -66,7 +62,7 @@ class Panel:
             occurred_at,
         )
 
-    async def report(self, action: str, count: int = 1, **more: Any) -> Outcome:
+    async def report(self, action: str, count: int = 1, **more: Any) -> ReportOutcome:
         (outcome,) = await self.recording.record([self.says(action, count, **more)])
         return outcome
 

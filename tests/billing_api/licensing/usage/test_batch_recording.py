@@ -10,12 +10,9 @@ from redis.asyncio import Redis
 
 from billing_api.licensing.licenses.issuing import Issued
 from billing_api.licensing.usage import repository
+from billing_api.licensing.usage.batch_counting import CheckedReport, Counted
+from billing_api.licensing.usage.batch_recording import Recording
 from billing_api.licensing.usage.holds import Holds
-from billing_api.licensing.usage.recording import (
-    Counted,
-    Recording,
-    Report,
-)
 from core.clock import utc_now
 from core.errors import InvalidInput
 from core.hotstore import keys
@@ -44,9 +41,9 @@ class Desktop:
 
     def report(
         self, key: str, *, number: int = 1, reservation_id: str | None = None, resource: Resource = "databases"
-    ) -> Report:
+    ) -> CheckedReport:
         body_hash = bytes([number]) * 32
-        return Report(
+        return CheckedReport(
             self.license_hash, None, resource, UsageAction.CREATED, number, key, body_hash, reservation_id, None
         )
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from billing_api.licensing.usage.batches import (
+from billing_api.licensing.usage.batch_gathering import (
     MOST_TOGETHER,
     MOST_WAITING,
     Batches,
