@@ -1,6 +1,6 @@
-"""Every problem that a client can meet, in one table: code, status, title, what it means, and what to do about it.
+"""Table of problems (RFC 9457): code, status, title, meaning, and what to do about it.
 
-Both doors (the billing API and the validator) answer by this table, so one code says one thing at each of them. It is
+Both doors (the billing API and the validator) answer by this table, so a code means the same at each of them. It is
 published three times from here: in each problem's `type`, which is `/problems/<code>` (relative: RFC 9457, 3.1.1), as
 the text that both doors serve under that address, and as docs/problems.md.
 
@@ -29,8 +29,8 @@ class Door(enum.StrEnum):
 _API: Final = Door.API
 _VALIDATOR: Final = Door.VALIDATOR
 _AGAIN: Final = "Try again after `Retry-After`, with jitter."
-_MEND: Final = "Mend the request; sending it again changes nothing."
-_CLIENT: Final = "Mend the client: it does not speak this protocol."
+_MEND: Final = "Correct the request; sending it again changes nothing."
+_CLIENT: Final = "Correct the client: it does not follow the protocol."
 
 
 class Meaning(NamedTuple):
@@ -62,32 +62,32 @@ _LINES: Final = (
         "bad_request",
         400,
         "The request cannot be read",
-        "The bytes are no HTTP/1.1, or what they mean is in doubt: a header that may stand once stands twice.",
+        "The bytes are not HTTP/1.1, or are ambiguous: a header that is allowed once is there twice.",
         _CLIENT,
     ),
     Meaning(
         "invalid_input",
         400,
         "The request's content is not valid",
-        "A query name, a field or a value does not fit; `errors` names each place with a `code` and its `params`. "
-        "What a route does not know is refused, never ignored.",
+        "A query name, a field or a value is not valid; `errors` names each with a `code` and its `params`. "
+        "Unknown names are refused, never ignored.",
         _MEND,
     ),
-    Meaning("unauthenticated", 401, "Sign in first", "There is no access token, or it is over.", "Sign in.", _API),
+    Meaning("unauthenticated", 401, "Sign in first", "There is no access token, or it has expired.", "Sign in.", _API),
     Meaning(
         "invalid_credentials",
         401,
         "E-mail address or password is wrong",
-        "This address and this password open no account together.",
-        "Ask the user again; offer to reset the password.",
+        "No account has this address and this password.",
+        "Ask the user again, and offer to reset the password.",
         _API,
     ),
     Meaning(
         "invalid_second_factor",
         401,
         "The code is wrong, or has been used",
-        "The second factor's code does not hold now.",
-        "Ask for the next code; look at the phone's clock.",
+        "The second factor's code is not valid now.",
+        "Ask for the next code, and check the phone's clock.",
         _API,
     ),
     Meaning(
@@ -103,17 +103,17 @@ _LINES: Final = (
         401,
         "Confirm your e-mail address first",
         "The account waits for the link that was sent to its address.",
-        "Send the user to the mail, or ask for another one.",
+        "Tell the user to open that mail, or request another one.",
         _API,
     ),
     Meaning(
         "invalid_signature",
         401,
         "The request's signature does not hold",
-        "A signature is missing, malformed or does not fit. Of an `NP-Signature`, `check` says which check failed and "
-        "`server_time` tells unix seconds here.",
-        "For `too_old` and `in_future` set the clock by `server_time`; for `unknown_key` and `mismatch` see whether "
-        "the key was rotated or revoked. Then sign anew.",
+        "A signature is missing, malformed or wrong. For an `NP-Signature`, `check` says which check failed, and "
+        "`server_time` is the server's time in unix seconds.",
+        "For `too_old` and `in_future` set the clock by `server_time`; for `unknown_key` and `mismatch` check whether "
+        "the key was rotated or revoked. Then sign again.",
     ),
     Meaning(
         "payment_declined",
@@ -123,7 +123,14 @@ _LINES: Final = (
         "Ask for another card, or for the bank's approval.",
         _API,
     ),
-    Meaning("forbidden", 403, "This is not yours to do", "The role or the scopes do not allow it.", "Do not.", _API),
+    Meaning(
+        "forbidden",
+        403,
+        "This is not yours to do",
+        "The role or the scopes do not allow it.",
+        "Use an account or a client that is allowed to.",
+        _API,
+    ),
     Meaning(
         "step_up_required",
         403,
@@ -136,7 +143,7 @@ _LINES: Final = (
         "second_factor_required",
         403,
         "This needs a second factor as well",
-        "Staff do this only with a second factor.",
+        "Staff need a second factor for this.",
         "Set one up, then POST auth/step-up with its code.",
         _API,
     ),
@@ -144,7 +151,7 @@ _LINES: Final = (
         "activation_refused",
         403,
         "This license key and activation token open nothing together",
-        "The token is unknown, used or over, or belongs to another license.",
+        "The token is unknown, used or expired, or belongs to another license.",
         "Ask the license's owner for another token.",
         _API,
     ),
@@ -159,8 +166,8 @@ _LINES: Final = (
         "not_found",
         404,
         "There is no such thing here",
-        "The path is right, but what it names does not exist, or belongs to somebody else.",
-        "Look for it in the list it came from.",
+        "The path is right, but its object does not exist, or belongs to another customer.",
+        "Read the list again, and take the id from there.",
         _API,
     ),
     Meaning("route_not_found", 404, "There is no such route here", "There is no such path.", _MEND),
@@ -176,37 +183,37 @@ _LINES: Final = (
         408,
         "The request took too long to arrive",
         "The request's bytes did not arrive within the time limit.",
-        "Connect anew and try again.",
+        "Connect again, and repeat the request.",
     ),
     Meaning(
         "conflict",
         409,
         "This cannot be done in the present state",
-        "The request is valid, and the thing is in a state that does not allow it.",
-        "Read the thing again, and decide anew.",
+        "The request is valid, but the object's state does not allow it.",
+        "Read the object again, and decide again.",
         _API,
     ),
     Meaning(
         "illegal_move",
         409,
         "The license's state does not allow this",
-        "The move is none that this state has.",
-        "Read the license again, and decide anew.",
+        "The license's state has no such transition.",
+        "Read the license again, and decide again.",
         _API,
     ),
     Meaning(
         "fingerprint_mismatch",
         409,
         "The license is bound to another fingerprint",
-        "The activation gave another fingerprint than the one that the license is bound to.",
-        "Activate from the panel that it is bound to, or let the license's owner reset the binding.",
+        "The activation sent another fingerprint than the one the license is bound to.",
+        "Activate from the panel it is bound to, or ask the license's owner to reset the binding.",
         _API,
     ),
     Meaning(
         "idempotency_in_progress",
         409,
         "The first request with this Idempotency-Key is still running",
-        "Two requests with one key met; the first one has not ended.",
+        "Another request with this key has not ended.",
         _AGAIN,
         _API,
         final=False,
@@ -215,7 +222,7 @@ _LINES: Final = (
         "reservation_conflict",
         409,
         "This Idempotency-Key has made a reservation of another content",
-        "The key stands for a reservation with another resource, count or time.",
+        "The key was used for a reservation with another resource, count or time.",
         "Use a new key for a new reservation.",
         _VALIDATOR,
     ),
@@ -223,8 +230,8 @@ _LINES: Final = (
         "reservation_ended",
         409,
         "The reservation of this Idempotency-Key or nonce has ended",
-        "The reservation made under this `Idempotency-Key`, or by this signed request, was reported, released or ran "
-        "out. Nothing is held, and within 330 s nothing will be under the same key.",
+        "The reservation made under this `Idempotency-Key`, or by this signed request, was reported, was released "
+        "or expired. Nothing is held, and for 330 s nothing can be held under the same key.",
         "Use a new key for a new reservation.",
         _VALIDATOR,
     ),
@@ -232,7 +239,7 @@ _LINES: Final = (
         "length_required",
         411,
         "Say how long the body is",
-        "Neither `Content-Length` nor chunks tell the body's length.",
+        "There is neither `Content-Length` nor `Transfer-Encoding: chunked`.",
         _CLIENT,
     ),
     Meaning(
@@ -257,7 +264,7 @@ _LINES: Final = (
         "fingerprint_required",
         422,
         "This license is activated with a fingerprint only",
-        "The license is bound to a fingerprint, or its policy requires one, and the activation gave none.",
+        "The license is bound to a fingerprint, or its policy requires one, and the activation sent none.",
         "Send the panel's `fingerprint`.",
         _API,
     ),
@@ -265,7 +272,7 @@ _LINES: Final = (
         "idempotency_mismatch",
         422,
         "This Idempotency-Key was used with another body",
-        "The key stands for another request.",
+        "The key was used for another request.",
         "Use a new key for a new request.",
         _API,
     ),
@@ -273,14 +280,14 @@ _LINES: Final = (
         "too_many_requests",
         429,
         "Too many requests",
-        "A limit is reached: `RateLimit` tells which, `detail` of what.",
-        "Wait for `Retry-After`. A panel that meets this is in a loop.",
+        "A limit is reached: `RateLimit` says which, `detail` of what.",
+        "Wait for `Retry-After`. If a panel meets this, look for a loop in it.",
     ),
     Meaning(
         "head_too_large",
         431,
         "The request's head is too long",
-        "Request line and headers are longer than 8 KiB.",
+        "Request line and headers together are longer than 8 KiB.",
         _MEND,
         _VALIDATOR,
     ),
@@ -288,8 +295,8 @@ _LINES: Final = (
         "internal",
         500,
         "Something went wrong on our side",
-        "The fault is ours, and has been logged under `request_id`.",
-        "Try again later, with jitter; if it stays, tell us the `request_id`.",
+        "The fault is ours, and is logged under `request_id`.",
+        "Try again later, with jitter; if it happens again, send us the `request_id`.",
     ),
     Meaning(
         "transfer_coding_unknown",
@@ -303,8 +310,8 @@ _LINES: Final = (
         "partner_refused",
         502,
         "A partner's service refused the request",
-        "Stripe or another partner will not do it; trying again does not help.",
-        "Tell us the `request_id`: somebody has to look.",
+        "Stripe or another partner refuses it; trying again does not help.",
+        "Send us the `request_id`, so that we can look into it.",
         _API,
     ),
     Meaning(
@@ -319,7 +326,7 @@ _LINES: Final = (
         "unavailable",
         503,
         "A part that is needed does not answer; try again",
-        "A store does not answer, or nobody can tell now. It may have happened.",
+        "A store does not answer. The request may have taken effect.",
         "Send the same request again after `Retry-After`, with the same `Idempotency-Key`.",
         _API,
     ),
@@ -327,7 +334,7 @@ _LINES: Final = (
         "busy",
         503,
         "Too much is under way; try again",
-        "All places for this kind of work are taken, or a time limit has passed.",
+        "Too many requests of this kind are running, or a time limit has passed.",
         "Send the same request again after `Retry-After`, with jitter and the same `Idempotency-Key`.",
         _API,
     ),
@@ -335,23 +342,23 @@ _LINES: Final = (
         "not_ready",
         503,
         "License data is being loaded; try again",
-        "Redis does not answer, its data is being loaded, or a reservation depends on what has not arrived there yet: "
-        "nobody can tell now.",
-        "Try again after `Retry-After`, with jitter; meanwhile go by the lease.",
+        "Redis does not answer, its data is being loaded, or a reservation depends on a change that has not arrived "
+        "there yet. Nothing can be said now.",
+        "Try again after `Retry-After`, with jitter; until then, use the lease.",
     ),
     Meaning(
         "too_many_connections",
         503,
         "There are too many clients; try again",
-        "The process has as many clients as it may have.",
-        "Try again after `Retry-After`, with jitter; meanwhile go by the lease.",
+        "The process serves as many clients as it is allowed to.",
+        "Try again after `Retry-After`, with jitter; until then, use the lease.",
         _VALIDATOR,
     ),
     Meaning(
         "version_not_supported",
         505,
         "This version of HTTP is not spoken here",
-        "The request speaks another HTTP than 1.1 or 1.0.",
+        "The request's version of HTTP is neither 1.1 nor 1.0.",
         _CLIENT,
         _VALIDATOR,
     ),
@@ -392,15 +399,15 @@ Made by `make openapi` from `core/problems.py`. The billing API and the validato
 | member | what |
 |---|---|
 | `type` | `/problems/<code>`; both doors serve a text under this address |
-| `title`, `status`, `code` | as in the table below; programs go by `code` |
+| `title`, `status`, `code` | as in the table below; programs decide by `code` |
 | `detail` | what is wrong here and what to do, for people |
-| `request_id` | names this answer in our logs |
+| `request_id` | id of this answer in our logs |
 | `conclusive` | true: final for this very request, the same bytes are refused again. false: nothing can be concluded |
-| `errors` | of `invalid_input`: each field with `field`, `detail`, `code` and `params` |
-| `check`, `server_time` | of an `NP-Signature` that does not hold: which check failed, and unix seconds here |
+| `errors` | for `invalid_input`: each field with `field`, `detail`, `code` and `params` |
+| `check`, `server_time` | for an invalid `NP-Signature`: which check failed, and the server's time in unix seconds |
 
-No refusal is a statement about a license: a verdict, be it ever so negative, is HTTP 200. What is not listed here (a
-proxy's 502, a timeout, a connection that ends, a status without this body) is to be taken as not conclusive.
+No refusal says anything about a license: a verdict, also a negative one, is HTTP 200. Treat anything that is not listed
+here (a proxy's 502, a timeout, a closed connection, a status without this body) as not conclusive.
 
 | status | code | conclusive | answered by | when | what to do |
 |---|---|---|---|---|---|"""

@@ -1,7 +1,7 @@
-"""What a client should do about each verdict's code, and which problems the validator can answer in a verdict's place.
+"""Advice to clients: what to do about each verdict's code, and which problems the validator can answer instead.
 
-docs/validator-errors.md and the OpenAPI document are written from here; what each problem means stands in the one table
-of core/problems.py. A test walks every refusal that the validator can answer with and finds it here.
+docs/validator-errors.md and the OpenAPI document are written from here; the meaning of each problem is in the table of
+core/problems.py. A test walks every refusal that the validator can answer with and finds it here.
 """
 
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ from core.problems import PROBLEMS as ALL
 from core.problems import Door, Meaning
 
 VERDICTS: Final[Mapping[Code, str]] = {
-    Code.NOT_FOUND: "There is no such license, or this API key is bound to another. Ask for the key again.",
+    Code.NOT_FOUND: "No such license, or this API key is bound to another. Ask the customer for the key again.",
     Code.SUSPENDED: "Refuse. A payment is missing, or an administrator has acted: send the customer to the portal.",
     Code.CANCELLED: "Refuse. The license has ended for good; only a new one helps.",
     Code.EXPIRED: "Refuse. Renewing brings it back: send the customer to the portal.",
@@ -20,7 +20,7 @@ VERDICTS: Final[Mapping[Code, str]] = {
     Code.FINGERPRINT_REQUIRED: "Send the panel's `fingerprint` with the question.",
     Code.FINGERPRINT_MISMATCH: "Refuse. The license is bound to another panel; its owner can reset it.",
     Code.FEATURE_NOT_INCLUDED: "Refuse this feature alone. A larger plan may include it.",
-    Code.QUOTA_EXCEEDED: "Refuse this action alone. Deleting one, or a larger plan, makes room.",
+    Code.QUOTA_EXCEEDED: "Refuse this action alone. Deleting one, or a larger plan, makes room for it.",
     Code.GRACE: "Allow, and tell the customer that a payment is overdue.",
     Code.VALID: "Allow.",
 }
@@ -45,9 +45,9 @@ and examples: [validator-openapi.json](validator-openapi.json), which a running 
 
 ## Verdicts
 
-A verdict is HTTP 200 and conclusive: act on it. Of the codes that apply, the one that stands first here is told. With
-`"stale": true` it was true as of `as_of`, and nothing newer can be had now; act on it all the same. That there is no
-such license, or no such API key, is never told as stale: where it is not certain the answer is 503.
+A verdict is HTTP 200 and conclusive: act on it. If several codes apply, the answer has the first of this list. With
+`"stale": true` it was true as of `as_of`, and nothing newer is available; act on it all the same. An unknown license
+or API key is never answered as stale: where it is not certain, the answer is 503.
 
 | code | valid | what to do |
 |---|---|---|"""
@@ -55,10 +55,10 @@ such license, or no such API key, is never told as stale: where it is not certai
 _BETWEEN: Final = """
 ## Problems
 
-Everything else is `application/problem+json` (RFC 9457): **it says nothing about the license**, so a panel goes on by
-what it knew, at best by its lease. With `"conclusive": true` the same request is refused again; with `false` it may
-succeed. What is not listed here (a proxy's 502, a timeout, a connection that ends) is to be taken as not conclusive, as
-is a status without this body. The same codes mean the same at the billing API: [problems.md](problems.md).
+Everything else is `application/problem+json` (RFC 9457): **it says nothing about the license**, so a panel goes on with
+what it knows, if possible with its lease. With `"conclusive": true` the same request is refused again; with `false` it
+may succeed. Treat anything that is not listed here (a proxy's 502, a timeout, a closed connection, a status without
+this body) as not conclusive. The same codes mean the same at the billing API: [problems.md](problems.md).
 
 | status | code | when | what to do |
 |---|---|---|---|"""
