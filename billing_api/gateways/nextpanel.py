@@ -1,4 +1,4 @@
-"""NextPanel, as billing calls it: make an account for a licence, and have the account follow the licence.
+"""NextPanel, as billing calls it: make an account for a license, and have the account follow the license.
 
 Every call carries a JWT of its own (HS256, one minute, one `jti`) and an Idempotency-Key that its caller derives from
 rows of ours, so that a call which is sent again has its effect once.
@@ -22,7 +22,7 @@ _PREFIX: Final = "/api/v1/nextpanel"
 
 
 class AccountOrder(msgspec.Struct, frozen=True):
-    """An account to be made; `plan` is the licence's type."""
+    """An account to be made; `plan` is the license's type."""
 
     license_id: UUID
     user_email: str

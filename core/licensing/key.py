@@ -1,4 +1,4 @@
-"""The licence key: `NP-XXXX-XXXX-XXXX` in Crockford's base32, its last symbol a keyed checksum.
+"""The license key: `NP-XXXX-XXXX-XXXX` in Crockford's base32, its last symbol a keyed checksum.
 
 Eleven random symbols carry 55 bits. The twelfth is taken from an HMAC of the eleven, so that 31 of 32 guesses and every
 single mistyped last symbol are refused without asking any store. Lower case, missing dashes and the look-alikes that

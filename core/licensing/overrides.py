@@ -1,4 +1,4 @@
-"""Limits that staff set for one licence, and what becomes of them when its plan changes.
+"""Limits that staff set for one license, and what becomes of them when its plan changes.
 
 A limit set above what the plan gives is a promise: from then on *at least* so much, on every plan. One set below it is
 a restraint: *at most* so much, on every plan. So neither is lost by a change that staff did not make, and neither turns
@@ -29,7 +29,7 @@ class Override(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 def override(limit: int | None, of_plan: int | None) -> Override | None:
-    """What it means to set this limit on a licence of a plan that gives `of_plan`; None where it is the same."""
+    """What it means to set this limit on a license of a plan that gives `of_plan`; None where it is the same."""
     if limit == of_plan:
         return None
     if limit is None or _size(limit) > _size(of_plan):

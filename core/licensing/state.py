@@ -1,4 +1,4 @@
-"""A licence's states, what may happen to it, and where each happening leads: one table.
+"""A license's states, what may happen to it, and where each happening leads: one table.
 
 A move that the table does not name is refused. Expiry by the calendar is not a move: the validator compares instants,
 and a sweep writes `expired` down later (Event.LAPSED).
@@ -56,4 +56,4 @@ def move(status: Status, event: Event) -> Status:
     try:
         return MOVES[status, event]
     except KeyError:
-        raise IllegalMove(f"a licence that is {status} cannot be {event.value}") from None
+        raise IllegalMove(f"a license that is {status} cannot be {event.value}") from None

@@ -48,7 +48,7 @@ class SubscriptionStatus(enum.StrEnum):
 
 
 class Subscription(Table):
-    """A subscription whose plan is the licence's; what Stripe will make of it stands under `pending_…`.
+    """A subscription whose plan is the license's; what Stripe will make of it stands under `pending_…`.
 
     `plan_paid_until` is the end of the period that was paid at this plan. `pending_from` is when the pending plan takes
     its place; without one that is as soon as it has been paid, at `pending_payment_url`.

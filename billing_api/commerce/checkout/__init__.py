@@ -1,1 +1,1 @@
-"""Buying a licence: from a plan to a paid Stripe Checkout Session."""
+"""Buying a license: from a plan to a paid Stripe Checkout Session."""

@@ -23,7 +23,7 @@ class CheckoutController(Controller):
     path = "/checkout/sessions"
     tags = ("checkout",)
 
-    @post("/", permission=Permission.PURCHASE, summary="Start buying a licence; send the customer to `url`")
+    @post("/", permission=Permission.PURCHASE, summary="Start buying a license; send the customer to `url`")
     async def start_checkout(
         self,
         principal: NamedDependency[Principal],

@@ -47,7 +47,7 @@ async def retire_customer(tx: SystemTransaction, user_id: UUID, customer_id: str
 
 
 async def with_license(tx: Transaction, checkout_id: UUID) -> tuple[Checkout, UUID | None]:
-    """The checkout and the licence it led to, if the session may see them."""
+    """The checkout and the license it led to, if the session may see them."""
     statement = (
         select(Checkout, License.id)
         .outerjoin(License, License.checkout_id == Checkout.id)

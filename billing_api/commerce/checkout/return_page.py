@@ -28,7 +28,7 @@ $refresh<title>$title · NextPanel</title>
   main { max-width: 28rem; margin: 1.5rem; padding: 2.5rem; background: #fff; border-radius: 14px; text-align: center;
          box-shadow: 0 12px 40px rgb(28 36 52 / 10%); }
   .mark { width: 3.5rem; height: 3.5rem; margin: 0 auto 1rem; border-radius: 50%; display: grid; place-items: center;
-          font-size: 1.75rem; color: #fff; background: $colour; }
+          font-size: 1.75rem; color: #fff; background: $color; }
   h1 { margin: 0 0 .5rem; font-size: 1.4rem; }
   p { margin: 0; color: #556; }
 </style>
@@ -43,22 +43,22 @@ def page(outcome: CheckoutOutcome, *, left: bool) -> str:
     if outcome.licensed:
         return _PAGE.substitute(
             refresh="",
-            colour="#1f9d61",
+            color="#1f9d61",
             mark="✓",
-            title="Your licence is ready",
+            title="Your license is ready",
             text="Thank you. We are setting up your NextPanel account and will write to you when you can sign in.",
         )
     if left or outcome.status is CheckoutStatus.EXPIRED:
         return _PAGE.substitute(
             refresh="",
-            colour="#8a94a6",
+            color="#8a94a6",
             mark="×",
             title="Nothing was bought",
             text="The payment page was left or has expired. You can start again whenever you like.",
         )
     return _PAGE.substitute(
         refresh='<meta http-equiv="refresh" content="3">\n',
-        colour="#3d6fd8",
+        color="#3d6fd8",
         mark="…",
         title="We are confirming your payment",
         text="This page looks again by itself. You may close it: we will write to you as soon as the payment is in.",

@@ -1,1 +1,1 @@
-"""Stripe's objects made into our rows; the one place where money becomes a licence."""
+"""Stripe's objects made into our rows; the one place where money becomes a license."""

@@ -1,6 +1,6 @@
-"""What is billed and what is in force: the licence follows the subscription's price, up when paid, down in its time.
+"""What is billed and what is in force: the license follows the subscription's price, up when paid, down in its time.
 
-Stripe's subscription says what is billed. Our row and its licence say what is in force. Where the two differ the rules
+Stripe's subscription says what is billed. Our row and its license say what is in force. Where the two differ the rules
 of core/licensing/plan_change.py decide, whoever made the change: a customer through our routes, where Stripe's price
 moves only when ours may follow, or somebody at Stripe by hand. What is still to come is shown as pending.
 """
@@ -37,7 +37,7 @@ class Pending(NamedTuple):
 async def follow_plan(
     tx: SystemTransaction, row: Subscription, license_: License, facts: SubscriptionFacts, billed: Billed, now: datetime
 ) -> None:
-    """Makes row and licence agree with what is billed, or shows what keeps them from it."""
+    """Makes row and license agree with what is billed, or shows what keeps them from it."""
     in_force = await tx.session.get_one(Plan, license_.plan_id)
     way = direction(offer(in_force, row.interval), offer(billed.plan, billed.interval))
     until = facts.period_end

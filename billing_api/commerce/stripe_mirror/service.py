@@ -206,7 +206,7 @@ class Mirror:
         license_.auto_renew = not facts.ends_with_period and row.status is not SubscriptionStatus.CANCELLED
 
     async def _end(self, tx: SystemTransaction, license_: License) -> None:
-        """The licence ends with its subscription, unless staff gave it a longer life."""
+        """The license ends with its subscription, unless staff gave it a longer life."""
         given = license_.extended_until
         if license_.status is Status.CANCELLED or (given is not None and given > self._clock()):
             return

@@ -45,7 +45,7 @@ async def one(tx: Transaction, subscription_id: UUID) -> Shown:
 
 
 async def usage_of(tx: Transaction, license_ids: Iterable[UUID]) -> Mapping[UUID, Mapping[str, int]]:
-    """What is used of each licence; reports that come out of order may take it below zero, which counts as none."""
+    """What is used of each license; reports that come out of order may take it below zero, which counts as none."""
     columns = (LicenseUsage.license_id, LicenseUsage.resource, LicenseUsage.used)
     rows = await tx.session.execute(select(*columns).where(LicenseUsage.license_id.in_(list(license_ids))))
     usage: dict[UUID, dict[str, int]] = defaultdict(dict)

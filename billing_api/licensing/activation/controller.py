@@ -1,4 +1,4 @@
-"""Activations over HTTP: for the licence's owner, for the panel, for staff."""
+"""Activations over HTTP: for the license's owner, for the panel, for staff."""
 
 from typing import Any
 from uuid import UUID
@@ -62,7 +62,7 @@ class LicenseActivationController(Controller):
     limit="activation",
     status_code=200,
     tags=["nextpanel"],
-    summary="Turn a licence key and a token into the panel's own API key, once",
+    summary="Turn a license key and a token into the panel's own API key, once",
 )
 async def activate(
     request: Request[Any, Any, Any], activations: NamedDependency[ActivationService], data: JSONBody[Activate]

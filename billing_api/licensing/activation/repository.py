@@ -13,13 +13,13 @@ _EVENTS = table("license_events", column("license_id"), column("at", DateTime(ti
 
 
 async def end_oldest_tokens(tx: CustomerTransaction, license_id: UUID, now: datetime, *, keep: int) -> None:
-    """Of the tokens that are live all but the newest end now. Right only for who holds the licence's row."""
+    """Of the tokens that are live all but the newest end now. Right only for who holds the license's row."""
     statement = update(ActivationToken).where(ActivationToken.token_hash.in_(_live_after(license_id, now, keep)))
     await tx.session.execute(statement.values(expires_at=now).execution_options(synchronize_session=False))
 
 
 async def opened_by(tx: SystemTransaction, key_hash: bytes, token_hash: bytes, *, used_too: bool) -> License | None:
-    """The licence that both lead to, held against every other change. The token may be too old, or used just now."""
+    """The license that both lead to, held against every other change. The token may be too old, or used just now."""
     statement = (
         select(License)
         .join(ActivationToken, ActivationToken.license_id == License.id)
@@ -44,7 +44,7 @@ async def spend(tx: SystemTransaction, token_hash: bytes, now: datetime) -> bool
 
 
 async def own_resets(tx: CustomerTransaction, license_id: UUID, since: datetime) -> list[datetime]:
-    """When the owner let the licence go from a panel, oldest first: the trail is the count."""
+    """When the owner let the license go from a panel, oldest first: the trail is the count."""
     statement = (
         select(_EVENTS.c.at)
         .where(

@@ -1,7 +1,7 @@
-"""Activations: a token that somebody at the licence's account made turns its key into an API key for one panel.
+"""Activations: a token that somebody at the license's account made turns its key into an API key for one panel.
 
-A licence key is typed, mailed and pasted, so it alone opens nothing that lasts. The token is the owner's consent: good
-for a day, once. What happens to both is one transaction under the licence's lock: the token is spent, the panel named
+A license key is typed, mailed and pasted, so it alone opens nothing that lasts. The token is the owner's consent: good
+for a day, once. What happens to both is one transaction under the license's lock: the token is spent, the panel named
 and bound, its key written. Killed before the COMMIT, nothing has happened; killed after it and before the answer, the
 token is spent and a key is live whose secret nobody has seen. A panel that sent an Idempotency-Key asks again and gets
 the sealed answer; without one, its owner revokes the key that was never used, and makes another token.
@@ -50,7 +50,7 @@ from db.unit_of_work import Database, SystemTransaction
 
 TOKEN_LIFETIME: Final = timedelta(hours=24)
 MOST_TOKENS: Final = 5
-"""Live ones of a licence. One more ends the oldest: whoever lost five must not wait for a day."""
+"""Live ones of a license. One more ends the oldest: whoever lost five must not wait for a day."""
 
 MOST_RESETS: Final = 3
 RESET_WINDOW: Final = timedelta(days=30)
@@ -75,7 +75,7 @@ class ActivationService:
         self._turn = asyncio.Semaphore(_AT_ONCE)
 
     async def make_token(self, principal: Principal, license_id: UUID, once: Once) -> Replayable[NewActivationToken]:
-        """No fresh login is asked for: a token is of use only with the licence's key, which is shown after one."""
+        """No fresh login is asked for: a token is of use only with the license's key, which is shown after one."""
         now = self._clock()
         async with self._database.as_customer(principal.user_id) as tx:
             license_ = await licenses.lock(tx, license_id)
@@ -96,14 +96,14 @@ class ActivationService:
             return await once.record(tx, made)
 
     async def activate(self, attempt: Attempt) -> Replayable[Activated]:
-        """One answer for a wrong key, a wrong token, one that was used, is too old or is another licence's."""
+        """One answer for a wrong key, a wrong token, one that was used, is too old or is another license's."""
         key = license_key.parse(attempt.order.license_key, self._secrets.license_checksum_key)
         if key is None:
-            mistyped = FieldError("license_key", "is no licence key: a symbol is mistyped or missing")
-            raise InvalidInput("this is no licence key", errors=(mistyped,))
+            mistyped = FieldError("license_key", "is no license key: a symbol is mistyped or missing")
+            raise InvalidInput("this is no license key", errors=(mistyped,))
         token_hash = self._token_hash(attempt.order.activation_token)
         async with self._turn, self._database.as_system() as tx:
-            # Only who may be given an answer again waits for the licence with a token that is used up.
+            # Only who may be given an answer again waits for the license with a token that is used up.
             repeats = attempt.idempotency_key is not None
             license_ = await repository.opened_by(tx, key_hash(self._secrets, key), token_hash, used_too=repeats)
             if license_ is None:
@@ -118,7 +118,7 @@ class ActivationService:
             return await once.record(tx, await self._name_panel(tx, license_, now))
 
     async def reset_fingerprint(self, principal: Principal, license_id: UUID) -> LicenseView:
-        """The licence is free for another panel. The old panel's API key stays until its owner revokes it."""
+        """The license is free for another panel. The old panel's API key stays until its owner revokes it."""
         now = self._clock()
         async with self._database.as_customer(principal.user_id) as tx:
             license_ = await licenses.lock(tx, license_id)
@@ -204,7 +204,7 @@ def _bind(license_: License, fingerprint: str | None, now: datetime) -> None:
     """
     status = effective_status(license_, now)
     if status is not Status.ACTIVE:
-        raise Conflict(f"the licence is {status}; the token is not used up")
+        raise Conflict(f"the license is {status}; the token is not used up")
     if fingerprint is None:
         if license_.fingerprint is None and license_.fingerprint_policy is FingerprintPolicy.NONE:
             return

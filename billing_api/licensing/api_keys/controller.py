@@ -1,4 +1,4 @@
-"""API keys over HTTP, for the owner of their licence."""
+"""API keys over HTTP, for the owner of their license."""
 
 from uuid import UUID
 
@@ -27,7 +27,7 @@ class LicenseApiKeyController(Controller):
     path = "/licenses/{license_id:uuid}/api-keys"
     tags = ("api keys",)
 
-    @get("/", permission=Permission.OWN_CREDENTIALS, summary="Keys that speak for my licence, revoked ones too")
+    @get("/", permission=Permission.OWN_CREDENTIALS, summary="Keys that speak for my license, revoked ones too")
     async def list_api_keys(
         self,
         principal: NamedDependency[Principal],

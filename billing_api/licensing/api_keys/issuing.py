@@ -1,7 +1,7 @@
 """Making an API key, inside of somebody else's transaction: an owner asks for one, or a panel is activated.
 
-The bound on how many keys of a licence are live is kept here, by count and insert under the licence's own lock. Whoever
-makes a key has to hold that lock, which is why the locked licence is what is asked for.
+The bound on how many keys of a license are live is kept here, by count and insert under the license's own lock. Whoever
+makes a key has to hold that lock, which is why the locked license is what is asked for.
 """
 
 import secrets as randomness
@@ -19,7 +19,7 @@ from db.models.licensing import ApiKey, License
 from db.unit_of_work import Transaction
 
 MOST_LIVE: Final = 10
-"""Live keys of one licence."""
+"""Live keys of one license."""
 
 SECRET_CONTEXT: Final = "api_key:{}"  # noqa: S105  names the place a sealed secret belongs to
 
@@ -44,7 +44,7 @@ async def issue_key(
 ) -> IssuedKey:
     """`license_` is locked by this transaction. Conflict where as many keys are live as there may be."""
     if await repository.count_live(tx, license_.id, now) >= MOST_LIVE:
-        raise Conflict(f"{MOST_LIVE} API keys of this licence are live already; revoke one that is not needed")
+        raise Conflict(f"{MOST_LIVE} API keys of this license are live already; revoke one that is not needed")
     key_id, secret = f"npk_{randomness.token_hex(8)}", new_secret()
     key = ApiKey(
         id=new_id(),

@@ -40,7 +40,7 @@ async def lock_own(tx: SystemTransaction, api_key_id: UUID, user_id: UUID) -> Ap
 
 
 async def count_live(tx: Transaction, license_id: UUID, now: datetime) -> int:
-    """Right only for who holds the licence's row: then nobody adds one meanwhile."""
+    """Right only for who holds the license's row: then nobody adds one meanwhile."""
     live = select(func.count()).select_from(ApiKey).where(ApiKey.license_id == license_id, _is_live(now))
     return await tx.session.scalar(live) or 0
 

@@ -160,7 +160,7 @@ class SignedRequest(NamedTuple):
 
 
 class Signer(NamedTuple):
-    """A call's sender: bound to one licence or, without one, the platform."""
+    """A call's sender: bound to one license or, without one, the platform."""
 
     key_id: str
     license_id: UUID | None

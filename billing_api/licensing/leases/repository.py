@@ -1,11 +1,11 @@
 """Every SQL statement about leases.
 
-A lease is due by its state, never by a date in somebody's calendar: a licence that stands and has no lease of its
-present version, one with little life left, or one signed with a key that is no longer published; and a licence that
+A lease is due by its state, never by a date in somebody's calendar: a license that stands and has no lease of its
+present version, one with little life left, or one signed with a key that is no longer published; and a license that
 does not stand and has a lease. So whatever was missed, for however long, the next look finds.
 
-A claim locks licences, not leases, since there may be no lease yet to lock; `NO KEY` leaves usage reports, which only
-refer to a licence, undisturbed. While it is held the licence cannot get another version. What is claimed is looked at
+A claim locks licenses, not leases, since there may be no lease yet to lock; `NO KEY` leaves usage reports, which only
+refer to a license, undisturbed. While it is held the license cannot get another version. What is claimed is looked at
 once more: the claim saw the leases as they were when its statement began, and another worker may have committed since.
 """
 
@@ -27,7 +27,7 @@ _DUE: Final = """
          ELSE leases.license_id IS NOT NULL END
 """
 
-# Within one pass ids only rise, so each licence is looked at once; what commits behind its back is the next pass's.
+# Within one pass ids only rise, so each license is looked at once; what commits behind its back is the next pass's.
 # Both tables are told where to begin: the planner merges them in the order of their ids, and would read the one that is
 # not told from its start for every batch.
 _CLAIM_DUE: Final = text(
@@ -96,13 +96,13 @@ class SignedLease(NamedTuple):
 
 
 async def claim_due(tx: SystemTransaction, lookout: Lookout, *, after: UUID, most: int) -> list[UUID]:
-    """Licences above `after` whose lease is due, ours until the transaction ends; fewer than `most` at the end."""
+    """Licenses above `after` whose lease is due, ours until the transaction ends; fewer than `most` at the end."""
     found = await tx.session.scalars(_CLAIM_DUE, {"after": after, "most": most, **_values(lookout)})
     return list(found)
 
 
 async def claim(tx: SystemTransaction, license_ids: Sequence[UUID]) -> list[UUID]:
-    """Those of these licences that nobody else holds."""
+    """Those of these licenses that nobody else holds."""
     return list(await tx.session.scalars(_CLAIM, {"ids": list(license_ids)}))
 
 
@@ -111,7 +111,7 @@ async def still_due(tx: SystemTransaction, lookout: Lookout, claimed: Sequence[U
 
 
 async def store(tx: SystemTransaction, leases: Sequence[SignedLease], *, kid: str, now: datetime) -> None:
-    """Each takes its predecessor's place. The caller holds the licences."""
+    """Each takes its predecessor's place. The caller holds the licenses."""
     if leases:
         ids, versions, ends, tokens = (list(column) for column in zip(*leases, strict=True))
         values = {"ids": ids, "versions": versions, "ends": ends, "tokens": tokens, "kid": kid, "now": now}

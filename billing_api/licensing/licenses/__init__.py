@@ -1,1 +1,1 @@
-"""Licences: issued, shown, suspended, resumed."""
+"""Licenses: issued, shown, suspended, resumed."""

@@ -1,4 +1,4 @@
-"""Licences over HTTP."""
+"""Licenses over HTTP."""
 
 from uuid import UUID
 
@@ -36,7 +36,7 @@ class LicenseController(Controller):
     path = "/licenses"
     tags = ("licenses",)
 
-    @get("/", permission=Permission.OWN_LICENSES_READ, summary="My licences")
+    @get("/", permission=Permission.OWN_LICENSES_READ, summary="My licenses")
     async def list_licenses(
         self,
         principal: NamedDependency[Principal],
@@ -47,7 +47,7 @@ class LicenseController(Controller):
     ) -> Page[LicenseView]:
         return await licenses.page(principal, status=status, limit=limit, offset=offset)
 
-    @get("/{license_id:uuid}", permission=Permission.OWN_LICENSES_READ, summary="One of my licences")
+    @get("/{license_id:uuid}", permission=Permission.OWN_LICENSES_READ, summary="One of my licenses")
     async def get_license(
         self,
         principal: NamedDependency[Principal],
@@ -77,7 +77,7 @@ class LicenseController(Controller):
         permission=Permission.OWN_CREDENTIALS,
         step_up=True,
         status_code=200,
-        summary="Another key for this licence; the present one ends",
+        summary="Another key for this license; the present one ends",
     )
     async def rotate_key(
         self,
@@ -124,7 +124,7 @@ class AdminLicenseController(Controller):
             offset=offset,
         )
 
-    @get("/{license_id:uuid}", permission=Permission.LICENSES_VIEW, summary="Anybody's licence")
+    @get("/{license_id:uuid}", permission=Permission.LICENSES_VIEW, summary="Anybody's license")
     async def get_any_license(
         self,
         principal: NamedDependency[Principal],
@@ -147,7 +147,7 @@ class AdminLicenseController(Controller):
     ) -> AdminLicenseView:
         return await license_administration.change(principal, license_id, data)
 
-    @get("/{license_id:uuid}/usage", permission=Permission.LICENSES_VIEW, summary="What is used of anybody's licence")
+    @get("/{license_id:uuid}/usage", permission=Permission.LICENSES_VIEW, summary="What is used of anybody's license")
     async def get_any_usage(
         self,
         principal: NamedDependency[Principal],
@@ -160,7 +160,7 @@ class AdminLicenseController(Controller):
         "/{license_id:uuid}/limits",
         permission=Permission.LICENSES_CHANGE,
         status_code=200,
-        summary="Limits of this one licence; null is unlimited, what is absent stays",
+        summary="Limits of this one license; null is unlimited, what is absent stays",
     )
     async def set_limits(
         self,
@@ -171,7 +171,7 @@ class AdminLicenseController(Controller):
     ) -> AdminLicenseView:
         return await license_administration.set_limits(principal, license_id, data)
 
-    @post("/find-by-key", permission=Permission.LICENSES_VIEW, status_code=200, summary="The licence a key opens")
+    @post("/find-by-key", permission=Permission.LICENSES_VIEW, status_code=200, summary="The license a key opens")
     async def find_by_key(
         self,
         principal: NamedDependency[Principal],
@@ -180,7 +180,7 @@ class AdminLicenseController(Controller):
     ) -> AdminLicenseView:
         return await license_administration.find_by_key(principal, data.license_key)
 
-    @post("/", permission=Permission.LICENSES_CHANGE, summary="Issue a licence; its key is shown this once")
+    @post("/", permission=Permission.LICENSES_CHANGE, summary="Issue a license; its key is shown this once")
     async def issue_license(
         self,
         principal: NamedDependency[Principal],

@@ -1,7 +1,7 @@
-"""Making a licence, inside of somebody else's transaction: a purchase that was paid, or an admin's word.
+"""Making a license, inside of somebody else's transaction: a purchase that was paid, or an admin's word.
 
 A file of its own because two domains need it (the mirror of Stripe's objects and the admin's endpoint), and both must
-write the licence in the very transaction that gives the reason for it.
+write the license in the very transaction that gives the reason for it.
 """
 
 from datetime import datetime
@@ -27,7 +27,7 @@ class Issued(NamedTuple):
 
 
 class Term(NamedTuple):
-    """From when to when a licence is good; `expiry` None: without end. Between expiry and grace it still answers."""
+    """From when to when a license is good; `expiry` None: without end. Between expiry and grace it still answers."""
 
     start: datetime
     expiry: datetime | None = None
@@ -43,7 +43,7 @@ async def issue(
     term: Term,
     checkout_id: UUID | None = None,
 ) -> Issued:
-    """Writes the licence with the plan's limits as they are now, and has its NextPanel account made."""
+    """Writes the license with the plan's limits as they are now, and has its NextPanel account made."""
     key = license_key.generate(secrets.license_checksum_key)
     license_id = new_id()
     license_ = License(
@@ -79,7 +79,7 @@ def seal_key(secrets: Secrets, license_id: UUID, key: str) -> bytes:
 
 
 def key_hash(secrets: Secrets, key: str) -> bytes:
-    """What finds a licence by its key, here and in Redis."""
+    """What finds a license by its key, here and in Redis."""
     return secrets.index.digest("license_key", key)
 
 

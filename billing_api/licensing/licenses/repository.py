@@ -1,4 +1,4 @@
-"""Every SQL statement about licences."""
+"""Every SQL statement about licenses."""
 
 from datetime import datetime, timedelta
 from typing import Final
@@ -28,7 +28,7 @@ def effective_status(now: datetime) -> ColumnElement[Status]:
 
 
 def visible() -> Select[License, str]:
-    """Licences with their plan's name, newest first: whichever the session may see."""
+    """Licenses with their plan's name, newest first: whichever the session may see."""
     return (
         select(License, Plan.name)
         .join(Plan, Plan.id == License.plan_id)
@@ -39,15 +39,15 @@ def visible() -> Select[License, str]:
 async def one(tx: Transaction, license_id: UUID) -> tuple[License, str]:
     row = (await tx.session.execute(visible().where(License.id == license_id))).one_or_none()
     if row is None:
-        raise NotFound("there is no such licence")
+        raise NotFound("there is no such license")
     return row[0], row[1]
 
 
 async def lock(tx: Transaction, license_id: UUID) -> License:
-    """The licence, held against every other change until the transaction ends; to a customer others' do not exist."""
+    """The license, held against every other change until the transaction ends; to a customer others' do not exist."""
     license_ = await tx.session.scalar(select(License).where(License.id == license_id).with_for_update())
     if license_ is None:
-        raise NotFound("there is no such licence")
+        raise NotFound("there is no such license")
     return license_
 
 
@@ -56,7 +56,7 @@ async def lock_own(tx: SystemTransaction, license_id: UUID, user_id: UUID) -> Li
     mine = select(License).where(License.id == license_id, License.user_id == user_id)
     license_ = await tx.session.scalar(mine.with_for_update())
     if license_ is None:
-        raise NotFound("there is no such licence")
+        raise NotFound("there is no such license")
     return license_
 
 
@@ -127,7 +127,7 @@ def search(
     key_hash: bytes | None = None,
     provisioning: ProvisioningState | None = None,
 ) -> Select[License, str, str]:
-    """For staff: licences with plan name and owner's address; every given condition must hold."""
+    """For staff: licenses with plan name and owner's address; every given condition must hold."""
     statement = (
         select(License, Plan.name, User.email)
         .join(Plan, Plan.id == License.plan_id)
@@ -148,7 +148,7 @@ async def found(tx: StaffTransaction, license_id: UUID) -> tuple[License, str, s
     statement = search().where(License.id == license_id).execution_options(populate_existing=True)
     row = (await tx.session.execute(statement)).one_or_none()
     if row is None:
-        raise NotFound("there is no such licence")
+        raise NotFound("there is no such license")
     return row[0], row[1], row[2]
 
 

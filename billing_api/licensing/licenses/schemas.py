@@ -1,4 +1,4 @@
-"""Licences on the wire."""
+"""Licenses on the wire."""
 
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
@@ -12,7 +12,7 @@ from db.models.licensing import FingerprintPolicy, License, LicenseType, Provisi
 
 
 class LicenseView(msgspec.Struct, frozen=True, kw_only=True):
-    """A licence as its owner sees it. A limit of null is unlimited. The key itself: reveal-key.
+    """A license as its owner sees it. A limit of null is unlimited. The key itself: reveal-key.
 
     `fingerprint`: the panel it is bound to by an activation; null is none. `fingerprint_policy`: whether its panels
     have to tell theirs with each question.
@@ -50,7 +50,7 @@ class AdminLicenseView(LicenseView, frozen=True, kw_only=True):
     """The same for staff: whose it is, what stands in the way of its account, and what staff gave it by hand.
 
     `limit_overrides`: `{"max_databases": {"at_least": 60}}` or `at_most`, on whatever plan; null is unlimited.
-    `extended_until`: no renewal and no cancellation ends the licence sooner.
+    `extended_until`: no renewal and no cancellation ends the license sooner.
     """
 
     user_id: UUID
@@ -101,7 +101,7 @@ _Limit = Annotated[int, msgspec.Meta(ge=0, le=2_147_483_647)]
 
 
 class LimitsGiven(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Limits of this one licence: null is unlimited, what is absent stays. May be below what is used already."""
+    """Limits of this one license: null is unlimited, what is absent stays. May be below what is used already."""
 
     reason: Reason
     max_accounts: _Limit | msgspec.UnsetType | None = msgspec.UNSET
@@ -146,7 +146,7 @@ class IssuedLicense(msgspec.Struct, frozen=True):
 
 
 def effective_status(license_: License, now: datetime) -> Status:
-    """Expiry needs no job: an active licence whose last instant has passed is shown as expired."""
+    """Expiry needs no job: an active license whose last instant has passed is shown as expired."""
     ends = [instant for instant in (license_.expiry_date, license_.grace_until) if instant is not None]
     if license_.status is Status.ACTIVE and license_.expiry_date is not None and max(ends) <= now:
         return Status.EXPIRED

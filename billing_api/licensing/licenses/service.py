@@ -1,4 +1,4 @@
-"""What customers do with their licences, and what staff do with everybody's."""
+"""What customers do with their licenses, and what staff do with everybody's."""
 
 import asyncio
 from collections.abc import Mapping
@@ -50,7 +50,7 @@ _HELD_WITHIN: Final = 0.2
 
 
 class LicenseService:
-    """The owner's view: every method sees the caller's licences and nobody else's."""
+    """The owner's view: every method sees the caller's licenses and nobody else's."""
 
     def __init__(self, database: Database, secrets: Secrets, clock: Clock, hot_store: Reader) -> None:
         self._database = database
@@ -80,10 +80,10 @@ class LicenseService:
         return RevealedKey(open_key(self._secrets, license_))
 
     async def rotate_key(self, principal: Principal, license_id: UUID, once: Once) -> Replayable[RevealedKey]:
-        """Another key for the same licence, for one that has got about: the old one opens nothing any more.
+        """Another key for the same license, for one that has got about: the old one opens nothing any more.
 
-        A trigger has the licence projected under its new hash, and a tombstone put where the old one led. API keys
-        stay: they name the licence, and are projected anew.
+        A trigger has the license projected under its new hash, and a tombstone put where the old one led. API keys
+        stay: they name the license, and are projected anew.
         """
         now = self._clock()
         async with self._database.as_customer(principal.user_id) as tx:
@@ -105,7 +105,7 @@ class LicenseService:
 
 
 class LicenseAdministration:
-    """Staff: everybody's licences."""
+    """Staff: everybody's licenses."""
 
     def __init__(self, database: Database, secrets: Secrets, clock: Clock, hot_store: Reader) -> None:
         self._database = database
@@ -147,19 +147,19 @@ class LicenseAdministration:
         return await _usage_view(self._hot_store, license_, used)
 
     async def find_by_key(self, principal: Principal, text: str) -> AdminLicenseView:
-        """The licence that a key opens; the key comes in a body, for addresses end up in logs."""
+        """The license that a key opens; the key comes in a body, for addresses end up in logs."""
         key = license_key.parse(text, self._secrets.license_checksum_key)
         if key is None:
-            raise NotFound("this is no licence key: a symbol is mistyped or missing")
+            raise NotFound("this is no license key: a symbol is mistyped or missing")
         statement = repository.search(key_hash=key_hash(self._secrets, key))
         async with self._database.as_staff(principal.user_id) as tx:
             rows, _ = await fetch_page(tx.session, statement, limit=1, offset=0)
         if not rows:
-            raise NotFound("no licence has this key")
+            raise NotFound("no license has this key")
         return _for_staff(rows[0], self._clock())
 
     async def issue(self, principal: Principal, order: IssueLicense, once: Once) -> Replayable[IssuedLicense]:
-        """A licence without a purchase; its key is in this answer and nowhere else."""
+        """A license without a purchase; its key is in this answer and nowhere else."""
         now = self._clock()
         if order.expiry_date is not None and order.expiry_date <= now:
             past = FieldError("expiry_date", "lies in the past")
@@ -244,7 +244,7 @@ class LicenseAdministration:
         async with self._database.as_staff(principal.user_id) as tx:
             license_ = await repository.lock(tx, license_id)
             if license_.provisioning is ProvisioningState.DONE:
-                raise Conflict("the licence has its NextPanel account already")
+                raise Conflict("the license has its NextPanel account already")
             license_.provisioning = ProvisioningState.PENDING
             license_.provisioning_error = None
             await tx.enqueue(Provision(license_id))
@@ -270,7 +270,7 @@ class LicenseAdministration:
 
 def _require_later(wanted: datetime, present: datetime | None, now: datetime) -> None:
     if present is None:
-        raise Conflict("this licence has no end that could be put off")
+        raise Conflict("this license has no end that could be put off")
     if wanted <= max(present, now):
         told = "must be later than now" if wanted <= now else f"must be later than the present one, {rfc3339(present)}"
         raise InvalidInput(f"expiry_date {told}", errors=(FieldError("expiry_date", told),))

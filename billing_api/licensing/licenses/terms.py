@@ -1,4 +1,4 @@
-"""What a licence is good for and until when, as plan, payments and staff's word make it.
+"""What a license is good for and until when, as plan, payments and staff's word make it.
 
 A file of its own because two domains write it: the mirror, when Stripe's object says another plan or a paid period, and
 the admin's endpoints. A plan gives the limits, staff's overrides stand beside it; a paid period gives the expiry, and
@@ -21,7 +21,7 @@ LIMITS: Final = tuple(f"max_{resource}" for resource in RESOURCES)
 
 
 def limits_on(plan: Plan, overrides: Mapping[str, Any]) -> dict[str, int | None]:
-    """The limits a licence with these overrides has on the plan."""
+    """The limits a license with these overrides has on the plan."""
     given = {name: msgspec.convert(value, Override) for name, value in overrides.items()}
     return {name: given[name].applied(getattr(plan, name)) if name in given else getattr(plan, name) for name in LIMITS}
 
@@ -40,7 +40,7 @@ def set_by_hand(license_: License, plan: Plan, limits: Mapping[str, int | None])
 
 
 async def take_plan(tx: PrivilegedTransaction, license_: License, plan: Plan) -> None:
-    """The licence is of this plan from now on, and NextPanel is told. What is used stays as it is."""
+    """The license is of this plan from now on, and NextPanel is told. What is used stays as it is."""
     before = {"license_type": license_.license_type, **{name: getattr(license_, name) for name in LIMITS}}
     license_.plan_id = plan.id
     license_.license_type = plan.license_type

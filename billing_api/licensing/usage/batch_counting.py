@@ -16,11 +16,11 @@ from core.licensing.plan import Resource
 
 
 class CheckedReport(msgspec.Struct, frozen=True, gc=False):
-    """A report that has been read: what happened to which licence, and who may say so."""
+    """A report that has been read: what happened to which license, and who may say so."""
 
     license_hash: bytes
     only_license: UUID | None
-    """The one licence that the signer speaks for; None is the platform."""
+    """The one license that the signer speaks for; None is the platform."""
     resource: Resource
     action: UsageAction
     number: int

@@ -192,7 +192,7 @@ def _sort_out(
     for place, report in enumerate(reports):
         license_ = known.get(report.license_hash)
         if license_ is None or (report.only_license is not None and report.only_license != license_.id):
-            outcomes[place] = NotFound("there is no such licence")
+            outcomes[place] = NotFound("there is no such license")
         elif before and (recorded := before.get((license_.id, report.idempotency_key))):
             outcomes[place] = _again(report, license_, recorded)
         elif (earlier := first.setdefault((report.license_hash, report.idempotency_key), place)) != place:

@@ -30,7 +30,7 @@ from billing_api.web.strict_request import StrictRequest
 from core.errors import InvalidSignature
 
 
-def _spelt_out(*structs: type) -> list[Schema]:
+def _inline(*structs: type) -> list[Schema]:
     """The schemas of structs with nothing referred to: Litestar documents only the components that it made itself."""
     tops, named = msgspec.json.schema_components(structs, ref_template="{name}")
 
@@ -47,7 +47,7 @@ class _ReportOrList(Operation):
     """Litestar knows no body that is one of two structs."""
 
     def __post_init__(self) -> None:
-        schema = Schema(one_of=_spelt_out(UsageReport, UsageReports))
+        schema = Schema(one_of=_inline(UsageReport, UsageReports))
         self.request_body = RequestBody({"application/json": OpenAPIMediaType(schema)}, required=True)
 
 

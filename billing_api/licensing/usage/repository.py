@@ -140,7 +140,7 @@ _WRITE: Final = """
         SELECT license_id, resource, reservation_id
         FROM unnest($11::text::bigint[], $19::text[]) AS event (place, reservation_id) JOIN total USING (place)
         WHERE reservation_id IS NOT NULL AND (SELECT count(*) FROM unchanged) = cardinality($1)),
-    totalled AS (
+    totaled AS (
         UPDATE license_usage SET used = total.used, events = total.events, updated_at = now(),
             below_since = total.below_since, corrected_at = total.corrected_at
         FROM total
@@ -191,7 +191,7 @@ async def read(
 
 
 async def recorded(driver: Driver, wanted: Sequence[tuple[UUID, str]]) -> dict[tuple[UUID, str], Recorded]:
-    """`wanted`: licences and idempotency keys."""
+    """`wanted`: licenses and idempotency keys."""
     rows = await driver.fetch(_RECORDED, *_columns(wanted))
     return {(row[0], row[1]): Recorded(row[2], row[3], row[4], row[5]) for row in rows}
 

@@ -78,7 +78,7 @@ class UsageService:
         """An outcome for each, in their order. Raises where the database is away: then nobody can tell."""
         outcomes: list[Refusal | None] = []
         items: list[CheckedReport] = []
-        hashes: dict[str, bytes | None] = {}  # a list is about few licences
+        hashes: dict[str, bytes | None] = {}  # a list is about few licenses
         for item in reports:
             try:
                 if isinstance(item, Refusal):
@@ -105,7 +105,7 @@ class UsageService:
         self, signer: Signer, report: UsageReport, license_hash: bytes | None, idempotency_key: str
     ) -> CheckedReport:
         if license_hash is None:
-            raise NotFound("there is no such licence")
+            raise NotFound("there is no such license")
         if not idempotency_key:
             raise InvalidInput("the key is empty", errors=(FieldError("idempotency_key", "is empty", "missing"),))
         if faults := self._faults(report, license_hash, idempotency_key):
@@ -166,7 +166,7 @@ def _judged(outcome: ReportOutcome | Exception) -> Counted | Refusal:
 
 
 def _hash(report: UsageReport) -> bytes:
-    """What makes a report this one and no other, whether it came alone or in a list; its licence is in its key."""
+    """What makes a report this one and no other, whether it came alone or in a list; its license is in its key."""
     if report.reservation_id is None and report.occurred_at is None:
         return _hash_of_common(report.resource, report.action, report.count)
     # Not remembered: of these hardly two are alike, and two ways to write one instant are equal but two reports.

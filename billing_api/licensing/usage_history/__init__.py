@@ -1,1 +1,1 @@
-"""What was used of a licence over time, by hour or day, straight from the reports."""
+"""What was used of a license over time, by hour or day, straight from the reports."""

@@ -42,7 +42,7 @@ class AdminUsageHistoryController(Controller):
     path = "/admin/licenses/{license_id:uuid}/usage/history"
     tags = ("admin",)
 
-    @get("/", permission=Permission.LICENSES_VIEW, summary="What was used of anybody's licence over time")
+    @get("/", permission=Permission.LICENSES_VIEW, summary="What was used of anybody's license over time")
     async def get_any_history(
         self,
         principal: NamedDependency[Principal],

@@ -27,7 +27,7 @@ INJECTED: Final = {
     "SQL, a wildcard": "%' OR 1=1 /*",
     "a header": "x\r\nX-Injected: yes\r\n\r\n<p>",
     "a log line": 'x\n{"event": "forged", "level": "info"}',
-    "a log's colours": "\x1b[2J\x1b[31mx\u2028\u202e",
+    "a log's colors": "\x1b[2J\x1b[31mx\u2028\u202e",
     "HTML": "<script>alert(1)</script>\"'><img src=x onerror=alert(1)>",
     "Markdown": "[x](javascript:alert(1)) ![x](http://127.0.0.1:1/x)",
     "a template": "{{7*7}}${7*7}%(x)s{0.__class__}",

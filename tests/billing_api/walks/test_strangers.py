@@ -38,7 +38,7 @@ CHECKS: Final[list[CheckFunction]] = [
 
 
 async def somebody(desk: Desk, role: Role | None) -> tuple[Headers, dict[str, str]]:
-    """Just signed in, with a licence; who he is, and what path parameters may say to meet what is his."""
+    """Just signed in, with a license; who he is, and what path parameters may say to meet what is his."""
     if role is None:
         return {}, {}
     user_id = await desk.a_user(role)

@@ -1,4 +1,4 @@
-"""The licence key: typed by people, guessed by strangers."""
+"""The license key: typed by people, guessed by strangers."""
 
 from collections.abc import Callable
 

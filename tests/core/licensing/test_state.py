@@ -17,7 +17,7 @@ def test_every_pair_is_a_move_of_the_table_or_refused(status: Status, event: Eve
     if (status, event) in MOVES:
         assert move(status, event) is MOVES[status, event]
     else:
-        with pytest.raises(IllegalMove, match=f"a licence that is {status} cannot be {event.value}"):
+        with pytest.raises(IllegalMove, match=f"a license that is {status} cannot be {event.value}"):
             move(status, event)
 
 

@@ -1,4 +1,4 @@
-"""Buying a licence: one intent, one session, one licence, whoever comes first and however often."""
+"""Buying a license: one intent, one session, one license, whoever comes first and however often."""
 
 import asyncio
 from typing import Any
@@ -42,7 +42,7 @@ async def count(database: Database, table: Any) -> int:
         return await tx.session.scalar(select(func.count()).select_from(table)) or 0
 
 
-async def test_a_paid_checkout_is_a_licence_with_everything_about_it(
+async def test_a_paid_checkout_is_a_license_with_everything_about_it(
     client: Client, desk: Desk, database: Database, browser: httpx.AsyncClient
 ) -> None:
     me = await desk.a_customer()
@@ -78,7 +78,7 @@ async def test_a_year_costs_ten_months(client: Client, desk: Desk, browser: http
     assert (subscription["interval"], payment["amount"]["amount"]) == ("year", 29000)
 
 
-async def test_everybody_who_settles_at_once_settles_one_licence(
+async def test_everybody_who_settles_at_once_settles_one_license(
     client: Client, desk: Desk, database: Database, browser: httpx.AsyncClient
 ) -> None:
     me = await desk.a_customer()
@@ -92,7 +92,7 @@ async def test_everybody_who_settles_at_once_settles_one_licence(
         assert await count(database, table) == 1, table
 
 
-async def test_a_declined_card_is_no_licence(
+async def test_a_declined_card_is_no_license(
     client: Client, desk: Desk, database: Database, browser: httpx.AsyncClient
 ) -> None:
     me = await desk.a_customer()
@@ -107,7 +107,7 @@ async def test_a_declined_card_is_no_licence(
     assert (await client.get(f"{PATH}/{checkout['session_id']}", headers=me)).json()["license_id"] is not None
 
 
-async def test_a_second_purchase_is_a_second_licence(
+async def test_a_second_purchase_is_a_second_license(
     client: Client, desk: Desk, database: Database, browser: httpx.AsyncClient, stripe_simulator: str
 ) -> None:
     user_id = await desk.a_user()
@@ -191,9 +191,9 @@ async def test_the_return_page_tells_how_it_went_and_nothing_else(
     assert "confirming your payment" in before.text
     await pay(browser, checkout["url"])
     after = await client.get(address)
-    assert "licence is ready" in after.text
+    assert "license is ready" in after.text
     assert "NP-" not in after.text
-    assert "licence is ready" in (await client.get(f"{address}&cancelled=1")).text
+    assert "license is ready" in (await client.get(f"{address}&cancelled=1")).text
     assert (await client.get(f"{RETURN}?session_id={new_id()}")).status_code == 404
     assert (await client.get(f"{RETURN}?session_id=x")).status_code == 400
 

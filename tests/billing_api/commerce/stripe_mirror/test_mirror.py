@@ -113,7 +113,7 @@ async def test_in_every_order_and_ten_times_it_is_one_license(
     assert [job["type"] for job in jobs].count("provision") == 1
 
 
-async def test_all_at_once_it_is_one_licence(mirror: Mirror, bought: Bought, database: Database) -> None:
+async def test_all_at_once_it_is_one_license(mirror: Mirror, bought: Bought, database: Database) -> None:
     _, subjects = bought
     await at_once(mirror, subjects * 5)
     assert await state(database) == (1, 1, 1, 1)
@@ -159,7 +159,7 @@ async def test_a_wanted_end_takes_the_grace_away_and_keeps_the_period(
     assert (again.grace_until, again.auto_renew) == (before.grace_until, True)
 
 
-async def test_an_ended_subscription_cancels_its_licence_once(
+async def test_an_ended_subscription_cancels_its_license_once(
     mirror: Mirror, bought: Bought, database: Database, browser: httpx.AsyncClient, stripe_simulator: str
 ) -> None:
     _, subjects = bought

@@ -1,4 +1,4 @@
-"""A price that changed at Stripe, by whomever: the licence follows it up when it is paid, and down in its time."""
+"""A price that changed at Stripe, by whomever: the license follows it up when it is paid, and down in its time."""
 
 import asyncio
 from datetime import timedelta

@@ -1,4 +1,4 @@
-"""Activations: a token turns a licence's key into one panel's API key, once, and tells a stranger nothing."""
+"""Activations: a token turns a license's key into one panel's API key, once, and tells a stranger nothing."""
 
 import asyncio
 from collections import Counter
@@ -24,7 +24,7 @@ PATH = "/api/v1/nextpanel/activate"
 
 
 class Panel(NamedTuple):
-    """A licence, its owner, and a token for it."""
+    """A license, its owner, and a token for it."""
 
     owner: Headers
     license_id: UUID

@@ -108,7 +108,7 @@ async def test_a_key_may_do_what_it_was_made_for(client: Client, owner: Owner) -
         {"permissions": ["fly"]},
         {"expires_at": "2020-01-01T00:00:00Z"},
         {"expires_at": "2030-01-01T00:00:00"},
-        {"colour": "red"},
+        {"color": "red"},
     ],
 )
 async def test_what_does_not_fit_is_refused(client: Client, owner: Owner, wrong: dict[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""What staff do with everybody's licences."""
+"""What staff do with everybody's licenses."""
 
 from datetime import timedelta
 from typing import Any
@@ -70,7 +70,7 @@ async def test_the_same_order_sent_twice_issues_one_license(client: Client, desk
         {"expiry_date": "2020-01-01T00:00:00Z"},
         {"expiry_date": "9999-12-31T23:59:59-14:00"},
         {"email": "nul\0@example.com"},
-        {"colour": "red"},
+        {"color": "red"},
     ],
 )
 async def test_a_bad_order_is_refused_with_its_reason(

@@ -1,4 +1,4 @@
-"""What staff give one licence by hand, and that neither a renewal nor a plan change nor an end takes it back."""
+"""What staff give one license by hand, and that neither a renewal nor a plan change nor an end takes it back."""
 
 from datetime import datetime, timedelta
 from typing import Any
@@ -85,7 +85,7 @@ async def test_an_extension_is_written_down_once(buyer: Buying, admin: Headers, 
 
 
 @pytest.mark.parametrize("status", [Status.EXPIRED, Status.SUSPENDED, Status.CANCELLED])
-async def test_an_expired_licence_lives_again_and_a_suspension_stays(
+async def test_an_expired_license_lives_again_and_a_suspension_stays(
     buyer: Buying, admin: Headers, database: Database, status: Status
 ) -> None:
     one = await buyer("Starter")

@@ -1,4 +1,4 @@
-"""A customer's licences: seen by their owner and by nobody else."""
+"""A customer's licenses: seen by their owner and by nobody else."""
 
 from datetime import timedelta
 

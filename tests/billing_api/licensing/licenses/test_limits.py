@@ -1,4 +1,4 @@
-"""Limits that staff set for one licence, and who passes them."""
+"""Limits that staff set for one license, and who passes them."""
 
 from typing import Any
 from uuid import UUID
@@ -26,7 +26,7 @@ async def admin(desk: Desk) -> Headers:
 
 
 async def a_used_license(desk: Desk, **used: int) -> tuple[UUID, UUID]:
-    """A starter licence (five databases) and its owner."""
+    """A starter license (five databases) and its owner."""
     user_id = await desk.a_user()
     license_id = (await desk.a_license(user_id, LicenseType.STARTER)).license.id
     rows = [

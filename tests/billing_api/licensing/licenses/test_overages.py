@@ -18,7 +18,7 @@ from tests.support.people import Desk
 from tests.support.servers import DatabaseUrls
 
 LIMIT: Final = 5
-"""Databases of a starter licence."""
+"""Databases of a starter license."""
 
 
 @pytest.fixture

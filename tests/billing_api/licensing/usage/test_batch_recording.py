@@ -30,7 +30,7 @@ _HOUR_MS = 3_600_000
 
 
 class Desktop:
-    """Records reports about one licence, at an hour that the test sets."""
+    """Records reports about one license, at an hour that the test sets."""
 
     def __init__(self, sessions: SystemSessions, redis: Redis, issued: Issued) -> None:
         self.redis = redis
@@ -197,7 +197,7 @@ async def test_looking_is_left_out_while_nobody_comes_again(desktop: Desktop) ->
 async def test_no_table_is_read_whole_though_the_planner_believes_it_small(
     sessions: SystemSessions, statement: str
 ) -> None:
-    """A plan is made once for a connection; tables that nobody has analysed yet count as empty then."""
+    """A plan is made once for a connection; tables that nobody has analyzed yet count as empty then."""
     query: str = getattr(repository, statement)
     number = max(int(place) for place in re.findall(r"\$(\d+)", query))
     async with sessions.transaction() as driver:

@@ -35,7 +35,7 @@ Message = dict[str, Any]
 
 
 class Panel:
-    """Signs reports about one starter licence, and sends them on either way."""
+    """Signs reports about one starter license, and sends them on either way."""
 
     def __init__(self, client: Client, key_id: str, license_key: str) -> None:
         self.client = client

@@ -20,7 +20,7 @@ pytestmark = pytest.mark.usefixtures("client")
 
 
 class Sender:
-    """Sends lists with a platform key about one starter licence: five databases, three domains."""
+    """Sends lists with a platform key about one starter license: five databases, three domains."""
 
     def __init__(self, client: Client, key_id: str, license_key: str) -> None:
         self.client = client

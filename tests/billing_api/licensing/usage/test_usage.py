@@ -60,7 +60,7 @@ async def report(
 
 @pytest.fixture
 async def panel(client: Client, desk: Desk) -> tuple[str, dict[str, Any]]:
-    """A platform key, and a report about a starter licence (five databases)."""
+    """A platform key, and a report about a starter license (five databases)."""
     issued = await desk.a_license(await desk.a_user(), LicenseType.STARTER)
     body = {"license_key": issued.key, "resource": "databases", "action": "created", "count": 1}
     return await an_api_key(desk), body
