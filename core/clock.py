@@ -1,7 +1,7 @@
-"""The only file that reads a clock.
+"""Clock: the only file that reads the time.
 
-Everything else is handed a `Clock` (a function that returns an aware UTC instant) or an instant, so that a test can
-say what time it is and a rule can be asked about any moment.
+All other code is handed a `Clock` (a function that returns an aware UTC instant) or an instant, so that a test can set
+the time and a rule can be asked about any moment.
 """
 
 import time

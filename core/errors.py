@@ -1,7 +1,7 @@
-"""The one tree of refusals. Each leaf names its code; status and title stand in the table of core/problems.py.
+"""Exceptions that refuse a request, one class for each problem code; core/problems.py has their statuses and titles.
 
-Services raise them; each HTTP surface maps them once to `application/problem+json` (RFC 9457). An expected outcome
-(a verdict, a declined hold) is a value, not a member of this tree.
+Services raise them; each API maps them once to `application/problem+json` (RFC 9457). An expected result (a verdict, a
+reservation that is not granted) is a value, not an exception.
 """
 
 from collections.abc import Mapping
@@ -15,9 +15,9 @@ from core.problems import PROBLEMS, Meaning
 
 
 class FieldError(msgspec.Struct, frozen=True):
-    """One thing wrong with one field; `field` is a path such as `items[3].count`.
+    """One error of one field; `field` is a path such as `items[3].count`.
 
-    `code` and `params` are for programs that say it in words of their own; codes: core/field_errors.py.
+    `code` and `params` are for programs that tell it in their own words; codes: core/field_errors.py.
     """
 
     field: str
@@ -27,7 +27,7 @@ class FieldError(msgspec.Struct, frozen=True):
 
 
 class Refusal(Exception):
-    """A request that is not carried out. `detail` tells its sender what to do about it."""
+    """A request that is not carried out. `detail` tells the client what to do about it."""
 
     code: ClassVar[str] = "bad_request"
     meaning: ClassVar[Meaning] = PROBLEMS[code]
@@ -36,7 +36,7 @@ class Refusal(Exception):
 
     @override
     def __init_subclass__(cls, **more: Any) -> None:
-        """Takes status and title from the table, so that a code means one thing wherever it is answered."""
+        """Takes status and title from the table, so that a code means the same in every answer."""
         super().__init_subclass__(**more)
         if cls.code not in PROBLEMS:
             raise TypeError(f"{cls.__name__}: core/problems.py has no line for the code {cls.code!r}; add one")
@@ -81,7 +81,7 @@ class InvalidSignature(Unauthenticated):
 
 
 class SignatureFault(InvalidSignature):
-    """Of an `NP-Signature`: the answer says which check failed, and what time it is here."""
+    """For an `NP-Signature`: the answer says which check failed, and what time it is here."""
 
     def __init__(self, fault: SignatureDefect) -> None:
         super().__init__(fault.value)
@@ -173,25 +173,25 @@ class TooManyRequests(Refusal):
 
 
 class Internal(Refusal):
-    """A fault of ours, which the log tells under the answer's request id."""
+    """An error of ours; the log has it under the answer's request id."""
 
     code = "internal"
 
 
 class Unavailable(Refusal):
-    """Cannot tell now: the client may not conclude anything from it."""
+    """Nobody can tell now: the client must not conclude anything from it."""
 
     code = "unavailable"
 
 
 class Busy(Unavailable):
-    """Every place for this kind of work is taken, or its time is over."""
+    """All places for this kind of work are taken, or its time limit has passed."""
 
     code = "busy"
 
 
 class PartnerRefused(Refusal):
-    """A partner will not do it, and trying again would not help: somebody has to look."""
+    """A partner refuses, and a retry would not help: an administrator has to look."""
 
     code = "partner_refused"
 

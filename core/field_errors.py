@@ -1,8 +1,8 @@
-"""Content that does not fit, told field by field: all faults at once, in words, alike at both doors.
+"""Validation errors of a body or a query, field by field: all of them at once, in words, the same in both APIs.
 
-msgspec stops at the first fault, and says it in terms of Python (`Expected `int`, got `str` - at `$.count``). That is
-quick, and right for the many bodies that fit. One that does not is looked at again here: its fields are held against
-the type one by one. Each fault has a `code` for programs and the `params` that its words are made of:
+msgspec stops at the first error, and tells it in terms of Python (`Expected `int`, got `str` - at `$.count``). That is
+quick, and enough for the many bodies that are valid. An invalid body is examined again here: each field is compared
+with its type. Each error has a `code` for programs and the `params` that its words are made of:
 
     missing                                a field that must be there
     unknown                                a field that this type does not have
@@ -18,10 +18,10 @@ the type one by one. Each fault has a `code` for programs and the `params` that 
     repeated                               a query name that stands more than once
     invalid                                anything else; `detail` says what
 
-A type may say more of its text than msgspec knows, by the `extra` of its Meta: `FORM` puts its pattern into words, for
-a pattern is none; `JUDGE` says what else is wrong with a text, so that this is told together with all the rest.
+A type can add two things to its Meta's `extra`. `FORM` describes its pattern in words, which a pattern is not. `JUDGE`
+is a function that says what else is wrong with a text, so that this is told together with all other errors.
 
-A value is never said again, nor a name that is none: with a form sent as a name a password would be.
+No value is ever repeated, and no odd name: where a whole form was sent as a name, it would contain the password.
 """
 
 import enum
@@ -41,39 +41,39 @@ JUDGE: Final = "judge"
 _MOST_TOLD: Final = 100
 _MOST_IN_DETAIL: Final = 5
 _SAYABLE: Final = re.compile(r"[\w.\-\[\]$@:]{1,64}")
-_UNSAYABLE: Final = "(a name that cannot be said)"
+_UNSAYABLE: Final = "(a name that cannot be shown)"
 _NOTHING: Final = frozenset({NoneType, msgspec.UnsetType})
 
 Decode = Callable[[Any, Any], Any]
-"""A value as JSON or a query has it, and a type: raises ValidationError where they do not fit."""
+"""Takes a value from JSON or a query, and a type; raises ValidationError where the value is not valid."""
 
 
 BAD_JSON: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
-"""What decoding raises where a body does not fit; the last where it is nested a thousand deep."""
+"""What decoding an invalid body raises; RecursionError where it is nested a thousand levels deep."""
 
 
 def invalid_body(failure: Exception, body: bytes, wanted: Any) -> InvalidInput:
-    """Why `body` could not be read as `wanted`: every fault, or the one that `failure` tells (one of BAD_JSON)."""
+    """Why `body` could not be read as `wanted`: every error, or the one that `failure` tells (one of BAD_JSON)."""
     try:
         value = msgspec.json.decode(body)
     except RecursionError:
-        return invalid([FieldError(BODY, "is nested too deeply", "malformed")])
+        return invalid([FieldError(BODY, "is nested too deeply: send a flatter body", "malformed")])
     except BAD_JSON:
-        return invalid([FieldError(BODY, "is no JSON in UTF-8", "malformed")])
+        return invalid([FieldError(BODY, "must be JSON in UTF-8", "malformed")])
     found = list(islice(_faults(value, wanted, ""), _MOST_TOLD))
     return invalid(found or [_fault(str(failure), BODY, None)])
 
 
 def invalid(errors: Sequence[FieldError]) -> InvalidInput:
-    """Names what is wrong in `detail`, too: not everybody reads `errors`."""
+    """Also tells the first errors in `detail`: not every client reads `errors`."""
     told = "; ".join(f"{one.field} {one.detail}" for one in errors[:_MOST_IN_DETAIL])
     more = len(errors) - _MOST_IN_DETAIL
     return InvalidInput(f"{told}; and {more} more" if more > 0 else told, errors=tuple(errors[:_MOST_TOLD]))
 
 
 def unknown(name: str, known: Sequence[str]) -> FieldError:
-    allowed = f"; known here: {', '.join(sorted(known))}" if known else "; nothing is known here"
-    return FieldError(sayable(name), f"is not known{allowed}", "unknown", {"known": sorted(known)})
+    advice = f"use one of {', '.join(sorted(known))}" if known else "remove it"
+    return FieldError(sayable(name), f"is unknown: {advice}", "unknown", {"known": sorted(known)})
 
 
 def missing(name: str) -> FieldError:
@@ -85,7 +85,7 @@ def sayable(name: str) -> str:
 
 
 def text_fault(text: str, wanted: Any, field: str) -> FieldError | None:
-    """Of a value of a query, which comes as text whatever it is."""
+    """The error of a query value, which is always sent as text."""
     try:
         msgspec.convert(text, wanted, strict=False)
     except msgspec.ValidationError as failure:
@@ -94,12 +94,12 @@ def text_fault(text: str, wanted: Any, field: str) -> FieldError | None:
 
 
 def message_fault(message: str, field: str) -> FieldError:
-    """Of a message of msgspec's, where there is nothing else."""
+    """The error in a message of msgspec, where nothing else is known."""
     return _fault(message, field, None)
 
 
 def _faults(value: Any, wanted: Any, path: str) -> Iterator[FieldError]:
-    """Of `value`, as JSON has it, against a type: each with its path."""
+    """The errors of `value`, decoded from JSON, against a type: each with its path."""
     plain = _bare(wanted)
     members = _members(plain)
     if len(members) == 1 and members != (plain,):  # `X | None`, `X | UNSET`
@@ -132,32 +132,32 @@ def _of_struct(value: Mapping[str, Any], struct: type[msgspec.Struct], path: str
 
 
 def _bare(wanted: Any) -> Any:
-    """Without its conditions."""
+    """The type without its conditions (Annotated)."""
     return _bare(get_args(wanted)[0]) if get_origin(wanted) is Annotated else wanted
 
 
 def _members(plain: Any) -> tuple[Any, ...]:
-    """Of a union, those that are something."""
+    """The members of a union without None and UNSET."""
     if get_origin(plain) not in {Union, UnionType}:
         return (plain,)
     return tuple(member for member in get_args(plain) if member not in _NOTHING)
 
 
 def of_something(wanted: Any) -> Any:
-    """Of `X | None`, X."""
+    """X, for `X | None`."""
     members = _members(_bare(wanted))
     return members[0] if len(members) == 1 and members != (_bare(wanted),) else wanted
 
 
 def _as_list_of_anything(wanted: Any) -> Any:
-    """The list's own conditions without its items'."""
+    """The list type with its own conditions, but without those of its items."""
     if get_origin(wanted) is not Annotated:
         return list[Any]
     return Annotated[(list[Any], *wanted.__metadata__)]
 
 
 def _leaf(value: Any, wanted: Any, path: str) -> FieldError | None:
-    """By way of the bytes, so that the decoder judges here as it did before."""
+    """Encodes and decodes the value, so that the decoder decides as it did for the whole body."""
     try:
         msgspec.json.decode(msgspec.json.encode(value), type=wanted)
     except msgspec.ValidationError as failure:
@@ -172,14 +172,14 @@ def _judged(value: Any, wanted: Any, path: str) -> FieldError | None:
 
 
 def extra(wanted: Any, name: str) -> Any:
-    """What a type's Meta says under this name beside its conditions."""
+    """The entry of this name in the `extra` of a type's Meta."""
     metas = wanted.__metadata__ if get_origin(wanted) is Annotated else ()
     said = ((meta.extra or {}).get(name) for meta in metas if isinstance(meta, msgspec.Meta))
     return next((one for one in said if one is not None), None)
 
 
 class _Rule(NamedTuple):
-    """How a message of msgspec's is told. `params` of the match; `words` are formatted with them."""
+    """How a message of msgspec is told: the groups of the match are the `params`, and fill in the `words`."""
 
     pattern: re.Pattern[str]
     code: str
@@ -201,12 +201,12 @@ _RULES: Final = tuple(
         (r"Expected `(?P<expected>[^`]+)`, got `(?P<got>[^`]+)`", "wrong_type", "must be {expected}, not {got}"),
         (r"Expected `str` matching regex '\^\[\^\\\\x00\]\*\$'", "bad_format", "must not contain a NUL character"),
         (r"Expected `str` matching regex '(?P<expected>.*)'", "bad_format", "must have the form {expected}"),
-        (r"Expected `(?P<expected>datetime|time)` with a timezone component", "bad_format", "must have its offset"),
+        (r"Expected `(?P<expected>datetime|time)` with a timezone component", "bad_format", "must have a UTC offset"),
         (r"Invalid (?P<expected>UUID|RFC3339 encoded \w+|ISO8601 duration|base64 encoded string)", "bad_format",
          "must be {expected}"),
         (r"Invalid enum value .*", "not_one_of", "must be one of: {allowed}"),
         (r"Object missing required field `(?P<name>[^`]*)`", "missing", "is missing"),
-        (r"Object contains unknown field .*", "unknown", "is not known"),
+        (r"Object contains unknown field .*", "unknown", "has an unknown field: remove it"),
     )
 )  # fmt: skip
 _WORDS: Final = {
@@ -218,12 +218,12 @@ _WORDS: Final = {
     "object": "an object",
     "null": "null",
     "UUID": "a UUID",
-    "RFC3339 encoded datetime": "an instant with its offset, such as 2026-03-10T00:00:00Z",
+    "RFC3339 encoded datetime": "an instant with a UTC offset, such as 2026-03-10T00:00:00Z",
     "RFC3339 encoded date": "a date such as 2026-03-10",
     "RFC3339 encoded time": "a time such as 12:30:00",
     "ISO8601 duration": "a duration such as PT5M",
     "base64 encoded string": "base64",
-    "datetime": "an instant with its offset, such as 2026-03-10T00:00:00Z",
+    "datetime": "an instant with a UTC offset, such as 2026-03-10T00:00:00Z",
 }
 
 
@@ -242,9 +242,9 @@ def _fault(message: str, field: str, wanted: Any) -> FieldError:
         if rule.code == "not_one_of":
             params["allowed"] = _allowed(wanted)
             if not params["allowed"]:
-                return FieldError(place, "is none of the allowed values", rule.code, params)
+                return FieldError(place, "must be one of the allowed values", rule.code, params)
         if rule.code == "unknown":
-            return FieldError(place, "holds a name that is not known", rule.code)
+            return FieldError(place, "has an unknown field: remove it", rule.code)
         return FieldError(
             place if name is None else _joined(place, f".{sayable(name)}"),
             rule.words.format(**{key: _said(value) for key, value in params.items()}),

@@ -1,10 +1,10 @@
-"""A stream for log lines that neither raises nor waits.
+"""Non-blocking log stream: writing a line never raises and never waits for long.
 
-A log is written to a file whose disk may be full, or to a pipe whose reader may be gone or stopped. None of that may
-end or stop what the process is there for: a line that cannot be written is dropped and counted (`lost`).
-A loop that logs inside its `except` relies on this.
+A log goes to a file whose disk may be full, or to a pipe whose reader may be gone or stopped. Neither may end or stop
+the process: a line that cannot be written is dropped and counted (`lost`). Loops that log inside their `except` rely on
+this.
 
-Lines go to the descriptor without a buffer: what a buffer could not get rid of would be written later, torn, and raise
+Lines go to the descriptor without a buffer. What a buffer could not write would be written later, torn, and would raise
 again at each flush and at the interpreter's end.
 """
 
@@ -18,12 +18,12 @@ from typing import Final, TextIO
 from typing_extensions import override
 
 _AT_ONCE: Final = 4096
-"""PIPE_BUF: where a pipe says that it has room, it has this much (POSIX)."""
+"""PIPE_BUF: a pipe that reports room has room for so many bytes (POSIX)."""
 _PATIENCE_MS: Final = 50
 
 
 class LineStream(io.TextIOBase):
-    """Over a descriptor, or over `target` where that has none. It is never closed: the descriptor is not its own."""
+    """Over the descriptor of `target`, or over `target` itself where it has none. It is never closed."""
 
     def __init__(self, target: TextIO) -> None:
         self._target = target
@@ -69,7 +69,7 @@ class LineStream(io.TextIOBase):
 
     @override
     def close(self) -> None:
-        """Others may still write: the process does so until its end."""
+        """Does nothing: the process writes until its end."""
 
     def _put(self, text: str) -> None:
         if self._descriptor is None:
@@ -78,7 +78,7 @@ class LineStream(io.TextIOBase):
             return
         left = memoryview(text.encode("utf-8", "backslashreplace"))
         if self._torn:
-            left = memoryview(b"\n" + left.tobytes())  # so that the next line is one line again
+            left = memoryview(b"\n" + left.tobytes())  # so that this line begins on a line of its own
         begun = False
         try:
             while left:
@@ -90,7 +90,7 @@ class LineStream(io.TextIOBase):
             self._torn = bool(left) and (begun or self._torn)
 
     def _wait_for_room(self) -> None:
-        """Raises BlockingIOError where a pipe stays full: its reader is stopped, and is not waited for again."""
+        """Raises BlockingIOError where a pipe stays full: its reader is stopped. The next line does not wait again."""
         if not self._at_once:
             return
         assert self._descriptor is not None
@@ -110,5 +110,5 @@ def _descriptor(target: TextIO) -> int | None:
 
 
 def _may_be_full(descriptor: int | None) -> bool:
-    """A pipe, a socket or a terminal: where nobody reads, writing waits."""
+    """Whether it is a pipe, a socket or a terminal: writing waits there while nobody reads."""
     return descriptor is not None and not stat.S_ISREG(os.fstat(descriptor).st_mode)

@@ -1,15 +1,15 @@
-"""How a process stops listening and resets nobody.
+"""Graceful close of listening sockets: a process stops listening without resetting a connection.
 
-Closing a listening socket resets every connection that waits in its queue: the client believes itself connected, has
-perhaps sent its request, and hears a reset. So the socket is first closed to newcomers, then emptied, then closed:
+Closing a listening socket resets every connection that waits in its queue. Such a client believes itself connected, has
+perhaps sent its request, and gets a reset. So the socket is first closed to new connections, then emptied, then closed:
 
     turn_away      the kernel drops each SYN from now on; handshakes that have begun are finished
-    nobody_waits   once all that were connected have been accepted
+    nobody_waits   returns once every waiting connection has been accepted
     close
 
-A client whose SYN was dropped sends it again after a second, meets a closed port, and is refused: it knows then that
-nothing of its request has been read. The window is a tenth of a second. The filter is a socket filter of the kernel's
-(SO_ATTACH_FILTER, socket(7)). Elsewhere than on Linux nobody is turned away, and a few may be reset.
+A client whose SYN was dropped sends it again after a second, meets a closed port, and is refused: then it knows that
+nothing of its request was read. The window is a tenth of a second. The filter is one of the kernel's socket filters
+(SO_ATTACH_FILTER, socket(7)). On other systems than Linux no SYN is dropped, and a few connections may be reset.
 """
 
 import asyncio
@@ -25,9 +25,9 @@ from pathlib import Path
 from typing import Final
 
 GRACE_SECONDS: Final = 0.25
-"""A process serves on for so long at least: a client that calls again and again learns that its connection ends."""
+"""A process serves on for at least so long: a client that calls repeatedly learns that its connection ends."""
 HANDSHAKE_SECONDS: Final = 0.1
-"""For handshakes on their way: a round trip to a proxy or a client that is near."""
+"""For handshakes under way: a round trip to a proxy or a client nearby."""
 _EMPTY_WITHIN: Final = 2.0
 _LOOK_SECONDS: Final = 0.01
 
@@ -35,7 +35,7 @@ _SO_ATTACH_FILTER: Final = 26
 _WAITING: Final = struct.Struct("8B5I")
 """struct tcp_info up to tcpi_unacked, which holds a listening socket's number of waiting connections (tcp(7))."""
 
-# In the language of socket filters; the packet begins with its TCP header, whose byte 13 are the flags.
+# BPF instructions; the packet begins with its TCP header, whose byte 13 holds the flags.
 _DROP_SYN: Final = b"".join(
     struct.pack("HBBI", *instruction)
     for instruction in (
@@ -48,7 +48,7 @@ _DROP_SYN: Final = b"".join(
 
 
 async def stop_accepting(listeners: Sequence[socket.socket]) -> None:
-    """Returns when the sockets can be closed; their owner goes on accepting meanwhile."""
+    """Returns when the sockets can be closed; their owner keeps accepting meanwhile."""
     for listener in listeners:
         turn_away(listener)
     await asyncio.sleep(HANDSHAKE_SECONDS)
@@ -56,12 +56,12 @@ async def stop_accepting(listeners: Sequence[socket.socket]) -> None:
 
 
 def turn_away(listener: socket.socket) -> None:
-    """Nobody can begin to connect any more, through whatever descriptor of this socket."""
+    """No new connection can begin, through any descriptor of this socket."""
     if sys.platform != "linux":
         return
     program = ctypes.create_string_buffer(_DROP_SYN, len(_DROP_SYN))
     length = len(_DROP_SYN) // 8
-    with suppress(OSError):  # a sandbox that knows no filters: then a few may be reset
+    with suppress(OSError):  # a sandbox without socket filters: a few connections may be reset
         listener.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, struct.pack("HP", length, ctypes.addressof(program)))
 
 
@@ -69,12 +69,12 @@ async def nobody_waits(listeners: Sequence[socket.socket]) -> None:
     """Returns when every connection has been accepted, or after two seconds."""
     loop = asyncio.get_running_loop()
     until = loop.time() + _EMPTY_WITHIN
-    while any(map(waiting, listeners)) and loop.time() < until:  # noqa: ASYNC110  the kernel tells no event of it
+    while any(map(waiting, listeners)) and loop.time() < until:  # noqa: ASYNC110  the kernel has no event for it
         await asyncio.sleep(_LOOK_SECONDS)
 
 
 def waiting(listener: socket.socket) -> int:
-    """How many connections are to be accepted."""
+    """How many connections wait to be accepted."""
     if sys.platform != "linux":
         return 0
     told = listener.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 104)
@@ -97,7 +97,7 @@ def _listening(sockets: Iterable[socket.socket], port: int) -> Iterable[socket.s
 
 
 def _sockets() -> Iterable[socket.socket]:
-    """Each of this process's sockets once, by a descriptor of its own."""
+    """Each socket of this process once, through a new descriptor."""
     descriptors = Path("/proc/self/fd")
     seen: set[int] = set()
     for entry in list(descriptors.iterdir()) if descriptors.is_dir() else ():

@@ -1,15 +1,15 @@
-"""One name for one mailbox, however its address is spelled: what addresses are compared by.
+"""Canonical form of an e-mail address: one key for one mailbox, however its address is spelled.
 
     José@MÜNCHEN.example          José@xn--mnchen-3ya.example          jose + U+0301 @ｍünchen。example
     → josé@münchen.example
 
 Letters may be composed or decomposed, wide or compatible (Unicode's NFKC, as UTS 46 maps them too), a domain's label
 may stand in Unicode or in Punycode (RFC 3492), and the dots of a domain have four forms. Case never counts here, in the
-local part either. What nobody sees is left out. An address is kept, shown and mailed to as it was typed; this name is
-only ever compared.
+local part either. Invisible characters are left out. An address is kept, shown and mailed to as it was typed; the key
+is only compared.
 
-The same function serves registering, signing in, changing and searching. It is stored beside the address (`email_key`):
-whoever changes it also writes a migration that computes it anew.
+Registering, signing in, changing an address and searching use this one function. Its result is stored beside the
+address (`email_key`): a change of the function needs a migration that computes all keys anew.
 """
 
 import re
@@ -25,19 +25,19 @@ _LONGEST_LABEL: Final = 63
 
 
 def mailbox_key(address: str) -> str:
-    """Never fails: what is no address is folded as the text that it is."""
+    """Never fails: a text that is no address is folded as text."""
     local_part, at, domain_name = _folded(address).rpartition("@")
     labels = (_in_unicode(label) for label in domain_name.translate(_DOTS).split("."))
     return f"{local_part}{at}{'.'.join(labels)}"
 
 
 def folded_part(text: str) -> str:
-    """A part of an address, for a search in keys: folded alike, as far as a part can be."""
+    """A part of an address, folded like a whole one as far as possible, for a search in keys."""
     return _folded(text)
 
 
 def _folded(text: str) -> str:
-    """Twice, for lower case may bring up a letter that composes otherwise."""
+    """Folds twice, because lower case may produce a letter that composes in another way."""
     for _ in range(2):
         text = unicodedata.normalize("NFKC", _UNSEEN.sub("", unicodedata.normalize("NFKC", text)).lower())
     return text

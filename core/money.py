@@ -1,11 +1,11 @@
-"""Money is an integer number of minor units with its currency; no float ever holds an amount."""
+"""Money: an integer number of minor units and a currency; no float ever holds an amount."""
 
 import msgspec
 from typing_extensions import override
 
 
 class CurrencyMismatch(ValueError):
-    """Two amounts of different currencies were put together."""
+    """Two amounts of different currencies were added or subtracted."""
 
 
 class Money(msgspec.Struct, frozen=True, order=False):
@@ -33,4 +33,4 @@ class Money(msgspec.Struct, frozen=True, order=False):
 
     def _same_currency(self, other: "Money") -> None:
         if self.currency != other.currency:
-            raise CurrencyMismatch(f"{self.currency} and {other.currency} cannot be put together")
+            raise CurrencyMismatch(f"{self.currency} and {other.currency} cannot be added or subtracted")

@@ -1,19 +1,19 @@
-"""The parts of a process: what has to go on in it for as long as it lives, and how their end is noticed.
+"""Watchdog for the parts of a process: each gives heartbeats, and the process ends when one stops.
 
-A part is a loop, a chain of timers, or work that comes and goes. Each gives a heartbeat with every turn, whether that
-turn succeeded or not: a partner that is away is no reason to restart anything, a part that hangs is. Where a part ends
-other than by being told to, or gives no heartbeat for a minute, the process ends with exit code 70, because supervisors
-restart only what ends. Health tells about each part meanwhile.
+A part is a loop, a chain of timers, or work that comes and goes. It gives a heartbeat each round, whether the round
+succeeded or not: an absent partner is no reason for a restart, a part that hangs is. If a part ends without being told
+to, or gives no heartbeat for a minute, the process ends with exit code 70, because supervisors restart only what has
+ended. Health tells about each part meanwhile.
 
-    part.beat()      a turn, or a page of a long round
-    part.succeeded() a round came to its end as it should
-    part.idle()      nothing to do, and nobody to expect a heartbeat from, until the next beat
+    part.beat()      a round begins, or one page of a long round is done
+    part.succeeded() a round ended as it should
+    part.idle()      there is nothing to do: no heartbeat is expected until the next beat
 
-Code that is deep within a part's round need not be handed the part: `beat()` of this module finds it by context, and
-does nothing outside of one. Tasks that a part starts are its own in that.
+Code deep within a part's round need not be handed the part: `beat()` of this module finds it by context variable, and
+does nothing outside of one. Tasks that a part starts count as the part.
 
-Silence is noticed by a thread, for a loop that hangs cannot notice itself. It counts only time in which it could look
-itself: a process that was stopped as a whole (SIGSTOP, a frozen machine) is not to blame for that time.
+A thread notices silence, for an event loop that hangs cannot. The thread counts only time in which it could run itself:
+a process that was stopped as a whole (SIGSTOP, a frozen machine) is not blamed for that time.
 """
 
 import asyncio
@@ -32,13 +32,13 @@ EXIT_CODE: Final = 70
 """EX_SOFTWARE of sysexits.h."""
 SILENT_AFTER: Final = 60.0
 STEP_WITHIN: Final = 40.0
-"""Seconds: longer than the database lets a statement run, shorter than a silence that is taken for death."""
+"""Seconds: longer than the database lets a statement run, shorter than SILENT_AFTER."""
 _LOOK_EACH: Final = 1.0
 _ENDS_WITHIN: Final = 20.0
 
 
 class Part:
-    """One of them. Its methods cost an addition or two, and may be called from any thread."""
+    """A part. Its methods cost an addition or two, and may be called from any thread."""
 
     __slots__ = ("beats", "ended", "is_idle", "name", "quiet", "succeeded_at")
 
@@ -48,9 +48,9 @@ class Part:
         self.quiet = 0.0
         """Seconds without a heartbeat, as the watcher has counted them."""
         self.succeeded_at: float | None = None
-        """Unix time of the last round that succeeded; None: not one."""
+        """Unix time of the last round that succeeded; None: no round has."""
         self.ended: str | None = None
-        """How it ended; None: it goes on."""
+        """How it ended; None: it still runs."""
         self.is_idle = False
 
     def beat(self) -> None:
@@ -79,7 +79,7 @@ def beat() -> None:
 
 
 def succeeded() -> None:
-    """A round of the part that this code runs in has come to its end."""
+    """A round of the part that this code runs in has succeeded."""
     part = _present.get()
     if part is not None:
         part.succeeded()
@@ -87,9 +87,10 @@ def succeeded() -> None:
 
 @asynccontextmanager
 async def step(within: float = STEP_WITHIN) -> AsyncIterator[None]:
-    """A heartbeat, and a block that waits for partners no longer than `within`; TimeoutError where it would.
+    """A heartbeat, then a block with a time limit of `within` seconds, then a heartbeat. Raises TimeoutError.
 
-    Long rounds are made of such steps: so a partner that has fallen silent fails the round before the part seems dead.
+    Long rounds are made of such steps, so that a partner that does not answer fails the round before the part seems
+    dead.
     """
     beat()
     async with asyncio.timeout(within):
@@ -98,10 +99,10 @@ async def step(within: float = STEP_WITHIN) -> AsyncIterator[None]:
 
 
 class Parts:
-    """Of one process."""
+    """All parts of one process."""
 
     def __init__(self, *, silent_after: float = SILENT_AFTER, ends_within: float = _ENDS_WITHIN) -> None:
-        """`ends_within`: seconds from then on for a tidy end; after that the process ends as it is."""
+        """`ends_within`: seconds for a graceful end after a part has died; then the process ends at once."""
         self._silent_after = silent_after
         self._ends_within = ends_within
         self._parts: dict[str, Part] = {}
@@ -120,7 +121,7 @@ class Parts:
         return part
 
     def start(self, name: str, run: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
-        """A part that is this task. Whatever ends it, but `stopping`, is its death."""
+        """A part that is this task. If the task ends before `stopping`, the part is dead."""
         part = self.add(name)
         context = copy_context()
         context.run(_present.set, part)
@@ -130,7 +131,7 @@ class Parts:
         return task
 
     def watch(self, condemned: Callable[[], None] | None = None) -> None:
-        """From now on. `condemned` is called once, in this loop, when a part is dead; without it the process ends."""
+        """Starts. When a part is dead, `condemned` is called once, in this loop; without it the process ends."""
         self._loop = asyncio.get_running_loop()
         if condemned is not None:
             self._condemned = condemned
@@ -139,7 +140,7 @@ class Parts:
             self._condemn()
 
     def stopping(self) -> None:
-        """The process ends by itself: from now on no part's end is news."""
+        """The process is ending: from now on parts may end."""
         self._stopping = True
         self._stopped.set()
 
@@ -175,7 +176,7 @@ class Parts:
         self._condemn()
 
     def _look(self) -> None:
-        """In a thread of its own, until the first dead part is seen."""
+        """Runs in a thread of its own, until a part is dead."""
         seen: dict[str, int] = {}
         every = min(_LOOK_EACH, self._silent_after / 10)
         last = monotonic()
@@ -191,7 +192,7 @@ class Parts:
         assert self._loop is not None
         with suppress(RuntimeError):  # the loop is closed: the process is ending
             self._loop.call_soon_threadsafe(self._condemn)
-        self._end_late()  # whether the loop hears it or not
+        self._end_late()  # whether the loop runs it or not
 
     def _condemn(self) -> None:
         if self._told or self._loop is None or self._stopping:
@@ -202,7 +203,7 @@ class Parts:
         self._condemned()
 
     def _end_late(self) -> None:
-        """A process that ends in time takes this thread with it."""
+        """Ends the process unless it has ended by itself, and this thread with it."""
         sleep(self._ends_within)
         _end_now()
 

@@ -1,4 +1,4 @@
-"""The body and the headers of every refusal (RFC 9457), as both doors answer it."""
+"""Problem details (RFC 9457): body and headers of every refusal, the same for both APIs."""
 
 from collections.abc import Mapping
 from http import HTTPStatus
@@ -17,7 +17,7 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Why the request was not carried out (RFC 9457). `code` is for programs, `detail` for people."""
 
     type: str
-    """`/problems/<code>`, relative to the answer's address: a text there says what it means and what to do."""
+    """`/problems/<code>`, relative to the answer's address: the text there says what it means and what to do."""
     title: str
     status: int
     detail: str
@@ -26,11 +26,11 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     conclusive: bool
     """False: nothing can be concluded. True: the same request is refused again."""
     errors: tuple[FieldError, ...] = ()
-    """Of content that does not fit: every place where it does not."""
+    """For invalid content: every place where it is wrong."""
     check: str | msgspec.UnsetType = msgspec.UNSET
-    """Of an NP-Signature: which check failed."""
+    """For an NP-Signature: which check failed."""
     server_time: int | msgspec.UnsetType = msgspec.UNSET
-    """Of an NP-Signature: unix seconds here, to compare a clock with."""
+    """For an NP-Signature: unix seconds here, to compare your clock with."""
 
 
 def problem_of(refusal: Refusal, request_id: str, now: float) -> Problem:
@@ -52,7 +52,7 @@ def problem_of(refusal: Refusal, request_id: str, now: float) -> Problem:
 
 
 def example_of(meaning: Meaning, request_id: str) -> Problem:
-    """As it looks where there is nothing more to say than the table does."""
+    """A problem that says nothing beyond the table."""
     return Problem(
         type=meaning.type,
         title=meaning.title,
@@ -65,7 +65,7 @@ def example_of(meaning: Meaning, request_id: str) -> Problem:
 
 
 def headers_of(refusal: Refusal) -> Mapping[str, str]:
-    """Those that follow from the refusal alone, the media type included."""
+    """The headers that follow from the refusal alone, the media type included."""
     headers = {"Content-Type": MEDIA_TYPE}
     if refusal.retry_after is not None or isinstance(refusal, Unavailable):
         headers["Retry-After"] = str(refusal.retry_after or _LEAST_WAIT)

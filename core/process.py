@@ -1,7 +1,7 @@
-"""What a process asks of the kernel: not to outlive the one that started it, and to hold many files open.
+"""Process limits, set through the kernel: a child ends with its parent, and a process may open many files.
 
-`kill -9` of a parent gives its children no word. Linux can send one: PR_SET_PDEATHSIG (prctl(2)) names the signal that
-a process gets when the thread that started it ends. Elsewhere this does nothing, and a supervisor has to do without.
+`kill -9` of a parent tells its children nothing. Linux can: PR_SET_PDEATHSIG (prctl(2)) names the signal that a process
+gets when the thread that started it ends. On other systems this does nothing, and a supervisor has to do without.
 """
 
 import ctypes
@@ -17,16 +17,16 @@ _PR_SET_PDEATHSIG: Final = 1
 
 
 def die_with_parent(signum: signal.Signals = signal.SIGKILL) -> None:
-    """Call it first thing in the child."""
+    """Call this first in the child."""
     if sys.platform != "linux":
         return
     ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signum, 0, 0, 0)
 
 
 def allow_many_files() -> int:
-    """Raises this process's limit of open files as far as it goes, and returns it.
+    """Raises this process's limit of open files as far as the system allows, and returns it.
 
-    Each client is a file. The usual soft limit of 1,024 is there for select(2), which nobody here calls.
+    Each client is a file. The usual soft limit of 1,024 exists for select(2), which is not used here.
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     reachable = FILES_WANTED if hard == resource.RLIM_INFINITY else min(FILES_WANTED, hard)
@@ -34,6 +34,6 @@ def allow_many_files() -> int:
         resource.setrlimit(resource.RLIMIT_NOFILE, (reachable, hard))
         soft = reachable
     if reachable < FILES_WANTED:
-        advice = "raise the hard limit of open files (ulimit -Hn, or LimitNOFILE): fewer clients find room"
+        advice = "raise the hard limit of open files (ulimit -Hn, or LimitNOFILE) to serve more clients"
         logger().warning("process.few_files", allowed=reachable, wanted=FILES_WANTED, advice=advice)
     return FILES_WANTED if soft == resource.RLIM_INFINITY else soft

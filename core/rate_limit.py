@@ -1,12 +1,13 @@
-"""How often somebody may ask, by GCRA (the generic cell rate algorithm, ITU-T I.371); here as one process counts it.
+"""Rate limit by GCRA (the generic cell rate algorithm, ITU-T I.371), counted in one process.
 
-One number for each caller: the instant at which he will have paid for everything he asked so far, at one request per
-1/rate seconds. It may run ahead of now by the window. No timer, no counter to reset, no burst at a window's edge.
+One number is kept for each caller: the instant at which all their requests so far are paid for, at one request each
+1/rate seconds. It may be ahead of now by the window. There is no timer, no counter to reset, and no burst at a window's
+edge.
 
-The validator counts for itself only: asking Redis would cost more than the answer that is being limited. A panel that
-spreads its connections over n processes may so reach n times the rate; the limit is there for runaway loops, not for
-billing. The billing API counts in Redis, for all its processes at once (core/access_store/access.lua), and only while
-Redis is away here.
+Each validator process counts for itself: asking Redis would cost more than the answer that is limited. So a panel whose
+connections are spread over n processes may reach n times the rate; the limit is against runaway loops, not for billing.
+The billing API counts in Redis, for all its processes at once (core/access_store/access.lua), and only while Redis is
+away here.
 """
 
 from typing import Final, NamedTuple
@@ -17,7 +18,7 @@ _REMEMBERED: Final = 50_000
 
 
 class Quota(NamedTuple):
-    """So many requests in so many seconds."""
+    """A number of requests in a number of seconds."""
 
     requests: int
     seconds: int
@@ -30,9 +31,9 @@ class Quota(NamedTuple):
 class Allowance(msgspec.Struct, frozen=True, gc=False):
     allowed: bool
     remaining: int
-    """Requests that may follow at once."""
+    """Requests that may follow immediately."""
     wait: float
-    """Seconds until one may, where this one may not."""
+    """Seconds until the next request may come, where this one was refused."""
 
 
 class RateLimit:
@@ -42,7 +43,7 @@ class RateLimit:
         self._paid_at: dict[str, float] = {}
 
     def take(self, who: str, number: int, now: float) -> Allowance:
-        """Asks for `number` requests at the monotonic instant `now`; what is refused is not counted."""
+        """Counts `number` requests at the monotonic instant `now`; refused ones are not counted."""
         paid_at = self._paid_at.get(who, now)
         if paid_at < now:  # noqa: PLR1730  # the validator asks for each request, and a call of max() costs a tenth of it
             paid_at = now
@@ -58,7 +59,7 @@ class RateLimit:
         return max(0, int((self.window - ahead) * self.rate + 1e-6))
 
     def _forget(self, now: float) -> None:
-        """Who has paid for everything is like one never seen. Where all are busy, all begin anew."""
+        """Drops callers whose requests are all paid for: they are like new ones. If nobody is, all begin anew."""
         self._paid_at = {who: paid_at for who, paid_at in self._paid_at.items() if paid_at > now}
         if len(self._paid_at) >= _REMEMBERED:
             self._paid_at.clear()

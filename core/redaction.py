@@ -1,12 +1,13 @@
-"""What must not be read in a log, and how it is found there: by its name, by its shape, or by what stands before it.
+"""Redaction of secrets in logs: they are found by a field's name, by their shape, or by the text before them.
 
-    by name      a field called password, refresh_token, license_key …, at any depth: its value goes, whatever it is
-    by shape     a license key, API secret, Stripe key, JWT, activation token, recovery code: wherever it stands
+    by name      a field called password, refresh_token, license_key …, at any depth: its value is removed, whatever it
+                 is
+    by shape     a license key, API secret, Stripe key, JWT, activation token, recovery code: anywhere
     in a text    `?token=…`, `password='…'`, `"secret": "…"`, `Bearer …`, `postgresql://user:…@`: exceptions and URLs
 
-None of these finds a bare word of somebody's in a sentence. So nothing is logged that quotes what was sent (events have
-facts, not bodies), and this is the second line behind that. tests/support/secrecy.py holds both against all secrets
-that the tests use.
+None of these finds a plain password in a sentence. So the first rule is to log nothing that quotes a request (events
+have facts, not bodies); redaction is the second. tests/support/secrecy.py checks both with all secrets that the tests
+use.
 """
 
 import re
@@ -21,7 +22,7 @@ _NAMES: Final = (
 )
 _NAME: Final = re.compile(_NAMES, re.IGNORECASE)
 _COUNTED: Final = re.compile(r"_(?:id|ids|at|count|hash|type|status)$", re.IGNORECASE)
-"""`token_type`, `secret_count`: facts about a secret are none."""
+"""`token_type`, `secret_count`: a fact about a secret is no secret."""
 
 _SHAPES: Final = re.compile(
     r"\bNP-?[0-9A-Z]{4}-?[0-9A-Z]{4}-?[0-9A-Z]{4}\b"
@@ -33,7 +34,7 @@ _SHAPES: Final = re.compile(
     re.IGNORECASE,
 )
 _VALUE: Final = r"""(?:"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'|[^\s&;,)}'"]+)"""
-# How far a name reaches before the word that gives it away is bounded: a long text would be searched in its square.
+# The part of a name before the telling word is bounded: without that, the search of a long text would be quadratic.
 _ASSIGNED: Final = re.compile(
     rf"""((?<![\w-])[\w-]{{0,40}}(?:{_NAMES})[\w-]{{0,20}}(?:=|["']\s*:\s*))b?{_VALUE}""", re.IGNORECASE
 )
@@ -42,12 +43,12 @@ _IN_ADDRESS: Final = re.compile(r"(\b[a-z][a-z0-9+.-]{1,20}://[^\s:/@'\"]{0,80}:
 
 
 def is_secret(name: str) -> bool:
-    """Whether what a field of this name holds is nobody's to read."""
+    """Whether the value of a field of this name must not be logged."""
     return bool(_NAME.search(name)) and not _COUNTED.search(name)
 
 
 def blotted(text: str) -> str:
-    """The text without the secrets that it can be seen to hold."""
+    """The text without the secrets that can be recognized in it."""
     text = _IN_ADDRESS.sub(rf"\1{BLOT}@", text)
     text = _SHOWN.sub(rf"\1 {BLOT}", text)
     text = _ASSIGNED.sub(rf"\1{BLOT}", text)
@@ -55,7 +56,7 @@ def blotted(text: str) -> str:
 
 
 def without_secrets(value: Any) -> Any:
-    """The same, for whatever an event may hold. What is no plain data is told as the log would tell it: by its repr."""
+    """The same for any value of an event. A value that is no plain data is logged by its repr, redacted."""
     if value is None or isinstance(value, bool | int | float):
         return value
     if isinstance(value, str):

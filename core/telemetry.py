@@ -1,11 +1,10 @@
-"""Logs: one JSON object a line, named events with facts, never a secret.
+"""Structured logs: one JSON object for each line, named events with facts, never a secret.
 
-What others log through the standard library (asyncio, arq, httpx, Granian) ends in the same lines, by way of the same
-redaction: their messages quote addresses, headers and bodies more freely than ours. core/redaction.py says what is
-blotted out.
+Libraries that log through the standard library (asyncio, arq, httpx, Granian) end in the same lines, through the same
+redaction (core/redaction.py): their messages quote addresses, headers and bodies.
 
-Logging never raises: whoever logs inside an `except` goes on. What cannot be written (core/line_stream.py) or cannot be
-made a line of is dropped and counted; metrics show `lines_lost()`.
+Logging never raises, so that code can log inside an `except` and go on. An event that cannot be written
+(core/line_stream.py) or made a line of is dropped and counted; metrics show `lines_lost()`.
 """
 
 import logging
@@ -48,9 +47,9 @@ _A_NAME: Final = re.compile(r"[a-z0-9_.]{1,80}")
 
 
 def configure_logging(process: str, level: str = "info", *, take_over: Sequence[str] = ()) -> None:
-    """Once, in a process's `__main__`. `take_over`: loggers of the standard library that print by themselves.
+    """Call this once, in a process's `__main__`. `take_over`: standard loggers that print by themselves.
 
-    From here on nothing that is printed raises either: what others write to stdout and stderr goes the same way.
+    From here on printing never raises either: text for stdout and stderr goes the same way.
     """
     stderr = outlive_readers()
     structlog.configure(
@@ -73,14 +72,14 @@ def configure_logging(process: str, level: str = "info", *, take_over: Sequence[
 
 
 def lines_lost() -> int:
-    """Lines that this process could not write since its start."""
+    """How many lines this process could not write since its start."""
     return sum(stream.lost for stream in {sys.stdout, sys.stderr} if isinstance(stream, LineStream))
 
 
 def outlive_readers() -> LineStream:
-    """From here on nothing that is printed to stdout or stderr raises or waits. Returns stderr.
+    """From here on printing to stdout or stderr neither raises nor waits. Returns stderr.
 
-    Where a descriptor was closed at the start, nothing is written there.
+    Nothing is written to a descriptor that was closed at the start.
     """
     _hold_standard_descriptors()
     given = [stream or Path(os.devnull).open("w") for stream in (sys.stderr, sys.stdout)]  # noqa: SIM115  kept for good
@@ -90,10 +89,10 @@ def outlive_readers() -> LineStream:
 
 
 def _hold_standard_descriptors() -> None:
-    """Gives 0, 1 and 2, where they were closed, to /dev/null, for this process and for those that it starts.
+    """Opens 0, 1 and 2 on /dev/null where they were closed, for this process and its children.
 
-    A socket or the loop's own descriptor would come to stand there: libraries print to 2 by its number, and a child
-    takes what it inherits there for its log.
+    Otherwise a socket or the loop's own descriptor would get such a number. Libraries print to 2 by its number, and a
+    child uses the descriptor that it inherits there as its log.
     """
     while (lowest := os.open(os.devnull, os.O_RDWR)) <= _STDERR:
         os.set_inheritable(lowest, True)  # noqa: FBT003  it takes no keyword
@@ -101,13 +100,13 @@ def _hold_standard_descriptors() -> None:
 
 
 def _surviving(bound_logger: Any, stream: LineStream) -> type:
-    """The same logger, for which an event that cannot be made a line of is a lost line, with its name in its place."""
+    """The same logger, but an event that cannot be made a line of is counted as lost, and only its name is logged."""
 
     class Surviving(bound_logger):  # type: ignore[misc]  # the class is made at run time
         def _proxy_to_logger(self, method_name: str, event: str | None = None, **facts: Any) -> Any:
             try:
                 return super()._proxy_to_logger(method_name, event, **facts)
-            except Exception as fault:  # noqa: BLE001  a redaction or a repr that fails must not end a loop that logs
+            except Exception as fault:  # noqa: BLE001  a redaction or a repr that fails must not end the loop that logs
                 name = event if isinstance(event, str) and _A_NAME.fullmatch(event) else "?"
                 stream.lost += 1
                 stream.write(f'{{"event":"log.failed","of":"{name}","error":"{type(fault).__name__}"}}\n')
@@ -119,13 +118,13 @@ def _surviving(bound_logger: Any, stream: LineStream) -> type:
 class _Handler(logging.StreamHandler[LineStream]):
     @override
     def handleError(self, record: logging.LogRecord) -> None:
-        """A record that cannot be made a line of. The standard library would print it, with its secrets."""
+        """For a record that cannot be made a line of: the standard library would print it, secrets included."""
         self.stream.lost += 1
         self.stream.write('{"event":"log.failed","of":"?"}\n')
 
 
 class StandardLibraryLines(structlog.stdlib.ProcessorFormatter):
-    """Makes a record of the standard library the line that an event of ours would be."""
+    """Formats a record of the standard library like an event of ours."""
 
     def __init__(self) -> None:
         super().__init__(

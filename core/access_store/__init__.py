@@ -1,1 +1,1 @@
-"""Sessions and rate limits in Redis, as the API asks for them at each request."""
+"""Access store: session cache and rate limits in Redis, which the API reads at each request."""

@@ -1,6 +1,6 @@
 #!lua name=nextpanel_access_@VERSION@
--- Access to the billing API: how often somebody may ask, and which sessions are believed to be live. These functions and
--- their keys stand on the queue's server; the typed door is access.py. VERSION is a hash of this text, as in functions.lua.
+-- Functions of the access store: rate limits, and a cache of sessions that are believed to be live. These functions and
+-- their keys are on the queue's server; the typed caller is store.py. VERSION is a hash of this text, as in functions.lua.
 
 local PREFIX = 'np_@VERSION@_'
 
@@ -9,15 +9,15 @@ local function now_us()
   return time[1] * 1000000 + time[2]
 end
 
--- The beginning of every generation: the run of this server. After a restart or a failover its data may be a second older
--- than what it has answered, so nothing that an earlier run knew of sessions is believed.
+-- Every generation begins with the run id of this server. After a restart or a failover the data may be a second older
+-- than the last answers, so nothing that an earlier run knew of sessions is believed.
 local function run()
   return string.sub(string.match(redis.call('INFO', 'server'), 'run_id:(%x+)'), 1, 16)
 end
 
 -- KEYS: one for each limit that applies. ARGV: for each limit the microseconds that one request costs, and those of its
 -- window. Answer: 1 where the request is allowed, else 0; then for each limit how many microseconds its caller is ahead of
--- now, this request included. What is refused by one limit is counted by none.
+-- now, this request included. A request that one limit refuses is counted by none.
 local function take(keys, args)
   local now = now_us()
   local allowed = 1
@@ -37,9 +37,9 @@ local function take(keys, args)
   return {allowed, unpack(ahead)}
 end
 
--- KEYS: session, generation. ARGV: for how many microseconds an entry is believed, for how many seconds one is kept after
--- its last use, what to name a new generation. Answer: the generation, the instant, and the role, which is empty where
--- Postgres has to be asked. An empty generation: nothing may be kept either.
+-- KEYS: session, generation. ARGV: for how many microseconds an entry is believed, for how many seconds it is kept after
+-- its last use, the name of a new generation. Answer: the generation, the instant, and the role, which is empty where
+-- Postgres has to be asked. With an empty generation nothing may be kept either.
 local function look(keys, args)
   local generation = redis.call('GET', keys[2])
   if generation == '' then
@@ -64,7 +64,7 @@ local function look(keys, args)
 end
 
 -- KEYS: session, generation. ARGV: the generation and the instant that `look` gave before Postgres was asked, the role
--- that Postgres told, for how many seconds to keep it. Answer: 1 where it is kept, 0 where a fence came in between.
+-- that Postgres answered, for how many seconds to keep it. Answer: 1 where it is kept, 0 where a fence came in between.
 local function keep(keys, args)
   if redis.call('GET', keys[2]) ~= args[1] then
     return 0
@@ -73,7 +73,7 @@ local function keep(keys, args)
   return 1
 end
 
--- KEYS: generation. ARGV: seconds. From now on nothing is believed that was known of this user's sessions, and for so
+-- KEYS: generation. ARGV: seconds. From now on nothing that was known of this user's sessions is believed, and for so
 -- many seconds nothing is kept either.
 local function fence(keys, args)
   redis.call('SET', keys[1], '', 'EX', args[1])

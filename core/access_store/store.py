@@ -1,7 +1,7 @@
-"""The typed door to access.lua: limits, and what is believed of sessions. For whoever can do without either.
+"""Access store: rate limits and a cache of sessions in Redis, by the functions of access.lua. Callers can do without.
 
-Every call is bounded, and a server that fails is left alone for a moment: each caller knows what to do while Redis is
-away, and must not find it out anew, one timeout after another. `fence` alone is always tried.
+Every call has a time limit, and a server that fails is not asked for a moment. Callers know what to do while Redis is
+away, and must not wait for one timeout after another. Only `fence` is always tried.
 """
 
 import asyncio
@@ -21,9 +21,9 @@ from core.hotstore.functions import is_missing
 from core.rate_limit import Allowance, Quota
 
 BELIEVED_SECONDS: Final = 2
-"""For how long Postgres's word about a session holds, by the clock of the server that keeps it."""
+"""For how long an answer of Postgres about a session is believed, by the clock of the Redis server."""
 KEPT_SECONDS: Final = 30 * 60
-"""After its last use."""
+"""For how long an entry is kept after its last use."""
 FENCE_SECONDS: Final = 30
 """Longer than any transaction that ends sessions takes from its fence to its COMMIT."""
 
@@ -36,11 +36,11 @@ SOURCE: Final = _TEMPLATE.replace("@VERSION@", _VERSION)
 
 
 class StoreAway(Exception):
-    """Redis does not answer. Not a refusal: whoever asked goes on without."""
+    """Redis does not answer. This is not a refusal: the caller goes on without it."""
 
 
 class Look(NamedTuple):
-    """What is known of a session. `role` None: Postgres has to be asked, and `keep` may be told with this Look."""
+    """What is known of a session. `role` None: ask Postgres, then call `keep` with this Look."""
 
     generation: bytes
     at: int
@@ -59,12 +59,12 @@ class Limit(NamedTuple):
 
 class AccessStore:
     def __init__(self, redis: Redis) -> None:
-        """`redis` answers bytes, and belongs to whoever made it."""
+        """`redis` answers bytes, and belongs to the caller."""
         self._redis: Any = redis  # whose execute_command is untyped
         self._tried_again_at = 0.0
 
     async def take(self, limits: Sequence[Limit]) -> list[Allowance]:
-        """Asks for one request under all of them; where one refuses it, none has counted it."""
+        """Counts one request against all limits; if one of them refuses it, none counts it."""
         costs = [_MICROSECONDS * limit.quota.seconds // limit.quota.requests for limit in limits]
         windows = [_MICROSECONDS * limit.quota.seconds for limit in limits]
         arguments = [number for pair in zip(costs, windows, strict=True) for number in pair]
@@ -78,14 +78,14 @@ class AccessStore:
         return Look(generation, at, role.decode() or None)
 
     async def keep(self, session_id: UUID, user_id: UUID, seen: Look, role: str) -> bool:
-        """Postgres was asked after `seen` and said that the session is live. False where that is believed no more."""
+        """Keeps that Postgres, asked after `seen`, called the session live. False where a fence came in between."""
         if not seen.generation:
             return False
         arguments = (seen.generation, seen.at, role, KEPT_SECONDS)
         return bool(await self._call("keep", _session_keys(session_id, user_id), arguments))
 
     async def fence(self, user_id: UUID) -> None:
-        """Nothing that is known of this user's sessions is believed from now on."""
+        """From now on nothing that is known of this user's sessions is believed."""
         self._tried_again_at = 0.0
         await self._call("fence", [keys.session_generation(user_id)], (FENCE_SECONDS,))
 

@@ -1,1 +1,1 @@
-"""Request signatures, sealed secrets, keyed hashes and leases."""
+"""Cryptography: request signatures, encrypted secrets, keyed hashes, signed leases, the audit chain."""

@@ -1,13 +1,13 @@
-"""The hash chain over the audit trail: whoever changes its past without the key is found out.
+"""Hash chain over the audit trail: a change of its past that was made without the key is detected.
 
     seal(n) = HMAC-SHA256(key, seal(n-1) ‖ entry(n)),  seal(0) = 32 zero bytes
 
 as in Schneier and Kelsey's "Secure Audit Logs to Support Computer Forensics" (1999), without its evolving keys. A plain
-hash would do against a slip of the hand; against somebody who owns the database it would not, for he could compute the
-chain anew. The key is known to the workers, and to nobody who may write to the tables from elsewhere.
+hash would reveal accidents, but not an attacker who controls the database: they could compute the chain again. Only the
+workers know the key; no other writer of these tables does.
 
 `entry` is a JSON array of texts, so no two different entries have the same bytes: position, time of sealing, then the
-row. Of `detail` it is PostgreSQL's own text of the stored jsonb, which no reader of ours can fail to decode.
+row. `detail` is PostgreSQL's own text of the stored jsonb, so that no decoding of ours can fail.
 """
 
 import hashlib
@@ -22,11 +22,11 @@ import msgspec
 from core.crypto.sealing import KEY_BYTES
 
 GENESIS: Final = bytes(32)
-"""What the first seal follows."""
+"""The seal before the first one."""
 
 
 class Entry(NamedTuple):
-    """A row of the trail. `at` is an instant, whatever its zone; `detail` is text."""
+    """A row of the trail. `at` is aware, in any time zone; `detail` is text."""
 
     id: int
     at: datetime
@@ -39,7 +39,7 @@ class Entry(NamedTuple):
 
 
 class Head(NamedTuple):
-    """The newest link. Kept elsewhere it is an anchor: a chain that does not contain it was cut off or made anew."""
+    """The newest link. Kept elsewhere, it is an anchor: a chain without it was cut off or computed again."""
 
     position: int
     seal: bytes
@@ -50,11 +50,11 @@ class Head(NamedTuple):
 
     @classmethod
     def read(cls, text: str) -> "Head":
-        """ValueError where it is none."""
+        """The head in this text; ValueError where there is none."""
         position, _, seal = text.partition(":")
         head = cls(int(position), bytes.fromhex(seal))
         if head.position < 0 or len(head.seal) != len(GENESIS):
-            raise ValueError(f"{text!r} is no head of a chain")
+            raise ValueError(f"{text!r} is no head of a chain: give position:seal")
         return head
 
 
@@ -62,7 +62,7 @@ EMPTY: Final = Head(0, GENESIS)
 
 
 class AuditChain:
-    """Seals with the current key; proves seals of any key it was given."""
+    """Seals with the current key; checks seals of every key it was given."""
 
     def __init__(self, keys: Mapping[str, bytes]) -> None:
         """`keys`: key id → 32 bytes; the first one seals."""
@@ -101,6 +101,6 @@ def same(one: bytes, other: bytes) -> bool:
 
 
 def _instant(at: datetime) -> str:
-    """Microseconds, which is all that PostgreSQL keeps: no zone, no rounding, no spelling."""
+    """Unix microseconds, PostgreSQL's own precision: independent of zone, rounding and notation."""
     whole = int(at.replace(microsecond=0).timestamp())
     return str(whole * 1_000_000 + at.microsecond)

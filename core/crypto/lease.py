@@ -1,12 +1,12 @@
-"""Leases as signed documents: a compact JWS (RFC 7515) over a JSON object, signed with Ed25519 (RFC 8037).
+"""Signed tokens of leases: a compact JWS (RFC 7515) over a JSON object, signed with Ed25519 (RFC 8037).
 
     token = b64url({"alg":"EdDSA","kid":key id,"typ":"np-lease+jwt"}) "." b64url(claims) "." b64url(signature)
 
 There is one algorithm and one type, so nothing is negotiated: a header that says anything else (`none`, a MAC, an
-extension marked critical) is refused before a key is looked at. The type keeps a lease from being taken for an access
-token, or the other way round (RFC 8725, 3.11). Public keys travel as a JWK set (RFC 7517).
+extension marked critical) is refused before a key is looked up. The type keeps a lease from being taken for an access
+token, and an access token for a lease (RFC 8725, 3.11). Public keys are published as a JWK set (RFC 7517).
 
-What the claims mean is core/licensing/lease.py's business.
+core/licensing/lease.py says what the claims mean.
 """
 
 import base64
@@ -26,15 +26,15 @@ _LONGEST: Final = 16_384
 
 
 class LeaseDefect(enum.Enum):
-    """Why a token says nothing; the value tells people."""
+    """Why a token is refused; the value is for people."""
 
-    MALFORMED = "this is no lease"
+    MALFORMED = "this is not a lease"
     UNKNOWN_KEY = "no known key has signed this lease"
-    BAD_SIGNATURE = "the lease was altered, or signed by somebody else"
+    BAD_SIGNATURE = "the lease was altered, or another key signed it"
 
 
 class _Header(msgspec.Struct, frozen=True):
-    """`crit` names extensions that whoever does not know them must refuse; we know none (RFC 7515, 4.1.11)."""
+    """`crit` names extensions that a reader must know, or refuse the token; we know none (RFC 7515, 4.1.11)."""
 
     alg: Literal["EdDSA"]
     kid: str
@@ -66,7 +66,7 @@ class JwkSet(msgspec.Struct, frozen=True):
 
 
 class LeaseSigner:
-    """Signs with the first of its keys. The rest are there so that their public halves stay known."""
+    """Signs with the first of its keys. The others are there so that their public keys stay published."""
 
     def __init__(self, seeds: Mapping[str, bytes]) -> None:
         """`seeds`: kid → 32 bytes."""
@@ -82,7 +82,7 @@ class LeaseSigner:
 
 
 def opened(token: str, public_keys: Mapping[str, bytes]) -> bytes | LeaseDefect:
-    """The claims of a token that one of these keys has signed. `public_keys`: kid → 32 bytes."""
+    """The claims of a token that was signed by one of these keys. `public_keys`: kid → 32 bytes."""
     match = _COMPACT.fullmatch(token) if len(token) <= _LONGEST else None
     if match is None:
         return LeaseDefect.MALFORMED
@@ -108,7 +108,7 @@ def _b64url(raw: bytes) -> str:
 
 
 def _from_b64url(text: str) -> bytes:
-    """ValueError where it is not exactly what `_b64url` writes: one document has one token, to the last bit."""
+    """ValueError where it is not exactly what `_b64url` writes, so that one document has one token only."""
     raw = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
     if _b64url(raw) != text:
         raise ValueError("not canonical")

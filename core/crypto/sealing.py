@@ -1,8 +1,8 @@
-"""Secrets at rest: AES-256-GCM under a key-encryption key that has an id and can be rotated.
+"""Encryption of secrets at rest: AES-256-GCM under a key-encryption key that has an id and can be rotated.
 
-Format of a sealed value: `key id` `.` `96-bit nonce ‖ ciphertext ‖ 128-bit tag`. The key id is ASCII without a dot and
-is part of the authenticated data, with the `context` the caller names (table, column, row): a value copied into
-another place does not open there.
+Format of a sealed value: `key id` `.` `96-bit nonce ‖ ciphertext ‖ 128-bit tag`. The key id is ASCII without a dot. It
+is authenticated together with a `context` that the caller gives (table, column, row): a value that was copied to
+another place cannot be opened there.
 """
 
 import hashlib
@@ -18,17 +18,17 @@ KEY_BYTES = 32
 
 
 class CannotOpen(Exception):
-    """The value was sealed with a key we do not have, for another place, or was altered."""
+    """The value was sealed with an unknown key, or for another place, or was altered."""
 
 
 class Sealer:
-    """Seals with the current key; opens with any key it was given."""
+    """Seals with the current key; opens with every key it was given."""
 
     def __init__(self, keys: Mapping[str, bytes]) -> None:
         """`keys`: key id → 32 bytes; the first one seals."""
         for key_id, key in keys.items():
             if len(key) != KEY_BYTES or not key_id or "." in key_id or not key_id.isascii():
-                raise ValueError(f"key-encryption key {key_id!r}: an id without a dot and {KEY_BYTES} bytes are needed")
+                raise ValueError(f"key-encryption key {key_id!r}: give it an id without a dot and {KEY_BYTES} bytes")
         self._ciphers = {key_id: AESGCM(key) for key_id, key in keys.items()}
         self.current = next(iter(keys))
 
@@ -48,7 +48,7 @@ class Sealer:
             raise CannotOpen("the sealed value was altered or belongs to another place") from failure
 
     def is_current(self, sealed: bytes) -> bool:
-        """False where a value wants to be sealed anew after a rotation."""
+        """False where the value must be sealed again after a rotation."""
         return sealed_under(sealed) == self.current
 
     def reseal(self, sealed: bytes, *, context: str) -> bytes:
@@ -62,7 +62,7 @@ def sealed_under(sealed: bytes) -> str:
 
 
 class KeyedHash:
-    """HMAC-SHA256 under one long-lived key: finds a secret again without storing it."""
+    """HMAC-SHA256 under one long-lived key: an index that finds a secret without storing it."""
 
     def __init__(self, key: bytes) -> None:
         if len(key) != KEY_BYTES:
@@ -70,5 +70,5 @@ class KeyedHash:
         self._key = key
 
     def digest(self, kind: str, value: str) -> bytes:
-        """32 bytes. `kind` (license_key, api_secret, token …) keeps one kind's hashes out of another's index."""
+        """32 bytes. `kind` (license_key, api_secret, token …) keeps the hashes of different kinds apart."""
         return hmac.digest(self._key, f"{kind}\n{value}".encode(), hashlib.sha256)

@@ -1,11 +1,11 @@
-"""The signature on every NextPanel call: profile NPv1.
+"""Request signatures (HMAC-SHA256) of NextPanel's calls: profile NPv1.
 
     NP-Signature: k=<key id>,t=<unix seconds>,n=<32 hex digits>,v1=<64 hex digits>
     v1 = HMAC-SHA256(secret, "NPv1" LF METHOD LF path[?query] LF t LF n LF idempotency-key LF hex(SHA-256(body)))
 
 The idempotency key is empty where the header is absent. The secret is the UTF-8 text that was shown.
-`t` may lie 300 s in the past and 30 s in the future.
-Everything that gives a request its meaning is under the signature, so a proxy may read a call but not change one.
+`t` may be 300 s in the past and 30 s in the future.
+Everything that gives a request its meaning is signed, so a proxy may read a call but cannot change it.
 Test vectors: docs/signature-vectors.json.
 """
 
@@ -42,16 +42,14 @@ class SignatureDefect(enum.Enum):
 
     MISSING = "the NP-Signature header is missing"
     MALFORMED = "NP-Signature must read k=<key id>,t=<unix seconds>,n=<32 hex digits>,v1=<64 hex digits>"
-    UNKNOWN_KEY = "the key id is not known, or the key has been revoked or has expired"
+    UNKNOWN_KEY = "the key id is unknown, or its key was revoked or has expired: use a key that is active"
     TOO_OLD = "t is more than 300 s in the past: check the clock"
     IN_FUTURE = "t is more than 30 s in the future: check the clock"
-    MISMATCH = (
-        "v1 does not fit: check the secret, the method, the path with its query, the Idempotency-Key and the body"
-    )
+    MISMATCH = "v1 is wrong: check the secret, the method, the path with its query, the Idempotency-Key and the body"
 
 
 class Signature(msgspec.Struct, frozen=True, gc=False):
-    """A parsed header; the parts are the very bytes that were sent, for they are signed."""
+    """A parsed header; the parts are exactly the bytes that were sent, because they are signed."""
 
     key_id: bytes
     t: bytes
@@ -76,10 +74,10 @@ def check_time(signature: Signature, now: float) -> SignatureDefect | None:
 
 
 class SignatureReader:
-    """Reads the headers of callers that come again and again.
+    """Reads signature headers, with a cache for callers that come repeatedly.
 
-    What stands before the nonce, key and time, is the same in all signatures of a key within a second. It is read once;
-    of the rest only the shape is left to check. What `read` says is what `parse` and then `check_time` say.
+    The part before the nonce (key id and time) is the same in all signatures of a key within a second. It is parsed
+    once; for the rest only the shape is checked. `read` answers exactly what `parse` and then `check_time` would.
     """
 
     __slots__ = ("_fronts",)
@@ -104,7 +102,7 @@ class SignatureReader:
 
 
 class Verifier:
-    """One secret, made ready to check many signatures.
+    """One secret, prepared to check many signatures.
 
     HMAC (RFC 2104) hashes a padded key before each of its two messages; those two states are the same for every
     signature, so they are computed once here and copied. That is 0.6 µs a signature where `hmac.digest` needs 1.5.
@@ -139,14 +137,14 @@ def body_digest(body: bytes) -> bytes:
 def holds(
     signature: Signature, secret: bytes, *, method: bytes, target: bytes, idempotency_key: bytes, body: bytes
 ) -> bool:
-    """For who checks a secret once; who checks it often keeps a Verifier."""
+    """For a single check with this secret; for many checks keep a Verifier."""
     return Verifier(secret).holds(signature, method, target, idempotency_key, body_digest(body))
 
 
 def sign(
     key_id: str, secret: str, *, method: str, target: str, body: bytes, now: float, idempotency_key: str = ""
 ) -> str:
-    """The header's value for a request made now, with a fresh nonce."""
+    """The header's value for a request that is sent now, with a new nonce."""
     t, nonce = str(int(now)), secrets.token_hex(16)
     v1 = Verifier(secret.encode()).mac(
         method.encode(), target.encode(), t.encode(), nonce.encode(), idempotency_key.encode(), body_digest(body)

@@ -1,1 +1,1 @@
-"""The Redis contract: keys, codec and functions. The only place where the projection's writer and reader meet."""
+"""Hot store: the Redis read model of licenses and API keys. Keys, codec, functions, and the clients that use them."""

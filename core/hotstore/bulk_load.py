@@ -1,9 +1,8 @@
-"""Bulk load of an empty hot store: one call of a function brings dozens of licenses with all that is theirs.
+"""Bulk load of an empty hot store: one function call writes dozens of licenses with their leases and totals.
 
-What the projection does row by row, spelling keys and sending a command for each kind of record, is done here for many
-at once: records come packed, the function spells the keys, and there is a command for each bucket, since a call may
-touch one slot of a Cluster. The rules are those of `apply` and `usage`, so whoever writes beside a rebuild needs no
-order with it.
+The projection works row by row, with a command for each kind of record. A bulk load sends many packed licenses in one
+command, and the function builds their keys. There is a command for each bucket, since a call may touch only one slot of
+a Cluster. The rules are those of `apply` and `usage`, so other writers need no order with a rebuild.
 """
 
 from collections import defaultdict
@@ -16,7 +15,7 @@ from core.hotstore.servers import Command
 from core.licensing.plan import Resource
 
 LICENSES_A_CALL: Final = 50
-"""A function blocks the server: for about half a millisecond."""
+"""A function blocks the server; so many take about half a millisecond."""
 
 _FILLED: Final = "filled"
 _BUCKETS: Final = "filled_buckets"
@@ -31,7 +30,7 @@ class LoadedTotal(NamedTuple):
 
 
 class LicenseBatch:
-    """Licenses on their way to Redis, in the words of the function `fill`."""
+    """Licenses on their way to Redis, as arguments of the function `fill`."""
 
     def __init__(self) -> None:
         self._calls: list[tuple[int, list[Word]]] = []
@@ -42,7 +41,7 @@ class LicenseBatch:
     def add(
         self, license_hash: bytes, document: bytes, lease: bytes, epoch: int, totals: Iterable[LoadedTotal]
     ) -> None:
-        """`document` and `lease` are packed (core/hotstore/codec.py); no lease is empty."""
+        """`document` and `lease` are packed (core/hotstore/codec.py); without a lease it is empty."""
         values: list[Word] = []
         for resource, used, version in totals:
             values += (resource, used, f"{resource}:v", f"{epoch}:{version}")
@@ -76,7 +75,7 @@ class BulkLoad:
         await self._tell()
 
     async def send(self, batch: LicenseBatch) -> bool:
-        """False where a bucket's incarnation is gone, or another one is being built in its place: begin again."""
+        """False where a bucket's incarnation is gone, or another one is being built in its place: start again."""
         if not all(await self._client.pipeline(batch.commands(self._tokens))):
             return False
         self._filled += batch.size
@@ -88,13 +87,13 @@ class BulkLoad:
 
 
 class LoadProgress(NamedTuple):
-    """How far a rebuild has come, for people who wait: licenses so far, and of how many buckets it will bring them."""
+    """Progress of a rebuild, for people who wait: licenses so far, and how many buckets it fills."""
 
     licenses: int
     buckets: int
 
 
 async def load_progress(client: HotStoreClient) -> LoadProgress:
-    """Of the newest rebuild, be it at work or not."""
+    """Of the latest rebuild, finished or not."""
     [answer] = await client.pipeline([("HMGET", keys.SYNC, _FILLED, _BUCKETS)])
     return LoadProgress(*(int(value or 0) for value in answer))

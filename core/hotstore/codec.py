@@ -1,8 +1,8 @@
-"""Records as bytes: msgpack arrays that begin with epoch and version, a license's with its limits behind them.
+"""Codec of records: msgpack arrays that begin with epoch and version; a license's limits come next.
 
-The functions in Redis read no more than that beginning, and find it behind a head of one byte: a record has at most 15
-fields (msgpack's fixarray). Both are held by a test. The rest is opaque to Lua, whose msgpack does not know the binary
-type. It reads a nil as if nothing stood there, hence UNLIMITED: "unlimited" is said, never left out.
+The functions in Redis read only that beginning, behind a header of one byte: a record has at most 15 fields (msgpack's
+fixarray). A test checks both. The rest is opaque to Lua, whose msgpack does not know the binary type. Lua reads a nil
+as a missing value, hence UNLIMITED: "unlimited" is a number, never a nil.
 """
 
 from collections.abc import Mapping
@@ -23,22 +23,22 @@ _decode_lease = msgspec.msgpack.Decoder(LeaseRecord).decode
 
 
 class Common(NamedTuple):
-    """What all licenses of a plan have in common, packed: they are few plans and many licenses."""
+    """Limits and features, packed once for all licenses of a plan: there are few plans and many licenses."""
 
     limits: Mapping[Resource, int | None]
     features: Mapping[str, bool]
 
 
 def pack_common(limits: Mapping[Resource, int | None], features: Mapping[str, bool]) -> Common:
-    """For the fields of a record that is packed by `encode_packed`, and for nothing else: they cannot be read."""
+    """For the fields of a record that `encode_packed` packs, and for nothing else: they cannot be read."""
     said = {resource: UNLIMITED if most is None else most for resource, most in limits.items()}
-    # Features come from JSON that people edit; what is not exactly true is not granted, and never unreadable here.
+    # Features come from JSON that people edit: any value but true counts as false, so that it can always be read.
     granted = {name: flag is True for name, flag in features.items()}
     return Common(*(cast("Mapping[Any, Any]", msgspec.Raw(_encode(part))) for part in (said, granted)))
 
 
 def encode_packed(record: LicenseRecord) -> bytes:
-    """A record whose limits and features are those of a `Common`."""
+    """Packs a record whose limits and features are those of a `Common`."""
     return _encode(record)
 
 

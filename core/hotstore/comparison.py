@@ -1,11 +1,11 @@
-"""What stands in the hot store, for whoever compares it with Postgres and mends it (workers/reconciliation/run.py).
+"""Comparison and repair of the hot store, for reconciliation with Postgres (workers/reconciliation/run.py).
 
-Nothing here trusts what the projection says of itself: digests are made by reading every record at the moment they are
-asked for, so that a key which somebody deleted or edited by hand is found like one that was never written.
+Nothing here trusts what the projection has noted. A digest is made by reading every record at the moment it is asked
+for. So a key that somebody deleted or edited by hand is found, like one that was never written.
 
-A digest covers the part of a bucket's index between two names, of a length that blocks the server for less than a
-millisecond. Digests are asked for one at a time: the server works off a whole pipeline before it looks at another
-connection, and validators wait for 50 ms only.
+A digest covers the part of a bucket's index between two names, so long that it blocks the server for less than a
+millisecond. Digests are asked for one at a time: the server executes a whole pipeline before it looks at another
+connection, and validators wait for only 50 ms.
 """
 
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
@@ -19,10 +19,10 @@ from core.licensing.plan import RESOURCES, Resource
 from core.parts import beat
 
 LINES_A_CALL: Final = 150
-"""So many lines take a digest 0.7 ms of the server's time."""
+"""A digest of so many lines takes 0.7 ms of the server's time."""
 
 _KEYS_A_STEP: Final = 1000
-"""So many keys are walked through in about half a millisecond."""
+"""So many keys are scanned in about half a millisecond."""
 
 _RESOURCES: Final[Sequence[Resource]] = sorted(RESOURCES)
 ABSENT: Final = b"-"
@@ -30,7 +30,7 @@ ABSENT: Final = b"-"
 
 @dataclass(frozen=True)
 class RecordKind:
-    """One kind of record that a bucket has an index of."""
+    """A kind of record that each bucket has an index of."""
 
     index: Callable[[int], str]
     document: Callable[[str], str]
@@ -38,10 +38,10 @@ class RecordKind:
     documents: str
     indexes: str
     totals: str
-    """Kind of the key with totals beside the document, and there is a lease then; empty where there is neither."""
+    """Key prefix of the totals beside a document, which has a lease then, too; empty where there is neither."""
 
     def is_at(self, key: str) -> bool:
-        """Whether this is the key of a document that could be one of this kind."""
+        """Whether this could be the key of a document of this kind."""
         prefix, name = key[:3], key[9:]
         try:
             return prefix == self.documents and self.document(name) == key and self.bucket(name) >= 0
@@ -49,7 +49,7 @@ class RecordKind:
             return False
 
     def holds(self, name: str, bucket: int) -> bool:
-        """Whether this could be a name of the bucket's index."""
+        """Whether this could be a name in the bucket's index."""
         try:
             return self.bucket(name) == bucket
         except ValueError:
@@ -65,7 +65,7 @@ API_KEYS: Final = RecordKind(
 
 
 class Part(NamedTuple):
-    """Of a bucket's index the names after `after` up to `upto`; empty text is its beginning or its end."""
+    """The names of a bucket's index after `after` up to `upto`; empty text is its beginning or its end."""
 
     bucket: int
     after: str
@@ -73,7 +73,7 @@ class Part(NamedTuple):
 
 
 class Digest(NamedTuple):
-    """`loaded`: the incarnation it belongs to; nothing may be concluded where it is None."""
+    """`loaded`: the incarnation that it belongs to; where it is None nothing may be concluded."""
 
     loaded: bytes | None
     size: int
@@ -83,11 +83,11 @@ class Digest(NamedTuple):
 class Lines(NamedTuple):
     loaded: bytes | None
     of: dict[str, str]
-    """By name: name, stamp, totals and lease, in the spelling of workers/reconciliation/screening.py."""
+    """By name: name, stamp, totals and lease, written as workers/reconciliation/screening.py writes them."""
 
 
 class Total(NamedTuple):
-    """Raw as the function tells values: `-`, `?`, or `=` and what stands there."""
+    """Raw, as the function writes values: `-` (absent), `?` (another type), or `=` and the value."""
 
     used: bytes = ABSENT
     stamp: bytes = ABSENT
@@ -96,13 +96,13 @@ class Total(NamedTuple):
 class StoredRecord(NamedTuple):
     loaded: bytes | None
     document: bytes
-    """Raw as the function tells values; so is the lease."""
+    """Raw, as the function writes values; so is the lease."""
     lease: bytes
     totals: Mapping[Resource, Total]
 
     @property
     def packed(self) -> bytes | None:
-        """None where there is no document, or something that is none."""
+        """None where there is no document, or something else in its place."""
         return self.document[1:] if self.document[:1] == b"=" else None
 
     @property
@@ -117,7 +117,7 @@ class NewTotal(NamedTuple):
 
 
 class Repair(NamedTuple):
-    """What is to stand in place of what was seen. A document or lease of None stays; a total of None goes."""
+    """Compare and set: what replaces what was seen. A document or lease of None stays; a total of None is deleted."""
 
     name: str
     seen: StoredRecord
@@ -131,12 +131,12 @@ class Comparison:
         self._client = client
 
     async def digests(self, kind: RecordKind, parts: Sequence[tuple[Part, int]]) -> list[Digest]:
-        """Of each part so many lines at most: give one more than expected, so that another size tells of more."""
+        """For each part, of so many lines at most: allow one more than expected, so that the size shows a surplus."""
         answers = await self._client.pipeline([_digest(kind, part, most, "digest") for part, most in parts])
         return [Digest(loaded, size, sha1.decode()) for loaded, size, sha1 in answers]
 
     async def lines(self, kind: RecordKind, part: Part) -> Lines:
-        """What the digest is made of, however much there is."""
+        """All lines that the digest is made of."""
         found: dict[str, str] = {}
         while True:
             [(loaded, size, lines)] = await self._client.pipeline([_digest(kind, part, LINES_A_CALL, "lines")])
@@ -159,16 +159,16 @@ class Comparison:
         return found
 
     async def repair(self, kind: RecordKind, repairs: Sequence[Repair]) -> list[bool]:
-        """True for each that stands now as it should; False where something else stood there than was seen."""
+        """True for each that is in place now; False where the store no longer had what was seen."""
         answers = await self._client.pipeline([_repair(kind, repair) for repair in repairs])
         return [answer == b"repaired" for answer in answers]
 
     async def clear(self, kind: RecordKind, names: Iterable[str]) -> None:
-        """Removes documents with totals and leases, whatever they are. Only where absence means nothing."""
+        """Deletes documents with totals and leases. Only for buckets where an absent record means nothing."""
         await self._client.pipeline([("DEL", *_keys(kind, name)) for name in names])
 
     async def strays(self) -> AsyncIterator[str]:
-        """Keys of documents and API keys that no index names, though they say something. They may be anything."""
+        """Keys of documents and API keys that no index names, and that are no tombstones. They may have any name."""
         prefixes = [prefix for kind in (LICENSES, API_KEYS) for prefix in (kind.documents, kind.indexes)]
         async for found in self._client.walk(
             lambda cursor: ("FCALL_RO", functions.STRAYS, 0, cursor, _KEYS_A_STEP, *prefixes)
@@ -178,7 +178,7 @@ class Comparison:
                 yield key.decode(errors="replace")
 
     async def forget(self, kind: RecordKind, bucket: int, strays: Sequence[str]) -> None:
-        """Takes out of an index what is no name."""
+        """Removes from an index what is no name."""
         await self._client.pipeline([("ZREM", kind.index(bucket), *strays)])
 
 

@@ -1,4 +1,4 @@
-"""In which state a Redis is, as it says itself: the probe of API and workers for /health/dependencies.
+"""Health probe of a Redis server, for /health/dependencies of the API and the workers.
 
 What makes a server unfit is decided by core/hotstore/server_facts.py.
 """
@@ -18,20 +18,20 @@ _KEPT_MS: Final = 1000
 
 
 async def look_at_hot_store(redis: Redis, client: HotStoreClient) -> Dependency:
-    """The same, and whether everything is in it that validators need: one that was emptied answers all the same."""
+    """As `look`, and whether the store holds all that validators need: a server that was emptied answers, too."""
     state = await look(redis)
     if state is not Dependency.OK:
         return state
     store = await client.state()
-    if store.unfit is not None:  # of a Cluster's nodes, the one that was asked tells of itself only
+    if store.unfit is not None:  # in a Cluster `look` has asked one node only
         return Dependency.UNFIT
     return Dependency.LOADING if store.empty or store.unconfirmed else Dependency.OK
 
 
 async def look(redis: Redis) -> Dependency:
-    """What it says, and whether it takes a write; some that do not, do not say so (too few replicas, missing rights).
+    """What the server says, and whether it takes a write: one with too few replicas or rights does not say so.
 
-    Raises where there is no answer (core.health.Lookout takes that for silence).
+    Raises where there is no answer (core.health.Lookout counts that as silent).
     """
     try:
         facts: Mapping[str, Any] = await redis.info()

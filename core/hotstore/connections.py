@@ -1,9 +1,9 @@
-"""redis-py's connections, but they leave a server that was demoted.
+"""Connection pool for redis-py that leaves a server that was demoted.
 
-After a failover the name leads to the new primary, and open connections still lead to the old one, which answers every
-write READONLY (a replica without its primary MASTERDOWN). Nothing would ever end them. So a connection that hears such
-an answer is ended when it is given back, together with all that are idle: the next use resolves the name and dials
-again. The command itself has failed; whoever sent it tries again as after any absence.
+After a failover the name leads to the new primary, but open connections still lead to the old one. It answers every
+write with READONLY (a replica without its primary: MASTERDOWN), and nothing would ever end them. So a connection that
+gets such an answer is closed when it is given back, together with all idle ones: the next use resolves the name and
+dials again. The command itself has failed; its sender tries again, as after any absence.
 """
 
 from collections.abc import Iterable
@@ -14,9 +14,9 @@ from redis.exceptions import ReadOnlyError, ResponseError
 from typing_extensions import override
 
 DEMOTED: Final = ("READONLY", "MASTERDOWN")
-"""How the answers of a server begin that is no primary (any more)."""
+"""How the errors of a server begin that is not, or no longer, a primary."""
 FULL: Final = ("OOM", "MISCONF")
-"""How the answers begin of a server whose memory or disk is full."""
+"""How the errors of a server begin whose memory or disk is full."""
 
 
 def is_demoted(failure: Exception) -> bool:
@@ -41,20 +41,20 @@ class LeavingPool(ConnectionPool):
         await super().release(connection)
 
     async def leave(self) -> None:
-        """Ends the idle connections; those in use hear for themselves."""
+        """Closes the idle connections; those in use will get the error themselves."""
         idle: Iterable[Any] = self._available_connections
         for connection in idle:
             await connection.disconnect(nowait=True)
 
 
 class _Leaving:
-    """In front of one of redis-py's classes of connections."""
+    """A mixin for redis-py's connection classes."""
 
     demoted = False
 
     async def read_response(self, *args: Any, **options: Any) -> Any:
         try:
-            return await super().read_response(*args, **options)  # type: ignore[misc]  # of the class behind it
+            return await super().read_response(*args, **options)  # type: ignore[misc]  # of the next class
         except ResponseError as failure:
             self.demoted = self.demoted or is_demoted(failure)
             raise

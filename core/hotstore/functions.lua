@@ -1,20 +1,20 @@
 #!lua name=nextpanel_@VERSION@
--- The projection's functions. Each stands with its KEYS, ARGV and answer; the typed doors are writer.py, reader.py and
--- the validator's store.
+-- Function library of the hot store. The head of each function gives its KEYS, ARGV and answer; the typed callers are
+-- writer.py, reader.py, bulk_load.py, comparison.py and the validator's store.
 --
--- functions.py fills in the @places@. VERSION is a hash of this very text, so that two releases never share a function:
--- during a roll-out each calls its own, and a process that finds its own missing knows the server is not ready.
+-- functions.py fills in the @places@. VERSION is a hash of this text, so that two releases never share a function:
+-- during a roll-out each calls its own, and a process that finds its own missing knows that the server is not ready.
 --
--- Instants here are milliseconds of the server's clock, the only one that all validators share.
+-- Instants here are milliseconds of the server's clock, the only clock that all validators share.
 
 local PREFIX = 'np_@VERSION@_'
 local RESOURCES = {@RESOURCES@}
 local UNLIMITED = @UNLIMITED@
 local HELD = {@HELD@}  -- fields of the holds hash with the sums
-local TOTALS = {@TOTALS@}  -- fields of the usage hash: each resource, in the order of their names, and its stamp
-local DOCUMENT, USAGE, LEASE = '@DOCUMENT@', '@USAGE@', '@LEASE@'  -- kinds of keys
-local TOMBSTONE = 0x80  -- what stands for the limits of a tombstone: an empty map
-local MARGIN = @MARGIN@  -- ms, as all durations: core/hotstore/keys.py says what for
+local TOTALS = {@TOTALS@}  -- fields of the usage hash: each resource and its stamp, sorted by name
+local DOCUMENT, USAGE, LEASE = '@DOCUMENT@', '@USAGE@', '@LEASE@'  -- prefixes of keys
+local TOMBSTONE = 0x80  -- an empty map, which is in the place of a tombstone's limits
+local MARGIN = @MARGIN@  -- ms, as all durations; core/hotstore/keys.py says what each is for
 local LONGEST_DOUBT = @LONGEST_DOUBT@
 local REPLAYABLE = @REPLAYABLE@
 local RUN_ID_LENGTH = @RUN_ID_LENGTH@
@@ -28,20 +28,20 @@ local function newer(epoch, version, old_epoch, old_version)
   return epoch > old_epoch or (epoch == old_epoch and version > old_version)
 end
 
--- The first `n` fields of a packed record: epoch, version, of a license its limits, of a lease all five
+-- The first `n` fields of a packed record: epoch and version, then a license's limits; a lease has five in all
 -- (core/hotstore/codec.py).
 local function beginning(packed, n)
   return select(2, cmsgpack.unpack_limit(packed, n, 1))
 end
 
--- A hold is stored as "count:resource", with a "!" behind it once it is pinned.
+-- A hold is stored as "count:resource", followed by "!" once it is pinned.
 local function hold_parts(stored)
   local count, resource, pinned = string.match(stored, '^(%d+):([^!]+)(!?)$')
   return tonumber(count), resource, pinned == '!'
 end
 
--- The key ends when its last hold can be in doubt no more, so that a license nobody asks for again leaves nothing behind.
--- A pinned one has no end.
+-- Expires both keys when their last hold can no longer be in doubt, so that an unused license leaves nothing behind.
+-- A pinned hold has no end.
 local function end_with_last_hold(holds, ends)
   local last = redis.call('ZRANGE', ends, -1, -1, 'WITHSCORES')[2]
   if last == 'inf' then
@@ -55,19 +55,19 @@ local function end_with_last_hold(holds, ends)
   end
 end
 
--- What a pin is called among those of its bucket: a holds key ends with the license's hash.
+-- The name of a pin in its bucket's set: a holds key ends with the license's hash.
 local function pin_name(holds, id)
   return string.match(holds, '[^:]+$') .. ':' .. id
 end
 
--- An id is good for one hold: it stays among the ended ones for as long as a request that made it can be sent again.
--- The key ends with the youngest of them.
+-- An id is used for one hold only: it stays among the ended ids while the request that made it can be replayed. The key
+-- expires with the latest of them.
 local function keep_as_ended(ended, id)
   redis.call('ZADD', ended, now_ms(), id)
   redis.call('PEXPIRE', ended, REPLAYABLE)
 end
 
--- `pins` may be left out where the hold is known not to be pinned.
+-- Ends one hold. `pins` may be nil where the hold is known not to be pinned.
 local function drop_hold(holds, ends, ended, pins, id)
   local stored = redis.call('HGET', holds, id)
   if pins then redis.call('ZREM', pins, pin_name(holds, id)) end
@@ -80,9 +80,10 @@ local function drop_hold(holds, ends, ended, pins, id)
   return true
 end
 
--- What ran out may have been reported all the same, without a pin, by a report whose total is still to come. So it gives
--- its place back when everything that was committed up to its end has been projected: then its settlement has been here,
--- or there is none. Until then it is in doubt, and counts. For what is unlimited nobody needs its place.
+-- Garbage collection of holds that ran out. Such a hold may still have been reported, without a pin, by a report whose
+-- total has not arrived yet. So it is released once everything committed up to its end has been projected: by then its
+-- settlement has arrived, or there is none. Until then it is in doubt, and counts. Where there is no limit it is released
+-- at once.
 -- Answer: how many of `resource` are in doubt
 local function collect(holds, ends, ended, limits, resource, now, proven)
   local ran_out = redis.call('ZRANGEBYSCORE', ends, '-inf', now, 'WITHSCORES')
@@ -99,10 +100,10 @@ local function collect(holds, ends, ended, limits, resource, now, proven)
   return doubted
 end
 
--- read: everything one verdict needs, of one instant. O(1), and O(expired) where holds ran out since the last grant.
+-- read: everything that one verdict needs, at one instant. O(1); O(expired) where holds ran out since the last grant.
 -- KEYS document, usage, holds, hold ends, mark
 -- Answer {document or nil, loaded incarnation or nil, {used …}, {held …} or nil, ms until a hold ends or nil};
--- used and held stand in the order of RESOURCES, each a number in text or nil for 0.
+-- used and held are in the order of RESOURCES, each a number as text, or nil for 0.
 local function read(keys)
   local document = redis.call('GET', keys[1])
   local loaded = redis.call('HGET', keys[5], 'loaded')
@@ -117,19 +118,19 @@ local function read(keys)
     end
   end
   local first = redis.call('ZRANGEBYSCORE', keys[4], '(' .. now, '+inf', 'WITHSCORES', 'LIMIT', 0, 1)[2]
-  local lasts = first and first ~= 'inf' and first - now or false  -- a nil would shorten the answer
+  local lasts = first and first ~= 'inf' and first - now or false  -- a nil would end the answer here
   return {document, loaded, used, held, lasts}
 end
 
--- read_key: an API key and the mark that says whether its absence means anything.
+-- read_key: an API key, and the mark that says whether its absence is conclusive.
 -- KEYS key, mark
 -- Answer {packed key or nil, loaded incarnation or nil}
 local function read_key(keys)
   return {redis.call('GET', keys[1]), redis.call('HGET', keys[2], 'loaded')}
 end
 
--- What a record is compared by: "epoch:version"; "-" where none stands or one that says so, by a tombstone or by being
--- older than every row; "?" where it cannot be read.
+-- The stamp that records are compared by: "epoch:version". "-" where there is none, a tombstone, or one that is older than
+-- every row; "?" where it cannot be read.
 local function stamp_of(packed)
   if not packed then return '-' end
   if type(packed) ~= 'string' then return '?' end  -- the error of a GET on a key of another type
@@ -139,13 +140,13 @@ local function stamp_of(packed)
   return string.format('%d:%d', epoch, version)
 end
 
--- The index of a bucket names what stands in it, so that reconciliation sees what is there and should not be.
+-- The index of a bucket names its records, so that reconciliation finds those that should not exist.
 local function keep_in_index(index, key, packed)
   local name = string.sub(key, 10)
   if stamp_of(packed) == '-' then redis.call('ZREM', index, name) else redis.call('ZADD', index, 0, name) end
 end
 
--- Whether a packed record takes the place of the one that stands there; `order` as `apply` has it.
+-- Whether a packed record replaces the stored one; `order` as in `apply`.
 local function replaces(packed, old, order)
   local fields = order == '>=' and 5 or 2
   local old_epoch, old_version, _, _, old_signed_at = beginning(old, fields)
@@ -154,9 +155,9 @@ local function replaces(packed, old, order)
     or (signed_at and epoch == old_epoch and version == old_version and signed_at >= old_signed_at)
 end
 
--- apply: writes packed records that are newer than what stands there.
--- KEYS for '>' the index; then any number of one bucket; ARGV '>' or '>=', then one record for each of these. '>=' is
--- for leases: a version has one after another, and of two the one that was signed earlier gives way.
+-- apply: writes packed records that are newer than the stored ones.
+-- KEYS for '>' the index; then any number of keys of one bucket; ARGV '>' or '>=', then one record for each of them. '>='
+-- is for leases: one version has several leases, and the one that was signed last wins.
 -- Answer: how many were written
 local function apply(keys, args)
   local written, before = 0, args[1] == '>' and 1 or 0
@@ -173,17 +174,17 @@ local function apply(keys, args)
   return written
 end
 
--- Whether a total of this age takes the place of the one whose stamp stands there; a stamp that is none gives way.
+-- Whether a total of this age replaces the stored one; an unreadable stamp is replaced.
 local function is_newer_total(key, resource, epoch, version)
   local old_epoch, old_version = string.match(redis.call('HGET', key, resource .. ':v') or '', '^(-?%d+):(%d+)$')
   return not old_epoch or newer(tonumber(epoch), tonumber(version), tonumber(old_epoch), tonumber(old_version))
 end
 
--- usage: absolute totals, and the holds whose reports they contain, so that nothing counts as used and held at once.
+-- usage: writes absolute totals and ends the holds whose reports they contain, so that nothing counts twice.
 -- KEYS the bucket's pins and ended ids, then usage, holds, hold ends for each total; ARGV for each total: resource, used,
 -- epoch, version, how many holds it settles, their ids
--- Answer: how many totals were newer and written; the holds end either way, they were reported. So do ids whose holds
--- are gone: a reserve that is sent again after its report holds nothing.
+-- Answer: how many totals were newer and written. The holds end in any case, for they were reported. Ids without a hold
+-- are kept as ended, too: a reserve that is replayed after its report holds nothing.
 local function usage(keys, args)
   local pins, ended, written, at = keys[1], keys[2], 0, 1
   for k = 3, #keys, 3 do
@@ -201,23 +202,26 @@ local function usage(keys, args)
   return written
 end
 
--- reserve: holds `count` of a resource if so many are left. Which license may hold anything is not decided here: the
--- caller judged a document and names its age; where another one stands now the answer is "changed": judge again.
+-- reserve: holds `count` of a resource if so many are left. Whether the license may hold anything is not decided here:
+-- the caller has checked a document and gives its age; where another one is stored now, the answer is "changed", and the
+-- caller checks again.
 -- KEYS document, usage, holds, hold ends, mark, the bucket's ended ids; ARGV resource, count, ttl ms, id, epoch, version,
--- run id, synced through (ms; what the caller has read of it, however old; 0 where nothing)
+-- run id, synced through (ms; as the caller read it last, however long ago; 0: never)
 -- Answer {"granted", remaining after it}, {"exceeded", remaining}, {"changed"}, {"conflict"}, {"not_granted"},
--- {"ended"}: this id had its hold, {"not_ready", ms to wait or 0}, {"behind"}: it depends on what has not been projected
--- yet; remaining is -1 for unlimited.
+-- {"ended"}: the hold of this id has ended, {"not_ready", ms to wait or 0}, {"behind"}: it depends on changes that are
+-- not projected yet; remaining is -1 for unlimited.
 local function reserve(keys, args)
   local document, used_key, holds, ends, mark, ended = unpack(keys)
   local resource, count, ttl, id = args[1], tonumber(args[2]), tonumber(args[3]), args[4]
+  -- Is the store complete, in the reign that the caller means, and are lost reservations over?
   local loaded, from = unpack(redis.call('HMGET', mark, 'loaded', 'reserve_from'))
   if not loaded or string.sub(loaded, 1, #args[7]) ~= args[7] then return {'not_ready', 0} end
   local now, proven = now_ms(), args[8] - MARGIN
   redis.call('ZREMRANGEBYSCORE', ended, '-inf', now - REPLAYABLE)
   if from and now < tonumber(from) then return {'not_ready', from - now} end
-  -- Of holds that a loss or the end of their keys took away, the reports must be here.
+  -- Holds may have been lost, or expired with their keys: their reports must have been projected.
   if proven < math.max(from or 0, now - LONGEST_DOUBT) then return {'behind'} end
+  -- Is the document still the one that the caller has checked?
   local packed = redis.call('GET', document)
   if not packed then return {'changed'} end
   local epoch, version, limits = beginning(packed, 3)
@@ -229,6 +233,7 @@ local function reserve(keys, args)
   local used = math.max(0, tonumber(redis.call('HGET', used_key, resource) or 0))
   local held = tonumber(redis.call('HGET', holds, '=' .. resource) or 0)
   local remaining = limit - used - held
+  -- A replay finds the hold that it made.
   local before = redis.call('HGET', holds, id)
   if before then
     local old_count, old_resource, pinned = hold_parts(before)
@@ -247,9 +252,9 @@ local function reserve(keys, args)
   return {'granted', limit == UNLIMITED and -1 or remaining - count}
 end
 
--- pin: keeps a hold, without an end, while its report is being written down. Its settlement ends it or, where no report
--- came of it, the sweeper. Pinned again it counts from now. One that ran out and stands still has lost its place to
--- nobody: every grant has counted it, so it is kept as well.
+-- pin: keeps a hold, without an end, while its report is being recorded. Its settlement ends it, or the sweeper, where
+-- the report came to nothing. A second pin counts from now. A hold that ran out and is still stored can be pinned, too:
+-- every grant since then has counted it.
 -- KEYS holds, hold ends, the bucket's pins; ARGV id, resource
 -- Answer "pinned", "gone", or "other": it holds another resource
 local function pin(keys, args)
@@ -272,9 +277,9 @@ local function pinned(keys, args)
   return redis.call('ZRANGEBYSCORE', keys[1], '-inf', now_ms() - args[1], 'LIMIT', 0, args[2])
 end
 
--- settle: ends holds, pinned or not, whose totals came by another way or of whose reports nothing came.
+-- settle: ends holds, pinned or not, whose totals arrived in another way, or whose reports came to nothing.
 -- KEYS holds, hold ends, the bucket's pins and ended ids; ARGV ids …
--- Answer: how many stood
+-- Answer: how many there were
 local function settle(keys, args)
   local holds, ends, pins, ended = unpack(keys)
   local stood = 0
@@ -285,7 +290,7 @@ local function settle(keys, args)
   return stood
 end
 
--- release: the panel gives a hold back. One that is pinned stays: its report is on the way.
+-- release: the panel gives a hold back. A pinned hold stays: its report is on its way.
 -- KEYS holds, hold ends, the bucket's ended ids; ARGV id
 -- Answer "released", "pinned" or "gone"
 local function release(keys, args)
@@ -298,7 +303,7 @@ local function release(keys, args)
   return 'released'
 end
 
--- begin: names the incarnation that is being built; whatever is loaded stays so until the new one is.
+-- begin: names the incarnation that is being built; the loaded one stays in force until the new one is loaded.
 -- KEYS mark; ARGV incarnation, ms for which nothing may be reserved
 local function begin(keys, args)
   redis.call('HSET', keys[1], 'building', args[1])
@@ -316,8 +321,8 @@ local function loaded(keys, args)
   return 1
 end
 
--- Puts a packed record where none stands, or in place of an older one or of what is none; what stands there now. An
--- empty store is the usual case here, and SET NX is one step where GET and SET are two.
+-- Stores a packed record where there is none, an older one, or something else; answers what is stored now. The store is
+-- usually empty here, and SET NX is one step where GET and SET are two.
 local function fill_record(key, packed, order)
   if redis.call('SET', key, packed, 'NX') then return packed end
   local old = redis.pcall('GET', key)
@@ -330,7 +335,7 @@ end
 local function fill_totals(key, args, first, last)
   if last < first then return end
   local stand = redis.pcall('HLEN', key)
-  if type(stand) ~= 'number' then  -- something else than totals
+  if type(stand) ~= 'number' then  -- another type
     redis.call('DEL', key)
     stand = 0
   end
@@ -344,8 +349,8 @@ local function fill_totals(key, args, first, last)
   end
 end
 
--- fill: what a rebuild brings of one bucket: licenses with lease and totals, by the rules of `apply` and `usage`. Whoever
--- builds another incarnation by now, or none any more, is told before anything is written.
+-- fill: bulk load of one bucket: licenses with leases and totals, by the rules of `apply` and `usage`. A caller whose
+-- incarnation is no longer being built is told before anything is written.
 -- KEYS index, mark; ARGV incarnation, then for each license: its name, its document (no tombstone), its lease or '', how
 -- many values its totals take, and these: resource, used, 'resource:v', 'epoch:version' for each
 -- Answer 1, or 0 where another incarnation or none is being built
@@ -370,7 +375,7 @@ local function fill(keys, args)
   return 1
 end
 
--- For which time this server has been primary: core/hotstore/server_facts.py tells how it is named.
+-- The server's reign, named as in core/hotstore/server_facts.py.
 local function reign()
   local info = redis.call('INFO', 'server', 'replication')
   local run_id, replaced = string.match(info, 'run_id:(%x+)'), string.match(info, 'master_replid2:(%x+)') or ''
@@ -378,8 +383,8 @@ local function reign()
   return string.sub(run_id, 1, RUN_ID_LENGTH)
 end
 
--- synced: nothing that was committed before this instant is left to project. Never goes back within an epoch. Refused by
--- a server in another reign than the ones in which the caller has found everything: what it has may be of long ago.
+-- synced: everything committed before this instant has been projected. Never goes back within an epoch. A server in
+-- another reign than those in which the caller found all data refuses: its data may be old.
 -- KEYS sync; ARGV epoch, ms since 1970, reigns with commas between them, or '' for any
 -- Answer 1 where it was written
 local function synced(keys, args)
@@ -390,14 +395,14 @@ local function synced(keys, args)
   return 1
 end
 
--- Whether a packed lease is one of the document with this stamp, and not the word that there is none.
+-- Whether a packed lease belongs to the document with this stamp, and has a token.
 local function is_lease_of(packed, stamp)
   if type(packed) ~= 'string' or stamp_of(packed) ~= stamp then return false end
   local fine, _, _, _, _, token = pcall(cmsgpack.unpack_limit, packed, 4, 1)
   return fine and type(token) == 'string' and token ~= ''
 end
 
--- One line of what reconciliation compares, as Postgres writes it too (workers/reconciliation/screening.py).
+-- A line that reconciliation compares; Postgres writes the same (workers/reconciliation/screening.py).
 local function line_of(name, document, totals, lease)
   local stamp = stamp_of(redis.pcall('GET', document))
   local line = name .. ' ' .. stamp
@@ -413,9 +418,9 @@ local function line_of(name, document, totals, lease)
   return is_lease_of(redis.pcall('GET', lease), stamp) and line .. ' lease' or line
 end
 
--- digest: what stands under a part of an index, in the order of the names. Nothing is kept for it: every record is read.
--- KEYS index, mark; ARGV after which name, up to which one ("" to the end), how many at most, kind of the documents,
--- kind of their totals or "", "digest" or "lines"
+-- digest: a hash of the records under a part of an index, sorted by name. Nothing is cached: every record is read.
+-- KEYS index, mark; ARGV after which name, up to which one ("" to the end), how many at most, prefix of the documents,
+-- prefix of their totals or "", "digest" or "lines"
 -- Answer {loaded incarnation or nil, how many, SHA-1 of their lines in hex}; or the lines themselves in its place
 local function digest(keys, args)
   local tag = string.sub(keys[1], 4) .. ':'
@@ -430,8 +435,8 @@ local function digest(keys, args)
   return {redis.call('HGET', keys[2], 'loaded'), #lines, said}
 end
 
--- strays: documents and API keys that say something and that no index names. Walks through whatever the server holds.
--- No KEYS; ARGV cursor, about how many keys to walk through, then kind of the documents and kind of their index, twice
+-- strays: documents and API keys that no index names, tombstones excepted. Scans all keys of the server.
+-- No KEYS; ARGV cursor, about how many keys to scan, then prefix of the documents and prefix of their index, twice
 -- Answer {cursor, {key …}}
 local function strays(_, args)
   local index_of = {[args[3]] = args[4], [args[5]] = args[6]}
@@ -447,7 +452,7 @@ local function strays(_, args)
   return {cursor, found}
 end
 
--- A value as it can be told and compared, whatever stands there: "-" nothing, "?" another type, "=" and the value.
+-- A stored value, made comparable: "-" nothing, "?" another type, "=" and the value.
 local function told(value)
   if not value then return '-' end
   return type(value) == 'string' and '=' .. value or '?'
@@ -459,7 +464,7 @@ local function told_totals(key)
   return answer
 end
 
--- standing: records, totals and leases as they are, byte by byte.
+-- standing: the stored records, totals and leases, byte by byte.
 -- KEYS mark, then documents, or with 'totals' document, totals and lease in turn; ARGV 'totals' or ''
 -- Answer {loaded incarnation or nil, {document, lease, used, stamp, used, stamp …} for each}, every value as `told`;
 -- without 'totals' {document} for each
@@ -476,11 +481,11 @@ local function standing(keys, args)
   return answer
 end
 
--- repair: puts in place what Postgres says, of what was seen there exactly, in the incarnation in which it was seen.
--- KEYS index, mark, document[, totals, lease]; ARGV incarnation, document seen, document to stand or "" to leave it,
--- lease seen, lease to stand or "" to leave it; then for each total: its place in TOTALS, used seen, stamp seen, used and
--- stamp to stand, or both "" for none
--- Answer "repaired", or "changed" where something else stands there by now; the index is right in either case
+-- repair: compare and set: stores what Postgres says, if exactly what was seen is still there, in the same incarnation.
+-- KEYS index, mark, document[, totals, lease]; ARGV incarnation, document seen, new document or "" to leave it, lease
+-- seen, new lease or "" to leave it; then for each total: its place in TOTALS, used seen, stamp seen, new used and stamp,
+-- or both "" for none
+-- Answer "repaired", or "changed" where something else is there now; the index is right in either case
 local function repair(keys, args)
   local document = redis.pcall('GET', keys[3])
   local same = redis.call('HGET', keys[2], 'loaded') == args[1] and told(document) == args[2]

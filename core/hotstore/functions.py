@@ -1,4 +1,4 @@
-"""The function library: its text, its version, the names to call, and the one way to tell that it is not there."""
+"""Function library in Redis: its source, its version, the names to call, and how to tell that it is missing."""
 
 import hashlib
 from importlib import resources
@@ -34,7 +34,7 @@ SOURCE: Final = _TEMPLATE.replace("@VERSION@", VERSION)
 
 
 def name(function: str) -> str:
-    """What `function` of this release is called on the server."""
+    """The name of this release's `function` on the server."""
     return f"np_{VERSION}_{function}"
 
 
@@ -58,13 +58,13 @@ REPAIR: Final = name("repair")
 
 
 class NotReady(Unavailable):
-    """The hot store cannot answer yet: nobody may conclude anything from what is not in it."""
+    """The hot store cannot answer yet: nothing may be concluded from what is missing in it."""
 
     code = "not_ready"
 
 
 class FunctionsMissing(NotReady):
-    """The server does not hold this release's functions: it is new, or came back empty. `load_functions` mends it."""
+    """The server lacks this release's functions: it is new, or came back empty. Call `load_functions`."""
 
     @override
     def __init__(self) -> None:

@@ -1,12 +1,12 @@
-"""Every Redis key of ours. No other file spells one.
+"""Redis keys: all of ours; no other file spells one.
 
-Those of the projection:
+Keys of the projection:
 
     npd:{b}:h   document of a license (msgpack)
-    npu:{b}:h   what was used: hash of resource → total, and `resource:v` → "epoch:version" of that total
+    npu:{b}:h   usage: hash of resource → total, and `resource:v` → "epoch:version" of that total
     nph:{b}:h   holds: hash of reservation id → "count:resource", and `=resource` → sum of the holds
     npx:{b}:h   when they end: sorted set of reservation id, scored by server time in milliseconds
-    npp:{b}     pins, holds whose reports are being written down: sorted set of "h:id", scored by when they were pinned
+    npp:{b}     pins, holds whose reports are being recorded: sorted set of "h:id", scored by when they were pinned
     npe:{b}     ids of holds that have ended: sorted set, scored by when; each stays for REPLAYABLE seconds
     npl:{b}:h   lease (msgpack)
     npa:{b}:k   API key k (msgpack)
@@ -14,18 +14,18 @@ Those of the projection:
     npk:{b}     index: the same of the API keys
     npz:{b}     the bucket's mark: `building` and `loaded` incarnation, `reserve_from`
     npj         public keys of the leases (JWKS, RFC 7517)
-    npw         written by a look at whether the server takes writes, for a second
-    npz         `epoch` and `synced_through` (milliseconds); `filled` licenses of `filled_buckets`, how far a rebuild is
+    npw         a test write of the health probe, kept for a second
+    npz         `epoch` and `synced_through` (milliseconds); `filled` licenses in `filled_buckets`: a rebuild's progress
 
-On the queue's server, which is a single one, stand those of access to the billing API; all of them may be lost:
+Keys of access to the billing API, on the queue's server, which is never a Cluster; all of them may be lost:
 
     nps:s       what Postgres said of session s: "generation instant role"
-    npg:u       the generation of what is believed of user u's sessions; empty while nothing is
-    npr:n:w     limit n of w, an address or a user: when he will have paid for what he asked (microseconds)
+    npg:u       generation of what is believed of user u's sessions; empty while nothing is
+    npr:n:w     limit n of w, an address or a user: the instant (microseconds) at which its requests are all paid for
 
 `h` is the first half of the license key's keyed hash in hex, the bucket `b` its first byte. The braces are a Cluster's
-hash tag: whatever one question or one function touches lies in one slot. An API key's bucket comes from a hash of its
-id, for the same reason as a license's: "there is no such key" may be said only where the mark beside it says loaded.
+hash tag: all keys of one question or one function are in one slot. An API key has a bucket, too, from a hash of its id:
+"there is no such key" may be said only where the mark of its bucket says loaded.
 """
 
 import hashlib
@@ -36,22 +36,22 @@ BUCKETS: Final = 256
 HASH_BYTES: Final = 16
 
 RUN_ID_LENGTH: Final = 16
-"""How much of the server's run id an incarnation begins with; after the next restart it is known as an older one's."""
+"""How much of the server's run id an incarnation begins with; after a restart it is known to be an older one."""
 
 LONGEST_HOLD: Final = 60
-"""Seconds a reservation may live; also how long none is granted where live ones may have been lost."""
+"""Seconds that a reservation may last; also for how long none is granted where live ones may have been lost."""
 
 HOLD_MARGIN: Final = 1
-"""Seconds after its end up to which everything must have been projected before a hold gives its place back: for reports
-that were being committed when it ran out, and for clocks, its end being Redis's and a commit Postgres's."""
+"""A hold that ran out is released once everything up to so many seconds after its end was projected. The margin covers
+reports that were being committed then, and two clocks: the end is Redis's time, a commit is Postgres's."""
 
 LONGEST_DOUBT: Final = 3600
-"""Seconds for which a hold that ran out is kept where nothing proves that it was not reported. Where the projection is
-further behind nothing is reserved at all, so forgetting it after that is safe."""
+"""Seconds for which a hold that ran out is kept while nothing proves that it was not reported. Where the projection is
+further behind nothing is reserved at all, so it is safe to forget the hold after that."""
 
 REPLAYABLE: Final = 330
-"""Seconds for which a signed request can be sent again: its `t` may lie 300 s in the past and 30 s in the future
-(core/crypto/signature.py). For so long the id of a hold that has ended makes no other one."""
+"""Seconds for which a signed request can be replayed: its `t` may be 300 s in the past and 30 s in the future
+(core/crypto/signature.py). For so long the id of a hold that has ended is not used again."""
 
 SYNC: Final = "npz"
 JWKS: Final = "npj"
@@ -70,7 +70,7 @@ INDEX_KIND: Final = "npi"
 API_KEY_INDEX_KIND: Final = "npk"
 
 TAGS: Final = tuple(f"{bucket:02x}" for bucket in range(BUCKETS))
-"""What stands in the braces of a bucket's keys, and what the `h` of its licenses begin with."""
+"""The hash tags of the buckets, with which the `h` of their licenses begin."""
 
 
 def short_hash(digest: bytes) -> str:
@@ -81,7 +81,7 @@ def short_hash(digest: bytes) -> str:
 
 
 def bucket_of_license(h: str) -> int:
-    """ValueError where this is no `h`."""
+    """Raises ValueError where this is no `h`."""
     if len(bytes.fromhex(h)) != HASH_BYTES or h != h.lower():
         raise ValueError(f"{h!r} is no license's hash")
     return int(h[:2], 16)
@@ -124,12 +124,12 @@ def ended_of(h: str) -> str:
 
 
 def reservation_id(h: str, identity: bytes) -> str:
-    """The name of a hold: which license's it is can be told from it, so that nobody reports under another's."""
+    """The id of a hold. It tells the license that the hold belongs to, so that no other license can report under it."""
     return h[:_OWNER_LENGTH] + hashlib.sha256(identity).hexdigest()[:24]
 
 
 def is_made_for(reservation: str, h: str) -> bool:
-    """Whether the reservation may be this license's; what stands in Redis says whether it is."""
+    """Whether the reservation may belong to this license; Redis knows whether it does."""
     return reservation[:_OWNER_LENGTH] == h[:_OWNER_LENGTH]
 
 

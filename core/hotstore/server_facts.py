@@ -1,13 +1,14 @@
-"""What a server of Redis says of itself (INFO), and whether it may be relied on. Pure; every process reads it.
+"""Facts about a Redis server, from its INFO: its role, its reign, and whether it is fit to be relied on. Pure.
 
-A *reign* names the time for which one server has been primary: its process (the run id), and what it was before it was
-promoted, if it was (`master_replid2`). So a server that was demoted and promoted again is another one, though it was
-not restarted: others may have been written to meanwhile. The mark of a bucket names the reign it was confirmed in.
+A *reign* names the time for which one server has been primary. It is made of the process (the run id) and of the data
+set that it replaced when it was promoted (`master_replid2`). So a server that was demoted and promoted again has a new
+reign, though it was not restarted: another server may have taken writes meanwhile. The mark of a bucket names the reign
+in which it was confirmed.
 
-*Fit* is a server that throws nothing away and takes writes: `maxmemory-policy noeviction`, memory below `maxmemory`,
-and an append-only file, where it keeps one, that can be written (while it cannot, writes are refused with MISCONF).
-Under any other policy a key that is absent may have been evicted, so its absence means nothing. A server that does not
-tell its policy is used.
+A server is *fit* if it deletes nothing by itself and takes writes: `maxmemory-policy noeviction`, memory below
+`maxmemory`, and, where it has an append-only file, one that can be written (otherwise writes are refused with
+MISCONF). Under any other policy an absent key may have been evicted, so its absence means nothing. A server that does
+not tell its policy is used.
 """
 
 import hashlib
@@ -17,23 +18,23 @@ from typing import Any, Final, NamedTuple
 from core.hotstore import keys
 
 SECTIONS: Final = ("server", "cluster", "replication", "memory", "persistence")
-"""Of INFO; what is read here."""
+"""The sections of INFO that are read here."""
 
 _NOEVICTION: Final = "noeviction"
 
 
 class ServerFacts(NamedTuple):
     reign: str
-    """What its marks begin with; empty where it does not tell its run id."""
+    """Marks that were confirmed in it begin with this; empty where the server does not tell its run id."""
     primary: bool
-    """It takes writes. A replica, or a primary that was demoted, does not."""
+    """It takes writes; a replica, and a primary that was demoted, do not."""
     clustered: bool
     tells: bool
-    """Whether it said what its policy is; where it does not, nobody knows whether it is fit."""
+    """Whether it told its policy; otherwise nobody knows whether it is fit."""
     evicts: bool
-    """It may throw keys away, from one moment to the next."""
+    """It may evict keys at any time."""
     unfit: str | None
-    """Why it must not be relied on, and what to do; None where it may."""
+    """Why it must not be relied on, and what to do; None if it is fit."""
 
 
 def facts_of(info: Mapping[str, Any]) -> ServerFacts:
@@ -66,7 +67,7 @@ def _policy(info: Mapping[str, Any]) -> str:
 
 
 def _unfitness(info: Mapping[str, Any]) -> str | None:
-    """The same words as long as it is for the same reason: who tells them tells each once."""
+    """Why it is unfit: the same text for the same reason, so that a log tells it once."""
     policy = _policy(info)
     if policy != _NOEVICTION:
         return f"maxmemory-policy is {policy}, so keys may be evicted: set it to {_NOEVICTION}"
@@ -75,5 +76,5 @@ def _unfitness(info: Mapping[str, Any]) -> str | None:
     if most and counted >= most:
         return f"memory is full (maxmemory is {most} bytes), so writes are refused: raise maxmemory"
     if str(info.get("aof_enabled", "0")) == "1" and info.get("aof_last_write_status", "ok") != "ok":
-        return "its append-only file cannot be written, so writes are refused: is its disk full?"
+        return "its append-only file cannot be written, so writes are refused: check whether its disk is full"
     return None

@@ -1,12 +1,12 @@
-"""The servers behind one address, for the writer: a single one, or the primaries of a Cluster.
+"""Servers behind one address: a single server, or the primaries of a Cluster.
 
-Which of the two it is the server says itself, at the first use (`cluster_enabled` of INFO). Of a Cluster one client is
-kept for each primary, commands are grouped by the node that serves their key, and a node that no longer does says where
-to go: MOVED is remembered, ASK is followed once. What cannot be placed after a few rounds is an absence, like a server
-that is away: the caller tries again later.
+The server itself says which of the two it is, at the first use (`cluster_enabled` of INFO). For a Cluster, one client
+is kept for each primary, and commands are grouped by the node that serves their key. A node that no longer serves it
+says where to go: MOVED is remembered, ASK is followed once. A command that finds no node after a few rounds fails like
+one to a server that is away: the caller tries again later.
 
-redis-py's own Cluster client is not used: it asks the server where the keys of an FCALL stand, once a command, and
-sends with time limits of its own, which workers/process/redis_pool.py says must not be.
+redis-py's own Cluster client is not used. It asks the server where the keys of an FCALL are, once for each command, and
+it has time limits of its own, which workers/process/redis_pool.py does not allow.
 """
 
 import asyncio
@@ -33,31 +33,31 @@ T = TypeVar("T")
 
 class Survey(NamedTuple):
     reigns: Sequence[str]
-    """For each bucket that of the server that serves it (server_facts.py); empty where none does."""
+    """For each bucket the reign of the server that serves it (server_facts.py); empty where none does."""
     servers: Sequence[ServerFacts]
 
 
 class Servers(Protocol):
     async def pipeline(self, commands: Sequence[Command]) -> list[Any]:
-        """The answers in the order of the commands; what a server refuses with stands among them as an exception."""
+        """The answers in the order of the commands, errors among them as exceptions."""
 
     async def everywhere(self, *command: str) -> list[Any]:
         """The answer of each primary, exceptions among them."""
 
     def walk(self, step: Callable[[bytes], Command]) -> AsyncIterator[Any]:
-        """Goes through each primary's keys: `step` makes a command of a cursor, the answer is the next one and more.
+        """Scans the keys of each primary: `step` makes a command from a cursor, and its answer begins with the next.
 
-        Yields what came beside the cursor. Keys that move meanwhile may be missed, or come twice.
+        Yields the rest of each answer. Keys that move meanwhile may be missed, or come twice.
         """
 
     async def info(self, section: str) -> list[Mapping[str, Any]]:
         """What each primary says of itself."""
 
     async def survey(self) -> Survey:
-        """What the servers say of themselves. One that was demoted, and is still asked, says that it is no primary."""
+        """What the servers say of themselves. One that was demoted and is still asked says that it is no primary."""
 
     async def close(self) -> None:
-        """Closes what was opened here; the client that it was made from belongs to the caller."""
+        """Closes what was opened here; the client that was passed in belongs to the caller."""
 
 
 async def find_servers(redis: Redis) -> Servers:
@@ -91,15 +91,15 @@ class OneServer:
 
 class ClusterServers:
     def __init__(self, seed: Redis) -> None:
-        """`seed`: a client of any node; its way of connecting is used for all."""
+        """`seed`: a client of any node; all nodes are connected in the same way."""
         self._seed = seed
         self._clients: dict[Address, Redis] = {}
         self._owners: dict[int, Address] = {}
-        """By slot; empty where the Cluster has to be asked again."""
+        """By slot; empty when the Cluster has to be asked again."""
 
     async def pipeline(self, commands: Sequence[Command]) -> list[Any]:
         answers: list[Any] = [None] * len(commands)
-        left: dict[int, Address | None] = dict.fromkeys(range(len(commands)))  # to whom; None: to whoever serves it
+        left: dict[int, Address | None] = dict.fromkeys(range(len(commands)))  # to which node; None: its owner
         for _ in range(_ROUNDS):
             await self._read_map()
             placed: dict[Address, list[_Sending]] = defaultdict(list)
@@ -142,7 +142,7 @@ class ClusterServers:
         return list(dict.fromkeys(self._owners.values()))
 
     async def _read_map(self) -> None:
-        """Asks the nodes that are known, then the one we were given, until one tells."""
+        """Asks the known nodes, then the given one, until one answers with the map."""
         if self._owners:
             return
         kwargs = self._seed.connection_pool.connection_kwargs
@@ -176,7 +176,7 @@ class ClusterServers:
         return owner
 
     async def _reach(self, asking: Iterable[Awaitable[T]]) -> list[T]:
-        """All at once. Where a node is away, who serves what may have changed with it."""
+        """Awaits all at once. If a node is away, the map may have changed with it: it is read again."""
         found = await asyncio.gather(*asking, return_exceptions=True)
         for answer in found:
             if isinstance(answer, BaseException):
@@ -187,7 +187,7 @@ class ClusterServers:
     async def _send_to(
         self, node: Address, some: Sequence["_Sending"], answers: list[Any]
     ) -> dict[int, Address | None]:
-        """Fills in the answers; returns what has to be sent again, and to whom."""
+        """Fills in the answers; returns the commands that have to be sent again, and to which node."""
         found = iter(await _send(self._client(node), [command for each in some for command in each.commands]))
         again: dict[int, Address | None] = {}
         for each in some:
@@ -213,7 +213,7 @@ class _Sending(NamedTuple):
 
 
 def _key(command: Command) -> str:
-    """The key that decides where a command goes: FCALL names its function and its number of keys first."""
+    """The key that decides where a command goes; in FCALL it follows the function and the number of keys."""
     key = command[3] if command[0] in {"FCALL", "FCALL_RO"} else command[1]
     return cast("str", key)
 

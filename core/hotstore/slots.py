@@ -1,9 +1,9 @@
-"""Where a Cluster keeps what: keys to slots, slots to nodes. Pure; both ends of the projection read it.
+"""Slots of a Redis Cluster: from keys to slots, and from slots to nodes. Pure; workers and validator use it.
 
-A Cluster cuts its keys into 16,384 slots by a CRC16 of the key, or of the part in braces where there is one (Cluster
-specification, "Hash tags"; the CRC is XMODEM's, which Python's binascii has). Every key of ours that belongs to a
-bucket carries the bucket in braces, so 256 slots are all that matters, and a table of 256 owners is the whole map.
-Two keys have no bucket, keys.SYNC and keys.JWKS; each lies where its name says.
+A Cluster divides its keys into 16,384 slots by a CRC16 of the key, or of the part in braces where there is one (Cluster
+specification, "Hash tags"; the CRC is XMODEM's, which Python's binascii has). Each key of a bucket has the bucket in
+braces, so only 256 slots matter, and a table of 256 owners is the whole map. Two keys have no bucket, keys.SYNC and
+keys.JWKS; their names decide their slots.
 """
 
 import binascii
@@ -21,12 +21,12 @@ class Address(NamedTuple):
 
 
 class Redirection(NamedTuple):
-    """What a node answers about a slot that it does not serve, or not alone."""
+    """The answer of a node about a slot that it does not serve, or does not serve alone."""
 
     slot: int
     address: Address
     moved: bool
-    """True: the slot lives there now (MOVED). False: it is on its way there, and only this key was asked for (ASK)."""
+    """True: the slot is there now (MOVED). False: it is being moved there, and this answer is for one key (ASK)."""
 
 
 def slot_of(key: str) -> int:
@@ -46,10 +46,10 @@ _WANTED: Final = (*BUCKET_SLOTS, SYNC_SLOT, JWKS_SLOT)
 
 
 def owners_of(answer: Iterable[Sequence[Any]], asked: Address) -> dict[int, Address]:
-    """Who serves the slots that matter, from the answer to CLUSTER SLOTS; a slot nobody serves is left out.
+    """Which node serves each slot that matters, from the answer to CLUSTER SLOTS; unserved slots are left out.
 
     It lists ranges `[first, last, [host, port, id, …], replicas …]`, the primary first. A node that does not know its
-    own name leaves the host empty, which means: the one you have asked.
+    own name leaves the host empty, which means the node that was asked.
     """
     owners: dict[int, Address] = {}
     for first, last, (host, port, *_), *_replicas in answer:
@@ -59,7 +59,7 @@ def owners_of(answer: Iterable[Sequence[Any]], asked: Address) -> dict[int, Addr
 
 
 def redirection(error: str, asked: Address) -> Redirection | None:
-    """From an error's text, `MOVED 3999 10.0.0.1:6381`; None where it is another error."""
+    """From the text of an error such as `MOVED 3999 10.0.0.1:6381`; None for any other error."""
     kind, _, rest = error.partition(" ")
     if kind not in {"MOVED", "ASK"}:
         return None

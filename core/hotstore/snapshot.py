@@ -1,7 +1,7 @@
-"""One atomic look at a license: the command that asks for it and what its answer means.
+"""Atomic snapshot of a license: the command that reads it, and the meaning of the answer.
 
-Document, mark, totals and holds are read by one function call, so they belong to one instant: "there is no such
-license" can be told from "it is not there yet", and no hold is seen both before and after its settlement.
+One function call reads document, mark, totals and holds, so they belong to one instant. So "there is no such license"
+can be told from "it is not loaded yet", and no hold is seen both before and after its settlement.
 """
 
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ NOTHING_USED: Final = Usage()
 
 
 class Reading(NamedTuple):
-    """`loaded` names the incarnation of the bucket; None where its rebuild is not done.
+    """`loaded` names the incarnation of the bucket; None while its rebuild is not finished.
 
     Nothing may be concluded from an absent record, or an absent total, in a bucket that is not loaded.
     """
@@ -24,7 +24,7 @@ class Reading(NamedTuple):
     loaded: bytes | None
     usage: Usage
     hold_ends_in: float | None
-    """Seconds until a live hold runs out and `usage` is no longer true though nobody wrote; None without holds."""
+    """Seconds until a live hold runs out, which changes `usage` without a write; None without holds."""
 
 
 class KeyReading(NamedTuple):

@@ -23,9 +23,9 @@ from core.licensing.plan import Resource
 from core.licensing.record import ApiKeyRecord, LeaseRecord, LicenseRecord
 
 REPORT_SECONDS: Final = 60
-"""How long a report may take from its pin to its commit; what is pinned for longer and not recorded is given up."""
+"""How long a report may take from its pin to its commit; a pin without a record after that is given up."""
 
-_ROWS_A_CALL: Final = 50  # a function blocks the server: about 0.1 ms
+_ROWS_A_CALL: Final = 50  # a function blocks the server, for about 0.1 ms
 
 Row = TypeVar("Row")
 
@@ -54,10 +54,10 @@ Pinned = Literal["pinned", "gone", "other"]
 
 
 class HoldsMade(NamedTuple):
-    """How many holds the server has made since its start; the count outlives a FLUSHALL."""
+    """How many holds the server has made since its start; a FLUSHALL does not reset the count."""
 
     run_id: str
-    """Of a Cluster those of all primaries: when one is replaced this is another count."""
+    """In a Cluster those of all primaries: when one is replaced, this is another count."""
     holds: int
 
 
@@ -66,30 +66,30 @@ class Writer:
         self.client = client
 
     async def load_functions(self) -> None:
-        """Idempotent. Libraries of other releases stay: their processes may still run."""
+        """Idempotent. Libraries of other releases stay, for their processes may still run."""
         for answer in await (await self.client.servers()).everywhere("FUNCTION", "LOAD", functions.SOURCE):
             if isinstance(answer, Exception) and "already exists" not in str(answer):
                 raise answer
 
     async def apply_licenses(self, licenses: Sequence[tuple[bytes, LicenseRecord]]) -> int:
-        """Writes those that are newer than what stands there; says how many."""
+        """Writes those that are newer than the stored ones; returns how many."""
         named = ((keys.short_hash(digest), record) for digest, record in licenses)
         rows = ((h, (keys.document(h), codec.encode_license(record))) for h, record in named)
         return await self._apply(">", rows, index=keys.index)
 
     async def apply_leases(self, leases: Sequence[tuple[bytes, LeaseRecord]]) -> int:
-        """Of two leases for one version the one that was signed later stands, in whichever order they come."""
+        """Of two leases for one version the one that was signed later wins, in whatever order they come."""
         named = ((keys.short_hash(digest), record) for digest, record in leases)
         return await self._apply(">=", ((h, (keys.lease(h), codec.encode_lease(record))) for h, record in named))
 
     async def apply_api_keys(self, api_keys: Sequence[ApiKeyRecord]) -> int:
-        """A revoked key is applied with `active=False`; it is never deleted."""
+        """A revoked key is written with `active=False`; it is never deleted."""
         rows = ((record.key_id, (keys.api_key(record.key_id), codec.encode_api_key(record))) for record in api_keys)
         placed = ((f"{keys.bucket_of_api_key(key_id):02x}", pair) for key_id, pair in rows)
         return await self._apply(">", placed, index=keys.api_key_index)
 
     async def apply_usage(self, totals: Sequence[UsageTotal]) -> int:
-        """Writes newer totals and ends the settled holds in the same step; says how many totals were written."""
+        """Writes newer totals and ends the settled holds in the same step; returns how many totals were written."""
         commands: list[Command] = []
         for some in _by_bucket((keys.short_hash(total.license_hash), total) for total in totals):
             names = [keys.pins_of(some[0][0]), keys.ended_of(some[0][0])]
@@ -101,10 +101,10 @@ class Writer:
         return sum(await self._call_all(commands))
 
     async def publish_synced(self, epoch: int, synced_through: float, reigns: Iterable[str] = ()) -> bool:
-        """`synced_through`: unix seconds; nothing that was committed before is left to project.
+        """`synced_through`: unix seconds; everything committed before has been projected.
 
-        `reigns`: in which everything was found in the store. A server in another one has restarted since, or was
-        promoted, and may lack what this says is there: it refuses, and the answer is False. None: not asked.
+        `reigns`: those in which the store was complete. A server in another reign has restarted or was promoted since,
+        and may lack data: it refuses, and the answer is False. Without reigns it is not asked.
         """
         told = int(synced_through * 1000)
         return bool(await self._call(functions.SYNCED, 1, keys.SYNC, epoch, told, ",".join(sorted(set(reigns)))))
@@ -123,13 +123,13 @@ class Writer:
         return [cast("Pinned", answer.decode()) for answer in await self._call_all(commands)]
 
     async def old_pins(self, most: int, *, seconds: int = REPORT_SECONDS) -> list[tuple[str, str]]:
-        """Pins whose reports had more time than they may take, as (`h`, reservation id); at most so many a bucket."""
+        """Pins that are older than a report may take, as (`h`, reservation id); at most so many for each bucket."""
         asked = [(functions.PINNED, 1, keys.pins(bucket), seconds * 1000, most) for bucket in range(keys.BUCKETS)]
         names = [name.decode() for found in await self._call_all(asked) for name in found]
         return [(h, reservation_id) for h, _, reservation_id in (name.partition(":") for name in names)]
 
     async def settle(self, h: str, reservation_ids: Iterable[str]) -> int:
-        """Ends holds that no report will end; says how many stood."""
+        """Ends holds that no report will end; returns how many there were."""
         names = (keys.holds(h), keys.hold_ends(h), keys.pins_of(h), keys.ended_of(h))
         return cast("int", await self._call(functions.SETTLE, len(names), *names, *reservation_ids))
 
@@ -149,8 +149,8 @@ class Writer:
     async def begin_rebuild(self, buckets: Iterable[int], *, holds_lost: bool) -> dict[int, str]:
         """Starts an incarnation of each bucket.
 
-        `holds_lost`: whether a reservation made before may still be counted on by a panel. Then none is granted for
-        keys.LONGEST_HOLD, until whatever was held has been reported or has run out. On a first start it is False.
+        `holds_lost`: whether a panel may still rely on an earlier reservation. Then none is granted for
+        keys.LONGEST_HOLD, until all earlier ones have been reported or have run out. On a first start it is False.
         """
         runs = await self._reigns()
         tokens = {bucket: f"{runs[bucket]}:{secrets.token_hex(8)}" for bucket in buckets}
@@ -159,11 +159,11 @@ class Writer:
         return tokens
 
     async def mark_loaded(self, bucket: int, incarnation: str) -> bool:
-        """False where this incarnation's data is gone (flushed, restarted) or another rebuild took its place."""
+        """False where this incarnation's data is gone (flushed, restarted), or another rebuild has replaced it."""
         return not await self.mark_all_loaded({bucket: incarnation})
 
     async def mark_all_loaded(self, tokens: Mapping[int, str]) -> list[int]:
-        """The same for many buckets; those that were refused: all of them where a server is not fit to be relied on."""
+        """The same for many buckets. Returns those that were refused: all of them where a server is unfit."""
         runs, servers = await (await self.client.servers()).survey()
         if any(facts.unfit is not None or not facts.primary for facts in servers):
             return list(tokens)
@@ -173,13 +173,13 @@ class Writer:
         return [bucket for bucket in tokens if bucket not in marked]
 
     async def empty(self) -> None:
-        """Forgets everything; workers fill it again."""
+        """Deletes everything; workers fill the store again."""
         for answer in await (await self.client.servers()).everywhere("FLUSHALL"):
             if isinstance(answer, Exception):
                 raise answer
 
     async def _reigns(self) -> Sequence[str]:
-        """What an incarnation of each bucket begins with; empty where nobody serves it."""
+        """What an incarnation of each bucket begins with; empty where no server serves it."""
         return (await (await self.client.servers()).survey()).reigns
 
     async def _apply(
@@ -189,7 +189,7 @@ class Writer:
         *,
         index: Callable[[int], str] | None = None,
     ) -> int:
-        """`rows`: something that begins with the bucket, then key and packed record."""
+        """`rows`: a text that begins with the bucket, then key and packed record."""
         commands: list[Command] = []
         for some in _by_bucket(rows):
             names, records = zip(*(pair for _, pair in some), strict=True)
@@ -205,7 +205,7 @@ class Writer:
 
 
 def _by_bucket(rows: Iterable[tuple[str, Row]]) -> Iterator[list[tuple[str, Row]]]:
-    """Rows of one bucket together, for a call may touch one slot of a Cluster only, and not too many, for it blocks."""
+    """Groups rows by bucket, for a call may touch only one slot of a Cluster; not too many, for it blocks."""
     buckets: dict[str, list[tuple[str, Row]]] = defaultdict(list)
     for row in rows:
         buckets[row[0][:2]].append(row)

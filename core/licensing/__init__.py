@@ -1,1 +1,1 @@
-"""Pure rules of a license: its key, its states, its plan, its verdict. No I/O and no clock: `now` is passed in."""
+"""Licensing rules, pure: key, states, plan, verdict, lease. No I/O and no clock: `now` is passed in."""

@@ -1,11 +1,11 @@
-"""How a report changes a total, and what is left of a limit then.
+"""Usage counting: how a report changes a total, and what is left of the limit then.
 
-A report is a fact: it counts though it passes the limit, and a total may stand below zero while reports of one thing
-overtake each other. Neither is shown: nothing used is 0 at least, nothing left is 0 at most.
+A report is a fact: it counts even over the limit, and a total may be below zero while the report of a creation comes
+after the report of the deletion. Customers see neither: used is shown as 0 at least, and so is what is left.
 
-A total below zero is a credit, and only a report that was overtaken may draw on it: its thing was deleted already. For
-every other creation the total is brought to 0 first, by an event of its own (`corrected`), and so it is once all that
-may still come has come. Else one `deleted` of what never was would give away as much as it says.
+A total below zero is a credit. Only the late report of something that was already deleted may use it up. Before every
+other creation the total is raised to 0, by an event of its own (`corrected`); the same happens once no late report can
+come any more. Otherwise a `deleted` for something that never existed would give that much away.
 """
 
 import enum
@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 OVERTAKEN_WITHIN: Final = timedelta(minutes=10)
-"""For so long a report without a reservation may have been overtaken by the one that passed below zero."""
+"""How late the report of a creation without a reservation may come after the report of its deletion."""
 
 
 class UsageAction(enum.StrEnum):
@@ -22,17 +22,17 @@ class UsageAction(enum.StrEnum):
     CREATED = "created"
     DELETED = "deleted"
     SET = "set"
-    """So many in all: a panel's full count, or a gauge such as storage_gb."""
+    """The number in total: a panel's full count, or a gauge such as storage_gb."""
 
 
 class EventAction(enum.StrEnum):
-    """What changed a total: what was reported, or a correction of ours."""
+    """What changed a total: a report, or a correction of ours."""
 
     CREATED = "created"
     DELETED = "deleted"
     SET = "set"
     CORRECTED = "corrected"
-    """Brought from below zero to 0; its `count` is how many were missing."""
+    """Raised from below zero to 0; `count` is by how much."""
 
 
 def total_after(used: int, action: UsageAction, count: int) -> int:
@@ -46,9 +46,9 @@ def total_after(used: int, action: UsageAction, count: int) -> int:
 
 
 def may_draw(*, below_since: datetime, now: datetime, is_reserved: bool, occurred_at: datetime | None) -> bool:
-    """Whether what was created may be among what was deleted before its report came.
+    """Whether a creation may be one whose deletion was reported before it.
 
-    What was made with a reservation was made after the hold, unless its report says that it was earlier.
+    With a reservation the creation came after the hold, unless its report says that it was earlier.
     """
     if occurred_at is not None and occurred_at < below_since:
         return True

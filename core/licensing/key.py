@@ -1,11 +1,11 @@
-"""The license key: `NP-XXXX-XXXX-XXXX` in Crockford's base32, its last symbol a keyed checksum.
+"""License key: `NP-XXXX-XXXX-XXXX` in Crockford's base32, its last symbol a keyed checksum.
 
-Eleven random symbols carry 55 bits. The twelfth is taken from an HMAC of the eleven, so that 31 of 32 guesses and every
-single mistyped last symbol are refused without asking any store. Lower case, missing dashes and the look-alikes that
+Eleven random symbols carry 55 bits. The twelfth is taken from an HMAC of the eleven, so that 31 of 32 guesses, and
+every mistyped last symbol, are refused without asking any store. Lower case, missing dashes and the look-alikes that
 Crockford names (O for 0, I and L for 1) are read as what was meant (https://www.crockford.com/base32.html).
 
-Keys are pasted out of mails, chats and documents as well. What those put in place of a dash or beside it is forgiven:
-any dash, space or character that nobody sees (zero-width, byte order mark, soft hyphen), and letters of full width.
+Keys are also pasted from mails, chats and documents, which change them. So any dash, any space, any invisible character
+(zero-width, byte order mark, soft hyphen) and full-width letters are accepted.
 """
 
 import hashlib
@@ -25,10 +25,10 @@ _ODD_DASHES: Final = frozenset("\u02d7\u2043\u207b\u208b\u2212\u2500")
 _ODD_BLANKS: Final = frozenset("\u034f\u115f\u1160\u2800\u3164\uffa0").union(
     map(chr, range(0xFE00, 0xFE10)), map(chr, range(0xE0100, 0xE01F0))
 )
-"""Characters that nobody sees and that count as letters or marks: fillers, an empty pattern, variation selectors."""
+"""Invisible characters that count as letters or marks: fillers, an empty pattern, variation selectors."""
 _ODD: Final = _ODD_DASHES | _ODD_BLANKS
 _LEFT_OUT: Final = frozenset({"Pd", "Cf", "Zs", "Zl", "Zp", "Cc"})
-"""Dashes, what is not seen, spaces: Unicode's categories."""
+"""Unicode's categories of dashes, invisible characters and spaces."""
 _CHECKSUM_PURPOSE: Final = b"license key checksum\n"
 
 
@@ -38,7 +38,7 @@ def generate(checksum_key: bytes) -> str:
 
 
 def parse(text: str, checksum_key: bytes) -> str | None:
-    """The canonical form of what somebody typed, or None where it cannot be a key of ours."""
+    """The canonical form of a typed key, or None where it cannot be a key of ours."""
     if len(text) > _LONGEST:
         return None
     symbols = (text if text.isascii() else _plain(text)).strip().upper()
@@ -53,7 +53,7 @@ def parse(text: str, checksum_key: bytes) -> str | None:
 
 
 def _plain(text: str) -> str:
-    """Without what a key is pasted with. Characters are left out first that NFKC would turn into others."""
+    """The text without dashes, spaces and invisible characters. Those that NFKC would change are removed first."""
     folded = unicodedata.normalize("NFKC", "".join(each for each in text if each not in _ODD))
     return "".join(each for each in folded if unicodedata.category(each) not in _LEFT_OUT)
 

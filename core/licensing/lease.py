@@ -1,19 +1,19 @@
-"""A lease: how one version of a license stands, signed, so that a panel may go by it while it cannot ask.
+"""Lease (offline license): a signed statement of one version of a license, for panels that cannot reach us.
 
-It is not proof that the license is valid now; it bounds for how long "cannot ask" may be told from "may not". So its
-use falls away on a ladder:
+It does not prove that the license is valid now; it limits for how long a panel may go on without asking. Its use
+decreases in steps:
 
-    until not_after       full: every rule can be answered; of a counted feature, by whoever knows what is used
+    until not_after       full: every rule can be answered; for a counted feature the panel must know what is used
     until offline_until   reduced: what runs goes on running (plain flags), nothing new is granted (counted features)
-    after that            nothing: the license may be good or not, this paper does not say
+    after that            nothing: the lease does not say whether the license is valid
 
-The license's own calendar goes on within a lease: one whose grace ends tomorrow does not last until a later not_after.
+The license's own dates count within a lease, too: if its grace period ends tomorrow, a later not_after does not help.
 
-A clock set back would make every lease eternal. So a lease from the future is refused, and so is a now before an
-instant that the panel has already seen; both with the tolerance that request signatures give a slow clock.
+A clock that was set back would make every lease eternal. So a lease from the future is refused, and so is a `now`
+before the latest instant that the panel has seen. Both allow the tolerance of request signatures for a slow clock.
 
-Nothing here does I/O: keys, clock and what was seen are handed in. clients/python carries its own copy of these rules,
-held to this one by a test.
+Nothing here does I/O: keys, clock and the latest instant are passed in. clients/python has its own copy of these rules;
+a test compares the two.
 """
 
 import enum
@@ -44,7 +44,7 @@ TOLERANCE: Final = 300
 
 
 class LeaseCode(enum.StrEnum):
-    """What a lease says. The first that applies is told, in this order."""
+    """What a lease says: the first code that applies, in this order."""
 
     MALFORMED = "MALFORMED"
     UNKNOWN_KEY = "UNKNOWN_KEY"
@@ -80,7 +80,7 @@ class LeaseTerms(msgspec.Struct, frozen=True, kw_only=True):
     fingerprint: str | None
 
     def record(self) -> LicenseRecord:
-        """The license as the lease states it, for the rules that judge the original."""
+        """The license as the lease states it, for the same rules as the original."""
         return LicenseRecord(
             epoch=0,
             version=self.version,
@@ -97,12 +97,12 @@ class LeaseTerms(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class LeaseReading(NamedTuple):
-    """`terms` wherever the signature holds and they are meant for us, be they in force or not."""
+    """`terms` where the signature is valid and they are meant for us, in force or not."""
 
     code: LeaseCode
     terms: LeaseTerms | None
     reduced: bool = False
-    """On the second rung of the ladder; the code is GRACE then."""
+    """Between not_after and offline_until; the code is GRACE then."""
 
 
 _encode: Final = msgspec.json.Encoder().encode
@@ -110,7 +110,7 @@ _decode: Final = msgspec.json.Decoder(LeaseTerms).decode
 
 
 def leasable(record: LicenseRecord, now: float) -> bool:
-    """Whether there is anything good to be said of this license: it stands, or will once it begins."""
+    """Whether this license may get a lease: it is usable, or will be once its term begins."""
     fitting = record.fingerprint or ""
     return standing(record, fitting, now) in STANDS | {Code.NOT_YET_VALID}
 
@@ -140,7 +140,7 @@ def draft(record: LicenseRecord, *, now: float, life: float = LIFE) -> LeaseTerm
 
 
 def encode(terms: LeaseTerms) -> bytes:
-    """As the claims of a token."""
+    """The claims of a token."""
     return _encode(terms)
 
 
@@ -187,7 +187,7 @@ def _out_of_time(terms: LeaseTerms, now: float, last_seen: float) -> LeaseCode |
 def answer(reading: LeaseReading, feature: str, *, now: float, used: int | None = None) -> Verdict | None:
     """The verdict on a feature, or None where this lease cannot tell.
 
-    `used`: what the panel itself counts of the resource that the feature draws on. A lease knows the limit only.
+    `used`: the panel's own count of the resource that the feature uses. A lease knows only the limit.
     """
     terms = reading.terms
     if terms is None or reading.code not in {LeaseCode.VALID, LeaseCode.GRACE}:

@@ -1,9 +1,9 @@
-"""Limits that staff set for one license, and what becomes of them when its plan changes.
+"""Overrides of plan limits, set by staff for one license, and what a change of the plan does to them.
 
-A limit set above what the plan gives is a promise: from then on *at least* so much, on every plan. One set below it is
-a restraint: *at most* so much, on every plan. So neither is lost by a change that staff did not make, and neither turns
-against its purpose: who was promised 60 databases gets all that a plan without a limit gives, and who was held to 0
-e-mails is not freed by paying more. Setting what the plan gives anyway takes the override back.
+A limit above the plan's is a promise: from then on *at least* so much, on every plan. A limit below it is a
+restriction: *at most* so much, on every plan. So a change of plan never loses an override, nor turns it against its
+purpose. A customer who was promised 60 databases still gets an unlimited plan's databases without a limit; one who was
+restricted to 0 e-mail accounts stays restricted on a larger plan. Setting the plan's own limit removes the override.
 
 None is unlimited, which is more than any number.
 """
@@ -22,14 +22,14 @@ class Override(msgspec.Struct, frozen=True, omit_defaults=True):
     at_most: int | msgspec.UnsetType = msgspec.UNSET
 
     def applied(self, of_plan: int | None) -> int | None:
-        """The limit in force beside what the plan gives."""
+        """The limit in force, given the plan's."""
         if self.at_least is not msgspec.UNSET:
             return max(self.at_least, of_plan, key=_size)
         return of_plan if self.at_most is msgspec.UNSET else min(self.at_most, of_plan, key=_size)
 
 
 def override(limit: int | None, of_plan: int | None) -> Override | None:
-    """What it means to set this limit on a license of a plan that gives `of_plan`; None where it is the same."""
+    """The override that sets this limit on a license whose plan gives `of_plan`; None where they are equal."""
     if limit == of_plan:
         return None
     if limit is None or _size(limit) > _size(of_plan):

@@ -1,9 +1,9 @@
-"""Which way a change of plan goes, and when it counts: the rules that protect both sides' money.
+"""Upgrade or downgrade: which way a change of plan goes, and when it takes effect, so that neither side loses money.
 
-An upgrade, to a dearer plan or to a longer interval of the same plan, counts as soon as it is paid and never before.
-Whatever is not an upgrade counts at the end of the period that is paid for and never before: who used a big plan and
-then goes down has had what was paid for, and gets no cash back. The plan alone decides where plan and interval point
-apart, because limits hang on the plan: a dearer plan by the month in place of a cheaper one by the year is an upgrade.
+An upgrade (to a more expensive plan, or to a longer interval of the same plan) takes effect once it is paid, and not
+before. Any other change takes effect at the end of the paid period, and not before: the customer has used the larger
+plan until then, and gets no money back. Where plan and interval point in different directions the plan decides, because
+it has the limits: a more expensive plan by the month in place of a cheaper one by the year is an upgrade.
 """
 
 import enum
@@ -23,7 +23,7 @@ class Direction(enum.StrEnum):
 
 
 class Offer(msgspec.Struct, frozen=True):
-    """What one subscribes to; `monthly` is the plan's price by the month in minor units, whatever the interval."""
+    """What a customer subscribes to; `monthly` is the plan's price for a month in minor units, for any interval."""
 
     plan_id: UUID
     monthly: int
@@ -40,10 +40,10 @@ def direction(now: Offer, wanted: Offer) -> Direction:
 
 
 def counts(way: Direction, *, paid: bool, plan_paid_until: datetime, now: datetime) -> bool:
-    """Whether what is billed has become what is in force.
+    """Whether the billed offer has taken effect.
 
-    `paid`: an invoice with a line for it has been paid. `plan_paid_until`: the end of what was paid for at the plan
-    that is in force.
+    `paid`: an invoice with a line for it has been paid. `plan_paid_until`: the end of the period that was paid for the
+    plan in force.
     """
     match way:
         case Direction.UPGRADE:

@@ -1,12 +1,12 @@
-"""What a verdict is made from: a license as it stands, what was used of it, and the key that may ask.
+"""Records of the projection: a license, its usage, the API key that may ask, and the lease.
 
-These are the projection's rows. The worker builds them from Postgres, `core/hotstore` carries them through Redis, the
-validator judges them. `(epoch, version)` orders two states of one row: `version` rises with every change, `epoch` with
-every restore of the database from a backup, so that a state from before the restore never wins over one after it.
-Instants are unix seconds. A limit of None is unlimited; a resource that `limits` does not name is not granted at all.
+Workers build them from Postgres, `core/hotstore` carries them through Redis, the validator makes verdicts from them.
+`(epoch, version)` orders two states of one row: `version` rises with every change, `epoch` with every restore of the
+database from a backup, so that a state from before the restore never wins over one after it. Instants are unix seconds.
+A limit of None is unlimited; a resource that `limits` does not name is not granted at all.
 
-The structs travel as msgpack arrays, their fields in the order they stand here (core/hotstore/codec.py says who relies
-on it): a new field goes to the end, with a default.
+The structs are stored as msgpack arrays, in the order of their fields (core/hotstore/codec.py says what relies on it):
+add a new field at the end, with a default.
 """
 
 from collections.abc import Mapping
@@ -23,7 +23,7 @@ PERMISSIONS: Final[frozenset[Permission]] = frozenset({"validate", "reserve", "u
 
 
 class LicenseRecord(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
-    """One license; a tombstone stands where a key led before it was rotated, and reads as "no such license"."""
+    """A license. A tombstone is stored under a key that was rotated, and means "no such license"."""
 
     epoch: int
     version: int
@@ -40,22 +40,22 @@ class LicenseRecord(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
 
 
 class Usage(msgspec.Struct, frozen=True):
-    """Per resource: what was reported, and what live reservations hold. A resource not named stands at 0."""
+    """For each resource: what was reported, and what live reservations hold. A resource that is not named is 0."""
 
     used: Mapping[Resource, int] = {}
     held: Mapping[Resource, int] = {}
 
     def taken(self, resource: Resource) -> int:
-        """Reports come out of order, so `used` may be below zero for a while; that is no gift to anybody."""
+        """Reports may come out of order, so `used` may be below zero for a while; that counts as 0."""
         return max(0, self.used.get(resource, 0)) + self.held.get(resource, 0)
 
 
 class ApiKeyRecord(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     """A key that signs NextPanel calls.
 
-    Secrets are sealed (core.crypto.sealing) with the context `api_key:<key_id>`. `previous_secret` counts until
-    `previous_until`, the overlap of a rotation. `license_hash` is the keyed hash of the one license the key belongs
-    to; None is a platform key, which may ask about every license.
+    Secrets are sealed (core.crypto.sealing) with the context `api_key:<key_id>`. `previous_secret` is valid
+    until `previous_until`, the overlap of a rotation. `license_hash` is the keyed hash of the one license that the key
+    belongs to; None is a platform key, which may ask about every license.
     """
 
     epoch: int
@@ -74,9 +74,9 @@ class ApiKeyRecord(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
 
 
 class LeaseRecord(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
-    """A signed lease of one version of a license: the JWS as it is handed out, usable offline until `not_after`.
+    """A signed lease of one version of a license: the JWS that clients get, usable offline until `not_after`.
 
-    Without a token: this version has no lease. A version is signed again before its lease ends, hence `signed_at`.
+    Without a token this version has no lease. A version is signed again before its lease ends, hence `signed_at`.
     """
 
     epoch: int

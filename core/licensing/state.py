@@ -1,7 +1,7 @@
-"""A license's states, what may happen to it, and where each happening leads: one table.
+"""State machine of a license: one table of states, events and the state that each event leads to.
 
-A move that the table does not name is refused. Expiry by the calendar is not a move: the validator compares instants,
-and a sweep writes `expired` down later (Event.LAPSED).
+A transition that is not in the table is refused. Expiry by date is not a transition: the validator compares instants,
+and a sweep records `expired` later (Event.LAPSED).
 """
 
 import enum
@@ -19,11 +19,11 @@ class Status(enum.StrEnum):
 
 
 class Event(enum.Enum):
-    PAID = "paid"  # a renewal or an overdue invoice was settled
+    PAID = "paid"  # a renewal or an overdue invoice was paid
     GRACE_ENDED = "grace ended"  # unpaid for longer than the grace period
     SUSPENDED_BY_ADMIN = "suspended by an admin"
     RESUMED_BY_ADMIN = "resumed by an admin"
-    EXTENDED_BY_ADMIN = "extended by an admin"  # to a later day; the reason of a suspension is not touched
+    EXTENDED_BY_ADMIN = "extended by an admin"  # to a later day; a suspension stays as it is
     LAPSED = "lapsed"  # its expiry date is in the past
     CANCELLED = "cancelled"  # the subscription ended and will not be renewed
 

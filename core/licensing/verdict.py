@@ -1,11 +1,11 @@
-"""The verdict on a question: may this license do this, now, and how much is left.
+"""Verdict: may this license do this now, and how much is left. The order of the rules decides which code wins.
 
-The rules are asked in one order and the first that applies answers; `Code` lists them in that order. So a suspended
-license that has also run out of databases is SUSPENDED: the reason that stands above the others is the one worth
-telling, and a client never has to weigh two of them.
+The rules are tried in one order, and the first that applies decides; `Code` lists them in that order. So a suspended
+license that has also run out of databases is SUSPENDED: the client is told the most important reason, and never has to
+weigh two.
 
-`remaining` counts before the asked action. None means "there is nothing to count" (unlimited, or a plain flag) and only
-ever comes with a yes: every refusal says 0, so that a client that reads nothing but the quota is refused as well.
+`remaining` counts before the requested action. None means that nothing is counted (unlimited, or a plain flag), and
+comes only with a yes. Every refusal says 0, so that a client that reads only the quota refuses as well.
 """
 
 import enum
@@ -31,6 +31,7 @@ class Code(enum.StrEnum):
 
 
 STANDS: Final = frozenset({Code.VALID, Code.GRACE})
+"""The codes of a license that is usable."""
 
 
 class Verdict(NamedTuple):
@@ -65,7 +66,7 @@ def judge(record: LicenseRecord | None, usage: Usage, feature: str, fingerprint:
 
 
 def standing(record: LicenseRecord | None, fingerprint: str | None, now: float) -> Code:
-    """How the license stands, whatever is asked of it: a rule above FEATURE_NOT_INCLUDED, else GRACE or VALID."""
+    """The code of the license itself, for any feature: of a rule above FEATURE_NOT_INCLUDED, else GRACE or VALID."""
     if record is None or record.tombstone:
         return Code.NOT_FOUND
     if record.status is not Status.ACTIVE:
@@ -79,7 +80,7 @@ def standing(record: LicenseRecord | None, fingerprint: str | None, now: float) 
 
 
 def holds_until(record: LicenseRecord, now: float) -> float:
-    """The next instant at which the calendar alone changes how this license stands; infinity where none will."""
+    """The next instant at which a date alone changes the code of this license; infinity where there is none."""
     turns = (record.valid_from, record.valid_until, record.grace_until)
     return min((turn for turn in turns if turn is not None and turn > now), default=float("inf"))
 
@@ -97,7 +98,7 @@ def _in_grace(record: LicenseRecord, now: float) -> bool:
 
 
 def _fingerprint_fault(record: LicenseRecord, fingerprint: str | None) -> Code | None:
-    """A bound fingerprint is compared whenever one is sent, required or not: a panel with a foreign one is a copy."""
+    """A bound fingerprint is compared whenever one is sent, required or not: a panel with another one is a copy."""
     if fingerprint is None:
         return Code.FINGERPRINT_REQUIRED if record.fingerprint_required else None
     if record.fingerprint is not None and fingerprint != record.fingerprint:
@@ -106,7 +107,7 @@ def _fingerprint_fault(record: LicenseRecord, fingerprint: str | None) -> Code |
 
 
 def _included(record: LicenseRecord, feature: str) -> bool:
-    """A counted feature comes with its resource; a flag of that name can only take it away. Others are their flag."""
+    """A counted feature is included with its resource, unless a flag of its name is false. Others need their flag."""
     resource = RESOURCE_OF_FEATURE.get(feature)
     if resource is None:
         return record.features.get(feature, False)
@@ -124,7 +125,7 @@ class Finding(NamedTuple):
 def explain(
     record: LicenseRecord | None, usage: Usage, feature: str, fingerprint: str | None, now: float
 ) -> list[Finding]:
-    """Every rule in the order of `judge`, whose answer is the first that applies; the last one always does."""
+    """Every rule in the order of `judge`; the verdict is the first that applies, and the last one always does."""
     found = [Finding(Code.NOT_FOUND, record is None or record.tombstone, {"known": record is not None})]
     if record is None:
         return found
