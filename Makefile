@@ -1,24 +1,24 @@
-# Everything a person does with this project. `make` alone lists it.
-# Each target that needs packages first sees that .venv holds what requirements.lock says (devstack/bootstrap.py).
+# Commands of this project. `make` alone lists them.
+# Each target that needs packages first installs requirements.lock into .venv (devstack/bootstrap.py).
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
 .PHONY: help up down demo test check fmt lock clean install seed load openloop suspension load-report bench bench-usage bench-alone chaos histories reconcile rebuild verify-audit rotate-kek openapi
 
-# Another one than the script would choose: PYTHON=...
+# PYTHON=... overrides the script's choice.
 PYTHON = $(shell sh devstack/choose_python.sh)
 BIN := .venv/bin
 RUN := $(BIN)/python -m
 CODE := $(patsubst %/__init__.py,%,$(wildcard */__init__.py)) tests
 WORKERS ?= 2
 
-help:  ## list what there is to do
-	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "%-14s %s\n", $$1, $$2 }'
+help:  ## list the targets
+	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "%-19s %s\n", $$1, $$2 }'
 
 up: install  ## start everything on this machine; Ctrl-C stops it
 	@exec $(RUN) devstack up --with-parent
 
-down: install  ## stop what runs in NP_DATA (default .data)
+down: install  ## stop the stack in NP_DATA (default .data)
 	@exec $(RUN) devstack down
 
 demo: install  ## walk through one sale on the running stack, step by step
@@ -27,7 +27,7 @@ demo: install  ## walk through one sale on the running stack, step by step
 test: install  ## the whole suite on real PostgreSQL and Valkey; at another instant with AT=2027-01-31T23:59:20Z
 	@exec $(if $(AT),$(RUN) devstack.faketime $(AT)) $(RUN) pytest -n $(WORKERS) --dist loadfile $(ARGS)
 
-check: install  ## format, lint, types, import contracts, compose.yaml, and a list of long places
+check: install  ## format, lint, types, import contracts, compose.yaml, wording, and a list of long places
 	$(BIN)/ruff format --check $(CODE)
 	$(BIN)/ruff check $(CODE)
 	$(BIN)/mypy $(CODE)
@@ -51,23 +51,23 @@ suspension: install  ## from COMMIT of a suspension to its refusal, under 5,000 
 load-report: install  ## all results of load tests as one page with plots
 	@exec $(RUN) loadtest.report $(ARGS)
 
-bench: install  ## what a validation costs, beside FastAPI, Litestar and nginx with LuaJIT; then a usage report
+bench: install  ## cost of a validation, compared with FastAPI, Litestar and nginx with LuaJIT; then of a usage report
 	@$(RUN) bench $(ARGS)
 	@exec $(RUN) bench.usage
 
-bench-usage: install  ## what a usage report costs, beside FastAPI with SQLAlchemy and a COMMIT each
+bench-usage: install  ## cost of a usage report, compared with FastAPI with SQLAlchemy and a COMMIT each
 	@exec $(RUN) bench.usage $(ARGS)
 
-bench-alone: install  ## start, memory, metrics, and whether a million licenses make a validation dearer
+bench-alone: install  ## start, memory, metrics, and whether a million licenses make a validation slower
 	@exec $(RUN) bench.alone $(ARGS)
 
-reconcile: install  ## compare Redis with Postgres now, repair what differs, and print the proof: ARGS=--help
+reconcile: install  ## compare Redis with Postgres now, repair differences, and print the proof: ARGS=--help
 	@exec $(RUN) devstack run workers.commands.reconcile_now $(ARGS)
 
-verify-audit: install  ## prove that the audit trail is what was sealed: ARGS="--head POSITION:SEAL"
+verify-audit: install  ## check the audit trail against its seals: ARGS="--head POSITION:SEAL"
 	@exec $(RUN) devstack run workers.commands.verify_audit $(ARGS)
 
-rotate-kek: install  ## seal every secret anew under the first key of NP_KEK, while everything runs: ARGS=--help
+rotate-kek: install  ## re-encrypt every secret under the first key of NP_KEK, without downtime: ARGS=--help
 	@exec $(RUN) devstack run workers.commands.rotate_kek $(ARGS)
 
 rebuild: install  ## watch the workers fill Redis; ARGS=--empty empties it first
@@ -76,17 +76,17 @@ rebuild: install  ## watch the workers fill Redis; ARGS=--empty empties it first
 chaos: install  ## 5 minutes of kills, full disks, frozen and read-only servers, then prove every count: ARGS="--seconds 600 --seed 7"
 	@exec $(RUN) chaos $(ARGS)
 
-histories: install  ## thousands of random histories of grants and reports: do the Redis functions keep the rules?
+histories: install  ## check the Redis functions with thousands of random histories of grants and reports
 	@exec $(RUN) pytest tests/core/hotstore/test_histories.py --hypothesis-profile=many $(ARGS)
 
 openapi: install  ## write the validator's OpenAPI document and its table of errors into docs/
 	@exec $(RUN) validator.reference.openapi docs
 
-fmt: install  ## format the code and mend what can be mended
+fmt: install  ## format the code and fix what can be fixed
 	$(BIN)/ruff check --fix $(CODE)
 	$(BIN)/ruff format $(CODE)
 
-# Pins stay as they are unless pyproject.toml no longer allows them; UPGRADE=--upgrade takes the newest of everything.
+# Pins stay unless pyproject.toml no longer allows them; UPGRADE=--upgrade takes the newest versions.
 COMPILE = $(RUN) uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header $(UPGRADE)
 lock: install  ## pin every dependency with its hashes: for development, and without its tools for deploy/
 	$(COMPILE) --group devstack --group test pyproject.toml -o requirements.lock
