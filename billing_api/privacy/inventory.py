@@ -12,6 +12,8 @@ import enum
 from collections.abc import Mapping
 from typing import Final, Literal, NamedTuple
 
+from core.licensing.plan import LIMITS
+
 
 class Fate(enum.Enum):
     """Of a user's rows, when the account is deleted."""
@@ -35,7 +37,7 @@ class Holding(NamedTuple):
 
 _SECRET: Final = "opens something, or is compared with what does"  # noqa: S105  a reason
 _SPELLING: Final = "the address beside it, as it is compared"
-_LIMITS: Final = "max_accounts max_domains max_databases max_emails max_storage_gb"
+_LIMITS: Final = " ".join(LIMITS)
 _PLAN: Final = "plan_id interval"
 
 HOLDINGS: Final = (

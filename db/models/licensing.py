@@ -5,12 +5,12 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ForeignKey, ForeignKeyConstraint, Index, UniqueConstraint, text
+from sqlalchemy import ForeignKey, ForeignKeyConstraint, Index, Integer, UniqueConstraint, text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 from sqlalchemy.sql import func
 
-from core.licensing.plan import Limits
+from core.licensing.plan import LIMITS, Limits
 from core.licensing.state import Status
 from db.models.columns import BigInt, CreatedAt, RowId, Table, UpdatedAt, enum_type
 
@@ -31,21 +31,18 @@ class Interval(enum.StrEnum):
 class _Limited:
     """The limit columns, the same on a plan and on a license; NULL is unlimited."""
 
-    max_accounts: Mapped[int | None]
-    max_domains: Mapped[int | None]
-    max_databases: Mapped[int | None]
-    max_emails: Mapped[int | None]
-    max_storage_gb: Mapped[int | None]
-
     @property
     def limits(self) -> Limits:
-        return Limits(
-            accounts=self.max_accounts,
-            domains=self.max_domains,
-            databases=self.max_databases,
-            emails=self.max_emails,
-            storage_gb=self.max_storage_gb,
-        )
+        return Limits(tuple(getattr(self, name) for name in LIMITS))
+
+    @limits.setter
+    def limits(self, limits: Limits) -> None:
+        for name, limit in limits.by_name().items():
+            setattr(self, name, limit)
+
+
+for _name in LIMITS:
+    setattr(_Limited, _name, mapped_column(Integer))
 
 
 class Plan(_Limited, Table):

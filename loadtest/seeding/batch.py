@@ -34,6 +34,7 @@ from core.hotstore.writer import Writer
 from core.ids import new_id
 from core.jobs import ProjectLicense, lane
 from core.licensing import key as license_key
+from core.licensing.plan import LIMITS
 from core.licensing.record import LicenseRecord
 from core.licensing.state import Status
 from core.settings import Secrets, migration_settings, validator_settings
@@ -50,7 +51,8 @@ _FIRST_VERSION: Final = 1
 _COLUMNS: Final = (
     *("id", "user_id", "license_key", "license_key_hash", "plan_id", "license_type", "status", "features"),
     *("fingerprint_policy", "provisioning", "provisioning_error", "activation_date", "expiry_date", "auto_renew"),
-    *("version", "max_accounts", "max_domains", "max_databases", "max_emails", "max_storage_gb"),
+    "version",
+    *LIMITS,
 )
 _GUARD: Final = """
     INSERT INTO outbox (lane, job, due_at)

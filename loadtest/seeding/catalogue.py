@@ -6,15 +6,15 @@ from uuid import UUID
 
 import msgspec
 
-from core.licensing.plan import RESOURCES, Resource
+from core.licensing.plan import LIMITS, RESOURCES, Resource
 
 SHARES: Final = {"starter": 60, "professional": 30, "enterprise": 10}
 """Of a hundred licenses of `--plan mix`."""
 
-_PLANS: Final = """
-    SELECT id, license_type::text, features::text, max_accounts, max_domains, max_databases, max_emails, max_storage_gb
+_PLANS: Final = f"""
+    SELECT id, license_type::text, features::text, {", ".join(LIMITS)}
     FROM plans WHERE is_active ORDER BY price_monthly
-"""
+"""  # noqa: S608  names of columns, written in our code
 
 
 class Plan(NamedTuple):

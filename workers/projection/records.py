@@ -18,7 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from core.hotstore import keys
 from core.hotstore.writer import UsageTotal, Writer
 from core.jobs import ProjectApiKey, ProjectionJob, ProjectLicense, ProjectUsage
-from core.licensing.plan import RESOURCES, Resource
+from core.licensing.plan import LIMITS, RESOURCES, Resource
 from core.licensing.record import PERMISSIONS, ApiKeyRecord, LeaseRecord, LicenseRecord
 from core.licensing.state import Status
 from core.telemetry import logger
@@ -44,11 +44,7 @@ LICENSES: Final = select(
     License.features,
     License.fingerprint_policy,
     License.fingerprint,
-    License.max_accounts,
-    License.max_domains,
-    License.max_databases,
-    License.max_emails,
-    License.max_storage_gb,
+    *(getattr(License, name) for name in LIMITS),
 )
 USAGE: Final = select(
     _EPOCH, License.id, License.license_key_hash, LicenseUsage.resource, LicenseUsage.used, LicenseUsage.version
@@ -171,13 +167,7 @@ def license_record(row: Row[Any]) -> tuple[bytes, LicenseRecord]:
         valid_until=_unix(row.expiry_date),
         grace_until=_unix(row.grace_until),
         features=flags(row.features),
-        limits={
-            "accounts": row.max_accounts,
-            "domains": row.max_domains,
-            "databases": row.max_databases,
-            "emails": row.max_emails,
-            "storage_gb": row.max_storage_gb,
-        },
+        limits={resource: getattr(row, name) for resource, name in zip(RESOURCES, LIMITS, strict=True)},
         fingerprint_required=row.fingerprint_policy is FingerprintPolicy.REQUIRED,
         fingerprint=row.fingerprint,
     )

@@ -21,7 +21,7 @@ import msgspec
 
 from core.hotstore import codec, keys
 from core.hotstore.bulk_load import LicenseBatch, LoadedTotal
-from core.licensing.plan import RESOURCES, Resource
+from core.licensing.plan import LIMITS, RESOURCES, Resource
 from core.licensing.record import LeaseRecord, LicenseRecord
 from core.telemetry import logger
 from db.driver import Driver
@@ -33,7 +33,7 @@ _AT_A_TIME: Final = 500
 
 _PLANS: Final = 4096
 _RESOURCES: Final = frozenset(get_args(Resource))
-_LIMITS: Final = ", ".join(f"max_{resource}" for resource in RESOURCES)
+_LIMITS: Final = ", ".join(LIMITS)
 
 # date_part, for extract() makes a numeric of it first. The lease is told where to begin as well: the planner merges
 # both tables in the order of their ids, and would read the one that is not told from its start for every page.

@@ -1,17 +1,16 @@
 """Plans on the wire."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 import msgspec
 
+from core.licensing.plan import with_limits
 from core.money import Money
 from db.models.licensing import LicenseType, Plan
 
 
-class PlanView(msgspec.Struct, frozen=True, kw_only=True):
-    """What is on offer; prices in minor units, a limit of null is unlimited."""
-
+class _PlanFacts(msgspec.Struct, frozen=True, kw_only=True):
     id: UUID
     name: str
     license_type: LicenseType
@@ -19,11 +18,16 @@ class PlanView(msgspec.Struct, frozen=True, kw_only=True):
     price_monthly: Money
     price_yearly: Money
     features: dict[str, Any]
-    max_accounts: int | None
-    max_domains: int | None
-    max_databases: int | None
-    max_emails: int | None
-    max_storage_gb: int | None
+
+
+if TYPE_CHECKING:
+    _PlanFactsWithLimits = _PlanFacts
+else:
+    _PlanFactsWithLimits = with_limits(_PlanFacts, int | None)
+
+
+class PlanView(_PlanFactsWithLimits, frozen=True, kw_only=True):
+    """What is on offer; prices in minor units, a limit of null is unlimited."""
 
     @classmethod
     def of(cls, plan: Plan) -> "PlanView":
@@ -35,9 +39,5 @@ class PlanView(msgspec.Struct, frozen=True, kw_only=True):
             price_monthly=Money(plan.price_monthly, plan.currency),
             price_yearly=Money(plan.price_yearly, plan.currency),
             features=plan.features,
-            max_accounts=plan.max_accounts,
-            max_domains=plan.max_domains,
-            max_databases=plan.max_databases,
-            max_emails=plan.max_emails,
-            max_storage_gb=plan.max_storage_gb,
+            **plan.limits.by_name(),
         )

@@ -1,34 +1,47 @@
 """Licenses on the wire."""
 
 from datetime import UTC, datetime
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 from uuid import UUID
 
 import msgspec
 
 from billing_api.web.parameters import STORABLE, Reason
+from core.licensing.plan import with_limits
 from core.licensing.state import Status
 from db.models.licensing import FingerprintPolicy, License, LicenseType, ProvisioningState
 
 
-class LicenseView(msgspec.Struct, frozen=True, kw_only=True):
-    """A license as its owner sees it. A limit of null is unlimited. The key itself: reveal-key.
-
-    `fingerprint`: the panel it is bound to by an activation; null is none. `fingerprint_policy`: whether its panels
-    have to tell theirs with each question.
-    """
-
+class _LicenseFacts(msgspec.Struct, frozen=True, kw_only=True):
     id: UUID
     plan: str
     license_type: LicenseType
     status: Status
     status_reason: str | None
     features: dict[str, Any]
-    max_accounts: int | None
-    max_domains: int | None
-    max_databases: int | None
-    max_emails: int | None
-    max_storage_gb: int | None
+
+
+class _ReasonGiven(msgspec.Struct, frozen=True, kw_only=True):
+    reason: Reason
+
+
+_Limit = Annotated[int, msgspec.Meta(ge=0, le=2_147_483_647)]
+
+if TYPE_CHECKING:
+    _LicenseFactsWithLimits = _LicenseFacts
+    _ReasonGivenWithLimits = _ReasonGiven
+else:
+    _LicenseFactsWithLimits = with_limits(_LicenseFacts, int | None)
+    _ReasonGivenWithLimits = with_limits(_ReasonGiven, _Limit | msgspec.UnsetType | None, default=msgspec.UNSET)
+
+
+class LicenseView(_LicenseFactsWithLimits, frozen=True, kw_only=True):
+    """A license as its owner sees it. A limit of null is unlimited. The key itself: reveal-key.
+
+    `fingerprint`: the panel it is bound to by an activation; null is none. `fingerprint_policy`: whether its panels
+    have to tell theirs with each question.
+    """
+
     fingerprint_policy: FingerprintPolicy
     fingerprint: str | None
     nextpanel_user_id: UUID | None
@@ -97,18 +110,8 @@ class ExtendLicense(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     reason: Reason
 
 
-_Limit = Annotated[int, msgspec.Meta(ge=0, le=2_147_483_647)]
-
-
-class LimitsGiven(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class LimitsGiven(_ReasonGivenWithLimits, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Limits of this one license: null is unlimited, what is absent stays. May be below what is used already."""
-
-    reason: Reason
-    max_accounts: _Limit | msgspec.UnsetType | None = msgspec.UNSET
-    max_domains: _Limit | msgspec.UnsetType | None = msgspec.UNSET
-    max_databases: _Limit | msgspec.UnsetType | None = msgspec.UNSET
-    max_emails: _Limit | msgspec.UnsetType | None = msgspec.UNSET
-    max_storage_gb: _Limit | msgspec.UnsetType | None = msgspec.UNSET
 
     def given(self) -> dict[str, int | None]:
         values = {name: getattr(self, name) for name in self.__struct_fields__ if name != "reason"}
@@ -155,12 +158,12 @@ def effective_status(license_: License, now: datetime) -> Status:
 
 def _facts(license_: License, plan: str, now: datetime) -> dict[str, Any]:
     same = (
-        "id license_type status_reason features max_accounts max_domains max_databases max_emails max_storage_gb"
-        " fingerprint_policy fingerprint nextpanel_user_id nextpanel_login_url provisioning"
-        " activation_date expiry_date grace_until auto_renew"
+        "id license_type status_reason features fingerprint_policy fingerprint"
+        " nextpanel_user_id nextpanel_login_url provisioning activation_date expiry_date grace_until auto_renew"
     )
     return {
         **{name: getattr(license_, name) for name in same.split()},
+        **license_.limits.by_name(),
         "plan": plan,
         "status": effective_status(license_, now),
         "created_at": license_.created_at.astimezone(UTC),

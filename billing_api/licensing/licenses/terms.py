@@ -6,18 +6,16 @@ an extension by staff stands beside that. Neither is ever taken back by the othe
 """
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 
 from billing_api.licensing.licenses.issuing import Term
 from core.jobs import AlignAccount
 from core.licensing.overrides import Override, override
-from core.licensing.plan import RESOURCES
+from core.licensing.plan import LIMITS
 from db.models.licensing import License, Plan
 from db.unit_of_work import PrivilegedTransaction
-
-LIMITS: Final = tuple(f"max_{resource}" for resource in RESOURCES)
 
 
 def limits_on(plan: Plan, overrides: Mapping[str, Any]) -> dict[str, int | None]:

@@ -10,7 +10,7 @@ import asyncpg  # type: ignore[import-untyped]  # ships no types
 from sqlalchemy import text
 
 from core.licensing.counting import EventAction, UsageAction
-from core.licensing.plan import Limits, Resource
+from core.licensing.plan import LIMITS, Limits, Resource
 from db.driver import Driver
 from db.unit_of_work import SystemTransaction
 
@@ -85,14 +85,14 @@ _RARE_OF_TOTALS: Final = 2
 _OF_TOTAL: Final = len(TotalState._fields)
 """The last so many columns of the next statement, and of _LOCK_TOTALS."""
 
-_READ: Final = """
+_READ: Final = f"""
     SELECT license_key_hash, licenses.id, licenses.user_id,
-        max_accounts, max_domains, max_databases, max_emails, max_storage_gb, asked.resource, used, events,
+        {", ".join(LIMITS)}, asked.resource, used, events,
         below_since, corrected_at
     FROM unnest($1::bytea[], $2::text[]) AS asked (license_key_hash, resource)
     JOIN licenses USING (license_key_hash)
     LEFT JOIN license_usage ON (license_usage.license_id, license_usage.resource) = (licenses.id, asked.resource)
-    """
+    """  # noqa: S608  names of columns, written in our code
 
 _RECORDED: Final = """
     SELECT license_id, idempotency_key, resource, body_hash, used_after, is_overage FROM usage_events
@@ -184,7 +184,7 @@ async def read(
     totals: dict[Total, TotalState] = {}
     for row in await driver.fetch(_READ, *_columns(asked)):
         if row["license_key_hash"] not in licenses:
-            licenses[row["license_key_hash"]] = KnownLicense(row["id"], row["user_id"], _limits(row))
+            licenses[row["license_key_hash"]] = KnownLicense(row["id"], row["user_id"], Limits.read(row))
         if row["used"] is not None:
             totals[row["id"], row["resource"]] = TotalState(*row[-_OF_TOTAL:])
     return licenses, totals
@@ -230,13 +230,3 @@ async def correct_old(tx: SystemTransaction, *, below_until: datetime, now: date
 def _columns(rows: Iterable[tuple[Any, ...]]) -> Iterator[tuple[Any, ...]]:
     """Rows as arrays for unnest()."""
     return zip(*rows, strict=True)
-
-
-def _limits(row: Any) -> Limits:
-    return Limits(
-        accounts=row["max_accounts"],
-        domains=row["max_domains"],
-        databases=row["max_databases"],
-        emails=row["max_emails"],
-        storage_gb=row["max_storage_gb"],
-    )
