@@ -7,6 +7,7 @@ and has them ask each time.
 
 import gzip
 import hashlib
+import re
 from typing import Any, Final
 
 import msgspec
@@ -16,6 +17,8 @@ from litestar.openapi.plugins import OpenAPIRenderPlugin
 from typing_extensions import override
 
 _LEVEL: Final = 9
+_PAGES: Final = re.compile(rb"Page_[\w.]*\.(\w+)_(?=\")")
+"""Litestar names a page by the module of its items; generated clients must not change when a module moves."""
 
 
 class DescriptionFile(OpenAPIRenderPlugin):
@@ -28,7 +31,7 @@ class DescriptionFile(OpenAPIRenderPlugin):
     @override
     def render(self, request: Request[Any, Any, Any], openapi_schema: dict[str, Any]) -> Any:
         if self._made is None:
-            self._made = _Description(self.render_json(request, openapi_schema))
+            self._made = _Description(_PAGES.sub(rb"\1Page", self.render_json(request, openapi_schema)))
         return self._made.answer(request.headers.get("if-none-match", ""), request.headers.get("accept-encoding", ""))
 
 

@@ -33,6 +33,12 @@ async def test_it_is_compressed_for_who_takes_that(client: Client) -> None:
     assert plain.headers["etag"] != answer.headers["etag"], "another coding is another representation"
 
 
+async def test_no_name_in_it_depends_on_where_our_modules_lie(client: Client) -> None:
+    _, whole = await raw(client, **{"Accept-Encoding": "identity"})
+    assert {"InvoiceViewPage", "LicenseViewPage"} <= json.loads(whole)["components"]["schemas"].keys()
+    assert b"billing_api." not in whole
+
+
 @pytest.mark.parametrize("accepted", ["identity", "gzip"])
 async def test_who_has_it_already_is_sent_nothing(client: Client, accepted: str) -> None:
     first, _ = await raw(client, **{"Accept-Encoding": accepted})
