@@ -23,14 +23,14 @@ Command = Callable[[argparse.Namespace, ApiSettings, Database], Awaitable[int]]
 
 
 def describe(subcommands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    seed = subcommands.add_parser("seed", help="make the plans' products and prices at Stripe, once")
+    seed = subcommands.add_parser("seed", help="create the plans' products and prices at Stripe, once")
     seed.set_defaults(run=_seed)
-    admin = subcommands.add_parser("create-admin", help="make the first administrator; asks for the password")
+    admin = subcommands.add_parser("create-admin", help="create the first administrator; asks for the password")
     admin.add_argument("--email", required=True)
     admin.add_argument("--full-name", default="Administrator")
     admin.add_argument("--promote", action="store_true", help="make an existing user an administrator instead")
     admin.set_defaults(run=_create_admin)
-    demo = subcommands.add_parser("demo-users", help="make the devstack's demo people and platform key (NP_DEMO_*)")
+    demo = subcommands.add_parser("demo-users", help="create the devstack's demo users and platform key (NP_DEMO_*)")
     demo.set_defaults(run=_demo_users)
 
 
@@ -58,7 +58,7 @@ async def _seed(_chosen: argparse.Namespace, settings: ApiSettings, database: Da
         changed = await PlanService(database).publish(stripe)
     finally:
         await stripe.close()
-    _say(f"{changed} plans published at Stripe" if changed else "Stripe knows every plan already")
+    _say(f"{changed} plans published at Stripe" if changed else "every plan is at Stripe already")
     return 0
 
 

@@ -1,7 +1,7 @@
-"""The people an installation starts with: its first administrator and, in the devstack, demo users.
+"""Initial users of an installation: its first administrator and, in the devstack, demo users.
 
-Administrators are made here and not over HTTP, by somebody who may reach the database anyway. Every function may be
-run again: what is as it should be is left alone.
+Administrators are created here and not over HTTP, by an operator who can reach the database anyway. Every function is
+idempotent.
 """
 
 import getpass
@@ -47,7 +47,7 @@ async def create_admin(
             email_verified_at=clock(),
         )
         if user is None:
-            raise Conflict(f"{email} has an account already; --promote makes it an administrator's")
+            raise Conflict(f"{email} has an account already: add --promote to make it an administrator")
         await tx.audit("user.created", "user", user.id, role=Role.ADMIN.value, by="command line")
     return user.id
 
@@ -57,7 +57,7 @@ async def promote_to_admin(database: Database, *, email: str) -> bool:
     async with database.as_system() as tx:
         user = await repository.lock_user(tx, email)
         if user is None:
-            raise NotFound(f"{email} has no account; without --promote this command makes one")
+            raise NotFound(f"{email} has no account: leave out --promote to create one")
         if user.email_verified_at is None or not user.is_active:
             raise Conflict(f"{email} is suspended, or its address is not verified: resume or verify it first")
         if user.role is Role.ADMIN:
@@ -75,7 +75,7 @@ def ask_password() -> str:
         return sys.stdin.readline().rstrip("\r\n")
     password = getpass.getpass("Password: ")
     if getpass.getpass("The same again: ") != password:
-        raise InvalidInput("the two passwords differ")
+        raise InvalidInput("the two passwords differ: type the same one twice")
     return password
 
 
@@ -90,7 +90,9 @@ async def ensure_demo_people(
 ) -> None:
     """Makes the rows agree with `demo`: an admin, a customer, a platform key. Forbidden outside of the devstack."""
     if environment != "devstack":
-        raise Forbidden("demo users have passwords that others know; production gets none (NP_ENVIRONMENT=devstack)")
+        raise Forbidden(
+            "demo users have well-known passwords: set NP_ENVIRONMENT=devstack, or create users of your own"
+        )
     await _ensure_user(database, passwords, clock, *demo.admin, role=Role.ADMIN, full_name="Demo Admin")
     await _ensure_user(database, passwords, clock, *demo.customer, role=Role.CUSTOMER, full_name="Demo Customer")
     await _ensure_platform_key(database, secrets, *demo.platform_key)

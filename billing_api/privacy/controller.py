@@ -1,4 +1,4 @@
-"""One's own data over HTTP: all of it, and its end."""
+"""Personal data over HTTP: export and deletion of one's own account."""
 
 from typing import Annotated, Final
 

@@ -1,4 +1,4 @@
-"""Every SQL statement of the export and of a deletion. Whose rows: one user's, or those of all who have gone."""
+"""SQL of the export and of a deletion. Rows of one user, or of all deleted users."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -42,24 +42,24 @@ async def page_of(tx: Transaction, holding: Holding, user_id: UUID, *, page: int
     shown = [table.c[name] for name in holding.shown.split()]
     order = [table.c[name] for name in holding.order.split()]
     return await rows_of(
-        tx, select(*shown).where(_is_his(table, holding, user_id)).order_by(*order), page=page, most=most
+        tx, select(*shown).where(_is_own(table, holding, user_id)).order_by(*order), page=page, most=most
     )
 
 
 async def audit_page(tx: SystemTransaction, user_id: UUID, *, page: int, most: int) -> list[Mapping[str, Any]]:
     """Acts of the user and acts on the account. Details of acts on others, which staff have, are others' data."""
-    is_his = AuditRow.actor_id == user_id
+    is_own = AuditRow.actor_id == user_id
     is_about_him = and_(AuditRow.target_kind == "user", AuditRow.target_id == str(user_id))
-    actor = case((AuditRow.actor_id.is_(None), "system"), (is_his, "owner"), else_="staff").label("actor")
+    actor = case((AuditRow.actor_id.is_(None), "system"), (is_own, "owner"), else_="staff").label("actor")
     detail = case((is_about_him, AuditRow.detail), else_=null()).label("detail")
     statement = select(AuditRow.at, AuditRow.action, actor, AuditRow.target_kind, AuditRow.target_id, detail)
-    return await rows_of(tx, statement.where(or_(is_his, is_about_him)).order_by(AuditRow.id), page=page, most=most)
+    return await rows_of(tx, statement.where(or_(is_own, is_about_him)).order_by(AuditRow.id), page=page, most=most)
 
 
 async def rows_of(
     tx: Transaction, statement: Select[*tuple[Any, ...]], *, page: int, most: int
 ) -> list[Mapping[str, Any]]:
-    """Such a page of whatever the statement shows."""
+    """That page of the rows of the statement."""
     found = await tx.session.execute(statement.limit(most + 1).offset(page * most))
     return [dict(row) for row in found.mappings()]
 
@@ -78,7 +78,7 @@ async def last_open_checkout(tx: SystemTransaction, user_id: UUID) -> datetime |
 
 
 async def lock_licenses_not_ended(tx: SystemTransaction, user_id: UUID) -> list[License]:
-    """In one order for everybody."""
+    """Locked in one order by every transaction."""
     not_ended = select(License).where(License.user_id == user_id, License.status != Status.CANCELLED)
     return list(await tx.session.scalars(not_ended.order_by(License.id).with_for_update()))
 
@@ -92,7 +92,7 @@ def who_went(before: datetime) -> Whose:
 
 
 async def erase(tx: SystemTransaction, whose: Whose, *, mails_before: datetime) -> int:
-    """What the inventory says is to go; says how many rows. Of mails, those written before.
+    """Deletes what the inventory says; returns how many rows. Of mails, those written before.
 
     Younger mails count against the limit of an address for an hour. Were they forgotten at once, an account that
     is opened and deleted over and over would fill a stranger's mailbox.
@@ -128,7 +128,7 @@ async def reduce(tx: SystemTransaction, whose: Whose) -> int:
 
 
 async def reduce_events(tx: SystemTransaction, user_id: UUID | None = None) -> int:
-    """Of one who has gone, or of all who have."""
+    """Of one deleted user, or of all of them."""
     done = await tx.session.execute(_REDUCE_EVENTS, {"user_id": user_id})
     return int(done.rowcount)  # type: ignore[attr-defined]  # an UPDATE has one
 
@@ -140,7 +140,7 @@ async def stripe_customer_of(tx: SystemTransaction, user_id: UUID) -> str | None
     return customer_id
 
 
-def _is_his(table: Table, holding: Holding, user_id: UUID) -> ColumnElement[bool]:
+def _is_own(table: Table, holding: Holding, user_id: UUID) -> ColumnElement[bool]:
     if holding.found_by == "license_id":  # the table has no index by user
         return table.c.license_id.in_(select(License.id).where(License.user_id == user_id)) & (
             table.c.user_id == user_id

@@ -1,4 +1,4 @@
-"""An account's export, and its end.
+"""Use cases of personal data: export and deletion of an account.
 
 A deletion is one transaction: killed before its COMMIT, nothing has happened; after it, nobody can sign in and nothing
 here names the person. It waits for whatever still takes money or can be paid (rules.py), and ends what is left. What

@@ -111,7 +111,7 @@ async def test_an_answer_that_does_not_end_is_nobody_s(
     server.script = [Step(body=b" " * (17 * 1024 * 1024)), RECORDED]
     await client.report(KEY, "databases", "created", 1)
     await all_delivered(client)
-    assert "with an answer that does not end" in caplog.text
+    assert "with an answer that is too long" in caplog.text
 
 
 @pytest.mark.parametrize("spoilt", ["{", "[]", "\0", "[" * 200_000])

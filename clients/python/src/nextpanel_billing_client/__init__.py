@@ -1,1 +1,1 @@
-"""Client of NextPanel billing: `client.BillingClient` asks and reports, `answers` says what comes back."""
+"""Client of NextPanel billing: `client.BillingClient` asks and reports, `answers` has its results and exceptions."""

@@ -10,14 +10,14 @@ from typing import Any
 
 
 def in_utf_8(text: str) -> str:
-    """The same text, where JSON has said half of a surrogate pair: that could be stored, and never be read again."""
+    """The same text, with half surrogate pairs escaped: SQLite could store them, but not read them again."""
     return text.encode(errors="backslashreplace").decode()
 
 
 def one_of(value: Any, *kinds: type) -> Any:
-    """The same value. TypeError where the service never says such a one: then somebody else has answered."""
+    """The same value. TypeError where its type is none the service sends: then the answer is not the service's."""
     if type(value) not in kinds:  # True is an int, too
-        raise TypeError(f"a {type(value).__name__} where there is none")
+        raise TypeError(f"unexpected type in an answer: {type(value).__name__}")
     return value
 
 
@@ -88,7 +88,7 @@ class Hold:
 
 @dataclass(frozen=True, slots=True)
 class RefusedReport:
-    """A report that the service will never take; it waits for a person."""
+    """A report that the service refuses for good; it waits for a person to decide."""
 
     idempotency_key: str
     body: str = field(repr=False)
@@ -96,11 +96,11 @@ class RefusedReport:
 
 
 class BillingError(Exception):
-    """Everything that this package raises on purpose."""
+    """Base of the exceptions of this package."""
 
 
 class Unreachable(BillingError):
-    """The service did not answer, and no lease could. Nothing may be concluded about the license."""
+    """The service did not answer, and no lease answers either. Conclude nothing about the license."""
 
     def __init__(self, detail: str, retry_after: float | None = None) -> None:
         super().__init__(detail)
@@ -108,7 +108,7 @@ class Unreachable(BillingError):
 
 
 class Refused(BillingError):
-    """The service does not take this call: the key, its rights or the request are wrong. Trying again will not help."""
+    """The service refuses this call: the key, its rights or the request are wrong. Do not repeat it unchanged."""
 
     def __init__(self, status: int, code: str, detail: str) -> None:
         super().__init__(f"{code}: {detail}")

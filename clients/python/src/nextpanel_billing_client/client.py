@@ -1,4 +1,4 @@
-"""NextPanel's side of the conversation with billing.
+"""Client of the validator and the billing API, for NextPanel.
 
     async with BillingClient(validator_url=…, billing_url=…, key_id=…, secret=…, store=Path("billing.db")) as billing:
         verdict = await billing.validate(license_key, "create_database", used=3)
@@ -88,7 +88,7 @@ class BillingClient:
     async def __aexit__(
         self, kind: type[BaseException] | None, fault: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """What has not been delivered stays in the store for the next start."""
+        """Undelivered reports stay in the store for the next start."""
         if self._delivery is not None:
             self._delivery.cancel()
             await asyncio.gather(self._delivery, return_exceptions=True)
@@ -100,7 +100,7 @@ class BillingClient:
     async def validate(
         self, license_key: str, feature: str, *, fingerprint: str | None = None, used: int | None = None
     ) -> Verdict:
-        """Whether the license may do it. Raises Unreachable where nobody can tell, Refused where the call is wrong.
+        """Asks for a verdict. Raises Unreachable where there is no answer, Refused where the call is wrong.
 
         `used`: how many of the resource you count yourself; without it a lease cannot answer for counted features.
         """
@@ -114,7 +114,7 @@ class BillingClient:
         return verdict
 
     async def validate_many(self, questions: Sequence[Question]) -> list[Verdict]:
-        """In the same order. Raises Unreachable where even one of them cannot be told."""
+        """Verdicts in the same order. Raises Unreachable where even one of them has no answer."""
         verdicts: list[Verdict] = []
         for start in range(0, len(questions), _MOST_ITEMS):
             verdicts += await self._validate_some(questions[start : start + _MOST_ITEMS])
@@ -159,7 +159,7 @@ class BillingClient:
         `occurred_at` then: two reports under one key must be alike.
         """
         if idempotency_key is not None and occurred_at is None:
-            raise ValueError("a report with an idempotency key of its own says when it occurred")
+            raise ValueError("a report with your own idempotency_key needs occurred_at")
         occurred_at = occurred_at or datetime.fromtimestamp(self._clock(), UTC)
         report: dict[str, Any] = {
             "license_key": license_key,
@@ -173,7 +173,7 @@ class BillingClient:
         return await self._reports.add(report, idempotency_key)
 
     async def deliver_reports(self) -> int:
-        """Now, without waiting for the background's turn; says how many went.
+        """Delivers now, without waiting for the background task; returns how many were delivered.
 
         Raises Unreachable, Refused or sqlite3.Error.
         """
@@ -183,11 +183,11 @@ class BillingClient:
         return await asyncio.to_thread(self._store.waiting)
 
     async def refused_reports(self) -> list[RefusedReport]:
-        """Reports that the service will never take. They stay until somebody decides."""
+        """Reports that the service refused for good. They stay until you retry or forget them."""
         return await asyncio.to_thread(self._store.refused)
 
     async def retry_refused(self, report: RefusedReport) -> None:
-        """Once whatever stood against it is out of the way."""
+        """Delivers it again; call this when the cause of the refusal is gone."""
         await asyncio.to_thread(self._store.retry_refused, report.idempotency_key)
         self._reports.wake()
 
@@ -195,7 +195,7 @@ class BillingClient:
         await asyncio.to_thread(self._store.forget_refused, report.idempotency_key)
 
     async def fetch_lease(self, license_key: str, *, fingerprint: str | None = None) -> bool:
-        """Now, rather than after the next valid answer; whether there is a good one in store."""
+        """Fetches a lease now, rather than after the next valid answer. True if a valid one is stored."""
         return await self._leases.fetch(license_key, fingerprint)
 
     async def _validate_some(self, questions: Sequence[Question]) -> list[Verdict]:
@@ -228,7 +228,7 @@ class BillingClient:
         return await self._post("reserve", asked, Hold.of, idempotency_key=uuid4().hex)
 
     async def _release(self, license_key: str, hold: Hold) -> None:
-        """As a courtesy to others: what is not released runs out by itself."""
+        """Frees the reservation early; one that is not released expires by itself."""
         asked = {"license_key": license_key, "reservation_id": hold.reservation_id}
         with suppress(BillingError, TimeoutError):
             async with asyncio.timeout(_RELEASE_WITHIN):

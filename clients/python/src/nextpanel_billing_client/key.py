@@ -18,10 +18,10 @@ _ODD_DASHES: Final = frozenset("\u02d7\u2043\u207b\u208b\u2212\u2500")
 _ODD_BLANKS: Final = frozenset("\u034f\u115f\u1160\u2800\u3164\uffa0").union(
     map(chr, range(0xFE00, 0xFE10)), map(chr, range(0xE0100, 0xE01F0))
 )
-"""Characters that nobody sees and that count as letters or marks: fillers, an empty pattern, variation selectors."""
+"""Invisible characters that count as letters or marks: fillers, an empty pattern, variation selectors."""
 _ODD: Final = _ODD_DASHES | _ODD_BLANKS
 _LEFT_OUT: Final = frozenset({"Pd", "Cf", "Zs", "Zl", "Zp", "Cc"})
-"""Dashes, what is not seen, spaces."""
+"""Dashes, invisible characters, spaces."""
 
 
 def tidy(typed: str) -> str:

@@ -56,7 +56,7 @@ class Terms:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """`code`: VALID, GRACE, or why nothing can be told."""
+    """`code`: VALID, GRACE, or the reason why there is no verdict."""
 
     code: str
     terms: Terms | None = None
@@ -66,7 +66,7 @@ class Reading:
 def read(
     token: str, public_keys: Mapping[str, bytes], *, now: float, last_seen: float = 0, fingerprint: str | None = None
 ) -> Reading:
-    """What a lease says. `last_seen`: the latest instant this machine has ever seen, against a clock set back."""
+    """Judges a lease. `last_seen`: the latest instant this machine has ever seen, against a clock set back."""
     opened = _opened(token, public_keys)
     if isinstance(opened, str):
         return Reading(opened)
@@ -85,7 +85,7 @@ def read(
 
 
 def answer(reading: Reading, feature: str, *, used: int | None = None) -> Verdict | None:
-    """The verdict on a feature, or None where the lease cannot tell."""
+    """The verdict on a feature, or None where the lease has none."""
     terms = reading.terms
     if terms is None or reading.code not in {"VALID", "GRACE"}:
         return None

@@ -41,7 +41,7 @@ log = logging.getLogger(__name__)
 class _Fetch:
     name: str
     wanted: bool = True
-    """Until a refusal is heard while the lease, asked for earlier, is on its way."""
+    """True unless a refusal arrived while the lease was being fetched."""
 
 
 class Leases:
@@ -56,7 +56,7 @@ class Leases:
         self._under_way: list[_Fetch] = []
         self._one_writes = asyncio.Lock()
         self._refused: set[str] = set()
-        """Whose leases are to be deleted, and perhaps are not yet."""
+        """Licenses whose leases must be deleted, and perhaps are not yet."""
         self._seen = 0.0
         """The latest instant, which the store knows a little later."""
         self._noted_at = -_NOTED_EACH
@@ -65,7 +65,7 @@ class Leases:
         """Threads that all share may wait for a locked store, with reports to be written down."""
 
     async def heard(self, question: Question, verdict: Verdict, until: float) -> None:
-        """What an answer of the service means for the lease. Fetching goes on in the background.
+        """Keeps the lease in step with an answer of the service. Fetching goes on in the background.
 
         Never raises, and returns at `until`, on the monotonic clock, at the latest.
         """
@@ -82,7 +82,7 @@ class Leases:
             task.add_done_callback(self._tasks.discard)
 
     async def fetch(self, license_key: str, fingerprint: str | None = None) -> bool:
-        """Whether there is a good lease in store now."""
+        """True if a valid lease is stored now."""
         fetch = _Fetch(_name(license_key))
         self._under_way.append(fetch)
         try:
@@ -166,7 +166,7 @@ class Leases:
         return lease.read(token, lease.public_keys(jwks), now=now, last_seen=last_seen, fingerprint=fingerprint)
 
     def _saw(self, now: float) -> None:
-        """Nobody waits until it is written down: the store may be locked."""
+        """Does not wait for the write: the store may be locked."""
         self._seen = max(self._seen, now)
         if monotonic() - self._noted_at >= _NOTED_EACH:
             self._noted_at = monotonic()

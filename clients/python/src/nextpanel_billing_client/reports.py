@@ -37,7 +37,7 @@ log = logging.getLogger(__name__)
 
 
 class _Outcome(NamedTuple):
-    """What became of a report. `refused`: why it never will be recorded; neither: nothing can be concluded."""
+    """Result for one report. `refused`: the final reason; neither: not conclusive."""
 
     recorded: bool
     refused: str | None = None
@@ -61,7 +61,7 @@ class Reports:
         return key
 
     async def run(self) -> None:
-        """Delivers, until cancelled. Whatever one round raises, there is a next one after a pause."""
+        """Delivers until cancelled. After any exception of a round there is a pause and a next round."""
         failures, told = 0, ""
         while True:
             self._rung.clear()
@@ -82,7 +82,7 @@ class Reports:
                     await self._rung.wait()
 
     async def deliver(self) -> int:
-        """Everything that waits, now; says how many. Raises Unreachable, or Refused where our key is not taken."""
+        """Delivers what waits; returns how many. Raises Unreachable, or Refused where our key is not taken."""
         number = 0
         while reports := await asyncio.to_thread(self._store.take_reports, self._clock(), MOST_ITEMS):
             try:
@@ -98,7 +98,7 @@ class Reports:
         return number
 
     def _readable(self, reports: Sequence[Report]) -> list[Report]:
-        """Those that a damaged file has not spoilt. The others are set aside, out of the way."""
+        """The reports that a damaged file left readable. The others are set aside."""
         spoilt = {report: "unreadable: this is no report any more" for report in reports if not _is_readable(report)}
         if spoilt:
             log.error("%d usage reports cannot be read and are set aside", len(spoilt))

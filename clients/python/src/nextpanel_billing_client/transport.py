@@ -1,4 +1,4 @@
-"""One signed call: sent, sent again where that may help, and sorted into an answer, Unreachable or Refused.
+"""One signed call with retries; its result is an answer, Unreachable or Refused.
 
 An answer that the service never gives (a proxy's page, a portal's redirect, another's JSON) is not the service's, so
 that call did not reach it. Every call is safe to repeat: questions change nothing, a reservation is known by its
@@ -21,7 +21,7 @@ from nextpanel_billing_client.signing import sign
 
 T = TypeVar("T")
 Read = Callable[[dict[str, Any]], T]
-"""Makes something of an answer; one of _NO_ANSWER where it is none of the service's."""
+"""Parses an answer; raises one of _NO_ANSWER where it is not the service's."""
 
 # RecursionError: nested deeper than can be read. OverflowError: 1e999 is a number of JSON's.
 _NO_ANSWER: Final = (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError)
@@ -29,7 +29,7 @@ _PROBLEM: Final = "application/problem+json"
 _TRY_AGAIN: Final = frozenset({408, 425, 429, 500, 502, 503, 504})
 _FIRST_PAUSE: Final = 0.05
 _LONGEST_PAUSE: Final = 3600.0
-"""Seconds that a Retry-After may ask for: anybody on the way can answer, and ask for a year."""
+"""Seconds that a Retry-After may ask for: a proxy on the way may answer, and ask for a year."""
 _LONGEST_ANSWER: Final = 16 * 1024 * 1024
 """Bytes. A thousand reports are answered in a few hundred thousand."""
 
@@ -105,7 +105,7 @@ async def _content(response: httpx.Response) -> bytes:
     async for part in response.aiter_bytes():
         content += part
         if len(content) > _LONGEST_ANSWER:
-            raise Unreachable(f"HTTP {response.status_code} with an answer that does not end")
+            raise Unreachable(f"HTTP {response.status_code} with an answer that is too long")
     return bytes(content)
 
 
@@ -123,8 +123,8 @@ def _sorted(response: httpx.Response, content: bytes, read: Read[T], now: float)
                 raise Unreachable(f"HTTP {status}, {code}: nothing can be concluded")
             raise Refused(status, code, detail)
     except _NO_ANSWER as failure:
-        raise Unreachable(f"HTTP {status} from somebody else") from failure
-    raise Unreachable(f"HTTP {status} from somebody else")
+        raise Unreachable(f"HTTP {status} with an answer that is not the service's") from failure
+    raise Unreachable(f"HTTP {status} with an answer that is not the service's")
 
 
 def seconds_until(retry_after: str | None, now: float) -> float | None:
