@@ -6,7 +6,7 @@ starts in a few hundredths of a second, so each worker has one to itself.
 """
 
 import fcntl
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
@@ -20,6 +20,7 @@ from devstack.ports import choose
 from devstack.postgres import Postgres
 from devstack.valkey import Valkey
 from tests.support import calendars
+from tests.support.databases import kept
 from tests.support.secrecy import WATCH
 from tests.support.secrets_in_use import noticed
 from tests.support.servers import (
@@ -106,10 +107,11 @@ def migrated_template(postgres: Postgres) -> str:
 
 
 @pytest.fixture(scope="session")
-def database_urls(postgres: Postgres, migrated_template: str) -> Iterator[DatabaseUrls]:
+async def database_urls(postgres: Postgres, migrated_template: str) -> AsyncIterator[DatabaseUrls]:
     """The worker's own database with the newest schema. Who commits in it truncates afterwards."""
     with database(postgres, migrated_template) as urls:
-        yield urls
+        async with kept(urls):
+            yield urls
 
 
 @pytest.fixture

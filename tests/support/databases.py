@@ -1,4 +1,8 @@
-"""The worker's database as the code under test sees it: with the API's rights, and empty again afterwards."""
+"""The worker's database as the code under test sees it: with the API's rights, and empty again afterwards.
+
+Connections to it stay open from one test to the next, in one pool for each login: to connect costs PostgreSQL and the
+driver ten times what a small statement does, and most tests make several connections.
+"""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -6,7 +10,7 @@ from contextlib import asynccontextmanager
 from typing import Any, Final
 
 from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from db.engine import create_engine
 from db.models.all_tables import METADATA
@@ -17,26 +21,57 @@ _SEEDED: Final = frozenset({"plans", "projection_epoch"})
 """What migrations have put there, for every test to find."""
 
 
+_KEPT_CONNECTIONS: Final = 10
+_KEPT: Final[dict[tuple[asyncio.AbstractEventLoop, str], AsyncEngine]] = {}
+"""By the event loop that they belong to, and the URL."""
+
+
 @asynccontextmanager
-async def opened(urls: DatabaseUrls, *, pool_size: int = 10) -> AsyncIterator[Database]:
-    """Tests commit, as the application does; the rows go at the end of the block."""
-    database = Database(create_engine(urls.api, pool_size=pool_size, name="test"))
+async def kept(urls: DatabaseUrls) -> AsyncIterator[None]:
+    """While the block runs, connections of this event loop to this database are kept open."""
+    loop = asyncio.get_running_loop()
+    engines = {
+        (loop, url): create_engine(url, pool_size=_KEPT_CONNECTIONS, name="test-kept")
+        for url in (urls.owner, urls.api, urls.worker)
+    }
+    _KEPT.update(engines)
     try:
-        yield database
+        yield
     finally:
-        await database.close()
+        for key, engine in engines.items():
+            del _KEPT[key]
+            await engine.dispose()
+
+
+@asynccontextmanager
+async def engine_for(url: str, *, pool_size: int | None = None) -> AsyncIterator[AsyncEngine]:
+    """The engine that is kept for this URL; one for this block, where none is, or the test asks for a pool's size."""
+    engine = _KEPT.get((asyncio.get_running_loop(), url)) if pool_size is None else None
+    if engine is not None:
+        yield engine
+        return
+    engine = create_engine(url, pool_size=pool_size or _KEPT_CONNECTIONS, name="test")
+    try:
+        yield engine
+    finally:
+        await engine.dispose()
+
+
+@asynccontextmanager
+async def opened(urls: DatabaseUrls, *, pool_size: int | None = None) -> AsyncIterator[Database]:
+    """Tests commit, as the application does; the rows go at the end of the block."""
+    try:
+        async with engine_for(urls.api, pool_size=pool_size) as engine:
+            yield Database(engine)
+    finally:
         await _empty(urls)
 
 
 @asynccontextmanager
 async def as_owner(urls: DatabaseUrls) -> AsyncIterator[AsyncConnection]:
     """A committed look or change past all row security: to arrange a state, or to see what is really there."""
-    engine = create_engine(urls.owner, pool_size=1, name="test-owner")
-    try:
-        async with engine.begin() as connection:
-            yield connection
-    finally:
-        await engine.dispose()
+    async with engine_for(urls.owner) as engine, engine.begin() as connection:
+        yield connection
 
 
 async def rows(urls: DatabaseUrls, statement: str, **parameters: Any) -> list[dict[str, Any]]:

@@ -10,10 +10,9 @@ from core.clock import utc_now
 from core.hotstore.client import HotStoreClient
 from core.hotstore.writer import Writer
 from core.settings import api_settings
-from db.engine import create_engine
 from db.unit_of_work import Database
 from devstack.ports import choose
-from tests.support.databases import change, opened
+from tests.support.databases import change, engine_for, opened
 from tests.support.environment import NEXTPANEL_SECRET, environment
 from tests.support.people import Desk
 from tests.support.processes import module
@@ -32,9 +31,8 @@ async def api_database(database_urls: DatabaseUrls) -> AsyncIterator[Database]:
 @pytest.fixture
 async def database(database_urls: DatabaseUrls, api_database: Database) -> AsyncIterator[Database]:
     """As the workers have it."""
-    database = Database(create_engine(database_urls.worker, name="test-workers"))
-    yield database
-    await database.close()
+    async with engine_for(database_urls.worker) as engine:
+        yield Database(engine)
 
 
 @pytest.fixture

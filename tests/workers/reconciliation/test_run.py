@@ -254,6 +254,7 @@ async def test_traffic_is_not_taken_for_damage(scene: Scene) -> None:
             await change(scene.urls, "UPDATE licenses SET auto_renew = NOT auto_renew WHERE random() < 0.3")
             await change(scene.urls, "UPDATE license_usage SET used = used + 1 WHERE random() < 0.3")
             written += 1
+            await asyncio.sleep(0.03)  # a busy system, and not one that does nothing else
 
     async def relaying() -> None:
         while not ended.is_set():
