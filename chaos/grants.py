@@ -24,7 +24,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from math import inf
 from typing import NamedTuple
 
-from chaos.history import PAUSE, RESERVED, Books, Counter, Event, History, Report, Reservation
+from chaos.history import PAUSE, RESERVED, Books, Counter, Event, History, Reservation, UsageReport
 from chaos.violation import Violation
 
 _COMMITS_WITHIN = 5.0
@@ -92,7 +92,7 @@ def _lots(history: History, books: Books) -> Mapping[Counter, list[Lot]]:
     return lots
 
 
-def _lot(held: Reservation, report: Report | None, end: Report | None, events: Mapping[str, Event]) -> Lot:
+def _lot(held: Reservation, report: UsageReport | None, end: UsageReport | None, events: Mapping[str, Event]) -> Lot:
     assert held.answered_at is not None
     log = [*held.log, *(report.log if report else ()), *(end.log if end else ())]
     if report is not None and _in_time(report, held, events.get(report.key)):
@@ -101,7 +101,7 @@ def _lot(held: Reservation, report: Report | None, end: Report | None, events: M
     return Lot(held, held.answered_at, until, log)
 
 
-def _in_time(report: Report, held: Reservation, event: Event | None) -> bool:
+def _in_time(report: UsageReport, held: Reservation, event: Event | None) -> bool:
     """Whether the report was surely recorded before its hold ended."""
     if report.acknowledged_at is not None and report.acknowledged_at <= held.ends_at:
         return True

@@ -50,7 +50,7 @@ class Reservation(msgspec.Struct, kw_only=True):
         return self.sent_at + self.ttl
 
 
-class Report(msgspec.Struct, kw_only=True):
+class UsageReport(msgspec.Struct, kw_only=True):
     """A usage report and its retries, all with one Idempotency-Key."""
 
     counter: Counter
@@ -82,7 +82,7 @@ class Report(msgspec.Struct, kw_only=True):
 
 class History(msgspec.Struct):
     reservations: list[Reservation] = []
-    reports: list[Report] = []
+    reports: list[UsageReport] = []
     losses: list[float] = []
     """When the hot store had certainly lost holds, or had been restarted and may have."""
 

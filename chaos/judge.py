@@ -16,7 +16,7 @@ from typing import Final, NamedTuple
 
 from chaos import grants
 from chaos.calls import Outages
-from chaos.history import Books, Counter, Event, History, Report
+from chaos.history import Books, Counter, Event, History, UsageReport
 from chaos.violation import Violation
 
 CORRECTED: Final = "corrected"
@@ -43,7 +43,7 @@ def crashed(outages: Mapping[str, Outages]) -> Iterator[Violation]:
             yield Violation("crashed", text, Counter("any", "any resource"), seen.crashes[:20])
 
 
-def _answered(reports: Iterable[Report]) -> Iterator[Violation]:
+def _answered(reports: Iterable[UsageReport]) -> Iterator[Violation]:
     """A correct report is stored sooner or later; no answer may say otherwise."""
     for report in reports:
         if report.refused is not None:
@@ -58,7 +58,7 @@ class _Place(NamedTuple):
     key: str
 
 
-def _recorded(reports: Sequence[Report], events: Sequence[Event]) -> Iterator[Violation]:
+def _recorded(reports: Sequence[UsageReport], events: Sequence[Event]) -> Iterator[Violation]:
     found: dict[_Place, list[Event]] = defaultdict(list)
     for event in events:
         found[_Place(event.counter.license_id, event.key)].append(event)
@@ -78,7 +78,7 @@ def _recorded(reports: Sequence[Report], events: Sequence[Event]) -> Iterator[Vi
         yield Violation("invented", f"nobody sent {place.key}", foreign[0].counter, evidence)
 
 
-def _same(report: Report, event: Event) -> bool:
+def _same(report: UsageReport, event: Event) -> bool:
     if report.counter != event.counter or report.content != event.content:
         return False
     return report.occurred_at is None or datetime.fromisoformat(report.occurred_at).timestamp() == event.occurred_at
@@ -108,7 +108,7 @@ def _replayed(books: Books) -> Iterator[Violation]:
             yield Violation("total", text, counter, [f"event: {event}" for event in events[-20:]])
 
 
-def _drawn(reports: Iterable[Report], events: Iterable[Event]) -> Iterator[Violation]:
+def _drawn(reports: Iterable[UsageReport], events: Iterable[Event]) -> Iterator[Violation]:
     """Nothing that was deleted and never counted makes room for what is created with a reservation after it."""
     late = {
         _Place(report.counter.license_id, report.key): report

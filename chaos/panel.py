@@ -10,7 +10,7 @@ from random import Random
 from typing import Any, Final
 
 from chaos.calls import API, PATIENCE, VALIDATOR, Answer, Caller
-from chaos.history import GRANTED, RESERVED, Counter, History, Report, Reservation
+from chaos.history import GRANTED, RESERVED, Counter, History, Reservation, UsageReport
 from core.clock import rfc3339, unix_time, utc_now
 
 RESERVE: Final = "/api/v1/nextpanel/reserve"
@@ -38,7 +38,7 @@ class Panel:
         self._license_id, self._license_key = license_
         self._ttl = ttl
         self._number = 0
-        self._mine: list[Report] = []
+        self._mine: list[UsageReport] = []
         """What it has created and not deleted."""
         self.lists = False
         """Whether the API takes many reports in one call."""
@@ -105,7 +105,7 @@ class Panel:
             for report in reports:
                 await self._deliver([report], end)
 
-    def _deletion(self) -> Report:
+    def _deletion(self) -> UsageReport:
         lot = self._mine.pop(self._chance.randrange(len(self._mine)))
         return self._report(lot.counter, "deleted", lot.count, undoes=lot.key)
 
@@ -147,8 +147,8 @@ class Panel:
 
     def _report(
         self, counter: Counter, action: str, count: int, *, reservation: Reservation | None = None, undoes: str = ""
-    ) -> Report:
-        report = Report(
+    ) -> UsageReport:
+        report = UsageReport(
             counter=counter,
             key=self._next_key(),
             action=action,
@@ -162,13 +162,13 @@ class Panel:
         self._history.reports.append(report)
         return report
 
-    async def _abandon(self, report: Report) -> None:
+    async def _abandon(self, report: UsageReport) -> None:
         report.abandoned = True
         patience = self._chance.uniform(0.001, 0.03)
         log = report.log
         await self._try(API, USAGE, self._wire(report), report.key, log, f"report {report.action}", patience)
 
-    async def _deliver(self, reports: list[Report], end: Deadline) -> None:
+    async def _deliver(self, reports: list[UsageReport], end: Deadline) -> None:
         """Until each is answered; what is left when time is up stays unanswered."""
         waiting = reports
         while waiting and unix_time() < end.hard_at:
@@ -180,7 +180,7 @@ class Panel:
             if waiting:
                 await self._pause()
 
-    async def _send(self, report: Report) -> None:
+    async def _send(self, report: UsageReport) -> None:
         answer = await self._try(
             API, USAGE, self._wire(report), report.key, report.log, f"report {report.action} {report.count}"
         )
@@ -189,7 +189,7 @@ class Panel:
         elif answer.conclusive:
             report.refused = str(answer)
 
-    async def _send_list(self, reports: list[Report]) -> None:
+    async def _send_list(self, reports: list[UsageReport]) -> None:
         items = [self._wire(report) | {"idempotency_key": report.key} for report in reports]
         log: list[str] = []
         answer = await self._try(API, USAGE, {"items": items}, self._next_key(), log, f"list of {len(items)}")
@@ -202,7 +202,7 @@ class Panel:
             elif answer.conclusive and item.get("problem", {}).get("conclusive", True):
                 report.refused = str(item or answer)
 
-    def _wire(self, report: Report) -> dict[str, Any]:
+    def _wire(self, report: UsageReport) -> dict[str, Any]:
         content = {name: value for name, value in report.content.items() if value is not None}
         instant = {"occurred_at": report.occurred_at} if report.occurred_at else {}
         return {"license_key": self._license_key, **content, **instant}

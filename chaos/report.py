@@ -5,14 +5,14 @@ from collections.abc import Iterable, Iterator
 
 from chaos.judge import CORRECTED
 from chaos.plan import Target
-from chaos.run import Outcome
+from chaos.run import TurnOutcome
 
 
-def report(outcome: Outcome) -> str:
+def report(outcome: TurnOutcome) -> str:
     return "\n".join(["", *(f"  {name:<34}{value}" for name, value in _rows(outcome)), "", *_verdict(outcome)])
 
 
-def _rows(outcome: Outcome) -> Iterator[tuple[str, object]]:
+def _rows(outcome: TurnOutcome) -> Iterator[tuple[str, object]]:
     history, setting = outcome.history, outcome.setting
     acknowledged = sum(report.acknowledged_at is not None for report in history.reports)
     abandoned = sum(report.abandoned for report in history.reports)
@@ -40,7 +40,7 @@ def _counts(codes: Iterable[str]) -> str:
     return ", ".join(f"{code}: {number}" for code, number in Tally(codes).most_common())
 
 
-def _verdict(outcome: Outcome) -> Iterator[str]:
+def _verdict(outcome: TurnOutcome) -> Iterator[str]:
     yield from map(str, outcome.violations)
     if outcome.violations:
         kinds = _counts(violation.kind for violation in outcome.violations)

@@ -41,7 +41,7 @@ class Setting(NamedTuple):
     """The longest a hold may last, in seconds; the shortest is half of it."""
 
 
-class Outcome(NamedTuple):
+class TurnOutcome(NamedTuple):
     setting: Setting
     history: History
     books: Books
@@ -57,7 +57,7 @@ class Outcome(NamedTuple):
         return late_reports(self.history, self.books)
 
 
-def play(setting: Setting, folder: Path, tell: Callable[[str], None]) -> Outcome:
+def play(setting: Setting, folder: Path, tell: Callable[[str], None]) -> TurnOutcome:
     """`folder`: empty; all of the stack's data and logs, and the clients' history, lie there afterwards."""
     with running(folder) as system:
         tell("the stack is ready")
@@ -83,7 +83,7 @@ class _Turn:
         self._struck: Tally[str] = Tally()
         self._end = Deadline()
 
-    async def play(self) -> Outcome:
+    async def play(self) -> TurnOutcome:
         key = self._system.facts["platform_key"]
         limits = httpx.Limits(max_connections=200)
         async with httpx.AsyncClient(limits=limits) as http:
@@ -104,7 +104,7 @@ class _Turn:
         books = await stores.books()
         self._keep(books)
         found = [*judge(self._history, books), *crashed(caller.outages)]
-        return Outcome(
+        return TurnOutcome(
             self._setting, self._history, books, self._struck, caller.outages, lists, self._system.own_disk, found
         )
 

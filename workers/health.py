@@ -12,7 +12,7 @@ import msgspec
 
 from core.health import Dependency, Lookout, Readiness
 from core.parts import Parts, succeeded
-from workers.process.status_server import Page
+from workers.process.status_server import StatusPage
 from workers.rebuild.rebuild import Rebuild
 
 _encode: Final = msgspec.json.Encoder().encode
@@ -54,18 +54,18 @@ class Health:
             self.readiness.reach()
         return lacking
 
-    async def live(self) -> Page:
+    async def live(self) -> StatusPage:
         dead = self._parts.dead
         told = {"status": "dead" if dead else "ok", "parts": self._parts.told()}
-        return Page(_encode(told), HTTPStatus.SERVICE_UNAVAILABLE if dead else HTTPStatus.OK)
+        return StatusPage(_encode(told), HTTPStatus.SERVICE_UNAVAILABLE if dead else HTTPStatus.OK)
 
-    async def ready(self) -> Page:
+    async def ready(self) -> StatusPage:
         lacking = [] if self.readiness.reached else await self.look()
         told = self.readiness.told(lacking)
-        return Page(_encode(told), HTTPStatus.OK if told.ok else HTTPStatus.SERVICE_UNAVAILABLE)
+        return StatusPage(_encode(told), HTTPStatus.OK if told.ok else HTTPStatus.SERVICE_UNAVAILABLE)
 
-    async def dependencies(self) -> Page:
-        return Page(_encode(await self._lookout.told()))
+    async def dependencies(self) -> StatusPage:
+        return StatusPage(_encode(await self._lookout.told()))
 
 
 def _serves(name: str, state: Dependency) -> bool:

@@ -53,16 +53,15 @@ from workers.handlers.overdue_subscriptions import OverdueSubscriptions
 from workers.handlers.provisioning import Provisioning
 from workers.handlers.webhooks import WEBHOOK_CLAIM_SECONDS, webhook_work
 from workers.health import Health
-from workers.jobs import connection_budget as connections
-from workers.jobs import periodic
+from workers.jobs import connection_budget, periodic
 from workers.jobs.arq_queue import ArqQueue
 from workers.jobs.dispatch import Dispatcher, Work
 from workers.jobs.partner_lane import PartnerLane
-from workers.process import status_server as status
+from workers.process import status_server
 from workers.process.listening import listen
 from workers.process.metrics import Metrics
 from workers.process.redis_pool import redis_pool
-from workers.process.status_server import Page
+from workers.process.status_server import StatusPage
 from workers.process.supervision import end, keep_running
 from workers.projection.lease_signer import Leases
 from workers.projection.pin_sweeper import PinSweeper
@@ -90,7 +89,7 @@ async def run(settings: WorkerSettings, parts: Parts | None = None) -> int:
             "/health/dependencies": health.dependencies,
             "/metrics": runtime.show_metrics,
         }
-        server = await status.serve(settings.host, settings.port, pages)
+        server = await status_server.serve(settings.host, settings.port, pages)
         runtime.start()
         parts.watch(condemned=lambda: asked.put_nowait(0))
         logger().info("workers.started", port=settings.port)
@@ -99,7 +98,7 @@ async def run(settings: WorkerSettings, parts: Parts | None = None) -> int:
         logger().info("workers.stopping", code=code)
         parts.stopping()
         await end(parts.tasks)
-        await status.close(server)
+        await status_server.close(server)
     return code
 
 
@@ -119,7 +118,7 @@ class Runtime:
         self._settings = settings
         self.parts = parts
         self.metrics = Metrics(self.parts.told)
-        engine = create_engine(settings.database_url, pool_size=connections.POOL, name="nextpanel-workers")
+        engine = create_engine(settings.database_url, pool_size=connection_budget.POOL, name="nextpanel-workers")
         self._database = Database(engine)
         closing.push_async_callback(self._database.close)
         redis = Redis.from_pool(redis_pool(settings.redis_url))
@@ -219,10 +218,10 @@ class Runtime:
             "arq": self._queue.run,
             "health": self.health.run,
         }
-        connections.check(parts, self._kinds)
+        connection_budget.check(parts, self._kinds)
         for name, part in parts.items():
             self.parts.start(name, keep_running(name, part))
 
-    async def show_metrics(self) -> Page:
+    async def show_metrics(self) -> StatusPage:
         body = await self.metrics.exposition(self._database, self._queue, self._rebuild)
-        return Page(body, content_type=CONTENT_TYPE_LATEST)
+        return StatusPage(body, content_type=CONTENT_TYPE_LATEST)

@@ -13,14 +13,14 @@ RunState = Literal["running", "agreed", "repaired", "differing", "failed"]
 """`differing`: something is left that could not be repaired. `failed`: it did not come to its end."""
 
 Subject = Literal["license", "lease", "total", "api_key", "bucket", "key", "events", "job", "pin"]
-Fault = Literal["missing", "older", "newer", "wrong", "unknown", "stuck"]
+RecordFault = Literal["missing", "older", "newer", "wrong", "unknown", "stuck"]
 """What is true of the hot store's record beside Postgres's; `unknown`: Postgres has none."""
 
-Outcome = Literal["found", "repaired", "changed", "evidence"]
+DifferenceOutcome = Literal["found", "repaired", "changed", "evidence"]
 """`changed`: something else stood there when it was to be repaired; the next run looks again. `found`: the run ended
 before it could say. `evidence`: nothing is repaired, a person has to look."""
 
-FAULTS: Final[tuple[tuple[Subject, Fault], ...]] = (
+FAULTS: Final[tuple[tuple[Subject, RecordFault], ...]] = (
     *((subject, fault) for subject in ("license", "lease", "total", "api_key")
       for fault in ("missing", "older", "newer", "wrong", "unknown")),
     ("bucket", "missing"),

@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from chaos.calls import API, VALIDATOR, Answer, Outages
-from chaos.history import GRANTED, Books, Counter, Event, History, Report, Reservation
+from chaos.history import GRANTED, Books, Counter, Event, History, Reservation, UsageReport
 from chaos.judge import crashed, judge
 
 DATABASES = Counter("license-1", "databases")
@@ -34,21 +34,23 @@ class Story:
         self.history.reservations.append(held)
         return held
 
-    def report(self, counter: Counter, action: str, count: int, **more: Any) -> Report:
+    def report(self, counter: Counter, action: str, count: int, **more: Any) -> UsageReport:
         key = f"report-{len(self.history.reports)}"
-        report = Report(counter=counter, key=key, action=action, count=count, sent_at=self.later(), log=[key], **more)
+        report = UsageReport(
+            counter=counter, key=key, action=action, count=count, sent_at=self.later(), log=[key], **more
+        )
         self.history.reports.append(report)
         self._store(report)
         report.acknowledged_at = self.later(0.1)
         return report
 
-    def create(self, held: Reservation) -> Report:
+    def create(self, held: Reservation) -> UsageReport:
         return self.report(held.counter, "created", held.count, reservation=held)
 
-    def delete(self, created: Report) -> Report:
+    def delete(self, created: UsageReport) -> UsageReport:
         return self.report(created.counter, "deleted", created.count, undoes=created.key)
 
-    def _store(self, report: Report) -> None:
+    def _store(self, report: UsageReport) -> None:
         used = self.books.totals.get(report.counter, 0)
         step = {"created": used + report.count, "deleted": used - report.count, "set": report.count}
         used = self.books.totals[report.counter] = self.books.hot[report.counter] = step[report.action]

@@ -25,7 +25,7 @@ from tests.support.databases import as_owner, change, opened, rows
 from tests.support.environment import environment
 from tests.support.rows import a_row
 from tests.support.servers import DatabaseUrls
-from workers.projection import records as projection
+from workers.projection import records
 
 
 @pytest.fixture
@@ -83,7 +83,7 @@ async def test_redis_holds_what_the_relay_would_have_written(
     made = await batch.make(await order(settings))
     assert made.projected
     async with opened(database_urls) as database, database.as_system() as tx:
-        expected = dict(map(projection.license_record, (await tx.session.execute(projection.LICENSES)).all()))
+        expected = dict(map(records.license_record, (await tx.session.execute(records.LICENSES)).all()))
     assert len(expected) == 60
     assert await documents(valkey, list(expected)) == list(expected.values())
     assert await rows(database_urls, "SELECT * FROM outbox") == [], "nothing is left for the relay"

@@ -14,7 +14,7 @@ from tests.support.servers import DatabaseUrls
 from workers.projection.lease_signer import Leases
 from workers.projection.relay import Relay
 from workers.rebuild.rebuild import Rebuild
-from workers.reconciliation.run import Reconciliation, Report
+from workers.reconciliation.run import Reconciliation, RunReport
 
 LICENSED: Final = 120
 KEY: Final = "npk_of_one"
@@ -57,7 +57,7 @@ class Scene:
     def name(self) -> str:
         return keys.short_hash(self.digests[0])
 
-    async def look(self, *, thorough: bool = False) -> Report:
+    async def look(self, *, thorough: bool = False) -> RunReport:
         report = await self.reconciliation.look("command", range(keys.BUCKETS) if thorough else ())
         assert report is not None
         return report

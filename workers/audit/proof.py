@@ -20,14 +20,14 @@ from db.unit_of_work import Database
 
 _AT_ONCE: Final = 2000
 
-Fault = Literal["changed", "removed", "missing", "inserted", "truncated"]
+ChainFault = Literal["changed", "removed", "missing", "inserted", "truncated"]
 Progress = Callable[[int, int], None]
 
 
-class Break(NamedTuple):
+class ChainBreak(NamedTuple):
     """The first place that does not hold. `audit_id` is the row's, where it is about one."""
 
-    fault: Fault
+    fault: ChainFault
     position: int
     audit_id: int | None
     says: str
@@ -39,7 +39,7 @@ class Proof(NamedTuple):
     head: Head
     waiting: int
     oldest_seconds: float
-    broken: Break | None
+    broken: ChainBreak | None
 
 
 async def prove(
@@ -67,30 +67,32 @@ async def prove(
     broken = _cut(head, anchors)
     if broken is None and waiting.unannounced:
         says = f"{waiting.unannounced} rows have no seal and wait for none"
-        broken = Break("inserted", head.position, waiting.first_unannounced, says)
+        broken = ChainBreak("inserted", head.position, waiting.first_unannounced, says)
     return Proof(head, waiting.rows, waiting.oldest_seconds, broken)
 
 
-def _fault(chain: AuditChain, head: Head, link: Link, anchors: dict[int, Head]) -> Break | None:
+def _fault(chain: AuditChain, head: Head, link: Link, anchors: dict[int, Head]) -> ChainBreak | None:
     position = head.position + 1
     if link.position != position:
-        return Break("missing", position, None, f"the chain goes on at position {link.position}")
+        return ChainBreak("missing", position, None, f"the chain goes on at position {link.position}")
     if link.entry is None:
-        return Break("removed", position, link.audit_id, f"it was sealed at {link.sealed_at.isoformat()}")
+        return ChainBreak("removed", position, link.audit_id, f"it was sealed at {link.sealed_at.isoformat()}")
     if not chain.knows(link.kid):
-        return Break("changed", position, link.audit_id, f"sealed under {link.kid!r}, a key that NP_AUDIT_KEYS lacks")
+        return ChainBreak(
+            "changed", position, link.audit_id, f"sealed under {link.kid!r}, a key that NP_AUDIT_KEYS lacks"
+        )
     proven = chain.seal(head, link.entry, link.sealed_at, kid=link.kid)
     if not same(proven.seal, link.seal):
-        return Break("changed", position, link.audit_id, "the row or its seal is not what was sealed")
+        return ChainBreak("changed", position, link.audit_id, "the row or its seal is not what was sealed")
     anchor = anchors.get(position)
     if anchor is not None and not same(anchor.seal, link.seal):
-        return Break("truncated", position, link.audit_id, f"the anchor {anchor.text} is not of this chain")
+        return ChainBreak("truncated", position, link.audit_id, f"the anchor {anchor.text} is not of this chain")
     return None
 
 
-def _cut(head: Head, anchors: Sequence[Head]) -> Break | None:
+def _cut(head: Head, anchors: Sequence[Head]) -> ChainBreak | None:
     beyond = [anchor for anchor in anchors if anchor.position > head.position]
     if not beyond:
         return None
     longest = max(beyond, key=lambda anchor: anchor.position)
-    return Break("truncated", head.position + 1, None, f"it reached position {longest.position} once")
+    return ChainBreak("truncated", head.position + 1, None, f"it reached position {longest.position} once")

@@ -29,7 +29,7 @@ from db.models.reconciliation import ReconciliationDifference
 from db.unit_of_work import Database
 from workers.commands.progress import ProgressBar
 from workers.process.redis_pool import redis_pool
-from workers.reconciliation.run import Reconciliation, Report
+from workers.reconciliation.run import Reconciliation, RunReport
 
 _MOST_SHOWN: Final = 20
 _ASK_AGAIN: Final = 0.5
@@ -65,7 +65,7 @@ async def _run(settings: StoreSettings, *, quick: bool, wait: float) -> int:
             return await writer.client.is_ready()
 
         reconciliation = Reconciliation(
-            database, writer, utc_now, every=60, load=loaded, rebuilt_within=wait, settled_within=wait
+            database, writer, utc_now, every=60, load=loaded, rebuilt_within=wait, repaired_within=wait
         )
         report = await _look(reconciliation, () if quick else range(keys.BUCKETS), wait)
         if report is None:
@@ -78,7 +78,7 @@ async def _run(settings: StoreSettings, *, quick: bool, wait: float) -> int:
     return int(report.state == "differing")
 
 
-async def _look(reconciliation: Reconciliation, thorough: Sequence[int], wait: float) -> Report | None:
+async def _look(reconciliation: Reconciliation, thorough: Sequence[int], wait: float) -> RunReport | None:
     bar = ProgressBar()
     deadline = monotonic() + wait
     while (report := await reconciliation.look("command", thorough, bar.show)) is None and monotonic() < deadline:
@@ -88,7 +88,7 @@ async def _look(reconciliation: Reconciliation, thorough: Sequence[int], wait: f
     return report
 
 
-def _print(report: Report, shown: Sequence[ReconciliationDifference]) -> None:
+def _print(report: RunReport, shown: Sequence[ReconciliationDifference]) -> None:
     count = report.counts
     found, repaired = count["differences"], count["repaired"]
     lines = (

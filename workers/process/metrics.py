@@ -21,7 +21,7 @@ from core.clock import unix_time, utc_now
 from core.health import Dependency
 from core.telemetry import lines_lost, logger
 from db import outbox
-from db.models.reconciliation import FAULTS, Fault, Subject
+from db.models.reconciliation import FAULTS, RecordFault, Subject
 from db.unit_of_work import Database
 
 _LOOK_UP_WITHIN: Final = 3.0
@@ -125,7 +125,7 @@ class Metrics:
     def performed(self, kind: str, outcome: str) -> None:
         self._jobs.labels(kind, outcome).inc()
 
-    def differs(self, subject: Subject, fault: Fault) -> None:
+    def differs(self, subject: Subject, fault: RecordFault) -> None:
         self._differences.labels(subject, fault).inc()
 
     def chain_whole(self, whole: bool) -> None:  # noqa: FBT001  said of one thing only

@@ -18,16 +18,16 @@ _REQUEST_WITHIN: Final = 5.0
 _HEAD_LIMIT: Final = 16_384
 
 
-class Page(NamedTuple):
+class StatusPage(NamedTuple):
     body: bytes
     status: HTTPStatus = HTTPStatus.OK
     content_type: str = "application/json"
 
 
-Handler = Callable[[], Awaitable[Page]]
-_NOT_FOUND: Final = Page(b'{"status":"not found"}', HTTPStatus.NOT_FOUND)
-_ONLY_GET: Final = Page(b'{"status":"only GET is served here"}', HTTPStatus.METHOD_NOT_ALLOWED)
-_BROKEN: Final = Page(b'{"status":"failed"}', HTTPStatus.INTERNAL_SERVER_ERROR)
+Handler = Callable[[], Awaitable[StatusPage]]
+_NOT_FOUND: Final = StatusPage(b'{"status":"not found"}', HTTPStatus.NOT_FOUND)
+_ONLY_GET: Final = StatusPage(b'{"status":"only GET is served here"}', HTTPStatus.METHOD_NOT_ALLOWED)
+_BROKEN: Final = StatusPage(b'{"status":"failed"}', HTTPStatus.INTERNAL_SERVER_ERROR)
 
 
 async def serve(host: str, port: int, pages: Mapping[str, Handler]) -> asyncio.Server:
@@ -52,7 +52,7 @@ async def close(server: asyncio.Server) -> None:
     server.close()
 
 
-async def _page(head: bytes, pages: Mapping[str, Handler]) -> Page:
+async def _page(head: bytes, pages: Mapping[str, Handler]) -> StatusPage:
     method, _, rest = head.partition(b" ")
     if method not in {b"GET", b"HEAD"}:
         return _ONLY_GET
@@ -66,7 +66,7 @@ async def _page(head: bytes, pages: Mapping[str, Handler]) -> Page:
         return _BROKEN
 
 
-def _encoded(page: Page, *, body: bool) -> bytes:
+def _encoded(page: StatusPage, *, body: bool) -> bytes:
     head = (
         f"HTTP/1.1 {page.status.value} {page.status.phrase}\r\n"
         f"Content-Type: {page.content_type}\r\nContent-Length: {len(page.body)}\r\n"

@@ -41,7 +41,7 @@ from core.telemetry import logger
 from db.models.licensing import License
 from db.unit_of_work import Database, SystemTransaction
 from workers.process.supervision import Wakeup
-from workers.projection import records as projection
+from workers.projection import records
 
 BATCH: Final = 200
 PASS_EACH: Final = 300.0
@@ -54,7 +54,7 @@ _SPREAD: Final = LIFE / 8
 
 _PUBLISHED_FOR: Final = timedelta(seconds=LIFE + _SPREAD + OFFLINE_GRACE + 3600)
 _BEFORE_ALL_IDS: Final = UUID(int=0)
-_NAMED: Final = projection.LICENSES.where(License.id == any_(bindparam("ids", type_=ARRAY(Uuid()))))
+_NAMED: Final = records.LICENSES.where(License.id == any_(bindparam("ids", type_=ARRAY(Uuid()))))
 
 Claim = Callable[[SystemTransaction, Lookout], Awaitable[list[UUID]]]
 
@@ -66,7 +66,7 @@ class KeyIdReused(Exception):
 class _Batch(NamedTuple):
     signed: Sequence[SignedLease]
     withdrawn: Sequence[UUID]
-    records: Sequence[tuple[bytes, LeaseRecord]]
+    leases: Sequence[tuple[bytes, LeaseRecord]]
     """What is to stand in the hot store, by the hash of the licence's key."""
 
 
@@ -165,17 +165,17 @@ class Leases:
             await repository.store(tx, batch.signed, kid=self._signer.kid, now=now)
             await repository.withdraw(tx, batch.withdrawn)
             async with asyncio.timeout(_LOCKED_WITHIN):
-                await self._writer.apply_leases(batch.records)
-        await self._writer.apply_leases(batch.records)
+                await self._writer.apply_leases(batch.leases)
+        await self._writer.apply_leases(batch.leases)
         self._signed(len(batch.signed))
         logger().debug("leases.renewed", signed=len(batch.signed), withdrawn=len(batch.withdrawn))
-        return claimed, len(batch.records)
+        return claimed, len(batch.leases)
 
     def _made(self, rows: Sequence[Row[Any]], now: datetime) -> _Batch:
         signed: list[SignedLease] = []
         withdrawn: list[UUID] = []
-        records: list[tuple[bytes, LeaseRecord]] = []
-        for _, (digest, record) in projection.fit(rows, projection.license_record):
+        leases: list[tuple[bytes, LeaseRecord]] = []
+        for _, (digest, record) in records.fit(rows, records.license_record):
             if leasable(record, now.timestamp()):
                 lease = self._sign(record, now)
                 signed.append(lease)
@@ -186,8 +186,8 @@ class Leases:
             made = LeaseRecord(
                 epoch=record.epoch, version=record.version, not_after=end, token=token, signed_at=now.timestamp()
             )
-            records.append((digest, made))
-        return _Batch(signed, withdrawn, records)
+            leases.append((digest, made))
+        return _Batch(signed, withdrawn, leases)
 
     def _sign(self, record: LicenseRecord, now: datetime) -> SignedLease:
         life = LIFE + random.uniform(0, _SPREAD)  # noqa: S311  spreads work, guards nothing

@@ -28,7 +28,7 @@ from db import outbox
 from db.outbox import Claim
 from db.unit_of_work import Database
 from workers.process.supervision import Wakeup
-from workers.projection import records as projection
+from workers.projection import records
 
 BATCH: Final = 500
 _LOOK_EACH: Final = 1.0
@@ -145,7 +145,7 @@ class Relay:
     async def _apply(self, session: AsyncSession, claims: Sequence[Claim]) -> list[float]:
         if not claims:
             return []
-        rows = await projection.read(session, [_projection_job(claim) for claim in claims])
+        rows = await records.read(session, [_projection_job(claim) for claim in claims])
         await rows.apply(self._writer)
         self._changed({record.license_id for _, record in rows.licenses})
         now = self._clock()

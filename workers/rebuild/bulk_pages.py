@@ -26,7 +26,7 @@ from core.licensing.record import LeaseRecord, LicenseRecord
 from core.telemetry import logger
 from db.driver import Driver
 from db.unit_of_work import Database
-from workers.projection import records as projection
+from workers.projection import records
 
 _AT_A_TIME: Final = 500
 """Rows packed before the loop may look at something else: 5 ms."""
@@ -53,7 +53,7 @@ _TOTALS: Final = """
 _IN_BUCKETS: Final = "AND get_byte(license_key_hash, 0) = ANY (ARRAY[{buckets}])"
 
 
-class Page(NamedTuple):
+class LicensePage(NamedTuple):
     batch: LicenseBatch
     last: UUID
     """The last license's id."""
@@ -68,7 +68,7 @@ class LicensePages:
             wanted = _IN_BUCKETS.format(buckets=", ".join(map(str, sorted(buckets))))
         self._licenses = _LICENSES.format(limits=_LIMITS, wanted=wanted, page=page)
 
-    async def read(self, after: UUID) -> Page | None:
+    async def read(self, after: UUID) -> LicensePage | None:
         """Those that follow `after`; None: no more."""
         async with self._database.as_system() as tx:
             driver = await tx.driver()
@@ -80,7 +80,7 @@ class LicensePages:
         for start in range(0, len(rows), _AT_A_TIME):
             _pack(batch, rows[start : start + _AT_A_TIME], totals)
             await asyncio.sleep(0)
-        return Page(batch, rows[-1][0])
+        return LicensePage(batch, rows[-1][0])
 
 
 async def _read_totals(driver: Driver, ids: Sequence[UUID]) -> dict[UUID, list[LoadedTotal]]:
@@ -134,5 +134,5 @@ def _lease(row: Any) -> bytes:
 def _common(columns: tuple[str, *tuple[int | None, ...]]) -> codec.Common:
     """Features as the text of their JSON, then the limits in the order of RESOURCES."""
     features, *limits = columns
-    flags = projection.flags(msgspec.json.decode(features))
+    flags = records.flags(msgspec.json.decode(features))
     return codec.pack_common(dict(zip(RESOURCES, limits, strict=True)), flags)

@@ -48,7 +48,7 @@ class Confirmation:
         self._writer = writer
         self._comparison = Comparison(writer.client)
         self._screening = Screening(database, self._comparison, at_once=_AT_ONCE)
-        self.mended = 0
+        self.repaired = 0
         """Records that differed and were put right one by one."""
 
     async def api_keys(self, buckets: Collection[int]) -> bool:
@@ -78,7 +78,7 @@ class Confirmation:
                     raise
                 await self._comparison.clear(truth.kind, some)
                 await self._bring(truth, some)  # read anew: what a relay has brought since is gone as well
-        self.mended += len(screened.suspects)
+        self.repaired += len(screened.suspects)
         return True
 
     async def _bring(self, truth: Truth, names: Sequence[str]) -> None:
@@ -88,14 +88,14 @@ class Confirmation:
 
     async def _bury(self, truth: Truth, names: Sequence[str]) -> None:
         for some in _batches(names):
-            standings = await self._comparison.stored(truth.kind, some)
-            mendings = [
-                Repair(name, standing, truth.nothing(name), None, {})
-                for name, standing in standings.items()
-                if not standing.absent
+            records_there = await self._comparison.stored(truth.kind, some)
+            repairs = [
+                Repair(name, stored, truth.nothing(name), None, {})
+                for name, stored in records_there.items()
+                if not stored.absent
             ]
-            if mendings:
-                await self._comparison.repair(truth.kind, mendings)
+            if repairs:
+                await self._comparison.repair(truth.kind, repairs)
 
     async def _apply(self, expected: Iterable[tuple[str, Expected]]) -> None:
         licenses: list[tuple[bytes, LicenseRecord]] = []

@@ -38,9 +38,8 @@ from db.inbox import first_time
 from db.models.licensing import ApiKey
 from db.unit_of_work import Database
 from workers.process.advisory_lock import only_one
-from workers.projection import records as projection
+from workers.projection import records
 from workers.projection.hold_watch import HoldWatch
-from workers.projection.records import Rows
 from workers.rebuild.bulk_pages import LicensePages
 from workers.rebuild.confirmation import Confirmation, strides
 
@@ -55,7 +54,7 @@ _BEFORE_ALL_IDS: Final = UUID(int=0)
 StepT = TypeVar("StepT")
 
 _API_KEYS_AFTER: Final = (
-    projection.API_KEYS.where(ApiKey.id > bindparam("after")).order_by(ApiKey.id).limit(bindparam("page"))
+    records.API_KEYS.where(ApiKey.id > bindparam("after")).order_by(ApiKey.id).limit(bindparam("page"))
 )
 
 
@@ -76,23 +75,23 @@ class Rebuild:
         self._applied = applied
         self.missing: int | None = None
         """Buckets that were not loaded, or not confirmed, at the last look; None before the first."""
-        self.standing: StoreState | None = None
+        self.state: StoreState | None = None
         """What the last look saw."""
         self._told_of_silence = False
 
     @property
     def complete(self) -> bool:
-        return self.missing == 0 and self.standing is not None and self.standing.writable
+        return self.missing == 0 and self.state is not None and self.state.writable
 
     @property
     def unfit(self) -> str | None:
         """Why the server must not be relied on, as far as the last look could say."""
-        return None if self.standing is None else self.standing.unfit
+        return None if self.state is None else self.state.unfit
 
     @property
     def reigns(self) -> Collection[str]:
         """In which everything was found."""
-        return () if self.standing is None or not self.complete else frozenset(self.standing.reigns)
+        return () if self.state is None or not self.complete else frozenset(self.state.reigns)
 
     async def run(self) -> None:
         await _within(self._writer.load_functions())
@@ -106,13 +105,13 @@ class Rebuild:
     async def look(self) -> bool:
         """Rebuilds what is missing; True where nothing is missing any more, as far as this look can say."""
         try:
-            standing = await self._see()
-            if not standing.writable:
+            state = await self._see()
+            if not state.writable:
                 await self._writer.client.disconnect_idle()
-            elif _lacking(standing) and standing.unfit is None:
+            elif _lacking(state) and state.unfit is None:
                 async with only_one(self._database, _ONE_AT_A_TIME) as alone:
-                    if alone and _lacking(standing := await self._see()):  # another one may have just been at it
-                        await self._bring_back(standing)
+                    if alone and _lacking(state := await self._see()):  # another one may have just been at it
+                        await self._bring_back(state)
         except functions.FunctionsMissing:
             await _within(self._writer.load_functions())
             return False
@@ -120,26 +119,26 @@ class Rebuild:
 
     async def _see(self) -> StoreState:
         before = self.unfit
-        standing = await _within(self._writer.client.state())
-        self.standing = standing
-        self.missing = len(_lacking(standing))
-        if standing.unfit is not None and standing.unfit != before:
-            logger().error("redis.unfit", fault=standing.unfit)
-        if not all(facts.tells for facts in standing.servers) and not self._told_of_silence:
+        state = await _within(self._writer.client.state())
+        self.state = state
+        self.missing = len(_lacking(state))
+        if state.unfit is not None and state.unfit != before:
+            logger().error("redis.unfit", fault=state.unfit)
+        if not all(facts.tells for facts in state.servers) and not self._told_of_silence:
             self._told_of_silence = True
             logger().warning("redis.tells_no_policy", detail="it must be noeviction; nobody can check that here")
-        return standing
+        return state
 
-    async def _bring_back(self, standing: StoreState) -> None:
-        missing = _lacking(standing)
+    async def _bring_back(self, state: StoreState) -> None:
+        missing = _lacking(state)
         if await _within(self._first_ever()):
             await _within(self._watch.nothing_was_ever_held())
         holds_lost = await _within(self._watch.may_be_lost())
         tokens = await _within(self._writer.begin_rebuild(missing, holds_lost=holds_lost))
-        compared = len(standing.unconfirmed)
+        compared = len(state.unconfirmed)
         logger().info("rebuild.began", buckets=len(missing), compared=compared, holds_lost=holds_lost)
         began = monotonic()
-        left = [*standing.empty, *await self._confirm(standing.unconfirmed, tokens)]
+        left = [*state.empty, *await self._confirm(state.unconfirmed, tokens)]
         if left and not await self._fill(sorted(left), tokens):
             return
         logger().info("rebuild.done", buckets=len(missing), filled=len(left), seconds=round(monotonic() - began, 2))
@@ -158,7 +157,7 @@ class Rebuild:
                 left += some
             elif not await self._mark(tokens, some):
                 logger().warning("rebuild.overtaken", first=first, last=before - 1)
-        logger().info("rebuild.compared", buckets=len(unconfirmed), mended=confirmation.mended)
+        logger().info("rebuild.compared", buckets=len(unconfirmed), mended=confirmation.repaired)
         return left
 
     async def _fill(self, missing: Sequence[int], tokens: Mapping[int, str]) -> bool:
@@ -201,7 +200,7 @@ class Rebuild:
         if not found:
             return None
         mine = [row for row in found if keys.bucket_of_api_key(row.key_id) in buckets]
-        await Rows(api_keys=[key for _, key in projection.fit(mine, projection.api_key_record)]).apply(self._writer)
+        await records.Rows(api_keys=[key for _, key in records.fit(mine, records.api_key_record)]).apply(self._writer)
         self._applied(len(mine))
         return cast("UUID", found[-1].id)
 
@@ -221,8 +220,8 @@ class Rebuild:
         return True
 
 
-def _lacking(standing: StoreState) -> list[int]:
-    return sorted(standing.empty + standing.unconfirmed)
+def _lacking(state: StoreState) -> list[int]:
+    return sorted(state.empty + state.unconfirmed)
 
 
 async def _within(work: Awaitable[StepT]) -> StepT:

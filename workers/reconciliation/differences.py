@@ -15,7 +15,7 @@ from core.hotstore.comparison import (
 )
 from core.licensing.plan import Resource
 from core.licensing.record import ApiKeyRecord, LicenseRecord
-from db.models.reconciliation import Fault
+from db.models.reconciliation import RecordFault
 from workers.reconciliation.expected import Expected
 
 Record = LicenseRecord | ApiKeyRecord
@@ -25,45 +25,45 @@ _NUMBER: Final = re.compile(rb"=(-?\d{1,18})")
 _NO_TOTAL: Final = Total()
 
 
-class Verdict(NamedTuple):
+class Difference(NamedTuple):
     """None and nothing where all is well. `found` says what stands there; never what a secret is."""
 
-    document: Fault | None
+    document: RecordFault | None
     found: str | None
-    lease: Fault | None
-    totals: Mapping[Resource, Fault]
+    lease: RecordFault | None
+    totals: Mapping[Resource, RecordFault]
 
     @property
-    def wrong(self) -> bool:
+    def differs(self) -> bool:
         return self.document is not None or self.lease is not None or bool(self.totals)
 
 
-def judge(expected: Expected | None, standing: StoredRecord, decode: Callable[[bytes], Record]) -> Verdict:
-    record = _readable(standing, decode)
+def compare(expected: Expected | None, stored: StoredRecord, decode: Callable[[bytes], Record]) -> Difference:
+    record = _readable(stored, decode)
     if expected is None:
-        fault, found = _unknown(standing, record)
-        return Verdict(fault, found, None, {})
-    fault, found = _document(expected.record, standing, record)
-    totals = {name: _total(expected.totals.get(name), raw) for name, raw in standing.totals.items()}
+        fault, found = _unknown(stored, record)
+        return Difference(fault, found, None, {})
+    fault, found = _document(expected.record, stored, record)
+    totals = {name: _total(expected.totals.get(name), raw) for name, raw in stored.totals.items()}
     wrong_totals = {name: wrong for name, wrong in totals.items() if wrong is not None}
-    return Verdict(fault, found, _lease(expected, standing.lease), wrong_totals)
+    return Difference(fault, found, _lease(expected, stored.lease), wrong_totals)
 
 
-def _readable(standing: StoredRecord, decode: Callable[[bytes], Record]) -> Record | None:
+def _readable(stored: StoredRecord, decode: Callable[[bytes], Record]) -> Record | None:
     try:
-        return None if standing.packed is None else decode(standing.packed)
+        return None if stored.packed is None else decode(stored.packed)
     except (msgspec.MsgspecError, ValueError):
         return None
 
 
-def _unknown(standing: StoredRecord, record: Record | None) -> tuple[Fault | None, str | None]:
-    if standing.absent or (record is not None and _says_no(record)):
+def _unknown(stored: StoredRecord, record: Record | None) -> tuple[RecordFault | None, str | None]:
+    if stored.absent or (record is not None and _says_no(record)):
         return None, None
     return "unknown", "what cannot be read" if record is None else f"{record.epoch}:{record.version}"
 
 
-def _document(expected: Record, standing: StoredRecord, record: Record | None) -> tuple[Fault | None, str | None]:
-    if standing.absent:
+def _document(expected: Record, stored: StoredRecord, record: Record | None) -> tuple[RecordFault | None, str | None]:
+    if stored.absent:
         return "missing", None
     if record is None:
         return "wrong", "what cannot be read"
@@ -82,7 +82,7 @@ def _says_no(record: Record) -> bool:
     return record.tombstone if isinstance(record, LicenseRecord) else record.version == 0
 
 
-def _lease(expected: Expected, raw: bytes) -> Fault | None:
+def _lease(expected: Expected, raw: bytes) -> RecordFault | None:
     """A lease counts where it is one of this version; any other is passed over by whoever asks for it."""
     if isinstance(expected.record, ApiKeyRecord):
         return None
@@ -102,7 +102,7 @@ def _lease(expected: Expected, raw: bytes) -> Fault | None:
     return None if record == wanted else "wrong"
 
 
-def _total(expected: NewTotal | None, raw: Total) -> Fault | None:
+def _total(expected: NewTotal | None, raw: Total) -> RecordFault | None:
     if raw == _NO_TOTAL:
         return None if expected is None else "missing"
     if expected is None:

@@ -20,16 +20,16 @@ from core.licensing.state import Status
 from db.models.licensing import ApiKey, LeaseRow, License
 from db.models.reconciliation import Subject
 from db.models.usage import LicenseUsage
-from workers.projection import records as projection
+from workers.projection import records
 
 SelectT = TypeVar("SelectT", bound=Select[Any])
 
 _IDS: Final = any_(bindparam("ids", type_=ARRAY(Uuid())))
 _NAMES: Final = any_(bindparam("names", type_=ARRAY(Text())))
-_LICENSES: Final = projection.LICENSES.where(License.id == _IDS)
-_USAGE: Final = projection.USAGE.where(LicenseUsage.license_id == _IDS)
-_LEASES: Final = projection.LEASES.where(LeaseRow.license_id == _IDS)
-_API_KEYS: Final = projection.API_KEYS.add_columns(ApiKey.license_id).where(ApiKey.key_id == _NAMES)
+_LICENSES: Final = records.LICENSES.where(License.id == _IDS)
+_USAGE: Final = records.USAGE.where(LicenseUsage.license_id == _IDS)
+_LEASES: Final = records.LEASES.where(LeaseRow.license_id == _IDS)
+_API_KEYS: Final = records.API_KEYS.add_columns(ApiKey.license_id).where(ApiKey.key_id == _NAMES)
 _NO_UUID: Final = UUID(int=0)
 _HIGHEST: Final = b"\xff" * 40
 _NAMES_BETWEEN: Final = text("SELECT license_key_hash FROM licenses WHERE license_key_hash BETWEEN :first AND :last")
@@ -116,13 +116,13 @@ class LicenseTruth:
         rows = (await session.execute(_locked(_LICENSES, License) if lock else _LICENSES, ids)).all()
         usage = (await session.execute(_locked(_USAGE, LicenseUsage) if lock else _USAGE, ids)).all()
         totals: dict[bytes, dict[Resource, NewTotal]] = {}
-        for total in projection.usage_totals(usage):
+        for total in records.usage_totals(usage):
             mine = totals.setdefault(total.license_hash, {})
             mine[total.resource] = NewTotal(total.used, total.epoch, total.version)
         # Whoever signs one has locked its license, so a lease stands still where the license does.
-        leases = dict(projection.lease_record(row) for row in await session.execute(_LEASES, ids))
+        leases = dict(records.lease_record(row) for row in await session.execute(_LEASES, ids))
         found = {}
-        for row, (digest, record) in projection.fit(rows, projection.license_record):
+        for row, (digest, record) in records.fit(rows, records.license_record):
             packed = codec.encode_license(record)
             lease = leases.get(digest)
             if lease is not None and lease.version != record.version:
@@ -159,7 +159,7 @@ class ApiKeyTruth:
         statement = _locked(_API_KEYS, ApiKey) if lock else _API_KEYS
         rows = (await session.execute(statement, {"names": list(names)})).all()
         found = {}
-        for row, record in projection.fit(rows, projection.api_key_record):
+        for row, record in records.fit(rows, records.api_key_record):
             packed = codec.encode_api_key(record)
             found[record.key_id] = Expected(codec.decode_api_key(packed), packed, None, {}, row.id, row.license_id)
         return found

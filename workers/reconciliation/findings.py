@@ -6,15 +6,15 @@ from typing import Final
 from uuid import UUID
 
 from billing_api.operations.reconciliation import repository
-from billing_api.operations.reconciliation.repository import Found
+from billing_api.operations.reconciliation.repository import FoundDifference
 from core.telemetry import logger
-from db.models.reconciliation import Fault, Outcome, RunState, Subject
+from db.models.reconciliation import DifferenceOutcome, RecordFault, RunState, Subject
 from db.unit_of_work import Database
 
 MOST_ROWS: Final = 10_000
 """Differences that a run keeps one by one. A restored database has as many as licenses: then the number says it all."""
 
-Told = Callable[[Subject, Fault], None]
+Told = Callable[[Subject, RecordFault], None]
 
 
 class Findings:
@@ -32,7 +32,7 @@ class Findings:
             return "differing"
         return "repaired" if self.counts["repaired"] else "agreed"
 
-    async def record(self, found: Sequence[Found]) -> Sequence[UUID]:
+    async def record(self, found: Sequence[FoundDifference]) -> Sequence[UUID]:
         """Committed when it returns, so that a repair that follows is never one nobody knows of."""
         room = max(0, MOST_ROWS - self.counts["differences"])
         async with self._database.as_system() as tx:
@@ -43,7 +43,9 @@ class Findings:
             logger().warning("reconcile.difference", subject=one.subject, fault=one.fault, name=one.name)
         return ids
 
-    async def conclude(self, outcomes: Mapping[Outcome, int], rows: Mapping[Outcome, Sequence[UUID]]) -> None:
+    async def conclude(
+        self, outcomes: Mapping[DifferenceOutcome, int], rows: Mapping[DifferenceOutcome, Sequence[UUID]]
+    ) -> None:
         """What became of differences that were recorded: how many by outcome, and their rows."""
         self.counts["repaired"] += outcomes.get("repaired", 0)
         async with self._database.as_system() as tx:

@@ -17,7 +17,7 @@ from time import monotonic
 from typing import Final, NamedTuple
 from uuid import UUID
 
-from billing_api.operations.reconciliation.repository import Found
+from billing_api.operations.reconciliation.repository import FoundDifference
 from core.hotstore import codec
 from core.hotstore.comparison import (
     Comparison,
@@ -28,15 +28,15 @@ from core.hotstore.comparison import (
 from core.licensing.plan import Resource
 from core.licensing.record import ApiKeyRecord
 from core.parts import step
-from db.models.reconciliation import Outcome
+from db.models.reconciliation import DifferenceOutcome
 from db.unit_of_work import Database
-from workers.projection import records as projection
-from workers.reconciliation.differences import Verdict, judge
+from workers.projection import records
+from workers.reconciliation.differences import Difference, compare
 from workers.reconciliation.expected import Expected, Truth
 from workers.reconciliation.findings import Findings
 
 BATCH: Final = 200
-WITHIN: Final = 10.0
+REPAIR_WITHIN: Final = 10.0
 _LOOK_AGAIN: Final = 0.1
 _LOCKED_WITHIN: Final = 3.0
 """Seconds that Redis has while rows are locked: fewer than the API's requests wait for a lock (db/migrate.py)."""
@@ -47,13 +47,13 @@ class _Case(NamedTuple):
 
     name: str
     expected: Expected | None
-    standing: StoredRecord
-    verdict: Verdict
+    stored: StoredRecord
+    difference: Difference
 
 
-class Settling:
+class RecordRepair:
     def __init__(
-        self, database: Database, comparison: Comparison, findings: Findings, *, within: float = WITHIN
+        self, database: Database, comparison: Comparison, findings: Findings, *, within: float = REPAIR_WITHIN
     ) -> None:
         """`within`: seconds for which a suspect is looked at again and again until it stands still."""
         self._database = database
@@ -61,7 +61,7 @@ class Settling:
         self._findings = findings
         self._within = within
 
-    async def settle(self, truth: Truth, suspects: Iterable[str]) -> None:
+    async def repair(self, truth: Truth, suspects: Iterable[str]) -> None:
         """Records and repairs what is damaged among them; counts those that never stood still as undecided."""
         left: Sequence[str] = list(dict.fromkeys(suspects))
         deadline = monotonic() + self._within
@@ -70,7 +70,7 @@ class Settling:
             for start in range(0, len(left), BATCH):
                 cases, others = await self._look(truth, left[start : start + BATCH])
                 async with step():
-                    await self._mend(truth, cases)
+                    await self._put_right(truth, cases)
                 moving += others
             left = moving
             if left and monotonic() > deadline:
@@ -86,9 +86,11 @@ class Settling:
             some = names[start : start + BATCH]
             async with step(), self._database.as_system() as tx:
                 expected = await truth.read(tx.session, some)
-            standings = await self._comparison.stored(truth.kind, some)
-            verdicts = ((name, judge(expected.get(name), one, truth.decode)) for name, one in standings.items())
-            differ += [name for name, verdict in verdicts if verdict.wrong]
+            records_there = await self._comparison.stored(truth.kind, some)
+            differences = (
+                (name, compare(expected.get(name), one, truth.decode)) for name, one in records_there.items()
+            )
+            differ += [name for name, difference in differences if difference.differs]
         return differ
 
     async def _look(self, truth: Truth, names: Sequence[str]) -> tuple[list[_Case], list[str]]:
@@ -97,27 +99,27 @@ class Settling:
             locked = await truth.read(tx.session, names, lock=True)
             pending = await truth.pending(tx.session, names, locked)
             async with asyncio.timeout(_LOCKED_WITHIN):
-                standings = await self._comparison.stored(truth.kind, names)
+                records_there = await self._comparison.stored(truth.kind, names)
             plain = await truth.read(tx.session, names)
         moving = [name for name in names if name in pending or locked.get(name) != plain.get(name)]
         cases = [
-            _Case(name, plain.get(name), standing, judge(plain.get(name), standing, truth.decode))
-            for name, standing in standings.items()
-            if name not in moving and standing.loaded is not None  # nothing is known of what is being rebuilt
+            _Case(name, plain.get(name), stored, compare(plain.get(name), stored, truth.decode))
+            for name, stored in records_there.items()
+            if name not in moving and stored.loaded is not None  # nothing is known of what is being rebuilt
         ]
         return cases, moving
 
-    async def _mend(self, truth: Truth, cases: Sequence[_Case]) -> None:
+    async def _put_right(self, truth: Truth, cases: Sequence[_Case]) -> None:
         found = [(case, one) for case in cases for one in _told(truth, case)]
         ids = await self._findings.record([one for _, one in found]) if found else ()
-        mended = await self._comparison.repair(truth.kind, [_mending(truth, case) for case in cases])
+        succeeded = await self._comparison.repair(truth.kind, [_repair(truth, case) for case in cases])
         if not found:
             return
-        outcome_of: dict[str, Outcome] = {
-            case.name: "repaired" if well else "changed" for case, well in zip(cases, mended, strict=True)
+        outcome_of: dict[str, DifferenceOutcome] = {
+            case.name: "repaired" if well else "changed" for case, well in zip(cases, succeeded, strict=True)
         }
-        outcomes: dict[Outcome, int] = defaultdict(int)
-        rows: dict[Outcome, list[UUID]] = defaultdict(list)
+        outcomes: dict[DifferenceOutcome, int] = defaultdict(int)
+        rows: dict[DifferenceOutcome, list[UUID]] = defaultdict(list)
         for number, (case, _) in enumerate(found):
             outcomes[outcome_of[case.name]] += 1
             if number < len(ids):
@@ -125,22 +127,24 @@ class Settling:
         await self._findings.conclude(outcomes, rows)
 
 
-def _told(truth: Truth, case: _Case) -> list[Found]:
+def _told(truth: Truth, case: _Case) -> list[FoundDifference]:
     license_id = None if case.expected is None else case.expected.license_id
-    verdict = case.verdict
+    difference = case.difference
     told = []
-    if verdict.document is not None:
+    if difference.document is not None:
         expected = None if case.expected is None else case.expected.stamp
-        told.append(Found(truth.subject, verdict.document, case.name, license_id, expected, verdict.found))
-    if verdict.lease is not None and case.expected is not None:
+        told.append(
+            FoundDifference(truth.subject, difference.document, case.name, license_id, expected, difference.found)
+        )
+    if difference.lease is not None and case.expected is not None:
         said = None if case.expected.lease is None else f"signed at {case.expected.lease.signed_at}"
-        told.append(Found("lease", verdict.lease, case.name, license_id, said, None))
-    for resource, fault in verdict.totals.items():
+        told.append(FoundDifference("lease", difference.lease, case.name, license_id, said, None))
+    for resource, fault in difference.totals.items():
         total = case.expected.totals.get(resource) if case.expected else None
         expected = None if total is None else f"{resource}={total.used}/{total.epoch}:{total.version}"
-        raw = case.standing.totals[resource]
+        raw = case.stored.totals[resource]
         found = f"{resource}={_shown(raw.used)}/{_shown(raw.stamp)}"
-        told.append(Found("total", fault, case.name, license_id, expected, found))
+        told.append(FoundDifference("total", fault, case.name, license_id, expected, found))
     return told
 
 
@@ -149,16 +153,16 @@ def _shown(raw: bytes) -> str:
     return raw.removeprefix(b"=")[:60].decode(errors="replace").replace("\0", "�")
 
 
-def _mending(truth: Truth, case: _Case) -> Repair:
+def _repair(truth: Truth, case: _Case) -> Repair:
     document = None
-    if case.verdict.document is not None:
+    if case.difference.document is not None:
         document = truth.nothing(case.name) if case.expected is None else case.expected.packed
     totals: Mapping[Resource, NewTotal] = {} if case.expected is None else case.expected.totals
-    wanted = {resource: totals.get(resource) for resource in case.verdict.totals}
-    return Repair(case.name, case.standing, document, _lease_to_stand(case), wanted)
+    wanted = {resource: totals.get(resource) for resource in case.difference.totals}
+    return Repair(case.name, case.stored, document, _lease_to_stand(case), wanted)
 
 
 def _lease_to_stand(case: _Case) -> bytes | None:
-    if case.verdict.lease is None or case.expected is None or isinstance(case.expected.record, ApiKeyRecord):
+    if case.difference.lease is None or case.expected is None or isinstance(case.expected.record, ApiKeyRecord):
         return None
-    return codec.encode_lease(case.expected.lease or projection.no_lease(case.expected.record))
+    return codec.encode_lease(case.expected.lease or records.no_lease(case.expected.record))

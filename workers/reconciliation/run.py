@@ -5,9 +5,9 @@ bug, a hand in redis-cli, a database restored from a backup. A run
 
 1. waits for buckets without their mark to be rebuilt, which each counts as a difference; before each stride of the next
    step again, for they may be lost meanwhile,
-2. compares all licenses, leases, totals and API keys by digest (workers/reconciliation/screening.py), and settles what
+2. compares all licenses, leases, totals and API keys by digest (workers/reconciliation/screening.py), and repairs what
    differs (workers/reconciliation/repair.py),
-3. walks through all keys for records that no index names, and settles them in the same way,
+3. walks through all keys for records that no index names, and repairs them in the same way,
 4. takes the buckets whose turn it is and compares them field by field, which digests do not, and adds up their usage
    events again,
 5. looks for changes that nobody projects, and for holds whose reports never came to an end.
@@ -28,7 +28,7 @@ from typing import Final, NamedTuple
 from uuid import UUID
 
 from billing_api.operations.reconciliation import repository
-from billing_api.operations.reconciliation.repository import Found
+from billing_api.operations.reconciliation.repository import FoundDifference
 from core.clock import Clock
 from core.hotstore import functions, keys
 from core.hotstore.comparison import Comparison
@@ -38,7 +38,6 @@ from core.telemetry import logger
 from db.models.reconciliation import RunState
 from db.unit_of_work import Database
 from workers.process.advisory_lock import only_one
-from workers.reconciliation import repair as settling
 from workers.reconciliation.buckets import runs
 from workers.reconciliation.expected import (
     ApiKeyTruth,
@@ -46,7 +45,7 @@ from workers.reconciliation.expected import (
     Truth,
 )
 from workers.reconciliation.findings import Findings, Told
-from workers.reconciliation.repair import Settling
+from workers.reconciliation.repair import REPAIR_WITHIN, RecordRepair
 from workers.reconciliation.screening import Screening
 
 _ONE_AT_A_TIME: Final = 0x6E70_7263  # any constant: who holds this advisory lock reconciles
@@ -65,7 +64,7 @@ Progress = Callable[[str, int, int], None]
 """What is done, how far, of how many buckets."""
 
 
-class Report(NamedTuple):
+class RunReport(NamedTuple):
     run_id: UUID
     state: RunState
     counts: Counter[str]
@@ -84,7 +83,7 @@ class Reconciliation:
         load: Callable[[], Awaitable[bool]],
         told: Told = lambda _subject, _fault: None,
         rebuilt_within: float = _REBUILT_WITHIN,
-        settled_within: float = settling.WITHIN,
+        repaired_within: float = REPAIR_WITHIN,
     ) -> None:
         """`every`: seconds from run to run. `load`: rebuilds what is missing; True once nothing is."""
         self._database = database
@@ -95,7 +94,7 @@ class Reconciliation:
         self._load = load
         self._told = told
         self._rebuilt_within = rebuilt_within
-        self._settled_within = settled_within
+        self._repaired_within = repaired_within
         self._truths: tuple[Truth, ...] = (LicenseTruth(), ApiKeyTruth())
 
     async def run(self) -> None:
@@ -109,7 +108,7 @@ class Reconciliation:
 
     async def look(
         self, cause: str, thorough: Iterable[int], progress: Progress = lambda _what, _done, _of: None
-    ) -> Report | None:
+    ) -> RunReport | None:
         """One run now; None where another one is at it. `thorough`: buckets to compare field by field."""
         began = monotonic()
         async with only_one(self._database, _ONE_AT_A_TIME) as alone:
@@ -127,7 +126,7 @@ class Reconciliation:
                     await self._writer.load_functions()
                 raise
             await self._end(run_id, findings.state, findings, None)
-        return Report(run_id, findings.state, findings.counts, monotonic() - began)
+        return RunReport(run_id, findings.state, findings.counts, monotonic() - began)
 
     async def _due(self) -> bool:
         async with step(), self._database.as_system() as tx:
@@ -146,7 +145,7 @@ class Reconciliation:
 
     async def _compare(self, findings: Findings, thorough: list[int], progress: Progress) -> None:
         screening = Screening(self._database, self._comparison)
-        settler = Settling(self._database, self._comparison, findings, within=self._settled_within)
+        repair = RecordRepair(self._database, self._comparison, findings, within=self._repaired_within)
         all_there = True
         for truth in self._truths:
             first, stride = 0, _FIRST_STRIDE
@@ -155,32 +154,32 @@ class Reconciliation:
                 before = min(first + stride, keys.BUCKETS)
                 screened = await screening.screen(truth.kind, first, before)
                 findings.counts["licenses" if truth.subject == "license" else "api_keys"] += screened.size
-                await settler.settle(truth, screened.suspects)
+                await repair.repair(truth, screened.suspects)
                 progress(f"{truth.subject} digests", before, keys.BUCKETS)
                 first, stride = before, stride * 2 if screened.size < _FEW else stride
-        await self._find_strays(findings, settler)
+        await self._find_strays(findings, repair)
         done = 0
         for first, before in _strides(thorough):
-            await self._prove(findings, settler, first, before)
+            await self._prove(findings, repair, first, before)
             done += before - first
             progress("records and events", done, len(thorough))
         await self._find_stuck(findings)
 
-    async def _find_strays(self, findings: Findings, settler: Settling) -> None:
+    async def _find_strays(self, findings: Findings, repair: RecordRepair) -> None:
         """What no index names: somebody SET it by hand, or took its name out.
 
         A key that cannot be one of ours is left alone: no validator asks for it, and who knows whose it is.
         """
         suspects: dict[str, list[str]] = defaultdict(list)
-        foreign: list[Found] = []
+        foreign: list[FoundDifference] = []
         async for key in self._comparison.strays():
             truth = next((truth for truth in self._truths if truth.kind.is_at(key)), None)
             if truth is not None:
                 suspects[truth.subject].append(keys.parts(key)[2])
             elif len(foreign) < _MOST_STUCK:
-                foreign.append(Found("key", "unknown", key[:200], found="no key of ours", outcome="evidence"))
+                foreign.append(FoundDifference("key", "unknown", key[:200], found="no key of ours", outcome="evidence"))
         for truth in self._truths:
-            await settler.settle(truth, suspects[truth.subject])
+            await repair.repair(truth, suspects[truth.subject])
         if foreign:
             await findings.record(foreign)
 
@@ -189,7 +188,7 @@ class Reconciliation:
             jobs = await repository.stuck_jobs(tx, _STUCK_AFTER, _MOST_STUCK)
         pins = await self._writer.old_pins(_MOST_STUCK, seconds=_STUCK_AFTER)
         held = [
-            Found(
+            FoundDifference(
                 "pin", "stuck", f"{h} {reservation}", found=f"held for more than {_STUCK_AFTER} s", outcome="evidence"
             )
             for h, reservation in pins
@@ -204,7 +203,7 @@ class Reconciliation:
         if not missing:
             return True
         lacking = [
-            Found("bucket", "missing", f"{first:02x}-{before - 1:02x}", expected="loaded", found="no mark")
+            FoundDifference("bucket", "missing", f"{first:02x}-{before - 1:02x}", expected="loaded", found="no mark")
             for first, before in runs(missing)
         ]
         ids = await findings.record(lacking)
@@ -215,13 +214,13 @@ class Reconciliation:
             await findings.conclude({"repaired": len(lacking)}, {"repaired": ids})
         return loaded
 
-    async def _prove(self, findings: Findings, settler: Settling, first: int, before: int) -> None:
+    async def _prove(self, findings: Findings, repair: RecordRepair, first: int, before: int) -> None:
         """The buckets from `first` up to but not including `before`, field by field and event by event."""
         for truth in self._truths:
             async with step(), self._database.as_system() as tx:
                 names = await truth.names(tx.session, first, before)
             findings.counts["records"] += len(names)
-            await settler.settle(truth, await settler.differing(truth, names))
+            await repair.repair(truth, await repair.differing(truth, names))
         async with step(), self._database.as_system() as tx:
             ledger = await repository.ledger(tx, first, before)
         findings.counts["events"] += ledger.events

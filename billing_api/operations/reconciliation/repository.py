@@ -12,10 +12,10 @@ from sqlalchemy.sql import func
 from core.errors import NotFound
 from core.ids import new_id
 from db.models.reconciliation import (
-    Fault,
-    Outcome,
+    DifferenceOutcome,
     ReconciliationDifference,
     ReconciliationRun,
+    RecordFault,
     RunState,
     Subject,
 )
@@ -67,16 +67,16 @@ _STUCK: Final = text(
 )
 
 
-class Found(NamedTuple):
+class FoundDifference(NamedTuple):
     """A difference before it is a row. `outcome`: "found", or "evidence" where nothing will be repaired."""
 
     subject: Subject
-    fault: Fault
+    fault: RecordFault
     name: str
     license_id: UUID | None = None
     expected: str | None = None
     found: str | None = None
-    outcome: Outcome = "found"
+    outcome: DifferenceOutcome = "found"
 
 
 class LastRun(NamedTuple):
@@ -93,7 +93,7 @@ class Ledger(NamedTuple):
 
     events: int
     totals: int
-    wrong: Sequence[Found]
+    wrong: Sequence[FoundDifference]
 
 
 async def begin_run(tx: SystemTransaction, cause: str) -> UUID:
@@ -112,7 +112,7 @@ async def end_run(
     await tx.session.execute(update(ReconciliationRun).where(ReconciliationRun.id == run_id).values(**values))
 
 
-async def record(tx: SystemTransaction, run_id: UUID, differences: Iterable[Found]) -> list[UUID]:
+async def record(tx: SystemTransaction, run_id: UUID, differences: Iterable[FoundDifference]) -> list[UUID]:
     """Their ids, in the order they were given."""
     rows = [(new_id(), difference) for difference in differences]
     if rows:
@@ -121,7 +121,7 @@ async def record(tx: SystemTransaction, run_id: UUID, differences: Iterable[Foun
     return [row_id for row_id, _ in rows]
 
 
-async def note_outcome(tx: SystemTransaction, ids: Collection[UUID], outcome: Outcome) -> None:
+async def note_outcome(tx: SystemTransaction, ids: Collection[UUID], outcome: DifferenceOutcome) -> None:
     mine = ReconciliationDifference.id.in_(ids)
     await tx.session.execute(update(ReconciliationDifference).where(mine).values(outcome=outcome))
 
@@ -165,11 +165,11 @@ async def ledger(tx: SystemTransaction, first: int, before: int) -> Ledger:
     return Ledger(row.events, row.totals, [_wrong_events(one) for one in row.wrong])
 
 
-async def stuck_jobs(tx: SystemTransaction, seconds: float, most: int) -> list[Found]:
+async def stuck_jobs(tx: SystemTransaction, seconds: float, most: int) -> list[FoundDifference]:
     """Changes that were not projected for so long."""
     rows = await tx.session.execute(_STUCK, {"seconds": seconds, "most": most})
     return [
-        Found(
+        FoundDifference(
             subject="job",
             fault="stuck",
             name=str(row.id),
@@ -198,9 +198,9 @@ def differences_of(run_id: UUID) -> Select[ReconciliationDifference]:
     return of_run.order_by(found.created_at, found.subject, found.fault, found.name, found.id)
 
 
-def _wrong_events(wrong: dict[str, Any]) -> Found:
+def _wrong_events(wrong: dict[str, Any]) -> FoundDifference:
     at = "" if wrong["broken_at"] is None else f", and number {wrong['broken_at']} does not follow from the one before"
-    return Found(
+    return FoundDifference(
         subject="events",
         fault="wrong",
         name=f"{wrong['license_id']} {wrong['resource']}",

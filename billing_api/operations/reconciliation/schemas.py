@@ -5,7 +5,14 @@ from uuid import UUID
 
 import msgspec
 
-from db.models.reconciliation import Fault, Outcome, ReconciliationDifference, ReconciliationRun, RunState, Subject
+from db.models.reconciliation import (
+    DifferenceOutcome,
+    ReconciliationDifference,
+    ReconciliationRun,
+    RecordFault,
+    RunState,
+    Subject,
+)
 from db.paging import Page
 
 
@@ -42,12 +49,12 @@ class DifferenceView(msgspec.Struct, frozen=True, kw_only=True):
 
     id: UUID
     subject: Subject
-    fault: Fault
+    fault: RecordFault
     name: str
     license_id: UUID | None
     expected: str | None
     found: str | None
-    outcome: Outcome
+    outcome: DifferenceOutcome
     created_at: datetime
 
     @classmethod

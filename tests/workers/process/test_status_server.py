@@ -11,18 +11,18 @@ import httpx
 import pytest
 
 from tests.support.servers import ROOT
-from workers.process.status_server import Page, serve
+from workers.process.status_server import StatusPage, serve
 
 
-async def fine() -> Page:
-    return Page(b'{"status":"ok"}')
+async def fine() -> StatusPage:
+    return StatusPage(b'{"status":"ok"}')
 
 
-async def not_yet() -> Page:
-    return Page(b"{}", HTTPStatus.SERVICE_UNAVAILABLE)
+async def not_yet() -> StatusPage:
+    return StatusPage(b"{}", HTTPStatus.SERVICE_UNAVAILABLE)
 
 
-async def broken() -> Page:
+async def broken() -> StatusPage:
     raise ValueError("inside")
 
 
@@ -74,7 +74,7 @@ async def test_a_client_that_hangs_up_is_no_fault_of_ours() -> None:
 HUNG_UP: Final = """
 import asyncio, gc, socket, struct
 import uvloop
-from workers.process.status_server import Page, serve
+from workers.process.status_server import StatusPage, serve
 
 async def run():
     asked, gone = asyncio.Event(), asyncio.Event()
@@ -82,7 +82,7 @@ async def run():
     async def slow():
         asked.set()
         await gone.wait()
-        return Page(bytes(1000))
+        return StatusPage(bytes(1000))
 
     server = await serve("127.0.0.1", 0, {"/slow": slow})
     client = socket.create_connection(server.sockets[0].getsockname())

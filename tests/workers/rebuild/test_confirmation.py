@@ -20,7 +20,7 @@ from tests.support.servers import DatabaseUrls, running
 from tests.workers.world import HotStore, an_api_key, eventually, many_licenses
 from workers.process.redis_pool import redis_pool
 from workers.projection.relay import Relay
-from workers.rebuild import confirmation as confirming
+from workers.rebuild import confirmation
 from workers.rebuild.rebuild import Rebuild
 
 LICENSES = 60
@@ -29,7 +29,7 @@ LICENSES = 60
 @pytest.fixture(scope="module")
 def own_valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Valkey]:
     """A server of its own: it changes its reign."""
-    folder = tmp_path_factory.mktemp("confirming")
+    folder = tmp_path_factory.mktemp("confirmation")
     server = Valkey(data=folder, port=choose(HOST), fast=True)
     with running(server, folder / "log"):
         yield server
@@ -136,7 +136,7 @@ async def test_what_postgres_does_not_know_is_buried(scene: Scene) -> None:
 
 
 async def test_where_much_differs_it_is_filled(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(confirming, "_MANY", 0)
+    monkeypatch.setattr(confirmation, "_MANY", 0)
     for digest in scene.digests:
         await scene.redis.delete(keys.document(keys.short_hash(digest)))
     scene.new_reign()

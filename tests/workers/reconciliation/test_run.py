@@ -300,7 +300,7 @@ async def test_damage_is_found_under_traffic(scene: Scene) -> None:
 )
 async def test_what_the_relay_has_not_brought_yet_is_undecided(scene: Scene, statement: str) -> None:
     await change(scene.urls, statement, h=scene.digests[0])
-    scene.reconciliation = scene.reconciling(settled_within=0)
+    scene.reconciliation = scene.reconciling(repaired_within=0)
     report = await scene.look()
     assert (report.state, report.counts["undecided"]) == ("agreed", 1)
 

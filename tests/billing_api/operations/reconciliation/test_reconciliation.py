@@ -5,7 +5,7 @@ from uuid import uuid4
 import pytest
 
 from billing_api.operations.reconciliation import repository
-from billing_api.operations.reconciliation.repository import Found
+from billing_api.operations.reconciliation.repository import FoundDifference
 from db.models.identity import Role
 from db.unit_of_work import Database
 from tests.billing_api.conftest import Client
@@ -21,8 +21,8 @@ async def test_runs_are_listed_newest_first_and_shown_with_what_they_found(
     staff = await desk.staff(role)
     license_id = uuid4()
     found = [
-        Found("total", "wrong", "ab", license_id, expected="domains=2/1:7", found="domains=9/1:7"),
-        Found("license", "missing", "cd"),
+        FoundDifference("total", "wrong", "ab", license_id, expected="domains=2/1:7", found="domains=9/1:7"),
+        FoundDifference("license", "missing", "cd"),
     ]
     async with database.as_system() as tx:
         first = await repository.begin_run(tx, "command")
