@@ -1,15 +1,16 @@
-"""One worker process, wired: every part is made here, knows its neighbours from here, and is kept running from here.
+"""Composition root of a worker process: makes every part, connects it with the others, and keeps it running.
 
-    listen ──rings──► relay          projection lane → hot store
-           ──rings──► partner lane   due jobs → hints → arq → dispatcher → handlers
+    listen ──wakes──► relay          projection lane → hot store
+           ──wakes──► partner lane   due jobs → hints → arq → dispatcher → handlers
     rebuild                          each second: is anything missing in the hot store?
     pins                             each second: is anything held for reports that never came?
     reconcile                        each minute: do the stores say the same?
     audit                            seals what has been added to the audit trail
     leases                           signs what the relay has projected, and what is due
-    arq                              takes hints, rings for periodic work
+    overdue                          each half minute: which subscriptions lack a webhook?
+    arq                              takes hints, starts periodic work
     health                           notices when everything was there, looks at the stores
-    status                           health and metrics, for who asks
+    status                           answers requests for health and metrics
 
 A part that dies or gives no heartbeat for a minute ends the process (core/parts.py).
 
@@ -20,27 +21,17 @@ import asyncio
 import signal
 from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack, suppress
-from typing import Any
 
 from prometheus_client import CONTENT_TYPE_LATEST
 from redis.asyncio import Redis
 
-from billing_api.commerce.stripe_mirror.service import Mirror
-from billing_api.gateways.mail.relay import HttpMailRelay
-from billing_api.gateways.nextpanel import NextPanelGateway
-from billing_api.gateways.stripe.client import StripeGateway
-from billing_api.identity.credentials.reset_links import ResetLinks
-from billing_api.notifications.mails.rendering import MailRenderer
-from billing_api.notifications.mails.service import Mails
-from billing_api.operations.webhooks.service import WebhookProcessor
-from billing_api.privacy.aftermath import CustomerErasure
 from core.clock import utc_now
 from core.crypto.audit_chain import AuditChain
 from core.health import Dependency, Lookout, Probe, Readiness
 from core.hotstore import condition
 from core.hotstore.client import HotStoreClient
 from core.hotstore.writer import Writer
-from core.jobs import AlignAccount, DeliverMail, ForgetCustomer, Lane, MailResetLink, Provision
+from core.jobs import Lane
 from core.parts import EXIT_CODE, Parts
 from core.settings import WorkerSettings
 from core.telemetry import logger
@@ -48,14 +39,11 @@ from db.condition import PostgresCondition
 from db.engine import create_engine
 from db.unit_of_work import Database
 from workers.audit.sealer import AuditSealer
-from workers.handlers.mail import MailDelivery
-from workers.handlers.overdue_subscriptions import OverdueSubscriptions
-from workers.handlers.provisioning import Provisioning
-from workers.handlers.webhooks import WEBHOOK_CLAIM_SECONDS, webhook_work
+from workers.handlers.wiring import wire_handlers
 from workers.health import Health
 from workers.jobs import connection_budget, periodic
 from workers.jobs.arq_queue import ArqQueue
-from workers.jobs.dispatch import Dispatcher, Work
+from workers.jobs.dispatch import Dispatcher
 from workers.jobs.partner_lane import PartnerLane
 from workers.process import status_server
 from workers.process.listening import listen
@@ -71,10 +59,10 @@ from workers.reconciliation.run import Reconciliation
 
 
 async def run(settings: WorkerSettings, parts: Parts | None = None) -> int:
-    """Works until SIGTERM, SIGINT, or until a part of it is dead; the exit code.
+    """Works until SIGTERM, SIGINT, or until a part of it is dead; answers the exit code.
 
-    On SIGTERM it works and answers on for NP_DRAIN_SECONDS, not ready any more, as the API and the validator do: who
-    watches all three sees the same of each.
+    After SIGTERM it goes on working and answering for NP_DRAIN_SECONDS, but is not ready any more. The API and the
+    validator do the same.
     """
     asked: asyncio.Queue[int] = asyncio.Queue()
     for signum, seconds in ((signal.SIGTERM, settings.drain_seconds), (signal.SIGINT, 0)):
@@ -103,7 +91,7 @@ async def run(settings: WorkerSettings, parts: Parts | None = None) -> int:
 
 
 async def _drain(readiness: Readiness, asked: "asyncio.Queue[int]") -> None:
-    """Returns when it is time to stop. A second signal, or a part that dies, hurries."""
+    """Returns when it is time to stop: at once after a second signal or the death of a part."""
     seconds = await asked.get()
     readiness.drain()
     logger().info("workers.draining", seconds=seconds)
@@ -118,6 +106,7 @@ class Runtime:
         self._settings = settings
         self.parts = parts
         self.metrics = Metrics(self.parts.told)
+        # Both stores first, then what keeps Redis equal to Postgres, then the jobs; health looks at all of it.
         engine = create_engine(settings.database_url, pool_size=connection_budget.POOL, name="nextpanel-workers")
         self._database = Database(engine)
         closing.push_async_callback(self._database.close)
@@ -125,23 +114,27 @@ class Runtime:
         closing.push_async_callback(redis.aclose)
         writer = Writer(HotStoreClient(redis))
         closing.push_async_callback(writer.client.close)
+        self._wire_projection(writer)
+        chain = AuditChain(settings.audit_keys)
+        self._sealer = AuditSealer(self._database, chain, utc_now, whole=self.metrics.chain_whole)
+        self._wire_jobs(closing)
+        postgres = PostgresCondition(settings.database_url, name="nextpanel-workers")
+        closing.callback(postgres.close)
+        lookout = Lookout({"postgres": postgres.look, **self._redis_probes(redis)})
+        self.health = Health(self.parts, lookout, self._rebuild, sees=self.metrics.sees)
+
+    def _wire_projection(self, writer: Writer) -> None:
         self._rebuild = Rebuild(self._database, writer, applied=self.metrics.rebuilt)
         self._pins = PinSweeper(self._database, writer)
         self._reconciliation = Reconciliation(
             self._database,
             writer,
             utc_now,
-            every=settings.reconcile_seconds,
+            every=self._settings.reconcile_seconds,
             load=self._rebuild.look,
             told=self.metrics.differs,
         )
-        chain = AuditChain(settings.audit_keys)
-        self._sealer = AuditSealer(self._database, chain, utc_now, whole=self.metrics.chain_whole)
-        postgres = PostgresCondition(settings.database_url, name="nextpanel-workers")
-        closing.callback(postgres.close)
-        lookout = Lookout({"postgres": postgres.look, **self._redis_probes(redis)})
-        self.health = Health(self.parts, lookout, self._rebuild, sees=self.metrics.sees)
-        self._leases = Leases(self._database, writer, settings.lease_keys, utc_now, signed=self.metrics.signed)
+        self._leases = Leases(self._database, writer, self._settings.lease_keys, utc_now, signed=self.metrics.signed)
         self._relay = Relay(
             self._database,
             writer,
@@ -151,39 +144,19 @@ class Runtime:
             projected=self.metrics.projected,
             changed=self._leases.changed,
         )
-        self._kinds = works = self._works(closing)
+
+    def _wire_jobs(self, closing: AsyncExitStack) -> None:
+        self._works, self._overdue = wire_handlers(self._settings, self._database, closing)
         crons = periodic.crons(self._database)
-        self._dispatcher = Dispatcher(self._database, works, performed=self.metrics.performed)
-        places = sum(work.at_once for work in works) + len(crons)  # no kind, were it full, takes another's
-        self._queue = ArqQueue(settings.queue_redis_url, self._take, crons, at_once=places)
+        dispatcher = Dispatcher(self._database, self._works, performed=self.metrics.performed)
+        # A place for each job of each kind, so that a kind whose room is full takes no place of another kind.
+        places = sum(work.at_once for work in self._works) + len(crons)
+        self._queue = ArqQueue(self._settings.queue_redis_url, self._take, crons, at_once=places)
         closing.push_async_callback(self._queue.close)
-        self._partners = PartnerLane(self._database, self._dispatcher, self._queue)
+        self._partners = PartnerLane(self._database, dispatcher, self._queue)
 
     async def _take(self, outbox_id: int) -> None:
         await self._partners.take(outbox_id)
-
-    def _works(self, closing: AsyncExitStack) -> list[Work[Any]]:
-        settings = self._settings
-        nextpanel = NextPanelGateway(settings.nextpanel_url, settings.nextpanel_jwt_secret, utc_now)
-        relay = HttpMailRelay(settings.mail_url, utc_now)
-        stripe = StripeGateway(settings.stripe)
-        for gateway in (nextpanel, relay, stripe):
-            closing.push_async_callback(gateway.close)
-        provisioning = Provisioning(self._database, nextpanel, utc_now)
-        renderer = MailRenderer(settings.secrets.sealer, public_url=settings.public_url, portal_url=settings.portal_url)
-        mail = MailDelivery(self._database, relay, renderer)
-        mirror = Mirror(self._database, stripe, settings.secrets, utc_now, within=WEBHOOK_CLAIM_SECONDS)
-        self._overdue = OverdueSubscriptions(self._database, mirror, utc_now)
-        processor = WebhookProcessor(self._database, mirror)
-        reset_links = ResetLinks(self._database, Mails(settings.secrets), settings.secrets, utc_now)
-        return [
-            webhook_work(processor),
-            Work(Provision, provisioning.provision, claim_seconds=15, connections=2, on_death=provisioning.refuse),
-            Work(AlignAccount, provisioning.align, claim_seconds=30, connections=2),
-            Work(DeliverMail, mail.deliver, claim_seconds=15),
-            Work(MailResetLink, reset_links.perform, claim_seconds=15, at_once=2),
-            Work(ForgetCustomer, CustomerErasure(self._database, stripe).perform, claim_seconds=30, at_once=1),
-        ]
 
     def _redis_probes(self, redis: Redis) -> Mapping[str, Probe]:
         probes: dict[str, Probe] = {"redis": lambda: self._redis_condition(redis)}
@@ -192,7 +165,7 @@ class Runtime:
         return probes
 
     async def _redis_condition(self, redis: Redis) -> Dependency:
-        """Of no use to validators before everything is in it, however well it answers."""
+        """Not OK before everything is in it, however well it answers: validators cannot use it yet."""
         state = await condition.look(redis)
         if state is not Dependency.OK:
             return state
@@ -201,12 +174,12 @@ class Runtime:
         return state if self._rebuild.complete else Dependency.LOADING
 
     def start(self) -> None:
-        bells: dict[Lane, Callable[[], None]] = {
-            "projection": self._relay.woken.ring,
-            "partner": self._partners.woken.ring,
+        wakers: dict[Lane, Callable[[], None]] = {
+            "projection": self._relay.wakeup.wake,
+            "partner": self._partners.wakeup.wake,
         }
         parts = {
-            "listen": lambda: listen(self._settings.database_url, bells),
+            "listen": lambda: listen(self._settings.database_url, wakers),
             "relay": self._relay.run,
             "rebuild": self._rebuild.run,
             "pins": self._pins.run,
@@ -218,7 +191,7 @@ class Runtime:
             "arq": self._queue.run,
             "health": self.health.run,
         }
-        connection_budget.check(parts, self._kinds)
+        connection_budget.check(parts, self._works)
         for name, part in parts.items():
             self.parts.start(name, keep_running(name, part))
 

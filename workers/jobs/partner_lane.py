@@ -35,14 +35,14 @@ class PartnerLane:
         self._dispatcher = dispatcher
         self._queue = queue
         self._running: dict[int, asyncio.Task[None]] = {}
-        self.woken = Wakeup()
+        self.wakeup = Wakeup()
 
     async def run(self) -> None:
         try:
             while True:
                 await self.look()
                 succeeded()
-                await self.woken.wait(_LOOK_EACH)
+                await self.wakeup.wait(_LOOK_EACH)
         finally:
             await self._stop()
 

@@ -1,8 +1,8 @@
-"""Hears the database say that there is work: LISTEN on a connection of its own.
+"""Listening for work: LISTEN on a connection of its own wakes the loops whose lane has a new row.
 
-A notification is a hint. Whoever connects anew has missed some, so every connection begins by ringing all bells; and
-the loops behind the bells look each second anyway. A connection that broke silently (a firewall, a lost host), or whose
-server was demoted, is found by asking it something from time to time: a server that takes no writes announces nothing.
+A notification is a hint. A new connection has missed some, so it begins by waking every loop; and the loops look each
+second anyway. A connection may break silently (a firewall, a lost host), and a server that was demoted announces
+nothing. So the server is asked from time to time whether it still takes writes.
 """
 
 import asyncio
@@ -21,8 +21,8 @@ _ASK_EACH: Final = 2.0
 _ANSWER_WITHIN: Final = 5.0
 
 
-async def listen(database_url: str, bells: Mapping[Lane, Callable[[], None]]) -> None:
-    """Rings the bell of the lane that a notification names; returns or raises when the connection is lost."""
+async def listen(database_url: str, wakers: Mapping[Lane, Callable[[], None]]) -> None:
+    """Wakes the lane that a notification names; returns or raises when the connection is lost."""
     connection = await asyncpg.connect(
         database_url, timeout=_ANSWER_WITHIN, server_settings={"application_name": "nextpanel-workers-listen"}
     )
@@ -31,12 +31,12 @@ async def listen(database_url: str, bells: Mapping[Lane, Callable[[], None]]) ->
         connection.add_termination_listener(lambda _: lost.set())
 
         def heard(_connection: Any, _pid: int, _channel: str, payload: Any) -> None:
-            if bell := bells.get(payload):
-                bell()
+            if wake := wakers.get(payload):
+                wake()
 
         await connection.add_listener(CHANNEL, heard)
-        for bell in bells.values():
-            bell()
+        for wake in wakers.values():
+            wake()
         while not lost.is_set():
             with suppress(TimeoutError):
                 async with asyncio.timeout(_ASK_EACH):

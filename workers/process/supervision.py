@@ -80,17 +80,17 @@ async def end(parts: Collection[asyncio.Task[Any]]) -> None:
 
 
 class Wakeup:
-    """A bell that one loop waits for, a second at most, because a bell may be missed."""
+    """Ends a loop's pause early. The loop waits a second at most, because a wake-up may be missed."""
 
     def __init__(self) -> None:
-        self._rung = asyncio.Event()
+        self._woken = asyncio.Event()
 
-    def ring(self) -> None:
-        self._rung.set()
+    def wake(self) -> None:
+        self._woken.set()
 
     async def wait(self, seconds: float) -> None:
-        """Forgets the ring before it returns: one that comes during the work makes the next wait short."""
+        """Forgets the wake-up before it returns: one that comes during the work makes the next wait short."""
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
-                await self._rung.wait()
-        self._rung.clear()
+                await self._woken.wait()
+        self._woken.clear()

@@ -92,7 +92,7 @@ class Leases:
         self._kids: Sequence[str] = ()
         self._next_publication = float("-inf")
         self._next_pass = float("-inf")
-        self._woken = Wakeup()
+        self._wakeup = Wakeup()
 
     def changed(self, license_ids: Iterable[UUID]) -> None:
         """Hints that these may want another lease, or none."""
@@ -100,7 +100,7 @@ class Leases:
         if len(self._changed) > _MOST_HINTS:
             self._changed.clear()
             self._next_pass = float("-inf")
-        self._woken.ring()
+        self._wakeup.wake()
 
     async def run(self) -> None:
         self._next_pass = float("-inf")  # whatever ended the last run has cost hints
@@ -110,7 +110,7 @@ class Leases:
                 self._next_pass = monotonic() + PASS_EACH
                 await self.sweep()
             succeeded()
-            await self._woken.wait(_LOOK_EACH)
+            await self._wakeup.wait(_LOOK_EACH)
 
     async def sweep(self) -> int:
         """One pass through all licences; says how many leases it signed or withdrew."""

@@ -79,7 +79,7 @@ class Relay:
         self._projected = projected
         self._changed = changed
         self._batch = batch
-        self.woken = Wakeup()
+        self.wakeup = Wakeup()
 
     async def run(self) -> None:
         while True:
@@ -87,7 +87,7 @@ class Relay:
             succeeded()
             if applied > 1:
                 await asyncio.sleep(_GATHERING)  # there is traffic: what comes meanwhile shares a round
-            await self.woken.wait(_LOOK_EACH)
+            await self.wakeup.wait(_LOOK_EACH)
 
     async def catch_up(self) -> int:
         """Applies all that is due, and says so to the validators; how many rows it was."""

@@ -214,7 +214,7 @@ async def test_more_webhooks_on_a_silent_stripe_than_there_is_room_for_hold_no_m
         await eventually(full)
         async with database.as_system() as tx:
             await tx.enqueue(DeliverMail(new_id()))
-        partners.woken.ring()
+        partners.wakeup.wake()
         await eventually(mailed, within=3)
     await queue.close()
     assert hanging == 3

@@ -1,4 +1,4 @@
-"""Parts are started again, and bells are heard."""
+"""Parts are started again, and loops are woken."""
 
 import asyncio
 import time
@@ -79,13 +79,13 @@ async def test_a_failure_that_cannot_say_what_it_is_ends_nothing() -> None:
 
 
 async def test_a_ring_during_the_work_is_not_lost() -> None:
-    bell = Wakeup()
-    bell.ring()
-    await asyncio.wait_for(bell.wait(30), 1)
-    bell.ring()  # during the work
-    await asyncio.wait_for(bell.wait(30), 1)
+    wakeup = Wakeup()
+    wakeup.wake()
+    await asyncio.wait_for(wakeup.wait(30), 1)
+    wakeup.wake()  # during the work
+    await asyncio.wait_for(wakeup.wait(30), 1)
     began = time.monotonic()
-    await bell.wait(0.05)  # nobody rang: it returns all the same
+    await wakeup.wait(0.05)  # nobody woke it: it returns all the same
     assert time.monotonic() - began >= 0.04
 
 

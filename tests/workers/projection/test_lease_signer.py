@@ -116,8 +116,8 @@ async def at_work(world: World) -> AsyncIterator[None]:
     world.clock = utc_now  # type: ignore[method-assign]  # nobody turns it here
     leases = world.leases()
     relay = world.relay(leases)
-    bells: Any = {"projection": relay.woken.ring}
-    parts = {"relay": relay.run, "leases": leases.run, "listen": lambda: listen(world.urls.worker, bells)}
+    wakers: Any = {"projection": relay.wakeup.wake}
+    parts = {"relay": relay.run, "leases": leases.run, "listen": lambda: listen(world.urls.worker, wakers)}
     tasks = [asyncio.create_task(keep_running(name, part)) for name, part in parts.items()]
     try:
         yield

@@ -44,8 +44,8 @@ async def kept_running(relay: Relay, urls: DatabaseUrls | None = None) -> AsyncI
     """The relay as the process runs it; with `urls` it is woken by the database."""
     tasks = [asyncio.create_task(keep_running("relay", relay.run))]
     if urls is not None:
-        bells: dict[Lane, Callable[[], None]] = {"projection": relay.woken.ring}
-        tasks.append(asyncio.create_task(keep_running("listen", lambda: listen(urls.worker, bells))))
+        wakers: dict[Lane, Callable[[], None]] = {"projection": relay.wakeup.wake}
+        tasks.append(asyncio.create_task(keep_running("listen", lambda: listen(urls.worker, wakers))))
     try:
         yield
     finally:
@@ -83,7 +83,7 @@ async def test_a_change_typed_into_psql_is_projected(
 async def test_the_database_wakes_the_relay(
     relay: Relay, desk: Desk, hot_store: HotStore, database_urls: DatabaseUrls
 ) -> None:
-    """Without its bell the relay would look each second, so half a second late on average."""
+    """Without being woken the relay would look each second, so half a second late on average."""
     issued = await desk.a_license(await desk.a_user())
     delays = []
     async with kept_running(relay, database_urls):
@@ -142,7 +142,7 @@ async def test_two_relays_share_the_work(
 async def test_rows_that_nobody_woke_for_are_swept_once_by_two_relays(
     database: Database, writer: Writer, desk: Desk, hot_store: HotStore, database_urls: DatabaseUrls
 ) -> None:
-    """No bell is connected to either of them: what they find is what they look for each second."""
+    """Neither of them is woken: both find what they look for each second."""
     issued = await desk.a_license(await desk.a_user())
     applied: list[float] = []
     relays = [Relay(database, writer, utc_now, complete=lambda: True, projected=applied.extend) for _ in range(2)]
