@@ -1,1 +1,1 @@
-"""What happens after a commit: the relay that keeps Redis in step, and the jobs that reach partners."""
+"""Worker processes: the relay that keeps Redis equal to PostgreSQL, and the jobs at partners."""

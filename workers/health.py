@@ -1,6 +1,6 @@
-"""Health of a worker process: see core/health.py for what the three questions mean.
+"""Health of a worker process: liveness, readiness, dependencies (core/health.py says what the three mean).
 
-Its duty needs both stores, and a hot store that is loaded: once they were all there, it is ready from then on.
+Its duty needs both stores, and a hot store that is loaded. Once they were all there, it is ready from then on.
 """
 
 import asyncio
@@ -37,14 +37,14 @@ class Health:
         self._rebuild = rebuild
 
     async def run(self) -> None:
-        """For ever: notices when the duty can be done, and keeps what metrics tell of shared servers fresh."""
+        """For ever: notices when the duty can be done, and keeps the metrics of shared servers up to date."""
         while True:
             await self.look()
             succeeded()
             await asyncio.sleep(_LOOK_EACH_LATER if self.readiness.reached else _LOOK_EACH)
 
     async def look(self) -> list[str]:
-        """What the duty lacks now."""
+        """Names what the duty lacks now."""
         states = await self._lookout.states()
         self._sees(states)
         lacking = [name for name, state in states.items() if not _serves(name, state)]
@@ -69,9 +69,9 @@ class Health:
 
 
 def _serves(name: str, state: Dependency) -> bool:
-    """A Redis that is unfit gets no marks; if it is loaded all the same, the rest of the duty can be done.
+    """An unfit Redis gets no marks; if it is loaded all the same, the rest of the duty can be done.
 
-    The queue's is needed by none of it: what no hint announces is found in Postgres.
+    The queue's Redis is not needed: jobs that no hint announces are found in Postgres.
     """
     if name == "queue_redis":
         return True

@@ -37,7 +37,7 @@ async def database(database_urls: DatabaseUrls, api_database: Database) -> Async
 
 @pytest.fixture
 def desk(database_urls: DatabaseUrls, api_database: Database) -> Desk:
-    """Where people and licences come from."""
+    """Where people and licenses come from."""
     settings = api_settings(environment(database_urls, redis_url="redis://127.0.0.1:1"))
     return Desk(settings, api_database, utc_now)
 

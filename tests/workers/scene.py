@@ -30,7 +30,7 @@ FORGED: Final = ApiKeyRecord(
 
 
 class Scene:
-    """Licences, each with a database that was reported, and an API key, projected by a relay."""
+    """Licenses, each with a database that was reported, and an API key, projected by a relay."""
 
     def __init__(self, database: Database, writer: Writer, urls: DatabaseUrls, redis: Redis) -> None:
         self.database = database
@@ -50,7 +50,7 @@ class Scene:
 
     @property
     def document(self) -> str:
-        """The key of one licence's document."""
+        """The key of one license's document."""
         return keys.document(self.name)
 
     @property

@@ -31,7 +31,7 @@ class Scene(NamedTuple):
     rebuild: Rebuild
 
     def lacking(self, digests: Sequence[bytes]) -> list[bytes]:
-        """Licences that are not on the node that serves them."""
+        """Licenses that are not on the node that serves them."""
         documents = ((digest, keys.document(keys.short_hash(digest))) for digest in digests)
         return [digest for digest, name in documents if not self.cluster.owner(digest[0]).ask("EXISTS", name)]
 

@@ -28,12 +28,12 @@ async def eventually(look: Callable[[], Awaitable[T | None]], *, within: float =
 
 
 async def touch(urls: DatabaseUrls, issued: Issued) -> None:
-    """A change of a licence that raises its version."""
+    """A change of a license that raises its version."""
     await change(urls, "UPDATE licenses SET auto_renew = NOT auto_renew WHERE id = :id", id=issued.license.id)
 
 
 async def many_licenses(urls: DatabaseUrls, user_id: UUID, number: int) -> list[bytes]:
-    """So many licences with one database used each, as nobody has projected them; their hashes."""
+    """So many licenses with one database used each, as nobody has projected them; their hashes."""
     await change(
         urls,
         "INSERT INTO licenses (id, user_id, plan_id, license_key, license_key_hash, license_type, status, features,"
@@ -54,7 +54,7 @@ async def many_licenses(urls: DatabaseUrls, user_id: UUID, number: int) -> list[
 
 
 async def an_api_key(urls: DatabaseUrls, issued: Issued, key_id: str) -> None:
-    """A key of one licence; "fly" is a permission of a release that is still to come."""
+    """A key of one license; "fly" is a permission of a release that is still to come."""
     await change(
         urls,
         "INSERT INTO api_keys"
@@ -92,7 +92,7 @@ class HotStore:
         return {bucket for bucket, mark in enumerate(marks) if mark is not None}
 
     async def indexed(self) -> int:
-        """How many licences the indexes name."""
+        """How many licenses the indexes name."""
         return sum([await self.redis.zcard(keys.index(bucket)) for bucket in range(keys.BUCKETS)])
 
     async def holding_back(self) -> bool:
@@ -136,7 +136,7 @@ class Simulator:
         return await self._items("requests")
 
     async def account(self, license_id: UUID) -> dict[str, Any] | None:
-        """NextPanel's account of a licence."""
+        """NextPanel's account of a license."""
         return next((one for one in await self._items("accounts") if one["license_id"] == str(license_id)), None)
 
     async def messages(self, to: str) -> list[dict[str, Any]]:

@@ -1,1 +1,1 @@
-"""The audit trail: its hash chain is sealed, and proved."""
+"""The audit trail's hash chain: sealing and proof."""

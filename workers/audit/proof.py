@@ -1,13 +1,13 @@
-"""Walks the audit trail's chain from its first link, and says where it breaks first.
+"""Proof of the audit trail: walks its hash chain from the first link, and reports the first break.
 
     changed    a row, or its seal, is not what was sealed; so are two rows that changed places
     removed    a seal names a row that is not there
     missing    positions of the chain are not there
-    inserted   a row that has no seal and was never announced to the sealer
+    inserted   a row has no seal and was never announced to the sealer
     truncated  an anchor, noted when the chain was longer, is not in it
 
-What is not found: a row added through the front door, by somebody who may write to the trail. It is sealed like any
-other; it can only be added to the present, never to the past.
+A row that somebody added with the right to write to the trail is not found. It is sealed like any other row; so rows
+can only be added to the present, never to the past.
 """
 
 from collections.abc import Callable, Sequence

@@ -1,16 +1,16 @@
-"""Seals the audit trail, row by row, into a chain (core/crypto/audit_chain.py), a moment after each row has committed.
+"""Hash chain: seals the rows of the audit trail, one after another, shortly after each has committed.
 
-Rows commit in another order than their ids say, so the chain does not follow the ids: it follows the sealing. Whatever
-has committed and has no seal yet is next, and a row that commits late is sealed late, with a lower id at a higher
-position. Nothing has to be known about transactions that are still open, for their rows cannot be seen.
+The chain (core/crypto/audit_chain.py) does not follow the ids, because rows commit in another order: it follows the
+sealing. Every committed row without a seal is next. A row that commits late is sealed late, with a lower id at a higher
+position. Nothing has to be known about open transactions, whose rows cannot be seen.
 
-Which rows wait is told by `audit_unsealed`, written by a trigger in the row's own transaction. Seals are added and the
-waiting rows taken away in one transaction, under an advisory lock: killed anywhere, it has happened or it has not; a
-second worker finds the lock taken, or, had it lost the lock with its connection, a position that is taken.
+A trigger writes the rows that wait into `audit_unsealed`, in the row's own transaction. One transaction adds the seals
+and takes the waiting rows away, under an advisory lock. So a kill leaves all of it done or nothing. A second worker
+finds the lock taken. If the lock was lost with its connection, that worker finds the position taken.
 
-The newest link is told to the log and to Prometheus, which whoever owns the database does not own: that is the anchor
-that shows a chain cut off at its end. A worker also remembers the link it has seen last, and stops sealing where that
-is no longer there, for a chain that grows on over a cut would look whole again.
+The newest link goes to the log and to Prometheus, which the database's owner does not own. That is the anchor: it shows
+a chain that was cut off at its end. A worker also remembers the last link it has seen, and stops sealing where that
+link is gone: a chain that grew on over a cut would look whole again.
 """
 
 import asyncio
@@ -25,7 +25,7 @@ from core.telemetry import logger
 from db.unit_of_work import Database, SystemTransaction
 from workers.process.advisory_lock import only_one
 
-_ONE_AT_A_TIME: Final = 0x6E70_6175  # any constant: who holds this advisory lock seals
+_ONE_AT_A_TIME: Final = 0x6E70_6175  # any constant: the holder of this advisory lock seals
 _LOOK_EACH: Final = 2.0
 _AT_ONCE: Final = 500
 """Rows in one transaction."""
@@ -96,4 +96,4 @@ class AuditSealer:
         self._whole(whole)
         if not whole:
             logger().error("audit.chain_cut", lost=self._seen.text)
-            raise ChainCut(f"the audit chain no longer contains {self._seen.text}")
+            raise ChainCut(f"the audit chain no longer contains {self._seen.text}; see docs/operations.md")

@@ -1,4 +1,4 @@
-"""How far something long has come, for a person: a bar that is redrawn on a terminal, a line now and then in a file."""
+"""Progress bar for long commands: redrawn on a terminal, a line now and then in a file."""
 
 import sys
 from time import monotonic

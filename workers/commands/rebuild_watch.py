@@ -1,7 +1,8 @@
 """`python -m workers.commands.rebuild_watch`: shows how far the workers have come with filling Redis from Postgres.
 
-Ends with 0 once every bucket is loaded. With --empty it empties Redis first (FLUSHALL): nothing is lost, but validators
-answer "not ready" until a bucket is loaded again, and reservations wait for a minute where some may have been held.
+It ends with 0 once every bucket is loaded. With --empty it empties Redis first (FLUSHALL). Nothing is lost, but
+validators answer "not ready" until a bucket is loaded again, and reservations wait for a minute where some may have
+been held.
 """
 
 import argparse

@@ -1,7 +1,7 @@
-"""`python -m workers.commands.reconcile_now`: compares Redis with Postgres now, to the last field and event.
+"""`python -m workers.commands.reconcile_now`: compares Redis with Postgres now, every field and every event.
 
-What differs is repaired, as a worker does it each minute. Ends with 1 where something is left that could not be, with 2
-where the settings are wrong, with 3 where a store is away.
+It repairs what differs, as a worker does each minute. It ends with 1 where something is left that could not be
+repaired, with 2 where the settings are wrong, with 3 where a store is away.
 """
 
 import argparse
@@ -61,7 +61,7 @@ async def _run(settings: StoreSettings, *, quick: bool, wait: float) -> int:
         await writer.load_functions()
 
         async def loaded() -> bool:
-            """Rebuilding is the workers'; from here it is waited for."""
+            """Workers rebuild; this command only waits for them."""
             return await writer.client.is_ready()
 
         reconciliation = Reconciliation(
@@ -69,7 +69,10 @@ async def _run(settings: StoreSettings, *, quick: bool, wait: float) -> int:
         )
         report = await _look(reconciliation, () if quick else range(keys.BUCKETS), wait)
         if report is None:
-            _say("reconcile: a worker's run goes on; it can be seen at /api/v1/admin/reconciliation", sys.stderr)
+            _say(
+                "reconcile: a worker's run is still going on; see /api/v1/admin/reconciliation, run this later",
+                sys.stderr,
+            )
             return 3
         async with database.as_system() as tx:
             statement = repository.differences_of(report.run_id).limit(_MOST_SHOWN)

@@ -1,13 +1,14 @@
-"""Seals anew, under the current key-encryption key, what is still sealed under another one.
+"""Key rotation: re-encrypts under the current key-encryption key what is still sealed under another one.
 
-It runs beside everything else. Rows are walked by their primary key, some hundred at a time, each batch locked, sealed
-and committed before the next. Rows that others have locked at the moment are left for the next walk: nobody waits for
-anybody, two of these share the work, and no locks cross. Killed at any point it has done whole batches, and the next
-run passes over what is current already. It ends when nothing is left: a row that another process wrote meanwhile under
-the old key is found by the next walk; if they keep coming, that process has not heard of the new key.
+It runs beside everything else. Rows are walked by their primary key, some hundred at a time; each batch is locked,
+sealed and committed before the next. Rows that others have locked are left for the next walk. So nobody waits, two runs
+share the work, and no locks cross. A run that is killed has done whole batches, and the next run skips what is current.
 
-A licence's key that is sealed anew changes no version (0015_protection.sql); an API key's does, and its document in
-Redis follows within milliseconds, as it does after any change. Readers know both keys all the while.
+It ends when nothing is left. A row that another process wrote meanwhile under the old key is found by the next walk. If
+such rows keep coming, that process does not have the new key yet.
+
+Sealing a license's key anew changes no version (0015_protection.sql). Sealing an API key's secret anew does, and its
+record in Redis follows within milliseconds. Readers know both keys all the while.
 """
 
 from collections import Counter

@@ -1,9 +1,9 @@
-"""`python -m workers.commands.rotate_kek`: seals every secret anew under the first key of NP_KEK, in full operation.
+"""`python -m workers.commands.rotate_kek`: re-encrypts every secret under the first key of NP_KEK, in full operation.
 
-All processes must have been restarted with both keys, the new one first, before this is run; docs/operations.md has
-the whole procedure. It may be killed and run again, and two may run at once. At its end it counts what lies under which
-key, in Postgres and in Redis. Ends with 0 where nothing is left under another key, with 1 where something is, with 2
-where the settings are wrong, with 3 where a store is away.
+Before you run it, restart all processes with both keys, the new one first; docs/operations.md has the whole procedure.
+It may be killed and run again, and two may run at once. At its end it counts what lies under which key, in Postgres and
+in Redis. It ends with 0 where nothing is left under another key, with 1 where something is, with 2 where the settings
+are wrong, with 3 where a store is away.
 """
 
 import argparse

@@ -1,7 +1,8 @@
-"""`python -m workers.commands.verify_audit`: proves that the audit trail is what was sealed, or where it breaks.
+"""`python -m workers.commands.verify_audit`: proves that the audit trail is what was sealed, or shows where it breaks.
 
-Give it anchors, the `head=` of `audit.sealed` lines in the workers' log, and it finds a chain cut off at its end too.
-Ends with 1 where something does not hold, with 2 where the settings are wrong, with 3 where the database is away.
+With anchors (the `head=` of `audit.sealed` lines in the workers' log) it also finds a chain that was cut off at its
+end. It ends with 1 where something does not hold, with 2 where the settings are wrong, with 3 where the database is
+away.
 """
 
 import argparse

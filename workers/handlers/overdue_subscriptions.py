@@ -1,4 +1,4 @@
-"""Looks after subscriptions whose webhooks did not come: each half minute, by what our rows say is overdue."""
+"""Overdue subscriptions: mirrored each half minute where our rows show that a webhook did not come."""
 
 import asyncio
 from typing import Final
@@ -26,7 +26,7 @@ class OverdueSubscriptions:
             await asyncio.sleep(_LOOK_EACH)
 
     async def look(self) -> int:
-        """Two workers at once look at the same ones, which is harmless: mirroring twice changes nothing."""
+        """Mirrors what is overdue; says how many. Two workers at once do no harm: mirroring twice changes nothing."""
         found = await mirror_overdue(self._database, self._mirror, self._clock())
         if found:
             logger().info("subscriptions.overdue_mirrored", count=found)

@@ -1,13 +1,13 @@
-"""A licence's account on NextPanel: made after the purchase, and kept as the licence stands.
+"""Provisioning: makes a license's account on NextPanel after the purchase, and keeps it aligned with the license.
 
-Each handler works under an advisory lock of its licence, taken before the licence is read and held until NextPanel has
-answered: two jobs of one licence that overlapped could suspend what the other has just resumed. The lock is that of an
-otherwise empty transaction, so it ends with the process that holds it, and while a partner thinks no table is locked.
+Each handler holds an advisory lock of its license from before it reads the license until NextPanel has answered. Two
+jobs of one license that overlapped could suspend what the other has just resumed. The lock belongs to an otherwise
+empty transaction, so it ends with the process that holds it, and no table is locked while a partner is asked.
 
-Making the account has one idempotency key for ever, `provision-<license id>`: whatever became of an earlier call, this
-one has no second effect. So it also has one content for ever, written down before the first call: the plan, or the
-owner's address, may change between two tries, and another content under a known key is refused. What has changed is
-made up for by aligning, which has a key for each version of the licence.
+Making the account has one idempotency key for ever, `provision-<license id>`: after an earlier call, a later one has no
+second effect. NextPanel refuses another content under a known key. So the content is written down before the first
+call, because the plan, or the owner's address, may change between two attempts. What has changed since then is
+corrected by aligning, which has a key for each version of the license.
 """
 
 from collections.abc import AsyncIterator, Iterator, Mapping
@@ -35,7 +35,7 @@ _OVER: Final = frozenset({Status.CANCELLED, Status.EXPIRED})
 
 
 class _License(NamedTuple):
-    """What both handlers look at."""
+    """The license as both handlers read it."""
 
     user_id: UUID
     email: str
@@ -57,7 +57,7 @@ class Provisioning:
     async def provision(self, job: Provision) -> None:
         async with self._alone(job.license_id):
             license_ = await self._read(job.license_id)
-            # One that ended unprovisioned needs no account; if it is paid again, aligning asks for one.
+            # A license that ended unprovisioned needs no account; if it is paid again, aligning asks for one.
             if license_ is None or license_.provisioning is ProvisioningState.DONE or license_.status in _OVER:
                 return
             order = await self._order(job.license_id, license_)
@@ -67,7 +67,7 @@ class Provisioning:
             logger().info("license.provisioned", license_id=str(job.license_id))
 
     async def _order(self, license_id: UUID, license_: _License) -> AccountOrder:
-        """What was asked for first, or else what is asked for now and from now on."""
+        """The order that was written down first; without one, writes down the order as of now."""
         if license_.account_order is not None:
             return msgspec.convert(license_.account_order, AccountOrder)
         order = AccountOrder(
@@ -82,12 +82,12 @@ class Provisioning:
         return order
 
     async def refuse(self, tx: SystemTransaction, job: Provision, reason: str) -> None:
-        """Shows on the licence that there will be no account until somebody looks after it."""
+        """Shows on the license that there will be no account until somebody acts."""
         failed = update(License).where(License.id == job.license_id, License.provisioning != ProvisioningState.DONE)
         await tx.session.execute(failed.values(provisioning=ProvisioningState.FAILED, provisioning_error=reason))
 
     async def align(self, job: AlignAccount) -> None:
-        """Makes the account follow the licence as it stands now, whatever the job was written for."""
+        """Aligns the account with the license as it is now, whatever the job was written for."""
         async with self._alone(job.license_id):
             license_ = await self._read(job.license_id)
             if license_ is None:
@@ -97,7 +97,7 @@ class Provisioning:
             elif license_.provisioning is ProvisioningState.DONE:
                 await self._follow(job.license_id, license_)
             elif license_.provisioning is ProvisioningState.PENDING:
-                async with self._database.as_system() as tx:  # its last step aligns what changed meanwhile
+                async with self._database.as_system() as tx:  # its last step aligns what has changed meanwhile
                     await tx.enqueue(Provision(job.license_id))
 
     async def _follow(self, license_id: UUID, license_: _License) -> None:
@@ -111,7 +111,7 @@ class Provisioning:
         await self._nextpanel.resume(license_id, key=f"resume-{license_id}-{version}")
 
     async def _terminate(self, license_id: UUID, version: int) -> None:
-        """Asked for even where we know of no account: a call that timed out may have made one."""
+        """Asks even where we know of no account: a call that timed out may have made one."""
         with _nothing_there():
             await self._nextpanel.terminate(license_id, key=f"terminate-{license_id}-{version}")
 
@@ -119,7 +119,7 @@ class Provisioning:
     async def _alone(self, license_id: UUID) -> AsyncIterator[None]:
         async with self._database.as_system() as tx:
             if not await tx.session.scalar(_LOCK, {"license_id": str(license_id)}):
-                raise Retryable("another job is at work on this licence's account", retry_after=1)
+                raise Retryable("another job is working on this license's account; it is tried again", retry_after=1)
             yield
 
     async def _read(self, license_id: UUID) -> _License | None:
@@ -130,7 +130,7 @@ class Provisioning:
 
 @contextmanager
 def _nothing_there() -> Iterator[None]:
-    """An account that is not there need not be stopped."""
+    """Passes over a 404: an account that is not there need not be stopped."""
     try:
         yield
     except PartnerRefused as refusal:
@@ -165,7 +165,7 @@ async def _write_down(
     license_: _License,
     now: datetime,
 ) -> None:
-    """The account and what follows from it, in one step; nothing where it was written down before."""
+    """The account and what follows from it, in one transaction; nothing where it was written down before."""
     done = (
         update(License)
         .where(License.id == license_id, License.provisioning != ProvisioningState.DONE)

@@ -1,4 +1,4 @@
-"""Stored webhook events: a worker asks for each to be worked off; how, is billing_api's business."""
+"""Webhook jobs: each asks billing_api to process one stored event."""
 
 from typing import Final, Protocol
 from uuid import UUID
@@ -7,12 +7,12 @@ from core.jobs import ProcessWebhook
 from workers.jobs.dispatch import Work
 
 WEBHOOK_CLAIM_SECONDS: Final = 30.0
-"""Seconds. For no longer a job waits for the lock on its customer, either."""
+"""Seconds. A job waits no longer than that for the lock on its customer, either."""
 
 
 class EventProcessor(Protocol):
     async def process(self, webhook_event_id: UUID) -> None:
-        """Works off one stored event; run again, it does nothing new."""
+        """Processes one stored event; run again, it does nothing new."""
 
 
 def webhook_work(processor: EventProcessor) -> Work[ProcessWebhook]:

@@ -1,1 +1,1 @@
-"""The job queue: dispatch, retries, arq, and what is due at fixed times."""
+"""The job queue: dispatch, retries, arq, and periodic tasks."""

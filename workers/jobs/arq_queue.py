@@ -1,9 +1,9 @@
-"""arq: carries hints from the worker that saw a job to the one that has room for it, and rings for periodic work.
+"""Queue of hints (arq): from the worker that saw a job to one with room for it. It also starts periodic tasks.
 
-Nothing depends on it. It may drop a hint, double it or be away with its Redis; Postgres knows what is to be done, and
-workers/jobs/partner_lane.py finds what no hint announced. Messages are msgpack (arq's default, pickle, would let
-whoever writes to Redis run code here), no result is kept (it would keep a second announcement of the same job away),
-and a crashed job is not arq's to repeat.
+Nothing depends on it. It may drop a hint, double it, or be away with its Redis: Postgres knows what is to be done, and
+workers/jobs/partner_lane.py finds what no hint announced. Messages are msgpack: arq's default, pickle, would let
+everybody who can write to Redis run code here. No result is kept, because it would keep a second announcement of the
+same job away. And arq does not repeat a crashed job.
 """
 
 import asyncio
@@ -33,10 +33,10 @@ _decode: Final = msgspec.msgpack.Decoder().decode
 
 
 class _Pipeline(Pipeline):
-    """One that gives its connection back however it ends.
+    """A pipeline that gives its connection back however it ends.
 
-    redis-py's waits for an answer to UNWATCH first: cancelled there, it keeps the connection, and of a server that is
-    silent by then it would wait without end.
+    redis-py waits for an answer to UNWATCH first. Cancelled there, it keeps the connection; and it would wait for a
+    silent server without end.
     """
 
     @override
@@ -77,7 +77,7 @@ class ArqQueue:
         self._at_once = at_once
 
     async def announce(self, outbox_ids: Sequence[int]) -> None:
-        """One job that is announced twice stands in the queue once."""
+        """A job that is announced twice is in the queue once."""
         hints = (
             self.redis.enqueue_job("perform", outbox_id, _job_id=str(outbox_id), _expires=_HINT_LIVES_SECONDS)
             for outbox_id in outbox_ids
@@ -89,7 +89,7 @@ class ArqQueue:
         return int(await self.redis.zcard(NAME))
 
     async def run(self) -> None:
-        """Takes hints until Redis goes away or this is cancelled; then lets what is being performed end."""
+        """Takes hints until Redis goes away or this is cancelled; then lets the running jobs end."""
         async with step():
             await self.redis.ping()
         worker = self._worker()
@@ -126,7 +126,7 @@ class ArqQueue:
 
 
 class _Worker(Worker):
-    """Each look into the queue is a round of the part that runs it."""
+    """Each look into the queue counts as a round of the part that runs it."""
 
     @override
     async def _poll_iteration(self) -> None:

@@ -1,8 +1,8 @@
-"""How many connections each part of a worker process and each kind of job may hold at a time; the pool is their sum.
+"""Connection budget: how many connections each part of a process, and each kind of job, may hold at a time.
 
-So nobody waits for a connection that somebody else has while that one waits for a partner or a lock: every such wait is
-counted here. A part or a kind that is not declared keeps the process from starting. How many connections PostgreSQL
-has to take follows from this: devstack/choices.py, compose.yaml, docs/operations.md.
+The pool is their sum. So nobody waits for a connection that another job holds while that job waits for a partner or a
+lock: every such wait is counted here. A part or a kind that is not declared keeps the process from starting. How many
+connections PostgreSQL has to take follows from this: devstack/choices.py, compose.yaml, docs/operations.md.
 """
 
 from collections.abc import Iterable, Mapping
@@ -37,8 +37,8 @@ PARTS: Final[Mapping[str, int]] = {
     "audit": 2,  # the lock's and a batch's
     "leases": 1,
     "overdue": 1,
-    "partner_lane": 3,  # one that looks for due jobs, two that look at one job each
-    "arq": 1,  # what is done by the clock is done one after another
+    "partner_lane": 3,  # one looks for due jobs, two look at one job each
+    "arq": 1,  # periodic tasks take turns
     "health": 0,  # one of its own, likewise
     "status": 1,  # metrics
 }
@@ -50,7 +50,7 @@ each."""
 
 
 class Undeclared(Exception):
-    """Somebody would use connections that are not counted."""
+    """A part or a kind of job would use connections that are not counted."""
 
 
 def check(parts: Iterable[str], works: Iterable[Work[Any]]) -> None:
@@ -62,4 +62,4 @@ def check(parts: Iterable[str], works: Iterable[Work[Any]]) -> None:
         if JOBS.get(work.kind) != Room(work.at_once, work.connections)
     ]
     if faults:
-        raise Undeclared(f"not declared in workers/jobs/connection_budget.py: {'; '.join(faults)}")
+        raise Undeclared(f"declare in workers/jobs/connection_budget.py: {'; '.join(faults)}")

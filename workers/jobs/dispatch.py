@@ -1,9 +1,9 @@
 """Dispatch of partner jobs: each is performed until it is done or dead, by one worker at a time.
 
-claim     in a transaction of its own (db/outbox.py): until the claim ends, every other worker finds the job not due
-perform   the kind's handler reads the present state, and may run again at any time; it is stopped before the claim
-          ends, so that two workers never perform one job
-outcome   done; or due again after a pause; or dead (workers/jobs/retries.py)
+claim     In a transaction of its own (db/outbox.py). Until the claim ends, every other worker finds the job not due.
+perform   The kind's handler reads the present state, and may run again at any time. It is stopped before the claim
+          ends, so that two workers never perform one job.
+outcome   Done; or due again after a pause; or dead (workers/jobs/retries.py).
 
 Each kind has room of its own, a limit of jobs at a time. A partner that does not answer holds the room of its jobs
 until their claims end. With one room for all, a few webhooks on a silent Stripe would keep back every mail.

@@ -1,8 +1,8 @@
-"""The partner lane: finds the jobs that are due and sees to it that somebody performs each.
+"""The partner lane: finds due jobs, and sees to it that a worker performs each.
 
-A job that just fell due is announced to the queue, where whichever worker has room takes it. The announcement is only a
-hint: it may be lost with Redis, stuck behind a crashed worker's mark, or never picked up. So whatever is still due half
-a second later is performed right here, without the queue. The claim in Postgres keeps the two from colliding.
+A job that just fell due is announced to the queue, where a worker with room takes it. The announcement is only a hint:
+it may be lost with Redis, be stuck behind a crashed worker's mark, or never be picked up. So a job that is still due
+half a second later is performed right here, without the queue. The claim in Postgres keeps the two from colliding.
 """
 
 import asyncio
@@ -47,7 +47,7 @@ class PartnerLane:
             await self._stop()
 
     async def look(self) -> None:
-        """Announces what is newly due, performs what nobody took."""
+        """Announces what is newly due, performs what no worker took."""
         async with step(), self._database.as_system() as tx:
             due = await outbox.due_partner_jobs(tx.session, _MOST_AT_A_LOOK)
         fresh = [job.id for job in due if job.overdue < _HINT_COUNTS_FOR]
@@ -61,7 +61,7 @@ class PartnerLane:
             self._perform(outbox_id)
 
     async def take(self, outbox_id: int) -> None:
-        """For the queue. A job whose kind has no room waits here and not in the queue's place, which others need."""
+        """For the queue. A job whose kind has no room waits here: its place in the queue is for others."""
         if not await self._dispatcher.perform_if_room(outbox_id):
             self._perform(outbox_id)
 
@@ -80,7 +80,7 @@ class PartnerLane:
             )
 
     async def _stop(self) -> None:
-        """Lets what is being performed end, for a while; the rest gives its claims back."""
+        """Lets running jobs end, for a while; the rest give their claims back."""
         tasks = list(self._running.values())
         if tasks:
             _, late = await asyncio.wait(tasks, timeout=_STOP_WITHIN)

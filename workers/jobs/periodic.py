@@ -1,4 +1,4 @@
-"""What is done by the clock. Each task may be dropped or doubled: it looks at what there is to do."""
+"""Periodic tasks, run by cron times. Each may be dropped or doubled: it looks at what there is to do."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -8,10 +8,10 @@ from typing import Any, Final
 from arq.cron import CronJob, cron
 from sqlalchemy import text
 
-from billing_api.identity.login_throttle import repository as guess_repository
+from billing_api.identity.login_throttle import repository as throttle_repository
 from billing_api.identity.login_throttle.rules import FORGOTTEN
 from billing_api.licensing.activation.repository import forget_tokens
-from billing_api.licensing.licenses import repository as licenses
+from billing_api.licensing.licenses import repository as license_repository
 from billing_api.licensing.usage import corrections
 from billing_api.privacy import aftermath
 from core.clock import utc_now
@@ -22,7 +22,7 @@ from db.unit_of_work import Database, SystemTransaction
 
 KEEP_DONE_DAYS: Final = 7
 KEEP_TOKENS: Final = timedelta(days=30)
-"""After their end: so long a panel that repeats its activation is told the same again."""
+"""After their end: for so long a panel that repeats its activation gets the same answer."""
 _PURGE_BATCH: Final = 5000
 _QUIET_FOR: Final = timedelta(minutes=10)
 _CREATE_PARTITIONS: Final = text("SELECT np_create_payment_partitions((now() AT TIME ZONE 'UTC')::date, 4)")
@@ -43,13 +43,13 @@ async def purge_done_jobs(database: Database, *, days: int = KEEP_DONE_DAYS) -> 
 
 
 async def forget_overages(database: Database) -> int:
-    """Licences that pass no limit any more need not be looked at by those who look for such; says how many."""
+    """Removes candidates that pass no limit any more, so that they are not looked at again; says how many."""
     async with database.as_system() as tx:
-        return await licenses.forget_overages(tx, _QUIET_FOR)
+        return await license_repository.forget_overages(tx, _QUIET_FOR)
 
 
 async def correct_totals_below_zero(database: Database) -> int:
-    """Totals that have been below zero for longer than a report may be overtaken; says how many were brought to 0."""
+    """Brings to 0 what was below zero for longer than a report may be overtaken; says how many totals."""
     corrected = await corrections.correct_old(database, utc_now)
     if corrected:
         logger().warning("usage.totals_corrected", count=corrected)
@@ -63,22 +63,24 @@ async def forget_activation_tokens(database: Database) -> int:
 
 
 async def purge_guess_counts(database: Database) -> int:
-    """Removes counts of guesses that do not count any more, a batch at a time."""
-    return await _until_done(database, lambda tx: guess_repository.purge(tx, utc_now() - FORGOTTEN, most=_PURGE_BATCH))
+    """Removes counts of guesses that have expired, a batch at a time."""
+    return await _until_done(
+        database, lambda tx: throttle_repository.purge(tx, utc_now() - FORGOTTEN, most=_PURGE_BATCH)
+    )
 
 
 async def forget_idempotent_answers(database: Database) -> int:
-    """Removes Idempotency-Keys of more than a week ago with their answers, a batch at a time."""
+    """Removes Idempotency-Keys older than a week with their answers, a batch at a time."""
     return await _until_done(database, lambda tx: forget_answers(tx, _PURGE_BATCH))
 
 
 async def forget_the_deleted(database: Database) -> int:
-    """Forgets what is left of accounts that were deleted more than a day ago; says how many rows it was."""
+    """Removes what is left of accounts that were deleted more than a day ago; says how many rows."""
     return await aftermath.forget_leftovers(database, utc_now)
 
 
 async def _until_done(database: Database, batch: Callable[[SystemTransaction], Awaitable[int]]) -> int:
-    """One transaction a batch, so that nothing is locked for long; how many rows it was in all."""
+    """One transaction a batch, so that nothing is locked for long; says how many rows in all."""
     purged = 0
     while True:
         async with database.as_system() as tx:
@@ -89,9 +91,9 @@ async def _until_done(database: Database, batch: Callable[[SystemTransaction], A
 
 
 def crons(database: Database) -> list[CronJob]:
-    """Hours are UTC. Partitions reach months ahead, so a day that nobody rang for does no harm.
+    """Hours are UTC. Partitions reach months ahead, so a day on which this did not run does no harm.
 
-    They take turns: what falls due together needs one connection all the same.
+    The tasks take turns: those that fall due together need one connection all the same.
     """
     turn = asyncio.Lock()
     return [

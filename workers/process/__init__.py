@@ -1,1 +1,1 @@
-"""Tools of the process itself: supervision, locks, connections to Redis, metrics, the status server."""
+"""Tools of the process: supervision, locks, connections to Redis, metrics, the status server."""

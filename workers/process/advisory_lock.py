@@ -1,4 +1,4 @@
-"""One process at a time, where two would only double the work: an advisory lock that lives with its connection."""
+"""Advisory lock for work that one process at a time should do; it ends with its connection."""
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -11,7 +11,7 @@ from db.unit_of_work import Database
 
 @asynccontextmanager
 async def only_one(database: Database, key: int) -> AsyncIterator[bool]:
-    """Whether this process may do it now. Whoever loses the connection loses the lock, and is not told."""
+    """Whether this process may do the work now. A lost connection loses the lock, and nobody is told."""
     async with AsyncExitStack() as closing:
         async with step():
             connection = await closing.enter_async_context(database.engine.connect())

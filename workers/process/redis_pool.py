@@ -1,8 +1,8 @@
-"""Connections to Redis for a process of loops that are cancelled: on stopping, and by their own time limits.
+"""Redis connection pool for loops that are cancelled, on stopping and by their own time limits.
 
 No `socket_timeout`: with one, redis-py (5.3) sends through `asyncio.wait_for`, which on Python 3.11 forgets a
-cancellation that arrives in the same turn as its result (python/cpython#86296); of 600 it forgot 117. Callers bound
-what they wait for with `asyncio.timeout`, and the kernel finds out that a peer has vanished.
+cancellation that arrives in the same turn as its result (python/cpython#86296); of 600 it forgot 117. Callers limit
+their waits with `asyncio.timeout`, and keepalive probes find a peer that has vanished.
 
 Commands are packed by hiredis, as redis-py does it itself where it is not asynchronous: a sixth of the relay's time.
 """

@@ -1,4 +1,4 @@
-"""Answers GET on the worker's port: health for whoever restarts processes, metrics for Prometheus.
+"""Status server: answers GET on the worker's port with health for orchestrators and metrics for Prometheus.
 
 As little HTTP as that takes: one request a connection, the path decides, headers are read and ignored. It listens where
 only the operator's own network reaches it.
@@ -47,7 +47,7 @@ async def serve(host: str, port: int, pages: Mapping[str, Handler]) -> asyncio.S
 
 
 async def close(server: asyncio.Server) -> None:
-    """Once everybody who is connected has been accepted; newcomers are turned away meanwhile."""
+    """Closes once every waiting connection has been accepted; new ones are turned away meanwhile."""
     await stop_accepting(server.sockets)
     server.close()
 

@@ -1,8 +1,8 @@
-"""Loops that outlive their failures.
+"""Supervision: restarts each part of the process whenever it ends, after a pause.
 
-Postgres and Redis go away and come back; a partner's bug must not stop the others. So each part of the process is a
-coroutine that runs until something fails, and this starts it again, after a pause that grows while it keeps failing
-and stays short, because the parts are what a customer waits for.
+Postgres and Redis go away and come back, and a partner's bug must not stop the other parts. So each part is a coroutine
+that runs until something fails. The pause grows while it keeps failing, and stays short, because customers wait for
+these parts.
 """
 
 import asyncio
@@ -29,7 +29,7 @@ _RECOVERED: Final = 10.0
 _ENDS_WITHIN: Final = 7.0
 
 _AWAY: Final = (OSError, TimeoutError, Unavailable, RedisAway, RedisSilent, DBAPIError, PoolExhausted)
-"""What says that somebody else is away. It is one line in the log; anything else is ours, and comes with a trace."""
+"""Failures of another server: one line in the log. All others are bugs of ours, and logged with a trace."""
 
 
 async def keep_running(name: str, run: Callable[[], Awaitable[None]]) -> NoReturn:
@@ -44,7 +44,7 @@ async def keep_running(name: str, run: Callable[[], Awaitable[None]]) -> NoRetur
         except asyncio.CancelledError:
             if _is_asked_to_end():
                 raise
-            # What it waited for was cancelled by somebody else: a failure like any other.
+            # Something else cancelled what this waited for: a failure like any other.
             logger().exception("part.failed", part=name)
         except Exception:  # noqa: BLE001  whatever it was, the part has to run again
             logger().exception("part.failed", part=name)
@@ -61,14 +61,14 @@ def _is_asked_to_end() -> bool:
 
 
 def _told(failure: BaseException) -> str:
-    """Also of one that cannot say what it is: this stands between a failure and the next run."""
+    """The failure as text, also where its own text cannot be made: the next run depends on this."""
     with suppress(Exception):
         return f"{type(failure).__name__}: {failure}"[:300]
     return type(failure).__name__
 
 
 async def end(parts: Collection[asyncio.Task[Any]]) -> None:
-    """Cancels the parts and lets them finish what they are at; whoever has not heard it is told again."""
+    """Cancels the parts and lets them finish their step; cancels again those that have not ended."""
     running = set(parts)
     for patience in (_ENDS_WITHIN, 1.0, 1.0):
         for part in running:

@@ -1,12 +1,12 @@
-"""Whether a reservation may be alive that the hot store has lost.
+"""Hold watch: tells whether the hot store may have lost a reservation that is still alive.
 
-A panel that was granted a hold counts on it for up to keys.LONGEST_HOLD. When Redis loses its data the hold is gone
-from there, and granting anew before the panel has reported or given up could hand out the last database twice. So after
-a loss nothing may be reserved for that long, unless it is known that no hold was made shortly before it.
+A panel that was granted a hold relies on it for up to keys.LONGEST_HOLD. When Redis loses its data, the hold is gone
+from there. A new grant before the panel has reported or given up could hand out the last database twice. So after a
+loss nothing may be reserved for that long, unless it is known that no hold was made shortly before the loss.
 
-That can be known, because the server's count of HSETNX calls outlives a FLUSHALL: it belongs to the process, not to the
-data, and `reserve` is all that calls it. While the count and the server's run id stand still no hold is made. A worker
-looks each second; a change, a restart of the server, or a look that could not be made counts as "just now".
+The server's count of HSETNX calls tells that. It belongs to the process and not to the data, so it outlives a FLUSHALL,
+and `reserve` is its only caller. While the count and the server's run id stay the same, no hold is made. A worker looks
+each second; a change, a restart of the server, or a look that could not be made counts as "just now".
 """
 
 import time
@@ -35,11 +35,11 @@ class HoldWatch:
             self._last_possible = self._monotonic()
 
     async def nothing_was_ever_held(self) -> None:
-        """Said by who knows that no store has been filled from this database before."""
+        """For a caller that knows that no store was ever filled from this database."""
         self._seen = await self._writer.holds_made()
         self._last_possible = -inf
 
     async def may_be_lost(self) -> bool:
-        """Asked when data is gone. Nothing can be reserved meanwhile, for the marks are gone as well."""
+        """For after a loss of data. Nothing can be reserved meanwhile, because the marks are gone as well."""
         await self.look()
         return self._monotonic() - self._last_possible < _LONGEST_HOLD

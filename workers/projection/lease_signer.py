@@ -1,21 +1,21 @@
-"""Signs the leases: one for every licence that stands, of the version it stands in, again at half of its life.
+"""Offline leases: signs one for every license in good standing, for its present version, and again at half of its life.
 
-Two ways lead to a licence whose lease is due. The relay tells which licences it has just projected, so that a licence
-bought or changed has its lease within milliseconds; that is a hint, kept in memory and lost with it. And every few
-minutes, and at every start, a pass walks through all licences and finds by state whatever is due: renewals, hints that
-were lost, licences that ran out by the calendar, leases of a key that was withdrawn. Workers that do the same at once
-share the work, since each claims what the others have not.
+Two ways lead to a license whose lease is due. The relay hints at the licenses it has just projected, so a license that
+was bought or changed has its lease within milliseconds; hints lie in memory and are lost with it. And every few
+minutes, and at every start, a pass walks through all licenses and finds what is due by state: renewals, lost hints,
+licenses that have expired, leases of a key that was withdrawn. Workers that do the same at once share the work, since
+each claims rows that the others have not claimed.
 
 A batch is one transaction: claim, sign, store, apply to the hot store, commit. A crash before the commit costs a second
-signature. It is applied once more after the commit, for the sake of a rebuild that began in between: it has read the
-leases as they were before, into a Redis that may have lost what was applied first.
+signature. After the commit it is applied once more, because of a rebuild that may have begun in between: that one has
+read the old leases, into a Redis that may have lost what was applied first.
 
-Signing takes the loop's own time (a thread would not help, it holds the interpreter's lock), so a batch is small enough
-for the relay beside it not to mind.
+Signing takes the loop's own time (a thread would not help: it holds the interpreter's lock). So a batch is small, and
+the relay beside it waits little.
 
-The keys' public halves go to Postgres before the first signature, and stay published until the last lease that they
-may have signed is of no more use. So rotating takes no more than a new first key in the settings of every worker; the
-old one may leave them with the same step.
+The keys' public halves go to Postgres before the first signature. They stay published until the last lease they may
+have signed has ended. To rotate, put a new first key into the settings of every worker; the old one may leave them in
+the same step.
 """
 
 import asyncio
@@ -50,7 +50,7 @@ _LOCKED_WITHIN: Final = 3.0
 """Seconds that Redis has while rows are locked: fewer than the API's requests wait for a lock (db/migrate.py)."""
 _MOST_HINTS: Final = 20_000
 _SPREAD: Final = LIFE / 8
-"""Leases live this much longer at random, so that those made in one go do not all come back in one go."""
+"""Leases live up to this much longer, at random, so that those signed together do not end together."""
 
 _PUBLISHED_FOR: Final = timedelta(seconds=LIFE + _SPREAD + OFFLINE_GRACE + 3600)
 _BEFORE_ALL_IDS: Final = UUID(int=0)
@@ -60,14 +60,14 @@ Claim = Callable[[SystemTransaction, Lookout], Awaitable[list[UUID]]]
 
 
 class KeyIdReused(Exception):
-    """A kid in the settings was another key's before; panels that know that one would refuse every lease."""
+    """A kid in the settings named another key before; panels that know that key would refuse every lease."""
 
 
 class _Batch(NamedTuple):
     signed: Sequence[SignedLease]
     withdrawn: Sequence[UUID]
     leases: Sequence[tuple[bytes, LeaseRecord]]
-    """What is to stand in the hot store, by the hash of the licence's key."""
+    """The records for the hot store, by the hash of the license's key."""
 
 
 class Leases:
@@ -95,7 +95,7 @@ class Leases:
         self._wakeup = Wakeup()
 
     def changed(self, license_ids: Iterable[UUID]) -> None:
-        """Hints that these may want another lease, or none."""
+        """Hints that these licenses may need another lease, or none."""
         self._changed.update(dict.fromkeys(license_ids))
         if len(self._changed) > _MOST_HINTS:
             self._changed.clear()
@@ -103,7 +103,7 @@ class Leases:
         self._wakeup.wake()
 
     async def run(self) -> None:
-        self._next_pass = float("-inf")  # whatever ended the last run has cost hints
+        self._next_pass = float("-inf")  # the failure of the last run has lost hints
         while True:
             await self.keep_up()
             if monotonic() >= self._next_pass:
@@ -113,11 +113,11 @@ class Leases:
             await self._wakeup.wait(_LOOK_EACH)
 
     async def sweep(self) -> int:
-        """One pass through all licences; says how many leases it signed or withdrew."""
+        """One pass through all licenses; says how many leases it signed or withdrew."""
         total = 0
         after: UUID | None = _BEFORE_ALL_IDS
         while after is not None:
-            await self.keep_up()  # who has just bought a licence does not wait for a million others
+            await self.keep_up()  # a license just bought does not wait for a million others
             async with step():
                 claimed, done = await self._renew(self._claim_after(after))
             after = claimed[-1] if len(claimed) == self._batch else None
@@ -125,7 +125,7 @@ class Leases:
         return total
 
     async def keep_up(self) -> None:
-        """Publishes the keys, once a second, and sees to the licences that were hinted at."""
+        """Publishes the keys, once a second, and renews the leases that were hinted at."""
         if monotonic() >= self._next_publication:
             async with step():
                 await self._publish_keys()
@@ -152,7 +152,7 @@ class Leases:
         self._kids = list(published)
 
     async def _renew(self, claim: Claim) -> tuple[list[UUID], int]:
-        """The licences that were claimed, and for how many of them there was something to do."""
+        """The claimed licenses, and how many of them got a lease or lost theirs."""
         now = self._clock()
         lookout = Lookout(now, now + timedelta(seconds=LIFE / 2), self._kids)
         async with self._database.as_system() as tx:

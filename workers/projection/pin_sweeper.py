@@ -1,10 +1,10 @@
-"""Holds that were pinned for a report of which nothing came: each second they are found, and given back.
+"""Pin sweeper: each second finds holds that were pinned for a report that never came, and gives them back.
 
-A pin has no end, because a hold must not end between its report and the new total. Its end is the settlement, which the
-relay carries. But whoever pinned it may have died before it wrote anything down. So a pin that is older than a report
-may take, and of which no settlement is waiting, holds nothing any more.
+A pin does not expire, because a hold must not end between its report and the new total. It ends with the settlement,
+which the relay carries. But the process that pinned it may have died before it wrote the report down. So a pin that is
+older than a report may take, and has no settlement waiting, holds nothing any more.
 
-Two workers at once find the same ones, and ending a hold twice is harmless.
+Two workers at once find the same pins, and ending a hold twice is harmless.
 """
 
 import asyncio
@@ -39,14 +39,14 @@ class PinSweeper:
 
     async def run(self) -> None:
         while True:
-            with suppress(FunctionsMissing):  # an empty store, in which nothing is pinned; the rebuild is at it
+            with suppress(FunctionsMissing):  # an empty store: nothing is pinned, and the rebuild fills it
                 await self.look()
                 succeeded()
             beat()
             await asyncio.sleep(_LOOK_EACH)
 
     async def look(self) -> int:
-        """Gives back what nothing came of; says how many."""
+        """Gives back the holds whose report never came; says how many."""
         async with step(_WITHIN):
             old = await self._writer.old_pins(_MOST_A_BUCKET)
             if not old:
@@ -60,7 +60,7 @@ class PinSweeper:
         return len(given_back)
 
     async def _waiting(self, reservations: list[str]) -> set[tuple[str, str]]:
-        """Those whose reports are recorded: the relay ends them, with their totals."""
+        """The pins whose reports are recorded: the relay ends them with their totals."""
         async with self._database.as_system() as tx:
             rows = await tx.session.execute(_WAITING, {"reservations": reservations})
             return {(row[0], row[1]) for row in rows}

@@ -1,8 +1,8 @@
-"""Rows of Postgres as records of the hot store, and the way there.
+"""Projection: rows of Postgres become records of the hot store.
 
-Nothing here knows what changed: whoever was named is read as it stands now and applied, and the hot store keeps the
-newest by (epoch, version). So a job may be doubled, late or overtaken, and any number of relays and rebuilds may run at
-once. The epoch is read in the statement that reads the rows.
+Nothing here knows what changed. A job names a row, the row is read as it is now and applied, and the hot store keeps
+the newest by (epoch, version). So a job may be doubled, late or overtaken, and any number of relays and rebuilds may
+run at once. The epoch is read in the statement that reads the rows.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -81,7 +81,7 @@ _NAMED_USAGE: Final = USAGE.where(
 )
 _NAMED_API_KEYS: Final = API_KEYS.where(ApiKey.id == _IDS)
 
-# In the statement before the totals are read: whatever a settlement belongs to is contained in them then.
+# Runs before the totals are read, so the totals contain every report whose settlement is taken here.
 _TAKE_SETTLEMENTS: Final = text(
     """
     DELETE FROM hold_settlements WHERE (license_id, resource) IN (SELECT unnest(:ids), unnest(:resources))
@@ -89,13 +89,13 @@ _TAKE_SETTLEMENTS: Final = text(
     """
 ).bindparams(bindparam("ids", type_=ARRAY(Uuid())), bindparam("resources", type_=ARRAY(Text())))
 
-# A key names its licence by the hash of the licence's key, so it is a new record once that has been rotated.
+# An API key names its license by the hash of the license's key: after a rotation it needs a new record.
 _RENEW_API_KEYS: Final = text("UPDATE api_keys SET version = version + 1 WHERE license_id = ANY (:ids)").bindparams(
     bindparam("ids", type_=ARRAY(Uuid()))
 )
 
 Settled = Mapping[tuple[UUID, str], tuple[str, ...]]
-"""By licence and resource: the reservations that have ended with a report."""
+"""By license and resource: the reservations that have ended with a report."""
 _NOTHING_SETTLED: Final[Settled] = {}
 
 _RESOURCES: Final = frozenset(get_args(Resource))
@@ -122,7 +122,7 @@ class Rows(NamedTuple):
 
 
 async def read(session: AsyncSession, jobs: Iterable[ProjectionJob]) -> Rows:
-    """Everything the jobs name, each row once, as it stands now. A row that is gone is nothing to project."""
+    """Everything the jobs name, each row once, as it is now. A row that is gone is nothing to project."""
     licenses: set[UUID] = set()
     usage: set[tuple[UUID, str]] = set()
     api_keys: set[UUID] = set()
@@ -139,24 +139,24 @@ async def read(session: AsyncSession, jobs: Iterable[ProjectionJob]) -> Rows:
                 api_keys.add(job.api_key_id)
     if retired:
         await session.execute(_RENEW_API_KEYS, {"ids": list(retired)})
-        usage.update(product(retired, RESOURCES))  # totals stand under the key's hash as well
+        usage.update(product(retired, RESOURCES))  # the key of a total contains the hash as well
     settled = await _take_settlements(session, usage)
     found = await _rows(session, _NAMED_LICENSES, licenses)
-    standing = [license_record(row) for row in found]
+    current = [license_record(row) for row in found]
     tombstones = _tombstones(found, retired)
     return Rows(
-        [*standing, *tombstones],
+        [*current, *tombstones],
         usage_totals(await _usage_rows(session, usage), settled),
         [api_key_record(row) for row in await _rows(session, _NAMED_API_KEYS, api_keys)],
-        # New leases come from workers/projection/lease_signer.py. That there is none any more is told with the reason
-        # for it.
-        [(digest, no_lease(record)) for digest, record in standing if record.status is not Status.ACTIVE]
+        # New leases come from workers/projection/lease_signer.py. That a license has none any more is written with the
+        # change that ended it.
+        [(digest, no_lease(record)) for digest, record in current if record.status is not Status.ACTIVE]
         + [(digest, no_lease(record)) for digest, record in tombstones],
     )
 
 
 def license_record(row: Row[Any]) -> tuple[bytes, LicenseRecord]:
-    """A row of LICENSES, and the hash it stands under; ValueError where that is no hash."""
+    """A row of LICENSES, and the hash in its key; ValueError where that is no hash."""
     keys.short_hash(row.license_key_hash)
     record = LicenseRecord(
         epoch=row.epoch,
@@ -175,7 +175,7 @@ def license_record(row: Row[Any]) -> tuple[bytes, LicenseRecord]:
 
 
 def usage_totals(rows: Iterable[Row[*tuple[Any, ...]]], settled: Settled = _NOTHING_SETTLED) -> list[UsageTotal]:
-    """Rows of USAGE, and the holds they end; a resource of a newer release is left to that release."""
+    """Rows of USAGE, and the holds they end. A resource of a newer release is left to that release."""
     return [
         UsageTotal(digest, cast("Resource", resource), used, epoch, version, settled.get((license_id, resource), ()))
         for epoch, license_id, digest, resource, used, version in rows
@@ -200,7 +200,7 @@ def api_key_record(row: Row[Any]) -> ApiKeyRecord:
 
 
 def lease_record(row: Row[int, bytes, int, float, str, float]) -> tuple[bytes, LeaseRecord]:
-    """A row of LEASES, and the hash it stands under. A rebuild makes a million of them, so there is no more to it."""
+    """A row of LEASES, and the hash in its key. A rebuild makes a million of them, so it is kept short."""
     epoch, license_hash, version, not_after, token, signed_at = row
     return license_hash, LeaseRecord(
         epoch=epoch, version=version, not_after=not_after, token=token, signed_at=signed_at
@@ -208,12 +208,12 @@ def lease_record(row: Row[int, bytes, int, float, str, float]) -> tuple[bytes, L
 
 
 def no_lease(record: LicenseRecord) -> LeaseRecord:
-    """What stands where this version of a licence has no lease, and never had one."""
+    """The record that says: this version of the license has no lease, and never had one."""
     return LeaseRecord(epoch=record.epoch, version=record.version, not_after=0, token="")
 
 
 def fit(rows: Iterable[RowT], build: Callable[[RowT], RecordT]) -> list[tuple[RowT, RecordT]]:
-    """The rows with their records, without those that make none: one broken row must not keep all others out."""
+    """The rows with their records, without broken ones: one broken row must not keep all others out."""
     built = []
     for row in rows:
         try:
@@ -224,7 +224,7 @@ def fit(rows: Iterable[RowT], build: Callable[[RowT], RecordT]) -> list[tuple[Ro
 
 
 def _tombstones(rows: Iterable[Row[Any]], retired: Mapping[UUID, list[bytes]]) -> list[tuple[bytes, LicenseRecord]]:
-    """What stands where rotated keys led. The present version is newer than any that was applied there."""
+    """Tombstones under the hashes of rotated keys; the present version is newer than any applied there."""
     return [
         (
             digest,
@@ -239,7 +239,7 @@ def _tombstones(rows: Iterable[Row[Any]], retired: Mapping[UUID, list[bytes]]) -
 
 
 async def _take_settlements(session: AsyncSession, totals: set[tuple[UUID, str]]) -> Settled:
-    """Holds whose reports have been recorded. They come back if this round fails, and ending one twice is harmless."""
+    """Holds whose reports are recorded. They come back if this round fails; ending a hold twice is harmless."""
     settled: dict[tuple[UUID, str], tuple[str, ...]] = {}
     if totals:
         for license_id, resource, reservation_id in await session.execute(_TAKE_SETTLEMENTS, _columns(totals)):
@@ -261,7 +261,7 @@ async def _rows(session: AsyncSession, statement: Select[Any], ids: set[UUID]) -
 
 
 def flags(features: object) -> dict[str, bool]:
-    """Plain flags; whatever else `features` holds ("support": "email") describes and grants nothing."""
+    """Plain flags. All else in `features` ("support": "email") describes, and grants nothing."""
     if not isinstance(features, dict):
         return {}
     return {name: value for name, value in features.items() if isinstance(value, bool)}

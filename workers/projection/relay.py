@@ -1,8 +1,8 @@
-"""The projection lane: what was committed in Postgres stands in Redis a few milliseconds later.
+"""Outbox relay of the projection lane: a change that has committed in Postgres is in Redis a few milliseconds later.
 
 One round is one transaction: take due rows (deleting them), read what they name, apply it to Redis, ask whether
-anything is left, commit. A crash or an outage anywhere before the commit brings the rows back, and applying twice is
-harmless; so Redis may miss nothing and may learn everything more than once.
+anything is left, commit. A crash or an outage before the commit brings the rows back, and applying twice is harmless.
+So Redis misses nothing, and may be told everything more than once.
 
 A row that cannot be applied (a kind of a newer release, a value that makes no record) fails its whole round. Then the
 rows are taken one by one, the broken ones are set aside with their error, and the rest goes on.
@@ -39,7 +39,7 @@ _ABSENCES: Final = (RedisError, SQLAlchemyError, OSError, TimeoutError, Unavaila
 
 
 class _Round(NamedTuple):
-    """What one look did. `delays`: for each row, seconds from the beginning of its transaction to Redis."""
+    """The result of one round. `delays`: for each row, seconds from the beginning of its transaction to Redis."""
 
     delays: Sequence[float]
     more: bool
@@ -47,7 +47,7 @@ class _Round(NamedTuple):
 
 
 class _CannotApply(Exception):
-    """Some of these rows cannot be applied, and it is nobody's absence."""
+    """Some of these rows cannot be applied, though all servers are there."""
 
     def __init__(self, ids: Sequence[int]) -> None:
         super().__init__(f"of {len(ids)} rows")
@@ -67,9 +67,9 @@ class Relay:
         changed: Callable[[Iterable[UUID]], None] = lambda _: None,
         batch: int = BATCH,
     ) -> None:
-        """`complete`: whether the hot store holds everything; until then no instant is published. `reigns`: in which.
+        """`complete`: whether the hot store holds everything; until then no instant is published, with its `reigns`.
 
-        `projected` is told the delays of each round, in seconds; `changed`, which licences it has applied.
+        `projected` is told the delays of each round, in seconds; `changed`, which licenses it has applied.
         """
         self._database = database
         self._writer = writer
@@ -86,11 +86,11 @@ class Relay:
             applied = await self.catch_up()
             succeeded()
             if applied > 1:
-                await asyncio.sleep(_GATHERING)  # there is traffic: what comes meanwhile shares a round
+                await asyncio.sleep(_GATHERING)  # there is traffic: rows that come meanwhile share a round
             await self.wakeup.wait(_LOOK_EACH)
 
     async def catch_up(self) -> int:
-        """Applies all that is due, and says so to the validators; how many rows it was."""
+        """Applies all due rows, and publishes the instant up to which Redis is current; says how many rows."""
         applied = 0
         more = True
         while more:
@@ -125,9 +125,9 @@ class Relay:
         return _Round(delays, more=len(claims) == self._batch)
 
     async def _one_by_one(self, ids: Sequence[int]) -> _Round:
-        """Each row in a transaction of its own, so that a broken one keeps back nothing but itself.
+        """Each row in a transaction of its own, so that a broken row keeps back nothing else.
 
-        One that names several totals is divided first: of them, too, only the broken one is to wait.
+        A row that names several totals is divided first, so that only the broken total waits.
         """
         delays: list[float] = []
         for row_id in ids:
@@ -154,8 +154,8 @@ class Relay:
     async def _set_aside(self, row_id: int, failure: Exception) -> None:
         async with self._database.as_system() as tx:
             if await outbox.divide_totals(tx.session, row_id):
-                return  # each of them is looked at in the next round
-        # Never dead: what Postgres says has to reach Redis in the end, when a newer release or an admin has come.
+                return  # the next round takes each of them
+        # Never dead: the row has to reach Redis in the end, once a newer release or an admin has come.
         error = f"{type(failure).__name__}: {failure}"[:500]
         logger().error("projection.set_aside", outbox_id=row_id, error=error)
         async with self._database.as_system() as tx:

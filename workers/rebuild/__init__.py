@@ -1,1 +1,1 @@
-"""Rebuild: all of Redis is filled again where data are missing or come from another server."""
+"""Rebuild: fills Redis again where data are missing, or come from an earlier run of its server."""

@@ -1,13 +1,13 @@
-"""Licenses of Postgres, page by page, as loads for the hot store: what a rebuild reads, and how it packs it.
+"""Bulk load: reads licenses from Postgres page by page, and packs them for the hot store.
 
 Pages follow the ids. A license's id is made when it is issued, and so is its row's place in the table; its lease and
 totals lie in the same order in theirs. So a million of them are read nearly from the beginning of each table to its
-end. In the order of the hashes, which would finish bucket after bucket, each row is somewhere else: that took five
-times PostgreSQL's time with all pages in memory, and would take a seek each without.
+end. In the order of the hashes, which would finish bucket after bucket, the rows lie scattered. That took five times
+PostgreSQL's time with all pages in memory, and would need a seek for each row without.
 
-Rows come from the driver as they are, and go into bytes without records, keys and commands in between; the fields that
-all licenses of a plan share are packed once. What is made is byte for byte what the relay makes of the same rows
-(workers/projection/records.py), which a test holds.
+Rows come from the driver as they are, and go into bytes without records, keys and commands in between. The fields that
+all licenses of a plan share are packed once. The result is byte for byte what the relay makes of the same rows
+(workers/projection/records.py); a test holds that.
 """
 
 import asyncio
@@ -29,14 +29,14 @@ from db.unit_of_work import Database
 from workers.projection import records
 
 _AT_A_TIME: Final = 500
-"""Rows packed before the loop may look at something else: 5 ms."""
+"""Rows packed before the event loop runs something else: 5 ms."""
 
 _PLANS: Final = 4096
 _RESOURCES: Final = frozenset(get_args(Resource))
 _LIMITS: Final = ", ".join(LIMITS)
 
-# date_part, for extract() makes a numeric of it first. The lease is told where to begin as well: the planner merges
-# both tables in the order of their ids, and would read the one that is not told from its start for every page.
+# date_part, because extract() makes a numeric first. Leases get a lower bound as well: the planner merges both tables
+# in the order of their ids, and without one it would read leases from their start for every page.
 _LICENSES: Final = """
     SELECT id, license_key_hash, (SELECT epoch FROM projection_epoch) AS epoch, licenses.version,
         status::text, date_part('epoch', activation_date), date_part('epoch', expiry_date),
@@ -69,7 +69,7 @@ class LicensePages:
         self._licenses = _LICENSES.format(limits=_LIMITS, wanted=wanted, page=page)
 
     async def read(self, after: UUID) -> LicensePage | None:
-        """Those that follow `after`; None: no more."""
+        """The page after the license `after`; None: there are no more."""
         async with self._database.as_system() as tx:
             driver = await tx.driver()
             rows = await driver.fetch(self._licenses, after)
@@ -86,7 +86,7 @@ class LicensePages:
 async def _read_totals(driver: Driver, ids: Sequence[UUID]) -> dict[UUID, list[LoadedTotal]]:
     totals: dict[UUID, list[LoadedTotal]] = defaultdict(list)
     for license_id, resource, used, version in await driver.fetch(_TOTALS, ids):
-        if resource in _RESOURCES:  # one of a newer release is left to that release
+        if resource in _RESOURCES:  # a resource of a newer release is left to that release
             totals[license_id].append(LoadedTotal(resource, used, version))
     return totals
 

@@ -1,14 +1,13 @@
-"""Confirms a store that has data of another reign: a comparison by digest comes before a rebuild.
+"""Confirmation: compares a store that has data of another reign by digests, before a rebuild.
 
-A server that has restarted has an append-only file of a second ago, or one that somebody has put back, of last week; a
-promoted replica may lag. Usually next to nothing differs, and finding that out takes a fraction of a rebuild. So all
-buckets are compared with Postgres as reconciliation does it (workers/reconciliation/screening.py), and what differs is
-mended:
+A server that has restarted has an append-only file of a second ago, or a restored one of last week; a promoted replica
+may lag. Usually next to nothing differs, and finding that out takes a fraction of a rebuild. So all buckets are
+compared with Postgres as reconciliation does it (workers/reconciliation/screening.py), and what differs is repaired:
 
-- what Postgres knows is applied; as ever only what is newer takes a place (a suspended license, a lost total);
+- what Postgres knows is applied; as ever only newer records replace older ones (a suspended license, a lost total);
 - what Postgres does not know becomes a tombstone (a license key that was rotated after the file was written);
-- what cannot be read gives way to what is applied (here nothing is concluded from its absence);
-- where much differs the bucket is left to the rebuild, which is faster then.
+- what cannot be read is replaced by what is applied (here nothing is concluded from its absence);
+- where much differs, the bucket is left to the rebuild, which is faster then.
 
 A change that commits meanwhile is not missed: it has its own outbox row, and of two states the newer one stays.
 """
@@ -36,10 +35,10 @@ STRIDE: Final = 32
 """Buckets that are compared, and marked, together."""
 _BATCH: Final = 200
 _AT_ONCE: Final = 12
-"""Digests in one pipeline: a worker on a busy machine waits longer for its turn than for an answer, and until it has
-compared everything no answer is more than stale. Redis is blocked for 8 ms; validators wait for 50."""
+"""Digests in one pipeline. On a busy machine a worker waits longer for its turn than for an answer, and until it has
+compared everything, every answer is stale. Redis is blocked for 8 ms; validators wait for 50."""
 _MANY: Final = 2000
-"""So many differences in a stride are a rebuild's to mend."""
+"""A stride with more differences is left to the rebuild."""
 
 
 class Confirmation:
@@ -49,10 +48,10 @@ class Confirmation:
         self._comparison = Comparison(writer.client)
         self._screening = Screening(database, self._comparison, at_once=_AT_ONCE)
         self.repaired = 0
-        """Records that differed and were put right one by one."""
+        """Records that differed and were repaired one by one."""
 
     async def api_keys(self, buckets: Collection[int]) -> bool:
-        """False where so many differ that they have to be loaded anew."""
+        """False where so many differ that they have to be loaded again."""
         return all([await self._stride(ApiKeyTruth(), first, before) for first, before in strides(buckets)])
 
     async def licenses(self, first: int, before: int) -> bool:
@@ -72,16 +71,16 @@ class Confirmation:
         for some in _batches(left):
             beat()
             try:
-                await self._bring(truth, some)
+                await self._apply_again(truth, some)
             except ResponseError as failure:
                 if type(failure) is not ResponseError:  # the server takes no writes
                     raise
                 await self._comparison.clear(truth.kind, some)
-                await self._bring(truth, some)  # read anew: what a relay has brought since is gone as well
+                await self._apply_again(truth, some)  # read again: what a relay has applied since is gone as well
         self.repaired += len(screened.suspects)
         return True
 
-    async def _bring(self, truth: Truth, names: Sequence[str]) -> None:
+    async def _apply_again(self, truth: Truth, names: Sequence[str]) -> None:
         async with self._database.as_system() as tx:
             expected = await truth.read(tx.session, names)
         await self._apply(expected.items())

@@ -1,23 +1,25 @@
-"""Fills an empty hot store from Postgres, and confirms one with data of another reign, while everything else goes on.
+"""Rebuild: fills an empty hot store from Postgres, and confirms one with data of another reign, in full operation.
 
 Each second it asks which buckets lack a mark of their server's present reign (core/hotstore/server_facts.py): all of
 them after a FLUSHALL, a restart or a failover, none on most days. It names an incarnation for each. Buckets that were
-loaded in another reign are compared first (workers/rebuild/confirmation.py); what is empty, or differs much, is filled.
-For that it applies every API key of these buckets. Then it walks through the licenses, with their usage and leases,
-page by page in the order in which they lie in Postgres (workers/rebuild/bulk_pages.py), for a quarter of the buckets at
-a time, which are marked at the end of the walk. So a quarter of the customers waits for a quarter of the time, and a
-worker that is killed leaves that much done. Memory is bounded by two pages: one is read and packed while the one before
-it is on its way.
+loaded in another reign are compared first (workers/rebuild/confirmation.py). Empty buckets are filled, and so are those
+that differ much.
 
-A server that is demoted is left, and one that is unfit gets no mark: what it holds may be gone in a moment.
+To fill, it first applies every API key of these buckets. Then it walks through the licenses, with their usage and
+leases, page by page in the order in which they lie in Postgres (workers/rebuild/bulk_pages.py). Each walk serves a
+quarter of the buckets, which are marked at its end. So a quarter of the customers waits for a quarter of the time, and
+a worker that is killed leaves that much done. Memory is limited to two pages: one is read and packed while the one
+before it is being sent.
+
+A server that is demoted is left alone. An unfit server gets no mark: what it holds may be gone in a moment.
 
 What changes meanwhile is not missed: a change that commits after its page was read has its own outbox row, and of two
-states the newer one stays. What is lost meanwhile is not overlooked: a FLUSHALL takes the incarnation with it, so the
-next page is refused, and so is the mark; the next look begins again. Pages are short transactions of their own, because
-a long one would keep the outbox's dead rows from being cleaned away.
+states the newer one stays. What is lost meanwhile is noticed: a FLUSHALL takes the incarnation with it, so the next
+page is refused, and so is the mark; the next look begins again. Each page is a short transaction, because a long one
+would keep the outbox's dead rows from being cleaned away.
 
 One worker rebuilds at a time, under an advisory lock: two would take each other's incarnations away for ever. The lock
-saves work only; a worker that loses it with its connection can do no harm, since the marks are compared.
+only saves work. A worker that loses it with its connection can do no harm, since the marks are compared.
 """
 
 import asyncio
@@ -48,7 +50,7 @@ ROUND: Final = 64
 """Buckets that are filled in one walk through the licenses, and marked at its end: a quarter of all."""
 
 _LOOK_EACH: Final = 1.0
-_ONE_AT_A_TIME: Final = 0x6E70_7262  # any constant: who holds this advisory lock rebuilds
+_ONE_AT_A_TIME: Final = 0x6E70_7262  # any constant: the holder of this advisory lock rebuilds
 _BEFORE_ALL_IDS: Final = UUID(int=0)
 
 StepT = TypeVar("StepT")
@@ -76,7 +78,7 @@ class Rebuild:
         self.missing: int | None = None
         """Buckets that were not loaded, or not confirmed, at the last look; None before the first."""
         self.state: StoreState | None = None
-        """What the last look saw."""
+        """The store as the last look saw it."""
         self._told_of_silence = False
 
     @property
@@ -85,32 +87,32 @@ class Rebuild:
 
     @property
     def unfit(self) -> str | None:
-        """Why the server must not be relied on, as far as the last look could say."""
+        """Why the server must not be relied on, as far as the last look could tell."""
         return None if self.state is None else self.state.unfit
 
     @property
     def reigns(self) -> Collection[str]:
-        """In which everything was found."""
+        """The servers' reigns in which everything was found."""
         return () if self.state is None or not self.complete else frozenset(self.state.reigns)
 
     async def run(self) -> None:
         await _within(self._writer.load_functions())
         while True:
             if not await self.look():
-                await self.look()  # the functions may have been all that was missing
+                await self.look()  # perhaps only the functions were missing
             await _within(self._watch.look())
             succeeded()
             await asyncio.sleep(_LOOK_EACH)
 
     async def look(self) -> bool:
-        """Rebuilds what is missing; True where nothing is missing any more, as far as this look can say."""
+        """Rebuilds what is missing; True where nothing is missing any more, as far as this look can tell."""
         try:
             state = await self._see()
             if not state.writable:
                 await self._writer.client.disconnect_idle()
             elif _lacking(state) and state.unfit is None:
                 async with only_one(self._database, _ONE_AT_A_TIME) as alone:
-                    if alone and _lacking(state := await self._see()):  # another one may have just been at it
+                    if alone and _lacking(state := await self._see()):  # another worker may have just done it
                         await self._bring_back(state)
         except functions.FunctionsMissing:
             await _within(self._writer.load_functions())
@@ -131,10 +133,12 @@ class Rebuild:
 
     async def _bring_back(self, state: StoreState) -> None:
         missing = _lacking(state)
+        # Before the first mark: were holds lost that may still be alive? Then reservations wait.
         if await _within(self._first_ever()):
             await _within(self._watch.nothing_was_ever_held())
         holds_lost = await _within(self._watch.may_be_lost())
         tokens = await _within(self._writer.begin_rebuild(missing, holds_lost=holds_lost))
+        # Comparing comes first, because it is cheap; what differs much is filled with the empty buckets.
         compared = len(state.unconfirmed)
         logger().info("rebuild.began", buckets=len(missing), compared=compared, holds_lost=holds_lost)
         began = monotonic()
@@ -144,7 +148,7 @@ class Rebuild:
         logger().info("rebuild.done", buckets=len(missing), filled=len(left), seconds=round(monotonic() - began, 2))
 
     async def _confirm(self, unconfirmed: Sequence[int], tokens: Mapping[int, str]) -> list[int]:
-        """Compares and marks; those that have to be filled anew."""
+        """Compares and marks; answers the buckets that have to be filled again."""
         if not unconfirmed:
             return []
         confirmation = Confirmation(self._database, self._writer)
@@ -161,7 +165,7 @@ class Rebuild:
         return left
 
     async def _fill(self, missing: Sequence[int], tokens: Mapping[int, str]) -> bool:
-        """False where it was overtaken."""
+        """False where another rebuild, or a loss, has overtaken it."""
         filling = BulkLoad(self._writer.client, {bucket: tokens[bucket] for bucket in missing})
         await _within(filling.begin())
         await self._load_api_keys(frozenset(missing))
@@ -173,28 +177,28 @@ class Rebuild:
         return True
 
     async def _first_ever(self) -> bool:
-        """Whether no store was ever filled from this database: then nobody holds a reservation that was lost.
+        """Whether no store was ever filled from this database: then no reservation can have been lost.
 
-        Written down before the first mark, so that a crash errs towards "reservations may be lost", which costs a
-        minute without new ones.
+        It is written down before the first mark. So after a crash it is assumed that reservations may be lost, which
+        costs a minute without new ones.
         """
         async with self._database.as_system() as tx:
             return await first_time(tx.session, "hot_store", "filled")
 
     async def _mark(self, tokens: Mapping[int, str], buckets: Sequence[int]) -> bool:
-        """False where an incarnation is gone; the others are marked all the same."""
+        """False where an incarnation is gone; the other buckets are marked all the same."""
         refused = await _within(self._writer.mark_all_loaded({bucket: tokens[bucket] for bucket in buckets}))
         self.missing = max(0, (self.missing or 0) - len(buckets) + len(refused))
         return not refused
 
     async def _load_api_keys(self, buckets: frozenset[int]) -> None:
-        """All of them before the first mark: it vouches for a bucket's keys and its licences alike."""
+        """All of them before the first mark: a mark says that a bucket's API keys and licenses are all there."""
         after: UUID | None = _BEFORE_ALL_IDS
         while after is not None:
             after = await _within(self._load_page_of_api_keys(buckets, after))
 
     async def _load_page_of_api_keys(self, buckets: frozenset[int], after: UUID) -> UUID | None:
-        """The last one's id; None after the last page."""
+        """The id of the page's last key; None after the last page."""
         async with self._database.as_system() as tx:
             found = (await tx.session.execute(_API_KEYS_AFTER, {"after": after, "page": self._page})).all()
         if not found:
@@ -205,7 +209,7 @@ class Rebuild:
         return cast("UUID", found[-1].id)
 
     async def _load_licenses(self, buckets: Collection[int], filling: BulkLoad) -> bool:
-        """Applies the licenses of these buckets with all that is theirs; False where an incarnation is gone."""
+        """Applies the licenses of these buckets with leases and totals; False where an incarnation is gone."""
         pages = LicensePages(self._database, buckets, self._page)
         reading = asyncio.create_task(_within(pages.read(_BEFORE_ALL_IDS)))
         try:

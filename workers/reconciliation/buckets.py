@@ -1,4 +1,4 @@
-"""Buckets of the hot store as ranges."""
+"""Ranges of buckets of the hot store."""
 
 from collections.abc import Iterable, Iterator
 from itertools import groupby

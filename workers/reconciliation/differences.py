@@ -1,4 +1,4 @@
-"""What is wrong with a record of the hot store, told from what Postgres says of it. Pure."""
+"""Difference between a record of the hot store and what Postgres says of it. Pure."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -26,7 +26,7 @@ _NO_TOTAL: Final = Total()
 
 
 class Difference(NamedTuple):
-    """None and nothing where all is well. `found` says what stands there; never what a secret is."""
+    """What differs; None and empty where nothing does. `found` tells what is in Redis, but never a secret."""
 
     document: RecordFault | None
     found: str | None
@@ -78,12 +78,12 @@ def _document(expected: Record, stored: StoredRecord, record: Record | None) -> 
 
 
 def _says_no(record: Record) -> bool:
-    """What stands where Postgres has no row, or none any more."""
+    """Whether the record says that there is none: a tombstone, or an API key that is switched off."""
     return record.tombstone if isinstance(record, LicenseRecord) else record.version == 0
 
 
 def _lease(expected: Expected, raw: bytes) -> RecordFault | None:
-    """A lease counts where it is one of this version; any other is passed over by whoever asks for it."""
+    """A lease counts where it is of this version; readers pass over all others."""
     if isinstance(expected.record, ApiKeyRecord):
         return None
     wanted, age = expected.lease, (expected.record.epoch, expected.record.version)

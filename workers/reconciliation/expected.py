@@ -1,4 +1,4 @@
-"""What Postgres says of named records: locked for a moment, or as it stands. One class for each kind of record."""
+"""Expected records: what Postgres says of named records, locked or unlocked. One class for each kind of record."""
 
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, ClassVar, Final, NamedTuple, Protocol, TypeVar
@@ -37,7 +37,7 @@ _API_KEYS_IN: Final = text(
     "SELECT key_id FROM api_keys WHERE np_api_key_bucket(key_id) >= :first AND np_api_key_bucket(key_id) < :before"
 )
 
-# A name is the beginning of a hash: the first hash from there on, if it begins so. An index cannot do that by LIKE.
+# A name is the beginning of a hash. The first hash from there on is taken, if it begins so: LIKE could use no index.
 _IDS_OF: Final = text(
     f"""
     SELECT found.id FROM unnest(CAST(:names AS text[])) AS asked (name) CROSS JOIN LATERAL (
@@ -47,7 +47,7 @@ _IDS_OF: Final = text(
     """  # noqa: S608  put together from a constant
 )
 
-# Rows that a relay has claimed are still seen: its deletion commits after it has applied them.
+# Rows that a relay has taken are still seen: their deletion commits after they were applied.
 _PENDING: Final = text(
     """
     WITH waiting AS (SELECT job FROM outbox WHERE lane = 'projection' AND done_at IS NULL)
@@ -65,12 +65,12 @@ _PENDING: Final = text(
 
 
 class Expected(NamedTuple):
-    """What the hot store should hold of one name, as its codec would give it back."""
+    """What the hot store should hold under one name, as its codec would decode it."""
 
     record: LicenseRecord | ApiKeyRecord
     packed: bytes
     lease: LeaseRecord | None
-    """Of this very version of a license; one of an earlier version is of no more use, and nothing is said of it."""
+    """The lease of this very version of a license; one of an earlier version has no more use, and is left out."""
     totals: Mapping[Resource, NewTotal]
     id: UUID
     license_id: UUID | None
@@ -85,21 +85,21 @@ class Truth(Protocol):
     subject: ClassVar[Subject]
 
     async def names(self, session: AsyncSession, first: int, before: int) -> list[str]:
-        """All that Postgres knows in the buckets from `first` up to but not including `before`."""
+        """All names in the buckets from `first` up to but not including `before`."""
 
     async def read(self, session: AsyncSession, names: Sequence[str], *, lock: bool = False) -> dict[str, Expected]:
-        """With `lock` rows that others have locked are left out, totals among them."""
+        """With `lock`, rows that others have locked are left out, totals among them."""
 
     async def pending(
         self, session: AsyncSession, names: Collection[str], known: Mapping[str, Expected]
     ) -> Collection[str]:
-        """Those with a change that is still to be projected."""
+        """The names with a change that is still to be projected."""
 
     def decode(self, packed: bytes) -> LicenseRecord | ApiKeyRecord:
         """ValueError or a MsgspecError where it is no record."""
 
     def nothing(self, name: str) -> bytes:
-        """What stands where Postgres knows nothing. It is older than every row, so a row that comes wins."""
+        """The document for a name that Postgres does not know. It is older than every row, so a row that comes wins."""
 
 
 class LicenseTruth:
@@ -119,7 +119,7 @@ class LicenseTruth:
         for total in records.usage_totals(usage):
             mine = totals.setdefault(total.license_hash, {})
             mine[total.resource] = NewTotal(total.used, total.epoch, total.version)
-        # Whoever signs one has locked its license, so a lease stands still where the license does.
+        # A signer locks the license first, so a lease cannot change while its license is locked.
         leases = dict(records.lease_record(row) for row in await session.execute(_LEASES, ids))
         found = {}
         for row, (digest, record) in records.fit(rows, records.license_record):
@@ -191,7 +191,7 @@ class ApiKeyTruth:
 
 
 async def _pending(session: AsyncSession, ids: Collection[str], names: Collection[str]) -> set[str]:
-    """Ids and names that rows of the outbox tell of."""
+    """Ids and names in waiting rows of the outbox."""
     values = {"ids": list(ids), "names": list(names), "h": 2 * keys.HASH_BYTES}
     return {told for row in await session.execute(_PENDING, values) for told in row if told is not None}
 

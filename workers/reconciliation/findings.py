@@ -1,4 +1,4 @@
-"""What one run of reconciliation has found so far: rows for people, counts for the run and for Prometheus."""
+"""Findings of one run: rows for people, counts for the run and for Prometheus."""
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -12,14 +12,14 @@ from db.models.reconciliation import DifferenceOutcome, RecordFault, RunState, S
 from db.unit_of_work import Database
 
 MOST_ROWS: Final = 10_000
-"""Differences that a run keeps one by one. A restored database has as many as licenses: then the number says it all."""
+"""Differences that a run keeps one by one. A restored database has as many as licenses: then their number is enough."""
 
 Told = Callable[[Subject, RecordFault], None]
 
 
 class Findings:
     def __init__(self, database: Database, run_id: UUID, told: Told) -> None:
-        """`told` hears of each difference."""
+        """`told` is called for each difference."""
         self._database = database
         self._run_id = run_id
         self._told = told
@@ -33,7 +33,7 @@ class Findings:
         return "repaired" if self.counts["repaired"] else "agreed"
 
     async def record(self, found: Sequence[FoundDifference]) -> Sequence[UUID]:
-        """Committed when it returns, so that a repair that follows is never one nobody knows of."""
+        """Committed when it returns: a difference is on record before it is repaired."""
         room = max(0, MOST_ROWS - self.counts["differences"])
         async with self._database.as_system() as tx:
             ids = await repository.record(tx, self._run_id, found[:room])
@@ -46,7 +46,7 @@ class Findings:
     async def conclude(
         self, outcomes: Mapping[DifferenceOutcome, int], rows: Mapping[DifferenceOutcome, Sequence[UUID]]
     ) -> None:
-        """What became of differences that were recorded: how many by outcome, and their rows."""
+        """Notes the outcome of recorded differences: how many by outcome, and their rows."""
         self.counts["repaired"] += outcomes.get("repaired", 0)
         async with self._database.as_system() as tx:
             for outcome, ids in rows.items():

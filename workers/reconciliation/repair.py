@@ -1,13 +1,18 @@
-"""What is true of records that may differ, and putting it right.
+"""Repair: finds out which suspects really differ, and replaces the damaged records.
 
 Postgres and Redis cannot be read in one instant, and traffic never stops. So a suspect is looked at while nothing about
-it can change: its rows are locked against writers for some milliseconds (rows that somebody else has locked are left
-for another try, so this waits for nobody), no change of it may wait in the outbox, and what Postgres says is read once
-more after Redis. Then Redis must say the same, to the field; where it does not, it is damage and no delay.
+it can change:
 
-A difference is written down before it is repaired. Repairing replaces exactly what was seen, in the incarnation in
-which it was seen, so a relay, a rebuild or another hand that was there first is never undone. Documents that Postgres
-does not know become tombstones, API keys are switched off.
+- its rows are locked against writers for some milliseconds; rows that others have locked are left for a retry, so this
+  waits for nobody;
+- no change of it may wait in the outbox;
+- what Postgres says is read once more after Redis.
+
+Then Redis must say the same, to the field. Where it does not, it is damage and no delay.
+
+A difference is written down before it is repaired. A repair replaces exactly what was seen, in the incarnation in which
+it was seen. So what a relay, a rebuild or another process has written first is never undone. Documents that Postgres
+does not know become tombstones; API keys are switched off.
 """
 
 import asyncio
@@ -43,7 +48,7 @@ _LOCKED_WITHIN: Final = 3.0
 
 
 class _Case(NamedTuple):
-    """A suspect that was looked at while it stood still."""
+    """A suspect that was looked at while it could not change."""
 
     name: str
     expected: Expected | None
@@ -55,14 +60,14 @@ class RecordRepair:
     def __init__(
         self, database: Database, comparison: Comparison, findings: Findings, *, within: float = REPAIR_WITHIN
     ) -> None:
-        """`within`: seconds for which a suspect is looked at again and again until it stands still."""
+        """`within`: seconds for which a suspect is looked at again while it changes."""
         self._database = database
         self._comparison = comparison
         self._findings = findings
         self._within = within
 
     async def repair(self, truth: Truth, suspects: Iterable[str]) -> None:
-        """Records and repairs what is damaged among them; counts those that never stood still as undecided."""
+        """Records and repairs the damaged ones; counts those that changed at every look as undecided."""
         left: Sequence[str] = list(dict.fromkeys(suspects))
         deadline = monotonic() + self._within
         while left:
@@ -80,7 +85,7 @@ class RecordRepair:
         self._findings.counts["undecided"] += len(left)
 
     async def differing(self, truth: Truth, names: Sequence[str]) -> list[str]:
-        """Those that differ in some field, as far as a look without locks can say."""
+        """The names that differ in some field, as far as a look without locks can tell."""
         differ: list[str] = []
         for start in range(0, len(names), BATCH):
             some = names[start : start + BATCH]
@@ -94,7 +99,7 @@ class RecordRepair:
         return differ
 
     async def _look(self, truth: Truth, names: Sequence[str]) -> tuple[list[_Case], list[str]]:
-        """Those that stood still, with what is true of them, and those that did not."""
+        """The suspects that did not change, with their differences, and the names of those that did."""
         async with step(), self._database.as_system() as tx:
             locked = await truth.read(tx.session, names, lock=True)
             pending = await truth.pending(tx.session, names, locked)
@@ -149,7 +154,7 @@ def _told(truth: Truth, case: _Case) -> list[FoundDifference]:
 
 
 def _shown(raw: bytes) -> str:
-    """A value as the hot store tells it, for people: bounded, and text whatever it is."""
+    """A raw value of the hot store for people: shortened, and always text."""
     return raw.removeprefix(b"=")[:60].decode(errors="replace").replace("\0", "�")
 
 

@@ -1,22 +1,21 @@
-"""Proves that Redis says what Postgres says, and that totals are what their events come to; repairs what it can.
+"""Reconciliation: compares Redis with Postgres, and totals with their events; repairs what it can.
 
-The relay and the rebuild keep the two in step as long as nobody else touches them. This finds out whether they did: a
-bug, a hand in redis-cli, a database restored from a backup. A run
+The relay and the rebuild keep both stores equal. This finds out whether something else has changed one of them: a bug,
+somebody in redis-cli, a database restored from a backup. A run
 
-1. waits for buckets without their mark to be rebuilt, which each counts as a difference; before each stride of the next
-   step again, for they may be lost meanwhile,
+1. waits until buckets without their mark are rebuilt, and counts each as a difference; it does so again before each
+   stride of step 2, because buckets may be lost meanwhile,
 2. compares all licenses, leases, totals and API keys by digest (workers/reconciliation/screening.py), and repairs what
    differs (workers/reconciliation/repair.py),
 3. walks through all keys for records that no index names, and repairs them in the same way,
-4. takes the buckets whose turn it is and compares them field by field, which digests do not, and adds up their usage
-   events again,
-5. looks for changes that nobody projects, and for holds whose reports never came to an end.
+4. compares the buckets whose turn it is field by field, which digests do not, and adds up their usage events again,
+5. looks for changes that are not projected, and for holds whose reports were never finished.
 
-Each minute it is another bucket's turn, so all have been proved anew after four hours; `make reconcile` takes all at
-once. What events come to is evidence and not repaired: a person has to find out how that could be.
+Each minute it is another bucket's turn, so all have been compared after four hours; `make reconcile` takes all at once.
+A sum of events that does not fit its total is evidence, and not repaired: a person has to find the cause.
 
-One run at a time, under an advisory lock, whoever asks for it. A run that is killed leaves a row that says "running";
-the next one says of it that it was broken off.
+One run at a time, under an advisory lock, for a schedule and a command alike. A run that is killed leaves a row that
+says "running"; the next run marks it as broken off.
 """
 
 import asyncio
@@ -48,7 +47,7 @@ from workers.reconciliation.findings import Findings, Told
 from workers.reconciliation.repair import REPAIR_WITHIN, RecordRepair
 from workers.reconciliation.screening import Screening
 
-_ONE_AT_A_TIME: Final = 0x6E70_7263  # any constant: who holds this advisory lock reconciles
+_ONE_AT_A_TIME: Final = 0x6E70_7263  # any constant: the holder of this advisory lock reconciles
 _LOOK_EACH: Final = 5.0
 _REBUILT_WITHIN: Final = 120.0
 _ASK_AGAIN: Final = 0.5
@@ -98,7 +97,7 @@ class Reconciliation:
         self._truths: tuple[Truth, ...] = (LicenseTruth(), ApiKeyTruth())
 
     async def run(self) -> None:
-        """For ever; whichever worker looks first when a run is due does it."""
+        """For ever; the worker that looks first when a run is due does it."""
         await asyncio.sleep(min(self._every, _LOOK_EACH))
         while True:
             if await self._due():
@@ -109,10 +108,10 @@ class Reconciliation:
     async def look(
         self, cause: str, thorough: Iterable[int], progress: Progress = lambda _what, _done, _of: None
     ) -> RunReport | None:
-        """One run now; None where another one is at it. `thorough`: buckets to compare field by field."""
+        """One run now; None where another one is under way. `thorough`: buckets to compare field by field."""
         began = monotonic()
         async with only_one(self._database, _ONE_AT_A_TIME) as alone:
-            if not alone or (cause == "schedule" and not await self._due()):  # another one may have just been at it
+            if not alone or (cause == "schedule" and not await self._due()):  # another worker may have just done it
                 return None
             async with step(), self._database.as_system() as tx:
                 await repository.forget_agreed(tx, _KEEP_AGREED)
@@ -147,16 +146,18 @@ class Reconciliation:
         screening = Screening(self._database, self._comparison)
         repair = RecordRepair(self._database, self._comparison, findings, within=self._repaired_within)
         all_there = True
+        # Steps 1 and 2: stride by stride, longer ones where there are few records.
         for truth in self._truths:
             first, stride = 0, _FIRST_STRIDE
             while first < keys.BUCKETS:
-                all_there = all_there and await self._rebuilt(findings)  # the machine is left to the rebuild meanwhile
+                all_there = all_there and await self._rebuilt(findings)  # nothing is compared during a rebuild
                 before = min(first + stride, keys.BUCKETS)
                 screened = await screening.screen(truth.kind, first, before)
                 findings.counts["licenses" if truth.subject == "license" else "api_keys"] += screened.size
                 await repair.repair(truth, screened.suspects)
                 progress(f"{truth.subject} digests", before, keys.BUCKETS)
                 first, stride = before, stride * 2 if screened.size < _FEW else stride
+        # Steps 3 to 5.
         await self._find_strays(findings, repair)
         done = 0
         for first, before in _strides(thorough):
@@ -166,9 +167,9 @@ class Reconciliation:
         await self._find_stuck(findings)
 
     async def _find_strays(self, findings: Findings, repair: RecordRepair) -> None:
-        """What no index names: somebody SET it by hand, or took its name out.
+        """Keys that no index names: somebody SET one by hand, or took its name out.
 
-        A key that cannot be one of ours is left alone: no validator asks for it, and who knows whose it is.
+        A key that cannot be one of ours is left alone: no validator asks for it, and its owner is not known.
         """
         suspects: dict[str, list[str]] = defaultdict(list)
         foreign: list[FoundDifference] = []
@@ -197,7 +198,7 @@ class Reconciliation:
             await findings.record([*jobs, *held])
 
     async def _rebuilt(self, findings: Findings) -> bool:
-        """Whether every bucket has its mark, or has got it again within the time there is for that."""
+        """Whether every bucket has its mark, or gets it again in time."""
         beat()
         missing = await self._writer.client.missing_buckets()
         if not missing:

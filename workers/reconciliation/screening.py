@@ -1,13 +1,13 @@
-"""Which records may differ between Postgres and Redis: a cheap look at all of them.
+"""Screening by digests: finds the records that may differ between Postgres and Redis, cheaply.
 
 Both sides write one line for each record, `name epoch:version resource=used/epoch:version … lease`, in the order of the
-names, and compare a digest of some hundred lines at a time. The last word stands where there is a lease of this very
-version: it is all that is told of it here. Postgres makes the lines in one statement for a stride of buckets,
+names. A digest of some hundred lines at a time is compared. The last word is there where a lease of this very version
+exists; nothing else of the lease is compared here. Postgres makes the lines in one statement for a stride of buckets,
 core/hotstore/functions.lua by reading every record at that moment. The last part of a bucket reaches to its end, and a
-bucket without a license is one part too: so whatever an index of Redis names lies in some part.
+bucket without a license is one part too. So every name in an index of Redis lies in some part.
 
-A part that differs is told line by line, and the names whose lines differ are suspects, no more: the two sides were
-read one after the other, under traffic. workers/reconciliation/repair.py finds out what is true of them.
+A part that differs is read line by line. The names whose lines differ are suspects and no more, because the two sides
+were read one after the other, under traffic. workers/reconciliation/repair.py finds out which of them really differ.
 """
 
 import hashlib
@@ -32,9 +32,8 @@ from db.unit_of_work import Database
 
 _MINE: Final = "license_key_hash >= :first AND (CAST(:before AS bytea) IS NULL OR license_key_hash < :before)"
 
-# The totals license by license, over their index: as a join they are planned as a sort of all totals for each stride.
-# A hash that is too short makes no record (workers/projection/records.py says so of such a row): there is nothing to
-# compare.
+# The totals license by license, over their index: a join would be planned as a sort of all totals for each stride. A
+# hash that is too short makes no record (workers/projection/records.py), so there is nothing to compare.
 _LICENSE_LINES: Final = f"""
     mine AS (
         SELECT id, version, get_byte(license_key_hash, 0) AS bucket,
@@ -89,7 +88,7 @@ class Screening:
     def __init__(
         self, database: Database, comparison: Comparison, *, page: int = LINES_A_CALL, at_once: int = 1
     ) -> None:
-        """`at_once`: digests in one pipeline. Each blocks Redis for 0.7 ms, and nobody else is served in between."""
+        """`at_once`: digests in one pipeline. Each blocks Redis, and so every other client, for 0.7 ms."""
         self._database = database
         self._comparison = comparison
         self._page = page

@@ -56,7 +56,7 @@ class LicenseEventController(Controller):
     path = "/licenses/{license_id:uuid}/events"
     tags = ("licenses",)
 
-    @get("/", permission=Permission.OWN_ACCOUNT, summary="What was done to my licence, and by whom")
+    @get("/", permission=Permission.OWN_ACCOUNT, summary="What was done to my license, and by whom")
     async def list_license_events(
         self,
         principal: NamedDependency[Principal],

@@ -77,13 +77,13 @@ def search(
 
 
 def events_of(license_id: UUID) -> Select[*tuple[Any, ...]]:
-    """What its owner is shown, newest first; the view shows a customer's session its own licences only."""
+    """What its owner is shown, newest first; the view shows a customer's session its own licenses only."""
     shown = select(_EVENTS.c.at, _EVENTS.c.action, _EVENTS.c.actor, _EVENTS.c.detail)
     return shown.where(_EVENTS.c.license_id == license_id).order_by(_EVENTS.c.id.desc())
 
 
 def own_events() -> Select[*tuple[Any, ...]]:
-    """The same of all licences of whoever the session speaks for, oldest first."""
+    """The same of all licenses of whoever the session speaks for, oldest first."""
     shown = select(_EVENTS.c.license_id, _EVENTS.c.at, _EVENTS.c.action, _EVENTS.c.actor, _EVENTS.c.detail)
     return shown.order_by(_EVENTS.c.id)
 

@@ -27,7 +27,7 @@ class AuditView(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class LicenseEventView(msgspec.Struct, frozen=True, kw_only=True):
-    """What was done to a licence, and by whom, as its owner is told: staff have no names here."""
+    """What was done to a license, and by whom, as its owner is told: staff have no names here."""
 
     at: datetime
     action: str

@@ -1,4 +1,4 @@
-"""Reading the trail: all of it for an admin, a licence's for its owner."""
+"""Reading the trail: all of it for an admin, a license's for its owner."""
 
 from datetime import datetime
 from uuid import UUID

@@ -159,7 +159,7 @@ async def forget_agreed(tx: SystemTransaction, older_than: timedelta) -> None:
 
 
 async def ledger(tx: SystemTransaction, first: int, before: int) -> Ledger:
-    """Adds up again all events of licences in the buckets from `first` up to but not including `before`."""
+    """Adds up again all events of licenses in the buckets from `first` up to but not including `before`."""
     bounds = {"first": bytes([first]), "before": bytes([before]) if before < 256 else None}
     row = (await tx.session.execute(_LEDGER, bounds)).one()
     return Ledger(row.events, row.totals, [_wrong_events(one) for one in row.wrong])

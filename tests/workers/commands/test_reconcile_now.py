@@ -21,7 +21,7 @@ from workers.rebuild.rebuild import Rebuild
 
 @pytest.fixture
 async def document(database: Database, writer: Writer, desk: Desk, database_urls: DatabaseUrls, redis: Redis) -> str:
-    """The key of one licence, projected."""
+    """The key of one license, projected."""
     issued = await desk.a_license(await desk.a_user())
     await Relay(database, writer, utc_now, complete=lambda: True).catch_up()
     assert await Rebuild(database, writer).look()

@@ -1,4 +1,4 @@
-"""A licence's NextPanel account: made once, whatever happens in between, and kept as the licence stands."""
+"""A license's NextPanel account: made once, whatever happens in between, and kept as the license stands."""
 
 import asyncio
 from collections.abc import AsyncIterator

@@ -72,7 +72,7 @@ def worker(
 
 
 class Sale:
-    """One licence that was issued, and what has become of it everywhere."""
+    """One license that was issued, and what has become of it everywhere."""
 
     def __init__(
         self, urls: DatabaseUrls, nextpanel: Simulator, mailbox: Simulator, license_id: UUID, email: str

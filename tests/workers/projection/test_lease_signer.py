@@ -1,4 +1,4 @@
-"""Leases: every licence that stands has one of its present version, whatever was missed, killed or done twice."""
+"""Leases: every license that stands has one of its present version, whatever was missed, killed or done twice."""
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
@@ -76,7 +76,7 @@ class World:
         return None if packed is None else codec.decode_lease(packed)
 
     async def in_force(self) -> int:
-        """How many licences have a lease of their present version; fails where the stores tell of different ones."""
+        """How many licenses have a lease of their present version; fails where the stores tell of different ones."""
         found = await rows(
             self.urls,
             "SELECT license_key_hash, token, leases.version FROM leases JOIN licenses"

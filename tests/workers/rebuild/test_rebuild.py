@@ -35,7 +35,7 @@ def rebuild(database: Database, writer: Writer) -> Rebuild:
 
 
 async def lacking(store: HotStore, digests: Sequence[bytes], buckets: set[int]) -> list[bytes]:
-    """Licences of these buckets that a validator would not find."""
+    """Licenses of these buckets that a validator would not find."""
     return [digest for digest in digests if digest[0] in buckets and await store.license(digest) is None]
 
 
@@ -190,7 +190,7 @@ async def test_one_broken_row_does_not_keep_the_rest_out(
 
 
 async def everything(redis: Redis) -> dict[bytes, object]:
-    """What the projection holds of licences, byte by byte."""
+    """What the projection holds of licenses, byte by byte."""
     found: dict[bytes, object] = {}
     for name in [name async for name in redis.scan_iter("np[diul]:*")]:
         kind = (await redis.type(name)).decode()
@@ -233,7 +233,7 @@ async def test_it_writes_byte_for_byte_what_the_relay_writes(
 
 
 def says_no_lease(name: bytes, said: object) -> bool:
-    """The relay says so of licences that do not stand; a rebuild says nothing, which means the same."""
+    """The relay says so of licenses that do not stand; a rebuild says nothing, which means the same."""
     return name.startswith(b"npl:") and isinstance(said, bytes) and not codec.decode_lease(said).token
 
 

@@ -1,4 +1,4 @@
-"""The trail over HTTP: searched by admins, and what a licence's owner is told of it."""
+"""The trail over HTTP: searched by admins, and what a license's owner is told of it."""
 
 from datetime import timedelta
 from typing import Any
