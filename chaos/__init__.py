@@ -1,9 +1,10 @@
-"""The crash test: a real stack under traffic, struck again and again, and a judge over what is left.
+"""Crash test: a real stack under traffic, whose parts are killed and disturbed, and a consistency check of the outcome.
 
-Struck: killed, restarted, frozen, demoted, with a full disk, and without a reader of its logs (chaos/plan.py).
+Faults: parts are killed, restarted, frozen or demoted, have a full disk, or lose the reader of their logs
+(chaos/plan.py).
 
-A package of its own, beside `loadtest` and not in it: load tests ask how fast, without database and supervisor.
-This asks whether it is true, and has to start the stack, kill its parts and read both stores. It is no test of one
-module either, so it is a command (`make chaos`), of which `tests/chaos` runs a short turn and puts false histories
-before the judge.
+It is a package of its own, beside `loadtest`. Load asks how fast, and may import no database and no supervisor. This
+asks whether the data are right, and has to start the stack, kill its parts and read both stores. It is no test of one
+module either, so it is a command (`make chaos`). `tests/chaos` runs it for a short time, and gives false histories to
+the judge.
 """

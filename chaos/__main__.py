@@ -43,8 +43,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--licenses", type=positive_count, default=6, help="each with the limits of Starter (6)")
     parser.add_argument("--panels", type=positive_count, default=4, help="clients of each license (4)")
     parser.add_argument("--ttl", type=positive_number, default=20.0, help="seconds a hold lasts at most, to 60 (20)")
-    parser.add_argument("--folder", type=Path, help="where the run's own folder is made (the system's for such)")
-    parser.add_argument("--keep", action="store_true", help="keep that folder though all is well")
+    parser.add_argument(
+        "--folder", type=Path, help="where to make the run's own folder (the system's temporary folder)"
+    )
+    parser.add_argument("--keep", action="store_true", help="keep that folder even without violations")
     return parser
 
 

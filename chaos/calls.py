@@ -1,4 +1,4 @@
-"""Signed calls, and what clients see of outages."""
+"""Signed calls, and the outages that clients see."""
 
 from collections import Counter as Tally
 from typing import Any, Final, NamedTuple
@@ -18,9 +18,9 @@ _CRASHED: Final = 500
 
 class Answer(NamedTuple):
     status: int
-    """0: none came."""
+    """0: there was no answer."""
     body: Any
-    """What JSON it was, or the text that says why there is none."""
+    """The decoded JSON, or a text that says why there is none."""
 
     @property
     def conclusive(self) -> bool:
@@ -34,12 +34,12 @@ class Answer(NamedTuple):
 
 
 class Outages:
-    """When a service was of no use, as its clients together saw it."""
+    """The times at which a service was of no use, as seen by all its clients together."""
 
     def __init__(self) -> None:
         self.answers: Tally[str] = Tally()
         self.crashes: list[str] = []
-        """Answers that say that nobody foresaw what happened: no fault from outside is a reason for one."""
+        """Answers 500: the service met something it does not handle. No fault from outside is a reason for that."""
         self.longest = 0.0
         self.total = 0.0
         self._since: float | None = None
@@ -56,7 +56,7 @@ class Outages:
             self.end(at)
 
     def end(self, at: float) -> None:
-        """It is of use again, or nobody looks any more."""
+        """Ends the present outage: the service is of use again, or the run is over."""
         if self._since is not None:
             length, self._since = at - self._since, None
             self.longest = max(self.longest, length)
@@ -88,6 +88,6 @@ class Caller:
             answer = Answer(response.status_code, msgspec.json.decode(response.content))
         except (httpx.HTTPError, OSError, msgspec.DecodeError) as fault:
             answer = Answer(0, type(fault).__name__)
-        if patience == PATIENCE:  # who does not wait sees no outage
+        if patience == PATIENCE:  # a client that does not wait sees no outage
             self.outages[service].saw(answer, sent)
         return answer

@@ -1,7 +1,7 @@
-"""A disk that can be filled: the stack's data on a tmpfs of its own, where the system allows one.
+"""Full disk: the stack's data lie on a small tmpfs of their own, where the system allows one.
 
-The stack is started in a mount namespace of its own (`unshare`); from outside, its files are seen through
-/proc/<pid>/root. Where no namespace can be had, the disk cannot be filled, and logs alone are (chaos/logs.py).
+The stack is started in a mount namespace of its own (`unshare`). From outside, its files are seen through
+/proc/<pid>/root. Where no namespace is allowed, the disk cannot be filled, only the logs can (chaos/logs.py).
 """
 
 import os
@@ -12,14 +12,14 @@ from pathlib import Path
 from typing import Final
 
 _SIZE: Final = 640
-"""Megabytes: what PostgreSQL writes in an hour of chaos, and memory for as long as the disk is full."""
+"""Megabytes: enough for what PostgreSQL writes in an hour of chaos. A full disk takes as much memory."""
 _BLOCK: Final = bytes(1 << 20)
 
 
 def within(data: Path, argv: Sequence[str], *, megabytes: int = _SIZE) -> tuple[str, ...]:
     """The command that runs `argv` with a small disk of its own at `data`.
 
-    Root keeps its users, as whom PostgreSQL runs. Another user has to be root to mount, and is itself again after that.
+    Root keeps its users, because PostgreSQL runs as one of them. Another user becomes root to mount, and itself again.
     """
     mount = f'mount -t tmpfs -o size={megabytes}m,mode=700 chaos "$0" && '
     if os.geteuid() == 0:
@@ -44,7 +44,7 @@ def seen_from_outside(pid: int, data: Path) -> Path:
 
 
 def fill(folder: Path) -> None:
-    """Take what room there is on its disk. Again and again, for others give room back."""
+    """Take all room on its disk. It is called again and again, because others give room back."""
     with _filler(folder).open("ab", buffering=0) as filler:
         for block in (_BLOCK, bytes(4096)):
             try:

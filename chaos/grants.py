@@ -1,22 +1,22 @@
-"""Over-grants: a proof from the clients' own log.
+"""Check of grants: proves from the clients' own log that no reservation was granted beyond its limit.
 
-Every client reserves before it creates, and deletes nothing but what it created (of RESERVED; of emails facts come as
-they like, and the judge looks at what is counted of them). So each granted reservation is a lot
-that occupied its limit, certainly, from the answer that granted it
+Every client reserves before it creates, and deletes nothing but what it created. (That holds for RESERVED. Reports of
+emails come without reservations, and the judge checks their totals.) So each granted reservation certainly occupied its
+limit from the answer that granted it
 
     until the first try to delete it left          where its report was recorded while the hold lived
     until the hold's end, or its release           where it was not: reported late, given up, or not known to be stored
 
 A hold lives from some instant after the first try was sent, so "sent + ttl" is before its end. A report that comes when
-the hold is gone is a fact and recorded all the same: then the next grant may pass the limit, which is the design's, and
-such a lot counts no longer than its hold. (What is certain of both is left out, never what is doubtful of one.)
+the hold is gone is a fact and recorded all the same. The next grant may then pass the limit, by design, and such a lot
+counts no longer than its hold. (Only what is certain counts; what is doubtful is left out.)
 
-The instant at which a reservation was decided lies between its first try and its answer. A lot that occupied the limit
-throughout that time was there when it was decided; with such lots and the new one, the limit must hold.
+A reservation was decided at some instant between its first try and its answer. A lot that occupied the limit throughout
+that time was there when it was decided. Together with the new one, all such lots must stay within the limit.
 
-Where the design itself allows an over-grant, a failover to a lagging replica, this stack has no replica. A restarted
-server has another run id, so that its buckets count as missing. Holds that the append-only file may have lost are
-waited out: after a loss nothing may be granted until PAUSE seconds after the last grant before it.
+By design, a failover to a lagging replica may over-grant; this stack has no replica. A restarted server has another run
+id, so its buckets count as missing. Holds that its append-only file may have lost are waited out: after a loss nothing
+may be granted until PAUSE seconds after the last grant before it.
 """
 
 from collections import defaultdict
@@ -35,7 +35,7 @@ class Lot(NamedTuple):
     reservation: Reservation
     since: float
     until: float
-    """It occupied its limit from `since` to `until`, certainly."""
+    """It certainly occupied its limit from `since` to `until`."""
     log: Sequence[str]
 
     def throughout(self, other: Reservation) -> bool:
@@ -69,7 +69,7 @@ def in_the_pause(history: History) -> Iterator[Violation]:
 
 
 def late_reports(history: History, books: Books) -> int:
-    """How many reports were not surely recorded within their hold."""
+    """How many reports were not certainly recorded within their hold."""
     events = _events_by_key(books)
     return sum(
         not _in_time(report, report.reservation, events.get(report.key))
@@ -102,7 +102,7 @@ def _lot(held: Reservation, report: UsageReport | None, end: UsageReport | None,
 
 
 def _in_time(report: UsageReport, held: Reservation, event: Event | None) -> bool:
-    """Whether the report was surely recorded before its hold ended."""
+    """Whether the report was certainly recorded before its hold ended."""
     if report.acknowledged_at is not None and report.acknowledged_at <= held.ends_at:
         return True
     return event is not None and event.created_at + _COMMITS_WITHIN <= held.ends_at

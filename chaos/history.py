@@ -1,6 +1,6 @@
-"""Client history: every question that was sent, when, and its answer. The judge believes nothing else.
+"""History of the clients: every request with its instant and its answer. The judge relies on nothing else.
 
-Instants are unix seconds of this machine's clock, which is the servers' clock, too.
+Instants are unix seconds of this machine's clock, which is the servers' clock too.
 """
 
 from collections.abc import Mapping
@@ -10,22 +10,22 @@ import msgspec
 
 GRANTED: Final = "GRANTED"
 RESERVED: Final = ("databases", "domains", "accounts")
-"""Nobody creates these without a reservation, or deletes what was not created. Of the others facts are reported as they
-come, so that totals pass below zero.
+"""No client creates these without a reservation, or deletes one that was not created. The other resources are reported
+without, so that totals pass below zero.
 """
 PAUSE: Final = 60.0
 """Seconds for which nothing may be reserved once holds may have been lost (docs: the longest ttl)."""
 
 
 class Counter(NamedTuple):
-    """One resource of one license: what has a limit and a total."""
+    """One resource of one license: it has a limit and a total."""
 
     license_id: str
     resource: str
 
 
 class Reservation(msgspec.Struct, kw_only=True):
-    """A question for a hold and its retries, all with one Idempotency-Key."""
+    """A request for a hold and its retries, all with one Idempotency-Key."""
 
     counter: Counter
     key: str
@@ -60,13 +60,13 @@ class UsageReport(msgspec.Struct, kw_only=True):
     sent_at: float
     reservation: Reservation | None = None
     undoes: str | None = None
-    """Key of the report of what is deleted here."""
+    """Key of the report whose creation is deleted here."""
     occurred_at: str | None = None
     acknowledged_at: float | None = None
     abandoned: bool = False
-    """The client did not wait for an answer, and did not ask again: it may be stored, or not."""
+    """The client did not wait for an answer, and did not retry: the report may be stored, or not."""
     refused: str | None = None
-    """A conclusive refusal. The client knows of no reason for one."""
+    """A conclusive refusal, for which the client knows no reason."""
     log: list[str] = []
 
     @property
@@ -84,7 +84,7 @@ class History(msgspec.Struct):
     reservations: list[Reservation] = []
     reports: list[UsageReport] = []
     losses: list[float] = []
-    """When the hot store had certainly lost holds, or had been restarted and may have."""
+    """Instants at which the hot store had lost holds, or was restarted and may have lost some."""
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True):
@@ -112,7 +112,7 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Books(msgspec.Struct, kw_only=True):
-    """What the stores say, once everything is quiet. A total that is not there is absent, and counts as 0."""
+    """The contents of the stores once everything is quiet. A total that is absent counts as 0."""
 
     events: list[Event] = []
     totals: dict[Counter, int] = {}

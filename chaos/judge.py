@@ -1,12 +1,12 @@
-"""Consistency check: do the stores say what the clients were told? Pure: tests put false histories before it.
+"""Judge: checks that the stores agree with the clients' history. Pure: tests give it false histories.
 
-recorded   every acknowledged report is an event, once, with the content that was sent; no event was never sent.
-totals     each total is the replay of its events, and each event's `used_after` the total at its place.
-           Corrections, which nobody sends, bring a total from below zero to 0 and no other.
-credit     what was created with a reservation counts from 0 at least, unless its report says that it was earlier.
-hot        Redis says the same totals as PostgreSQL.
-crashed    no service has answered 500.
-granted    chaos.grants: no reservation was granted beyond the limit, and none in the pause after a loss.
+recorded   Every acknowledged report is an event, once, with the content that was sent. No event was never sent.
+totals     Each total is the replay of its events, and each event's `used_after` is the total at its place.
+           Corrections, which no client sends, bring only totals below zero to 0.
+credit     What was created with a reservation counts from 0 at least, unless its report says that it was earlier.
+hot        Redis has the same totals as PostgreSQL.
+crashed    No service has answered 500.
+granted    No reservation was granted beyond the limit, or in the pause after a loss (chaos/grants.py).
 """
 
 from collections import defaultdict
@@ -36,7 +36,7 @@ def judge(history: History, books: Books) -> list[Violation]:
 
 
 def crashed(outages: Mapping[str, Outages]) -> Iterator[Violation]:
-    """A service that cannot do its work says so (503). 500 says that it did not foresee what happened."""
+    """A service that cannot work says so (503). 500 means that it met something it does not handle."""
     for service, seen in outages.items():
         if seen.crashes:
             text = f"{service} answered 500 {len(seen.crashes)} times"
@@ -44,7 +44,7 @@ def crashed(outages: Mapping[str, Outages]) -> Iterator[Violation]:
 
 
 def _answered(reports: Iterable[UsageReport]) -> Iterator[Violation]:
-    """A correct report is stored sooner or later; no answer may say otherwise."""
+    """A correct report is stored sooner or later, and no answer may refuse it."""
     for report in reports:
         if report.refused is not None:
             yield Violation("refused", f"a correct report was refused: {report.refused}", report.counter, report.log)
@@ -73,7 +73,7 @@ def _recorded(reports: Sequence[UsageReport], events: Sequence[Event]) -> Iterat
             yield Violation("altered", f"{report.key} is not stored as it was sent", report.counter, evidence)
     for place, foreign in found.items():
         if all(event.action == CORRECTED and event.key.startswith(CORRECTIONS_BEGIN) for event in foreign):
-            continue  # _replayed looks at what it corrects
+            continue  # _replayed checks what it corrects
         evidence = [f"event: {event}" for event in foreign]
         yield Violation("invented", f"nobody sent {place.key}", foreign[0].counter, evidence)
 
@@ -92,7 +92,7 @@ def _replayed(books: Books) -> Iterator[Violation]:
         events = of_counter[counter]
         ordered = all(event.order is not None for event in events)
         if not ordered and any(event.action in ("set", CORRECTED) for event in events):
-            continue  # the order decides, and nobody knows it
+            continue  # the total depends on an order that is not known
         used = 0
         for event in sorted(events, key=lambda event: event.order or 0):
             if event.action == CORRECTED and (used >= 0 or used + event.count != 0):
@@ -109,7 +109,7 @@ def _replayed(books: Books) -> Iterator[Violation]:
 
 
 def _drawn(reports: Iterable[UsageReport], events: Iterable[Event]) -> Iterator[Violation]:
-    """Nothing that was deleted and never counted makes room for what is created with a reservation after it."""
+    """A deletion that was never counted makes no room for a later creation with a reservation."""
     late = {
         _Place(report.counter.license_id, report.key): report
         for report in reports

@@ -1,4 +1,4 @@
-"""Faults that last for a while and are lifted again: a full disk, frozen processes, servers that take no writes."""
+"""Lasting faults, which begin and are lifted again: a full disk, frozen processes, read-only servers."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -24,7 +24,7 @@ class NothingToStrike(Exception):
 
 @asynccontextmanager
 async def lasting(system: System, strike: Strike) -> AsyncIterator[None]:
-    """From the moment the fault is there. It has been lifted at the end of the block, whatever is down meanwhile."""
+    """Within the block the fault is there. At its end the fault was lifted, also where a server was down meanwhile."""
     if strike.target is Target.FULL_DISK:
         async with _full(system):
             yield
@@ -53,7 +53,7 @@ async def _full(system: System) -> AsyncIterator[None]:
     finally:
         filling.cancel()
         await asyncio.wait({filling})
-        await asyncio.sleep(_REFILL_EACH)  # a thread that was cancelled fills on to its end
+        await asyncio.sleep(_REFILL_EACH)  # a thread whose task was cancelled goes on filling to its end
         disk.make_room(system.data)
 
 
@@ -75,7 +75,7 @@ async def _frozen(system: System, strike: Strike) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def _demoted_valkey(system: System) -> AsyncIterator[None]:
-    """A replica of nobody: it answers what it knows, and refuses every change with READONLY."""
+    """A replica without a primary: it answers from its data, and refuses every change with READONLY."""
     if not await _told(system, "REPLICAOF", "127.0.0.1", "1"):
         raise NothingToStrike
     try:
@@ -85,7 +85,7 @@ async def _demoted_valkey(system: System) -> AsyncIterator[None]:
 
 
 async def _until(lift: Callable[[], Awaitable[bool]]) -> None:
-    """Lifts a fault, of a server that may be down at the moment."""
+    """Lifts a fault of a server that may be down at the moment."""
     async with asyncio.timeout(_LIFTED_WITHIN):
         while not await lift():  # noqa: ASYNC110  the server has to be asked
             await asyncio.sleep(_TRY_EACH)
@@ -100,7 +100,7 @@ async def _told(system: System, *words: str) -> bool:
 
 @asynccontextmanager
 async def _demoted_postgres(system: System) -> AsyncIterator[None]:
-    """As a standby behind the name would: every change is refused with 25006."""
+    """Like a standby behind the same name: every change is refused with 25006."""
     if not await _set(system, "ALTER SYSTEM SET default_transaction_read_only = on"):
         raise NothingToStrike
     try:

@@ -1,7 +1,7 @@
-"""Standard error of a part that cannot be written any more: its reader has gone, or the disk of its log is full.
+"""Broken logs: standard error of a part cannot be written, because its reader has gone or the disk of its log is full.
 
-The supervisor opens a part's log by its path whenever it starts the part. So for one start something else lies there: a
-pipe, whose reader goes away afterwards (EPIPE), or /dev/full (ENOSPC). The part keeps it until it is started again.
+The supervisor opens a part's log by its path whenever it starts the part. So for one start something else lies at that
+path: a pipe whose reader goes away afterwards (EPIPE), or /dev/full (ENOSPC). The part keeps it until it is restarted.
 """
 
 import os
@@ -19,7 +19,7 @@ Family = Callable[[], list[psutil.Process]]
 
 
 def close_reader(log: Path, kill: Callable[[], bool], descendants: Family) -> bool:
-    """Kill the part and let it start with a pipe; then nobody reads there. Whether there was something to kill."""
+    """Kill the part and let it start with a pipe, then close its reader. Whether there was something to kill."""
     with _in_place_of(log, os.mkfifo):
         reader = os.open(log, os.O_RDONLY | os.O_NONBLOCK)  # a pipe without a reader would stop the supervisor
         try:

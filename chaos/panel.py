@@ -1,7 +1,7 @@
-"""A NextPanel server as it should be: it reserves, then creates, then reports until it is answered.
+"""Simulated NextPanel server: it reserves, then creates, then reports until it gets an answer.
 
-Some are less than that: they drop an answer, ask again with the same Idempotency-Key, forget what they have reserved,
-or report and never hear what became of it. What they do is decided by the seed; what it leads to, by the stack.
+Some behave worse: they drop an answer, retry with the same Idempotency-Key, forget what they have reserved, or report
+and never learn the result. The seed decides what they do; the stack decides the result.
 """
 
 import asyncio
@@ -21,7 +21,7 @@ _GIVES_UP_RESERVING: Final = 5.0
 
 
 class Deadline(asyncio.Event):
-    """Set when the clients shall end; each ends what it has begun. `hard_at`: when they give that up, too."""
+    """Set when the clients shall end; each first finishes what it has begun, until `hard_at`."""
 
     hard_at = float("inf")
 
@@ -39,7 +39,7 @@ class Panel:
         self._ttl = ttl
         self._number = 0
         self._mine: list[UsageReport] = []
-        """What it has created and not deleted."""
+        """Reports of what this panel has created and not deleted."""
         self.lists = False
         """Whether the API takes many reports in one call."""
 
@@ -56,7 +56,7 @@ class Panel:
             return
         fate = self._chance.random()
         if fate < 0.08:
-            return  # it dies with what it holds
+            return  # the panel dies, and its hold is never reported
         with suppress(TimeoutError):
             await asyncio.wait_for(end.wait(), self._takes(held))
         if fate < 0.18:
@@ -71,7 +71,7 @@ class Panel:
             self._mine.append(report)
 
     def _takes(self, held: Reservation) -> float:
-        """Seconds to create it: mostly next to nothing, now and then almost all the time that the hold leaves."""
+        """Seconds to create it: mostly almost none, now and then almost as long as the hold lasts."""
         if self._chance.random() < 0.9:
             return self._chance.uniform(0, 0.05)
         return self._chance.uniform(0, max(0.0, held.ends_at - unix_time()))
@@ -85,7 +85,7 @@ class Panel:
         await self._deliver([self._report(self._counter("emails"), action, self._chance.randint(1, 3))], end)
 
     async def _take(self, end: Deadline) -> None:
-        """An email, with a reservation, whatever the facts have made of their total: it may be below zero."""
+        """An email with a reservation, although the total of emails may be below zero."""
         held = await self._reserve(end, "emails")
         if held.granted:
             await self._deliver([self._report(held.counter, "created", held.count, reservation=held)], end)
@@ -94,7 +94,7 @@ class Panel:
         await self._deliver([self._report(self._counter("storage_gb"), "set", self._chance.randint(0, 20))], end)
 
     async def _several(self, end: Deadline) -> None:
-        """What has gathered meanwhile, in one call where the API takes that."""
+        """Several reports, in one call where the API takes lists."""
         reports = [self._deletion() for _ in range(min(len(self._mine), self._chance.randint(0, 2)))]
         for _ in range(self._chance.randint(2, 12)):
             action = self._chance.choice(("created", "deleted"))
@@ -169,7 +169,7 @@ class Panel:
         await self._try(API, USAGE, self._wire(report), report.key, log, f"report {report.action}", patience)
 
     async def _deliver(self, reports: list[UsageReport], end: Deadline) -> None:
-        """Until each is answered; what is left when time is up stays unanswered."""
+        """Sends until each is answered; those left when time is up stay unanswered."""
         waiting = reports
         while waiting and unix_time() < end.hard_at:
             if len(reports) == 1:

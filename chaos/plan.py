@@ -1,8 +1,8 @@
-"""When what is struck: decided by the seed alone, before anything begins.
+"""Plan of faults: what is struck when, decided by the seed alone, before anything begins.
 
 Parts that only answer or project are struck every few seconds, each kind as often as the others. Redis is struck
-rarely, because it is followed by a minute without reservations: a long run leaves time for grants between two losses,
-a short one has its losses at the end. Faults that last begin one after another, and meet all others.
+rarely, because it is followed by a minute without reservations. A long run leaves time for grants between two losses; a
+short run has its losses at the end. Lasting faults begin one after another, and overlap all others.
 """
 
 import enum
@@ -53,9 +53,9 @@ class Strike(NamedTuple):
     """Seconds after the traffic began."""
     target: Target
     pick: float
-    """Of several processes, which: a number from 0 to 1."""
+    """Selects one of several processes: a number from 0 to 1."""
     lasts: float = 0.0
-    """Seconds until it is lifted, of a fault that lasts."""
+    """Seconds until a lasting fault is lifted."""
 
 
 def strikes(seed: int, seconds: float) -> list[Strike]:
@@ -95,7 +95,7 @@ def _lasting(chance: Random, seconds: float) -> Iterator[Strike]:
 
 
 def _dealt(chance: Random, targets: tuple[Target, ...], instants: Iterator[float]) -> Iterator[Strike]:
-    """A shuffled pack of the targets, and another when it is used up."""
+    """Targets in random order; each comes once before any comes again."""
     pack: list[Target] = []
     for at in instants:
         pack = pack or chance.sample(targets, len(targets))

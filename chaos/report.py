@@ -1,4 +1,4 @@
-"""The outcome of a turn, for a person."""
+"""Report of a crash test for a person."""
 
 from collections import Counter as Tally
 from collections.abc import Iterable, Iterator

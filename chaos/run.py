@@ -1,4 +1,4 @@
-"""One turn: start the stack, let the clients work while parts are struck, wait until it is quiet, judge."""
+"""One crash test: start the stack, strike its parts while clients work, wait until it is quiet, judge."""
 
 import asyncio
 from collections import Counter as Tally
@@ -49,7 +49,7 @@ class TurnOutcome(NamedTuple):
     outages: Mapping[str, Outages]
     lists: bool
     own_disk: bool
-    """Whether the whole disk was filled; else it was logs alone."""
+    """Whether the whole disk was filled; otherwise only logs were."""
     violations: list[Violation]
 
     @property
@@ -116,12 +116,12 @@ class _Turn:
         ]
 
     async def _takes_lists(self, caller: Caller) -> bool:
-        """A list of nothing but nonsense: refused item by item, or as a whole where lists are not known."""
+        """Sends a list with a wrong item: it is refused item by item, or as a whole where the API has no lists."""
         answer = await caller.post(API, USAGE, {"items": [{}]}, "list-probe")
         return answer.status == 200
 
     async def _strike(self) -> None:
-        """What is down already is struck when it is up again, so a run may last a little longer than its plan."""
+        """A part that is down is struck when it is up again, so a run may last a little longer than its plan."""
         began, told = monotonic(), monotonic()
         plan = strikes(self._setting.seed, self._setting.seconds)
         async with asyncio.TaskGroup() as lasting_ones:
@@ -145,7 +145,7 @@ class _Turn:
         return strike.target in LASTING and (strike.target is not Target.FULL_DISK or self._system.own_disk)
 
     async def _last(self, strike: Strike, began: float) -> None:
-        """One fault that lasts, from its begin until it is lifted. Of a part that is down, once it is up again."""
+        """One lasting fault, from its begin until it is lifted. It waits for a part that is down."""
         give_up_at = began + self._setting.seconds + _GRACE
         await asyncio.sleep(max(strike.at - (monotonic() - began), 0))
         while monotonic() < give_up_at:
@@ -173,7 +173,7 @@ class _Turn:
         return f"{now:4.0f} s  {granted} reservations, {acknowledged} reports acknowledged, {struck} strikes"
 
     def _keep(self, books: Books) -> None:
-        """For a reader who wants to know more than the judge says."""
+        """Keeps history and books as JSON, for a closer look than the judge gives."""
         for name, content in (("history", self._history), ("books", books)):
             (self._folder / f"{name}.json").write_bytes(msgspec.json.format(msgspec.json.encode(_plain(content))))
 
@@ -191,7 +191,7 @@ def _issue(system: System, number: int) -> dict[str, str]:
 
 
 def _plain(content: History | Books) -> object:
-    """Keys of JSON are text."""
+    """Tables as lists: keys of JSON are text."""
     if isinstance(content, History):
         return content
     tables = {

@@ -1,4 +1,4 @@
-"""PostgreSQL and Redis, read past every service: when they are quiet, and what they say then."""
+"""Contents of PostgreSQL and Redis, read directly once nothing moves any more."""
 
 import asyncio
 from collections.abc import Sequence
@@ -23,7 +23,7 @@ _UNAPPLIED: Final = "SELECT count(*) FROM outbox WHERE lane = 'projection' AND d
 
 
 class NotQuiet(Exception):
-    """Something did not come to rest; the text says what."""
+    """Something did not come to rest; the text names it."""
 
 
 class Stores:
@@ -32,7 +32,7 @@ class Stores:
         self._ids = license_ids
 
     async def come_to_rest(self, patience: float) -> None:
-        """Every part is ready, nothing waits to be projected, and every hold has ended."""
+        """Waits until every part is ready, nothing waits to be projected, and every hold has ended."""
         until, noise = monotonic() + patience, ""
         while monotonic() < until:
             noise = await self._noise()

@@ -1,4 +1,4 @@
-"""The stack under test: started by the supervisor as `make up` starts it, with data and ports of its own."""
+"""Stack under test: started by the supervisor as `make up` starts it, with data and ports of its own."""
 
 import asyncio
 import shutil
@@ -53,21 +53,21 @@ _OUR_OWN: Final = ("billing_api", "validator", "workers")
 
 
 class DidNotStart(Exception):
-    """The stack is not there; the text is what it said last."""
+    """The stack did not start; the text is the end of its output."""
 
 
 class System:
-    """A running supervisor and what its run.json says at this moment."""
+    """A running supervisor, and its run.json as it is at this moment."""
 
     def __init__(self, supervisor: psutil.Process, data: Path, *, own_disk: bool) -> None:
-        """`data`: as it is seen from here. `own_disk`: it lies on a disk of its own, which can be filled."""
+        """`data`: its path as seen from here. `own_disk`: it lies on a disk of its own, which can be filled."""
         self._supervisor = supervisor
         self.data = data
         self.own_disk = own_disk
         self.facts: Mapping[str, Any] = self._read()
 
     def strike(self, strike: Strike) -> bool:
-        """Whether there was something to strike; a part that is just starting may have been spared."""
+        """Strikes; False where there was nothing to strike, as with a part that is just starting."""
         if strike.target is Target.FLUSH:
             with suppress(OSError):
                 return self.valkey().call("FLUSHALL") == "+OK"
@@ -93,7 +93,7 @@ class System:
         return all([await asyncio.to_thread(_serves, url) for url in urls])
 
     def victims(self, strike: Strike) -> list[psutil.Process]:
-        """Whom it strikes: the part's processes, one of its workers, or its first process, which is asked to end."""
+        """The processes to strike: all of the part, one of its workers, or its first process for SIGTERM."""
         family = self._family(_PARTS[strike.target])
         if strike.target in _ASKED:
             return family[:1]
@@ -102,7 +102,7 @@ class System:
         return family
 
     def _family(self, part: str) -> list[psutil.Process]:
-        """What of the part descends from our supervisor now: run.json may be a moment old."""
+        """The part's processes that descend from our supervisor now: run.json may be a moment old."""
         alive = {process.pid: process for process in self._descendants()}
         pids = self._read()["pids"][part]
         return [alive[pid] for pid in pids if pid in alive] if pids and pids[0] in alive else []
@@ -123,7 +123,7 @@ class System:
         return how(self.data / "log" / f"{part}.log", kill, self._descendants)
 
     def _take_away_files(self, strike: Strike) -> None:
-        """The server goes on writing into the folder under its new name until it is killed, and finds none after."""
+        """Renames the folder: the server goes on writing into it until it is killed, and finds none at its start."""
         folder = self.data / "valkey" / "appendonlydir"
         with suppress(FileNotFoundError):
             folder.rename(folder.with_name(f"lost-{strike.at:.3f}"))
@@ -137,7 +137,7 @@ class System:
         return server.url()
 
     def keep_logs(self, folder: Path) -> None:
-        """What is worth keeping of a disk that goes with the stack."""
+        """Copies the logs from a disk that ends with the stack."""
         for name in ("secrets.json", "run.json"):
             shutil.copy2(self.data / name, folder)
         shutil.copytree(self.data / "log", folder / "log", dirs_exist_ok=True)
@@ -151,7 +151,7 @@ class System:
 
 
 def _serves(url: str) -> bool:
-    """Once ready a process stays so: that the servers behind it serve as well is told beside it."""
+    """Whether the process is ready and its servers serve: readiness, once reached, does not tell of servers."""
     if not answers(f"{url}/health/ready"):
         return False
     try:
@@ -163,7 +163,7 @@ def _serves(url: str) -> bool:
 
 @contextmanager
 def running(folder: Path) -> Iterator[System]:
-    """The stack, from the moment everything is ready, with a small disk of its own where that is allowed."""
+    """The stack once everything is ready, with a small disk of its own where that is allowed."""
     data, own_disk = folder / "stack", disk.allowed()
     data.mkdir(mode=0o700)
     supervisor = _started(data, folder / "up.log", own_disk=own_disk)
@@ -188,7 +188,7 @@ def running(folder: Path) -> Iterator[System]:
 
 
 def _started(data: Path, said: Path, *, own_disk: bool) -> subprocess.Popen[bytes]:
-    """Two API processes, so that batches meet."""
+    """Starts two API processes, so that their batches compete."""
     given = process_environment()
     env = {name: value for name, value in given.items() if not name.startswith(_OURS)}
     ports = {name: given.get(name) or str(choose("127.0.0.1")) for name in _NAMED}

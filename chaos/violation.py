@@ -1,4 +1,4 @@
-"""Something that must not have happened, with what shows it."""
+"""Violation: something that must not have happened, with its evidence."""
 
 from collections.abc import Sequence
 from typing import NamedTuple

@@ -1,1 +1,1 @@
-"""PostgreSQL: the truth. Engine, unit of work, outbox, inbox, models and migrations."""
+"""PostgreSQL, the source of truth: engine, unit of work, outbox, inbox, models and migrations."""

@@ -1,7 +1,7 @@
-"""In which state PostgreSQL is: the probe of API and workers for /health/dependencies.
+"""Health probe of PostgreSQL: the state that API and workers show at /health/dependencies.
 
 It has a connection of its own, so that it waits in no pool and takes no place in one. The connection is kept while the
-server serves, and dropped when it does not: so the next look goes wherever the server's name points to by then.
+server serves, and dropped when it does not. So the next look goes where the server's name leads by then.
 """
 
 import asyncio
@@ -11,12 +11,12 @@ from typing import Any, Final
 import asyncpg  # type: ignore[import-untyped]  # ships no types
 
 from core.health import Dependency
+from db.availability import READ_ONLY
 from db.engine import CONNECT_WITHIN, server_settings
 
 CONNECTIONS: Final = 1
 """Of a process."""
 
-_READ_ONLY: Final = "SELECT pg_is_in_recovery() OR current_setting('transaction_read_only')::boolean"
 _LOADING: Final = (asyncpg.CannotConnectNowError,)
 _UNFIT: Final = (
     asyncpg.TooManyConnectionsError,
@@ -24,7 +24,7 @@ _UNFIT: Final = (
     asyncpg.InvalidCatalogNameError,  # no such database
     asyncpg.ObjectNotInPrerequisiteStateError,  # one that takes no connections
 )
-"""It lets nobody in."""
+"""It refuses every login."""
 
 
 class PostgresCondition:
@@ -35,15 +35,15 @@ class PostgresCondition:
         self._connection: Any = None
 
     async def look(self) -> Dependency:
-        """Raises where there is no answer (core.health.Lookout takes that for silence)."""
+        """Raises where there is no answer (core.health.Lookout takes that for a silent server)."""
         try:
             if self._connection is not None:
                 with suppress(OSError, asyncpg.PostgresError, asyncpg.InterfaceError):  # cut meanwhile: dial again
-                    if not await self._connection.fetchval(_READ_ONLY):
+                    if not await self._connection.fetchval(READ_ONLY):
                         return Dependency.OK
                 self._drop()
             self._connection = await asyncpg.connect(self._url, timeout=CONNECT_WITHIN, server_settings=self._settings)
-            if not await self._connection.fetchval(_READ_ONLY):
+            if not await self._connection.fetchval(READ_ONLY):
                 return Dependency.OK
         except _LOADING:
             state = Dependency.LOADING

@@ -1,10 +1,10 @@
-"""Asyncpg without SQLAlchemy, for the few statements that run all the time: each costs a third of the CPU.
+"""Plain asyncpg, without SQLAlchemy, for the few statements that run all the time: each costs a third of the CPU.
 
     async with sessions.session() as driver: ...        each statement commits by itself
     async with sessions.transaction() as driver: ...    all of them together, or with an exception none
 
-These sessions are the application's own (np_system) for as long as they live, so nobody has to say so in each
-transaction. They have a pool to themselves: nobody gets one who would speak for a customer.
+These sessions are the application's own (np_system) for as long as they live, so no transaction has to say so. They
+have a pool to themselves: nothing that speaks for a customer gets one of them.
 """
 
 import asyncio
@@ -18,11 +18,11 @@ from db.availability import is_gone
 from db.engine import CONNECT_WITHIN, server_settings
 
 MOST_SESSIONS: Final = 2
-"""Sessions of a process: whoever uses them does one thing after another."""
+"""Sessions of a process: their users do one thing after another."""
 
 
 class Driver(Protocol):
-    """What is used of asyncpg's connection, which is untyped. Arguments stand for $1, $2 and so on."""
+    """The used part of asyncpg's connection, which is untyped. Arguments stand for $1, $2 and so on."""
 
     async def fetch(self, query: str, *args: Any) -> Sequence[Any]:
         """The rows."""
@@ -47,7 +47,7 @@ class SystemSessions:
             try:
                 yield connection
             except asyncio.CancelledError:
-                connection.terminate()  # in the midst of a statement, whose end a server that is frozen never tells
+                connection.terminate()  # in the middle of a statement; a frozen server never tells its end
                 raise
 
     @asynccontextmanager
@@ -58,14 +58,16 @@ class SystemSessions:
                 yield connection
                 end = await connection.execute("COMMIT")
             except Exception:
-                with suppress(Exception):  # what went wrong before is what the caller hears of
+                with suppress(Exception):  # the caller gets the first failure
                     await connection.execute("ROLLBACK")
                 raise
             except BaseException:
-                connection.terminate()  # in the midst of a statement
+                connection.terminate()  # in the middle of a statement
                 raise
             if end != "COMMIT":
-                raise RuntimeError("a statement of this transaction failed, and its failure was passed over")
+                raise RuntimeError(
+                    "a statement of this transaction failed, and its failure was ignored: let it pass on"
+                )
 
     @asynccontextmanager
     async def _lent(self) -> AsyncIterator[Any]:
@@ -93,4 +95,4 @@ class SystemSessions:
 
 
 async def _left_as_it_is(_: object) -> None:
-    """What asyncpg would reset, nobody here changes."""
+    """Resets nothing: no code here changes what asyncpg would reset."""

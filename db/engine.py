@@ -1,4 +1,4 @@
-"""The engine: asyncpg under SQLAlchemy, a pool of bounded size, instants in UTC."""
+"""The engine: asyncpg under SQLAlchemy, a pool of limited size, instants in UTC."""
 
 from typing import Any, Final
 from urllib.parse import urlsplit, urlunsplit
@@ -30,26 +30,26 @@ def create_engine(url: str, *, pool_size: int = POOL_SIZE, name: str = "nextpane
         json_deserializer=msgspec.json.decode,
         connect_args={"timeout": CONNECT_WITHIN, "server_settings": server_settings(name)},
     )
-    event.listen(engine.sync_engine, "handle_error", _leave_who_is_gone)
-    event.listen(engine.sync_engine, "checkout", _replace_what_was_cut)
+    event.listen(engine.sync_engine, "handle_error", _give_up_former_primary)
+    event.listen(engine.sync_engine, "checkout", _replace_closed)
     return engine
 
 
-def _replace_what_was_cut(connection: Any, _record: object, _proxy: object) -> None:
-    """What a restarted server has closed in the meantime is not lent: the pool connects anew in its place.
+def _replace_closed(connection: Any, _record: object, _proxy: object) -> None:
+    """Replaces a connection that a restarted server has closed, before the pool lends it.
 
-    This asks the driver what it has heard, and the server nothing: a ping would cost a round trip for each transaction.
+    This asks the driver only. Asking the server, by a ping, would cost a round trip for each transaction.
     """
     if connection.driver_connection.is_closed():
         raise DisconnectionError
 
 
-def _leave_who_is_gone(failure: ExceptionContext) -> None:
+def _give_up_former_primary(failure: ExceptionContext) -> None:
     """After a failover open connections stay with the old primary, which refuses every write: all are given up."""
     if is_gone(failure.original_exception):
         failure.is_disconnect = True
 
 
 def server_settings(name: str) -> dict[str, str]:
-    """What holds for every session of the application. Time limits belong to the login roles (db/migrate.py)."""
+    """Settings of every session of the application. Time limits belong to the login roles (db/migrate.py)."""
     return {"application_name": name, "timezone": "UTC"}

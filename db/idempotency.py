@@ -1,12 +1,15 @@
-"""`Idempotency-Key`: the same request sent twice is carried out once and answered alike.
+"""`Idempotency-Key`: a request that is sent twice is carried out once, and both get the same answer.
 
-The key, the body's hash and the answer are one row that commits with the work. A second request meets one of four:
-no row → it does the work; a row with an answer → that answer, marked as replayed; another body → 422; a row whose
-transaction has not ended → the database makes it wait for that, so it never sees work half done.
+The key, the body's hash and the answer are one row that commits with the work. A second request finds one of four:
 
-Work that calls a partner between two transactions claims the key in the first and answers in the last; if it dies in
-between, the claim lapses after a minute and a retry takes it over, with the partner's own idempotency to rely on.
-Answers may hold secrets (an issued key): they are sealed, and forgotten after a week, when nobody retries any more.
+    no row                                   it does the work
+    a row with an answer                     it gets that answer, marked as replayed
+    a row of another body                    422
+    a row whose transaction has not ended    the database makes it wait, so it never sees work half done
+
+Work that calls a partner between two transactions claims the key in the first and records the answer in the last. If it
+dies in between, the claim lapses after a minute. A retry takes it over and relies on the partner's own idempotency.
+Answers may hold secrets (an issued key): they are sealed, and removed after a week, when retries have ended.
 """
 
 import hashlib
@@ -29,7 +32,7 @@ ViewT = TypeVar("ViewT", bound=msgspec.Struct)
 _CLAIM_LAPSES: Final = timedelta(minutes=1)
 _LONGEST_KEY: Final = 255
 KEPT: Final = timedelta(days=7)
-"""As usage reports have keys of their own, which are kept with them, this is for people and their scripts."""
+"""For people and their scripts. Usage reports have keys of their own, which are kept with them."""
 
 
 class Replayable(msgspec.Struct, Generic[ViewT]):
@@ -40,7 +43,7 @@ class Replayable(msgspec.Struct, Generic[ViewT]):
 
 
 class Once:
-    """One request's claim to be carried out once. Without a key it claims nothing and records nothing."""
+    """The claim of one request on its key. Without a key it claims nothing and records nothing."""
 
     def __init__(self, sealer: Sealer, *, scope: str, key: str | None, body: bytes, user_id: UUID | None) -> None:
         if key is not None and not (0 < len(key) <= _LONGEST_KEY and key.isascii() and key.isprintable()):

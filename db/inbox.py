@@ -1,4 +1,4 @@
-"""Exactly once is one function: the key commits with the work, or neither does."""
+"""Exactly once, as one function: the key commits with the work, or neither does."""
 
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession

@@ -1,4 +1,4 @@
-"""Brings a database to the newest schema: roles first (they belong to the server), then Alembic.
+"""Migration: brings a database to the newest schema. Roles first (they belong to the server), then Alembic.
 
 Both are idempotent; two migrations at once take turns through an advisory lock.
 """
@@ -19,14 +19,14 @@ from sqlalchemy.exc import DBAPIError
 
 from db.engine import create_engine
 
-_ONE_AT_A_TIME = 0x6E70_6D69  # any constant: who holds this advisory lock migrates
+_ONE_AT_A_TIME = 0x6E70_6D69  # any constant: the holder of this advisory lock migrates
 _ROUNDS = 20
 _SCRAM_ROUNDS = 4096  # as PostgreSQL itself
 _OVERTAKEN = "tuple concurrently updated"
 _GROUP_ROLES = ("np_customer", "np_staff", "np_system")
 
-# They hold from the next login of the role on; SET ROLE changes none of them. The API's end before the answer to its
-# caller is due, and a lock before the statement that waits for it. docs/operations.md has the table.
+# Limits apply from the next login of the role on; SET ROLE changes none of them. The API's statements end before the
+# answer to its caller is due, and a wait for a lock ends before its statement. docs/operations.md has the table.
 _API_LIMITS = {"statement_timeout": "8s", "lock_timeout": "4s", "idle_in_transaction_session_timeout": "60s"}
 _WORKER_LIMITS = {"statement_timeout": "30s", "lock_timeout": "5s", "idle_in_transaction_session_timeout": "60s"}
 _KNOWS_TRANSACTION_TIMEOUT = 170_000
@@ -67,7 +67,7 @@ def _config(connection: Connection) -> Config:
 def _against_others(connection: Connection, work: Callable[[], None]) -> None:
     """Roles are the server's, not the database's: another database's migration may change them at the same moment.
 
-    PostgreSQL has whoever comes second wait for the first one's COMMIT, and then fail.
+    In PostgreSQL the second one waits for the first one's COMMIT, and then fails.
     """
     for left in reversed(range(_ROUNDS)):
         try:
@@ -116,9 +116,9 @@ def _limit(connection: Connection, role: str, limits: dict[str, str], *, transac
 
 
 def _verifier(password: str) -> str:
-    """What PostgreSQL keeps of a password (RFC 5803): a statement that fails stands in its log, and not the password.
+    """What PostgreSQL keeps of a password (RFC 5803), so that the log of a failed statement has no password in it.
 
-    Other than ASCII has to be brought into one form first (RFC 4013); that is left to the server.
+    A password with other characters than ASCII is left to the server, which normalizes it first (RFC 4013).
     """
     if not password.isascii():
         return password

@@ -43,7 +43,7 @@ _TAKE_ONE: Final = text(
     """  # noqa: S608  put together from the constants above
 ).columns(id=BigInteger, job=JSONB, attempts=BigInteger, created_at=DateTime(timezone=True))
 
-# They fell due when their row did, so that nobody takes them for projected meanwhile (_SYNC_POINT).
+# The new rows keep the due time of the old one, so that they do not count as projected meanwhile (_SYNC_POINT).
 _DIVIDE_TOTALS: Final = text(
     f"""
     WITH divided AS (
@@ -144,7 +144,7 @@ _LANES: Final = text(
 
 
 class Claim(NamedTuple):
-    """A row that is ours now. `attempt` counts from 1 in the partner lane; 0 where it was never tried before."""
+    """A row that this process has claimed. `attempt` counts from 1 in the partner lane; 0 before the first one."""
 
     id: int
     job: dict[str, Any]
@@ -187,17 +187,17 @@ async def take_one_projection(session: AsyncSession, row_id: int) -> Claim | Non
 
 
 async def divide_totals(session: AsyncSession, row_id: int) -> bool:
-    """Puts a row for each in the place of a due row that names several usage totals; whether it was one."""
+    """Replaces a due row that names several usage totals by a row for each; whether it was one."""
     divided: Any = await session.execute(_DIVIDE_TOTALS, {"id": row_id})
     return bool(divided.rowcount)
 
 
 async def sync_point(session: AsyncSession) -> SyncPoint:
-    """At which instant it asks, or when the oldest due row fell due, be that claimed by another process or not.
+    """The present instant or, where rows are due, when the oldest fell due, claimed by another process or not.
 
-    So it goes on under traffic that never leaves the lane empty. What this transaction has deleted counts as projected:
-    ask after it has been applied. Rows that were set aside after a failure do not hold this back; each of them is an
-    alert of its own.
+    So it advances under traffic that never leaves the lane empty. What this transaction has deleted counts as
+    projected: call this after it has been applied. Rows that were set aside after a failure do not hold it back; each
+    is an alert of its own.
     """
     return SyncPoint(*(await session.execute(_SYNC_POINT)).one())
 
@@ -237,12 +237,12 @@ async def retry(session: AsyncSession, claim: Claim, error: str, seconds: float)
 
 
 async def bury(session: AsyncSession, claim: Claim, error: str) -> bool:
-    """Dead: kept, shown to an admin, not tried again by itself. False as in `retry`."""
+    """Marks the job dead: kept, shown to an admin, not tried again by itself. False as in `retry`."""
     return await session.scalar(_BURY, {"id": claim.id, "attempt": claim.attempt, "error": error}) is not None
 
 
 async def set_aside(session: AsyncSession, row_id: int, error: str, seconds: float, *, counted: bool) -> None:
-    """Lets the rows behind it pass. `counted`: whether this was an attempt."""
+    """Puts a row off, so that the rows behind it pass. `counted`: whether this was an attempt."""
     values = {"id": row_id, "error": error, "seconds": seconds, "counted": int(counted)}
     await session.execute(_SET_ASIDE, values)
 

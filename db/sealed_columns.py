@@ -1,10 +1,10 @@
-"""Every place in the database where a secret lies sealed (core/crypto/sealing.py): one line for each.
+"""List of all sealed columns: every place in the database with an encrypted secret (core/crypto/sealing.py).
 
-A rotation of the key-encryption key visits what is listed here and nothing else, so what is missing here cannot be
-opened any more once the old key is gone. A test walks the models: each binary column is either listed, or is the kind
-of binary that is no secret.
+A rotation of the key-encryption key visits what is listed here and nothing else. So what is missing here cannot be
+opened any more once the old key is gone. A test walks the models: each binary column is either listed, or is of a kind
+that holds no secret.
 
-`context` says to which place a value belongs, by the columns of its row: the same words as where it is sealed.
+`context` binds a value to its place, by the columns of its row: the same words as where it is sealed.
 """
 
 from collections.abc import Mapping
@@ -39,10 +39,10 @@ class SealedColumn(NamedTuple):
         return column if self.field is None else func.decode(column[self.field].astext, "base64", type_=LargeBinary())
 
     def holding(self, sealed: ColumnElement[bytes]) -> ColumnElement[Any]:
-        """What the column is with another sealed value in it."""
+        """The column's new value, with another sealed value in it."""
         if self.field is None:
             return sealed
-        text = func.translate(func.encode(sealed, "base64"), "\n", "")  # encode() breaks lines, and readers know none
+        text = func.translate(func.encode(sealed, "base64"), "\n", "")  # encode() breaks lines, and readers take none
         path = literal([self.field], ARRAY(Text()))
         return func.jsonb_set(self.of.c[self.column], path, func.to_jsonb(text), type_=JSONB())
 

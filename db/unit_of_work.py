@@ -1,16 +1,16 @@
-"""One transaction, as one of three kinds of session.
+"""Unit of work: one transaction, as one of three kinds of session.
 
     async with database.as_customer(user_id) as tx: ...   sees and writes that user's rows only
     async with database.as_staff(staff_id) as tx: ...     every row, no secrets of sign-in
     async with database.as_system() as tx: ...            the application on its own behalf
 
-Who the session is, is set with the transaction and ends with it (SET LOCAL), so a pooled connection carries nobody's
+Whom the session speaks for is set with the transaction and ends with it (SET LOCAL), so a pooled connection carries no
 rights into the next request. The database enforces it by row-level security (db/migrations/versions/0003_*.sql): a
-query that forgets its WHERE returns nothing of anybody else's. The three types let a repository function say in its
+query that forgets its WHERE returns no other customer's rows. The three types let a repository function say in its
 signature which kind it needs.
 
-Leaving the block commits; an exception rolls back. Nothing has happened until the block has been left, and whoever is
-cancelled while it is left cannot tell (core/deadline.py).
+Leaving the block commits; an exception rolls back. Nothing has happened until the block has been left. A task that is
+cancelled while it leaves the block cannot tell whether it has committed (core/deadline.py).
 """
 
 from collections.abc import AsyncIterator
@@ -18,7 +18,7 @@ from contextlib import asynccontextmanager
 from typing import Any, Final, cast
 from uuid import UUID
 
-import asyncpg  # type: ignore[import-untyped]  # nobody has typed it
+import asyncpg  # type: ignore[import-untyped]  # ships no types
 import structlog
 from sqlalchemy import insert, text
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
@@ -62,7 +62,9 @@ class Transaction:
             "detail": detail,
             "request_id": self._request_id or structlog.contextvars.get_contextvars().get("request_id"),
         }
-        await self.session.execute(insert(AuditRow).values(row).inline())  # who may add a row may not read it
+        await self.session.execute(
+            insert(AuditRow).values(row).inline()
+        )  # the right to add a row is not the right to read it
 
 
 class CustomerTransaction(Transaction):
@@ -113,8 +115,8 @@ class Database:
     ) -> AsyncIterator[SystemTransaction]:
         """`actor_id`: the person on whose behalf the application acts, for the audit trail.
 
-        `by_index`: rows are looked up by their keys, whatever the planner thinks of a table's size. It thinks little of
-        one that was filled a minute ago; and a statement that comes all the time is planned once for a connection.
+        `by_index`: rows are looked up by their keys, whatever the planner assumes of a table's size. It takes a table
+        that was filled a minute ago for a small one; and it plans a frequent statement once for a connection.
         """
         async with self._session() as session:
             await session.execute(_BECOME_BY_INDEX if by_index else _BECOME, {"role": "np_system", "user_id": ""})
@@ -126,7 +128,9 @@ class Database:
         async with AsyncSession(self.engine, expire_on_commit=False) as session, session.begin():
             try:
                 yield session
-            except asyncpg.PostgresError as failure:  # of the driver itself; of others the engine hears (db/engine.py)
+            except (
+                asyncpg.PostgresError
+            ) as failure:  # raised by the driver itself; the engine handles all others (db/engine.py)
                 if is_gone(failure):
                     await (await session.connection()).invalidate(failure)
                 raise

@@ -1,1 +1,1 @@
-"""Load on a running stack, over HTTP: seed data, people and panels (Locust), an open-loop driver, and a report."""
+"""Load tests on a running stack, over HTTP: seeding, simulated users (Locust), an open-loop driver, and a report."""

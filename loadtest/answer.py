@@ -1,7 +1,7 @@
-"""An HTTP/1.1 answer, read out of the bytes that came so far; made for speed, and for servers of our own.
+"""HTTP/1.1 parser for answers, from the bytes that came so far; made for speed, and for our own servers.
 
-One request is under way on a connection at a time, so what has come is a piece of one answer. Its head must say how
-long the body is: our servers send no chunked answers, and a proxy in between that did would be a finding.
+One request is under way on a connection at a time, so the bytes belong to one answer. Its head must give the body's
+length: our servers send no chunked answers, and a proxy in between that did would be a finding.
 """
 
 from typing import Final, NamedTuple
@@ -11,7 +11,7 @@ _LONGEST_HEAD: Final = 16 * 1024
 
 
 class BadAnswer(Exception):
-    """What came is no HTTP answer that is read here."""
+    """The bytes are no HTTP answer that this parser reads."""
 
 
 class Answer(NamedTuple):

@@ -1,14 +1,13 @@
 """An open-loop driver: requests leave at a constant rate, whatever becomes of the earlier ones.
 
-A client that waits for each answer stops asking while the server stalls, and measures one slow request
-where a hundred customers would have met with one ("coordinated omission"). So every request here has an instant at
-which it is meant to be sent, and its latency counts from that instant: what waits because no connection is free, or
-because this very process is late, has waited.
+A client that waits for each answer stops asking while the server stalls. It then measures one slow request where a
+hundred customers would have had one ("coordinated omission"). So every request here has an instant at which it is due,
+and its latency counts from that instant, also where no connection is free or this very process is late.
 
 Connections are held open and used in turn, each with one request under way at most. One that breaks is opened again.
 
-It shares the machine with the server it measures, so it is a bare asyncio protocol with requests made ahead. Timers of
-the loop have a grain of a millisecond; between them every answer that comes is an occasion to send what is due.
+It shares the machine with the server it measures, so it is a bare asyncio protocol with requests made in advance. The
+loop's timers have a resolution of a millisecond; between them each answer is an occasion to send what is due.
 """
 
 import asyncio
@@ -42,14 +41,14 @@ class CannotDrive(Exception):
 
 
 class Plan(NamedTuple):
-    """What one process does. Seconds throughout; `rate` is per second."""
+    """The plan of one process. Seconds throughout; `rate` is per second."""
 
     url: str
     rate: float
     connections: int
     seconds: float
     warm_up: float = 0.0
-    """Asked like the rest and not recorded."""
+    """Sent like the rest and not recorded."""
     patience: float = 10.0
     """A request without an answer for so long is given up, with its connection."""
     phase: float = 0.0
@@ -172,7 +171,7 @@ class Driver:
             self._note(connection.intended, perf_counter(), fault=fault)
 
     def lost(self, connection: Connection) -> None:
-        """In mid-request it is a fault; an idle one may be ended by the server whenever it likes."""
+        """A fault during a request; the server may end an idle connection at any time."""
         self.failed(connection, "connection lost")
         if not self._finished.done():
             self._reopened += 1
@@ -205,7 +204,7 @@ class Driver:
                 self._lateness.record(int((now - intended) * 1e6))
 
     def _give_up(self, now: float) -> None:
-        """On answers that do not come; and, some time after the end, on what could not even be sent."""
+        """Gives up on late answers and, some time after the end, on requests that could not be sent."""
         late = [connection for connection, since in self._busy.items() if now - since > self._plan.patience]
         for connection in late:
             self.failed(connection, f"no answer within {self._plan.patience:g} s")
@@ -247,7 +246,7 @@ class Driver:
 
 
 def allow_files(wanted: int) -> None:
-    """As many open files as `wanted`: the usual soft limit of 1,024 is for select(2), which nobody here calls."""
+    """As many open files as `wanted`: the usual soft limit of 1,024 is for select(2), which is not used here."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if hard != resource.RLIM_INFINITY and hard < wanted:
         raise CannotDrive(f"this user may open {hard} files, and {wanted} are needed: see `ulimit -Hn`")

@@ -1,7 +1,7 @@
-"""Driver processes: one run's load, spread over as many as are wanted, begun at one instant.
+"""Driver processes: they share the load of one run, and begin at one instant.
 
-Each is a process of its own, so that a measurement of the server beside them (or a suspension of licenses) does not
-compete with them for one interpreter.
+Each is a process of its own, so that what measures the server (or suspends licenses meanwhile) does not compete with
+them for one interpreter.
 """
 
 import gc
@@ -28,16 +28,16 @@ _AHEAD_SECONDS: Final = 30
 
 
 class Target(NamedTuple):
-    """Whom to ask, with whose signature, about which licenses."""
+    """The server's URL, the key that signs, and the licenses to ask about."""
 
     url: str
     key: tuple[str, str]
     license_keys: Sequence[str]
     features: Sequence[str] = FEATURES
     reports: int = 0
-    """Not a verdict is asked for, but so many usage reports are sent in each call."""
+    """Above 0: sends so many usage reports in each call, instead of asking for a verdict."""
     about: int = 20
-    """Of how many licenses each list of reports speaks."""
+    """How many licenses each list of reports is about."""
 
     def calls(self, plan: Plan) -> Calls:
         if self.reports:
@@ -47,7 +47,7 @@ class Target(NamedTuple):
 
 
 class Drivers:
-    """The processes of one run, connected and waiting for the word."""
+    """The processes of one run, connected and waiting for the start."""
 
     def __init__(self, target: Target, plans: Iterable[Plan]) -> None:
         self._context = multiprocessing.get_context("spawn")
@@ -73,7 +73,7 @@ class Drivers:
         return start
 
     def finish(self) -> list[Driven]:
-        """What each saw, once all have ended."""
+        """The records of each process, once all have ended."""
         driven = [_heard(pipe) for _, pipe in self._children]
         for child, _ in self._children:
             child.join()
@@ -119,7 +119,7 @@ def target_of(stack: Stack, files: SeedFiles) -> Target:
 def _drive(target: Target, plan: Plan, pipe: Pipe) -> None:
     """A child's whole life."""
     die_with_parent()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches everybody; the parent ends its drivers itself
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches every process; the parent ends its drivers itself
 
     async def drive() -> Driven:
         driver = Driver(plan, target.calls(plan))

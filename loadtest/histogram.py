@@ -1,9 +1,9 @@
-"""Latencies by the million, kept as counts: a histogram whose buckets grow with what they hold.
+"""Histogram of latencies: counts in buckets that grow with the values, for millions of requests.
 
-Values are whole microseconds. Each power of two is cut into 128 buckets of equal width, so a bucket is never wider than
-1/128 of what stands in it; up to 256 µs it is one microsecond wide. It is the layout of Gil Tene's HdrHistogram
-(https://hdrhistogram.org). Asked for a percentile it answers with the bucket's upper end: at most 0.8 % too much, never
-too little. Only buckets that hold something take memory, so one for each second of a run is cheap.
+Values are whole microseconds. Each power of two is cut into 128 buckets of equal width. So a bucket is never wider than
+1/128 of its values, and up to 256 µs it is one microsecond wide (the layout of Gil Tene's HdrHistogram,
+https://hdrhistogram.org). A percentile is the upper end of its bucket: at most 0.8 % too much, never too little. Only
+buckets that are not empty take memory, so one histogram for each second of a run is cheap.
 """
 
 import math

@@ -2,8 +2,8 @@
 
 Validations, or with `--reports 1` usage reports, of which `--reports 1000` puts so many into each call.
 
-Spreads the load over driver processes, starts them at one instant, and adds up what they saw, with the processor time
-that the server needed for it. Ends with 1 where a request failed, or where the p99 that was asked for is broken.
+It spreads the load over driver processes, starts them at one instant, and adds up their records, with the processor
+time that the server needed. It ends with 1 where a request failed, or where the p99 is above the limit.
 """
 
 import argparse
@@ -106,7 +106,7 @@ class _Used(NamedTuple):
         if self.server is not None:
             facts["server CPU µs per request"] = self.server * each
             facts["server cores used"] = self.server / seconds
-        # Redis, PostgreSQL and the kernel's own work are in it, beside whatever else the machine does.
+        # This includes Redis, PostgreSQL and the kernel's own work, and all else on the machine.
         facts["cores used by all others"] = max(0.0, self.machine - self.driver - (self.server or 0.0)) / seconds
         return facts
 
@@ -134,7 +134,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _chosen_target(chosen: argparse.Namespace, data: Path) -> tuple[Target, list[int]]:
-    """What the command line says; what it leaves out, the running stack does."""
+    """The target from the command line; the running stack fills in what is left out."""
     license_keys = chosen.keys.read_text(encoding="utf-8").split() if chosen.keys else SeedFiles(data).read_keys()
     if not license_keys:
         raise NoStack("there are no license keys: give --keys FILE, or make some with `python -m loadtest.seed`")

@@ -1,4 +1,4 @@
-"""Line and bar charts as inline SVG. Colors and fonts are the page's business: shapes carry CSS classes only.
+"""Line and bar charts as inline SVG. Colors and fonts belong to the page: shapes carry CSS classes only.
 
 A chart is made of two scales, which turn values into pixels and know where their ticks stand, and of marks. Every point
 has a `<title>`, which browsers show as a tooltip; so there is no script.
@@ -122,7 +122,7 @@ def bars(stacks: Sequence[tuple[float, Stack]], x: Scale, y: Scale, *, names: tu
 
 
 def _grid(x: Scale, y: Scale, x_name: str, y_name: str) -> list[str]:
-    """Ticks with their lines, and the names of the axes where they get in nobody's way."""
+    """Ticks with their lines, and the names of the axes where nothing else is drawn."""
     bottom, left, right = _y(0), _x(0), _x(1)
     marks = [
         f'<line class="grid" x1="{left}" x2="{right}" y1="{_y(tick.at):.1f}" y2="{_y(tick.at):.1f}"/>'

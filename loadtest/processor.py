@@ -1,6 +1,6 @@
-"""Where the processors' time goes, as Linux counts it (proc(5)): to some processes, and to the whole machine.
+"""Processor time as Linux counts it (proc(5)): of some processes, and of the whole machine.
 
-A measurement on a machine that others use at the same time says how much they used.
+A measurement on a machine that others use at the same time shows how much they used.
 """
 
 import os

@@ -1,8 +1,8 @@
-"""Record of a run: every request once, by the second in which it was meant to be sent, and by what became of it.
+"""Recorder of a run: counts every request once, by the second in which it was due, and by its result.
 
-An outcome is an answer that was to be expected (a verdict's code, a refusal that the rules foresee); a fault is all
-else (no answer, a status that nobody should see). Both have a latency: a request that was given up counts with the time
-after which it was given up, or a server could look fast by not answering.
+An outcome is an answer that was expected (a verdict's code, a refusal that the rules foresee). A fault is all else (no
+answer, a status that must not occur). Both have a latency: a request that was given up counts with the time until then,
+or a server could look fast by not answering.
 """
 
 from collections import Counter, defaultdict
@@ -30,7 +30,7 @@ class Recorder:
         self.faults[fault] += 1
 
     def add(self, other: Self) -> None:
-        """What another process saw of the same run."""
+        """Adds the records of another process of the same run."""
         for second, histogram in other.seconds.items():
             self.seconds[second].add(histogram)
         self.faults_at.update(other.faults_at)

@@ -1,6 +1,6 @@
-"""A run's result as every tool here writes it, to be printed, kept as JSON, and drawn by `loadtest.report`.
+"""Result of a run, as every tool here writes it: printed, kept as JSON, and drawn by `loadtest.report`.
 
-Times are milliseconds. `checks` are what was promised of the run; a result holds if all of them do.
+Times are milliseconds. `checks` are the promises of the run; a result holds if all of them do.
 """
 
 from pathlib import Path

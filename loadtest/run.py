@@ -1,8 +1,8 @@
 """`python -m loadtest.run --scenario mixed --users 50 --seconds 30 --p99-ms 500`: a scenario without a screen.
 
-Ends with 1 where a call failed, where an answer cannot be true, or where the p99 of all calls is above what was asked
-for. Users ask, wait for the answer and think; that is how people behave, and no way to measure a server's latency under
-a given rate: for that there is `loadtest.openloop`.
+It ends with 1 where a call failed, where an answer cannot be true, or where the p99 of all calls is above the limit.
+Users ask, wait for the answer and think, as people do. To measure a server's latency at a given rate, use
+`loadtest.openloop`.
 """
 
 import argparse
@@ -32,7 +32,7 @@ _FINISH_WITHIN: Final = 20
 
 
 class Witness:
-    """Hears of every request from Locust."""
+    """Is called by Locust for every request."""
 
     def __init__(self) -> None:
         self.recorder = Recorder()

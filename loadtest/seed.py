@@ -1,6 +1,6 @@
 """`python -m loadtest.seed --licenses 100000`: licenses for load tests, and files that say how to use them.
 
-Each run is a fresh set: what an earlier one made is removed first, unless --append keeps it. Under $NP_DATA/seed lie
+Each run makes a fresh set: it first removes what an earlier run made, unless you give --append. Under $NP_DATA/seed lie
 `license_keys.txt`, one key a line, and `customers.json`, people who can sign in; the first few of them already have,
 and their access tokens are good for a quarter of an hour.
 """
@@ -88,7 +88,7 @@ async def _prepare(
 
 
 async def _analyze(environment: dict[str, str]) -> None:
-    """The planner learns of so many rows now, and not when the autovacuum comes by in the midst of a measurement."""
+    """Updates the planner's statistics now, and not when the autovacuum runs in the middle of a measurement."""
     connection = await asyncpg.connect(migration_settings(environment).owner_database_url)
     try:
         await connection.execute("ANALYZE users, licenses")
@@ -122,7 +122,7 @@ def _remove(environment: dict[str, str]) -> None:
 
 
 def _sign_some_in(data: Path, files: SeedFiles) -> None:
-    """Tokens for those who want to try something by hand; without an API to sign in at there are none."""
+    """Tokens for trying something by hand; none where no API runs."""
     customers = files.read_customers()
     try:
         login = f"{read_stack(data).billing_api}/api/v1/auth/login"

@@ -1,4 +1,4 @@
-"""Files that seeding leaves for the load tests: keys and people. Secrets: for the owner alone."""
+"""Files that seeding leaves for the load tools: license keys and people. They are secrets, for the owner alone."""
 
 import os
 from collections.abc import Sequence

@@ -1,8 +1,8 @@
-"""Signed questions to the validator, ready to be sent.
+"""Signed requests to the validator, made in advance.
 
 Signing costs the driver about as much as sending, and it shares its machine with the server it measures. A signature is
-good for 300 seconds and validators keep no nonces of reads, so each request is signed ahead and sent many times. It is
-signed anew before its time is up, each at a moment of its own, lest all of them want it at once in mid-run.
+valid for 300 seconds, and validators keep no nonces of reads. So each request is signed in advance and sent many times.
+It is signed again before its time is up. Each has its own moment for that, so that they do not all come at once.
 """
 
 import random

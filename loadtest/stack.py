@@ -1,4 +1,4 @@
-"""The stack under load: what `make up` leaves in NP_DATA about itself, and what the environment says in its place."""
+"""Stack under load: described by the files of `make up` in NP_DATA, or by the environment instead."""
 
 from pathlib import Path
 from typing import Final, TypeVar
@@ -13,7 +13,7 @@ _SECRETS: Final = "secrets.json"
 
 
 class NoStack(Exception):
-    """There is nothing to put load on; the text says what to do."""
+    """There is no stack to put load on; the text says what to do."""
 
 
 class Login(msgspec.Struct, frozen=True):

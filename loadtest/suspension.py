@@ -1,12 +1,12 @@
-"""`python -m loadtest.suspension --rate 5000`: how long a suspended license is still let pass, under load.
+"""`python -m loadtest.suspension --rate 5000`: for how long a suspended license is still accepted, under load.
 
 An administrator suspends one license after another over the API while the validator answers a constant rate of other
 questions. Several connections, spread over the validator's processes by the kernel, ask about the license meanwhile; it
-counts as refused when the last of them has heard SUSPENDED. All have heard VALID just before, so every process has it
-in its cache, which is the hard case.
+counts as refused when the last of them was answered SUSPENDED. All were answered VALID just before, so every process
+has it in its cache, which is the hard case.
 
-COMMIT lies somewhere between the sending of the suspension and the API's answer. Both times are told; what is promised
-is checked against the longer one.
+COMMIT lies somewhere between the sending of the suspension and the API's answer. Both times are shown; the promise is
+checked against the longer one.
 """
 
 import argparse
@@ -52,7 +52,7 @@ _REASON: Final = {"reason": "load test"}
 
 
 class Lag(NamedTuple):
-    """Seconds until the last connection heard SUSPENDED. Below 0 where that was before the API's answer."""
+    """Seconds until the last connection was answered SUSPENDED. Below 0 where that was before the API's answer."""
 
     from_sending: float
     from_answer: float
@@ -67,7 +67,7 @@ class Trial(NamedTuple):
     probes: int
     """Connections that ask about the suspended license."""
     patience: float = _PATIENCE
-    """Seconds after which the trial ends, for a suspension that is not heeded is worse than a slow one."""
+    """Seconds after which the run ends: a suspension without effect is worse than a slow one."""
 
 
 class Probe:
@@ -131,7 +131,7 @@ class Administrator:
     async def find(self, license_key: str) -> str | None:
         """The id of an active license; None where it is in another state."""
         found = await self._call("/admin/licenses/find-by-key", {"license_key": license_key})
-        if self._calls_left < _CALLS_EACH:  # a suspension is measured: it must not be the one that has to wait
+        if self._calls_left < _CALLS_EACH:  # the measured call must not be the one that waits
             await asyncio.sleep(_UNTIL_THERE_ARE_MORE)
         return str(found["id"]) if found["status"] == "active" else None
 

@@ -1,10 +1,10 @@
-"""Signed usage reports, ready to be sent.
+"""Signed usage reports, made in advance.
 
-Each is a new one. Signing one costs the driver more than sending it, and it shares its machine with the servers it
-measures. So as many as a run needs are signed before it begins, but no more than will leave while a signature is good.
+Each is a new report. Signing one costs the driver more than sending it, and it shares its machine with the servers it
+measures. So as many as a run needs are signed before it begins, but no more than will leave while a signature is valid.
 
-Half of them create and half delete, so that totals stay where they are however long a run lasts. A list is what a panel
-sends that was offline for a while: much about the few licenses it serves (`about`).
+Half of them create and half delete, so that totals stay the same however long a run lasts. A list is what a panel sends
+after it was offline: many reports about the few licenses it serves (`about`).
 """
 
 import random
@@ -40,7 +40,7 @@ class UsageCalls:
         ahead: int = 0,
         clock: Callable[[], float] = unix_time,
     ) -> None:
-        """`url`: the billing API's; `key`: id and secret; `about`: of how many licenses each list speaks.
+        """`url`: the billing API's; `key`: id and secret; `about`: how many licenses each list is about.
 
         `ahead`: how many calls to sign now.
         """

@@ -1,1 +1,1 @@
-"""Notifications: what customers are told, in which words, and how it reaches them."""
+"""Notifications: mails are queued, rendered and delivered. No controller: other rooms call them."""

@@ -1,1 +1,1 @@
-"""The tables, by what they are about. Import `db.models.all_tables` where every one of them must be known."""
+"""The tables, by subject. Import `db.models.all_tables` where every one of them must be known."""

@@ -1,6 +1,6 @@
-"""What was bought: checkouts, subscriptions, invoices, payments, domains.
+"""Commerce: checkouts, subscriptions, plan changes, invoices, payments, domain names.
 
-Subscriptions, invoices and payments mirror Stripe's objects; nothing here is changed but by reading them anew.
+Subscriptions, invoices and payments mirror Stripe's objects; they change only by reading those again.
 """
 
 import enum
@@ -48,7 +48,7 @@ class SubscriptionStatus(enum.StrEnum):
 
 
 class Subscription(Table):
-    """A subscription whose plan is the license's; what Stripe will make of it stands under `pending_…`.
+    """A subscription; its plan is the license's, and `pending_…` is the change that Stripe will make.
 
     `plan_paid_until` is the end of the period that was paid at this plan. `pending_from` is when the pending plan takes
     its place; without one that is as soon as it has been paid, at `pending_payment_url`.

@@ -39,7 +39,7 @@ class User(Table):
     id: Mapped[RowId]
     email: Mapped[str]
     email_key: Mapped[str] = mapped_column(unique=True, default=_key_of_email)
-    """Follows the address where it is assigned; an UPDATE statement that sets one sets both."""
+    """Follows the address where it is assigned; an UPDATE statement that sets one must set both."""
     password_hash: Mapped[str] = mapped_column(deferred=True, deferred_raiseload=True)  # asked for by sign-in alone
     full_name: Mapped[str]
     company_name: Mapped[str | None]
@@ -50,7 +50,7 @@ class User(Table):
     email_verified_at: Mapped[datetime | None]
     is_active: Mapped[bool] = mapped_column(default=True)
     deleted_at: Mapped[datetime | None]
-    """Since when the row names nobody; a trigger keeps it so. What leads to it stays for the tax office."""
+    """Since when the row holds no personal data; a trigger keeps it so. Rows that refer to it stay, for tax law."""
     created_at: Mapped[CreatedAt]
     updated_at: Mapped[UpdatedAt]
 
@@ -99,7 +99,7 @@ class OneTimeToken(Table):
 
 
 class Registration(Table):
-    """What somebody typed to register an address: good for the link of this registration's own mail, and no other."""
+    """What was typed to register an address: valid for the link of this registration's own mail, and no other."""
 
     __tablename__ = "registrations"
 
@@ -162,7 +162,7 @@ class TotpFactor(Table):
 
 
 class RecoveryCode(Table):
-    """One of ten that stand in for a lost authenticator app, once each. Kept as a keyed hash."""
+    """One of ten codes that replace a lost authenticator app, once each. Kept as a keyed hash."""
 
     __tablename__ = "recovery_codes"
 
@@ -173,7 +173,7 @@ class RecoveryCode(Table):
 
 
 class SignInChallenge(Table):
-    """A sign-in whose password was right and whose second factor is still owed. `password_mark` names that password."""
+    """A sign-in with the right password that still needs its second factor. `password_mark` names that password."""
 
     __tablename__ = "sign_in_challenges"
 
@@ -187,7 +187,7 @@ class SignInChallenge(Table):
 
 
 class OAuthClient(Table):
-    """A program that acts for its owner, within its scopes. Both secrets count until `previous_until`."""
+    """A program that acts for its owner, within its scopes. Both secrets are valid until `previous_until`."""
 
     __tablename__ = "oauth_clients"
 

@@ -131,7 +131,7 @@ class License(_Limited, Table):
 
 
 def _own_license(table: str) -> ForeignKeyConstraint:
-    """The pair of license and user exists: nobody's row leads to somebody else's license."""
+    """The pair of license and user must exist: no row leads to another user's license."""
     return ForeignKeyConstraint(
         ["license_id", "user_id"], ["licenses.id", "licenses.user_id"], name=f"fk_{table}_license_id_user_id"
     )
@@ -141,8 +141,9 @@ class ApiKey(Table):
     """A key that signs NextPanel's calls: for one license or, without one, for the whole platform.
 
     `key_id` is public and names the key in a signature. `key_hash` is the secret's keyed hash; the secret itself is
-    sealed, for an HMAC cannot be verified with a hash. Two secrets hold while one replaces the other. `instance_id` is
-    the panel that was activated with the key; a person's key has none. A key's license is its owner's own.
+    sealed, because an HMAC cannot be verified with a hash. Two secrets are valid while one replaces the other.
+    `instance_id` is the panel that was activated with the key; a person's key has none. A key's license belongs to the
+    key's owner.
     """
 
     __tablename__ = "api_keys"
@@ -184,7 +185,7 @@ class ActivationToken(Table):
 
 
 class LeaseRow(Table):
-    """The one lease of a license: of which version it speaks, and until when. A license that does not stand has none.
+    """The one lease of a license, for one version and until an instant. A license in no good standing has none.
 
     Kept so that an emptied Redis is filled again without signing anything.
     """
@@ -201,7 +202,7 @@ class LeaseRow(Table):
 
 
 class LeaseKey(Table):
-    """A public key of leases, told to the world until the last lease that it may have signed is of no more use."""
+    """A public key of leases, published until the last lease that it may have signed has ended."""
 
     __tablename__ = "lease_keys"
 

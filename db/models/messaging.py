@@ -1,4 +1,4 @@
-"""What makes effects happen once: outbox, inbox, idempotency keys, webhooks, mails, the audit trail."""
+"""Messaging: outbox, inbox, idempotency keys, webhooks, mails, the audit trail. They make effects happen once."""
 
 import enum
 from datetime import datetime
@@ -16,7 +16,7 @@ JobState = Literal["waiting", "done", "dead"]
 
 
 class OutboxRow(Table):
-    """A job that waits: written with the change that causes it, performed at least once after its commit."""
+    """A job: written with the change that causes it, performed at least once after its commit."""
 
     __tablename__ = "outbox"
     __table_args__ = (
@@ -46,7 +46,7 @@ class OutboxRow(Table):
 
 
 class InboxRow(Table):
-    """Something from outside that has been dealt with: (source, key) commits with the work it stands for."""
+    """A message from outside that has been processed: (source, key) commits with the work it stands for."""
 
     __tablename__ = "inbox"
 
@@ -56,7 +56,7 @@ class InboxRow(Table):
 
 
 class IdempotencyKey(Table):
-    """A client's Idempotency-Key with the answer it was given; commits with the work it protects."""
+    """A client's Idempotency-Key with the stored answer; commits with the work it protects."""
 
     __tablename__ = "idempotency_keys"
 
@@ -75,7 +75,7 @@ class WebhookSource(enum.StrEnum):
 
 
 class WebhookEvent(Table):
-    """A verified event as it came; its effects are worked out later, from the object it points at."""
+    """A verified event as it came; its effects follow later, from the object it points at."""
 
     __tablename__ = "webhook_events"
     __table_args__ = (
@@ -113,7 +113,7 @@ class Mail(Table):
     user_id: Mapped[UUID] = mapped_column(ForeignKey("users.id"), index=True)
     recipient: Mapped[str]
     recipient_key: Mapped[str] = mapped_column(default=_key_of_recipient)
-    """Whose mailbox it is, however the address is spelled: what a mailbox gets in an hour is counted by it."""
+    """The mailbox, however the address is spelled: the mails of an hour are counted by it."""
     template: Mapped[str]
     parameters: Mapped[dict[str, Any]]
     sent_at: Mapped[datetime | None]
@@ -137,7 +137,7 @@ class AuditRow(Table):
 
 
 class ProjectionEpoch(Table):
-    """One row: raised by a restore from a backup, so that everything in Redis gives way to what Postgres says now."""
+    """One row: raised by a restore from a backup, so that what Postgres says now replaces everything in Redis."""
 
     __tablename__ = "projection_epoch"
     __table_args__ = (CheckConstraint("only_row", name="only_row"),)

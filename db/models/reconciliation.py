@@ -1,4 +1,4 @@
-"""What reconciliation has looked at and found: a row for each run, and one for each difference."""
+"""Reconciliation: a row for each run, and one for each difference that it found."""
 
 from datetime import datetime
 from typing import Final, Literal
@@ -10,15 +10,15 @@ from sqlalchemy.orm import Mapped, mapped_column
 from db.models.columns import BigInt, CreatedAt, RowId, Table
 
 RunState = Literal["running", "agreed", "repaired", "differing", "failed"]
-"""`differing`: something is left that could not be repaired. `failed`: it did not come to its end."""
+"""`differing`: something is left that could not be repaired. `failed`: the run did not reach its end."""
 
 Subject = Literal["license", "lease", "total", "api_key", "bucket", "key", "events", "job", "pin"]
 RecordFault = Literal["missing", "older", "newer", "wrong", "unknown", "stuck"]
-"""What is true of the hot store's record beside Postgres's; `unknown`: Postgres has none."""
+"""The hot store's record compared with that of Postgres; `unknown`: Postgres has none."""
 
 DifferenceOutcome = Literal["found", "repaired", "changed", "evidence"]
-"""`changed`: something else stood there when it was to be repaired; the next run looks again. `found`: the run ended
-before it could say. `evidence`: nothing is repaired, a person has to look."""
+"""`changed`: the record had changed when it was to be repaired; the next run looks again. `found`: the run ended before
+the repair. `evidence`: nothing is repaired, a person has to look."""
 
 FAULTS: Final[tuple[tuple[Subject, RecordFault], ...]] = (
     *((subject, fault) for subject in ("license", "lease", "total", "api_key")
@@ -64,7 +64,7 @@ class ReconciliationRun(Table):
 
 
 class ReconciliationDifference(Table):
-    """One difference that outlasted the relay. `expected` is what Postgres says, `found` what stood elsewhere."""
+    """One difference that outlasted the relay. `expected`: what Postgres says; `found`: what Redis held."""
 
     __tablename__ = "reconciliation_differences"
 

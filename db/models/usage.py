@@ -11,12 +11,12 @@ from db.models.columns import BigInt, CreatedAt, Table, UpdatedAt, enum_type
 
 
 class UsageEvent(Table):
-    """One report, once: facts are recorded even over the limit, and flagged there.
+    """One usage report, once: facts are recorded even over the limit, and flagged there.
 
     `seq` numbers the events of one license and resource without a gap, in the order they changed the total: each
     `used_after` follows from the one before it, so anybody can add up again what was counted.
 
-    It has no foreign keys: its total has them, and is locked by whoever writes the event (docs/decisions/0013).
+    It has no foreign keys: its total has them, and is locked before an event is written (docs/decisions/0013).
     """
 
     __tablename__ = "usage_events"
@@ -43,9 +43,9 @@ class UsageEvent(Table):
 class LicenseUsage(Table):
     """The running total of one resource, and how many events it contains.
 
-    `used` may pass below zero while reports arrive out of order; shown as 0. `below_since`: since when it is there, and
-    NULL where it is not (a trigger sees to that, whoever writes). `corrected_at`: when it was last brought to 0 from
-    there by an event of ours; the panel's next full count takes that mark away.
+    `used` may pass below zero while reports arrive out of order; shown as 0. `below_since`: since when it is below,
+    and NULL where it is not (a trigger sets it on every write). `corrected_at`: when it was last brought to 0 from
+    there by a correction; the panel's next full count clears it.
     """
 
     __tablename__ = "license_usage"
@@ -72,7 +72,7 @@ class LicenseUsage(Table):
 class OverageCandidate(Table):
     """A license that may pass a limit, noted by triggers when a total rose past it or a limit fell.
 
-    All that do are here; those that do no longer are cleared away when nothing has been noted of them for a while.
+    All licenses that do are here. Those that no longer do are removed when nothing was noted of them for a while.
     """
 
     __tablename__ = "overage_candidates"

@@ -1,1 +1,1 @@
-"""Simulated users of a running stack: NextPanel's servers, customers, administrators. Locust users."""
+"""Simulated users of a running stack (Locust): NextPanel's servers, customers, administrators."""

@@ -1,4 +1,4 @@
-"""Administrators: they search, look into what went wrong, and suspend licenses that are paid again a moment later."""
+"""Administrators: they search, look at failures, and suspend licenses and resume them a moment later."""
 
 import random
 from typing import Final
@@ -48,7 +48,7 @@ class Admin(Person):
     @tag("suspend")
     @task(3)
     def suspend_and_resume(self) -> None:
-        """Two administrators may meet at one license; the second is told so."""
+        """Two administrators may act on one license; the second one is refused, which is expected."""
         content = {"license_key": random.choice(self.world.license_keys)}
         found = self.mine("POST", "/admin/licenses/find-by-key", content, name="/admin/licenses/find-by-key").body
         for verb in ("suspend", "resume"):

@@ -1,7 +1,7 @@
-"""One call of a simulated user, with the answers that are expected of it.
+"""Base of all simulated users: a call that is told which answers are expected.
 
 A refusal that the rules foresee (409 on a license that is suspended already) is an answer like any other. Everything
-else is a failure, and a user who meets one drops what they were doing.
+else is a failure, and ends the user's present task.
 """
 
 import secrets
@@ -57,7 +57,7 @@ class Caller(FastHttpUser):
     def signed(
         self, service: str, path: str, content: Content, *, idempotency_key: str = "", refusals: Collection[int] = ()
     ) -> Reply:
-        """A call of NextPanel. `service`: the address of who serves it."""
+        """A call of NextPanel. `service`: the address of the server."""
         key = self.world.stack.platform_key
         body = msgspec.json.encode(content)
         now = unix_time()
@@ -94,11 +94,11 @@ class Caller(FastHttpUser):
         raise Dropped
 
     def pause(self, seconds: float) -> None:
-        """Waits, and so does this user alone."""
+        """Lets this user wait, and no other."""
         gevent.sleep(seconds)
 
     def complain(self, name: str, what: str) -> None:
-        """An answer that came in good form and cannot be true."""
+        """Reports an answer that is well-formed and cannot be true."""
         self.environment.events.request.fire(
             request_type="CHECK",
             name=name,

@@ -1,4 +1,4 @@
-"""Scenarios and their simulated users. Within one, the weights of the classes say how many of each there are."""
+"""Casts: the user classes of each scenario. Their weights say how many users of each class there are."""
 
 from collections.abc import Collection, Mapping, Sequence
 from typing import Final
@@ -19,7 +19,7 @@ CASTS: Final[Mapping[str, Sequence[type[Caller]]]] = {
 
 
 def cast(scenario: str, tags: Collection[str] = ()) -> list[type[User]]:
-    """Without those for whom nothing is left to do under these tags."""
+    """The classes that have a task with one of these tags."""
     return [who for who in CASTS[scenario] if not tags or any(_tags(each) & set(tags) for each in who.tasks)]
 
 

@@ -1,4 +1,4 @@
-"""Customers: they look around, look after what they have, and now and then buy."""
+"""Customers: they browse, look after their licenses, and now and then buy."""
 
 import random
 import re
@@ -55,7 +55,7 @@ class Customer(Person):
     @tag("browse")
     @task(1)
     def reveal_a_key(self) -> None:
-        """Refused to who signed in more than five minutes ago."""
+        """Refused where the sign-in was more than five minutes ago."""
         for license_ in self.items("/licenses?limit=1", name="/licenses"):
             path = f"/licenses/{license_['id']}/reveal-key"
             self.mine("POST", path, name="/licenses/:id/reveal-key", refusals=(_STEP_UP,))

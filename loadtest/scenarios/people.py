@@ -1,4 +1,4 @@
-"""A signed-in user: access tokens last a quarter of an hour, so the user signs in again now and then."""
+"""Signed-in user: signs in again now and then, because access tokens last a quarter of an hour."""
 
 from collections.abc import Collection
 from time import monotonic

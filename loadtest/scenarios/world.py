@@ -1,4 +1,4 @@
-"""Shared knowledge of all simulated users: the running stack and what was seeded into it."""
+"""World of the simulated users: the running stack, and what was seeded into it."""
 
 import itertools
 from collections.abc import Iterator
@@ -19,7 +19,7 @@ class World(NamedTuple):
 
 @cache
 def world() -> World:
-    """Read once a process: Locust makes its users itself, so nobody could hand it to them."""
+    """Read once a process: Locust makes its users itself, so it cannot be passed to them."""
     data = data_folder()
     files = SeedFiles(data)
     license_keys, customers = files.read_keys(), files.read_customers()

@@ -1,1 +1,1 @@
-"""Licenses by the million: made in bulk, written with COPY, projected by their writer, and removed again."""
+"""Seeding: licenses by the million, made in bulk, written with COPY, projected by their writers, and removed again."""

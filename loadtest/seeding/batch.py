@@ -1,18 +1,18 @@
-"""One batch of licenses, from nothing to verdicts.
+"""Bulk insert: makes one batch of licenses, which have verdicts at its end.
 
-The ordinary way, a trigger that writes an outbox row for each license and a relay that takes them, costs 0.13 ms of CPU
-a license, and whatever else is to be projected waits behind the batch. So a batch is its own relay:
+The ordinary way is a trigger that writes an outbox row for each license, and a relay that takes the rows. It costs
+0.13 ms of CPU a license, and all other changes wait behind the batch. So a batch is its own relay:
 
 1. One transaction writes the licenses with COPY, the trigger off, and one outbox row for each of them all the same, in
    one statement, due in some minutes. Switching the trigger off locks the table against other writers until the commit,
-   a fraction of a second away: nobody else's change can slip through without its row.
+   a fraction of a second away: no other change can slip through without its row.
 2. After the commit the records go to Redis, with the same functions and the same versions as the relay's.
 3. The outbox rows are deleted.
 
-Whatever breaks off in between leaves the rows, and the relay takes them when they are due. A key is handed out after
-the third step only, so nobody can ask for a license that is not projected yet.
+A batch that breaks off in between leaves the rows, and the relay takes them when they are due. A key is handed out
+after the third step only, so it cannot be used before its license is projected.
 
-Nobody asks NextPanel for an account: the licenses say that this has failed, which suspending and resuming respects.
+NextPanel is asked for no account: the licenses say that this has failed, which suspending and resuming respects.
 """
 
 import random

@@ -1,4 +1,4 @@
-"""Rows that seeded licenses need and the database already holds: the plans, and the epoch of the projection."""
+"""Catalogue for seeded licenses: the plans in the database, and the epoch of the projection."""
 
 from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
@@ -27,7 +27,7 @@ class Plan(NamedTuple):
 
     @property
     def flags(self) -> dict[str, bool]:
-        """Only plain flags are projected; whatever else a plan says describes and grants nothing."""
+        """Only plain flags are projected; all else in a plan describes, and grants nothing."""
         features: dict[str, Any] = msgspec.json.decode(self.features)
         return {name: value for name, value in features.items() if isinstance(value, bool)}
 

@@ -1,4 +1,4 @@
-"""The customers whom seeded licenses belong to. Their address says what they are, and is how they are found again."""
+"""Customers of seeded licenses. Their addresses mark them as seeded, and find them again."""
 
 import secrets
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ from core.mailbox import mailbox_key
 
 DOMAIN_NAME: Final = "seeded.nextpanel.example"
 PATTERN: Final = f"%@{DOMAIN_NAME}"
-"""For LIKE: every seeded customer, made at any time."""
+"""For LIKE: every seeded customer of every run."""
 
 _COLUMNS: Final = ("id", "email", "email_key", "password_hash", "full_name", "role", "email_verified_at", "is_active")
 
@@ -25,7 +25,7 @@ class Customer(NamedTuple):
 
 
 async def create(connection: Any, number: int) -> Sequence[Customer]:
-    """So many customers who can sign in. They share a password, for each hash takes tens of milliseconds."""
+    """So many customers who can sign in. They share a password, because each hash takes tens of milliseconds."""
     password = secrets.token_urlsafe(18)
     # The costs of billing_api/identity/credentials/password_hashing.py: with others every sign-in would hash anew.
     password_hash = PasswordHasher(time_cost=2, memory_cost=19 * 1024, parallelism=1).hash(password)

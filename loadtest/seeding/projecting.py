@@ -1,4 +1,4 @@
-"""License documents into Redis by the way every writer takes, whether or not a worker has prepared the server."""
+"""Projection of seeded licenses: writes their records to Redis, also where no worker has prepared the server."""
 
 from collections.abc import Sequence
 

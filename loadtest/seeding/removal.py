@@ -1,8 +1,8 @@
-"""Takes seeded customers away again, with everything that is theirs: licenses, and what load tests bought and used.
+"""Removal of seeded customers, with everything of theirs: licenses, and what load tests bought and used.
 
-Law has it that documents in Redis are tombstoned, never deleted, so that a late writer cannot bring one back. The
-tombstones are written while the rows are locked and before their deletion commits. Breaking off in between leaves rows
-that Redis denies; running it again ends that.
+Documents in Redis become tombstones and are never deleted, so that a late writer cannot bring one back. The tombstones
+are written while the rows are locked, before their deletion commits. A run that breaks off in between leaves rows that
+Redis denies; run it again.
 """
 
 from collections.abc import Callable, Sequence
@@ -45,7 +45,7 @@ _INTENTS: Final = """
 
 
 async def remove(environment: dict[str, str], tell: Callable[[int, int], None]) -> int:
-    """Says how many licenses went. `tell` hears how many customers are done, and of how many."""
+    """Says how many licenses went. `tell` is called with the number of finished customers, and of all."""
     settings = validator_settings(environment)
     connection = await asyncpg.connect(migration_settings(environment).owner_database_url)
     try:

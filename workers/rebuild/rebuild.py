@@ -128,7 +128,9 @@ class Rebuild:
             logger().error("redis.unfit", fault=state.unfit)
         if not all(facts.tells for facts in state.servers) and not self._told_of_silence:
             self._told_of_silence = True
-            logger().warning("redis.tells_no_policy", detail="it must be noeviction; nobody can check that here")
+            logger().warning(
+                "redis.tells_no_policy", detail="set maxmemory-policy to noeviction: it cannot be read here"
+            )
         return state
 
     async def _bring_back(self, state: StoreState) -> None:

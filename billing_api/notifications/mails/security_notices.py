@@ -1,7 +1,7 @@
-"""Tells an account's owner by mail of what a thief would do first: second factors, clients, API keys.
+"""Security notices: mails that tell an account's owner what a thief would do first: second factors, clients, API keys.
 
-In the transaction that does it. Only facts of ours stand in such a mail, and no name that was typed: who is in somebody
-else's account must not write to its owner in our name.
+They are queued in the transaction that does it. They hold facts of ours and no name that was typed: an intruder must
+not write to the account's owner in our name.
 """
 
 from collections.abc import Iterable
@@ -16,13 +16,13 @@ from core.settings import Secrets
 from db.unit_of_work import SystemTransaction
 
 Made = Literal["made", "rotated", "activated"]
-"""How a secret came to be: a new one, another one for the same thing, or a panel's by its activation."""
+"""The origin of a secret: a new key or client, a rotation, or the activation of a panel."""
 
 
 async def tell(
     tx: SystemTransaction, secrets: Secrets, user_id: UUID, template: str, now: datetime, **parameters: str
 ) -> None:
-    """Each time is an occasion of its own. Nobody is told whose account is suspended or gone."""
+    """Each call is an occasion of its own. A suspended or deleted account gets no mail."""
     user = await repository.active_user(tx, user_id)
     if user is not None:
         await Mails(secrets).write(tx, user, template, occasion=str(new_id()), now=now, **parameters)

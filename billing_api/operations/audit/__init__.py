@@ -1,1 +1,1 @@
-"""The audit trail: searched by admins, shown to a license's owner as far as it is his, sealed into a chain."""
+"""The audit trail: searched by admins, shown to owners as far as it concerns their licenses, sealed into a chain."""

@@ -25,7 +25,7 @@ class AdminAuditController(Controller):
     path = "/admin/audit"
     tags = ("admin",)
 
-    @get("/", permission=Permission.AUDIT_VIEW, summary="Who did what to whom; every given condition must hold")
+    @get("/", permission=Permission.AUDIT_VIEW, summary="Search the audit trail; every given condition must hold")
     async def search_audit_trail(
         self,
         principal: NamedDependency[Principal],

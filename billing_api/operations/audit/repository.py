@@ -1,4 +1,4 @@
-"""Every SQL statement about the audit trail; adding a row to it is db/unit_of_work.py's."""
+"""Every SQL statement about the audit trail, but for adding a row, which db/unit_of_work.py does."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -35,7 +35,7 @@ _ENTRY: Final = (
 
 
 class Link(NamedTuple):
-    """A seal, and the row it is of; None where there is no such row any more."""
+    """A seal with its row; `entry` is None where the row is gone."""
 
     position: int
     audit_id: int
@@ -46,7 +46,7 @@ class Link(NamedTuple):
 
 
 class Waiting(NamedTuple):
-    """Rows without a seal: how many the sealer knows of, for how long the oldest, and how many it was never told of."""
+    """Rows without a seal: those announced to the sealer, with the age of the oldest, and those never announced."""
 
     rows: int
     oldest_seconds: float
@@ -77,13 +77,13 @@ def search(
 
 
 def events_of(license_id: UUID) -> Select[*tuple[Any, ...]]:
-    """What its owner is shown, newest first; the view shows a customer's session its own licenses only."""
+    """The events that a license's owner is shown, newest first; the view hides other customers' licenses."""
     shown = select(_EVENTS.c.at, _EVENTS.c.action, _EVENTS.c.actor, _EVENTS.c.detail)
     return shown.where(_EVENTS.c.license_id == license_id).order_by(_EVENTS.c.id.desc())
 
 
 def own_events() -> Select[*tuple[Any, ...]]:
-    """The same of all licenses of whoever the session speaks for, oldest first."""
+    """The same of all licenses of the session's customer, oldest first."""
     shown = select(_EVENTS.c.license_id, _EVENTS.c.at, _EVENTS.c.action, _EVENTS.c.actor, _EVENTS.c.detail)
     return shown.order_by(_EVENTS.c.id)
 
@@ -100,7 +100,7 @@ async def seal_at(tx: SystemTransaction, position: int) -> bytes | None:
 
 
 async def unsealed(tx: SystemTransaction, most: int) -> list[Entry]:
-    """Rows that wait, by their ids: of those that have committed, which is why they are seen."""
+    """Committed rows that wait for their seal, by their ids."""
     statement = (
         select(*_ENTRY).join(AuditUnsealed, AuditUnsealed.audit_id == AuditRow.id).order_by(AuditRow.id).limit(most)
     )

@@ -27,7 +27,7 @@ class AuditView(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class LicenseEventView(msgspec.Struct, frozen=True, kw_only=True):
-    """What was done to a license, and by whom, as its owner is told: staff have no names here."""
+    """An event of a license as its owner is told it: staff have no names here."""
 
     at: datetime
     action: str

@@ -1,4 +1,4 @@
-"""Reading the trail: all of it for an admin, a license's for its owner."""
+"""Audit trail: admins search all of it, an owner reads the events of a license."""
 
 from datetime import datetime
 from uuid import UUID

@@ -1,1 +1,1 @@
-"""The outbox as an admin sees it: what waits, what died, and another try."""
+"""The outbox for admins: waiting, done and dead jobs, and a retry of a dead one."""

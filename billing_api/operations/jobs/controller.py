@@ -18,7 +18,7 @@ class AdminJobController(Controller):
     path = "/admin/jobs"
     tags = ("admin",)
 
-    @get("/", permission=Permission.OPERATIONS_VIEW, summary="The outbox: what waits, what is done, what died")
+    @get("/", permission=Permission.OPERATIONS_VIEW, summary="The outbox: waiting, done and dead jobs")
     async def list_jobs(
         self,
         principal: NamedDependency[Principal],

@@ -1,4 +1,4 @@
-"""Every SQL statement about jobs as staff see them; performing them is db/outbox.py's."""
+"""Every SQL statement about jobs as staff see them; db/outbox.py has those that perform them."""
 
 from sqlalchemy import ColumnElement, Select, select
 
@@ -22,5 +22,5 @@ def in_state(state: JobState | None) -> Select[OutboxRow]:
 async def lock(tx: StaffTransaction, job_id: int) -> OutboxRow:
     row = await tx.session.scalar(select(OutboxRow).where(OutboxRow.id == job_id).with_for_update())
     if row is None:
-        raise NotFound("there is no such job; done ones are kept for some days only")
+        raise NotFound("there is no such job; done jobs are kept for some days only")
     return row

@@ -1,4 +1,4 @@
-"""Staff look at jobs, and give a dead one another life."""
+"""Job administration: staff list jobs, and have a dead one tried again."""
 
 from billing_api.access.permissions import Principal
 from billing_api.operations.jobs import repository

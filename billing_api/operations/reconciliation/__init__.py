@@ -1,1 +1,1 @@
-"""Whether Redis says what Postgres says, and totals what their events say: every comparison, and what it found."""
+"""Reconciliation for staff: every comparison of Redis with PostgreSQL, and the differences it found."""

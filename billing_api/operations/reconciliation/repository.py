@@ -1,4 +1,4 @@
-"""Every SQL statement about runs and differences; comparing is workers/reconciliation/run.py's."""
+"""Every SQL statement about runs and differences; workers/reconciliation/run.py compares."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import timedelta
@@ -23,9 +23,9 @@ from db.unit_of_work import PrivilegedTransaction, SystemTransaction
 
 _BROKEN_OFF: Final = "it was broken off: its process ended, or lost its database"
 
-# One row of what a bucket's events prove. The window numbers the events and says what each should have come to; the
-# array compares by its first member, so the greatest one carries the last event's total. OFFSET 0 keeps the planner
-# from making a join of it, which would read all events of all licenses for each range.
+# One row for a range of buckets. The window numbers the events and computes the total after each of them. The array
+# compares by its first member, so the greatest one carries the last event's total. OFFSET 0 keeps the planner from
+# making a join of it, which would read all events of all licenses for each range.
 _LEDGER: Final = text(
     """
     WITH mine AS (
@@ -80,7 +80,7 @@ class FoundDifference(NamedTuple):
 
 
 class LastRun(NamedTuple):
-    """The last run that came to its end; `age` and `seconds` in seconds."""
+    """The last run that reached its end; `age` and `seconds` in seconds."""
 
     age: float
     seconds: float
@@ -89,7 +89,7 @@ class LastRun(NamedTuple):
 
 
 class Ledger(NamedTuple):
-    """What adding up a range's events again has shown."""
+    """The result of adding up a range's events again."""
 
     events: int
     totals: int
@@ -97,7 +97,7 @@ class Ledger(NamedTuple):
 
 
 async def begin_run(tx: SystemTransaction, cause: str) -> UUID:
-    """Only one runs at a time, so whatever still says that it runs was broken off."""
+    """Only one runs at a time, so a row that still says "running" was broken off."""
     ended = {"state": "failed", "finished_at": func.now(), "error": _BROKEN_OFF}
     await tx.session.execute(update(ReconciliationRun).where(ReconciliationRun.state == "running").values(**ended))
     run_id = new_id()
@@ -134,7 +134,7 @@ async def seconds_since_last(tx: SystemTransaction) -> float | None:
 
 
 async def last_finished(tx: SystemTransaction) -> LastRun | None:
-    """A failed run is no answer, so it does not count."""
+    """The last run that reached its end; a failed one does not count."""
     run = ReconciliationRun
     seconds = partial(func.extract, "epoch")
     statement = (
@@ -166,7 +166,7 @@ async def ledger(tx: SystemTransaction, first: int, before: int) -> Ledger:
 
 
 async def stuck_jobs(tx: SystemTransaction, seconds: float, most: int) -> list[FoundDifference]:
-    """Changes that were not projected for so long."""
+    """Changes that have waited for so long to be projected."""
     rows = await tx.session.execute(_STUCK, {"seconds": seconds, "most": most})
     return [
         FoundDifference(
@@ -188,13 +188,13 @@ def newest_first() -> Select[ReconciliationRun]:
 async def one(tx: PrivilegedTransaction, run_id: UUID) -> ReconciliationRun:
     run = await tx.session.get(ReconciliationRun, run_id)
     if run is None:
-        raise NotFound("there is no such run; those that found nothing are kept for a week")
+        raise NotFound("there is no such run; runs that found nothing are kept for a week")
     return run
 
 
 def differences_of(run_id: UUID) -> Select[ReconciliationDifference]:
     of_run = select(ReconciliationDifference).where(ReconciliationDifference.run_id == run_id)
-    found = ReconciliationDifference  # what was found in one look has one instant
+    found = ReconciliationDifference  # differences of one look have one instant
     return of_run.order_by(found.created_at, found.subject, found.fault, found.name, found.id)
 
 

@@ -17,7 +17,7 @@ from db.paging import Page
 
 
 class RunView(msgspec.Struct, frozen=True, kw_only=True):
-    """How much was compared, and what came of it.
+    """One comparison: how much was compared, and the result.
 
     `licenses`, `api_keys`: by digest. `records`: of these, field by field. `totals`, `events`: added up again.
     `undecided`: changed so often that no moment was found to compare them; the next run looks again.
@@ -63,7 +63,7 @@ class DifferenceView(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RunWithDifferences(msgspec.Struct, frozen=True):
-    """A run, and a page of what it found. Of more than 10,000 differences the rest is counted only."""
+    """A run, and a page of its differences. Beyond 10,000 they are only counted."""
 
     run: RunView
     differences: Page[DifferenceView]

@@ -1,4 +1,4 @@
-"""Staff look at what reconciliation has found."""
+"""Reconciliation reports: staff read runs and their differences."""
 
 from uuid import UUID
 

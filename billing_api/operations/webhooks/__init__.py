@@ -1,1 +1,1 @@
-"""Events from outside: verified, stored, worked off."""
+"""Inbound webhooks: events from outside are verified, stored, and processed later."""

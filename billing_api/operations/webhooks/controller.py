@@ -26,7 +26,7 @@ async def receive_stripe_event(
     limits: NamedDependency[Limits],
     signature: Annotated[str | None, HeaderParameter(name="Stripe-Signature")] = None,
 ) -> Received:
-    """Stores a signed event. 200 means it is safe with us; Stripe sends it again after anything else."""
+    """Stores a signed event. 200 means that it is stored; Stripe sends it again after any other status."""
     try:
         return await webhook_receiver.receive(await request.body(), signature)
     except UnverifiedEvent:
@@ -53,7 +53,7 @@ class AdminWebhookController(Controller):
         )
 
     @post(
-        "/{event_id:uuid}/replay", permission=Permission.OPERATIONS_CHANGE, status_code=200, summary="Work it off again"
+        "/{event_id:uuid}/replay", permission=Permission.OPERATIONS_CHANGE, status_code=200, summary="Process it again"
     )
     async def replay_event(
         self,

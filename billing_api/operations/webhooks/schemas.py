@@ -10,7 +10,7 @@ from db.models.messaging import WebhookEvent, WebhookSource
 
 
 class Received(msgspec.Struct, frozen=True):
-    """What a sender is told: the event is safe with us. `duplicate`: it was so before."""
+    """The answer to a sender: the event is stored. `duplicate`: it was stored before."""
 
     received: bool
     duplicate: bool

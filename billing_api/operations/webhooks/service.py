@@ -1,8 +1,8 @@
-"""Events from Stripe: verified, stored, answered; worked off later by a worker.
+"""Webhooks from Stripe: verified, stored, answered; a worker processes them later.
 
-Receiving does as little as it can, so that it can be fast and always says the truth: once it answered 200 the event is
-in Postgres, with the job that works it off. Whatever cannot be verified is refused with 400 and leaves no trace; what
-can be is stored, understood or not, for Stripe sends whatever is refused for three days and then shuts the endpoint.
+Receiving does as little as possible, so that it is fast and its answer is true: after a 200 the event is in Postgres,
+with the job that processes it. An event that cannot be verified is refused with 400 and leaves no trace. A verified
+event is stored, understood or not: Stripe repeats a refused one for three days, and then disables the endpoint.
 """
 
 from typing import Any
@@ -22,12 +22,12 @@ from db.unit_of_work import Database
 
 
 class UnverifiedEvent(InvalidInput):
-    """Stripe did not send it, or not just now."""
+    """Stripe did not send this event, or not just now."""
 
 
 class WebhookReceiver:
     def __init__(self, database: Database, secrets: tuple[str, ...], clock: Clock = utc_now) -> None:
-        """`secrets`: every signing secret that is good now; two while one replaces the other."""
+        """`secrets`: every signing secret that is valid now; two while one replaces the other."""
         self._database = database
         self._secrets = secrets
         self._clock = clock
@@ -46,7 +46,7 @@ class WebhookReceiver:
 
 
 class WebhookProcessor:
-    """Works off one stored event; run again, it does nothing new."""
+    """Processes one stored event; run again, it does nothing new."""
 
     def __init__(self, database: Database, mirror: Mirror) -> None:
         self._database = database
@@ -61,7 +61,7 @@ class WebhookProcessor:
             subject = subject_of(event.payload)
             if subject is not None:
                 await self._mirror.mirror(subject)
-        except BaseException as failure:  # a job that takes too long is cancelled, which an admin should read too
+        except BaseException as failure:  # also a cancellation: an admin should see that a job took too long
             async with self._database.as_system() as tx:
                 await repository.note_failed(tx, webhook_event_id, f"{type(failure).__name__}: {failure}"[:1000])
             raise
@@ -82,7 +82,7 @@ class WebhookAdministration:
         return Page([WebhookEventView.of(row[0]) for row in rows], total, limit, offset)
 
     async def replay(self, principal: Principal, event_id: UUID) -> WebhookEventView:
-        """Has the event worked off again; harmless, for its object is read anew."""
+        """Has the event processed again; harmless, because its object is read again."""
         async with self._database.as_staff(principal.user_id) as tx:
             event: WebhookEvent = await repository.one(tx, event_id)
             event.processed, event.processed_at, event.error_message = False, None, None
@@ -92,7 +92,7 @@ class WebhookAdministration:
 
 
 def subject_of(event: dict[str, Any]) -> StripeObject | None:
-    """Which object the event wants looked at; None for all the kinds we have no use for."""
+    """The object that the event points at; None for kinds of events that have no effect here."""
     match event.get("data"):
         case {"object": {"object": "checkout.session", "id": str(object_id), "customer": str(customer)}}:
             return StripeObject("checkout.session", object_id, customer)

@@ -1,12 +1,12 @@
-"""Stripe's event as bytes: who signed it, and as much of it as can be stored.
+"""Stripe event, as bytes: its signature is verified, and as much of it is read as can be stored.
 
 The signature is Stripe's scheme `v1`: HMAC-SHA256 over "<t>.<body>", `t` and any number of `v1` in one header
-(docs.stripe.com/webhooks#verify-manually). It is over bytes, so it is checked over bytes, before anything is read into
-them. `t` has to be the present, give or take five minutes: the SDK's check lets a time in the future pass, with which a
-captured event could be sent again for ever.
+(docs.stripe.com/webhooks#verify-manually). It is checked over the bytes, before they are decoded. `t` has to be the
+present, within five minutes: the SDK's check accepts a time in the future, with which a captured event could be sent
+again for ever.
 
-What is signed is Stripe's, whatever it is: an event of the other kind (thin: no `data`), one of a version that nobody
-here knows, one with characters that PostgreSQL cannot hold. None of it may be refused, so each has a row.
+A signed event is Stripe's and may not be refused, so each has a row: also an event of the other kind (thin: no `data`),
+one of an unknown version, or one with characters that PostgreSQL cannot hold.
 """
 
 import base64
@@ -20,12 +20,12 @@ import msgspec
 
 TOLERANCE_SECONDS: Final = 300
 UNREADABLE: Final = "unreadable"
-"""The type under which an event is stored of which no id and type can be read."""
+"""The type of an event whose id and type cannot be read."""
 
 _LONGEST_NAME: Final = 255
 _LONGEST_KEPT: Final = 10_000
 _CANNOT_BE_STORED: Final = re.compile("[\x00\ud800-\udfff]")
-"""NUL and lone surrogates: JSON can say them, PostgreSQL's text and jsonb cannot hold them."""
+"""NUL and lone surrogates: JSON can contain them, PostgreSQL's text and jsonb cannot."""
 
 
 class Event(NamedTuple):
@@ -50,7 +50,7 @@ def is_signed(raw: bytes, header: str, secrets: tuple[str, ...], now: float) -> 
 
 
 def read(raw: bytes) -> Event:
-    """The event, its text as it can be stored. One that cannot be read is named by its bytes, and kept as they are."""
+    """The event, with text that can be stored. One that cannot be read is named by a hash, and its bytes are kept."""
     try:
         event = json.loads(raw)
         storable = _storable(event)
@@ -63,7 +63,7 @@ def read(raw: bytes) -> Event:
 
 
 def _is_name(value: Any) -> bool:
-    """Not one with a character replaced: two names could become the same."""
+    """Whether it is a name as it came: with a character replaced, two names could become the same."""
     return isinstance(value, str) and 0 < len(value) <= _LONGEST_NAME and not _CANNOT_BE_STORED.search(value)
 
 

@@ -1,4 +1,4 @@
-"""A new key-encryption key: every sealed value moves to it, whoever else is at work, and wherever the run is killed."""
+"""Key rotation: every sealed value moves to the new key, beside other writers, and wherever the run is killed."""
 
 import asyncio
 import base64

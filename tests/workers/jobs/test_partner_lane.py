@@ -144,7 +144,7 @@ async def test_a_mark_that_a_dead_worker_left_in_the_queue_holds_nothing_up(
 
 
 async def test_a_job_whose_retry_falls_due_is_found(lane: Lane, database_urls: DatabaseUrls) -> None:
-    """Nobody rings for a row that was put off, or that an admin revived."""
+    """No notification comes for a row that was put off, or that an admin revived."""
     [mail_id] = await lane.enqueue()
     await change(database_urls, "UPDATE outbox SET due_at = now() + interval '0.3 seconds', attempts = 4")
     async with kept_running(("lane", lane.lane.run)):

@@ -1,4 +1,4 @@
-"""Whoever waits for Redis can be told to stop."""
+"""Redis pool: a task that waits for Redis can be cancelled."""
 
 import asyncio
 import random

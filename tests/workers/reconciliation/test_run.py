@@ -1,6 +1,8 @@
 """Damage of every kind is found, written down and repaired; traffic is not taken for damage."""
 
 import asyncio
+from collections.abc import Mapping
+from typing import Any
 
 import msgspec
 import pytest
@@ -191,6 +193,21 @@ async def test_totals_that_do_not_equal_their_events_are_evidence(scene: Scene, 
     assert await rows(scene.urls, "SELECT * FROM license_usage ORDER BY license_id") == before
 
 
+async def _add_event(scene: Scene, row: Mapping[str, Any], number: int, action: str, count: int, after: int) -> None:
+    await change(
+        scene.urls,
+        "INSERT INTO usage_events (license_id, user_id, resource, action, count, idempotency_key, body_hash,"
+        " used_after, seq, is_overage, occurred_at) VALUES (:id, :user, 'databases',"
+        f" '{action}', :count, :key, '', :after, :seq, false, now())",
+        id=row["id"],
+        user=row["user_id"],
+        count=count,
+        key=f"k{number}",
+        after=after,
+        seq=number,
+    )
+
+
 async def test_a_chain_of_every_action_is_proved(scene: Scene) -> None:
     [row] = await rows(scene.urls, "SELECT id, user_id FROM licenses WHERE license_key_hash = :h", h=scene.digests[0])
     steps: list[tuple[str, int, int]] = [
@@ -201,19 +218,8 @@ async def test_a_chain_of_every_action_is_proved(scene: Scene) -> None:
         ("corrected", 1, 0),
         ("created", 8, 8),
     ]
-    for number, (action, count, after) in enumerate(steps, 2):
-        await change(
-            scene.urls,
-            "INSERT INTO usage_events (license_id, user_id, resource, action, count, idempotency_key, body_hash,"
-            " used_after, seq, is_overage, occurred_at) VALUES (:id, :user, 'databases',"
-            f" '{action}', :count, :key, '', :after, :seq, false, now())",
-            id=row["id"],
-            user=row["user_id"],
-            count=count,
-            key=f"k{number}",
-            after=after,
-            seq=number,
-        )
+    for number, step in enumerate(steps, 2):
+        await _add_event(scene, row, number, *step)
     await change(scene.urls, "UPDATE license_usage SET used = 8, events = 7 WHERE license_id = :id", id=row["id"])
     await scene.relay.catch_up()
     await scene.agrees()

@@ -77,7 +77,7 @@ async def test_an_owner_is_told_what_was_done_to_his_license(client: Client, des
     staff = f"/api/v1/admin/licenses/{license_id}"
     await client.post(f"{staff}/suspend", headers=admin, json={"reason": "unpaid"})
     async with database.as_system() as tx:
-        await tx.audit("license.cancelled", "license", license_id, reason="it ended", internal="not for him")
+        await tx.audit("license.cancelled", "license", license_id, reason="it ended", internal="not for owners")
         await tx.audit("license.cancelled", "user", license_id, reason="another kind of thing")
     other = await desk.a_license(owner)
     await client.post(f"/api/v1/licenses/{other.license.id}/reveal-key", headers=me)
