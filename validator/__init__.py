@@ -1,1 +1,1 @@
-"""The hot path: answers NextPanel's license and quota checks from Redis, without SQL, framework or secrets at rest."""
+"""Validator: answers NextPanel's license and quota checks from Redis, without SQL, framework or secrets at rest."""

@@ -1,4 +1,4 @@
-"""`python -m validator`: the supervisor. It starts `python -m validator child …` itself, once for each slot."""
+"""Entry point: `python -m validator` is the supervisor; it starts `python -m validator child …` for each slot."""
 
 import socket
 import sys

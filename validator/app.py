@@ -1,4 +1,4 @@
-"""Puts one validator process together: the only file that knows all of its parts."""
+"""Composition root of a validator process: the only file that knows all of its parts."""
 
 import asyncio
 import math
@@ -25,11 +25,7 @@ from validator.health import Health
 from validator.http.answers import Letterhead
 from validator.http.protocol import Request
 from validator.http.rate_limit_headers import SignatureFailures
-from validator.http.routes import (
-    PREFIX,
-    Route,
-    Routes,
-)
+from validator.http.routes import PREFIX, Route, Routes
 from validator.http.server import Server
 from validator.metrics import Figure, Tally, exposition
 from validator.redis.link import RedisLink
@@ -38,7 +34,7 @@ from validator.store.hashes import LicenseHashes
 from validator.store.store import Store
 
 _RENEW_SECONDS: Final = 0.05
-_LOOKS: Final = 250  # at Redis, while starting: for half a second at most
+_LOOKS: Final = 250  # at Redis during the start: half a second at most
 _LOOK_SECONDS: Final = 0.002
 _METRICS_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -81,7 +77,7 @@ class Validator:
         self._metrics_server = Server(Routes(scraped | health, self._letterhead, Tally(), failures), Tally())
 
     async def start(self, at: socket.socket, metrics_at: socket.socket) -> None:
-        """Serves once Redis has said how old its data are, which takes milliseconds; or without it, to say so."""
+        """Serves once Redis has told how old its data is, which takes milliseconds, or after half a second."""
         self._renew()
         self._store.nodes.start()
         self._health.start()
@@ -89,12 +85,12 @@ class Validator:
             if self._store.nodes.up and self._store.hears_changes:
                 break
             await asyncio.sleep(_LOOK_SECONDS)
-        self._renew_trust()  # or the first answers would be called stale until the next turn
+        self._renew_trust()  # otherwise the first answers would be told as stale
         await self._server.listen(at)
         await self._metrics_server.listen(metrics_at)
 
     async def stop(self, seconds: float = 0.0) -> None:
-        """Not ready from now on; serves on for `seconds`, answers what is under way, then lets go of Redis."""
+        """Not ready from now on: serves for `seconds`, answers the open requests, then closes its Redis connections."""
         self.readiness.drain()
         await asyncio.gather(self._server.drain(seconds), self._metrics_server.drain(seconds))
         self._health.stop()
@@ -109,7 +105,7 @@ class Validator:
         self._clock.succeeded()
 
     def _renew_trust(self) -> None:
-        """How far what is told may be believed at this moment."""
+        """Works out whether all answers are stale at this moment, and renews the parts that responses share."""
         unix, store = unix_time(), self._store
         store.trust.renew(unix)
         self._letterhead.renew(unix, store.nodes.sync.fence.synced_through, doubtful=store.trust.doubtful)
@@ -118,7 +114,7 @@ class Validator:
         return self._letterhead.text(200, await self._store.jwks(), {"Content-Type": "application/jwk-set+json"})
 
     def _problem(self, text: bytes, _request: Request) -> bytes:
-        """Where the `type` of a problem leads."""
+        """The page that the `type` of a problem leads to."""
         return self._letterhead.text(200, text, {"Content-Type": PAGE_TYPE})
 
     async def _openapi(self, _request: Request) -> bytes:

@@ -1,9 +1,9 @@
-"""Health of a validator process: see core/health.py for what the three questions mean.
+"""Health checks of a validator process; core/health.py says what the three questions mean.
 
-Its duty needs every bucket loaded: once they were, it is ready from then on, for what it remembers is an answer too.
+The process is ready once it has seen every bucket loaded, and stays ready: later it can answer from its memory.
 
-Its parts are chains of timers, without tasks. Once a second they are looked over: a link is tended while it is
-connected, connecting, or about to try again; a fence while its question is answered, or given up, in time.
+Its parts are chains of timers, without tasks, and are checked once a second. A link counts as tended while it is
+connected, connecting, or about to retry; a fence while its question is answered, or given up, in time.
 """
 
 import asyncio
@@ -31,7 +31,7 @@ class Health:
     def __init__(self, parts: Parts, store: Store, letterhead: Letterhead) -> None:
         self.readiness = Readiness(lambda: parts.dead)
         self.redis = Dependency.SILENT
-        """As it was seen last, for metrics."""
+        """The state that was seen last, for metrics."""
         self._parts = parts
         self._links = parts.add("links")
         self._fences = parts.add("fences")
@@ -60,7 +60,7 @@ class Health:
             return
         self._loop.call_later(_LOOK_EACH, self._look_over)
         nodes = self._store.nodes
-        # A part that nobody tends may look successful still: it gets no heartbeat for that.
+        # A part without a running timer may still look successful: it gets no heartbeat then.
         if all(link.tended for link in nodes.all):
             _turn(self._links, succeeded=nodes.up)
         if all(link.fence.tended for link in nodes.all):

@@ -1,12 +1,12 @@
-"""What is counted, and how it is shown to Prometheus.
+"""Metrics of the validator for Prometheus: counters of the hot path, histograms, and gauges that are read on demand.
 
-On the hot path a count is one addition to a plain int: the objects of prometheus_client take locks and would cost more
-than the verdict they count. They are made when somebody asks, from these ints. A process has one thread, so there is
+On the hot path a count is one addition to a plain int: the objects of prometheus_client take locks, and would cost more
+than the verdict that they count. They are made from these ints for each scrape. A process has one thread, so there is
 nothing to lock.
 
-Two times are measured. An answer that had to wait for Redis: for how long. And how late the loop is when it gets round
-to a timer: an answer from memory is given in the turn its question is read in, so that lateness is what its client
-feels. Both fall into classes by powers of two of a microsecond, found by `int.bit_length`.
+Two times are measured: how long an answer waited for Redis, and how late the loop fires a timer. An answer from memory
+is given in the turn of the loop that reads its question, so its client feels this lateness. Both histograms have
+classes of powers of two of a microsecond, found by `int.bit_length`.
 """
 
 from collections import Counter
@@ -40,7 +40,7 @@ class Tally:
     __slots__ = ("at_once", "by_place", "lateness", "problems", "reservations", "waits")
 
     PLACES: Final = {code: place for place, code in enumerate(Code)}
-    """Where a verdict is counted in `by_place`."""
+    """The index of each code in `by_place`."""
 
     def __init__(self) -> None:
         self.by_place = [0] * len(self.PLACES)
@@ -52,9 +52,9 @@ class Tally:
 
 
 class Figure(NamedTuple):
-    """Something that is asked for when somebody looks. `read` gives one value, or several by their labels.
+    """A metric that is read for each scrape. `read` gives one value, or several by their labels.
 
-    Several labels stand in one text with `/` between them.
+    Several labels are one text with `/` between them.
     """
 
     name: str
@@ -116,7 +116,7 @@ def _shown(name: str, text: str, histograms: Mapping[str, Histogram]) -> Metric:
 
 
 def _labels(values: Mapping[str, object]) -> Sequence[str]:
-    """One value stands under the name "", several under those of their servers."""
+    """A single value has the name "", several values have the names of their servers."""
     return () if "" in values else ("server",)
 
 

@@ -1,4 +1,4 @@
-"""One process that serves: a loop, its signals, its end."""
+"""Serving process (child of the supervisor): its event loop, its signals, its end."""
 
 import asyncio
 import contextlib
@@ -27,21 +27,21 @@ Sockets = tuple[socket.socket, socket.socket]
 def serve(
     settings: ValidatorSettings, slot: int, parent: int, sockets: Sockets, tell: int, parts: Parts | None = None
 ) -> None:
-    """Runs until SIGTERM, which lets it serve on for NP_DRAIN_SECONDS, or SIGINT: then another one serves in its place.
+    """Runs until SIGTERM, after which it serves for NP_DRAIN_SECONDS, or SIGINT, when another process has replaced it.
 
-    `sockets`: where clients come and where metrics are asked for; both listen already. `tell`: a descriptor that gets
-    a byte once this process serves.
+    `sockets`: one for clients and one for metrics; both already listen. `tell`: a descriptor that gets a byte once this
+    process serves.
     """
     die_with_parent(signal.SIGTERM)
     if os.getppid() != parent:
-        sys.exit("the supervisor has gone before its child began")
+        sys.exit("the supervisor ended before its child began: start python -m validator again")
     configure_logging(f"validator-{slot}", settings.log_level)
     allow_many_files()
     sys.exit(uvloop.run(_run(settings, parent, sockets, tell, parts)))
 
 
 async def _run(settings: ValidatorSettings, parent: int, sockets: Sockets, tell: int, parts: Parts | None) -> int:
-    """Until it is asked to stop, or until a part is dead; the exit code."""
+    """Serves until it is asked to stop, or a part is dead. Returns the exit code."""
     loop = asyncio.get_running_loop()
     asked: asyncio.Future[int] = loop.create_future()
     for signum, seconds in ((signal.SIGTERM, settings.drain_seconds), (signal.SIGINT, 0)):
@@ -56,7 +56,7 @@ async def _run(settings: ValidatorSettings, parent: int, sockets: Sockets, tell:
     seconds = await asked
     code = EXIT_CODE if validator.parts.dead else 0
     log.info("validator.draining", code=code, seconds=seconds)
-    if os.getppid() != parent:  # killed: nobody else will do it
+    if os.getppid() != parent:  # the supervisor was killed, and cannot do this
         loop.call_later(max(seconds, GRACE_SECONDS), _turn_away, sockets)
     validator.parts.stopping()
     await validator.stop(seconds)
@@ -74,11 +74,11 @@ def _turn_away(sockets: Sockets) -> None:
 
 
 def _spare_the_collector() -> None:
-    """Only young objects are searched for cycles.
+    """Lets the garbage collector search only young objects for cycles.
 
-    A full search walks everything that is remembered: with 100,000 licenses that is a third of a second in which nobody
-    is answered. What is remembered has no cycles and goes by reference counts; nor does a request leave any behind (a
-    test holds that), so what a full search could find is next to nothing.
+    A full search visits every cached object: with 100,000 licenses it takes a third of a second without an answer.
+    Cached objects have no cycles and are freed by reference counts. Requests leave no cycles behind either (a test
+    checks it), so a full search would find next to nothing.
     """
     gc.collect()
     gc.freeze()
@@ -86,6 +86,6 @@ def _spare_the_collector() -> None:
 
 
 def _tell(descriptor: int) -> None:
-    with contextlib.suppress(BrokenPipeError):  # only a roll waits for it
+    with contextlib.suppress(BrokenPipeError):  # only a rolling restart waits for it
         os.write(descriptor, b"1")
     os.close(descriptor)

@@ -1,14 +1,15 @@
-"""The parent: holds the listening sockets, and sees to it that each has a process behind it.
+"""Supervisor (parent process): holds the listening sockets, and keeps a serving process behind each.
 
-Each slot has a socket of its own with SO_REUSEPORT, so the kernel deals new connections out evenly and no two processes
-wake for one. The sockets belong to the parent: while a child is being replaced, connections to its slot wait in the
-kernel's queue, and none is refused.
+Each slot has a socket of its own with SO_REUSEPORT, so the kernel distributes new connections evenly, and no two
+processes wake for one. The sockets belong to the parent: while a child is being replaced, connections to its slot wait
+in the kernel's queue, and none is refused.
 
-    SIGTERM           the children serve on for NP_DRAIN_SECONDS, not ready any more; then newcomers are turned away,
-                      everybody who is connected is served, and everything ends
+    SIGTERM           the children serve for NP_DRAIN_SECONDS and are not ready any more; then new connections are
+                      turned away, all connected clients are answered, and everything ends
     SIGINT            the same without the wait
-    SIGHUP            a new child for each slot, one after another; the old one goes when the new one serves
-    SIGCHLD           a child that died by itself is replaced, at once the first time, later if it dies young
+    SIGHUP            rolling restart: a new child for each slot, one after another; the old one ends when the new one
+                      serves
+    SIGCHLD           a child that died is replaced, at once the first time, later if it dies soon after its start
 
 Signals are blocked and waited for in one place, so there are no handlers and no races with them. If the parent itself
 is killed, the kernel tells its children (core.process).
@@ -41,7 +42,7 @@ log = structlog.get_logger()
 
 
 class Slot:
-    """A place with its two sockets, and the process that serves them now."""
+    """Two sockets, and the process that serves them now."""
 
     def __init__(self, number: int, at: socket.socket, metrics_at: socket.socket) -> None:
         self.number = number
@@ -54,22 +55,22 @@ class Slot:
         """Monotonic instant at which a dead child is replaced."""
 
     def start(self) -> int:
-        """Starts a child; returns a descriptor that tells when it serves (a byte) or has failed (its end)."""
+        """Starts a child. Returns a descriptor that gives a byte when the child serves, or ends if it has failed."""
         reading, writing = os.pipe()
         handed = (self.at.fileno(), self.metrics_at.fileno(), writing)
         argv = [sys.executable, "-m", "validator", "child", str(self.number), str(os.getpid()), *map(str, handed)]
-        self.child = subprocess.Popen(argv, pass_fds=handed)  # noqa: S603  # our own interpreter, our own words
+        self.child = subprocess.Popen(argv, pass_fds=handed)  # noqa: S603  # our own interpreter and arguments
         os.close(writing)
         self.began = monotonic()
         return reading
 
     def start_again(self) -> None:
-        """A machine that has no room for a process at this moment may have some later."""
+        """Starts a child; if the machine has no room for a process now, again after a pause."""
         try:
             os.close(self.start())
         except OSError as fault:
             self.due = monotonic() + _LONGEST_PAUSE
-            log.error("validator.not_started", slot=self.number, error=str(fault))  # noqa: TRY400  the text says it all
+            log.error("validator.not_started", slot=self.number, error=str(fault))  # noqa: TRY400  the text is enough
 
     def mourn(self) -> None:
         """Notes that the child died, and when the next one starts."""
@@ -102,7 +103,7 @@ class Supervisor:
             self._bury()
 
     def _wait(self) -> float:
-        """Until a dead child is due; the rest tells itself by a signal."""
+        """Seconds until a dead child is to be replaced; anything else comes as a signal."""
         return max(0.0, min((slot.due - monotonic() for slot in self._slots if slot.child is None), default=60.0))
 
     def _bury(self) -> None:
@@ -135,7 +136,7 @@ class Supervisor:
         for child in children:
             child.send_signal(signum)
         self._wait_for(children, max(GRACE_SECONDS, self._drain_seconds if signum == signal.SIGTERM else 0))
-        # Closing the sockets resets whoever waits in them: so nobody comes in any more, and the children empty them.
+        # Closing a socket resets the connections in its queue: let no new ones in, while the children accept the rest.
         for slot in self._slots:
             turn_away(slot.at)
             turn_away(slot.metrics_at)
@@ -145,7 +146,7 @@ class Supervisor:
             child.wait()
 
     def _wait_for(self, children: Sequence[subprocess.Popen[bytes]], seconds: float) -> list[subprocess.Popen[bytes]]:
-        """Those that have not ended after so long."""
+        """Returns the children that have not ended by then."""
         deadline = monotonic() + seconds
         for child in children:
             with suppress(subprocess.TimeoutExpired):
@@ -158,7 +159,7 @@ def _open_slots(settings: ValidatorSettings) -> list[Slot]:
     port = settings.port
     for number in range(settings.processes):
         at = _listening(settings.host, port)
-        port = at.getsockname()[1]  # port 0 is any free one, but the same for all
+        port = at.getsockname()[1]  # port 0 means any free port, the same for all
         metrics_port = settings.metrics_port + number if settings.metrics_port else 0
         metrics_at = _listening(settings.host, metrics_port)
         slots.append(Slot(number, at, metrics_at))
@@ -173,7 +174,7 @@ def _listening(host: str, port: int) -> socket.socket:
     at.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
     at.bind((host, port))
     at.listen(BACKLOG)
-    at.setblocking(False)  # noqa: FBT003  # the standard library's own way of saying it
+    at.setblocking(False)  # noqa: FBT003  # it takes no keyword
     return at
 
 

@@ -10,4 +10,4 @@ def require_single(headers: Iterable[tuple[bytes, bytes]]) -> None:
     """Refusal names the header. Which of the two counts would be a guess, and a proxy's may differ from ours."""
     name = repeated(name for name, _ in headers)
     if name is not None:
-        raise Refusal(f"the header {name.decode('latin-1')} stands twice")
+        raise Refusal(f"send the header {name.decode('latin-1')} only once")

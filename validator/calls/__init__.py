@@ -1,1 +1,1 @@
-"""The calls of NextPanel: verdicts, quota questions and reservations."""
+"""Calls of NextPanel: verdicts, reservations and leases, with their wire format and access checks."""

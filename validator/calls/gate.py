@@ -1,4 +1,7 @@
-"""Who asks, and whether he may: signature, API key, permission, limit. Nothing is read of a body before this."""
+"""Gate (authentication and authorization) of each call: signature, API key, permission, rate limit.
+
+Nothing of a body is decoded before this.
+"""
 
 from time import monotonic
 
@@ -23,7 +26,7 @@ class Caller(msgspec.Struct, gc=False):
     at: float
     """The same instant, monotonic."""
     stale: bool = False
-    """The key could not be looked up again; what is answered to it is of that age, too."""
+    """The key could not be looked up again, so its answers are stale, too."""
 
     def may_ask_about(self, h: str) -> bool:
         bound_to = self.key.license_hash
@@ -37,7 +40,7 @@ class Gate:
         self._headers = SignatureReader()
 
     def recognize(self, request: Request, permission: Permission, digest: bytes | None = None) -> Caller | None:
-        """The caller, if the API key is believed from memory; None where it must be looked up: then `admit`.
+        """The caller, if the API key is in memory and believed; None where it must be looked up with `admit`.
 
         `digest`: the body's, where it is known already. Raises SignatureFault or PermissionMissing.
         """
@@ -52,7 +55,7 @@ class Gate:
         return Caller(key, signature, now, at)
 
     async def admit(self, request: Request, permission: Permission) -> Caller:
-        """The caller. Raises as `recognize` does, and NotReady where it cannot be told who that is."""
+        """The caller. Raises as `recognize` does, and NotReady where the API key cannot be looked up."""
         now = unix_time()
         signature = self._headers.read(request.signature, now)
         if not isinstance(signature, Signature):
@@ -64,14 +67,14 @@ class Gate:
     def charge(self, caller: Caller, number: int = 1) -> bytes:
         """Counts requests of a license's own key; platform keys have no limit.
 
-        Returns the headers that tell of it, each with its line end in front.
+        Returns the rate limit headers, each with its line end in front.
         """
         license_hash = caller.key.license_hash
         if license_hash is None:
             return b""
         allowance = self._limit.take(license_hash, number, caller.at)
         if not allowance.allowed:
-            detail = f"a license has {self._limit.rate} requests a second"
+            detail = f"a license may make {self._limit.rate} requests a second: wait for Retry-After"
             raise LimitReached(detail, allowance, self._limit, "license")
         return rate_limit_lines(self._limit, allowance.remaining)
 
@@ -86,17 +89,19 @@ class Gate:
         *,
         stale: bool = False,
     ) -> None:
+        # Without a live key the answer is 401, unless the key may exist and be missing here.
         verifier = key.verifier
         if verifier is None or now >= key.live_until:
             if not self._api_keys.denies(key, stale=stale):
-                raise NotReady("the API key is not known here, and what is here may not be all")
+                raise NotReady("the API key is not known here yet: try again")
             raise SignatureFault(SignatureDefect.UNKNOWN_KEY)
+        # The signature is made with the present secret, or with the previous one during a rotation.
         idempotency_key = request.headers.get(b"idempotency-key", b"")
         if not verifier.holds(signature, request.method, request.target, idempotency_key, digest):
             signed = (signature, request.method, request.target, idempotency_key, digest)
             if key.previous is None or now >= key.previous_until or not key.previous.holds(*signed):
                 if not self._api_keys.denies(key, stale=stale):
-                    raise NotReady("the API key that is known here may have another secret by now")
+                    raise NotReady("the API key may have a new secret that is not known here yet: try again")
                 raise SignatureFault(SignatureDefect.MISMATCH)
         if permission not in key.permissions:
             raise PermissionMissing(f"the API key lacks the permission `{permission}`")

@@ -1,8 +1,8 @@
-"""What is asked, byte for byte, again and again.
+"""Cache of parsed questions, by the bytes of their bodies.
 
-A panel asks the same question of the same license each time somebody clicks. What follows from the bytes alone (the
-digest that is signed, the fields, the license's hash) is kept under them. A question enters only after its signature
-held, and only if its key is one of ours, so strangers and guesses leave nothing here.
+A panel asks the same question about the same license at each click. All that follows from the bytes alone (the digest
+that is signed, the fields, the license's hash) is cached under them. A question is cached only after its signature was
+valid, and only if its license key can be one of ours, so strangers and guesses leave nothing here.
 """
 
 from sys import intern
@@ -36,7 +36,7 @@ class Questions:
         return self._known.items.get(body)
 
     def of(self, body: bytes) -> Question:
-        """Of a body that was signed for. Raises InvalidInput."""
+        """The question in a body whose signature was valid. Raises InvalidInput."""
         known = self._known.items.get(body)
         if known is not None:
             return known

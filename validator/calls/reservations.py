@@ -1,8 +1,9 @@
-"""Holds and leases: what a panel keeps for itself for a while.
+"""Reservations and leases: the calls reserve, release and lease.
 
-A reservation is decided in two places. Whether the license may hold anything is judged here, by the one set of rules in
-core.licensing; whether so many are left is counted in Redis, atomically. The two are tied by the document's age: the
-function grants only where the very document stands that was judged, else it says "changed" and it is judged again.
+A reservation is decided in two places. The rules in core.licensing decide here whether the license may hold anything;
+a function in Redis counts atomically whether so many are left. The document's age connects the two (optimistic
+concurrency): the function grants only if the document that was checked is still stored. Otherwise it answers "changed",
+and the rules are applied again.
 """
 
 import math
@@ -69,7 +70,7 @@ class Reservations:
         return self._letterhead.ok(answer, headers=headers)
 
     async def lease(self, request: Request) -> bytes:
-        """The lease that a worker signed for the license as it stands; none is signed here: no key is."""
+        """The lease that a worker signed for the present state of the license; a validator has no key to sign one."""
         caller = await self._gate.admit(request, "lease")
         headers = self._gate.charge(caller)
         ask = read(_ask_lease, request.body)
@@ -90,7 +91,7 @@ class Reservations:
             if outcome != "changed":
                 return self._answer(outcome, number, code, hold_id)
             self._store.forget(h)
-        raise NotReady("the license is changing; try again")
+        raise NotReady("the license is changing: try again")
 
     def _answer(self, outcome: str, number: int, code: Code, hold_id: str) -> Reservation:
         match outcome:
@@ -113,12 +114,10 @@ class Reservations:
             case "ended":
                 raise ReservationEnded
             case "behind":
-                raise NotReady(
-                    "it depends on reports that may be recorded and have not arrived here yet", retry_after=1
-                )
+                raise NotReady("it depends on reports that have not arrived here yet: try again", retry_after=1)
             case _:
                 raise NotReady(
-                    "reservations made before the data was lost may still be in use",
+                    "reservations from before a loss of data may still be in use: try again",
                     retry_after=max(1, math.ceil(number / 1000)),
                 )
 
@@ -142,7 +141,7 @@ class Reservations:
             return Lease(None, None, code, self._letterhead.request_id())
         lease = await self._store.lease(h)
         if lease is None or not lease.token or _age(lease) != _age(known.record) or lease.not_after <= caller.now:
-            raise NotReady("the lease for this state of the license is being signed", retry_after=1)
+            raise NotReady("the lease for this state of the license is being signed: try again", retry_after=1)
         not_after = rfc3339(datetime.fromtimestamp(lease.not_after, UTC))
         return Lease(lease.token, not_after, code, self._letterhead.request_id())
 
@@ -152,6 +151,6 @@ def _age(record: LicenseRecord | LeaseRecord) -> tuple[int, int]:
 
 
 def _identity(caller: Caller, idempotency_key: bytes | None) -> bytes:
-    """Who asks and which of his questions it is, so that a retry finds the hold it made."""
+    """Identity of a request: the API key and its Idempotency-Key or nonce, so that a retry finds the hold it made."""
     which = caller.signature.nonce if idempotency_key is None else b"key " + idempotency_key
     return caller.signature.key_id + b"\n" + which

@@ -1,8 +1,8 @@
-"""Verdicts: validate-license, validate-licenses, explain.
+"""Verdicts: the calls validate-license, validate-licenses and explain.
 
-A handler gives its answer, or the work that leads to it where Redis must be asked; what it raises (core.errors.Refusal)
-becomes a problem. A single verdict from memory is the one call that is asked thousands of times a second: it is given
-at once, from a text that was made when the license was last judged.
+A handler returns its answer, or a coroutine where Redis must be asked; a core.errors.Refusal that it raises becomes a
+problem. A single verdict from memory is asked for thousands of times a second: its text was made when the license was
+last judged, and is sent again.
 """
 
 from time import monotonic
@@ -31,7 +31,7 @@ from validator.store.store import Store
 _ask_many: Final = msgspec.json.Decoder(AskMany)
 
 _NO_LICENSE: Final = KnownLicense(None, NOTHING_USED, stale=False, known_until=float("inf"))
-"""Also what a license is to a caller who may not ask about it."""
+"""Callers get this, too, about a license that they may not ask about."""
 
 
 class Verdicts:
@@ -56,7 +56,7 @@ class Verdicts:
         return self._letterhead.verdict(text, stale=False, headers=headers)
 
     async def validate_licenses(self, request: Request) -> bytes:
-        """All or nothing: where one license cannot be told, no answer is better than one with a hole in it."""
+        """All or nothing: where one verdict is not known, the call fails."""
         caller = await self._gate.admit(request, "validate")
         asked = read(_ask_many, request.body).items
         headers = self._gate.charge(caller, len(asked))
@@ -99,7 +99,7 @@ class Verdicts:
         return self._letterhead.verdict(text, stale=stale, headers=headers)
 
     def _kept(self, question: Question, caller: Caller) -> bytes | None:
-        """The text of this verdict, if it has been given before and all that it was made from still holds."""
+        """The cached text of this verdict, if all that it was made from is still believed."""
         h = question.h
         if h is None or question.fingerprint is not None or not caller.may_ask_about(h):
             return None
@@ -111,7 +111,7 @@ class Verdicts:
         return kept.text
 
     async def _verdict(self, question: Question, caller: Caller) -> tuple[bytes, bool]:
-        """The verdict's text, counted, and whether it is stale."""
+        """The verdict's text, after counting it, and whether it is stale."""
         text = self._kept(question, caller)
         return await self._judged(question, caller) if text is None else (text, caller.stale)
 

@@ -1,8 +1,8 @@
-"""Bodies of requests and answers. Unknown fields, wrong types and endless strings are refused at this door.
+"""Wire format: the bodies of requests and answers. Unknown fields, wrong types and endless strings are refused.
 
-The OpenAPI document is made of these structs (validator.reference.openapi), docstrings and descriptions included.
-Verdicts are here for that alone: they are put together as bytes (validator.http.answers), and a test holds the bytes to
-the structs.
+The OpenAPI document is made from these structs (validator.reference.openapi), docstrings and descriptions included.
+Verdicts are here for that alone: they are assembled as bytes (validator.http.answers), and a test compares the bytes
+with the structs.
 """
 
 from typing import Annotated, Any, Final, Literal, TypeVar
@@ -21,7 +21,7 @@ LicenseKey = Annotated[
     msgspec.Meta(
         min_length=1,
         max_length=64,
-        description="Case, dashes of any kind, spaces, invisible characters and look-alike letters are forgiven.",
+        description="Any case, dashes, spaces, invisible characters and look-alike letters are accepted.",
     ),
 ]
 Feature = Annotated[
@@ -29,27 +29,27 @@ Feature = Annotated[
     msgspec.Meta(
         min_length=1,
         max_length=64,
-        description="`create_account`, `create_domain`, `create_database` and `create_email` draw on a resource; any "
+        description="`create_account`, `create_domain`, `create_database` and `create_email` use up a resource; any "
         "other is a plain flag of the license.",
     ),
 ]
 Fingerprint = Annotated[
-    str, msgspec.Meta(min_length=1, max_length=256, description="Which panel asks, for licenses bound to one.")
+    str, msgspec.Meta(min_length=1, max_length=256, description="The panel that asks, for licenses bound to one.")
 ]
 Nonce = Annotated[
-    str, msgspec.Meta(max_length=128, description="Makes two equal questions differ; it has no other meaning.")
+    str, msgspec.Meta(max_length=128, description="Makes two equal questions different; it has no other meaning.")
 ]
 Remaining = Annotated[
     int | None,
-    msgspec.Meta(description="Before the asked action. Null where nothing is counted; every refusal says 0."),
+    msgspec.Meta(description="Before the requested action. Null where nothing is counted; every refusal says 0."),
 ]
-Left = Annotated[int | None, msgspec.Meta(description="After this reservation, be it granted or not. Null: unlimited.")]
-AsOf = Annotated[str | None, msgspec.Meta(description="RFC 3339: every change committed up to then is in this answer.")]
+Left = Annotated[int | None, msgspec.Meta(description="After this reservation, granted or not. Null: unlimited.")]
+AsOf = Annotated[str | None, msgspec.Meta(description="RFC 3339: all changes committed up to then are in this answer.")]
 Stale = Annotated[
-    bool, msgspec.Meta(description="True where nothing newer than `as_of` can be had: act on it all the same.")
+    bool, msgspec.Meta(description="True where nothing newer than `as_of` is available: act on it all the same.")
 ]
 ReleaseCode = Literal["RELEASED", "PINNED", "GONE", "NOT_FOUND"]
-RequestId = Annotated[str, msgspec.Meta(description="Names this answer in our logs.")]
+RequestId = Annotated[str, msgspec.Meta(description="The name of this answer in our logs.")]
 
 
 class Ask(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -62,7 +62,7 @@ class Ask(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class AskMany(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Answered in the same order, all or none."""
+    """Up to 100 questions, answered in the same order, all or none."""
 
     items: Annotated[list[Ask], msgspec.Meta(min_length=1, max_length=MOST_ITEMS)]
 
@@ -78,14 +78,14 @@ class AskReservation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class AskRelease(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Give a reservation back that will not be used."""
+    """Give back a reservation that will not be used."""
 
     license_key: LicenseKey
     reservation_id: Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
 
 
 class AskLease(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A signed statement of how the license stands, for times without a connection."""
+    """Ask for a lease: a signed statement of the license, for times without a connection."""
 
     license_key: LicenseKey
     fingerprint: Fingerprint | None = None
@@ -93,7 +93,7 @@ class AskLease(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Verdict(msgspec.Struct, frozen=True):
-    """`valid` is true for VALID and GRACE. Of the codes that apply, the one that stands first in the table is told."""
+    """`valid` is true for VALID and GRACE. If several codes apply, the first in the table is told."""
 
     valid: bool
     remaining_quota: Remaining
@@ -108,7 +108,7 @@ class Verdicts(msgspec.Struct, frozen=True):
 
 
 class Reservation(msgspec.Struct, frozen=True):
-    """`code` says why where it is not granted; VALID or GRACE where it is."""
+    """`code` is VALID or GRACE where it is granted; otherwise it says why not."""
 
     granted: bool
     reservation_id: str | None
@@ -119,7 +119,7 @@ class Reservation(msgspec.Struct, frozen=True):
 
 
 class Release(msgspec.Struct, frozen=True):
-    """PINNED: its usage report is being recorded, so it is used. GONE: it has run out, or was given back before."""
+    """PINNED: its usage report is being recorded, so it is used. GONE: it ran out, or was given back before."""
 
     released: bool
     code: ReleaseCode
@@ -127,7 +127,7 @@ class Release(msgspec.Struct, frozen=True):
 
 
 class Lease(msgspec.Struct, frozen=True):
-    """`lease` is a JWS (EdDSA); null where the license does not stand, and `code` says why."""
+    """`lease` is a JWS (EdDSA); null where the license is not usable, and `code` says why."""
 
     lease: str | None
     not_after: str | None
@@ -142,7 +142,7 @@ class Rule(msgspec.Struct, frozen=True):
 
 
 class Explanation(msgspec.Struct, frozen=True, kw_only=True):
-    """A verdict with every rule in its order; the first that applies is the verdict's."""
+    """A verdict with every rule in order; the first that applies gives the verdict."""
 
     valid: bool
     remaining_quota: Remaining

@@ -1,1 +1,1 @@
-"""HTTP/1.1: the parser, connections, routes, and what every answer looks like."""
+"""HTTP/1.1: the parser, limits, connections, routes and responses."""

@@ -1,8 +1,7 @@
-"""Answers as bytes, assembled from parts that are ready.
+"""Responses as bytes, assembled from precomputed parts.
 
-What changes slowly is written down ahead: the head of every answer once a second (its Date), the tail of every verdict
-whenever the projection has caught up further (`as_of`). What is left for one request is to join them with its verdict
-and its number.
+Parts that change slowly are made ahead: the head of every response once a second (its Date), the tail of every verdict
+whenever `as_of` or staleness changes. For one request they only have to be joined with its verdict and its number.
 """
 
 import secrets
@@ -27,23 +26,25 @@ _REASONS: Final = {status.value: status.phrase for status in HTTPStatus}
 
 @lru_cache(maxsize=4096)
 def verdict_text(verdict: Verdict) -> bytes:
-    """A verdict's part of an answer, open at its end: the letterhead's tail completes it."""
+    """The part of a response that depends on the verdict; one of the Letterhead's tails completes it."""
     remaining = b"null" if verdict.remaining is None else b"%d" % verdict.remaining
     valid = b"true" if verdict.valid else b"false"
     return b'{"valid":%b,"remaining_quota":%b,"code":"%b","as_of":' % (valid, remaining, verdict.code.encode())
 
 
 class Letterhead:
+    """The precomputed parts, and the responses made from them."""
+
     def __init__(self) -> None:
         self._serial = 0
         self._process = secrets.token_hex(6)
         self._second = 0
         self._synced_through: float | None = -1.0
         self.head = b""
-        """Of an answer in JSON, up to the number of Content-Length."""
+        """Head of a JSON response, up to the number of Content-Length."""
         self.as_of: str | None = None
         self.doubtful = False
-        """Whether every answer is to be called stale (validator/store/staleness.py)."""
+        """Whether every answer is told as stale (validator/store/staleness.py)."""
         self._tails: dict[bool, bytes] = {}
 
     def renew(self, now: float, synced_through: float | None, *, doubtful: bool = False) -> None:
@@ -73,7 +74,7 @@ class Letterhead:
         return b'%b%d%b\r\n\r\n%b%b%08x"}' % (self.head, length, headers, text, tail, self._serial & 0xFFFFFFFF)
 
     def verdicts(self, verdicts: Iterable[tuple[bytes, bool]], *, headers: bytes = b"") -> bytes:
-        """Several, each a text and whether it is stale, under one request id."""
+        """Several verdicts under one request id; each is a text and whether it is stale."""
         end = b'%b"}' % self.request_id()[-8:].encode()
         body = b'{"items":[%b]}' % b",".join(text + self._tails[stale] + end for text, stale in verdicts)
         return b"%b%d%b\r\n\r\n%b" % (self.head, len(body), headers, body)

@@ -1,7 +1,7 @@
-"""The body of a request sent with `Transfer-Encoding: chunked` (RFC 9112, 7.1), read as it comes.
+"""Decoder of a body with `Transfer-Encoding: chunked` (RFC 9112, 7.1), incremental.
 
-Chunk extensions and trailer fields are read over: we know none of them. Both have a limit, for otherwise a client could
-send them without end and never a byte of body.
+Chunk extensions and trailer fields are skipped: none is known here. Both have a limit (limits.py); otherwise a client
+could send them forever without a byte of body.
 """
 
 import re
@@ -15,7 +15,7 @@ _TRAILER: Final = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+:[^\r\n\0]*")
 
 
 class ChunkedBody:
-    """`take` reads on and says where it stopped; `body` is complete once `done`."""
+    """`take` reads on and returns where it stopped; `body` is complete once `done`."""
 
     __slots__ = ("_limit", "_missing", "_parts", "_size", "_trailers", "done")
 
@@ -24,8 +24,8 @@ class ChunkedBody:
         self._limit = limit
         self._parts: list[bytes] = []
         self._size = 0
-        self._missing = 0  # bytes of the current chunk, its line end included
-        self._trailers = -1  # bytes of them so far; below 0 while chunks come
+        self._missing = 0  # bytes of the current chunk that are missing, its line end included
+        self._trailers = -1  # bytes of trailers so far; below 0 while chunks come
 
     @property
     def body(self) -> bytes:
@@ -40,7 +40,7 @@ class ChunkedBody:
         return at
 
     def _take_data(self, buffer: bytes, at: int) -> int:
-        """A part of a chunk, so that a large one is not gathered twice. Its line end is taken with its last byte."""
+        """Takes a part of a chunk, so that a large one is not copied twice; the line end with the last byte."""
         have = len(buffer) - at
         if have < self._missing:
             some = min(have, self._missing - 2)
@@ -51,7 +51,7 @@ class ChunkedBody:
             return at + some
         end = at + self._missing
         if buffer[end - 2 : end] != b"\r\n":
-            raise BadStream(400, "a chunk is longer than it says")
+            raise BadStream(400, "a chunk is longer than its size line says: send the right size")
         self._parts.append(buffer[at : end - 2])
         self._missing = 0
         return end
@@ -59,7 +59,7 @@ class ChunkedBody:
     def _take_line(self, buffer: bytes, at: int) -> int:
         end = buffer.find(b"\r\n", at)
         if (end if end >= 0 else len(buffer) - 1) - at > CHUNK_LINE_LIMIT:
-            raise BadStream(400, "a line of the chunked body is too long")
+            raise BadStream(400, f"a line of the chunked body is longer than {CHUNK_LINE_LIMIT} bytes")
         if end < 0:
             return at
         line = buffer[at:end]
@@ -72,7 +72,7 @@ class ChunkedBody:
     def _begin_chunk(self, line: bytes) -> None:
         match = _SIZE.fullmatch(line)
         if match is None:
-            raise BadStream(400, "a chunk begins with its size in hexadecimal digits")
+            raise BadStream(400, "begin each chunk with its size in hexadecimal digits")
         size = int(match[1], 16)
         self._size += size
         if self._size > self._limit:
@@ -87,4 +87,4 @@ class ChunkedBody:
         if not line:
             self.done = True
         elif self._trailers > TRAILERS_LIMIT or not _TRAILER.fullmatch(line):
-            raise BadStream(400, "the trailer fields cannot be read")
+            raise BadStream(400, "the trailer fields are malformed or too long: send none")

@@ -1,15 +1,14 @@
-"""One client's connection: from its bytes to answers in the order of its requests.
+"""Connection of one client: pipelining (RFC 9112, 9.3.2), backpressure, time limits, and its end.
 
-It hands each request to its handler at once and writes the answers in the order of the requests, whatever order they
-become ready in (RFC 9112, 9.3.2). While nothing waits, an answer goes straight out; behind the first one that does
-wait, answers queue.
+Each request goes to its handler at once. Answers are written in the order of the requests, in whatever order they
+become ready: while nothing waits, an answer is written immediately; behind the first one that waits, answers queue.
 
-What a client can cost is bounded: the time for one request (for its first from when it connected), the time it leaves
-answers unread, and how many are owed to it. While it does not read, it is not read from. All this is looked at once a
-second: no request needs a timer.
+The costs of a client are bounded (limits.py): the time for one request, the time for which answers stay unread, and the
+number of answers that are owed. While a client does not read, nothing is read from it. All this is checked once a
+second, so no request needs a timer.
 
-A connection that we end is shut for writing first and read on for a moment: closing it with unread bytes would make
-the kernel send a reset, which can take our last answer from the client's hands.
+A connection that we end is first shut for writing, and read for a moment longer. Closing it with unread bytes would
+make the kernel send a reset, which can destroy our last answer on its way.
 """
 
 import asyncio
@@ -39,7 +38,7 @@ class Application(Protocol):
 
 
 class Serving(Protocol):
-    """What a connection needs of its server."""
+    """What a connection needs from its server."""
 
     app: Application
     tally: Tally
@@ -51,7 +50,7 @@ class Serving(Protocol):
 
 
 class _Owed:
-    """An answer's place in the queue, and the work that leads to it."""
+    """A place in the queue for an answer, and the coroutine that makes it."""
 
     __slots__ = ("_began", "_connection", "_request", "_work", "answer")
 
@@ -74,7 +73,7 @@ class _Owed:
 
 
 class _Ready:
-    """An answer that is ready but behind one that is not."""
+    """An answer that is ready, in the queue behind one that is not."""
 
     __slots__ = ("answer",)
 
@@ -83,7 +82,7 @@ class _Ready:
 
 
 class Connection(asyncio.Protocol):
-    """Ten thousand of these wait for a next request, so they are made small: what only a busy one needs comes late."""
+    """Ten thousand of these wait for a next request, so they are small: what only a busy one needs is made late."""
 
     __slots__ = (
         "_app",
@@ -106,20 +105,20 @@ class Connection(asyncio.Protocol):
         self._app = server.app
         self._tally = server.tally
         self._parser = RequestParser(server.heads)
-        self._owed: list[_Owed | _Ready] = []  # MOST_OWED at most; an empty deque would take 700 bytes
+        self._owed: list[_Owed | _Ready] = []  # at most MOST_OWED; an empty deque would take 700 bytes
         self._ending = False  # nothing more will be written
         self._unread = False  # the client does not read its answers
         self._reading = True
-        self._leaving = False  # the client has said that it sends no more
-        self._begun = False  # a request, whose end has not come yet
-        self._fresh = True  # nothing has been asked so far
-        self._seconds = 0  # for how long it has been as it is
+        self._leaving = False  # the client has closed its half
+        self._begun = False  # a request has begun and not ended
+        self._fresh = True  # no request has come yet
+        self._seconds = 0  # since its state changed last
 
     @override
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
         if not self._server.welcome(self):
-            refusal = ProtocolFault(503, "this process has as many clients as it may have")
+            refusal = ProtocolFault(503, "this process has as many clients as it may have: try again later")
             self._transport.write(_closing(self._app.malformed(refusal)))
             self._end()
 
@@ -139,7 +138,7 @@ class Connection(asyncio.Protocol):
             self._transport.write(answer)
 
     def _read(self, data: bytes) -> None:
-        """Anything but what nearly always comes: one request, alike to one before, while nothing is owed."""
+        """Handles everything but the usual case: one request with a known head, while nothing is owed."""
         events = self._parser.feed(data)
         if not events and self._begun:
             return
@@ -163,7 +162,7 @@ class Connection(asyncio.Protocol):
 
     @override
     def eof_received(self) -> bool:
-        """Whether to keep our side open: a client that closes its half still reads what it is owed."""
+        """Whether to keep our half open: a client that closes its half still reads the answers that are owed."""
         self._leaving = True
         return bool(self._owed)
 
@@ -185,13 +184,13 @@ class Connection(asyncio.Protocol):
         self._server.farewell(self)
 
     def look(self) -> None:
-        """Called once a second: ends what has been as it is for too long."""
+        """Called once a second: ends a connection that has been in one state for too long."""
         self._seconds += 1
         if self._ending or self._unread:
             if self._seconds > (LINGER_SECONDS if self._ending else UNREAD_SECONDS):
                 self._transport.abort()
         elif self._owed:
-            return  # it is our turn
+            return  # the client waits for us
         elif self._parser.in_midst:
             if self._seconds > REQUEST_SECONDS:
                 late = ProtocolFault(408, f"a request must arrive within {REQUEST_SECONDS} seconds")
@@ -201,19 +200,19 @@ class Connection(asyncio.Protocol):
             self._end()
 
     def end_if_idle(self, *, fresh_too: bool) -> None:
-        """Who has just come is about to ask, whereas one who has been answered may well have finished."""
+        """Ends an idle connection. A new one is about to send a request: it is ended only with `fresh_too`."""
         if not self._ending and not self._owed and not self._parser.in_midst and (fresh_too or not self._fresh):
             self._end()
 
     def _answer(self, event: Event) -> bytes | None:
-        """The answer if it is ready at once, else None and a place in the queue."""
+        """The answer if it is ready at once; otherwise None, and it gets a place in the queue."""
         if isinstance(event, Request):
             answer = self._respond(event)
             return None if answer is None else _dressed(event, answer)
         return _closing(self._app.malformed(event)) if isinstance(event, ProtocolFault) else _CONTINUE
 
     def _respond(self, request: Request) -> bytes | None:
-        """As `_answer`, and not dressed yet."""
+        """Like `_answer`, but without the changes that this request needs (`_dressed`)."""
         try:
             work = self._app.respond(request)
             if isinstance(work, bytes):
@@ -222,7 +221,7 @@ class Connection(asyncio.Protocol):
         except StopIteration as end:
             answer: bytes = end.value
             return answer
-        except Exception as fault:  # noqa: BLE001  # whatever a handler raises is answered
+        except Exception as fault:  # noqa: BLE001  # every exception of a handler is answered
             return self.refuse(fault, request)
         owed = _Owed(self, request, work)
         self._owed.append(owed)
@@ -232,7 +231,7 @@ class Connection(asyncio.Protocol):
         return None
 
     def pay(self, seconds: float) -> None:
-        """An answer has become ready after so long: writes what can be written now."""
+        """An answer has become ready after so many seconds: writes all that can be written now."""
         self._tally.waits.add(seconds)
         ready: list[bytes] = []
         while self._owed and (answer := self._owed[0].answer) is not None:
@@ -253,7 +252,7 @@ class Connection(asyncio.Protocol):
         self._transport.write(ready[0] if len(ready) == 1 else b"".join(ready))
 
     def _read_on(self) -> None:
-        """Reads from the client, unless it lets its answers lie or is owed too many."""
+        """Reads from the client, unless it leaves its answers unread or is owed too many."""
         wanted = not self._unread and len(self._owed) < MOST_OWED
         if wanted is not self._reading and not self._transport.is_closing():
             self._reading = wanted
@@ -279,7 +278,7 @@ class Connection(asyncio.Protocol):
 
 
 def _dressed(request: Request, answer: bytes) -> bytes:
-    """The answer as this request wants it: most take it as it is."""
+    """The answer as this request needs it (HEAD, Connection); most need no change."""
     if request.method == b"HEAD":
         answer = answer[: answer.index(b"\r\n\r\n") + 4]
     if not request.keep_alive:

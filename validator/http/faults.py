@@ -1,10 +1,10 @@
-"""What a stream of bytes can be refused for."""
+"""Protocol error: why a stream of bytes is refused."""
 
 
 class BadStream(Exception):
-    """The bytes are no HTTP that we take; `status` answers them.
+    """The bytes are no HTTP that is accepted here; they are answered with `status`.
 
-    The connection ends with it, for where the next request would begin cannot be told any more.
+    The connection ends with it, for the beginning of the next request is unknown then.
     """
 
     def __init__(self, status: int, detail: str) -> None:

@@ -1,6 +1,6 @@
-"""Heads of requests: who judges one, and which have been judged before (RFC 9110, RFC 9112).
+"""Heads of requests: their parser, and a cache of heads that were parsed before (RFC 9110, RFC 9112).
 
-The judgement is llhttp's (through httptools, in strict mode), which is handed a head once it is whole.
+The parser is llhttp (through httptools, in strict mode), which gets a head once it is complete.
 """
 
 from collections.abc import Mapping
@@ -16,7 +16,7 @@ _MOST_FREE_PARSERS: Final = 64
 
 
 class KnownHead(NamedTuple):
-    """A head that was read: its bytes around the signature's value, where the parts end, and what it said."""
+    """A head that was parsed: its bytes around the signature's value, where they end, and what they mean."""
 
     before: bytes
     behind: bytes
@@ -28,12 +28,11 @@ class KnownHead(NamedTuple):
 
 
 class HeadParser:
-    """llhttp, and where it puts the headers of the head it is reading.
+    """llhttp, and the headers of the head that it is parsing.
 
-    Making one costs half of what judging a head does, and each takes more memory than all the rest of an idle
-    connection's parser: hence they are lent. Only one that is sure to expect a next request is lent again: whoever
-    breaks off in the midst of one lets his go, and so does whoever speaks of the connection's end, for after that
-    llhttp takes nothing more.
+    They are pooled: making one costs half as much as parsing a head, and each takes more memory than the rest of an
+    idle connection's parser. Only one that is at the beginning of a request goes back to the pool. It is dropped where
+    a request breaks off, or announces the end of the connection: after that llhttp takes nothing more.
     """
 
     __slots__ = ("_llhttp", "headers", "repeated")
@@ -44,7 +43,7 @@ class HeadParser:
         self._llhttp = httptools.HttpRequestParser(self)
 
     def read(self, head: bytes) -> tuple[dict[bytes, bytes], bool]:
-        """The headers; and whether another protocol is offered, which we do not take up."""
+        """The headers, and whether the client offers another protocol, which is ignored."""
         upgrade = False
         try:
             self._llhttp.feed_data(head)
@@ -53,7 +52,7 @@ class HeadParser:
         except httptools.HttpParserError as fault:
             raise BadStream(400, str(fault)) from fault
         if self.repeated is not None:
-            raise BadStream(400, f"the header {self.repeated.decode()} stands twice")
+            raise BadStream(400, f"send the header {self.repeated.decode()} only once")
         headers, self.headers = self.headers, {}
         return headers, upgrade
 
@@ -71,9 +70,9 @@ class HeadParser:
 
 
 class Heads:
-    """What the connections of one process share: heads that were read, each kept once, and judges that are free.
+    """What the connections of one process share: each known head once, and a pool of parsers.
 
-    Ten thousand clients send few different heads, and few of them are in the midst of a request at one time.
+    Ten thousand clients send few different heads, and few of them are within a request at one time.
     """
 
     def __init__(self) -> None:
@@ -89,6 +88,6 @@ class Heads:
         return self._free_parsers.pop() if self._free_parsers else HeadParser()
 
     def give_back(self, parser: HeadParser) -> None:
-        """It stands at the beginning of a request again."""
+        """It is at the beginning of a request again."""
         if len(self._free_parsers) < _MOST_FREE_PARSERS:
             self._free_parsers.append(parser)

@@ -1,6 +1,6 @@
-"""The refusals that only the validator has. All others are in core/errors.py; what they mean, in core/problems.py.
+"""Refusals that only the validator has; all others are in core/errors.py, their meanings in core/problems.py.
 
-A verdict, be it ever so negative, is an answer (HTTP 200); what stands here is the want of one.
+A verdict, even a negative one, is an answer with HTTP 200. A refusal is the lack of an answer.
 """
 
 from collections.abc import Mapping
@@ -58,7 +58,7 @@ UNREADABLE: Final[Mapping[int, type[Refusal]]] = {
         VersionNotSupported,
     )
 }
-"""By the status that the protocol's reader gives."""
+"""By the status of the ProtocolFault."""
 
 
 def headers_of(refusal: Refusal) -> Mapping[str, str]:

@@ -1,24 +1,24 @@
-"""HTTP/1.1 for one connection, without the connection: bytes in, events out (RFC 9110, RFC 9112).
+"""HTTP/1.1 parser without I/O, for one connection: bytes in, events out (RFC 9110, RFC 9112).
 
-The framing is ours, the judgement of a head is llhttp's (through httptools, in strict mode). A head is whatever stands
-before the first empty line; it is handed to llhttp whole, and never before it is whole. A body is counted from the
-head's own words. So nothing depends on how the network cut the bytes, which is what the tests ask of this file: any
-division of a stream gives the same events, refusals included.
+The framing is done here; heads are parsed by llhttp (through httptools, in strict mode). A head is everything before
+the first empty line, and llhttp gets it once it is complete. The head tells how long the body is. So nothing depends on
+how the network has divided the bytes, and tests check that: any division of a stream gives the same events, refusals
+included.
 
-A client's requests look alike: their signatures differ, and the bodies, which are often of one length. So a connection
-remembers, for each length of a whole request, the bytes before and behind the signature's value in the last such head.
-Bytes that are the same around another value of plain letters say the same again, and need not be judged again.
+A client's requests are alike: only their signatures and their bodies differ, and the bodies often have one length. So a
+connection remembers, for each length of a whole request, the bytes before and behind the signature's value in the last
+such head. Equal bytes around another value of plain letters mean the same again, and need not be parsed again.
 
-Events come out in the order of the stream:
+Events come in the order of the stream:
 
     Request        a complete request; its answer is owed
-    Continue       the client waits for "100 Continue" before it sends the body of the request that follows
+    Continue       the client waits for "100 Continue" before it sends the body of the next request
     ProtocolFault  the stream cannot be understood from here on: answer with this status and close
 
-After a ProtocolFault, and after a request that asked for the connection to be closed, the parser is deaf.
+After a ProtocolFault, and after a request that asks to close the connection, the parser is deaf: it reads no more.
 
-What is refused though others let it pass: a second Host or NP-Signature (which of the two counts?), lone line feeds,
-folded headers, both Content-Length and Transfer-Encoding, transfer codings other than chunked. Each of these lets two
+Stricter than other servers, against request smuggling: a second Host or NP-Signature, lone line feeds, folded headers,
+both Content-Length and Transfer-Encoding, and transfer codings other than chunked are refused. Each of these lets two
 readers of one stream see different requests.
 """
 
@@ -44,14 +44,14 @@ _SPECIAL: Final = frozenset({b"transfer-encoding", b"expect"})
 _MOST_KNOWN_HEADS: Final = 16
 _SCHEMES: Final = frozenset({b"http", b"https"})
 _AUTHORITY: Final = re.compile(rb"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~%!$&'()*+,;=\-]+)(?::[0-9]{0,5})?")
-"""A host and a port, and nobody's name before them (RFC 9110, 4.2.4)."""
+"""A host and a port, without user information before them (RFC 9110, 4.2.4)."""
 
 
 class Request(msgspec.Struct, gc=False):
     """`target` is the path with its query as the request line has them; header names are in lower case.
 
-    `headers` are not to be changed: requests of one connection share them. The signature, which they never share,
-    stands apart.
+    Do not change `headers`: requests of one connection share them. The signature, which they never share, has a field
+    of its own.
     """
 
     method: bytes
@@ -96,11 +96,11 @@ class RequestParser:
         self._buffer = b""
         self._at = 0
         self._empty_lines = 0
-        self._head: Request | None = None  # whole but for its body
+        self._head: Request | None = None  # complete but for its body
         self._missing = 0  # the body's length, where the head told it
         self._chunks: ChunkedBody | None = None
         self._known_heads: dict[int, KnownHead] = {}
-        self._head_parser: HeadParser | None = None  # of the head that waits for its body
+        self._head_parser: HeadParser | None = None  # of the head whose body is still missing
 
     @property
     def in_midst(self) -> bool:
@@ -127,9 +127,9 @@ class RequestParser:
         return events
 
     def recognize(self, data: bytes) -> Request | None:
-        """The request, if `data` is one from its first byte to its last and its head has been read before.
+        """The request, if `data` is exactly one whose head is known.
 
-        Where it is, `feed` does no more than this. Its answer is wanted as it is: HEAD and HTTP/1.0 are not kept here.
+        `feed` would return the same. Such a request needs no special answer: HEAD and HTTP/1.0 are not remembered.
         """
         pattern = self._known_heads.get(len(data))
         if pattern is None or self._buffer or self._head is not None or self.deaf:
@@ -143,7 +143,7 @@ class RequestParser:
         return Request(method, target, headers, signature, data[head_ends:])
 
     def _remember(self, data: bytes, request: Request) -> None:
-        """`data` was this one request, and nothing else."""
+        """Remembers the head of `data`, which was exactly this request."""
         if request.signature is None or not request.keep_alive or not _SPECIAL.isdisjoint(request.headers):
             return
         if request.http_1_0 or request.method == b"HEAD":
@@ -160,7 +160,7 @@ class RequestParser:
         self._known_heads[len(data)] = self._heads.share(head)
 
     def _take_head(self, events: list[Event]) -> bool:
-        """Whether a head was whole, so that its body comes next."""
+        """Whether the head was complete, so that its body comes next."""
         buffer, at = self._buffer, self._at
         if at == len(buffer):
             return False
@@ -188,17 +188,17 @@ class RequestParser:
             return True
         if start == b"\r":
             return False
-        raise BadStream(400, "a request begins with its method")
+        raise BadStream(400, "begin each request with its method")
 
     def _read_head(self, head: bytes) -> Request:
         parser = self._heads.parser()
         headers, upgrade = parser.read(head)
         line = head[: head.find(b"\r\n")].split(b" ")
         if len(line) != 3:
-            raise BadStream(400, "a request line is a method, a target and a version, a space between them")
+            raise BadStream(400, "write the request line as method, target and version, with one space between them")
         method, target, version = line
         if version not in {b"HTTP/1.1", b"HTTP/1.0"}:
-            raise BadStream(505, "this server speaks HTTP/1.1 and HTTP/1.0")
+            raise BadStream(505, "use HTTP/1.1 or HTTP/1.0")
         if not target.startswith(b"/"):
             target = _origin_form(target)
         old = version == b"HTTP/1.0"
@@ -208,13 +208,13 @@ class RequestParser:
         return Request(method, target, headers, signature, b"", _keeps_alive(headers, old=old), old)
 
     def _frame(self, head: Request) -> None:
-        """What tells where the body ends. llhttp has refused a length that is no number, and a length beside chunks."""
+        """Finds where the body ends. llhttp has refused a length that is no number, and a length beside chunks."""
         headers = head.headers
         if b"host" not in headers and not head.http_1_0:
-            raise BadStream(400, "the Host header is missing")
+            raise BadStream(400, "send a Host header")
         if b"transfer-encoding" in headers:
             if head.http_1_0 or headers[b"transfer-encoding"].lower() != b"chunked":
-                raise BadStream(501, "of transfer codings this server takes `chunked` alone, in HTTP/1.1")
+                raise BadStream(501, "use no transfer coding but `chunked`, and that in HTTP/1.1")
             self._chunks = ChunkedBody(BODY_LIMIT)
             self._head_parser = None
             return
@@ -224,12 +224,12 @@ class RequestParser:
 
     def _expect(self, head: Request, events: list[Event]) -> None:
         if head.headers[b"expect"].lower() != b"100-continue":
-            raise BadStream(417, "of expectations this server knows `100-continue` alone")
+            raise BadStream(417, "use no expectation but `100-continue`")
         if not head.http_1_0 and (self._missing or self._chunks):
             events.append(Continue())
 
     def _take_body(self, events: list[Event]) -> bool:
-        """Whether the body was whole, so that the request is an event."""
+        """Whether the body was complete, so that the request is an event."""
         head = self._head
         assert head is not None
         if self._chunks is not None:
@@ -256,16 +256,16 @@ class RequestParser:
 
 
 def _origin_form(target: bytes) -> bytes:
-    """The path and the query of a target in absolute form (RFC 9112, 3.2.2): signatures cover no more.
+    """The path and the query of a target in absolute form (RFC 9112, 3.2.2); signatures cover only these.
 
-    Some proxies send it, and a server must take it. Any other form (`*`, an authority) stays as it is.
+    Some proxies send it, and a server must accept it. Any other form (`*`, an authority) is not changed.
     """
     scheme, _, rest = target.partition(b"://")
     if scheme.lower() not in _SCHEMES:
         return target
     end = next((at for at, byte in enumerate(rest) if byte in b"/?#"), len(rest))
     if not _AUTHORITY.fullmatch(rest[:end]):
-        raise BadStream(400, "the request's target is no URL")
+        raise BadStream(400, "the request's target is no URL: send a path, or a URL with a host")
     return rest[end:] if rest[end : end + 1] == b"/" else b"/" + rest[end:]
 
 

@@ -1,6 +1,6 @@
-"""The limits of this process: the headers that tell of the one per license, and failed signatures of an address.
+"""Rate limits of this process: the headers of the limit for each license, and the limit of failed signatures.
 
-How they are counted: core/rate_limit.py.
+core/rate_limit.py counts.
 """
 
 import math
@@ -24,7 +24,7 @@ class LimitReached(TooManyRequests):
 
 
 class SignatureFailures:
-    """Calls of an address whose signature did not hold. Only they are counted, and only one of them is refused."""
+    """Limit of calls with an invalid signature, for each address. Other calls are neither counted nor refused."""
 
     def __init__(self, quota: Quota, proxies: Sequence[addresses.Network]) -> None:
         self._quota = quota
@@ -32,18 +32,18 @@ class SignatureFailures:
         self._limit = RateLimit(quota.rate, quota.seconds)
 
     def count(self, request: Request, peer: str) -> None:
-        """TooManyRequests where there have been too many."""
+        """Raises TooManyRequests where there have been too many."""
         forwarded = request.headers.get(b"x-forwarded-for")
         told = addresses.told(peer, () if forwarded is None else (forwarded.decode("latin-1"),), self._proxies)
         allowance = self._limit.take(addresses.group(told), 1, monotonic())
         if not allowance.allowed:
             number, seconds = self._quota
-            detail = f"an address may send {number} signatures that do not hold in {seconds} seconds"
+            detail = f"an address may send {number} invalid signatures in {seconds} seconds: correct the signature"
             raise LimitReached(detail, allowance, self._limit, SIGNATURE_FAILURES)
 
 
 def rate_limit_headers(limit: RateLimit, remaining: int, name: str = "license") -> dict[str, str]:
-    """The fields of draft-ietf-httpapi-ratelimit-headers. `t` is when the full quota is there again, in seconds."""
+    """The fields of draft-ietf-httpapi-ratelimit-headers. `t`: seconds until the full quota is available again."""
     requests = round(limit.rate * limit.window)
     return {
         "RateLimit-Policy": f'"{name}";q={requests};w={math.ceil(limit.window)}',
@@ -53,5 +53,5 @@ def rate_limit_headers(limit: RateLimit, remaining: int, name: str = "license") 
 
 @lru_cache(maxsize=8192)
 def rate_limit_lines(limit: RateLimit, remaining: int) -> bytes:
-    """The same as lines of an answer, each with its line end in front. Few numbers come, and they come often."""
+    """The same as lines of a response, each with its line end in front. There are few different ones: cached."""
     return "".join(f"\r\n{name}: {value}" for name, value in rate_limit_headers(limit, remaining).items()).encode()

@@ -1,4 +1,4 @@
-"""From a request to its handler: path, method, media type. And from a refusal to its answer, in one place."""
+"""Routing: from a request to its handler, by path, method and media type; and from a refusal to its response."""
 
 from collections.abc import Callable, Mapping
 from typing import Final, NamedTuple
@@ -28,7 +28,7 @@ Handler = Callable[[Request], bytes | Work[bytes]]
 
 PREFIX: Final = b"/api/v1/nextpanel/"
 _STRICT: Final = b"/api/v1/"
-"""Under it what a route does not know is refused, never ignored."""
+"""Under this path an unknown query name is refused, never ignored."""
 
 log = structlog.get_logger()
 
@@ -48,7 +48,7 @@ class Routes:
         self._tally = tally
 
     def respond(self, request: Request) -> bytes | Work[bytes]:
-        """The answer, or the work that leads to it. Raises Refusal: there is no such route, or its handler refuses."""
+        """The answer, or the coroutine that makes it. Raises Refusal if there is no route, or its handler refuses."""
         route = self._table.get(request.target) or self._find(request)
         if route.method != request.method:
             _check_method(route, request)
@@ -57,7 +57,7 @@ class Routes:
         return route.handler(request)
 
     def refuse(self, fault: Exception, request: Request, peer: str) -> bytes:
-        """The answer to whatever a handler raised. `peer`: the address of the connection's other end."""
+        """The answer to an exception of a handler. `peer`: the address of the client's end of the connection."""
         if isinstance(fault, SignatureFault):
             try:
                 self._failures.count(request, peer)
@@ -76,14 +76,14 @@ class Routes:
         return self._told(UNREADABLE[fault.status](fault.detail))
 
     def _find(self, request: Request) -> Route:
-        """The route of a target with a query, of which our calls have none."""
+        """The route of a target that has a query; our calls have none."""
         path, _, asked = request.target.partition(b"?")
         route = self._table.get(path)
         if route is None:
             raise RouteNotFound
         _check_method(route, request)
         if not asked:
-            request.target = path  # a lone question mark is no query, and the billing API never sees it
+            request.target = path  # a lone question mark is no query; the billing API does not see it either
         elif path.startswith(_STRICT) and (pairs := query.pairs(asked)):
             raise invalid([unknown(name, ()) for name in dict(pairs)])
         return route

@@ -1,6 +1,6 @@
-"""The clients of one process: how many there may be, a look at each once a second, and how to stop.
+"""Server: the connections of one process, a check of each once a second, and the graceful shutdown.
 
-They are looked at in turns, for ten thousand at once would keep a request waiting.
+They are checked in turns: ten thousand at once would delay a request.
 """
 
 import asyncio
@@ -15,7 +15,7 @@ from validator.http.limits import MOST_CONNECTIONS
 from validator.metrics import Tally
 
 BACKLOG: Final = 4096
-_TURNS: Final = 53  # a prime, for connections are told apart by where they lie, and they lie at even distances
+_TURNS: Final = 53  # a prime, because hashes are addresses, which lie at regular distances
 
 _DRAIN_FRESH: Final = 5.0
 _DRAIN_MOST: Final = 10.0
@@ -29,7 +29,7 @@ class Server:
         self.heads = Heads()
         self.draining = False
         self._connections: tuple[set[Connection], ...] = tuple(set() for _ in range(_TURNS))
-        """By the turn in which they are looked at."""
+        """By the turn in which they are checked."""
         self._listener: asyncio.Server | None = None
         self._at: list[socket.socket] = []
         self._loop = asyncio.get_running_loop()
@@ -40,7 +40,7 @@ class Server:
         self._look(0)
 
     def welcome(self, connection: Connection) -> bool:
-        """False where there are too many; it is seen off all the same."""
+        """False where there are too many clients; `farewell` must follow in any case."""
         room = self.connections < MOST_CONNECTIONS
         self._connections[hash(connection) % _TURNS].add(connection)
         return room
@@ -53,11 +53,11 @@ class Server:
         return sum(map(len, self._connections))
 
     async def drain(self, seconds: float = 0.0) -> None:
-        """Serves on for `seconds`, takes no new client then, and ends when the last one has been answered.
+        """Serves for `seconds`, then takes no new client, and ends when the last one has been answered.
 
-        From the beginning each answer is its connection's last. Whoever waits in the kernel's queue is accepted first:
-        the socket's owner lets nobody else come into it (validator/supervisor.py), or leaves it to a successor. Who is
-        idle is left a moment, for a request may be on the wire to us; who has only just come, a longer one.
+        From the beginning each answer is the last one of its connection. Clients in the kernel's queue are accepted
+        first: the supervisor lets no more come in (validator/supervisor.py), or gives the socket to a successor. An
+        idle client gets a moment, for a request may be on its way; one that has just connected gets a longer one.
         """
         self.draining = True
         await asyncio.sleep(max(seconds, GRACE_SECONDS) + HANDSHAKE_SECONDS)

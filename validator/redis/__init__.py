@@ -1,1 +1,1 @@
-"""Connections to Redis: the protocol (RESP), pipelines, the fence, and the addresses of servers."""
+"""Redis: connections (RESP3), pipelines, circuit breaker, freshness of what was read, and the servers of a Cluster."""

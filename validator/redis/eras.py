@@ -1,6 +1,6 @@
 """Cache epochs: what was read of a bucket is believed while the bucket's era lives and its server's fence passes.
 
-An Era covers whatever lies in one bucket while one server answers for it. It ends when the bucket's mark changes, when
+An Era covers all entries of one bucket while one server serves it. It ends when the bucket's mark changes, when
 every key may have changed (a flush, a lost connection), and when another server takes the bucket over. So a million
 cached entries are disbelieved by setting one flag.
 """
@@ -20,7 +20,7 @@ class Era:
 
     @property
     def known_until(self) -> float:
-        """Monotonic instant up to which what lies in it is known to have been true."""
+        """Monotonic instant up to which its entries are known to have been true."""
         return self.fence.proven if self.live else self._known_until
 
     def end(self) -> None:
@@ -29,7 +29,7 @@ class Era:
 
     @classmethod
     def past(cls, link: RedisLink, known_until: float) -> "Era":
-        """One that has ended: what lies in it was told, and is believed no more."""
+        """An era that has ended: its entries were told, and are no longer believed."""
         era = cls(link)
         era.live = False
         era._known_until = known_until
@@ -41,7 +41,7 @@ class Eras:
 
     def __init__(self, link: RedisLink) -> None:
         self.by_tag = {tag: Era(link) for tag in keys.TAGS}
-        """By the first two letters of an `h`. CachedVerdict up to date in place."""
+        """By the first two letters of an `h`. Changed in place."""
 
     def of(self, bucket: int) -> Era:
         return self.by_tag[keys.TAGS[bucket]]
@@ -51,13 +51,13 @@ class Eras:
         self._begin(tag, self.by_tag[tag].link)
 
     def end_of(self, link: RedisLink) -> None:
-        """Whatever this server answers for may have changed."""
+        """Everything that this server serves may have changed."""
         for tag, era in self.by_tag.items():
             if era.link is link:
                 self._begin(tag, link)
 
     def give(self, bucket: int, link: RedisLink) -> None:
-        """Another server answers for the bucket, if it is another."""
+        """Notes that this server serves the bucket; a new era begins if another one did."""
         tag = keys.TAGS[bucket]
         if self.by_tag[tag].link is not link:
             self._begin(tag, link)

@@ -1,13 +1,13 @@
-"""Up to when every change in Redis is known here.
+"""Fence: a periodic probe that proves up to when every change in Redis is known here.
 
-A push tells what changed; silence tells nothing, for the connection may be cut or the pushes late. Hence the fence: a
-read sent every EACH seconds, each after the answer to the one before. The server answers in order, so the answer to
-read n proves that every push for writes before read n-1 was sent has arrived. (Before n-1, not n: pushes of the
-server's current turn leave after its replies.) It also proves that the server still serves: a node that was cut off
-from its Cluster answers PING, but a read with CLUSTERDOWN.
+A push tells what changed. Silence proves nothing, for the connection may be cut or the pushes late. Hence the fence: a
+read that is sent every EACH seconds, each after the answer to the one before. The server answers in order, so the
+answer to read n proves that all pushes for writes before read n-1 have arrived. (Before n-1, not n: pushes of the
+server's current turn leave after its replies.) It also proves that the server still serves its data: a node that was
+cut off from its Cluster answers PING, but answers a read with CLUSTERDOWN.
 
-Where the loop is so busy that the fence is late, whoever finds that waits for it (`catch_up`). If all of them read
-again what they ask about, a busy process would have several times as much to do, and would not be less busy again.
+When the loop is so busy that the fence is late, requests wait for it (`catch_up`). If each of them read its license
+again instead, a busy process would have several times as much to do, and would stay busy.
 """
 
 from collections.abc import Sequence
@@ -25,7 +25,8 @@ from validator.redis.resp import (
 from validator.redis.waiting import Reply
 
 MAX_AGE: Final = 0.2
-EACH: Final = 0.075  # by the clock: where the loop is late, a count of its turns would be later still
+"""Seconds for which cached data may be used after the instant up to which it is proven."""
+EACH: Final = 0.075  # by the clock: a count of turns would be even later when the loop is late
 
 _TENDED_SECONDS: Final = 30.0
 
@@ -33,30 +34,30 @@ SYNC_READ: Final = pack("HMGET", keys.SYNC, "epoch", "synced_through")
 
 
 class Fence:
-    """Of one server. Cached data may be used while what is `proven` is at most MAX_AGE ago."""
+    """The fence of one server. Cached data may be used while `proven` is at most MAX_AGE ago."""
 
     def __init__(self) -> None:
         self.proven = float("-inf")
-        """Monotonic instant up to which we know of every change."""
+        """Monotonic instant up to which every change is known."""
         self.fresh_until = float("-inf")
-        """MAX_AGE after it."""
+        """`proven` plus MAX_AGE."""
         self.synced_through: float | None = None
         self.synced_here: float | None = None
-        """The same, as the server says that we are connected to now; None until it has."""
+        """The same, from the server that is connected now; None until it has told."""
         self.round_trips = Histogram()
-        """What a question to this server takes now."""
+        """How long questions to this server take."""
         self.reads: Sequence[bytes] = (SYNC_READ,)
-        """What the server must answer with a list, taken in turn."""
+        """Reads that are sent in turn; the server must answer each with a list."""
         self._turn = 0
         self._connection: RedisConnection | None = None
         self._under_way = False
         self._asked_at = 0.0
-        self._asked_before = 0.0  # when the last one was sent that was answered
+        self._asked_before = 0.0  # when the last read that was answered was sent
         self._waiting: Reply[bool] | None = None
         self._late_since = 0.0
 
     def begin(self, connection: RedisConnection) -> None:
-        """The server has just promised, on this connection, to push changes."""
+        """The server has just promised to push changes on this connection."""
         self._connection = connection
         self._under_way = False
         self.synced_here = None
@@ -74,14 +75,14 @@ class Fence:
 
     @property
     def tended(self) -> bool:
-        """There is nobody to ask, or it was asked of late; a question without an answer ends with its connection."""
+        """Whether there is no server to ask, or one was asked lately; an unanswered read ends with its connection."""
         return self._connection is None or monotonic() - self._asked_at < _TENDED_SECONDS
 
     async def catch_up(self) -> None:
-        """Returns once cached data may be used, or it is plain that it may not: look at `fresh_until` then.
+        """Returns once cached data may be used, or it is clear that it may not: look at `fresh_until` then.
 
-        Thousands may wait. Who comes last is behind the work of all the others, and may have to wait once more. Nobody
-        waits for a server that is known to be silent: that is what the breaker is for.
+        Thousands may wait. The last of them runs after the work of all others, and may have to wait once more. A server
+        whose breaker is open is not waited for.
         """
         while monotonic() > self.fresh_until and self._is_answered() and await self._passing():
             pass
@@ -90,19 +91,19 @@ class Fence:
         return self._connection is not None and not self._connection.silent
 
     def _passing(self) -> Reply[bool]:
-        """Comes when the fence passes again: true; or when it is plain that it does not."""
+        """Resolves to true when the fence passes again, to false when it is clear that it will not."""
         if self._waiting is not None:
             return self._waiting
         passing = self._waiting = Reply()
         self._late_since = monotonic()
-        self._send()  # which may find at once that there is nobody to ask
+        self._send()  # which may find at once that there is no connection
         return passing
 
     def _send(self) -> None:
         connection = self._connection
         if connection is None:
             self._stop_waiting(passed=False)
-        elif not self._under_way:  # two that meet in one turn of the server would prove nothing
+        elif not self._under_way:  # two reads in one turn of the server would prove nothing
             self._under_way = True
             self._asked_at = monotonic()
             self._turn = (self._turn + 1) % len(self.reads)

@@ -1,16 +1,15 @@
-"""The servers behind one address, and which of them answers for which bucket.
+"""Cluster nodes: the servers behind one address, and which of them serves each bucket.
 
-A single server answers for all 256. A node of a Cluster says at its introduction that it is one; then there is a link
-to each primary, with its own connection, its own tracking, its own fence and its own breaker, and the given address is
-only where the map can be asked for when no primary is known. The table from bucket to link is Eras
-(validator/redis/eras.py): what was remembered of a bucket is believed as far as the fence of the node that serves it
-reaches, so a bucket that moves begins a new era.
+A single server serves all 256 buckets. A node of a Cluster says in its handshake that it is one. Then there is a link
+to each primary, with its own connection, tracking, fence and breaker; the given address is only used to ask for the map
+when no primary is known. The table from bucket to link is Eras (validator/redis/eras.py). What is remembered of a
+bucket is believed as far as the fence of its node reaches, so a bucket that moves begins a new era.
 
-The map is asked for each second, of the node whose fence passed last; one cut off from its Cluster passes none.
-Between two looks a node that no longer serves a slot says so: MOVED changes the table and the command is sent on; ASK,
-during a migration, sends on this command only. Pushes are taken from every node, whoever serves the bucket: while keys
-are on their way both sides have something to tell. Two things find a bucket that has silently gone elsewhere: the map,
-and the fence itself, which reads the marks of all of a node's buckets in turn and does not pass on MOVED.
+Each second the node whose fence passed last is asked for the map: a node that is cut off from its Cluster passes none.
+In the meantime a node that no longer serves a slot says so. MOVED changes the table, and the command is sent on; ASK,
+during a migration, sends on only this command. Pushes are taken from every node, because during a migration both nodes
+have some. A bucket that has moved without a word is found by the map, and by the fence, which reads the marks of all
+buckets of its node in turn, and does not pass on MOVED.
 """
 
 import asyncio
@@ -41,7 +40,7 @@ from validator.redis.resp import Answer, pack
 from validator.redis.waiting import Reply
 
 _LOOK_EACH: Final = 1.0
-_HOPS: Final = 2  # to where it has moved; and from there, if it is just on its way
+_HOPS: Final = 2  # to the node it has moved to, and from there if it is being moved
 _ASKING: Final = pack("ASKING")
 _SLOTS: Final = pack("CLUSTER", "SLOTS")
 _ALIVE: Final = (pack("PING"),)
@@ -50,7 +49,7 @@ log = structlog.get_logger()
 
 
 class Node(RedisLink):
-    """The tie to one node of a Cluster; an answer that points elsewhere is followed."""
+    """Link to one node of a Cluster; it follows redirections."""
 
     in_cluster = True
 
@@ -68,7 +67,7 @@ class Node(RedisLink):
 
     def send(self, command: bytes, end: Reply[Answer], hops: int, *, asking: bool = False) -> None:
         if asking:
-            super().call(_ASKING)  # counts for the next command on this connection, and nothing comes between
+            super().call(_ASKING)  # it counts for the next command on this connection, and none comes in between
         answer = super().call(command)
         answer.when_done(partial(self._answered, command, answer, end, hops))
 
@@ -92,7 +91,7 @@ class Nodes:
         self._given = RedisLink(url, prefixes, self._pushed_by_given, self._introduced)
         self.eras = Eras(self._given)
         self.sync = self.jwks = self._given
-        """Who serves the keys that have no bucket."""
+        """The links to the servers of the two keys that have no bucket."""
         self._by_address: dict[Address, Node] = {}
         self._owners: Mapping[int, Address] = {}
         self._look: asyncio.TimerHandle | None = None
@@ -109,7 +108,7 @@ class Nodes:
 
     @property
     def serving(self) -> set[RedisLink]:
-        """Those without which some question cannot be answered."""
+        """The links that serve at least one bucket."""
         return {self.eras.of(bucket).link for bucket in range(keys.BUCKETS)}
 
     @property
@@ -122,7 +121,7 @@ class Nodes:
         if not self._by_address:
             return self._given.unfit
         unfit = [node for node in self._by_address.values() if node.unfit is not None]
-        serving = self.serving if unfit else ()  # a node that serves nothing any more is no reason to doubt the others
+        serving = self.serving if unfit else ()  # a node that serves nothing any more does not matter
         return next((node.unfit for node in unfit if node in serving or node is self.sync), None)
 
     @property
@@ -135,7 +134,7 @@ class Nodes:
 
     @property
     def proven(self) -> float:
-        """Up to when every change is known, whatever it is asked about."""
+        """Monotonic instant up to which every change of every bucket is known."""
         return min(link.fence.proven for link in self.serving)
 
     def pushed(self, link: RedisLink, key: bytes | None) -> None:
@@ -148,7 +147,7 @@ class Nodes:
         node = self._node(elsewhere.address)
         if elsewhere.moved:
             self._serves(elsewhere.slot, node)
-            self._owners = {}  # whatever is learned next is news
+            self._owners = {}  # so that the next map is taken over
             self._ask()
         return node
 
@@ -166,7 +165,7 @@ class Nodes:
         self._ask()
 
     def _ask(self) -> None:
-        """Who serves what, of the one who knows best."""
+        """Asks the link whose fence passed last for the map."""
         candidates = [link for link in (*self._by_address.values(), self._given) if link.up]
         if self._asking or not candidates:
             return
@@ -209,7 +208,7 @@ class Nodes:
             self.jwks = node
 
     def _let_go(self, addresses: Iterable[Address]) -> None:
-        """Nodes that serve nothing and do not answer; one that answers may be about to take slots over."""
+        """Drops nodes that serve nothing and do not answer; one that answers may be about to take over slots."""
         for address in addresses:
             if not self._by_address[address].up:
                 self._by_address.pop(address).close()

@@ -1,16 +1,15 @@
-"""One connection to Redis for a whole process: RESP3, multiplexed.
+"""RESP3 connection to Redis, shared by a whole process: multiplexing, timeouts and a circuit breaker.
 
-Commands of one turn of the loop leave in one write; replies come back in order, so the oldest waiting command is
-always the one answered. A command is never taken out of that queue before its reply has come: one that was given up
-keeps its place and its late reply is dropped (redis-py#2624 shows what happens otherwise).
+Commands of one turn of the loop leave in one write. Replies come in order, so each answers the oldest waiting command.
+A command is never taken out of that queue before its reply has come: one that was given up keeps its place, and its
+late reply is dropped (redis-py#2624 shows what happens otherwise).
 
-Time is counted in ticks of the loop, not in seconds. A command may go unanswered for COMMAND_TICKS turns of a timer;
-each turn, the loop has looked at the socket first. So when this process was stalled (a full core, a stopped machine)
-the replies that were lying in the socket are read before anybody calls them late, and no clock is read per command.
+Time is counted in ticks of the loop, not in seconds. A command may be unanswered for COMMAND_TICKS turns of a timer,
+and in each turn the loop has read the socket first. So after this process was stalled (a full core, a stopped machine),
+replies that are already in the socket are read before they count as late. No clock is read for a command.
 
-Silence opens the breaker: from the first command that went unanswered until a reply comes again, `call` refuses at
-once. `probe` is let through: the owner keeps asking (its fence is such a question), and drops the connection if the
-silence lasts.
+Silence opens the breaker: from the first unanswered command until the next reply, `call` fails at once. `probe` is
+still sent: the owner keeps asking (the fence is such a question), and closes the connection if the silence lasts.
 """
 
 import asyncio
@@ -32,15 +31,15 @@ _MOST_AT_ONCE: Final = 64
 
 
 class NoReply(Exception):
-    """The command was not answered: late, or the connection is gone. Whether it was carried out is not known."""
+    """The command was not answered: too late, or the connection is gone. Whether it was executed is unknown."""
 
 
-Answer = Any  # whatever RESP3 carries, a hiredis.ReplyError for an error, or NoReply as a value
+Answer = Any  # a value of RESP3, a hiredis.ReplyError for an error, or a NoReply
 
 
 def pack(*words: str | bytes | int) -> bytes:
     """A command as RESP writes it."""
-    packed: bytes = hiredis.pack_command(words)  # type: ignore[arg-type]  # its stub says tuple[X], meant is tuple[X, ...]
+    packed: bytes = hiredis.pack_command(words)  # type: ignore[arg-type]  # its stub says tuple[X] and means tuple[X, ...]
     return packed
 
 
@@ -75,7 +74,7 @@ class RedisConnection(asyncio.Protocol):
         return self.probe(command)
 
     def probe(self, command: bytes) -> Reply[Answer]:
-        """Sends a command even so."""
+        """Sends a packed command in any case."""
         if not self.alive:
             return _unanswered()
         if not self._out:
@@ -85,17 +84,17 @@ class RedisConnection(asyncio.Protocol):
         sent.tick = self._tick
         self._waiting.append(sent)
         if len(self._out) == _MOST_AT_ONCE:
-            self.flush()  # a turn of a busy loop is long, and the server could be at work by now
+            self.flush()  # a turn of a busy loop is long: let the server begin
         return sent
 
     def flush(self) -> None:
-        """Sends now what would leave at the end of this turn."""
+        """Sends now what would be sent at the end of this turn."""
         out, self._out = self._out, []
         if out and self._transport is not None:
             self._transport.write(b"".join(out))
 
     def tick(self) -> int:
-        """Called every TICK seconds. Gives up what is overdue; returns for how many ticks the oldest has waited."""
+        """Called every TICK seconds. Gives up late commands; returns for how many ticks the oldest has waited."""
         self._tick += 1
         if not self._waiting:
             return 0
@@ -137,7 +136,7 @@ class RedisConnection(asyncio.Protocol):
                 try:
                     sent.resolve(answer)
                 except Exception:
-                    # Whoever waited stumbled over its answer. The connection is everybody's and goes on.
+                    # The waiting code failed on its answer. Others share the connection, which goes on.
                     log.exception("reply.stumbled")
 
     @override

@@ -1,12 +1,12 @@
-"""Waiting for Redis without tasks.
+"""Coroutines without tasks: futures (`Reply`) and a runner (`drive`) for code that waits for Redis.
 
-What may have to wait is a coroutine, so that it reads from top to bottom; but it rarely waits for long, and an asyncio
-Task with its trip through the loop would cost more than its work. So `drive` runs a coroutine at once, up to its end or
-its first unanswered `Reply`, and the Reply takes it further when its value comes.
+Code that may wait is a coroutine, so that it reads from top to bottom. It rarely waits for long, and an asyncio Task
+with its turn of the loop would cost more than the work. So `drive` runs a coroutine at once, up to its end or its first
+unanswered `Reply`, and the Reply continues it when its value comes.
 
-Nothing here can be cancelled, and that is a promise: a command that has been sent will be answered, and an await that
-was given up would leave its answer to the next one in the queue. A client that goes away does not stop a handler; its
-answer is dropped.
+Nothing here can be cancelled, and other code relies on that: a command that was sent will be answered, and an await
+that was given up would leave its answer to the next one in the queue. If a client goes away its handler still runs, and
+the answer is dropped.
 """
 
 from collections.abc import Callable, Coroutine, Generator, Iterable
@@ -21,7 +21,7 @@ log = structlog.get_logger()
 
 
 class Reply(Generic[T]):
-    """A value that comes once. Any number may wait for it, in the order they came."""
+    """A future: a value that comes once. Any number of waiters are called, in the order in which they came."""
 
     __slots__ = ("_value", "_waiters", "done")
 
@@ -31,7 +31,7 @@ class Reply(Generic[T]):
         self._waiters: list[Callable[[], None]] = []
 
     def resolve(self, value: T) -> None:
-        """The first value stands; a late one (a command that had been given up) is dropped."""
+        """The first value counts; a later one (of a command that was given up) is dropped."""
         if self.done:
             return
         self.done = True
@@ -40,7 +40,7 @@ class Reply(Generic[T]):
         for waiter in waiters:
             try:
                 waiter()
-            except Exception:  # its fault must not leave the others waiting for ever
+            except Exception:  # the other waiters must be called all the same
                 log.exception("waiter.failed")
 
     @property
@@ -64,19 +64,19 @@ Work = Coroutine[Reply[Any], None, A]
 
 
 def drive(work: Work[A], done: Callable[[A], None], failed: Callable[[Exception], None]) -> None:
-    """Runs `work`; calls one of the two in the end, at once where it never had to wait."""
+    """Runs `work`, and calls `done` or `failed` at its end: at once if it never had to wait."""
     try:
         reply = work.send(None)
     except StopIteration as end:
         done(end.value)
-    except Exception as fault:  # noqa: BLE001  # a fault of one handler must not reach the connection it shares
+    except Exception as fault:  # noqa: BLE001  # an error of one handler must not reach the shared connection
         failed(fault)
     else:
         reply.when_done(lambda: drive(work, done, failed))
 
 
 async def together(works: Iterable[Work[A]]) -> list[A]:
-    """All of them begun before the first is waited for, so that their commands leave in one write."""
+    """Starts all of them before it waits for the first, so that their commands leave in one write."""
     ends: list[Reply[A | Exception]] = []
     for work in works:
         end: Reply[A | Exception] = Reply()

@@ -1,7 +1,7 @@
-"""The validator's calls as an OpenAPI 3.1 document, made of the very structs that read and write them.
+"""OpenAPI 3.1 document of the validator, made from the structs that read and write its calls.
 
-`python -m validator.reference.openapi docs` writes it and the table of errors; `make openapi` does that. A test holds
-both files to this code, and the answers of a running validator to the document.
+`make openapi` writes it and the table of errors, by `python -m validator.reference.openapi docs`. Tests compare both
+files with this code, and the answers of a running validator with the document.
 """
 
 import sys
@@ -61,7 +61,7 @@ CALLS: Final = (
     ),
     Call(
         "validate-licenses",
-        "The same about up to 100, answered in their order, all or none",
+        "The same for up to 100 questions, answered in their order, all or none",
         "validate",
         wire.AskMany,
         wire.Verdicts,
@@ -89,7 +89,7 @@ CALLS: Final = (
     ),
     Call(
         "reserve",
-        "Hold some of a resource while it is being created, so that no two panels take the last one",
+        "Reserve some of a resource while it is being created, so that no two panels take the last one",
         "reserve",
         wire.AskReservation,
         wire.Reservation,
@@ -105,7 +105,7 @@ CALLS: Final = (
     ),
     Call(
         "release",
-        "Give a reservation back that will not be used",
+        "Give back a reservation that will not be used",
         "reserve",
         wire.AskRelease,
         wire.Release,
@@ -114,7 +114,7 @@ CALLS: Final = (
     ),
     Call(
         "lease",
-        "A signed statement of how a license stands, for times without a connection",
+        "A signed statement of a license, for times without a connection",
         "lease",
         wire.AskLease,
         wire.Lease,
@@ -130,14 +130,14 @@ _EXAMPLES: Final[Mapping[str, Refusal]] = {
         PermissionMissing("the API key lacks the permission `reserve`"),
         MethodNotAllowed("POST"),
         LimitReached(
-            "a license has 6000 requests a second",
+            "a license may make 6000 requests a second: wait for Retry-After",
             Allowance(allowed=False, remaining=0, wait=0.1),
             RateLimit(6000),
             "license",
         ),
     )
 }
-"""Of refusals that need to be told more than their name."""
+"""Examples of refusals that need more than their code."""
 
 
 @cache
@@ -153,7 +153,7 @@ def _document() -> dict[str, Any]:
         "info": {
             "title": "NextPanel validator",
             "version": "1",
-            "description": "Signed questions of NextPanel's servers. A verdict is HTTP 200, whatever it says; "
+            "description": "Signed questions of NextPanel's servers. Every verdict is HTTP 200, yes or no; "
             "anything else is a problem and says nothing about the license. What to do about each: "
             "docs/validator-errors.md.",
         },
@@ -181,7 +181,7 @@ _IDEMPOTENCY_KEY: Final = {
     "in": "header",
     "required": False,
     "schema": {"type": "string"},
-    "description": "Signed. A repeated key finds the reservation it made; without one, the signature's nonce counts.",
+    "description": "Signed. A repeated key finds its reservation again; without a key, the signature's nonce counts.",
 }
 
 
@@ -197,7 +197,7 @@ def _operation(call: Call) -> dict[str, Any]:
         },
         "responses": {
             "200": {
-                "description": "The answer, be it yes or no",
+                "description": "The answer, yes or no",
                 "headers": _RATE_LIMIT,
                 "content": {"application/json": {"schema": _of(call.answer), "example": call.told}},
             },
@@ -250,14 +250,14 @@ def _example(meaning: Meaning) -> Problem:
 
 
 def _open_paths() -> dict[str, Any]:
-    """What anybody may have, unsigned."""
+    """The routes that need no signature."""
     plain = "application/json"
     described = {
         "/.well-known/jwks.json": ("The public keys of leases (RFC 7517)", "application/jwk-set+json", NotReady.title),
         "/schema/openapi.json": ("This document", plain, None),
         "/health/live": ("No part of the process is dead", plain, "A part is dead; the process is about to end"),
         "/health/ready": ("The process may be sent requests", plain, "Not yet, or no longer; the body tells why"),
-        "/health/dependencies": ("How Redis is, as this process sees it; always 200", plain, None),
+        "/health/dependencies": ("The state of Redis, as this process sees it; always 200", plain, None),
     }
     return {
         path: {
@@ -273,7 +273,7 @@ def _open_paths() -> dict[str, Any]:
 
 
 def _open_responses(summary: str, media_type: str, unavailable: str | None) -> dict[str, Any]:
-    """`unavailable`: what a 503 means there, in case there is one."""
+    """`unavailable`: what a 503 means there, if there is one."""
     responses: dict[str, Any] = {
         "200": {"description": summary, "content": {media_type: {"schema": {"type": "object"}}}}
     }

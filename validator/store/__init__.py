@@ -1,1 +1,1 @@
-"""The data that answers come from: near cache, license hashes, API keys, and how stale they may be."""
+"""Store: where answers come from (near cache, Redis, API keys), and how stale they may be."""

@@ -1,7 +1,7 @@
-"""From the key a client typed to the hash Redis knows it by.
+"""License hashes: from a typed license key to the hash that Redis knows it by, cached.
 
-Both steps are HMACs and cost more than the rest of a request, so keys that were right are remembered as they were
-typed. Wrong ones are not: they would be without number.
+Checksum and hash are HMACs and cost more than the rest of a request, so valid keys are cached as they were typed.
+Invalid ones are not: there is no end of them.
 """
 
 from core.crypto.sealing import KeyedHash
@@ -17,7 +17,7 @@ class LicenseHashes:
         self._remembered: BoundedCache[str, str] = BoundedCache(most)
 
     def find(self, typed: str) -> str | None:
-        """None where the checksum says that it is no key of ours: a typo or a guess, refused without asking Redis."""
+        """None where the checksum is wrong: a typo or a guess, refused without asking Redis."""
         h = self._remembered.items.get(typed)
         if h is not None:
             return h

@@ -1,7 +1,7 @@
-"""API keys with their secrets opened, held in memory: opening one costs more than all the rest of a request.
+"""Cache of API keys with their secrets decrypted: decryption costs more than the rest of a request.
 
-They are fenced like licenses, near cache or not, so a revoked key is refused as soon as its change has been pushed. The
-opened secrets live nowhere but here.
+Cached keys are fenced like licenses, with the near cache on or off, so a revoked key is refused as soon as its change
+was pushed. Decrypted secrets are nowhere else.
 """
 
 from functools import partial
@@ -30,13 +30,13 @@ from validator.store.near_cache import MOST_UNKNOWN
 from validator.store.staleness import Trust, is_recent
 
 _PERMISSION_SETS: Final[dict[frozenset[Permission], frozenset[Permission]]] = {}
-"""Each set that is met, once: there are sixteen at most, and thousands of keys."""
+"""Each set of permissions once: there are at most sixteen, and thousands of keys."""
 
 log = structlog.get_logger()
 
 
 class OpenKey:
-    """An API key ready for use; where it is certain that there is none (`exists`) it is never live."""
+    """An API key ready for use, or the certainty that there is none (`exists` is false): that one is never live."""
 
     __slots__ = (
         "age",
@@ -61,7 +61,7 @@ class OpenKey:
         self.current = True
         self.replaced = False
         self.changed_at = 0.0
-        self.changed_in = 0  # as those of validator.store.near_cache.Entry
+        self.changed_in = 0  # as in validator.store.near_cache.Entry
         self.live_until = self.previous_until = float("-inf")
         self.permissions: frozenset[Permission] = frozenset()
         self.license_hash: str | None = None
@@ -106,7 +106,7 @@ class KeyRing:
         return None
 
     async def find(self, key_id: bytes) -> KnownKey:
-        """Raises NotReady where it cannot be told whether there is such a key."""
+        """Raises NotReady where it is unknown whether there is such a key."""
         await self._era(key_id).fence.catch_up()
         key = self.peek(key_id, monotonic())
         if key is not None:
@@ -120,7 +120,7 @@ class KeyRing:
         return KnownKey(old, stale=True)
 
     def denies(self, key: OpenKey, *, stale: bool) -> bool:
-        """Whether it may be said that this key is none (absent, revoked, at its end), or has another secret."""
+        """Whether a refusal is certain: the key is absent, revoked or expired, or has another secret."""
         return not stale and self._trust.denies(key.era.link)
 
     def changed(self, key_id: bytes) -> None:
@@ -151,10 +151,10 @@ class KeyRing:
             result.resolve(fault)
         except (ValueError, CannotOpen) as fault:
             log.exception("api_key.unreadable", exc_info=fault)
-            result.resolve(NotReady("what is stored of this API key cannot be read"))
+            result.resolve(NotReady("the stored record of this API key cannot be read"))
 
     def _conclude(self, key_id: bytes, reading: KeyReading) -> KnownKey:
-        """A key that is there may be used, whatever the mark says; that there is none, the mark must bear out."""
+        """A key that is there may be used, whatever the mark says; that there is none must be confirmed by the mark."""
         era = self._era(key_id)
         if era.link.of_this_run(reading.loaded):
             key = OpenKey(reading.record, era, self._sealer)
@@ -163,16 +163,16 @@ class KeyRing:
             kept.put(key_id, key)
             return KnownKey(key, stale=False)
         if reading.record is None:
-            raise NotReady("the API keys are being loaded")
+            raise NotReady("the API keys are being loaded: try again")
         told = self._keys.items.get(key_id)
         if told is not None and (reading.record.epoch, reading.record.version) < told.age:
-            raise NotReady("the API key has changed, and what is here is of before")
+            raise NotReady("the API key has changed, and the data here is older than the change")
         if reading.loaded is None:
             return KnownKey(OpenKey(reading.record, era, self._sealer), stale=True)
         return KnownKey(self._unconfirmed(key_id, reading.record, era, told), stale=True)
 
     def _unconfirmed(self, key_id: bytes, record: ApiKeyRecord, era: Era, told: OpenKey | None) -> OpenKey:
-        """A key as data of another reign has it: never older than what this process went by before."""
+        """A key in data of another reign: never older than what this process has used before."""
         link, through = era.link, self._trust.file_through
         if through is None or (told is None and self._keys.let_go and self._trust.lags(link, through)):
             raise NotReady("the API keys are being compared with their source after a restart")
@@ -180,7 +180,7 @@ class KeyRing:
             changed = told.changed_in and told.era.link is link
             if self._trust.may_be_older(link, through, told.changed_at if changed else told.era.known_until):
                 if changed:
-                    raise NotReady("the API key has changed, and what is here may be of before")
+                    raise NotReady("the API key has changed, and the data here may be older than the change")
                 return told
         key = OpenKey(record, Era.past(link, monotonic() - (unix_time() - through)), self._sealer)
         self._keys.put(key_id, key)

@@ -38,14 +38,14 @@ from validator.store.near_cache import CachedVerdicts, Entry, KnownLicense, Near
 from validator.store.staleness import StaleAnswers, Trust
 
 _READINESS_SECONDS: Final = 0.2
-_LATE_SECONDS: Final = 1.0  # far above MAX_AGE: a pause makes us read Redis, it does not make us unfit
+_LATE_SECONDS: Final = 1.0  # far above MAX_AGE: after a pause Redis is read, and its state is not changed
 
 log = structlog.get_logger()
 
 
 class Store:
     def __init__(self, url: str, sealer: Sealer, *, near_cache: bool, most: int) -> None:
-        """`most`: how many licenses are remembered, and half as many API keys."""
+        """`most`: how many licenses are cached, and half as many API keys."""
         kinds = [keys.API_KEY_KIND, keys.MARK_KIND]
         if near_cache:
             kinds += [keys.DOCUMENT_KIND, keys.USAGE_KIND, keys.HOLDS_KIND]
@@ -61,10 +61,10 @@ class Store:
         self._stale = StaleAnswers(self._eras, self.trust, self._licenses, None if near_cache else self._seen)
         self._readiness: tuple[float, str | None] = (float("-inf"), None)
         self.reads = 0
-        """Licenses that had to be read from Redis."""
+        """How many licenses had to be read from Redis."""
 
     def peek(self, h: str, now: float) -> Entry | None:
-        """The entry of a license if it is believed at the monotonic instant `now`."""
+        """The entry of a license, if it is believed at the monotonic instant `now`."""
         entry = self._licenses.get(h)
         if entry is not None and entry.current and now < entry.ends_at:
             era = entry.era
@@ -73,7 +73,7 @@ class Store:
         return None
 
     async def license(self, h: str) -> KnownLicense:
-        """Raises NotReady where nothing may be concluded."""
+        """What is known of the license. Raises NotReady where nothing may be concluded."""
         known = await self._known(h) if self._near_cache else await self._look(h)
         if known.record is None or known.record.tombstone:
             self._deny(h, known)
@@ -91,22 +91,22 @@ class Store:
         return known
 
     def _deny(self, h: str, known: KnownLicense) -> None:
-        """Raises where it may not be said that there is no such license."""
+        """Raises NotReady where "there is no such license" is not certain."""
         if known.stale or not self.trust.denies(self._by_tag[h[:2]].link):
-            raise NotReady("it is not known here, and what is here may not be all")
+            raise NotReady("the license is not known here yet: try again")
 
     @property
     def remembered(self) -> int:
         return len(self._licenses)
 
     def forget(self, h: str) -> None:
-        """The next look at this license goes to Redis."""
+        """The license is read from Redis the next time."""
         self._licenses.changed(h)
 
     async def reserve(
         self, h: str, record: LicenseRecord, resource: Resource, count: int, ttl: int, hold_id: str
     ) -> tuple[str, int]:
-        """One of the outcomes that functions.lua lists for `reserve`, and its number. `ttl` in seconds."""
+        """One of the answers that functions.lua lists for `reserve`, and its number. `ttl` in seconds."""
         link = self._by_tag[h[:2]].link
         run_id = link.run_id
         if run_id is None:
@@ -134,19 +134,19 @@ class Store:
         """The public keys of the leases, as JSON."""
         document: bytes | None = await self.nodes.jwks.ask("GET", keys.JWKS)
         if document is None:
-            raise NotReady("the keys have not been published yet")
+            raise NotReady("the keys have not been published yet: try again")
         return document
 
     @property
     def hears_changes(self) -> bool:
-        """Every change in Redis is known here in time."""
+        """Whether every change in Redis is known here in time."""
         return monotonic() - self.nodes.proven <= _LATE_SECONDS
 
     async def condition(self) -> Dependency:
-        """In which state Redis is for /health/dependencies; whatever makes it unfit for verdicts belongs here."""
+        """The state of Redis for /health/dependencies: everything that makes it unfit for verdicts counts."""
         if not self.nodes.up:
             return Dependency.SILENT
-        if self.nodes.writable and not self.hears_changes:  # a replica may refuse to be read, too (MASTERDOWN)
+        if self.nodes.writable and not self.hears_changes:  # a replica may refuse reads, too (MASTERDOWN)
             return Dependency.SILENT
         loading = await self._fault() is not None
         if not self.nodes.writable:
@@ -157,11 +157,11 @@ class Store:
 
     @property
     def loaded(self) -> bool:
-        """Whether every bucket was, at the last look at the condition."""
+        """Whether every bucket was loaded at the last call of `condition`."""
         return self._readiness[1] is None and self._readiness[0] > 0
 
     async def _fault(self) -> str | None:
-        """Why a server that answers could not be asked every question now; None where it could."""
+        """Why a server that answers lacks something now; None if it lacks nothing."""
         at, verdict = self._readiness
         if monotonic() - at > _READINESS_SECONDS:
             try:
@@ -191,7 +191,7 @@ class Store:
             self._licenses.changed(subject, replaced=kind == keys.DOCUMENT_KIND, used=kind == keys.USAGE_KIND)
 
     async def _look(self, h: str) -> KnownLicense:
-        """Nobody is given an answer to a question asked before his own, so nothing is shared."""
+        """Reads the license, with the near cache off: no caller gets an answer to an earlier question."""
         link = self._by_tag[h[:2]].link
         self.reads += 1
         answer = await link.call(packed_read(h))
@@ -206,7 +206,7 @@ class Store:
         return known
 
     def _read(self, h: str) -> Reply[KnownLicense | NotReady]:
-        """Who asks while a license is being read for the cache waits for the same answer."""
+        """Reads the license for the cache; callers that come meanwhile wait for the same answer."""
         under_way = self._under_way.get(h)
         if under_way is not None:
             return under_way
@@ -222,16 +222,16 @@ class Store:
         result.resolve(self._conclude(h, answer.value))
 
     def _conclude(self, h: str, answer: Answer) -> KnownLicense | NotReady:
-        """What may be concluded from an answer of Redis, and from what is remembered where that is not enough."""
+        """Concludes from an answer of Redis, and from what is remembered where that is not enough."""
         try:
             reading = decode_reading(checked(answer))
         except NotReady as fault:
             return self._stale.while_away(h) or fault
         except ValueError as fault:
             log.exception("license.unreadable", bucket=h[:2], exc_info=fault)
-            return self._stale.while_away(h) or NotReady("what is stored of this license cannot be read")
+            return self._stale.while_away(h) or NotReady("the stored record of this license cannot be read")
         if reading.loaded is None:
-            return self._stale.while_loading(h, reading) or NotReady("the data is being loaded")
+            return self._stale.while_loading(h, reading) or NotReady("the data is being loaded: try again")
         if self._by_tag[h[:2]].link.of_this_run(reading.loaded):
             return self._certain(h, reading)
         return self._stale.of_another_reign(h, reading)
@@ -244,13 +244,13 @@ class Store:
                 ends_at = min(ends_at, self.trust.denies_until(self._by_tag[h[:2]].link))
             entry = self._licenses.put(h, record, usage, ends_at)
             return KnownLicense(record, usage, stale=False, known_until=monotonic(), given=entry)
-        # It is met again only after another reading, so it is always of this moment.
+        # It is used again only after an equal answer, so it is always of that moment.
         given = CachedVerdicts() if ends_in is None else None
         return KnownLicense(record, usage, stale=False, known_until=float("inf"), given=given)
 
 
 def packed_read(h: str) -> bytes:
-    """The command that reads a license. Every `h` has the same length, so all but the names is packed ahead."""
+    """The command that reads a license. Every `h` has one length, so all but the names is packed in advance."""
     name = h.encode()
     bucket = name[:2]
     return _PACKED_READ % (bucket, name, bucket, name, bucket, name, bucket, name, bucket)
