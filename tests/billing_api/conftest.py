@@ -169,7 +169,7 @@ def buyer(client: Client, browser: httpx.AsyncClient, stripe_simulator: str, mir
 
 @pytest.fixture
 async def visitors(app: Litestar, database: Database, clock: FakeTime) -> AsyncIterator[Visitors]:
-    """Makes visitors, each with a browser and, where none is given, an e-mail address of his own."""
+    """Makes visitors, each with a browser and, where none is given, an e-mail address of their own."""
     async with AsyncExitStack() as stack:
 
         def a_visitor(email: str | None = None, *, comes_from: str = "127.0.0.1", **headers: str) -> Visitor:

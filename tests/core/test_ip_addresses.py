@@ -1,4 +1,4 @@
-"""Whose address it is: what proxies of ours say is believed, what anybody else says of himself is not."""
+"""Whose address it is: what proxies of ours say is believed, what others say of themselves is not."""
 
 from ipaddress import ip_network
 from typing import Final

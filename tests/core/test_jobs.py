@@ -12,7 +12,7 @@ from core.jobs import Job, PartnerJob, ProjectionJob, ProjectLicense, from_row, 
 def a_job(kind: type[msgspec.Struct]) -> Job:
     values = {UUID: uuid4(), str: "text", tuple[tuple[UUID, str], ...]: ((uuid4(), "databases"), (uuid4(), "emails"))}
     needed = (field for field in msgspec.structs.fields(kind) if field.required)
-    return kind(**{field.name: values[field.type] for field in needed})  # type: ignore[return-value]  # one of the union, by parametrisation
+    return kind(**{field.name: values[field.type] for field in needed})  # type: ignore[return-value]  # one of the union, by parametrization
 
 
 @pytest.mark.parametrize("kind", get_args(Job))

@@ -290,12 +290,12 @@ def validator(redis_url: str, log: Path, **more: str) -> Iterator[Running]:
 
 
 def _two_in_a_row() -> int:
-    """A port that is free and has a free neighbour: each process adds its number to the base of the metrics ports."""
+    """A port that is free and has a free neighbor: each process adds its number to the base of the metrics ports."""
     while True:
         port = choose(HOST)
-        with socket.socket() as neighbour:
+        with socket.socket() as neighbor:
             try:
-                neighbour.bind((HOST, port + 1))
+                neighbor.bind((HOST, port + 1))
             except OSError:
                 continue
             return port

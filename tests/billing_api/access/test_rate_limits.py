@@ -1,4 +1,4 @@
-"""Limits over HTTP: who is counted, together with whom, and what he is told; with Redis, and without."""
+"""Limits over HTTP: which clients are counted together, and what they are told; with Redis, and without."""
 
 import json
 import re

@@ -1,11 +1,11 @@
 """Who may do what, route by route: the table that is reviewed. A route that is not in it fails until it is.
 
-open       anybody
-signed     whoever can sign; the service checks it
-looks      every customer, staff included, and an administrator who looks at what the customer sees
-customer   every customer, staff included, and nobody in his place
-support    support and administrators
-admin      administrators alone
+- open      anybody
+- signed    any client that can sign; the service checks it
+- looks     every customer, staff included, and an administrator who looks at what the customer sees
+- customer  every customer, staff included, and nobody in their place
+- support   support and administrators
+- admin     administrators alone
 """
 
 from collections.abc import Iterator

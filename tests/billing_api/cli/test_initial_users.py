@@ -237,7 +237,7 @@ def _until(keyboard: int, prompt: str) -> str:
 async def test_a_registration_that_nobody_proved_does_not_keep_the_operator_out(
     database: Database, passwords: Passwords, clock: Clock, database_urls: DatabaseUrls, desk: Desk
 ) -> None:
-    """Whoever knows the address of the administrator to be could type it into the form first."""
+    """A stranger who knows the address of the future administrator could type it into the form first."""
     await desk.a_user(email="Root@example.com", password_hash="a stranger's", email_verified_at=None)
     await make(database, passwords, clock)
     (root,) = await rows(database_urls, "SELECT role, password_hash FROM users WHERE email = 'root@example.com'")

@@ -65,7 +65,7 @@ async def a_program(client: Client, owner: Headers) -> Headers:
 
 
 async def names_of(urls: DatabaseUrls, owner: Belongings) -> set[str]:
-    """What nobody else's answer may hold: each of his ids, his address and his name."""
+    """Texts that no other user's answer may hold: each id of the owner, the address and the name."""
     mine = [row for found in (await owned_rows(urls, owner.user_id)).values() for row in found]
     ids = {str(value) for row in mine for name, value in row.items() if isinstance(value, UUID) and "plan" not in name}
     return ids | {f"{owner.user_id.hex}@example.com", BOB}
@@ -83,7 +83,7 @@ async def test_another_customers_ids_open_nothing(
     intruders = {"a customer": ada, "a program": await a_program(client, ada)}
     intruders["support"] = await desk.staff(Role.SUPPORT)
     before, names = await owned_rows(database_urls, bob.user_id), await names_of(database_urls, bob)
-    assert all(before.values()), "he owns one of everything"
+    assert all(before.values()), "the owner has one of everything"
     wrong = []
     for operation in operations:
         ids = ids_in(operation, bob)
@@ -127,11 +127,11 @@ EXCUSED: Final = {
     "POST /api/v1/subscriptions/{subscription_id}/resume": "as above",
     "POST /api/v1/admin/licenses/{license_id}/limits": "what is made up to fit changes no limit, which is refused",
 }
-"""Not found, or refused, whoever asks in this walk: tests of these routes show that their owner is heard."""
+"""Not found, or refused, for every caller of this walk: tests of these routes show that their owner is heard."""
 
 
 def in_an_order_that_leaves_him_there(operation: AnyOperation) -> tuple[bool, bool, bool]:
-    """His own calls first, then those that look after him; what ends something, or makes him staff, comes last."""
+    """The owner's own calls first, then those of staff; what ends something, or makes the owner staff, comes last."""
     ends = operation.method == "delete" or operation.path.endswith(("/suspend", "/role"))
     return is_for_staff(operation), ends, operation.path.endswith("/role")
 

@@ -27,7 +27,7 @@ from tests.billing_api.walks.conftest import Operations
 from tests.support.people import Desk, Headers
 from tests.support.walking import AnyCase, AnyOperation, examples, send
 
-EXAMPLES: Final = int(os.environ.get("NP_WALK_EXAMPLES", "3"))  # noqa: TID251  how far to look, for whoever runs it
+EXAMPLES: Final = int(os.environ.get("NP_WALK_EXAMPLES", "3"))  # noqa: TID251  how far to look
 CALLERS: Final = {"nobody": None, "a customer": Role.CUSTOMER, "support": Role.SUPPORT, "an administrator": Role.ADMIN}
 CHECKS: Final[list[CheckFunction]] = [
     status_code_conformance,
@@ -38,7 +38,7 @@ CHECKS: Final[list[CheckFunction]] = [
 
 
 async def somebody(desk: Desk, role: Role | None) -> tuple[Headers, dict[str, str]]:
-    """Just signed in, with a license; who he is, and what path parameters may say to meet what is his."""
+    """Just signed in, with a license; the user, and values of path parameters that meet the user's own rows."""
     if role is None:
         return {}, {}
     user_id = await desk.a_user(role)

@@ -2,7 +2,7 @@
 
 What Postgres would say stands here (`_Truth`), with what its relay has still to do; each step is done to the functions
 and to their model (books.py), and both must answer alike. Whatever may be late is late at will: time passes, rows wait,
-a validator knows an old `synced_through`, totals arrive again and in the wrong order, a relay dies before its commit,
+a validator knows an old `synced_through`. Totals arrive again and in the wrong order, a relay dies before its commit,
 Redis is silent when a hold is to be pinned, its data is gone. Things are deleted that never were. The two clocks differ
 by as much as HOLD_MARGIN allows.
 
@@ -247,7 +247,7 @@ class Histories(RuleBasedStateMachine):
 
     @rule(action=st.sampled_from(UsageAction), count=st.integers(0, 5), gauge=st.booleans())
     def report_without_a_reservation(self, action: UsageAction, count: int, gauge: bool) -> None:
-        """A fact, over the limit or not. Of what panels reserve nobody deletes or sets what was not his."""
+        """A fact, over the limit or not. A panel deletes or sets only what it has reserved itself."""
         if gauge:
             self.truth.record("storage_gb", action, count, self.now)
         else:

@@ -200,7 +200,7 @@ class TestAnEndedId:
         assert await store.reserve(digest, "a", 1) == ["granted", 1]
 
     async def test_that_never_was_is_not_one(self, store: HotStore, digest: bytes) -> None:
-        """Or anybody could have names kept by releasing what he likes."""
+        """Or anybody could have names kept by releasing any of them."""
         assert not await store.writer.release(digest, "a")
         assert await store.reserve(digest, "a", 1) == ["granted", 2]
 

@@ -222,7 +222,7 @@ class TestASlotThatMoves:
         await scene.fresh(suspended, "SUSPENDED")
 
     async def test_key_by_key_is_never_misjudged(self, own_scene: Scene) -> None:
-        """Half of a bucket here and half there is TRYAGAIN to whoever asks for all of it."""
+        """Half of a bucket here and half there is TRYAGAIN to a client that asks for all of it."""
         scene = own_scene
         source, target, _ = scene.cluster.primaries
         (known,) = await scene.on(source)

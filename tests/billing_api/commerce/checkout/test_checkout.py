@@ -1,4 +1,4 @@
-"""Buying a license: one intent, one session, one license, whoever comes first and however often."""
+"""Buying a license: one intent, one session, one license, whichever request comes first and however often."""
 
 import asyncio
 from typing import Any

@@ -1,4 +1,4 @@
-"""What a customer says about himself: read it, change it; absent is not null."""
+"""Profile of a customer: read it, change it; absent is not null."""
 
 from datetime import datetime
 from typing import Any

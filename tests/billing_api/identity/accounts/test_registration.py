@@ -95,7 +95,7 @@ async def test_an_address_is_one_address_in_any_case(ada: Visitor, visitors: Vis
 async def test_a_link_confirms_the_registration_that_its_own_mail_told_of(
     visitor: Visitor, mailbox: Mailbox, database_urls: DatabaseUrls
 ) -> None:
-    """A stranger was faster than the owner of the address, who follows the link that she was mailed herself."""
+    """A stranger was faster than the owner of the address, who follows the link in her own mail."""
     await visitor.register(password=STRANGERS, full_name="Mallory", company_name="Mallory & Sons")
     await visitor.register()
     strangers, own = await mailbox.tokens(visitor.email)

@@ -14,7 +14,7 @@ from tests.support.servers import DatabaseUrls
 from tests.support.visitors import PASSWORD, Mailbox, Visitor
 
 Visitors = Callable[..., Visitor]
-ANOTHER = "violet lantern 93 harbour"
+ANOTHER = "violet lantern 93 harbor"
 
 SPELLINGS = {
     "composed and decomposed": ("jos\u00e9{n}@example.com", "jose\u0301{n}@example.com"),
@@ -101,7 +101,7 @@ async def test_respelling_ones_own_is_a_change_of_the_address_and_not_of_the_acc
 
 
 async def test_spellings_fill_no_mailbox(ada: Visitor, mailbox: Mailbox, spelled: tuple[str, str]) -> None:
-    """Five mails an hour go to a mailbox, whoever asks and however it is spelled."""
+    """Five mails an hour go to a mailbox, no matter who asks and how it is spelled."""
     headers = await ada.signed_in()
     for number in range(5):
         wish = {"email": spelled[number % 2], "password": PASSWORD}

@@ -210,7 +210,7 @@ async def test_the_old_address_takes_the_account_back(
     assert (await thief.refresh()).status_code == 401
     for email in (old, new):
         thief.email = email
-        assert (await thief.login()).json()["code"] == "invalid_credentials", "he knows the password"
+        assert (await thief.login()).json()["code"] == "invalid_credentials", "though the thief knows the password"
     await work()
     assert (await ada.reset((await mailbox.tokens(old))[-1], NEW_PASSWORD)).status_code == 204
     assert (await ada.login(NEW_PASSWORD)).status_code == 200

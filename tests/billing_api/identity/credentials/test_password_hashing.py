@@ -58,7 +58,7 @@ async def test_an_unreadable_hash_fits_nothing(passwords: Passwords, stored: str
 
 
 async def test_an_account_without_a_password_costs_as_much_as_one_with_it(passwords: Passwords) -> None:
-    """Whose address was taken back has none until he chooses one; nobody else may notice."""
+    """A user whose address was taken back has no password until they choose one; nobody else may notice."""
     verified: list[str] = []
     real = passwords._hasher
 

@@ -73,7 +73,7 @@ async def test_the_whole_road_back_into_an_account(
 async def test_whatever_lets_somebody_in_ends_with_a_reset(
     ada: Visitor, mailbox: Mailbox, work: Work, database_urls: DatabaseUrls, clock: Any
 ) -> None:
-    """Somebody who knew her password set up an app of his own: it would keep her out of her own account."""
+    """Somebody who knew her password set up an app: it would keep her out of her own account."""
     await ada.login()
     await plant(database_urls, clock.now - timedelta(days=30))
     token = await link(ada, mailbox, work)

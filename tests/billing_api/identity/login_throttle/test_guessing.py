@@ -1,4 +1,4 @@
-"""Guessing at passwords through the login: it ends soon for whoever guesses, and for nobody else."""
+"""Guessing at passwords through the login: it ends soon for the guesser, and for nobody else."""
 
 import asyncio
 from collections.abc import Callable
@@ -82,9 +82,9 @@ async def test_knocking_while_one_has_to_wait_prolongs_nothing(ada: Visitor, clo
 
 async def test_an_attacker_locks_out_himself_alone(ada: Visitor, visitors: Visitors) -> None:
     attacker = visitors(ada.email, comes_from=ELSEWHERE)
-    neighbour = visitors(ada.email.upper(), comes_from=ELSEWHERE)
+    neighbor = visitors(ada.email.upper(), comes_from=ELSEWHERE)
     assert [answer.status_code for answer in await guess(attacker, 6)] == [401] * 5 + [429]
-    assert (await neighbour.login()).status_code == 429, "one account in any case, one network"
+    assert (await neighbor.login()).status_code == 429, "one account in any case, one network"
     assert (await ada.login()).status_code == 200
 
 

@@ -1,4 +1,4 @@
-"""A customer with a license, and programs of his."""
+"""A customer with a license and OAuth clients."""
 
 from collections.abc import AsyncIterator
 

@@ -20,7 +20,7 @@ async def ada(app: Litestar, desk: Desk) -> AsyncIterator[Member]:
 
 @pytest.fixture
 async def bob(app: Litestar, desk: Desk) -> AsyncIterator[Member]:
-    """With an app of his own, signed in with both."""
+    """A user with an app, signed in with password and code."""
     async with a_member(app, desk) as member:
         await member.enroll()
         yield member

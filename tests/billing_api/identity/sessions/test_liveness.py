@@ -1,4 +1,4 @@
-"""At once, everywhere, whoever is killed and whoever is away.
+"""Ended sessions are refused at once, everywhere, with processes killed and servers away.
 
 Two processes share a Redis that remembers for an hour what Postgres said; whatever ends a session in one of them must
 hold in the other with the next request.

@@ -61,7 +61,7 @@ async def test_who_has_a_factor_gives_it_as_well(bob: Member, settings: ApiSetti
 
 
 async def test_the_right_code_does_not_make_up_for_the_password(bob: Member) -> None:
-    assert told(await bob.step_up("not his password", code=bob.code())) == (401, "invalid_credentials")
+    assert told(await bob.step_up("not the password", code=bob.code())) == (401, "invalid_credentials")
     assert (await bob.step_up(code=bob.code())).status_code == 200, "and it was not used up"
 
 
@@ -90,7 +90,7 @@ async def test_five_wrong_step_ups_end_the_session_and_no_other(
 
 async def test_wrong_codes_count_as_wrong_passwords_do(bob: Member) -> None:
     for _ in range(2):
-        assert told(await bob.step_up("not his password")) == (401, "invalid_credentials")
+        assert told(await bob.step_up("not the password")) == (401, "invalid_credentials")
         assert told(await bob.step_up(code=bob.code(9))) == (401, "invalid_second_factor")
         assert told(await bob.step_up()) == (403, "second_factor_required"), "which is neither wrong nor a fresh start"
     assert told(await bob.step_up(code=bob.code(9))) == (401, "unauthenticated")

@@ -1,4 +1,4 @@
-"""An administrator looks at what a customer sees: he sees it, changes nothing, and leaves a trace."""
+"""Impersonation: an administrator sees what a customer sees, changes nothing, and leaves a trace."""
 
 from datetime import timedelta
 

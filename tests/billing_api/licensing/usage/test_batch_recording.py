@@ -85,7 +85,7 @@ async def test_who_comes_again_is_answered_as_before_whoever_comes_with_him(desk
     assert isinstance(new, Counted)
     assert not new.replayed
     assert "another report" in str(other)
-    desktop.now += 3600  # every batch hopes again
+    desktop.now += 3600  # every batch is optimistic again
     (later,) = await record([desktop.report("b")])
     assert later == replace(new, replayed=True)
 
@@ -148,7 +148,7 @@ async def test_processes_that_write_the_same_totals_at_once_lose_nothing_and_nev
             reports = [desktop.report(f"{number}-{batch}-{resource}", resource=resource) for resource in kinds]
             outcomes = await recording.record(reports)
             assert [type(outcome) for outcome in outcomes] == [Counted, Counted]
-            desktop.now += 1  # hopes again, at times
+            desktop.now += 1  # optimistic again, at times
 
     await asyncio.gather(*(reporting(number, sessions) for number, sessions in enumerate(everybody)))
     for sessions in everybody:
