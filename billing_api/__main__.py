@@ -65,7 +65,7 @@ def _end_with_its_parts(app: BillingApi) -> None:
 def _spare_the_collector() -> None:
     """What was built at the start stays, and is left out of every search for cycles; and one comes less often.
 
-    Whoever has a report in a batch waits for a search in the midst of it: this halved the p99 of reports.
+    The requests of a batch wait for a search in the midst of it: this halved the p99 of reports.
     """
     gc.collect()
     gc.freeze()

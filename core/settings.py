@@ -191,7 +191,7 @@ class _Settings(Reader):
         return "devstack" if self.text("NP_ENVIRONMENT", "production") == "devstack" else "production"
 
     def stripe(self, *, receives_events: bool) -> StripeSettings:
-        """Whoever receives events needs a secret: without one every event would be refused, and nobody told."""
+        """A process that receives events needs a secret: without one it would refuse every event silently."""
         secrets = self.some("STRIPE_WEBHOOK_SECRETS") if receives_events else ()
         return StripeSettings(self.text("STRIPE_API_KEY"), self.optional("STRIPE_API_BASE"), secrets)
 

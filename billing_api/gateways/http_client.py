@@ -1,8 +1,8 @@
-"""What a partner's HTTP answer means, in three words: done, Retryable, PartnerRefused.
+"""Outcome of a call to a partner, by its HTTP answer: done, Retryable or PartnerRefused.
 
 *Cannot tell* is never *no*: whatever does not plainly refuse this very request may be asked again, under the same
-idempotency key. A refused token (401) is about our credentials and not about the request, so it waits for whoever mends
-them, like a time-out does.
+idempotency key. A refused token (401) is about our credentials and not about the request, so it is
+retried until an operator corrects them, like a time-out.
 """
 
 import asyncio

@@ -15,7 +15,7 @@ from db.unit_of_work import CustomerTransaction, SystemTransaction, Transaction
 
 
 async def buyer(tx: CustomerTransaction) -> User:
-    """Locked, so that no intent is written for somebody who deletes his account at this moment."""
+    """Locked, so that no intent is written for a user who deletes the account at this moment."""
     active = select(User).where(User.id == tx.actor_id, User.is_active)
     user = await tx.session.scalar(active.with_for_update(key_share=True))
     if user is None:

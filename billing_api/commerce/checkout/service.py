@@ -30,10 +30,10 @@ from db.unit_of_work import Database
 RETURN_PATH: Final = "/checkout/return"
 
 _PATIENCE_SECONDS: Final = 5
-"""A browser waits for this page; whoever is impatient gets told that the payment is being confirmed."""
+"""Browsers wait for this page. After this time it says that the payment is being confirmed."""
 
 _MOST_REPLACED: Final = 4
-"""Tries at a session: a customer and a price that are gone are two, and one that another try has just replaced."""
+"""Tries at a session: a customer and a price that are gone are two, and one that a retry has just replaced."""
 
 
 class CheckoutOutcome(NamedTuple):

@@ -1,1 +1,1 @@
-"""What is on offer."""
+"""Plans: limits, prices, and their publication at Stripe."""

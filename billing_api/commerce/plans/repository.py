@@ -32,7 +32,7 @@ def price_of(plan: Plan, interval: Interval) -> str:
 
 
 async def note_prices(tx: SystemTransaction, plan_id: UUID, prices: Mapping[Interval, str]) -> None:
-    """Prices are only ever added: whoever subscribed at an older one goes on paying it."""
+    """Prices are only ever added: a customer who subscribed at an older one goes on paying it."""
     rows = [{"stripe_price_id": price, "plan_id": plan_id, "interval": interval} for interval, price in prices.items()]
     await tx.session.execute(insert(PlanPrice).values(rows).on_conflict_do_nothing())
 

@@ -1,4 +1,4 @@
-"""What is on offer, and Stripe's knowledge of it."""
+"""Plans: the list of what is sold, and its products and prices at Stripe."""
 
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple

@@ -1,6 +1,6 @@
-"""Subscriptions of which Stripe should have told something by now: found by their state, not by an event.
+"""Overdue subscriptions: Stripe should have sent an event by now. They are found by their state.
 
-A webhook may be lost for good, and a change at the end of a period has no other herald. So whatever our rows say must
+A webhook may be lost for good, and a change at the end of a period has no other event. So whatever our rows say must
 have happened, a period that is over or a pending change whose day has come, is looked up at Stripe; what is true then
 is the mirror's to say. One that stays overdue after that (a clock of a test, a fault at Stripe) waits its turn again.
 """

@@ -1,8 +1,8 @@
-"""What is billed and what is in force: the license follows the subscription's price, up when paid, down in its time.
+"""Plan changes: the license follows the subscription's price, up when paid, down at the end of the period.
 
 Stripe's subscription says what is billed. Our row and its license say what is in force. Where the two differ the rules
-of core/licensing/plan_change.py decide, whoever made the change: a customer through our routes, where Stripe's price
-moves only when ours may follow, or somebody at Stripe by hand. What is still to come is shown as pending.
+of core/licensing/plan_change.py decide, for a change by a customer through our routes, where Stripe's price
+moves only when ours may follow, or one made by hand at Stripe. What is still to come is shown as pending.
 """
 
 from datetime import datetime

@@ -2,11 +2,11 @@
 
 An event only says which object to look at. `mirror` takes a lock on the object's Stripe customer, then reads the object
 as it is now, then makes our rows agree with it, in one transaction. The webhook, the return page and a replay by an
-admin all call it, so order and duplicates cannot matter: whoever comes second finds nothing left to do.
+admin all call it, so order and duplicates cannot matter: the second caller finds nothing left to do.
 
-The lock comes before the read. Session, subscription and invoice events of one purchase are worked off at once, and the
-rows they are about do not exist yet, so there is no row to lock; and a read made before the lock could be older than
-what the holder of the lock has just written.
+The lock comes before the read. Session, subscription and invoice events of one purchase are processed at once, and
+their rows do not exist yet, so there is no row to lock. And a read made before the lock could be older than what the
+holder of the lock has just written.
 
 A license is granted by the first paid invoice (granting.py). A period, and a dearer plan, counts as paid when a paid
 invoice charges for it: the subscription's latest one may be for something else, such as an upgrade that was declined

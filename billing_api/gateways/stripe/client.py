@@ -48,7 +48,7 @@ class CatalogueEntry(msgspec.Struct, frozen=True):
 class GoneAtStripe(PartnerRefused):
     """A call named an object that Stripe has no more: `parameter` named it, and it is `object_id` where that is known.
 
-    Whoever knows how to make the object anew does so and asks again.
+    A caller that can create the object again does so, and retries.
     """
 
     def __init__(self, parameter: str, object_id: str | None = None) -> None:

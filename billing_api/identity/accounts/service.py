@@ -80,7 +80,7 @@ class AccountService:
         return signed_in
 
     async def sign_out(self, refresh_token: str | None, principal: Principal | None) -> None:
-        """Ends the cookie's family and the access token's own session; whoever is signed out already is told the same.
+        """Ends the cookie's family and the access token's own session; if signed out already, the same answer.
 
         Each of the two speaks for its own session alone. A token that only names a session ends nothing.
         """

@@ -1,4 +1,4 @@
-"""What the page behind the verification mail's link says.
+"""Page behind the link of the verification mail.
 
 A file of its own because it is a page and no use case; it goes when the portal takes its place.
 """

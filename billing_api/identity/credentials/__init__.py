@@ -1,1 +1,1 @@
-"""What somebody proves himself with: password and e-mail address, how they are checked, changed and recovered."""
+"""Credentials: password and e-mail address, how they are checked, changed and recovered."""

@@ -1,6 +1,6 @@
 """Passwords and addresses over HTTP: with a session, and with links that were mailed.
 
-Routes with a link's token read no cookie: whoever has the token may use it, whatever page he comes from.
+Routes with a link's token read no cookie: any holder of the token may use it, from any page.
 """
 
 from collections.abc import Awaitable, Callable

@@ -1,4 +1,4 @@
-"""What we take for an e-mail address: enough to catch typing errors and to keep mail headers whole.
+"""Syntax check of e-mail addresses: enough to catch typing errors and to keep mail headers whole.
 
 Whether an address exists only a mail can tell, so this is far from RFC 5321's grammar on purpose: one `@`, a dot in
 the domain, nothing that a header or a list of recipients would read as something else.

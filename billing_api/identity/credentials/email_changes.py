@@ -9,7 +9,7 @@
 The old address can undo whatever came after it, also a change of a change: a thief gains nothing by changing twice. The
 new address is looked at when it is confirmed, under the unique index: it may have been taken meanwhile. Who asks hears
 the same either way; an address that has an account is told so itself. A registration that nobody has proved is no
-account: it gives way to whoever proves the address, so that nobody keeps an owner out by typing the address in.
+account: it gives way to the user who proves the address, so that nobody keeps an owner out by typing the address in.
 """
 
 from collections.abc import Awaitable, Callable

@@ -1,4 +1,4 @@
-"""What the pages behind the links in mails say: a new password, a new address, the old address again.
+"""Pages behind the links in mails: a new password, a new address, the old address again.
 
 A file of its own because these are pages and no use cases; they go when the portal takes their place.
 """

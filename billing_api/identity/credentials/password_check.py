@@ -4,7 +4,7 @@ Somebody signed in who is wrong five times, about the password or in a step-up a
 an access token cannot guess on, and nobody else is kept out by it.
 
 Known and unknown accounts cost the same: one transaction with the same statements, then one hash, outside of it. A
-guess that has to wait costs no hash. Whoever is turned away for want of room (503) has not been counted.
+guess that has to wait costs no hash. A caller who is refused for lack of room (503) is not counted.
 """
 
 from typing import Final
@@ -78,7 +78,7 @@ class PasswordCheck:
             return Proof(user, guess, await turn.hash(password) if is_outdated else None)
 
     async def by_session(self, principal: Principal, password: str, caller: Caller) -> Proof:
-        """The same for somebody signed in: the count is his session's, and nobody else can use it up."""
+        """The same for somebody signed in: the count is the session's, and nobody else can use it up."""
         guesser = Guesser(GuesserKind.SESSION, str(principal.session_id))
         with self._passwords.turn() as turn:
             async with self._database.as_system(principal.user_id, caller.request_id) as tx:

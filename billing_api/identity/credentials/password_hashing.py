@@ -5,8 +5,7 @@ allows. A hash costs tens of milliseconds and 19 MiB, so work goes to a pool of 
 and a short queue; beyond that a caller hears 503 at once. A flood of sign-ins must not take the memory or the event
 loop from everybody else. Nobody may hash inside a transaction: it would hold a connection all that time.
 
-Whoever counts attempts takes his turn first: one that is turned away for want of room has guessed nothing, and must not
-count as a guess.
+Take a turn before you count an attempt: a caller who is refused for lack of room has guessed nothing.
 """
 
 import asyncio
@@ -54,7 +53,7 @@ class Turn:
         return await self._in_thread(lambda: password_rules.weakness(password, facts))
 
     def when_over(self, give_back: Callable[[], None]) -> None:
-        """At once, or when the thread is done: a client that hangs up frees nothing while his work runs."""
+        """At once, or when the thread is done: a client that hangs up frees nothing while its work runs."""
         if self._latest is None:
             give_back()
         else:

@@ -48,7 +48,7 @@ class CredentialService:
         self._clock = clock
 
     async def change_password(self, principal: Principal, current: str, new: str, caller: Caller) -> SignedIn:
-        """Ends every session, this one too, and opens another: whoever copied a token of it has nothing."""
+        """Ends every session, this one too, and opens another: a thief who copied a token of it has nothing."""
         proof = await self._check.by_session(principal, current, caller)
         new_hash = await self._hash(new, proof.user, field="new_password")
         speaking_for = self._database.as_system(principal.user_id, caller.request_id)

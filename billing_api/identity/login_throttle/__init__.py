@@ -1,1 +1,1 @@
-"""Guesses at passwords: each is counted before it is judged, so that nobody has many and nobody is locked out."""
+"""Login throttle: each password guess is counted before it is judged, so that nobody has many or is locked out."""

@@ -5,7 +5,7 @@
     proof  keyed hash of (user id, name): one for each account that signed in here, the latest first, five at most
 
 A mark opens nothing. It only says whose count a guess goes to: a device's guesses are its own, and no guesses of
-strangers keep it waiting. Whoever steals it gains five guesses before waits begin. Hence nothing is stored, and it
+strangers keep it waiting. A thief of it gains five guesses before waits begin. Hence nothing is stored, and it
 lives a year. Only this server can make a proof, and proofs are bound to user ids, which are not told to strangers.
 
 Source: owasp.org/www-community/Slow_Down_Online_Guessing_Attacks_with_Device_Cookies. There the cookie names its

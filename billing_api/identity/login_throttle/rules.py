@@ -1,10 +1,10 @@
-"""How long a guesser waits. Pure: what was counted and `now` in, a wait out.
+"""Waiting times of password guesses. Pure: what was counted and `now` in, a wait out.
 
 A count belongs to an account and a guesser: an address that the account has never been used from, a device that has
 signed in to it before, or a session that is signed in. Some guesses are free, then each costs a wait that doubles.
 Beside that all addresses together, as far as no device of the account is behind them, have a count of their own. It
 stops a thousand addresses with five guesses each: at most 80 in an hour, where OWASP ASVS 4.0.3 (2.2.1) allows 100.
-Devices and sessions are not under it, so whatever strangers do, who has signed in here before still can.
+Devices and sessions are not under it, so strangers cannot keep out a user who has signed in here before.
 """
 
 import enum

@@ -4,7 +4,7 @@ A guess is counted and committed before the password is hashed: of a hundred at 
 counted, and the rest wait. A right guess is taken back. Killed in between, a right guess stays counted.
 
 Accounts and guessers are kept as keyed hashes. An account is named by the address that was typed, whether somebody has
-it or not: whoever guesses at nobody's password waits as long, after the same statements, and learns nothing. It also
+it or not: a guesser at an unknown account waits as long, after the same statements, and learns nothing. It also
 keeps addresses, and what people type into the wrong field, out of the table.
 """
 

@@ -21,12 +21,12 @@ _SHOWN: Final = (
 
 
 def live() -> Select[*tuple[Any, ...]]:
-    """Of whoever the session speaks for."""
+    """Of the session's user."""
     return select(*_SHOWN).where(OAuthClient.revoked_at.is_(None)).order_by(OAuthClient.created_at, OAuthClient.id)
 
 
 async def count_live(tx: SystemTransaction, user_id: UUID) -> int | None:
-    """With the owner locked, so that two at once do not both find the last place; None where he is not active."""
+    """With the owner locked, so that two at once do not both find the last place. None for an inactive owner."""
     owner = select(User.id).where(User.id == user_id, User.is_active).with_for_update(key_share=True)
     if await tx.session.scalar(owner) is None:
         return None

@@ -1,4 +1,4 @@
-"""OAuth clients: their owners make and end them, they themselves get tokens and are recognised by them.
+"""OAuth clients: their owners make and end them, they themselves get tokens and are recognized by them.
 
 A token says which client it was made for, not whom that acts for: each use looks the client up. So a client that is
 revoked, or whose owner is suspended, is refused at once, and a token that is found is worth nothing afterwards.
@@ -42,7 +42,7 @@ _NOBODYS_HASH: Final = bytes(32)
 
 
 class OAuthClientService:
-    """What a customer does with his clients."""
+    """Use cases of a customer with OAuth clients."""
 
     def __init__(self, database: Database, secrets: Secrets, clock: Clock) -> None:
         self._database = database

@@ -1,8 +1,8 @@
 """The challenge: what a right password gets where a second factor is owed, and what becomes of it.
 
-It is a random token that names a row, so it is nothing else: no access token, whoever reads it. Kept rather than
+It is a random token that names a row, so it is nothing else: no access token for any reader. Kept rather than
 signed, because a signed one could neither be used up nor be counted. The row holds a mark of the password it was given
-for: it ends with that password, without whoever changes passwords having to know of challenges.
+for: it ends with that password, so that code which changes passwords need not know of challenges.
 
 A file of its own because it is no use case either: sign-in issues and redeems within its transactions.
 """
@@ -18,7 +18,7 @@ from db.unit_of_work import SystemTransaction
 
 
 async def issue(tx: SystemTransaction, keyed_hash: KeyedHash, user: User, now: datetime) -> str:
-    """`user` is locked, his password's hash loaded."""
+    """`user` is locked, with the password's hash loaded."""
     token = new_token()
     await repository.add_challenge(
         tx,
@@ -32,9 +32,9 @@ async def issue(tx: SystemTransaction, keyed_hash: KeyedHash, user: User, now: d
 
 
 async def take_try(tx: SystemTransaction, keyed_hash: KeyedHash, token: str, now: datetime) -> User | None:
-    """Who owes the factor. None where it is over: unknown, expired, used, tried too often; or he has changed since.
+    """The user who owes the factor. None where it is unknown, expired, used, tried too often, or the password changed.
 
-    Leaves him locked: what is decided about him holds until the transaction ends.
+    Leaves the user locked: a decision about the user holds until the transaction ends.
     """
     token_hash = _stored_hash(token, keyed_hash)
     user = await repository.lock_challenged_user(tx, token_hash)

@@ -1,9 +1,9 @@
-"""Recovery codes: ten sheets of paper that each open the door once, for who has lost his authenticator app.
+"""Recovery codes: ten one-time codes on paper, for a user who has lost the authenticator app.
 
     K7QW-3F9D-M2XA-8RTC      16 symbols of Crockford's base32: 80 random bits
 
 Nobody guesses one, so wrong ones need no counting, and a hash without salt or stretching keeps them; keyed, so that
-whoever reads the table cannot even check a code. The owner's id is hashed with the code: a code opens one account only.
+a reader of the table cannot even check a code. The owner's id is hashed with the code: a code opens one account only.
 """
 
 import re

@@ -1,8 +1,8 @@
 """A user's own second factor: set up, confirmed, taken away.
 
-A factor counts from the moment its owner has shown that his app makes the right codes: nobody locks himself out with a
-QR code he failed to scan. What waits to be confirmed ends after a quarter of an hour, so that a secret which was on a
-screen once and then forgotten never becomes a key.
+A factor counts from the moment its owner has shown that the app makes the right codes. So a QR code that
+was not scanned locks nobody out. An unconfirmed factor ends after a quarter of an hour, so that a secret which was on
+a screen once and then forgotten never becomes a key.
 """
 
 from collections.abc import Awaitable, Callable
@@ -15,7 +15,7 @@ from billing_api.access.permissions import (
     Principal,
 )
 from billing_api.identity.second_factor import recovery_codes, repository, totp
-from billing_api.identity.second_factor.rules import ENROLMENT_LIFETIME
+from billing_api.identity.second_factor.rules import ENROLLMENT_LIFETIME
 from billing_api.identity.second_factor.schemas import (
     Enrolment,
     RecoveryCodes,
@@ -65,8 +65,8 @@ class SecondFactorService:
                 raise Unauthenticated("this account is not active any more")
             if not await repository.begin_factor(tx, user.id, sealed, now):
                 raise Conflict("an authenticator app is active already; remove it first")
-        uri = totp.enrolment_uri(secret, account=user.email)
-        return Enrolment(uri, secret, totp.qr_svg(uri), now + ENROLMENT_LIFETIME)
+        uri = totp.enrollment_uri(secret, account=user.email)
+        return Enrolment(uri, secret, totp.qr_svg(uri), now + ENROLLMENT_LIFETIME)
 
     async def confirm(self, principal: Principal, code: str, *, request_id: str) -> RecoveryCodes:
         """Ends the user's other sessions, and a change of address that waits for its link.
@@ -107,10 +107,10 @@ class SecondFactorService:
         factor = await repository.lock_factor(tx, principal.user_id)
         if factor is not None and factor.confirmed_at is not None:
             return Conflict("this authenticator app is active already")
-        if factor is None or now >= factor.started_at + ENROLMENT_LIFETIME:
+        if factor is None or now >= factor.started_at + ENROLLMENT_LIFETIME:
             return Conflict("there is nothing to confirm, or it took too long: begin with POST me/mfa/totp")
         fault = await fault_of_code(tx, self._secrets, factor, code, now)
-        if isinstance(fault, InvalidSecondFactor):  # no question of who is asking: he is signed in
+        if isinstance(fault, InvalidSecondFactor):  # the user is signed in: the input is wrong, not the identity
             return InvalidInput("the code is wrong: is the phone's clock right?", errors=(FieldError("code", "wrong"),))
         if fault is not None:
             return fault

@@ -8,8 +8,8 @@ off the wire, comes second. The caller stores the newest step that was used and 
 
 Six digits can be guessed: a try hits one of three codes among a million. What keeps that from being worth it is how few
 tries there are (`pause_after`): forty in two days, then five a day, which is even odds after more than a century. Each
-success of the owner's forgives what went before, so against one who signs in daily it is thirty a day: 3 % a year, for
-somebody who knows the password already, else he would not be asked.
+success of the owner's forgives what went before, so against one who signs in daily it is thirty a day: 3 % a year. And
+only an attacker who knows the password already is asked for a code.
 """
 
 import hmac
@@ -65,7 +65,7 @@ def pause_after(failures: int) -> timedelta | None:
     return min(_FIRST_PAUSE * doubled, _LONGEST_PAUSE)
 
 
-def enrolment_uri(secret: str, *, account: str) -> str:
+def enrollment_uri(secret: str, *, account: str) -> str:
     """The `otpauth:` address that apps read (Google Authenticator's Key Uri Format)."""
     return pyotp.TOTP(secret).provisioning_uri(name=account, issuer_name=ISSUER)
 

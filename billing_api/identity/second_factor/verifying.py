@@ -1,10 +1,10 @@
-"""Whether somebody has the second factor he should have: asked by sign-in, by step-up and at enrolment alike.
+"""Verification of the second factor: used by sign-in, by step-up and at enrollment alike.
 
-A file of its own because it is no use case: it works in the transaction of whoever asks. A refusal is answered and not
+A file of its own because it is no use case: it works in the transaction of its caller. A refusal is answered and not
 raised here: a failure has to be counted, and what is raised inside a transaction undoes it.
 
 A wrong code counts against the account, not against a session or an address, so that neither a new sign-in nor another
-machine buys further tries. Who knows the password can thereby keep the owner's app out for a while; recovery codes are
+machine buys further tries. A thief of the password can thereby keep the owner's app out for a while; recovery codes are
 subject to no count and let the owner in all the same.
 """
 

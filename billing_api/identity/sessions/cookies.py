@@ -2,7 +2,7 @@
 
 The refresh token lives in a cookie that scripts cannot read and that is sent to the routes of sign-in alone. A browser
 adds a cookie to every request, also where another site's page caused it. So the routes that set or read it refuse such
-requests: `SameSite=Strict` is the first defence, the headers that browsers add are the second.
+requests: `SameSite=Strict` is the first defense, the headers that browsers add are the second.
 """
 
 from datetime import timedelta

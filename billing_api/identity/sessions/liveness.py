@@ -1,8 +1,8 @@
-"""Whether a session lives: what every request with an access token asks, and what ends it at once, everywhere.
+"""Session liveness: asked by every request with an access token; ended at once, everywhere.
 
 Postgres says it, and Redis remembers for two seconds what Postgres said. A fifth file of this domain, for it is no use
-case of HTTP but the door's own question (billing_api/server/guard.py). Why it can never bring an ended session back,
-whoever is killed when: docs/decisions/0019-sessions.md. In short,
+case of HTTP but the guard's own question (billing_api/server/guard.py). Why it can never bring an ended session back,
+no matter which process is killed when: docs/decisions/0019-sessions.md. In short,
 
     async with liveness.ending() as ending, database.as_system() as tx:
         ...                       # end sessions, suspend a user, change a role or a password
@@ -78,7 +78,7 @@ class Liveness:
         self._clock = clock
 
     async def check(self, principal: Principal) -> None:
-        """Unauthenticated where the session has ended, its user is suspended, or his role is not the token's."""
+        """Unauthenticated where the session has ended, its user is suspended, or the role is not the token's."""
         role = await self._role_now(principal)
         if role is None:
             raise Unauthenticated("this sign-in has ended; sign in again")

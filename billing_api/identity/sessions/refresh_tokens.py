@@ -48,7 +48,7 @@ class TokenStanding(enum.Enum):
     JUST_REPLACED = enum.auto()
     COPIED = enum.auto()
     FOREIGN = enum.auto()
-    """None of its tokens: whoever made it up knows the family's name, and nothing else."""
+    """None of its tokens: its forger knows the family's name, and nothing else."""
     OVER = enum.auto()
 
 

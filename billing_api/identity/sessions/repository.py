@@ -62,7 +62,7 @@ async def touch(tx: SystemTransaction, session_id: UUID, now: datetime) -> None:
 
 
 def own_live(now: datetime) -> Select[UUID, str | None, str | None, datetime, datetime, datetime]:
-    """Of whoever the transaction speaks for; the one that was used last comes first."""
+    """Of the transaction's user; the one used last comes first."""
     return select(*_SHOWN).where(_lives(now)).order_by(Session.last_seen_at.desc(), Session.id)  # type: ignore[return-value]  # as typed above
 
 

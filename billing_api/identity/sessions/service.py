@@ -1,4 +1,4 @@
-"""What its owner does with his sign-ins: looks at them, and ends those he does not know."""
+"""Sessions as their owner sees them: list them, and end unknown ones."""
 
 from uuid import UUID
 

@@ -1,4 +1,4 @@
-"""What a sign-in gives: a session, a family of refresh tokens that begins with it, and the device's mark."""
+"""Result of a sign-in: a session, a family of refresh tokens that begins with it, and the device's mark."""
 
 import msgspec
 

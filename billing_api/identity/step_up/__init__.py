@@ -1,1 +1,1 @@
-"""Step-up: somebody signed in proves again that it is he, for what a forgotten browser must not be enough for."""
+"""Step-up: a signed-in user authenticates again, for actions that a forgotten browser must not allow."""

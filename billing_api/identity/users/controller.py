@@ -61,7 +61,7 @@ class AdminUserController(Controller):
         "/{user_id:uuid}/suspend",
         permission=Permission.USERS_CHANGE,
         status_code=200,
-        summary="Keep somebody out; all of his sessions end at once",
+        summary="Suspend a user; all sessions of the user end at once",
     )
     async def suspend_user(
         self,
@@ -72,7 +72,7 @@ class AdminUserController(Controller):
     ) -> UserView:
         return await user_administration.suspend(principal, user_id, data.reason)
 
-    @post("/{user_id:uuid}/resume", permission=Permission.USERS_CHANGE, status_code=200, summary="Let him in again")
+    @post("/{user_id:uuid}/resume", permission=Permission.USERS_CHANGE, status_code=200, summary="Resume a user")
     async def resume_user(
         self,
         principal: NamedDependency[Principal],

@@ -19,7 +19,7 @@ ROLE_CHANGED: Final = "user.role_changed"
 
 
 class AccountStanding(NamedTuple):
-    """Whoever is deleted is not active either."""
+    """A deleted user is not active either."""
 
     is_active: bool
     is_deleted: bool
@@ -47,7 +47,7 @@ async def one(tx: PrivilegedTransaction, user_id: UUID) -> User:
 
 
 async def lock_for_administration(tx: SystemTransaction, user_id: UUID) -> User:
-    """The user, with every active administrator locked beside him; Forbidden where the actor is none any more.
+    """The user, with every active administrator locked as well; Forbidden where the actor is none any more.
 
     All of them are locked by one statement in one order: of two who take each other's rights away at the same moment
     the second waits, and then has lost the right to. As nobody can do it to themselves, one is always left. The user is

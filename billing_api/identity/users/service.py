@@ -1,4 +1,4 @@
-"""What staff do with users: find them, suspend them, give them roles, and look at what they see.
+"""Users, for staff: find them, suspend them, give them roles, and look at what they see.
 
 Each act is audited in its transaction, and holds at once: a suspended user's sessions are ended, and a token that names
 another role than its user has is refused (billing_api/identity/sessions/liveness.py).
@@ -54,7 +54,7 @@ class UserAdministration:
             return UserView.of(await repository.one(tx, user_id))
 
     async def suspend(self, principal: Principal, user_id: UUID, reason: str) -> UserView:
-        """He is signed out everywhere when this returns. Licences stay as they are: those have verbs of their own."""
+        """The user is signed out everywhere when this returns. Licenses stay as they are."""
         _refuse_self(principal, user_id, "suspend yourself")
         now = self._clock()
         async with self._liveness.ending() as ending, self._database.as_system(principal.user_id) as tx:
@@ -67,7 +67,7 @@ class UserAdministration:
         return view
 
     async def resume(self, principal: Principal, user_id: UUID, reason: str) -> UserView:
-        """He may sign in again; what was ended stays so."""
+        """The user may sign in again; ended sessions stay ended."""
         async with self._database.as_system(principal.user_id) as tx:
             user = await repository.lock_for_administration(tx, user_id)
             user.is_active = True
@@ -75,12 +75,12 @@ class UserAdministration:
             return UserView.of(await repository.written(tx, user))
 
     async def give_role(self, principal: Principal, user_id: UUID, order: RoleGiven) -> UserView:
-        """His sessions live on, but every access token that says otherwise has to be refreshed."""
+        """The sessions live on, but every access token that says otherwise has to be refreshed."""
         _refuse_self(principal, user_id, "change your own role")
         async with self._liveness.ending() as ending, self._database.as_system(principal.user_id) as tx:
             user = await repository.lock_for_administration(tx, user_id)
             if order.role is not Role.CUSTOMER and user.email_verified_at is None:
-                raise Conflict("nobody has proved that the address is his: no staff without that")
+                raise Conflict("the address is not verified: let the user verify it first")
             facts = {"role": order.role.value, "was": user.role.value, "reason": order.reason}
             user.role = order.role
             await tx.audit(repository.ROLE_CHANGED, "user", user_id, **facts)
@@ -110,7 +110,7 @@ class AccountEvents:
         self._database = database
 
     async def page(self, principal: Principal, *, limit: int, offset: int) -> Page[AccountEvent]:
-        # The audit trail is nobody's to read but staff's and the application's, so the application reads for him.
+        # Only staff and the application may read the audit trail, so the application reads it for the user.
         async with self._database.as_system(principal.user_id) as tx:
             statement = repository.account_events(principal.user_id)
             rows, total = await fetch_page(tx.session, statement, limit=limit, offset=offset)

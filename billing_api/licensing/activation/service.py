@@ -50,7 +50,7 @@ from db.unit_of_work import Database, SystemTransaction
 
 TOKEN_LIFETIME: Final = timedelta(hours=24)
 MOST_TOKENS: Final = 5
-"""Live ones of a license. One more ends the oldest: whoever lost five must not wait for a day."""
+"""Live ones of a license. One more ends the oldest: an owner who lost five must not wait for a day."""
 
 MOST_RESETS: Final = 3
 RESET_WINDOW: Final = timedelta(days=30)

@@ -1,7 +1,7 @@
 """Making an API key, inside of somebody else's transaction: an owner asks for one, or a panel is activated.
 
-The bound on how many keys of a license are live is kept here, by count and insert under the license's own lock. Whoever
-makes a key has to hold that lock, which is why the locked license is what is asked for.
+The bound on how many keys of a license are live is kept here, by count and insert under the license's own lock. Code
+that makes a key must hold that lock, hence the parameter is the locked license.
 """
 
 import secrets as randomness

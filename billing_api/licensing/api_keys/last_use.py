@@ -1,7 +1,7 @@
 """`last_used_at` of API keys: when a usage report was last signed with one, to the minute.
 
-It is written at most once a minute for a key, many keys in one statement, beside the requests and never in their way;
-what a killed process had not written yet is lost, and the key's next use makes up for it. The validator, which knows no
+It is written at most once a minute for a key, many keys in one statement, beside the requests and never in their way.
+What a killed process had not written yet is lost, and the key's next use makes up for it. The validator, which knows no
 SQL, notes nothing: a key that only ever validates shows no use here.
 """
 

@@ -1,8 +1,8 @@
 """Every SQL statement about leases.
 
-A lease is due by its state, never by a date in somebody's calendar: a license that stands and has no lease of its
-present version, one with little life left, or one signed with a key that is no longer published; and a license that
-does not stand and has a lease. So whatever was missed, for however long, the next look finds.
+A lease is due by its state, never by a date. Due is a license that stands and has no lease of its present version, one
+with little life left, or one signed with a key that is no longer published. Due is also a license that does not stand
+and has a lease. So the next look finds whatever was missed.
 
 A claim locks licenses, not leases, since there may be no lease yet to lock; `NO KEY` leaves usage reports, which only
 refer to a license, undisturbed. While it is held the license cannot get another version. What is claimed is looked at

@@ -230,7 +230,7 @@ class AdminLicenseController(Controller):
         "/{license_id:uuid}/retry-provisioning",
         permission=Permission.LICENSES_CHANGE,
         status_code=200,
-        summary="Another try for an account that NextPanel refused",
+        summary="Retry the provisioning of an account that NextPanel refused",
     )
     async def retry_provisioning(
         self,

@@ -153,7 +153,7 @@ async def found(tx: StaffTransaction, license_id: UUID) -> tuple[License, str, s
 
 
 async def user_by_email(tx: StaffTransaction, email: str) -> User:
-    """Locked: who deletes his account at this moment either sees what is made for him, or is not found."""
+    """Locked: a user who deletes the account at this moment either sees the new license, or is not found."""
     by_email = select(User).where(User.email_key == mailbox_key(email))
     user = await tx.session.scalar(by_email.with_for_update(key_share=True))
     if user is None:

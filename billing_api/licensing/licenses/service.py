@@ -1,4 +1,4 @@
-"""What customers do with their licenses, and what staff do with everybody's."""
+"""Use cases of licenses: customers act on their own, staff on all."""
 
 import asyncio
 from collections.abc import Mapping
@@ -240,7 +240,7 @@ class LicenseAdministration:
             return await once.record(tx, _for_staff(row, now))
 
     async def retry_provisioning(self, principal: Principal, license_id: UUID) -> AdminLicenseView:
-        """Another try for an account that NextPanel refused; the same idempotency key goes out again."""
+        """Retries the provisioning of an account that NextPanel refused, under the same idempotency key."""
         async with self._database.as_staff(principal.user_id) as tx:
             license_ = await repository.lock(tx, license_id)
             if license_.provisioning is ProvisioningState.DONE:

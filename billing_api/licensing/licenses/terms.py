@@ -1,4 +1,4 @@
-"""What a license is good for and until when, as plan, payments and staff's word make it.
+"""Terms of a license: limits and expiry, as plan, payments and staff set them.
 
 A file of its own because two domains write it: the mirror, when Stripe's object says another plan or a paid period, and
 the admin's endpoints. A plan gives the limits, staff's overrides stand beside it; a paid period gives the expiry, and

@@ -1,1 +1,1 @@
-"""What customers use, as NextPanel reports it."""
+"""Usage: what customers use, as NextPanel reports it."""

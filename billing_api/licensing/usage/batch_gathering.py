@@ -1,4 +1,4 @@
-"""Many small pieces of work in one transaction, for whoever waits for its COMMIT.
+"""Batching: many small pieces of work in one transaction, whose callers wait for its COMMIT.
 
 Whatever comes while one batch is under way makes up the next one, and where several came the next one waits a moment
 for more: the longer, the more there were. So a lone report waits for nobody, and the more there are, the more share a
@@ -127,7 +127,7 @@ class Batches(Generic[ItemT, OutcomeT]):
         self._part.beat()
         try:
             outcomes = await self._perform(items)
-        except Exception as failure:  # noqa: BLE001  whoever brought the item is told
+        except Exception as failure:  # noqa: BLE001  the caller of each item is told
             if len(items) == 1 or self._is_absence(failure):
                 return [failure] * len(items)
             middle = len(items) // 2

@@ -6,7 +6,7 @@
                   ─► transaction    batch_recording.py          counted and written down, by the statements of
                   repository.py ─► COMMIT ─► answer
 
-`answer` is that way, whoever carries the bytes. Litestar can, and does where a call is out of the ordinary
+`answer` is that way, for any carrier of the bytes. Litestar can, and does where a call is out of the ordinary
 (controller.py); but what it does around a handler costs more than the report. So this application stands before the
 framework's and carries the plain calls itself: bytes in, bytes out.
 

@@ -1,4 +1,4 @@
-"""What is counted of usage reports, added up over the API's processes (billing_api/server/metrics.py)."""
+"""Metrics of usage reports, added up over the API's processes (billing_api/server/metrics.py)."""
 
 from collections import Counter as Tally
 from collections.abc import Iterable

@@ -1,4 +1,4 @@
-"""What customers use, as NextPanel reports it: each report counted once, and answered after its COMMIT.
+"""Usage reports: each is counted once, and answered after its COMMIT.
 
 A report is a fact. It is recorded even where it passes the limit, and flagged; only grants are refused, and those are
 the validator's. Here a report is read and judged by itself; batch_recording.py writes down many together.

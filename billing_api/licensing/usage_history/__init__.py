@@ -1,1 +1,1 @@
-"""What was used of a license over time, by hour or day, straight from the reports."""
+"""Usage history: use of a license over time, by hour or day, straight from the reports."""

@@ -1,4 +1,4 @@
-"""What was used over time: for its owner, and for staff."""
+"""Usage history, for the owner of a license and for staff."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Final, NamedTuple

@@ -27,7 +27,7 @@ async def test_an_app_is_shown_its_secret_and_counts_once_confirmed(ada: Member,
     body = begun.json()
     assert body.keys() == {"otpauth_uri", "secret", "qr_svg", "expires_at"}
     assert body["qr_svg"] == totp.qr_svg(body["otpauth_uri"])
-    assert body["otpauth_uri"] == totp.enrolment_uri(body["secret"], account=ada.email)
+    assert body["otpauth_uri"] == totp.enrollment_uri(body["secret"], account=ada.email)
     assert (await ada.call("GET", "me/mfa")).json()["totp"]["active"] is False
     assert "access_token" in (await ada.login()).json(), "what is not confirmed keeps nobody out"
 

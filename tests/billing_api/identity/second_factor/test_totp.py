@@ -74,14 +74,14 @@ def test_a_secret_has_160_bits_and_is_nobody_elses() -> None:
 
 
 def test_the_address_is_one_that_apps_read() -> None:
-    address = urlsplit(totp.enrolment_uri(SECRET, account="ada+1@example.com"))
+    address = urlsplit(totp.enrollment_uri(SECRET, account="ada+1@example.com"))
     assert (address.scheme, address.netloc) == ("otpauth", "totp")
     assert unquote(address.path) == "/NextPanel:ada+1@example.com"
     assert parse_qs(address.query) == {"secret": [SECRET], "issuer": ["NextPanel"]}
 
 
 def test_the_qr_code_is_one_svg_element_that_scales() -> None:
-    picture = totp.qr_svg(totp.enrolment_uri(SECRET, account="ada@example.com"))
+    picture = totp.qr_svg(totp.enrollment_uri(SECRET, account="ada@example.com"))
     root = ET.fromstring(picture)
     assert root.tag == "{http://www.w3.org/2000/svg}svg"
     assert "viewBox" in root.attrib
