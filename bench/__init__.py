@@ -1,1 +1,1 @@
-"""`python -m bench`: what one validation costs, here and in the stacks one might have chosen instead, in one run."""
+"""Benchmarks: `python -m bench` measures what one validation costs, here and in other stacks, in one run."""

@@ -1,4 +1,4 @@
-"""Starts every contender with one Redis behind them, loads them in turn, and prints what a request costs each.
+"""Benchmark of validations: starts all contenders with one Redis, loads them in turn, prints their cost per request.
 
 Contenders run on one core, the load and Redis on the other. Only the contender's own CPU time is counted: that of its
 processes, user and system, over the requests it answered. Every answer is checked.
@@ -48,7 +48,7 @@ def main() -> None:
 
 
 def _present(place: Place, words: Sequence[str]) -> list[Contender]:
-    """Those that can be had, and are wanted: with one of the words in their name, or all; the reference always."""
+    """The contenders that can be started and were chosen: by one of the words, or all; the reference always."""
     present: list[Contender] = []
     for one in contenders.all_of_them(place):
         if words and one.name != report.REFERENCE and not any(word in one.name for word in words):
@@ -83,7 +83,7 @@ def _round(
 
 
 def _check_answer(one: Contender, key: str) -> None:
-    """The same answer from everybody, before anything is counted."""
+    """Every contender must give the same answer, before anything is measured."""
     (request,) = material.signed_requests([key])
     head, _, body = request.partition(b"\r\n\r\n")
     headers = dict(line.split(": ", 1) for line in head.decode().split("\r\n")[1:])

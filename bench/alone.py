@@ -1,7 +1,7 @@
-"""`python -m bench.alone`: what the validator takes by itself.
+"""Benchmark of the validator alone (`python -m bench.alone`), against the limits that its design promises.
 
-Start to ready, memory with many connections, what its metrics cost, and whether a request costs more when there are
-more licenses. Ends with 1 where a promise of the design is broken.
+It measures the time from start to ready, memory with many connections, the cost of metrics, and whether a request costs
+more when there are more licenses. The exit code is 1 where a promise is broken.
 
     python -m bench.alone [--licenses 1000000] [--connections 10000] [--seconds 2] [--rounds 5]
 """
@@ -64,7 +64,7 @@ def main() -> int:
             _memory(place, folder, serving, options.connections),
             *_growth(place, folder, serving, options),
         ]
-    print(*lines, sep="\n")  # noqa: T201  # what it is for
+    print(*lines, sep="\n")  # noqa: T201  # it prints a report
     return 0 if all(line.holds for line in lines) else 1
 
 
@@ -78,7 +78,7 @@ def _options() -> argparse.Namespace:
 
 
 def _fill(place: Place, number: int) -> list[str]:
-    """So many licenses in an emptied Redis."""
+    """Fills an emptied Redis with so many licenses."""
     secrets = validator_settings(place.env).secrets
     keys = material.make_keys(number, secrets)
     asyncio.run(material.fill(place.redis_url, keys, secrets, yardsticks=False))
@@ -86,7 +86,7 @@ def _fill(place: Place, number: int) -> list[str]:
 
 
 def _start(place: Place, folder: Path) -> float:
-    """Seconds until it could answer every question: interpreter, imports, Redis and its marks."""
+    """Seconds until it can answer every question: interpreter, imports, Redis and its marks."""
     one = contenders.validator(place, near_cache=True)
     began = perf_counter()
     with running.process_of(one, folder):
@@ -126,9 +126,9 @@ def _metrics() -> list[float]:
 
 
 def _memory(place: Place, folder: Path, core: int, connections: int) -> Line:
-    """Resident, of the process that serves, once it remembers as much as it may.
+    """Resident memory of the serving process with full caches.
 
-    More licenses than it remembers were asked about, two features each, and then by keys of their own.
+    It is asked about more licenses than it can cache, two features each, and then by the licenses' own keys.
     """
     one = contenders.validator(place, near_cache=True)
     settings = validator_settings(place.env)
@@ -145,7 +145,7 @@ def _memory(place: Place, folder: Path, core: int, connections: int) -> Line:
 
 
 def _ask(peer: socket.socket, request: bytes) -> None:
-    """Again where Redis did not answer in time, as happens on a busy machine: it is the memory that is measured."""
+    """Asks again where Redis did not answer in time, as happens on a busy machine: only memory is measured."""
     answer = b""
     for _ in range(_PATIENCE):
         peer.sendall(request)
@@ -165,7 +165,7 @@ def _questions(keys: Sequence[str]) -> Iterator[bytes]:
 
 
 def _growth(place: Place, folder: Path, core: int, options: argparse.Namespace) -> Iterator[Line]:
-    """The same number of licenses is asked about, among few, among all, and among few again: machines drift."""
+    """Asks about the same number of licenses among few, among all, and among few again, because machines drift."""
     with ExitStack() as both:
         makers = [contenders.validator(place, near_cache=near_cache) for near_cache in (True, False)]
         servers = [both.enter_context(running.started(one, folder, core)) for one in makers]

@@ -1,7 +1,7 @@
-"""Contenders: how each is started, and why one may have to stay away.
+"""Contenders: how each is started, and why one may be absent.
 
-Each contender is one process that works (its helpers, if any, are counted with it), on one core, with the same server
-behind it.
+Each contender is one working process (helper processes are counted with it), on one core, with the same Redis behind
+it.
 """
 
 import shutil
@@ -33,7 +33,7 @@ class Absent(NamedTuple):
 
 
 class Place(NamedTuple):
-    """Where the run happens."""
+    """The folder and the Redis of a run."""
 
     folder: Path
     redis_url: str
@@ -64,9 +64,9 @@ def litestar(place: Place) -> Contender:
 
 
 def fastapi(place: Place, *, hiredis: bool) -> Contender | Absent:
-    """In an environment of its own, built on the first run: these packages have no other business here.
+    """FastAPI in an environment of its own, built on the first run: nothing else here needs these packages.
 
-    As its packages come by themselves, and with the parser in C that redis-py takes up where it finds it.
+    There are two: with its default packages, and with the parser in C that redis-py uses where it is installed.
     """
     name = "FastAPI + Uvicorn + redis-py" + (" + hiredis" if hiredis else "")
     packages = (*_FASTAPI_PACKAGES, "hiredis>=3,<4") if hiredis else _FASTAPI_PACKAGES
@@ -77,12 +77,12 @@ def fastapi(place: Place, *, hiredis: bool) -> Contender | Absent:
 
 
 def environment_of(folder: Path, packages: Sequence[str], name: str) -> Path | Absent:
-    """The interpreter of an environment that holds Uvicorn and its like, built on the first run: the same as ours."""
+    """The interpreter of an environment with these packages, built on the first run; it is the same Python as ours."""
     python = folder / "bin" / "python"
     if not (python.parent / "uvicorn").exists() or _version_of(python) != sys.version:
         venv.create(folder, with_pip=True, clear=True)
         install = (str(python), "-m", "pip", "install", "-q", "--disable-pip-version-check", *packages)
-        done = subprocess.run(install, capture_output=True, text=True, check=False)  # noqa: S603  # our own words
+        done = subprocess.run(install, capture_output=True, text=True, check=False)  # noqa: S603  # our own arguments
         if done.returncode:
             shutil.rmtree(folder)
             return Absent(name, f"its packages cannot be installed: {done.stderr.strip().splitlines()[-1]}")
@@ -90,9 +90,9 @@ def environment_of(folder: Path, packages: Sequence[str], name: str) -> Path | A
 
 
 def _version_of(python: Path) -> str:
-    """With the compiler and the date: two builds of one release differ in speed."""
+    """The version with compiler and date: two builds of one release differ in speed."""
     asked = (str(python), "-c", "import sys; print(sys.version, end='')")
-    return subprocess.run(asked, capture_output=True, text=True, check=False).stdout  # noqa: S603  # our own words
+    return subprocess.run(asked, capture_output=True, text=True, check=False).stdout  # noqa: S603  # our own arguments
 
 
 def uvicorn(name: str, python: Path, app: str, env: Mapping[str, str]) -> Contender:

@@ -16,7 +16,7 @@ def family(pid: int) -> list[psutil.Process]:
 
 
 def pin(pid: int, cores: Iterable[int]) -> None:
-    """To these cores, with all its threads: a thread that is running already does not follow its process."""
+    """Pins a process to these cores, with all its threads: a running thread does not follow its process."""
     for process in family(pid):
         for thread in process.threads():
             os.sched_setaffinity(thread.id, cores)
@@ -27,7 +27,7 @@ def cpu_seconds(pid: int) -> float:
 
 
 def idle(pid: int, *, seconds: float) -> float:
-    """CPU seconds a second that it uses while nobody asks anything."""
+    """CPU seconds per second that a process uses without requests."""
     before, began = cpu_seconds(pid), time.monotonic()
     time.sleep(seconds)
     return (cpu_seconds(pid) - before) / (time.monotonic() - began)

@@ -1,6 +1,6 @@
-"""Where usage reports are written down in `bench.usage`: one durable PostgreSQL, our tables in it and the yardstick's.
+"""Database of `bench.usage`: one durable PostgreSQL with our tables and those of the yardstick.
 
-The licenses are the same in both, and so are the key that signs and what is left of each.
+Both have the same licenses, with the same quota left, and the same API key.
 """
 
 import asyncio
@@ -51,7 +51,7 @@ class Ledger(NamedTuple):
     """Settings of the billing API."""
     owner_url: str
     postgres: int
-    """Its pid; the sessions are its children."""
+    """The pid of PostgreSQL; its sessions are child processes."""
     license_keys: Sequence[str]
     api_key: tuple[str, str] = _API_KEY
 
@@ -71,7 +71,7 @@ class Ledger(NamedTuple):
 
 @contextmanager
 def ledger(folder: Path, licenses: int) -> Iterator[Ledger]:
-    """Everything anew but the yardstick's packages."""
+    """A new database; the yardstick's packages are kept."""
     with running.place(folder) as place, _postgres(folder) as (server, pid):
         env = {**place.env, **_settings(server)}
         running.command(folder, env, "db", "migrate")
@@ -88,7 +88,7 @@ def _postgres(folder: Path) -> Iterator[tuple[Postgres, int]]:
     server.prepare()
     launch = server.launch()
     with (folder / "postgres.log").open("ab") as out:
-        process = subprocess.Popen(launch.argv, stdout=out, stderr=out, **launch.options())  # noqa: S603  # our own words
+        process = subprocess.Popen(launch.argv, stdout=out, stderr=out, **launch.options())  # noqa: S603  # our own arguments
     with running.ending(process):
         if not wait_until(server.is_ready, _READY_WITHIN):
             sys.exit(f"bench: PostgreSQL does not start; see {folder / 'postgres.log'}")

@@ -1,15 +1,15 @@
-"""Closed-loop load: a number of kept connections, each with one request under way, for some seconds.
+"""Closed-loop load: a number of kept-alive connections, each with one request under way, for some seconds.
 
-It must be cheaper than what it measures, or it would be the measured thing that waits. So: one thread, one epoll, raw
-sockets, requests that were put together and signed beforehand. It is a process of its own, on the other core.
+It must be cheaper than what it measures; otherwise the contender would wait for it. So it has one thread, one epoll,
+raw sockets, and requests that were signed beforehand. It is a process of its own, on the other core.
 
-And it never sleeps. Waking a sleeper on another core is work that the kernel does at the expense of the sender, and
+It never sleeps. Waking a sleeper on another core is work that the kernel does at the expense of the sender, and
 on a virtual machine that costs more than the sending itself; in production the other end is another machine. While it
 has nothing to do it yields its core, on which Redis lives as well.
 
     python -m bench.load PORT REQUESTS CONNECTIONS SECONDS YES NO END     prints a Tally as JSON
 
-YES stands in a right answer, NO in none, and END ends them all.
+YES is in every right answer, NO in none, and END ends every answer.
 """
 
 import os
@@ -28,7 +28,7 @@ _SEPARATOR: Final = b"\0"
 
 
 class Expected(NamedTuple):
-    """How a right answer can be told, without reading it as JSON."""
+    """How a right answer is recognized without parsing JSON."""
 
     yes: bytes
     no: bytes
@@ -44,14 +44,14 @@ ALL_RECORDED: Final = RECORDED._replace(end=b"}]}")
 class Tally(msgspec.Struct, frozen=True):
     answered: int
     wrong: int
-    """Answers that are no yes."""
+    """Answers that are not YES."""
     seconds: float
     p50_ms: float
     p99_ms: float
 
 
 class WrongEnd(Exception):
-    """The server closed a connection, or said something that is no answer, or nothing."""
+    """The server closed a connection, or sent something that is no answer, or nothing."""
 
 
 def write_requests(file: Path, requests: list[bytes]) -> None:
@@ -99,7 +99,7 @@ def run(port: int, requests: list[bytes], connections: int, seconds: float, expe
 
 
 def _answer(peer: socket.socket, end: bytes) -> bytes:
-    """One answer: everybody's ends with the closing brace of its body, and where it is small it comes in one piece."""
+    """One answer: it ends with the closing brace of its body, and a small one comes in one piece."""
     answer = peer.recv(262_144)
     while not answer.endswith(end):
         more = peer.recv(262_144)

@@ -1,8 +1,8 @@
-"""The licenses all contenders are asked about, the requests, and what each of them finds in Redis.
+"""Test data: the licenses that all contenders are asked about, the requests, and the contents of Redis.
 
-Every license allows 50 databases and has used 7, so everybody has to say 43. The validator reads the projection,
-written as the worker writes it. The yardsticks read a hash per license with the few fields that the question needs and
-nothing else, which is the least that one can read: `yard:license:<key>` → status, expires, features, limit:…, used:…,
+Every license allows 50 databases and has used 7, so every contender has to say 43. The validator reads the projection,
+written as workers write it. The yardsticks read a hash for each license with the few fields that the question needs,
+which is the least that one can read: `yard:license:<key>` → status, expires, features, limit:…, used:…,
 and `yard:key:<id>` → secret.
 """
 
@@ -29,7 +29,7 @@ LIMIT: Final = 50
 USED: Final = 7
 _FOREVER: Final = 4_000_000_000
 _AT_ONCE: Final = 5_000
-_NOBODY_RELAYS: Final = 86_400  # `as_of` has to stay young for as long as anybody measures
+_NOBODY_RELAYS: Final = 86_400  # seconds: `as_of` must not age during a measurement
 
 
 def make_keys(number: int, secrets: Secrets) -> list[str]:
@@ -59,7 +59,7 @@ async def _fill_projection(redis: Redis, keys: Sequence[str], secrets: Secrets) 
 
 
 async def give_own_keys(url: str, keys: Sequence[str], secrets: Secrets) -> None:
-    """An API key for each of these licenses that may ask about nothing else; `own_key_id` names it."""
+    """Gives each of these licenses an API key of its own; `own_key_id` names it."""
     hashes = [secrets.index.digest("license_key", key) for key in keys]
     records = [_api_key(own_key_id(place), digest, secrets) for place, digest in enumerate(hashes)]
     async with Redis.from_url(url) as redis:

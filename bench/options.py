@@ -5,7 +5,7 @@ from pathlib import Path
 
 
 def read(program: str, description: str | None, *, licenses: int, choice: bool = False) -> argparse.Namespace:
-    """`licenses`: how many, unless told otherwise. `choice`: whether contenders may be left out."""
+    """`licenses`: default number. `choice`: whether contenders may be left out."""
     parser = argparse.ArgumentParser(prog=program, description=description)
     parser.add_argument("--seconds", type=float, default=3.0, help="how long each contender is loaded in a round")
     parser.add_argument("--rounds", type=int, default=5)

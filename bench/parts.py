@@ -1,7 +1,7 @@
-"""`python -m bench.parts`: what the parts of one validation from memory cost, and what each would cost done plainly.
+"""Microbenchmark (`python -m bench.parts`): the cost of each part of a validation from memory, and of a plain one.
 
-No socket and no loop: only our own code, timed with a fixed number of calls; the best of some repeats, which is the one
-that others disturbed least. What remains up to the figure of `python -m bench` is the kernel's and the loop's.
+No socket and no loop: only our own code, timed with a fixed number of calls. The best of several repeats counts, for
+other processes disturbed it least. The rest of the figure of `python -m bench` is the kernel's and the loop's.
 """
 
 import hmac
@@ -62,7 +62,7 @@ def _framing(data: bytes, parser: RequestParser) -> Part:
         plain._known_heads.clear()  # noqa: SLF001  # what a parser without a memory does
         plain.feed(data)
 
-    return Part("a request out of its bytes; its head judged by llhttp", lambda: parser.recognize(data), judged_anew)
+    return Part("a request out of its bytes; its head parsed by llhttp", lambda: parser.recognize(data), judged_anew)
 
 
 def _reading(header: bytes) -> Part:
@@ -100,7 +100,7 @@ def _asking(request: Request) -> Part:
 
 
 def _limiting() -> Part:
-    """Of a license's own key; a platform's has no limit."""
+    """The rate limit of a license's own key; a platform key has none."""
     limit = RateLimit(1e9)
     return Part(
         "the limit of a license's own key, its headers remembered; written",

@@ -1,7 +1,7 @@
-"""Figures of a run, as a table.
+"""Report: the figures of a run as a table.
 
-Other work on the machine makes single figures wander, for all contenders alike, so each round measures everybody once,
-one after another, and a ratio is taken within a round. Shown are the median of the rounds and their range.
+Other work on the machine changes single figures, for all contenders alike. So each round measures every contender once,
+one after another, and ratios are taken within a round. The table shows the median of the rounds and their range.
 """
 
 import platform
@@ -30,11 +30,11 @@ class Line(NamedTuple):
     per_second: float
     p99_ms: float
     ratios: Sequence[float]
-    """How many times the reference's cost, round by round."""
+    """Cost as a multiple of the reference's, round by round."""
 
 
 def lines(rounds: Sequence[Mapping[str, Measured]]) -> list[Line]:
-    """Cheapest first. `rounds`: in each, what was measured of every contender by its name."""
+    """Cheapest first. `rounds`: in each, the figures of every contender by its name."""
     made: list[Line] = []
     for name in rounds[0]:
         own = [figures[name] for figures in rounds]

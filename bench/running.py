@@ -89,7 +89,7 @@ def load_on(
 
 
 def command(folder: Path, env: Mapping[str, str], module: str, *arguments: str) -> None:
-    """One of our own commands, to its end."""
+    """Runs one of our own commands to its end."""
     argv = (sys.executable, "-m", module, *arguments)
     with (folder / "commands.log").open("ab") as out:
         whole = process_environment() | dict(env)

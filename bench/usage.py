@@ -1,9 +1,9 @@
-"""`python -m bench.usage`: what a usage report costs, here and where each is committed by itself, in one run.
+"""Benchmark of usage reports (`python -m bench.usage`): their cost here, and in a stack that commits each by itself.
 
-Both stand before the same PostgreSQL, which forces every COMMIT to the disk. Each contender has a core, the load and
-the servers the other. Counted is the CPU time of the contender's processes, and beside it PostgreSQL's, over the
-reports that were answered; and the same of reports that come in lists of a thousand. Every answer is looked at. The
-relay, which tells Redis of new totals, does not run: it has no part in the answer.
+Both use the same PostgreSQL, which flushes every COMMIT to disk. Contenders run on one core, the load and the servers
+on the other. The figures are the CPU time of the contender's processes, and PostgreSQL's, over the answered reports;
+then the same for reports in lists of a thousand. Every answer is checked. The relay, which tells Redis of new totals,
+does not run: it has no part in the answer.
 
     python -m bench.usage [--seconds 3] [--rounds 5] [--connections 64] [--licenses 2000] [--json FILE]
 """
@@ -27,7 +27,7 @@ from loadtest.usage_calls import UsageCalls
 
 _WARM_UP: Final = 3.0
 _MOST_A_SECOND: Final = 6000
-"""Reports that are made ready; no contender on one core may come to the end of them, or repeats would be counted."""
+"""Reports prepared for a round: more than any contender on one core can answer, or repeats would be counted."""
 _ITEMS: Final = 1000
 _LISTS_A_SECOND: Final = 150
 _LISTS_AT_ONCE: Final = 4
@@ -36,7 +36,7 @@ _LISTS: Final = "billing API, lists of 1,000"
 
 
 class Spent(msgspec.Struct, frozen=True):
-    """For one report."""
+    """CPU time for one report."""
 
     micros: float
     """CPU time of the server."""

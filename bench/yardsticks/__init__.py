@@ -1,1 +1,1 @@
-"""The same job in stacks one might have chosen instead, each as a careful engineer would write it."""
+"""Yardsticks: the same work in other stacks, each as a careful engineer would write it."""

@@ -1,4 +1,4 @@
-"""FastAPI, Uvicorn and redis-py: signature checked, one round trip to Redis. Runs in an environment of its own.
+"""FastAPI, Uvicorn and redis-py: signature checked, one round trip to Redis. It runs in an environment of its own.
 
 uvicorn bench.yardsticks.fastapi_app:app --loop uvloop --http httptools --no-access-log
 """

@@ -1,7 +1,7 @@
 """FastAPI, Uvicorn and SQLAlchemy on asyncpg: signature checked, each report committed in a transaction of its own.
 
-As one writes it who reads the manuals of these: a session for each request, the event inserted under its unique key,
-the total added to, then COMMIT. Runs in an environment of its own.
+Written as the manuals of these suggest: a session for each request, an INSERT of the event under its unique key, an
+UPDATE of the total, then COMMIT. It runs in an environment of its own.
 
 uvicorn bench.yardsticks.fastapi_usage:app --loop uvloop --http httptools --no-access-log
 """

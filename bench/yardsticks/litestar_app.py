@@ -1,4 +1,4 @@
-"""Litestar, Granian and redis-py: the billing API's own stack given the validator's job. Signature checked as well.
+"""Litestar, Granian and redis-py: the billing API's own stack doing the validator's work, signature included.
 
 granian --interface asgi --loop uvloop --no-access-log bench.yardsticks.litestar_app:app
 """
