@@ -9,10 +9,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network
 from typing import Final, Literal, TypeVar
+from urllib.parse import urlsplit
 
 from core.crypto.sealing import KEY_BYTES, KeyedHash, Sealer
 from core.environment import Reader
 from core.rate_limit import Quota
+from core.smtp_settings import SCHEMES as SMTP_SCHEMES
+from core.smtp_settings import SmtpSettings, is_sender, smtp_settings
 
 T = TypeVar("T")
 Environment = Literal["devstack", "production"]
@@ -103,7 +106,8 @@ class WorkerSettings:
     stripe: StripeSettings
     nextpanel_url: str
     nextpanel_jwt_secret: str
-    mail_url: str
+    mail: str | SmtpSettings
+    """A relay that takes mails over HTTP, by its address; or a mail server."""
     lease_keys: Mapping[str, bytes]
     audit_keys: Mapping[str, bytes]
     reconcile_seconds: int
@@ -195,6 +199,19 @@ class _Settings(Reader):
         secrets = self.some("STRIPE_WEBHOOK_SECRETS") if receives_events else ()
         return StripeSettings(self.text("STRIPE_API_KEY"), self.optional("STRIPE_API_BASE"), secrets)
 
+    def mail(self) -> str | SmtpSettings:
+        url, sender = self.url("MAIL_URL", "http", "https", *SMTP_SCHEMES), self.optional("NP_MAIL_FROM")
+        if urlsplit(url).scheme not in SMTP_SCHEMES:
+            return url.rstrip("/")
+        if sender is None or not is_sender(sender):
+            self.faults.append("NP_MAIL_FROM must be an e-mail address, or a name and <address>")
+            return url
+        try:
+            return smtp_settings(url, sender, may_be_plain=self.environment() == "devstack")
+        except ValueError as fault:
+            self.faults.append(f"MAIL_URL {fault}")
+            return ""
+
     def seconds(self, name: str, default: int, *, least: int = 1) -> int:
         def parse(raw: str) -> int:
             if int(raw) < least:
@@ -267,7 +284,7 @@ def worker_settings(source: Mapping[str, str] | None = None) -> WorkerSettings:
             stripe=r.stripe(receives_events=False),
             nextpanel_url=r.url("NEXTPANEL_URL", "http", "https").rstrip("/"),
             nextpanel_jwt_secret=r.text("NEXTPANEL_JWT_SECRET"),
-            mail_url=r.url("MAIL_URL", "http", "https").rstrip("/"),
+            mail=r.mail(),
             lease_keys=r.lease_keys(),
             audit_keys=r.keys("NP_AUDIT_KEYS"),
             reconcile_seconds=r.seconds("NP_RECONCILE_SECONDS", 60),

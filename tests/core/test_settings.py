@@ -1,6 +1,7 @@
 """Settings: read once, told all at once what is wrong, and never printed."""
 
 import base64
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 from core import settings
 from core.rate_limit import Quota
 from core.settings import BadSettings
+from core.smtp_settings import SmtpSettings
 
 KEY = base64.b64encode(bytes(32)).decode()
 GOOD = {
@@ -148,3 +150,54 @@ def test_settings_are_not_printed(read: Callable[[dict[str, str]], Any]) -> None
 def test_staff_need_a_second_factor_outside_of_the_devstack(environment: str, given: str, required: bool) -> None:
     variables = GOOD | {"NP_ENVIRONMENT": environment, "NP_STAFF_SECOND_FACTOR": given}
     assert settings.api_settings(variables).staff_second_factor is required
+
+
+@pytest.mark.parametrize(
+    ("url", "read"),
+    [
+        ("smtp://mail.example.com", ("mail.example.com", 587, None, None, "starttls")),
+        (
+            "smtps://ada:p%40ss%3Aword@mail.example.com/",
+            ("mail.example.com", 465, "ada", "p@ss:word", "from_the_start"),
+        ),
+        ("smtp://mail.example.com:2525", ("mail.example.com", 2525, None, None, "starttls")),
+    ],
+)
+def test_mails_may_go_to_a_mail_server(url: str, read: tuple[Any, ...]) -> None:
+    sender = "Example <billing@example.com>"
+    mail = settings.worker_settings(GOOD | {"MAIL_URL": url, "NP_MAIL_FROM": sender}).mail
+    assert isinstance(mail, SmtpSettings)
+    assert (mail.host, mail.port, mail.user, mail.password, mail.tls) == read
+    assert mail.sender == sender
+    assert "p@ss" not in repr(mail)
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ({"MAIL_URL": "smtp://mail.example.com", "NP_MAIL_FROM": ""}, "NP_MAIL_FROM must be an e-mail address"),
+        ({"NP_MAIL_FROM": "Example"}, "NP_MAIL_FROM must be an e-mail address"),
+        ({"NP_MAIL_FROM": "a@example.com, b@example.com"}, "NP_MAIL_FROM must be an e-mail address"),
+        ({"NP_MAIL_FROM": "a@example.com\nBcc: b@example.com"}, "NP_MAIL_FROM must be an e-mail address"),
+        ({"MAIL_URL": "smtp:///"}, "MAIL_URL must be smtp://user"),
+        ({"MAIL_URL": "smtp://mail.example.com?starttls=no"}, "MAIL_URL must be smtp://user"),
+        ({"MAIL_URL": "smtp://mail.example.com:66000"}, "MAIL_URL "),
+        ({"MAIL_URL": "smtp://mail.example.com?starttls=off"}, "MAIL_URL must not switch STARTTLS off"),
+        ({"MAIL_URL": "ftp://mail.example.com"}, "MAIL_URL must be a URL that starts with http or"),
+    ],
+)
+def test_a_mail_server_that_cannot_be_used_is_told_at_the_start(given: dict[str, str], told: str) -> None:
+    usual = {"MAIL_URL": "smtp://mail.example.com", "NP_MAIL_FROM": "billing@example.com"}
+    with pytest.raises(settings.BadSettings, match=re.escape(told)):
+        settings.worker_settings(GOOD | usual | given)
+
+
+def test_the_devstack_may_do_without_tls() -> None:
+    given = {
+        "NP_ENVIRONMENT": "devstack",
+        "MAIL_URL": "smtp://127.0.0.1:1025?starttls=off",
+        "NP_MAIL_FROM": "a@b.example",
+    }
+    mail = settings.worker_settings(GOOD | given).mail
+    assert isinstance(mail, SmtpSettings)
+    assert mail.tls == "off"

@@ -4,7 +4,7 @@ from contextlib import AsyncExitStack
 from typing import Any, NamedTuple
 
 from billing_api.commerce.stripe_mirror.service import Mirror
-from billing_api.gateways.mail.relay import HttpMailRelay
+from billing_api.gateways.mail.choice import mail_relay
 from billing_api.gateways.nextpanel import NextPanelGateway
 from billing_api.gateways.stripe.client import StripeGateway
 from billing_api.identity.credentials.reset_links import ResetLinks
@@ -32,7 +32,7 @@ class Handlers(NamedTuple):
 def wire_handlers(settings: WorkerSettings, database: Database, closing: AsyncExitStack) -> Handlers:
     """`closing` closes the partners' clients."""
     nextpanel = NextPanelGateway(settings.nextpanel_url, settings.nextpanel_jwt_secret, utc_now)
-    relay = HttpMailRelay(settings.mail_url, utc_now)
+    relay = mail_relay(settings.mail, utc_now)
     stripe = StripeGateway(settings.stripe)
     for gateway in (nextpanel, relay, stripe):
         closing.push_async_callback(gateway.close)
