@@ -61,6 +61,13 @@ def test_british_spellings_are_found_in_prose_and_in_names(word: str) -> None:
         ]
 
 
+def test_a_spelling_that_stays_has_its_file() -> None:
+    path = "billing_api/identity/credentials/password_policy.py"
+    assert list(slips(path, f'"""Policy: a rule."""\nx = "{BRITISH}"\n')) == []
+    assert _kinds(path, f'"""Policy: a rule."""\nx = "{BRITISH}s"\n') == {proofread.SPELLING}
+    assert BRITISH in (Path(proofread.__file__).parents[1] / path).read_text(encoding="utf-8")
+
+
 @pytest.mark.parametrize(
     "word", ["license", "cancelled", "four", "raised", "enrolled", "promise", "pretense", "otherwise"]
 )
