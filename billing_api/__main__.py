@@ -42,7 +42,7 @@ def served() -> BillingApi:
     configure_logging("billing_api", settings.log_level, take_over=("_granian", "granian.access"))
     app = create_app(settings)
     _end_with_its_parts(app)
-    app.on_startup.append(Draining(app.readiness, seconds=settings.drain_seconds, port=settings.port).heed)
+    app.on_startup.append(Draining(app.readiness, seconds=settings.drain_seconds, port=settings.port).handle_sigterm)
     _spare_the_collector()
     return app
 
@@ -79,7 +79,7 @@ def serve() -> None:
     files = allow_many_files()  # the workers inherit it
     # Not forked: a worker must not inherit the locks of the thread that shows the metrics, nor counters chosen before.
     multiprocessing.set_start_method("spawn")
-    with metrics.shown(settings.host, settings.metrics_port):
+    with metrics.metrics_server(settings.host, settings.metrics_port):
         Server(
             "billing_api.__main__:served",
             factory=True,

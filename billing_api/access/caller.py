@@ -1,14 +1,14 @@
-"""Who sends a request, as far as the request tells: what sign-in counts by, shows in lists and writes down.
+"""Caller: what a request says of its sender: address, user agent and device cookie.
 
-Nothing here is proved, but the device's mark, which is checked where it is read
-(billing_api/identity/login_throttle/device.py).
+Sign-in counts attempts by these facts, shows them in the list of sessions and writes them into the audit trail. None
+of them is proved. Only the device cookie can be checked: billing_api/identity/login_throttle/device.py does it.
 """
 
 from typing import Final
 
 import msgspec
 
-from core import ip_addresses as addresses
+from core import ip_addresses
 
 DEVICE_COOKIE: Final = "np_device"
 
@@ -21,5 +21,5 @@ class Caller(msgspec.Struct, frozen=True):
 
     @property
     def network(self) -> str:
-        """The address, or for IPv6 the /64 that one subscriber has to himself."""
-        return addresses.group(self.address)
+        """The address; for IPv6 the /64 network, because one subscriber has all of it."""
+        return ip_addresses.group(self.address)

@@ -1,11 +1,11 @@
-"""The caller of a request, and the one place that says which address is his."""
+"""Client address: the one place that decides which address a request came from, behind proxies as well."""
 
 from typing import Any
 
 from litestar.connection import ASGIConnection
 
 from billing_api.access.caller import DEVICE_COOKIE, Caller
-from core import ip_addresses as addresses
+from core import ip_addresses
 
 AnyConnection = ASGIConnection[Any, Any, Any, Any]
 
@@ -20,7 +20,7 @@ def caller(connection: AnyConnection) -> Caller:
 
 
 def client_address(connection: AnyConnection) -> str:
-    """As text, in its shortest spelling."""
+    """As text, in its shortest form."""
     peer = connection.client.host if connection.client else ""
     forwarded = connection.headers.getall("x-forwarded-for", [])
-    return addresses.told(peer, forwarded, connection.app.state.api.settings.trusted_proxies)
+    return ip_addresses.told(peer, forwarded, connection.app.state.api.settings.trusted_proxies)

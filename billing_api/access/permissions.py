@@ -1,4 +1,4 @@
-"""Permissions: what roles and OAuth scopes allow, and the principal, in whose name a request is made."""
+"""Permissions: what roles and OAuth scopes allow, and the principal in whose name a request is made."""
 
 import enum
 from collections.abc import Mapping
@@ -17,9 +17,9 @@ ONE_TIME_PASSWORD: Final = "otp"  # noqa: S105  a method's name: an app's code, 
 
 
 class Permission(enum.StrEnum):
-    """What a route asks of its caller. PUBLIC asks nothing; SIGNED is checked by the service against a signature.
+    """What a route requires of its caller. PUBLIC requires nothing; for SIGNED the service checks a signature.
 
-    OWN_CREDENTIALS: what lets somebody in, such as passwords, second factors, keys and sessions.
+    OWN_CREDENTIALS: everything that gives access to the account: passwords, second factors, keys and sessions.
     """
 
     PUBLIC = "public"
@@ -47,7 +47,7 @@ class Permission(enum.StrEnum):
 
 
 class Scope(enum.StrEnum):
-    """What an OAuth client may be allowed. Each opens one permission; that of changing an account is among none."""
+    """What an OAuth client may be allowed. Each scope gives one permission; none lets a client change an account."""
 
     LICENSES_READ = "licenses:read"
     USAGE_READ = "usage:read"
@@ -63,9 +63,9 @@ SCOPES: Final[Mapping[Scope, Permission]] = {
     Scope.INVOICES_READ: Permission.OWN_INVOICES_READ,
     Scope.PAYMENTS_READ: Permission.OWN_PAYMENTS_READ,
 }
-LOOKED_AT: Final = frozenset({Permission.OWN_ACCOUNT, *SCOPES.values()})
-"""What somebody who impersonates a customer may read."""
-_CUSTOMER: Final = LOOKED_AT | {Permission.OWN_CREDENTIALS, Permission.PURCHASE}
+IMPERSONATION: Final = frozenset({Permission.OWN_ACCOUNT, *SCOPES.values()})
+"""What an administrator who impersonates a customer may read."""
+_CUSTOMER: Final = IMPERSONATION | {Permission.OWN_CREDENTIALS, Permission.PURCHASE}
 _SUPPORT: Final = _CUSTOMER | {Permission.LICENSES_VIEW, Permission.OPERATIONS_VIEW, Permission.USERS_VIEW}
 PERMISSIONS: Final[Mapping[Role, frozenset[Permission]]] = {
     Role.CUSTOMER: _CUSTOMER,
@@ -75,13 +75,13 @@ PERMISSIONS: Final[Mapping[Role, frozenset[Permission]]] = {
 
 
 class Principal(msgspec.Struct, frozen=True):
-    """Somebody signed in. `authenticated_at` is when the password was last given, not when the token was made.
+    """A signed-in user. `authenticated_at` is when the password was last given, not when the token was made.
 
-    `amr`: how he proved himself then, in the words of RFC 8176. With a `client_id` it is a program that acts for
-    `user_id`, within `scopes`; it has no session, so the client's id stands there, and it never gave a password.
-
-    An administrator who looks at what a customer sees is that customer here; `actor_id` says who it really is, and the
-    session is the administrator's own: with it ends what he may do as anybody.
+    `amr`: the methods that were used then (RFC 8176).
+    With a `client_id` it is a program that acts for `user_id` within `scopes`. It has no session, so `session_id` is
+    the client's id, and it never gave a password.
+    An administrator who impersonates a customer appears as that customer; `actor_id` is the administrator. The session
+    is the administrator's own, so the impersonation ends with it.
     """
 
     user_id: UUID
@@ -95,40 +95,43 @@ class Principal(msgspec.Struct, frozen=True):
 
     @property
     def signed_in_id(self) -> UUID:
-        """Whose session it is."""
+        """The owner of the session: the administrator during an impersonation, else the user."""
         return self.actor_id or self.user_id
 
 
 def client_principal(client_id: UUID, owner_id: UUID, scopes: frozenset[Scope]) -> Principal:
-    """A customer's program, whatever else its owner is; its sign-in is as old as can be, so that no step-up holds."""
+    """A program has a customer's rights even where its owner is staff. It can never pass a step-up."""
     never = datetime.min.replace(tzinfo=UTC)
     return Principal(owner_id, Role.CUSTOMER, client_id, never, amr=(), client_id=client_id, scopes=scopes)
 
 
 def may(principal: Principal, needed: Permission, *, reads: bool) -> bool:
-    """Whether this caller may do it: his role allows it and, of a program, one of its scopes opens it.
+    """Authorization: the role must have the permission and, for a program, one of its scopes must give it too.
 
-    Somebody who impersonates a customer only looks, and at no credentials. So whatever is done in a customer's name was
-    done by the customer, and a route that is forgotten stays shut.
+    An impersonation only reads, and it reads no credentials. So every change in a customer's name was made by the
+    customer. The list names what is allowed: a route that nobody thought of stays closed.
     """
     if principal.actor_id is not None:
-        return reads and needed in LOOKED_AT and principal.role is Role.CUSTOMER
-    is_open = principal.client_id is None or needed in {SCOPES[scope] for scope in principal.scopes}
-    return is_open and needed in PERMISSIONS[principal.role]
+        return reads and needed in IMPERSONATION and principal.role is Role.CUSTOMER
+    in_scope = principal.client_id is None or needed in {SCOPES[scope] for scope in principal.scopes}
+    return in_scope and needed in PERMISSIONS[principal.role]
 
 
 def require_step_up(principal: Principal, now: datetime) -> None:
-    """For what must not follow from a forgotten browser: the password was given within the last five minutes.
+    """StepUpRequired unless the password was given within the last five minutes.
 
-    Routes that need it say so with `step_up=True`; the guard in auth.py asks.
+    It protects what a browser that was left open must not be able to do. Routes declare it with `step_up=True`; the
+    guard (billing_api/server/guard.py) enforces it.
     """
     if now - principal.authenticated_at > STEP_UP:
-        raise StepUpRequired("POST auth/step-up or sign in again: this needs the password within the last 5 minutes")
+        raise StepUpRequired(
+            "the password was given more than 5 minutes ago: POST auth/step-up with it, or sign in again"
+        )
 
 
 def require_second_factor(principal: Principal) -> None:
-    """For what one stolen password must not be enough for."""
+    """SecondFactorRequired unless the session has given one: a stolen password alone must not be enough."""
     if ONE_TIME_PASSWORD not in principal.amr:
         raise SecondFactorRequired(
-            "sign in with a second factor: set one up under me/mfa/totp, then POST auth/step-up with its code"
+            "this needs a second factor: set one up under me/mfa/totp, then POST auth/step-up with its code"
         )

@@ -1,12 +1,15 @@
-"""How often somebody may call: by user, by address, and tighter where a guess, a mail or a partner is to be had.
+"""Rate limiting by user and by address, with tighter limits where a call guesses, sends a mail or asks a partner.
 
-Counted in Redis for all processes at once. While Redis is away each process counts for itself: with n processes
-somebody may reach n times the quota then, which is better than no limit and than nobody getting in.
+Redis counts for all processes together. While Redis is away each process counts for itself. With n processes a caller
+may then reach n times the quota. That is better than no limit, and better than refusing everybody.
 
-A route declares its limits beside its permission: `limit`, a tighter one beside the general one of the address, and on
-signed routes `failures`, the limit of calls whose signature does not hold. Of signed calls only failures are counted,
-and only a failure is refused: one that is verified is never turned away for its number, or usage and money would be
-lost. An application in which a route names a limit that does not exist does not start.
+A route declares its limits beside its permission:
+
+    limit      a tighter limit, beside the general one of the address
+    failures   on signed routes: how many calls with a wrong signature one address may send
+
+Of signed calls only failures are counted, and only failures are refused. A verified call is never refused for its
+number, because usage and money would be lost. The application does not start if a route names an unknown limit.
 """
 
 import math
@@ -19,12 +22,8 @@ from litestar.connection import ASGIConnection
 from litestar.handlers import BaseRouteHandler
 
 from billing_api.access.client_address import client_address
-from core import ip_addresses as addresses
-from core.access_store.store import (
-    AccessStore,
-    Limit,
-    StoreAway,
-)
+from core import ip_addresses
+from core.access_store.store import AccessStore, Limit, StoreAway
 from core.errors import TooManyRequests
 from core.rate_limit import Allowance, Quota, RateLimit
 
@@ -37,19 +36,19 @@ _FIELDS: Final = "rate_limit_fields"
 Connection = ASGIConnection[Any, Any, Any, Any]
 
 
-class Limits:
+class RateLimiter:
     def __init__(self, store: AccessStore, quotas: Mapping[str, Quota]) -> None:
         self._store = store
         self._quotas = quotas
-        self._own = {name: RateLimit(quota.rate, quota.seconds) for name, quota in quotas.items()}
+        self._local = {name: RateLimit(quota.rate, quota.seconds) for name, quota in quotas.items()}
 
     async def enforce(self, connection: Connection, user_id: UUID | None, *, signed: bool) -> None:
-        """TooManyRequests where a limit is reached. Leaves what is left of each for the answer's headers."""
+        """TooManyRequests where a limit is reached. Keeps the remaining quotas for the answer's headers."""
         path: str = connection.scope["path_template"]
         tighter = declared_limit(connection.route_handler)
         if path.startswith(_UNCOUNTED) or (signed and tighter is None):
             return
-        who = addresses.group(client_address(connection))
+        who = ip_addresses.group(client_address(connection))
         wanted = [(ADDRESS, who)]
         if tighter is not None:
             wanted.append((tighter, who))
@@ -58,18 +57,21 @@ class Limits:
         await self._charge(connection, wanted)
 
     async def count_failure(self, connection: Connection) -> None:
-        """TooManyRequests where this address has sent too many calls to this route whose signature did not hold."""
+        """TooManyRequests where this address has sent too many calls with a wrong signature to this route."""
         name = declared_failures(connection.route_handler)
         if name is not None:
-            await self._charge(connection, [(name, addresses.group(client_address(connection)))])
+            await self._charge(connection, [(name, ip_addresses.group(client_address(connection)))])
 
     async def take(self, limits: Sequence[Limit]) -> list[Allowance]:
-        """Without Redis what one limit refuses is counted by the others all the same: too strict, never too lax."""
+        """One answer for each limit.
+
+        Without Redis a call that one limit refuses still counts against the others: too strict, never too lax.
+        """
         try:
             return await self._store.take(limits)
         except StoreAway:
             now = monotonic()
-            return [self._own[limit.name].take(limit.who, 1, now) for limit in limits]
+            return [self._local[limit.name].take(limit.who, 1, now) for limit in limits]
 
     async def _charge(self, connection: Connection, wanted: Sequence[tuple[str, str]]) -> None:
         limits = [Limit(name, who, self._quotas[name]) for name, who in wanted]
@@ -81,7 +83,7 @@ class Limits:
         reached = next(limit for limit, allowance in zip(limits, allowances, strict=True) if not allowance.allowed)
         raise TooManyRequests(
             f"the limit {reached.name!r} is {reached.quota.requests} requests in {reached.quota.seconds} seconds;"
-            f" try again in {wait} seconds",
+            f" wait {wait} seconds, then try again",
             retry_after=wait,
         )
 
@@ -96,14 +98,14 @@ def declared_failures(handler: BaseRouteHandler) -> str | None:
     return name
 
 
-def fields_of(scope: Any) -> Mapping[str, str]:
-    """The headers that tell of the limits which this request was counted under."""
+def rate_limit_headers(scope: Any) -> Mapping[str, str]:
+    """Headers for the answer: the limits that counted this request, and what is left of each."""
     fields: Mapping[str, str] = scope.get("state", {}).get(_FIELDS, {})
     return fields
 
 
 def _fields(limits: Sequence[Limit], allowances: Sequence[Allowance]) -> dict[str, str]:
-    """Those of draft-ietf-httpapi-ratelimit-headers. `t` is when the full quota is there again, in seconds."""
+    """As draft-ietf-httpapi-ratelimit-headers says. `t`: in how many seconds the full quota is back."""
     policies, states = [], []
     for limit, allowance in zip(limits, allowances, strict=True):
         quota = limit.quota

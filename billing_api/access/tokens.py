@@ -1,8 +1,8 @@
-"""Access tokens: JWTs of 15 minutes, signed with Ed25519 (RFC 8037).
+"""Access tokens: JWTs that live 15 minutes, signed with Ed25519 (RFC 8037).
 
-The key that signs has a `kid`, so keys can be rotated with overlap. There are two kinds, told apart by `typ`, and
-neither is ever read as the other: a person's token names a user and a session, a client's token (RFC 9068) names an
-OAuth client and its scopes.
+Each signing key has a `kid`, so that keys can be rotated with an overlap. There are two kinds of tokens, and `typ`
+keeps them apart: a user's token names a user and a session; a client's token (RFC 9068) names an OAuth client and its
+scopes. Neither kind is ever accepted as the other.
 """
 
 from collections.abc import Mapping
@@ -21,32 +21,23 @@ from core.ids import new_id
 from db.models.identity import Role
 
 ACCESS_LIFETIME: Final = timedelta(minutes=15)
-
-
 IMPERSONATION_LIFETIME: Final = timedelta(minutes=5)
 
-
 _ALGORITHM: Final = "EdDSA"
-
-
 _AUDIENCE: Final = "nextpanel-billing"
-
-
-_PERSONS: Final = "JWT"
-
-
-_CLIENTS: Final = "at+jwt"
+_USER_TYPE: Final = "JWT"
+_CLIENT_TYPE: Final = "at+jwt"
 
 
 class ClientToken(msgspec.Struct, frozen=True):
-    """What a client's token says. For whom that acts is looked up, each time."""
+    """What a client's token says. The user that the client acts for is looked up at each use."""
 
     client_id: UUID
     scopes: frozenset[Scope]
 
 
 class TokenIssuer:
-    """Makes and reads access tokens."""
+    """Signs and verifies access tokens."""
 
     def __init__(self, keys: Mapping[str, bytes], clock: Clock) -> None:
         """`keys`: kid → 32-byte Ed25519 seed; the first one signs."""
@@ -64,10 +55,10 @@ class TokenIssuer:
         }
         if principal.actor_id:
             claims["act"] = {"sub": str(principal.actor_id)}  # RFC 8693, 4.1
-        return self._signed(claims, _PERSONS, IMPERSONATION_LIFETIME if principal.actor_id else ACCESS_LIFETIME)
+        return self._signed(claims, _USER_TYPE, IMPERSONATION_LIFETIME if principal.actor_id else ACCESS_LIFETIME)
 
     def issue_to_client(self, token: ClientToken) -> str:
-        """In the form of RFC 9068, where `sub` is the client itself."""
+        """As RFC 9068 says: `sub` is the client itself."""
         client_id = str(token.client_id)
         claims = {
             "sub": client_id,
@@ -75,12 +66,12 @@ class TokenIssuer:
             "scope": " ".join(sorted(token.scopes)),
             "jti": new_id().hex,
         }
-        return self._signed(claims, _CLIENTS, ACCESS_LIFETIME)
+        return self._signed(claims, _CLIENT_TYPE, ACCESS_LIFETIME)
 
     def read(self, token: str) -> Principal:
-        """A person's. Unauthenticated where it is not ours, not yet or no longer good, or of another kind."""
+        """A user's token. Unauthenticated where it is not ours, not valid now, or of the other kind."""
         try:
-            claims = self._verified(token, _PERSONS, ["sub", "role", "sid", "auth_time", "amr"])
+            claims = self._verified(token, _USER_TYPE, ["sub", "role", "sid", "auth_time", "amr"])
             return Principal(
                 UUID(claims["sub"]),
                 Role(claims["role"]),
@@ -90,17 +81,17 @@ class TokenIssuer:
                 actor_id=UUID(claims["act"]["sub"]) if "act" in claims else None,
             )
         except (jwt.InvalidTokenError, msgspec.ValidationError, KeyError, ValueError, TypeError):
-            raise Unauthenticated("the access token is not valid or has expired; refresh it or sign in") from None
+            raise Unauthenticated("the access token is invalid or has expired: refresh it, or sign in") from None
 
     def read_client(self, token: str) -> ClientToken | None:
-        """A client's; None where it says that it is a person's. Unauthenticated as with `read`."""
+        """A client's token; None where its type is another. Unauthenticated as in `read`."""
         try:
-            if jwt.get_unverified_header(token).get("typ") != _CLIENTS:
+            if jwt.get_unverified_header(token).get("typ") != _CLIENT_TYPE:
                 return None
-            claims = self._verified(token, _CLIENTS, ["sub", "client_id", "scope"])
+            claims = self._verified(token, _CLIENT_TYPE, ["sub", "client_id", "scope"])
             return ClientToken(UUID(claims["client_id"]), frozenset(map(Scope, claims["scope"].split())))
         except (jwt.InvalidTokenError, AttributeError, KeyError, ValueError, TypeError):
-            raise Unauthenticated("the access token is not valid or has expired; get another at oauth/token") from None
+            raise Unauthenticated("the access token is invalid or has expired: get a new one at oauth/token") from None
 
     def _signed(self, claims: Mapping[str, Any], kind: str, lifetime: timedelta) -> str:
         now = self._clock()
@@ -124,7 +115,7 @@ class TokenIssuer:
         return claims
 
     def _check_instants(self, claims: Mapping[str, Any]) -> None:
-        # By our own clock, with no leeway: one machine makes and reads these.
+        # Our own clock, and no leeway: the machine that signs a token also verifies it.
         now = self._clock().timestamp()
         if not claims["iat"] - 1 <= now < claims["exp"]:
             raise jwt.ExpiredSignatureError

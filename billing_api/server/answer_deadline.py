@@ -1,11 +1,11 @@
-"""Every request is answered within a time: from the last byte of the request to the first of the answer.
+"""Request deadline: 10 seconds from the last byte of the request to the first byte of the answer.
 
-A database that is frozen, or a lock that somebody forgot, would otherwise be waited for by its callers as long as it
-lasts. So what handles a request is a task of its own. When its time is over it is cancelled, and its caller is answered
-at once, without waiting for that task's end: it gives its connection back, which takes a frozen server some seconds.
+Without it callers would wait as long as a frozen database or a forgotten lock lasts. So each request is handled in a
+task of its own. When its time is over, the task is cancelled and the caller is answered at once. The answer does not
+wait for the end of the task: the task gives its connection back, which takes some seconds with a frozen server.
 
-Time runs while the request is handled, and not while more of its body is waited for. An answer that has begun is left
-alone: a download may take as long as it likes. Usage reports that go well do not pass here (usage/fast_path.py): their
+Time runs while the request is handled, not while its body is still arriving. An answer that has begun may take as long
+as it needs: it may be a download. Usage reports that succeed do not pass here (licensing/usage/fast_path.py); their
 batches have a limit of their own.
 """
 
@@ -16,28 +16,29 @@ from litestar import Request
 from litestar.enums import ScopeType
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
-from billing_api.web.problems import refused
+from billing_api.web.problems import problem_response
 from core.deadline import DEADLINE, MAY_HAVE_HAPPENED, Deadline
 from core.errors import Unavailable
 from core.telemetry import logger
 
 ANSWER_WITHIN: Final = 10.0
 PARTNERS_WITHIN: Final = 8.0
-"""Seconds for all that a request asks of its partners. The rest is for writing down what came of it."""
+"""Seconds for all partners of a request together. The rest is for storing the result."""
 
 _SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
-_ending: Final[set[asyncio.Task[None]]] = set()
-"""Cancelled, and not at their end yet; a task that nobody holds may be collected before it."""
+_cancelled: Final[set[asyncio.Task[None]]] = set()
+"""Cancelled tasks that have not ended yet. Without a reference a task may be garbage-collected before its end."""
 
 
 def answer_deadline(app: ASGIApp) -> ASGIApp:
-    """The middleware; behind those that log, count and name a request, for its refusal passes through them."""
+    """The middleware. It comes after those that log, count and name a request, so that they see its refusal too."""
 
     async def middleware(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != ScopeType.HTTP:
             await app(scope, receive, send)
             return
-        request = _Request(receive, send)
+        # The task inherits the deadline, so that gateways can read it.
+        request = _TimedRequest(receive, send)
         outer = DEADLINE.set(request.deadline)
         try:
             handling: asyncio.Task[None] = asyncio.ensure_future(app(scope, request.receive, request.send))
@@ -50,16 +51,16 @@ def answer_deadline(app: ASGIApp) -> ASGIApp:
         finally:
             _give_up(handling, request)
         logger().warning("request.late", path=scope["path"], in_doubt=request.deadline.in_doubt)
-        # Told here, not raised: what is raised here is answered outside of those who name, count and log the request.
-        asked: Request[Any, Any, Any] = Request(scope, receive, send)
-        answer = refused(asked, Unavailable(_told(scope["method"], request.deadline), retry_after=1))
-        await answer.to_asgi_response(app=None, request=asked)(scope, receive, send)
+        # Answered here, not raised: an exception would pass by the middleware that names, counts and logs the request.
+        late: Request[Any, Any, Any] = Request(scope, receive, send)
+        answer = problem_response(late, Unavailable(_advice(scope["method"], request.deadline), retry_after=1))
+        await answer.to_asgi_response(app=None, request=late)(scope, receive, send)
 
     return middleware
 
 
-class _Request:
-    """The messages of one request, and since when it waits for its answer."""
+class _TimedRequest:
+    """The messages of one request, and since when its caller waits for the answer."""
 
     def __init__(self, receive: Receive, send: Send) -> None:
         self._receive = receive
@@ -85,12 +86,12 @@ class _Request:
 
     async def send(self, message: Message) -> None:
         if self.given_up:
-            return  # its caller has been answered
+            return  # the caller has been answered already
         self._answered = True
         await self._send(message)
 
     async def in_time(self, handling: asyncio.Task[None]) -> bool:
-        """Waits for its end, or until it is late; True as well where its answer had begun by then."""
+        """Waits until `handling` ends or the time is over. True also where the answer has begun by then."""
         while not handling.done() and not self._answered:
             now = self._loop.time()
             left = (now if self._receiving else self._since) + ANSWER_WITHIN - now
@@ -100,21 +101,21 @@ class _Request:
         return True
 
 
-def _give_up(handling: asyncio.Task[None], request: _Request) -> None:
+def _give_up(handling: asyncio.Task[None], request: _TimedRequest) -> None:
     if not handling.done():
         request.given_up = True
         handling.cancel()
-        _ending.add(handling)
+        _cancelled.add(handling)
         handling.add_done_callback(_ended)
 
 
 def _ended(handling: asyncio.Task[None]) -> None:
-    _ending.discard(handling)
+    _cancelled.discard(handling)
     if not handling.cancelled() and (failure := handling.exception()):
         logger().info("request.ended_late", error=type(failure).__name__)
 
 
-def _told(method: str, deadline: Deadline) -> str:
+def _advice(method: str, deadline: Deadline) -> str:
     if method in _SAFE or not deadline.in_doubt:
-        return "it took too long and was given up; try again"
-    return f"it took too long: {MAY_HAVE_HAPPENED}"
+        return "the request took too long and was cancelled; try again"
+    return f"the request took too long: {MAY_HAVE_HAPPENED}"

@@ -1,4 +1,4 @@
-"""The application: its routes and services, and what goes around every handler."""
+"""Litestar application: routes, dependencies, and the middleware and guards around every handler."""
 
 import re
 from collections.abc import Iterator
@@ -21,23 +21,19 @@ from typing_extensions import override
 from billing_api.access.caller import Caller
 from billing_api.access.client_address import caller
 from billing_api.access.permissions import Permission, Principal
-from billing_api.access.rate_limits import Limits, declared_failures, declared_limit
+from billing_api.access.rate_limits import RateLimiter, declared_failures, declared_limit
 from billing_api.identity.sessions.cookies import RefreshCookie
 from billing_api.licensing.usage.fast_path import FastPath
 from billing_api.server.answer_deadline import answer_deadline
-from billing_api.server.body_timeout import Arrivals
-from billing_api.server.draining import closing
-from billing_api.server.guard import (
-    Authentication,
-    guard,
-    needs_step_up,
-)
+from billing_api.server.body_timeout import BodyTimeouts
+from billing_api.server.draining import with_connection_close
+from billing_api.server.guard import Authentication, guard, needs_step_up
 from billing_api.server.head_requests import as_get
-from billing_api.server.openapi_document import DescriptionFile
+from billing_api.server.openapi_document import OpenApiJson
 from billing_api.server.routes import ROUTES
-from billing_api.server.wiring.services import ROOM_OF, wired
+from billing_api.server.wiring.services import ROOM_OF, services_lifespan
 from billing_api.web import problems, request_context, undeclared
-from billing_api.web.security_headers import answer_headers, with_data
+from billing_api.web.security_headers import answer_headers, api_headers
 from billing_api.web.strict_request import StrictRequest
 from billing_api.web.swagger import SwaggerPage
 from billing_api.web.undeclared import refuse_undeclared
@@ -50,28 +46,29 @@ from db.idempotency import Once
 MAX_BODY_BYTES = 1_000_000
 _PARAMETER = re.compile(r"\{(\w+)(?::\w+)?\}")
 EXPOSED_HEADERS = ("Idempotency-Replayed", "RateLimit", "RateLimit-Policy", "Retry-After", "X-Request-Id")
-"""What scripts of other origins may read of an answer, beside its body."""
+"""The headers of an answer that scripts of other origins may read."""
 
 
 class BillingApi(Litestar):
-    """Litestar, and before it the one call that is made thousands of times a second."""
+    """Litestar, with a fast path before it for the one call that is made thousands of times a second."""
 
     fast_path: FastPath
-    arrivals: Arrivals
+    body_timeouts: BodyTimeouts
     parts: Parts
     readiness: Readiness
 
     @override
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] == ScopeType.HTTP:
-            receive = self.arrivals.bounded(receive)
+            receive = self.body_timeouts.bounded(receive)
             if self.readiness.draining:
-                send = closing(send)
+                send = with_connection_close(send)
             if scope["method"] == "HEAD":
                 scope, send = as_get(scope, send)
         await self.fast_path(scope, receive, send)
 
-    async def carry(self, scope: Any, receive: Any, send: Any) -> None:
+    async def call_litestar(self, scope: Any, receive: Any, send: Any) -> None:
+        """The normal path: what the fast path does not answer itself."""
         await super().__call__(scope, receive, send)
 
 
@@ -80,7 +77,34 @@ def create_app(settings: ApiSettings, clock: Clock = utc_now) -> BillingApi:
     readiness = Readiness(lambda: parts.dead)
     cookie = RefreshCookie.configured(settings)
     prometheus = PrometheusConfig(app_name="billing_api", prefix="billing_api", group_path=True)
-    app = BillingApi(
+    app = _litestar(settings, clock, parts, readiness, cookie, prometheus)
+    app.body_timeouts = BodyTimeouts()
+    app.parts = parts
+    app.readiness = readiness
+    app.fast_path = FastPath(
+        app.call_litestar,
+        app.state,
+        counted_by=prometheus,
+        most_bytes=MAX_BODY_BYTES,
+        headers=api_headers(settings.environment),
+    )
+    # Checks of all routes: the application does not start with a route that is not declared completely.
+    require_permissions(app)
+    require_limits(app)
+    undeclared.collect_declarations(route for route in app.routes if isinstance(route, HTTPRoute))
+    _document_errors(app)
+    return app
+
+
+def _litestar(
+    settings: ApiSettings,
+    clock: Clock,
+    parts: Parts,
+    readiness: Readiness,
+    cookie: RefreshCookie,
+    prometheus: PrometheusConfig,
+) -> BillingApi:
+    return BillingApi(
         route_handlers=ROUTES,
         dependencies=_dependencies(cookie),
         guards=[guard, refuse_undeclared],
@@ -92,7 +116,7 @@ def create_app(settings: ApiSettings, clock: Clock = utc_now) -> BillingApi:
         ],
         exception_handlers=problems.HANDLERS,
         before_send=[answer_headers(settings.environment)],
-        lifespan=[wired(settings, clock, parts, readiness)],
+        lifespan=[services_lifespan(settings, clock, parts, readiness)],
         cors_config=CORSConfig(
             allow_origins=sorted(cookie.origins), allow_credentials=True, expose_headers=list(EXPOSED_HEADERS)
         ),
@@ -102,25 +126,10 @@ def create_app(settings: ApiSettings, clock: Clock = utc_now) -> BillingApi:
         logging_config=None,
         debug=False,
     )
-    app.arrivals = Arrivals()
-    app.parts = parts
-    app.readiness = readiness
-    app.fast_path = FastPath(
-        app.carry,
-        app.state,
-        counted_by=prometheus,
-        most_bytes=MAX_BODY_BYTES,
-        headers=with_data(settings.environment),
-    )
-    require_permissions(app)
-    require_limits(app)
-    undeclared.collect(route for route in app.routes if isinstance(route, HTTPRoute))
-    _document_errors(app)
-    return app
 
 
 def _dependencies(cookie: RefreshCookie) -> dict[str, Provide]:
-    """What handlers may ask for by name: every service, and what belongs to the one request."""
+    """What handlers may ask for by name: every service, and facts of the current request."""
     return {
         **{name: _service(name) for name in ROOM_OF},
         "limits": Provide(_limits, sync_to_thread=False),
@@ -136,9 +145,9 @@ def _openapi() -> OpenAPIConfig:
     return OpenAPIConfig(
         title="NextPanel billing",
         version="1",
-        description="Licences for NextPanel and domain names. Errors are application/problem+json (RFC 9457).",
+        description="Licenses for NextPanel and domain names. Errors are application/problem+json (RFC 9457).",
         path="/schema",
-        render_plugins=[SwaggerPage(), DescriptionFile()],
+        render_plugins=[SwaggerPage(), OpenApiJson()],
         openapi_router=Router(
             "/schema", route_handlers=[], opt={"permission": Permission.PUBLIC}, include_in_schema=False
         ),
@@ -152,8 +161,8 @@ def _service(name: str) -> Provide:
     return Provide(provide, sync_to_thread=False)
 
 
-def _limits(state: State) -> Limits:
-    limits: Limits = state.api.limits
+def _limits(state: State) -> RateLimiter:
+    limits: RateLimiter = state.api.limits
     return limits
 
 
@@ -171,12 +180,12 @@ def _request_id(request: Request[Any, Any, Any]) -> str:
 
 
 async def _once(request: Request[Any, Any, Any]) -> Once:
-    """The claim of this request under its Idempotency-Key; one caller's keys never meet another's."""
+    """The claim of this request under its Idempotency-Key. The keys of different users never collide."""
     principal: Principal = request.user
     settings: ApiSettings = request.app.state.api.settings
     return Once(
         settings.secrets.sealer,
-        scope=f"{principal.user_id} {request.method} {_path(request)}",  # with its ids: each thing has its own
+        scope=f"{principal.user_id} {request.method} {_path(request)}",  # with ids: each resource has its own keys
         key=request.headers.get("idempotency-key"),
         body=await request.body(),
         user_id=principal.user_id,
@@ -184,36 +193,39 @@ async def _once(request: Request[Any, Any, Any]) -> Once:
 
 
 def _path(request: Request[Any, Any, Any]) -> str:
-    """The path in its one spelling: an id may be written with capitals or without dashes, and is the same id."""
+    """The path in one canonical form: an id with capitals or without dashes is the same id."""
     given = request.path_params
     template: str = request.scope["path_template"]
     return _PARAMETER.sub(lambda found: str(given.get(found[1], found[0])), template)
 
 
 def require_permissions(app: Litestar) -> None:
-    """A route that declares no permission is a mistake that must not reach anybody."""
+    """RuntimeError where a route declares no permission, so that such a route never gets into production."""
     for path, handler in _handlers(app):
         if "permission" not in handler.opt:
-            raise RuntimeError(f"{path} declares no permission: {handler}")
+            raise RuntimeError(f"{path} declares no permission: add `permission=` to {handler}")
 
 
 def require_limits(app: Litestar) -> None:
-    """A limit that does not exist limits nothing; and whoever guesses at signatures is counted."""
+    """RuntimeError where a route names an unknown limit, or a signed route does not limit wrong signatures."""
     for path, handler in _handlers(app):
-        named = {declared_limit(handler), declared_failures(handler)} - {None}
-        if not named <= LIMITS.keys():
-            raise RuntimeError(f"{path} declares a limit that does not exist, of {named}: {handler}")
+        unknown = {declared_limit(handler), declared_failures(handler)} - {None} - LIMITS.keys()
+        if unknown:
+            raise RuntimeError(f"{path} declares a limit that does not exist: correct {unknown} at {handler}")
         if handler.opt["permission"] is Permission.SIGNED and declared_failures(handler) is None:
-            raise RuntimeError(f"{path} is signed and declares no limit of failures: {handler}")
+            raise RuntimeError(f"{path} is signed and declares no limit of failures: add `failures=` to {handler}")
 
 
 def _document_errors(app: Litestar) -> None:
-    """Litestar documents answers handler by handler; ours refuse all alike. The document is made on first demand."""
+    """Adds the common errors to each handler, because Litestar documents answers by handler.
+
+    It runs before the OpenAPI document exists, which is made when it is first asked for.
+    """
     for path, handler in _handlers(app):
         if path.startswith("/api/"):
             common = problems.DOCUMENTED | (problems.STEP_UP_DOCUMENTED if needs_step_up(handler) else {})
             if handler.status_code == HTTP_204_NO_CONTENT:
-                common = {HTTP_204_NO_CONTENT: ResponseSpec(None, description="Done; there is nothing to say")} | common
+                common = {HTTP_204_NO_CONTENT: ResponseSpec(None, description="Done; the answer is empty")} | common
             handler.responses = common | dict(handler.responses or {})
 
 

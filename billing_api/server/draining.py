@@ -1,13 +1,13 @@
-"""How a worker of the API leaves when it is asked to (SIGTERM), and nobody's request is lost.
+"""Graceful shutdown of an API worker on SIGTERM: no request is lost.
 
-    SIGTERM   not ready from now on, so that a load balancer sends nothing new
-              NP_DRAIN_SECONDS: everything is served on, and each answer says `Connection: close`
-              newcomers are turned away, and all that are connected are accepted (core/listeners.py)
-    SIGINT    to itself: Granian stops listening, answers what is under way, and ends
+    SIGTERM   readiness says "not ready", so that a load balancer sends nothing new
+              for NP_DRAIN_SECONDS requests are still served; each answer says `Connection: close`
+              new connections are refused, those that wait in the backlog are accepted (core/listeners.py)
+    SIGINT    to itself: Granian stops listening, answers the requests in progress, and ends
 
-Granian's own handler of SIGTERM would do the last step alone: it closes kept connections on which a request may be on
-its way, and resets those that wait to be accepted. Each worker does this for itself, whether its master passes the
-signal on or somebody sends it to one worker. The master waits for it (`workers_kill_timeout`).
+Granian's own handler of SIGTERM would do only the last step. It closes idle connections, although a request may be on
+its way on one, and resets connections that wait to be accepted. Each worker drains by itself, whether its master passes
+the signal on or one worker alone receives it. The master waits for the workers (`workers_kill_timeout`).
 """
 
 import asyncio
@@ -22,7 +22,7 @@ from core.telemetry import logger
 
 
 class Draining:
-    """One for each worker."""
+    """The shutdown of one worker."""
 
     def __init__(self, readiness: Readiness, *, seconds: float, port: int) -> None:
         self._readiness = readiness
@@ -30,8 +30,8 @@ class Draining:
         self._port = port
         self._leaving: asyncio.Task[None] | None = None
 
-    async def heed(self) -> None:
-        """Takes SIGTERM over from Granian, for the loop that runs now."""
+    async def handle_sigterm(self) -> None:
+        """Replaces Granian's handler of SIGTERM in the running loop."""
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, self._begin)
 
     def _begin(self) -> None:
@@ -41,13 +41,13 @@ class Draining:
 
     async def _leave(self) -> None:
         logger().info("api.draining", pid=os.getpid(), seconds=self._seconds)
-        try:  # whatever fails, it leaves: without files to spare its own sockets cannot even be listed
+        try:  # it ends even if this fails: a process without free file descriptors cannot list its own sockets
             await asyncio.sleep(self._seconds)
-            await self._turn_newcomers_away()
+            await self._refuse_new_connections()
         finally:
             signal.raise_signal(signal.SIGINT)
 
-    async def _turn_newcomers_away(self) -> None:
+    async def _refuse_new_connections(self) -> None:
         listeners = own_listeners(self._port)
         try:
             await stop_accepting(listeners)
@@ -56,8 +56,8 @@ class Draining:
                 listener.close()
 
 
-def closing(send: Send) -> Send:
-    """The same `send`, whose answer tells that no other follows on its connection."""
+def with_connection_close(send: Send) -> Send:
+    """The same `send`, with `Connection: close` in the answer: no other answer follows on this connection."""
 
     async def send_closing(message: Message) -> None:
         if message["type"] == "http.response.start":

@@ -1,8 +1,8 @@
-"""The door: reads the caller's access token, and holds every route's declared permission against his role or scopes.
+"""Authentication and authorization: reads the access token and checks the route's permission for its role or scopes.
 
-Before that, how often he asks, and whether his session still lives. An application in which a route declares no
-permission does not start. A route that declares `step_up=True` is closed to a sign-in older than five minutes,
-and to one that has not given the strongest factor that the account has.
+Before that the guard checks the rate limits and whether the session is still live. The application does not start if a
+route declares no permission. A route with `step_up=True` is closed to a sign-in that is older than five minutes, and to
+one without the second factor if the account has one.
 """
 
 from typing import Any, Final
@@ -13,7 +13,7 @@ from litestar.middleware import AbstractAuthenticationMiddleware, Authentication
 from typing_extensions import override
 
 from billing_api.access.permissions import Permission, Principal, may, require_second_factor
-from billing_api.access.rate_limits import Limits
+from billing_api.access.rate_limits import RateLimiter
 from billing_api.access.tokens import TokenIssuer
 from billing_api.identity.sessions.liveness import Liveness
 from billing_api.web.single_headers import require_single
@@ -23,7 +23,7 @@ _READS: Final = frozenset({"GET", "HEAD"})
 
 
 class Authentication(AbstractAuthenticationMiddleware):
-    """Reads the bearer token, if there is one. Whether one is needed is the guard's business."""
+    """Reads the bearer token, if there is one. The guard decides whether one is needed."""
 
     @override
     async def authenticate_request(self, connection: ASGIConnection[Any, Any, Any, Any]) -> AuthenticationResult:
@@ -38,23 +38,25 @@ class Authentication(AbstractAuthenticationMiddleware):
                 return AuthenticationResult(await api.services.identity.client_tokens.principal(client), None)
             return AuthenticationResult(user=tokens.read(token.strip()), auth=None)
         except Unauthenticated as refusal:
-            # Kept for the guard: a public route (login, refresh) is open to somebody whose old token has expired.
+            # Not raised here: a public route (login, refresh) is open to a client whose old token has expired.
             return AuthenticationResult(user=None, auth=refusal)
 
 
 async def guard(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
-    """The one guard of the application: too many requests, an ended session, or no permission.
+    """The only guard of the application. It refuses too many requests, ended sessions and missing permissions.
 
-    The limits come first: they hold for whoever is refused afterwards, too.
+    The rate limits come first, so that requests which are refused afterwards count too.
     """
     if isinstance(handler, HTTPRouteHandler) and handler.http_methods == {"OPTIONS"}:
-        return  # Litestar's own, on every path: tells which methods there are and nothing else
+        return  # Litestar's own route, on every path: it answers which methods there are and nothing else
     needed = declared_permission(handler)
     require_single(connection.scope["headers"])
+    # Rate limits.
     principal: Principal | None = connection.user
     api = connection.app.state.api
-    limits: Limits = api.limits
+    limits: RateLimiter = api.limits
     await limits.enforce(connection, principal.signed_in_id if principal else None, signed=needed is Permission.SIGNED)
+    # Authentication: a valid token of a live session.
     if needed in {Permission.PUBLIC, Permission.SIGNED}:
         return
     if principal is None:
@@ -62,6 +64,7 @@ async def guard(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRou
     liveness: Liveness = api.infrastructure.liveness
     if principal.client_id is None:  # a client has no session; it was looked up with its token
         await liveness.check(principal)
+    # Authorization: the permission, then the factors that the route asks for.
     if not may(principal, needed, reads=_only_reads(handler)):
         raise Forbidden
     if needed.is_for_staff and api.settings.staff_second_factor:

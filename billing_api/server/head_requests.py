@@ -1,7 +1,7 @@
-"""HEAD on every route that takes GET: the same status and headers, no body (RFC 9110, 9.3.2).
+"""HEAD requests: every route with GET answers HEAD with the same status and headers, and no body (RFC 9110, 9.3.2).
 
-Watchers of uptime and link checkers ask so. It is answered before the routes are looked at: as the GET that it is, with
-the body left out on the way back. Where a path takes no GET it is refused as a GET would be.
+Uptime monitors and link checkers send HEAD. Before routing, a HEAD becomes a GET, and the body is removed from its
+answer. On a path without GET it is refused as a GET would be.
 """
 
 from typing import Any
@@ -10,7 +10,7 @@ from litestar.types import Message, Scope, Send
 
 
 def as_get(scope: Scope, send: Send) -> tuple[Scope, Send]:
-    """What the application is to see in place of a HEAD."""
+    """The scope and `send` that the application gets in place of those of a HEAD request."""
 
     async def without_body(message: Message) -> None:
         if message["type"] == "http.response.body":

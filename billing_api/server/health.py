@@ -1,6 +1,6 @@
-"""Health of an API process: see core/health.py for what the three questions mean.
+"""Health checks of an API process: liveness, readiness and dependencies (core/health.py explains the three).
 
-Its duty needs one transaction: once there was one, the process is ready from then on.
+The process is ready after its first successful transaction, and stays ready until it drains.
 """
 
 import asyncio
@@ -21,8 +21,8 @@ from core.parts import Parts, beat, succeeded
 from core.telemetry import lines_lost, logger
 from db.unit_of_work import Database
 
-_LOOK_EACH: Final = 1.0
-_LOOK_EACH_LATER: Final = 10.0
+_CHECK_EVERY_UNTIL_READY: Final = 1.0
+_CHECK_EVERY: Final = 10.0
 _TRANSACTION_WITHIN: Final = 2.0
 _STATES: Final = Gauge(
     "np_dependency",
@@ -37,11 +37,11 @@ class Live(msgspec.Struct, frozen=True):
     status: str
     """`ok` or `dead`."""
     parts: Mapping[str, Mapping[str, object]]
-    """By name: `state` ok, idle or dead, and `last_success` in unix seconds."""
+    """By name: `state` is ok, idle or dead; `last_success` is in Unix seconds."""
 
 
 class Health:
-    """One for each process. Its `run` is a part itself: where the event loop hangs, that is missed."""
+    """One for each process. Its `run` is a supervised part too: if the event loop hangs, its heartbeat is missing."""
 
     def __init__(self, parts: Parts, readiness: Readiness, lookout: Lookout, database: Database) -> None:
         self.parts = parts
@@ -49,33 +49,33 @@ class Health:
         self.lookout = lookout
         self._database = database
         self._lines_lost = 0
-        self._trying = asyncio.Lock()
+        self._probing = asyncio.Lock()
 
     async def run(self) -> None:
-        """For ever: tries the first transaction, then keeps fresh what metrics tell of shared servers."""
+        """Loops forever: tries the first transaction, then updates the metrics about shared servers."""
         while True:
             try:
-                await self._look()
-            except Exception:  # noqa: BLE001  whatever it was, it is looked again
+                await self._check()
+            except Exception:  # noqa: BLE001  after any error the next round checks again
                 logger().exception("health.look_failed")
             beat()
-            await asyncio.sleep(_LOOK_EACH_LATER if self.readiness.reached else _LOOK_EACH)
+            await asyncio.sleep(_CHECK_EVERY if self.readiness.reached else _CHECK_EVERY_UNTIL_READY)
 
     async def missing(self) -> Sequence[str]:
-        """What the duty still needs."""
-        async with self._trying:  # one at a time, however many ask: it takes a connection of the pool
+        """The servers that the process still needs before it is ready."""
+        async with self._probing:  # one probe at a time for all callers: it takes a connection of the pool
             if self.readiness.reached:
                 return ()
             try:
                 async with asyncio.timeout(_TRANSACTION_WITHIN), self._database.as_system() as tx:
                     await tx.session.execute(text("SELECT 1"))
-            except Exception as failure:  # noqa: BLE001  it is the answer
+            except Exception as failure:  # noqa: BLE001  the failure is the answer
                 logger().warning("health.not_ready", cause=type(failure).__name__)
                 return ("postgres",)
             self.readiness.reach()
             return ()
 
-    async def _look(self) -> None:
+    async def _check(self) -> None:
         if not self.readiness.reached:
             await self.missing()
         for name, seen in (await self.lookout.states()).items():
@@ -106,19 +106,21 @@ async def live(state: State) -> Response[Live]:
     permission=Permission.PUBLIC,
     tags=["plumbing"],
     summary="The process may be sent requests",
-    responses={503: ResponseSpec(Ready, generate_examples=False, description="Not yet, or no longer: `reason` tells")},
+    responses={
+        503: ResponseSpec(Ready, generate_examples=False, description="Not yet, or no longer: `reason` says why")
+    },
 )
 async def ready(state: State) -> Response[Ready]:
     health: Health = state.api.health
-    told = health.readiness.told(() if health.readiness.reached else await health.missing())
-    return Response(told, status_code=HTTPStatus.OK if told.ok else HTTPStatus.SERVICE_UNAVAILABLE)
+    report = health.readiness.told(() if health.readiness.reached else await health.missing())
+    return Response(report, status_code=HTTPStatus.OK if report.ok else HTTPStatus.SERVICE_UNAVAILABLE)
 
 
 @get(
     "/health/dependencies",
     permission=Permission.PUBLIC,
     tags=["plumbing"],
-    summary="How shared servers are; always 200",
+    summary="State of the shared servers; always 200",
 )
 async def dependencies(state: State) -> Dependencies:
     lookout: Lookout = state.api.health.lookout

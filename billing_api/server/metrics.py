@@ -1,9 +1,8 @@
-"""What the API's processes count, added up and shown by the process that started them, on a port of its own.
+"""Metrics of all API processes: the process that started them adds them up and serves them on a port of its own.
 
-A request meets one of several processes, and so would a scrape: it would see that one's counters, and take those of the
-next one for a reset. So each process counts in files of a folder that they share (the multiprocess mode of
-prometheus_client), and the master adds them up. The port is not the customers': how many of them pay, and what fails,
-is not theirs to read.
+A scrape of the API's port would reach one of several processes. It would see the counters of that one, and take those
+of the next one for a reset. So each process counts in files of a shared folder (prometheus_client's multiprocess mode),
+and the master adds them up. Customers must not reach this port: how many of them pay, and what fails, is internal.
 """
 
 import os
@@ -22,17 +21,17 @@ from typing_extensions import override
 
 from core.settings import count_in
 
-_SHARED_MEMORY: Final = "/dev/shm"  # noqa: S108  a file system; in it the folder has a name that nobody can foretell
+_SHARED_MEMORY: Final = "/dev/shm"  # noqa: S108  a file system; the folder in it has an unpredictable name
 _LIVE_GAUGE: Final = re.compile(r"gauge_live\w*_(\d+)")
 
 
 @contextmanager
-def shown(host: str, port: int) -> Iterator[None]:
-    """Serves what the processes count that are started in this block."""
+def metrics_server(host: str, port: int) -> Iterator[None]:
+    """Serves the metrics of the processes that are started in this block."""
     with TemporaryDirectory(prefix="billing_api-metrics-", dir=_memory()) as folder:
         count_in(folder)
         registry = CollectorRegistry()
-        registry.register(Sum(Path(folder)))
+        registry.register(AllProcesses(Path(folder)))
         server, thread = start_http_server(port, addr=host, registry=registry)
         server.set_app(_head_as_get(server.get_app()))
         try:
@@ -44,12 +43,12 @@ def shown(host: str, port: int) -> Iterator[None]:
 
 
 def _memory() -> str | None:
-    """In memory, where that can be: a full disk ends each process that writes to a file it has mapped (SIGBUS)."""
+    """A folder in memory where there is one: with a full disk, writing to a mapped file kills the process (SIGBUS)."""
     return _SHARED_MEMORY if os.access(_SHARED_MEMORY, os.W_OK) else None
 
 
-class Sum(Collector):
-    """All processes' counters and histograms, those of ended ones included; of gauges only what lives."""
+class AllProcesses(Collector):
+    """Counters and histograms of all processes, ended ones included; gauges of running processes only."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -66,7 +65,7 @@ class Sum(Collector):
 
 
 def _head_as_get(app: Any) -> WSGIApplication:
-    """The package's application refuses HEAD, which is a GET without the body (RFC 9110, 9.3.2)."""
+    """HEAD as a GET without its body (RFC 9110, 9.3.2); prometheus_client's application refuses HEAD."""
 
     def answer(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         if environ["REQUEST_METHOD"] != "HEAD":
@@ -86,6 +85,6 @@ def _lives(pid: int) -> bool:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
-    except PermissionError:  # somebody's
+    except PermissionError:  # a process of another user
         return True
     return True

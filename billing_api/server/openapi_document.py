@@ -1,8 +1,8 @@
-"""The interface's description as JSON: made once for each process, compressed, and sent only to who has another one.
+"""OpenAPI document as JSON: encoded once for each process, compressed, and sent again only after a change.
 
-It is half a megabyte that changes with a release. So it has an entity tag (RFC 9110, 8.8.3), a client that shows the
-tag is answered 304, and one that takes gzip gets a tenth of the bytes. `Cache-Control: no-cache` lets clients keep it
-and has them ask each time.
+It is half a megabyte that changes with a release. So it has an entity tag (RFC 9110, 8.8.3): a client that sends the
+tag is answered 304. A client that accepts gzip gets a tenth of the bytes. `Cache-Control: no-cache` lets clients store
+the document, but they must ask each time whether it is still current.
 """
 
 import gzip
@@ -21,21 +21,23 @@ _PAGES: Final = re.compile(rb"Page_[\w.]*\.(\w+)_(?=\")")
 """Litestar names a page by the module of its items; generated clients must not change when a module moves."""
 
 
-class DescriptionFile(OpenAPIRenderPlugin):
-    """Litestar's handler passes on what `render` answers, a Response as well as bytes."""
+class OpenApiJson(OpenAPIRenderPlugin):
+    """Litestar's handler accepts a Response from `render` as well as bytes."""
 
     def __init__(self) -> None:
         super().__init__(path="/openapi.json", media_type=OpenAPIMediaType.OPENAPI_JSON)
-        self._made: _Description | None = None
+        self._document: _EncodedDocument | None = None
 
     @override
     def render(self, request: Request[Any, Any, Any], openapi_schema: dict[str, Any]) -> Any:
-        if self._made is None:
-            self._made = _Description(_PAGES.sub(rb"\1Page", self.render_json(request, openapi_schema)))
-        return self._made.answer(request.headers.get("if-none-match", ""), request.headers.get("accept-encoding", ""))
+        if self._document is None:
+            self._document = _EncodedDocument(_PAGES.sub(rb"\1Page", self.render_json(request, openapi_schema)))
+        return self._document.answer(
+            request.headers.get("if-none-match", ""), request.headers.get("accept-encoding", "")
+        )
 
 
-class _Description:
+class _EncodedDocument:
     def __init__(self, plain: bytes) -> None:
         self._plain = plain
         self._compressed = gzip.compress(plain, _LEVEL, mtime=0)
@@ -43,10 +45,10 @@ class _Description:
 
     def answer(self, known: str, accepted: str) -> Response[bytes]:
         """`known` and `accepted`: the request's If-None-Match and Accept-Encoding."""
-        compressed = takes_gzip(accepted)
+        compressed = accepts_gzip(accepted)
         tag = f'"{self._digest}-gzip"' if compressed else f'"{self._digest}"'
         headers = {"ETag": tag, "Vary": "Accept-Encoding", "Cache-Control": "no-cache"}
-        if names(known, tag):
+        if etag_matches(known, tag):
             return Response(b"", status_code=304, headers=headers)
         if compressed:
             headers["Content-Encoding"] = "gzip"
@@ -54,14 +56,14 @@ class _Description:
         return Response(content, headers=headers, media_type=OpenAPIMediaType.OPENAPI_JSON)
 
 
-def names(known: str, tag: str) -> bool:
-    """Whether a client that has what `known` names has this: weak comparison (RFC 9110, 13.1.2)."""
+def etag_matches(known: str, tag: str) -> bool:
+    """Whether `known` (If-None-Match) names `tag`, by weak comparison (RFC 9110, 13.1.2)."""
     tags = {each.strip().removeprefix("W/") for each in known.split(",")}
     return known.strip() == "*" or tag in tags
 
 
-def takes_gzip(accepted: str) -> bool:
-    """Whether gzip is named, or everything is, and not with a weight of 0 (RFC 9110, 12.5.3)."""
+def accepts_gzip(accepted: str) -> bool:
+    """Whether `accepted` (Accept-Encoding) names gzip or `*` with a weight above 0 (RFC 9110, 12.5.3)."""
     weights: dict[str, float] = {}
     for each in accepted.lower().split(","):
         coding, _, parameter = each.partition(";")

@@ -1,4 +1,4 @@
-"""Every route: where a path leads, the import of its handler tells."""
+"""Routes: the list of all controllers and handlers. A handler's import says which file answers its path."""
 
 from collections.abc import Sequence
 from typing import Final

@@ -1,7 +1,7 @@
-"""Pages behind the links in mails, until there is a portal to open.
+"""HTML pages behind the links in mails, until there is a portal to open.
 
-Opening one spends nothing: mail scanners open links. Its one button sends the token back in a form. The token is in the
-page's address, so a page names no other address to anybody, and whoever serves it forbids referrers.
+Opening a page changes nothing, because mail scanners open links. Its one button sends the token back in a form. The
+token is part of the page's address. So a page links to nothing, and its headers forbid referrers.
 """
 
 from html import escape
@@ -30,7 +30,7 @@ _PAGE: Final = Template("""<!doctype html>
   main { max-width: 28rem; margin: 1.5rem; padding: 2.5rem; background: #fff; border-radius: 14px; text-align: center;
          box-shadow: 0 12px 40px rgb(28 36 52 / 10%); }
   .mark { width: 3.5rem; height: 3.5rem; margin: 0 auto 1rem; border-radius: 50%; display: grid; place-items: center;
-          font-size: 1.75rem; color: #fff; background: $colour; }
+          font-size: 1.75rem; color: #fff; background: $color; }
   h1 { margin: 0 0 .5rem; font-size: 1.4rem; }
   p { margin: 0; color: #556; overflow-wrap: anywhere; }
   label { display: block; margin-top: 1.5rem; text-align: left; color: #556; }
@@ -49,17 +49,17 @@ _FORM: Final = Template("""
 """)
 
 
-def asking(title: str, text: str, *, path: str, token: str, button: str, fields: str = "") -> str:
+def form_page(title: str, text: str, *, path: str, token: str, button: str, fields: str = "") -> str:
     """`fields`: more inputs, as HTML."""
     form = _FORM.substitute(path=path, token=escape(token), fields=fields, button=escape(button))
     return _page("#3d6fd8", "@", title, text, form)
 
 
-def done(title: str, text: str) -> str:
+def success_page(title: str, text: str) -> str:
     return _page("#1f9d61", "✓", title, text)
 
 
-def not_good(text: str, *, title: str = "This link is not good any more") -> str:
+def failure_page(text: str, *, title: str = "This link does not work any more") -> str:
     return _page("#8a94a6", "×", title, text)
 
 
@@ -67,5 +67,5 @@ def reply(page: str, status_code: int = 200) -> Response[str]:
     return Response(page, status_code=status_code, media_type=MediaType.HTML, headers=HEADERS)
 
 
-def _page(colour: str, mark: str, title: str, text: str, form: str = "") -> str:
-    return _PAGE.substitute(colour=colour, mark=mark, title=escape(title), text=escape(text), form=form)
+def _page(color: str, mark: str, title: str, text: str, form: str = "") -> str:
+    return _PAGE.substitute(color=color, mark=mark, title=escape(title), text=escape(text), form=form)

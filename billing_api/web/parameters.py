@@ -1,4 +1,4 @@
-"""What the domains share of HTTP: text that can be stored, page parameters, answers that may be replayed ones."""
+"""Parameters and answers that all domains share: page parameters, storable text, instants, replayed answers."""
 
 from datetime import UTC, datetime
 from typing import Annotated, Final, TypeVar
@@ -15,10 +15,10 @@ from db.idempotency import Replayable
 ViewT = TypeVar("ViewT", bound=msgspec.Struct)
 
 STORABLE: Final = r"^[^\x00]*$"
-"""PostgreSQL's text holds every character but NUL."""
+"""PostgreSQL's text type holds every character except NUL."""
 
 Limit = Annotated[int, QueryParameter(ge=1, le=100, description="how many items at most")]
-Offset = Annotated[int, QueryParameter(ge=0, le=1_000_000, description="how many items to leave out")]
+Offset = Annotated[int, QueryParameter(ge=0, le=1_000_000, description="how many items to skip")]
 
 PersonName = Annotated[
     str,
@@ -34,7 +34,7 @@ Reason = Annotated[str, msgspec.Meta(min_length=1, max_length=500, pattern=LINES
 
 
 class ReasonGiven(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Why staff do it, for the audit trail."""
+    """The reason that a member of staff gives, for the audit trail."""
 
     reason: Reason
 
@@ -43,19 +43,19 @@ INSTANT = Annotated[datetime, msgspec.Meta(tz=True)]
 
 
 def instant(text: str | None, field: str) -> datetime | None:
-    """A query's instant in UTC. Litestar would take one without an offset too, of which nobody knows when it is."""
+    """An instant of the query, in UTC. Without an offset, which Litestar would accept, it would be ambiguous."""
     if text is None:
         return None
     try:
         return msgspec.convert(text, INSTANT).astimezone(UTC)
     except (msgspec.ValidationError, OverflowError):
-        told = "an instant with its offset, such as 2026-03-10T00:00:00Z"
-        wanted = FieldError(field, f"must be {told}", "bad_format", {"expected": told})
-        raise InvalidInput("a time does not fit", errors=(wanted,)) from None
+        expected = "an instant with its offset, such as 2026-03-10T00:00:00Z"
+        error = FieldError(field, f"must be {expected}", "bad_format", {"expected": expected})
+        raise InvalidInput(f"{field} must be {expected}", errors=(error,)) from None
 
 
 def reply(answer: Replayable[ViewT], *, status_code: int) -> Response[ViewT]:
-    """The first answer and every replay look alike, but for one header. It may hold a secret: nobody keeps it."""
+    """The first answer and every replay are alike except for one header. No cache keeps it: it may hold a secret."""
     headers = {"Cache-Control": "no-store"}
     if answer.replayed:
         headers["Idempotency-Replayed"] = "true"

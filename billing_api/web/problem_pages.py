@@ -1,4 +1,7 @@
-"""`/problems/<code>`: where the `type` of a problem leads (RFC 9457, 3.1.1). The text is core/problems.py's."""
+"""Problem types: the page `/problems/<code>` that a problem's `type` links to (RFC 9457, 3.1.1).
+
+Its text comes from core/problems.py.
+"""
 
 from litestar import MediaType, Response, get
 from litestar.params import FromPath

@@ -1,6 +1,6 @@
-"""Every error as `application/problem+json` (RFC 9457): one mapping, for our refusals and for the framework's.
+"""Error documents (`application/problem+json`, RFC 9457): one mapping for our refusals and for the framework's errors.
 
-Whatever is not expected becomes a 500 that tells its request id and nothing else; the log has the rest.
+An unexpected error becomes a 500 that shows its request id and nothing else; the log has the details.
 """
 
 from collections.abc import Mapping, Sequence
@@ -46,7 +46,7 @@ from core.telemetry import logger
 from db.availability import is_absence, is_busy
 
 
-def refused(request: Request[Any, Any, Any], refusal: Refusal) -> Response[Problem]:
+def problem_response(request: Request[Any, Any, Any], refusal: Refusal) -> Response[Problem]:
     api = request.app.state.get("api")
     clock: Clock = api.clock if api else utc_now
     problem = problem_of(refusal, _request_id(request), clock().timestamp())
@@ -56,36 +56,41 @@ def refused(request: Request[Any, Any, Any], refusal: Refusal) -> Response[Probl
     return Response(problem, status_code=refusal.status, media_type=MEDIA_TYPE, headers=headers)
 
 
-def framework_refused(request: Request[Any, Any, Any], failure: HTTPException) -> Response[Problem]:
-    """Litestar's own: no such route, wrong method, a body that does not fit."""
+def framework_error(request: Request[Any, Any, Any], failure: HTTPException) -> Response[Problem]:
+    """Litestar's own errors: no such route, wrong method, a body of another shape."""
     if failure.status_code >= 500:
-        return crashed(request, failure)
+        return internal_error(request, failure)
     if isinstance(failure, ValidationException):
-        return refused(request, invalid(_field_errors(request, failure)))
-    return refused(request, _refusal_of(failure))
+        return problem_response(request, invalid(_field_errors(request, failure)))
+    return problem_response(request, _refusal_of(failure))
 
 
-def database_away(request: Request[Any, Any, Any], failure: Exception) -> Response[Problem]:
+def database_unavailable(request: Request[Any, Any, Any], failure: Exception) -> Response[Problem]:
     if is_busy(failure):
         logger().warning("database.busy", error=type(failure).__name__)
-        return refused(request, Busy("the database is busy; nothing was changed as far as is known"))
+        return problem_response(request, Busy("the database is busy; as far as is known nothing was changed"))
     logger().warning("database.unavailable", error=type(failure).__name__)
-    return refused(request, Unavailable("the database does not answer; nothing was changed as far as is known"))
+    return problem_response(
+        request, Unavailable("the database does not answer; as far as is known nothing was changed")
+    )
 
 
 def statement_failed(request: Request[Any, Any, Any], failure: StatementError) -> Response[Problem]:
-    """What the client sent may be well formed and yet be no value of PostgreSQL's."""
-    if _does_not_fit(failure):
+    """A well-formed request may still hold a value that PostgreSQL cannot store."""
+    if _is_unstorable(failure):
         logger().info("request.value_refused", error=type(failure.orig).__name__)
-        return refused(request, InvalidInput("a value cannot be stored: a NUL, a date too far, or a number too big"))
+        return problem_response(
+            request,
+            InvalidInput("a value cannot be stored: send no NUL character, no date too far, no number too big"),
+        )
     if is_absence(failure):
-        return database_away(request, failure)
-    return crashed(request, failure)
+        return database_unavailable(request, failure)
+    return internal_error(request, failure)
 
 
-def crashed(request: Request[Any, Any, Any], failure: Exception) -> Response[Problem]:
+def internal_error(request: Request[Any, Any, Any], failure: Exception) -> Response[Problem]:
     logger().error("request.crashed", path=request.url.path, exc_info=failure)
-    return refused(request, Internal("try again; if it stays, tell us the request_id"))
+    return problem_response(request, Internal("try again; if it happens again, send us the request_id"))
 
 
 _BY_STATUS: Final[Mapping[int, type[Refusal]]] = {
@@ -101,21 +106,21 @@ _BY_STATUS: Final[Mapping[int, type[Refusal]]] = {
         TooManyRequests,
     )
 }
-"""What the framework's own exceptions are here."""
+"""Our refusal for each status of the framework's own exceptions."""
 
 HANDLERS: Final[dict[int | type[Exception], Any]] = {
-    Refusal: refused,
-    HTTPException: framework_refused,
+    Refusal: problem_response,
+    HTTPException: framework_error,
     StatementError: statement_failed,
-    PoolTimeout: database_away,
-    ConnectionError: database_away,
-    TimeoutError: database_away,  # a new connection of the pool was not made in time; partners' are their gateways' own
-    Exception: crashed,
+    PoolTimeout: database_unavailable,
+    ConnectionError: database_unavailable,
+    TimeoutError: database_unavailable,  # the pool's new connection came too late; gateways handle those of partners
+    Exception: internal_error,
 }
 
 
 def documented(*refusals: type[Refusal]) -> ResponseSpec:
-    """Refusals of one status, an example of each."""
+    """Refusals of one status for the OpenAPI document, with an example of each."""
     return ResponseSpec(
         Problem,
         generate_examples=False,
@@ -144,13 +149,13 @@ DOCUMENTED: Final[dict[int, ResponseSpec]] = {
         Unavailable,
     )
 }
-"""What any route under /api/v1 may answer beside its success, for the OpenAPI document."""
+"""The errors that any route under /api/v1 may answer, for the OpenAPI document."""
 STEP_UP_DOCUMENTED: Final[dict[int, ResponseSpec]] = {403: documented(StepUpRequired, Forbidden)}
-"""What a route with `step_up=True` answers in place of that."""
+"""What a route with `step_up=True` documents for 403 instead."""
 
 
-def _does_not_fit(failure: StatementError) -> bool:
-    """SQLSTATE class 22, of the server or of the driver that did not even send it; or no such instant in UTC."""
+def _is_unstorable(failure: StatementError) -> bool:
+    """SQLSTATE class 22, from the server or from the driver before it sent anything; or an instant out of range."""
     if isinstance(failure.orig, OverflowError):
         return True
     state: str | None = getattr(failure.orig, "sqlstate", None)
@@ -158,22 +163,22 @@ def _does_not_fit(failure: StatementError) -> bool:
 
 
 def _request_id(request: Request[Any, Any, Any]) -> str:
-    """The request's id; where no route was found no middleware ran, and the id is made here."""
+    """The request's id. It is made here where no route was found, because then no middleware ran."""
     known: str = request.state.setdefault("request_id", new_id().hex)
     return known
 
 
 def _field_errors(request: Request[Any, Any, Any], failure: ValidationException) -> Sequence[FieldError]:
-    """Of parameters: the framework has said which do not fit; the words are ours."""
+    """The framework says which parameters are wrong; the texts are ours."""
     if found := value_faults(request.scope["query_string"], request.route_handler):
         return found
     items = [item for item in failure.extra if isinstance(item, dict)] if isinstance(failure.extra, list) else []
-    told = [message_fault(_text(item.get("message", "")), sayable(str(item.get("key", BODY)))) for item in items]
-    return told or [FieldError("request", "cannot be read")]
+    errors = [message_fault(_text(item.get("message", "")), sayable(str(item.get("key", BODY)))) for item in items]
+    return errors or [FieldError("request", "cannot be read")]
 
 
 def _refusal_of(failure: HTTPException) -> Refusal:
-    """Litestar's exception as one of ours: a status of HTTP says which."""
+    """Litestar's exception as one of our refusals, chosen by its HTTP status."""
     text = _text(failure.detail)
     if failure.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
         allowed = {method for method in (failure.headers or {}).get("allow", "").split(", ") if method}

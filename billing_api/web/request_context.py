@@ -1,4 +1,4 @@
-"""What is known about each request: an id that its answer and every log line carries, and one line when it ends."""
+"""Request ids and the access log: an id in the answer and in every log line, and one line for each request."""
 
 import re
 import secrets
@@ -15,28 +15,27 @@ from core.telemetry import logger
 _GIVEN_ID: Final = re.compile(rb"[A-Za-z0-9._\-]{8,64}")
 _QUIET: Final = "/health/"
 _COUNTED: Final = "/api/v1/billing/usage"
-"""Thousands a second: those that go well are counted (billing_api/licensing/usage/metrics.py) and leave no line
-each."""
+"""Thousands a second: successful ones are counted (billing_api/licensing/usage/metrics.py) and not logged."""
 
 
-def enter(scope: Any) -> str:
-    """The request's id, which every log line carries from here on. Whoever comes second finds it given already."""
+def bind_request_id(scope: Any) -> str:
+    """The request's id, which every log line carries from here on. A second call returns the same id."""
     state: dict[str, Any] = scope.setdefault("state", {})
     request_id: str = state.get("request_id") or _request_id(scope)
     state["request_id"] = request_id
-    # Nothing is cleared: the process's name is bound too, and the last request's id gives way to this one.
+    # The context is not cleared, because the process's name is bound in it too. The new id replaces the last one.
     structlog.contextvars.bind_contextvars(request_id=request_id)
     return request_id
 
 
 def request_context(app: ASGIApp) -> ASGIApp:
-    """Takes over a plausible `X-Request-Id` from a proxy in front, or makes one."""
+    """The middleware. It takes over a well-formed `X-Request-Id` of a proxy in front, or makes one."""
 
     async def middleware(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != ScopeType.HTTP:
             await app(scope, receive, send)
             return
-        request_id = enter(scope)
+        request_id = bind_request_id(scope)
         began = time.perf_counter()
         status = 0
 
@@ -61,7 +60,7 @@ def _request_id(scope: Scope) -> str:
 
 
 def _log(scope: Any, status: int, seconds: float) -> None:
-    # The path only: a query may hold what does not belong into a log.
+    # The path only: a query may hold secrets, which must not be logged.
     path: str = scope["path"]
     if not path.startswith(_QUIET) and not (path == _COUNTED and status == 200):
         logger().info("request", method=scope["method"], path=path, status=status, ms=round(seconds * 1000, 1))

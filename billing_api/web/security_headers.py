@@ -1,8 +1,8 @@
-"""What every answer tells a browser: guess no types, show it in no frame, load nothing, keep nothing, name nobody.
+"""Security headers of every answer: Content-Security-Policy, HSTS, no sniffing, no framing, no referrer, no caching.
 
-An answer of this API is data. The policy below lets a browser that shows it as a page do nothing with it. The few that
-are pages bring a policy of their own: the two of the purchase and the mail (checkout/return_page.py,
-accounts/verification_page.py) and the interface's description (swagger.py).
+An answer of this API is data. The policy below lets a browser that shows it as a page load and do nothing. The few
+answers that are pages bring a policy of their own: the return from a purchase (commerce/checkout/return_page.py), the
+pages behind mailed links (web/link_page.py) and the page of the OpenAPI document (web/swagger.py).
 """
 
 from collections.abc import Mapping
@@ -11,13 +11,13 @@ from typing import Final
 from litestar.datastructures import MutableScopeHeaders
 from litestar.types import BeforeMessageSendHookHandler, Message, Scope
 
-from billing_api.access import rate_limits as limits
+from billing_api.access.rate_limits import rate_limit_headers
 from billing_api.web import swagger
 from core.settings import Environment
 
 NOTHING: Final = "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
 HSTS: Final = "max-age=63072000; includeSubDomains"
-"""Two years. The devstack has no TLS, and a browser that believed this there would never come back."""
+"""Two years. The devstack does not send it: it has no TLS, and a browser that obeyed could not reach it any more."""
 
 _ALWAYS: Final[Mapping[str, str]] = {
     "X-Content-Type-Options": "nosniff",
@@ -26,28 +26,28 @@ _ALWAYS: Final[Mapping[str, str]] = {
 }
 
 
-def with_data(environment: Environment) -> dict[str, str]:
+def api_headers(environment: Environment) -> dict[str, str]:
     """Of every answer under /api/."""
-    return with_anything(environment) | {"Cache-Control": "no-store"}
+    return common_headers(environment) | {"Cache-Control": "no-store"}
 
 
-def with_anything(environment: Environment) -> dict[str, str]:
+def common_headers(environment: Environment) -> dict[str, str]:
     return dict(_ALWAYS) if environment == "devstack" else {**_ALWAYS, "Strict-Transport-Security": HSTS}
 
 
 def answer_headers(environment: Environment) -> BeforeMessageSendHookHandler:
-    """For Litestar's `before_send`: it meets every answer, also of paths that nobody serves. What is set stays."""
-    data, anything = with_data(environment), with_anything(environment)
-    page = anything | {"Content-Security-Policy": swagger.POLICY}
+    """For Litestar's `before_send`, which sees every answer, also of unknown paths. Headers that are set stay."""
+    api, common = api_headers(environment), common_headers(environment)
+    swagger_page = common | {"Content-Security-Policy": swagger.POLICY}
 
     async def complete(message: Message, scope: Scope) -> None:
         if message["type"] != "http.response.start":
             return
         path: str = scope["path"]
-        fixed = page if path in swagger.PATHS else data if path.startswith("/api/") else anything
+        fixed = swagger_page if path in swagger.PATHS else api if path.startswith("/api/") else common
         headers = MutableScopeHeaders.from_message(message)
         for name, value in fixed.items():
             headers.setdefault(name, value)
-        headers.update(limits.fields_of(scope))
+        headers.update(rate_limit_headers(scope))
 
     return complete

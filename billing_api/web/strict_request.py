@@ -1,7 +1,7 @@
-"""Bodies are what they say they are: `"1"` is no number.
+"""Strict decoding of JSON bodies: the text `"1"` is not accepted where a number is required.
 
-Litestar decodes JSON first and coerces it into the handler's type afterwards, so that text passes for numbers. Here the
-bytes are decoded straight into the type, as msgspec does it by default; a field that does not fit is told by its path.
+Litestar decodes JSON first and then converts it to the handler's type, so that text passes for numbers. Here the bytes
+are decoded directly into the type, as msgspec does by default. The error names the wrong field by its path.
 """
 
 from typing import Any
@@ -17,7 +17,7 @@ from core.headers import JSON, is_json
 
 class StrictRequest(Request[Any, Any, Any]):
     def require_json(self) -> None:
-        """LengthRequired or UnsupportedMediaType where the body is no JSON by what the head says of it."""
+        """LengthRequired or UnsupportedMediaType where the request's headers do not announce a JSON body."""
         if "content-length" not in self.headers and "transfer-encoding" not in self.headers:
             raise LengthRequired
         if not is_json(self.headers.get("content-type", JSON.decode()).encode("latin-1")):

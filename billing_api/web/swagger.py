@@ -1,9 +1,10 @@
-"""The interface's description as a page, whose scripts can only be what they were on the day this was written.
+"""Swagger UI: the OpenAPI document as a page, with scripts that are pinned by their hashes (Subresource Integrity).
 
-Swagger UI is a megabyte and a half that we do not carry along: a browser loads it from a public CDN. But the page lies
-on the origin that the refresh cookie belongs to, and a script that somebody has changed there could use it. So the
-files are named with their hashes (Subresource Integrity), and the page's policy lets no other script run, nor this one
-speak to anybody but us. For another version: `npm pack swagger-ui-dist@VERSION`, and of each of the two files
+Swagger UI is 1.5 MB that we do not ship: a browser loads it from a public CDN. The page has the same origin as the
+refresh cookie, so a script that was changed at the CDN could use the cookie. The hashes refuse a changed script. The
+page's policy lets no other script run, and lets this one talk to our origin only.
+
+For another version run `npm pack swagger-ui-dist@VERSION`, then for each of the two files
 `openssl dgst -sha384 -binary FILE | base64`.
 """
 
@@ -30,7 +31,7 @@ POLICY: Final = (
     f"default-src 'none'; script-src {_SCRIPT} 'sha256-{_START_HASH}'; style-src {_STYLE} 'unsafe-inline'; "
     "img-src 'self' data:; connect-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
 )
-"""Inline styles stay allowed, for Swagger UI draws with them."""
+"""Inline styles stay allowed, because Swagger UI needs them."""
 
 _PAGE: Final = Template("""<!doctype html>
 <html lang="en">

@@ -1,15 +1,19 @@
-"""What a route does not declare is refused, never ignored: names in the query, and bodies.
+"""Undeclared input: query parameters and bodies that a route does not declare are refused, never ignored.
 
-A filter that is misspelled, or that this route does not have, would otherwise list everything; a body where none is
-read would look obeyed: `cancel {"at": "now"}` was answered 200, and cancelled at the end of the period.
+An ignored filter (misspelled, or one of another route) would list everything. An ignored body would look obeyed:
+`cancel {"at": "now"}` was answered 200, and the subscription ended only with its period.
 
-What each route declares is collected once, when the application starts; a request pays for a look at its query, if it
-has one, and at its body, if none is read and one was sent. Clients of JSON send `{}` for nothing, so that is nothing.
+The declarations of all routes are collected once, when the application starts. A request pays only for a check of its
+query, if it has one, and of its body, if the route reads none. JSON clients send `{}` for "no body", so it is allowed.
 
-The rule holds under /api/v1, except for webhooks/*, whose senders are not ours to teach. It does not hold for pages
-that people open from mails or come back to from Stripe (mail programs and Stripe add names of their own), nor for
-health, metrics and the schema. Fields of bodies are refused by their types: all of them forbid unknown fields.
-oauth/token reads a form, in which RFC 6749 (3.2) has unknown parameters ignored; its query is held to this rule.
+The rule holds under /api/v1, with these exceptions:
+
+- webhooks/*: we cannot change what their senders send.
+- Pages that users open from mails, or return to from Stripe: mail programs and Stripe add parameters of their own.
+- Health, metrics and the OpenAPI document.
+- The form of oauth/token: RFC 6749 (3.2) says that unknown parameters are ignored. Its query is checked.
+
+Unknown fields inside a JSON body are refused by the types of the bodies: all of them forbid unknown fields.
 """
 
 from collections import Counter
@@ -30,40 +34,41 @@ from core.field_errors import BODY, extra, invalid, missing, of_something, sayab
 _UNDER: Final = "/api/v1/"
 _EXEMPT: Final = "/api/v1/webhooks/"
 _DECLARED: Final = "declared"
-_LONGEST_NOTHING: Final = 64
+_MAX_EMPTY_BODY: Final = 64
+"""Bytes: an empty object with some white space."""
 
 
-class Declared(msgspec.Struct, frozen=True):
-    """What one route takes. `names`: its query's, each with the type of its value."""
+class DeclaredInput(msgspec.Struct, frozen=True):
+    """What one route accepts. `names`: its query parameters, each with the type of its value."""
 
     names: Mapping[str, Any]
     required: frozenset[str]
     several: frozenset[str]
-    """Names that may stand more than once."""
+    """Names that may be sent more than once."""
     reads_body: bool
 
 
-def collect(routes: Iterable[HTTPRoute]) -> None:
-    """Writes down at each handler what it declares. `reads_body=True`: it takes the bytes itself."""
+def collect_declarations(routes: Iterable[HTTPRoute]) -> None:
+    """Stores in each handler's `opt` what it declares. `reads_body=True`: the handler reads the bytes itself."""
     for route in routes:
         for handler, model in set(route.route_handler_map.values()):
             if not route.path.startswith(_UNDER) or route.path.startswith(_EXEMPT):
                 continue
             types = handler.signature_model.__annotations__
             expected = model.expected_query_params
-            handler.opt[_DECLARED] = Declared(
-                names={one.field_alias: _of_value(types.get(one.field_name, str)) for one in expected},
+            handler.opt[_DECLARED] = DeclaredInput(
+                names={one.field_alias: _value_type(types.get(one.field_name, str)) for one in expected},
                 required=frozenset(one.field_alias for one in expected if one.is_required),
                 several=frozenset(one.field_alias for one in expected if one.is_sequence),
                 reads_body=handler.parsed_data_field is not None or bool(handler.opt.get("reads_body")),
             )
 
 
-def _of_value(declared: Any) -> Any:
-    """The type of a value that is there: `null` is none, for a filter by nothing would list everything.
+def _value_type(declared: Any) -> Any:
+    """The type of a value that was sent. `null` is not accepted: a filter by nothing would list everything.
 
-    Instants are declared as text for their handlers to read (billing_api/web/parameters.py); here they are told with
-    the rest.
+    Handlers declare instants as text and read them later (billing_api/web/parameters.py). Here they are checked with
+    the other values, so that one answer names all errors.
     """
     given = of_something(declared)
     return INSTANT if extra(given, "format") == "date-time" else given
@@ -71,24 +76,24 @@ def _of_value(declared: Any) -> Any:
 
 async def refuse_undeclared(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
     """InvalidInput names everything that the route does not know."""
-    declared: Declared | None = handler.opt.get(_DECLARED)
-    if declared is None or not isinstance(connection, Request) or _only_options(handler):
+    declared: DeclaredInput | None = handler.opt.get(_DECLARED)
+    if declared is None or not isinstance(connection, Request) or _is_options_only(handler):
         return
     raw: bytes = connection.scope["query_string"]
-    faults = list(_of_query(raw, declared)) if raw or declared.required else []
-    if not declared.reads_body and _has_body(connection) and not _is_nothing(await connection.body()):
+    faults = list(_query_faults(raw, declared)) if raw or declared.required else []
+    if not declared.reads_body and _has_body(connection) and not _is_empty(await connection.body()):
         faults.append(FieldError(BODY, "is not read here: send none, or {}", "unknown", {"known": []}))
     if faults:
         raise invalid(faults)
 
 
-def _of_query(raw: bytes, declared: Declared) -> Sequence[FieldError]:
+def _query_faults(raw: bytes, declared: DeclaredInput) -> Sequence[FieldError]:
     """All faults at once."""
     pairs = query.pairs(raw)
     counted = Counter(name for name, _ in pairs)
     faults = [unknown(name, list(declared.names)) for name in counted if name not in declared.names]
     faults += [
-        FieldError(sayable(name), "stands more than once", "repeated")
+        FieldError(sayable(name), "is there more than once: send it once", "repeated")
         for name, number in counted.items()
         if number > 1 and name in declared.names and name not in declared.several
     ]
@@ -99,8 +104,8 @@ def _of_query(raw: bytes, declared: Declared) -> Sequence[FieldError]:
 
 
 def value_faults(raw: bytes, handler: BaseRouteHandler) -> Sequence[FieldError]:
-    """Of values that the framework found not to fit: told as those of bodies are."""
-    declared: Declared | None = handler.opt.get(_DECLARED)
+    """Faults of query values that the framework refused, in the form that faults of bodies have."""
+    declared: DeclaredInput | None = handler.opt.get(_DECLARED)
     if declared is None:
         return ()
     found = (
@@ -113,14 +118,14 @@ def _has_body(request: Request[Any, Any, Any]) -> bool:
     return request.headers.get("content-length", "0") != "0" or "transfer-encoding" in request.headers
 
 
-def _is_nothing(body: bytes) -> bool:
+def _is_empty(body: bytes) -> bool:
     if not body:
         return True
     try:
-        return len(body) <= _LONGEST_NOTHING and msgspec.json.decode(body) == {}
+        return len(body) <= _MAX_EMPTY_BODY and msgspec.json.decode(body) == {}
     except (msgspec.DecodeError, UnicodeDecodeError):
         return False
 
 
-def _only_options(handler: BaseRouteHandler) -> bool:
+def _is_options_only(handler: BaseRouteHandler) -> bool:
     return isinstance(handler, HTTPRouteHandler) and handler.http_methods == {"OPTIONS"}

@@ -11,7 +11,7 @@ PATH: Final = "/verify-email"
 
 
 def asking(token: str) -> str:
-    return link_page.asking(
+    return link_page.form_page(
         "Confirm your e-mail address",
         "One click, and you can sign in to NextPanel billing.",
         path=PATH,
@@ -21,11 +21,11 @@ def asking(token: str) -> str:
 
 
 def confirmed(email: str) -> str:
-    return link_page.done("Your address is confirmed", f"You can sign in as {email} now.")
+    return link_page.success_page("Your address is confirmed", f"You can sign in as {email} now.")
 
 
 def not_good() -> str:
-    return link_page.not_good(
+    return link_page.failure_page(
         "It works once, for a day. If you have used it already, simply sign in. Otherwise register again, and we"
         " will send you another one."
     )

@@ -24,7 +24,7 @@ def new_password(token: str, *, fault: str | None = None) -> str:
         f"At least {password_rules.SHORTEST} characters; three or four unrelated words hold well. An authenticator app"
         " and OAuth clients end with it, for somebody else may have set them up."
     )
-    return link_page.asking(
+    return link_page.form_page(
         "Choose a new password" if fault is None else "Choose another password",
         text if fault is None else fault,
         path=RESET,
@@ -35,14 +35,14 @@ def new_password(token: str, *, fault: str | None = None) -> str:
 
 
 def password_set() -> str:
-    return link_page.done(
+    return link_page.success_page(
         "Your password is set",
         "You were signed out everywhere. Sign in with the new password, and set up your authenticator app anew.",
     )
 
 
 def confirm_address(token: str) -> str:
-    return link_page.asking(
+    return link_page.form_page(
         "Confirm your new e-mail address",
         "One click, and you sign in with this address from now on.",
         path=CONFIRM,
@@ -52,11 +52,11 @@ def confirm_address(token: str) -> str:
 
 
 def address_changed(email: str) -> str:
-    return link_page.done("Your address is changed", f"From now on you sign in as {email}.")
+    return link_page.success_page("Your address is changed", f"From now on you sign in as {email}.")
 
 
 def undo_change(token: str) -> str:
-    return link_page.asking(
+    return link_page.form_page(
         "Take your account back",
         "This address becomes your account's again, everybody is signed out, authenticator app and OAuth clients end,"
         " and we send you a link to choose a new password.",
@@ -67,14 +67,14 @@ def undo_change(token: str) -> str:
 
 
 def taken_back(email: str) -> str:
-    return link_page.done(
+    return link_page.success_page(
         "Your account is yours again", f"We have sent a mail to {email}: follow its link to choose a new password."
     )
 
 
 def link_is_over(why: str) -> str:
-    return link_page.not_good(why)
+    return link_page.failure_page(why)
 
 
 def refused(why: str) -> str:
-    return link_page.not_good(why, title="This cannot be done")
+    return link_page.failure_page(why, title="This cannot be done")

@@ -12,7 +12,7 @@ from litestar.di import NamedDependency
 from litestar.openapi.spec import OpenAPIMediaType, Operation, RequestBody, Schema
 
 from billing_api.access.permissions import Permission
-from billing_api.access.rate_limits import Limits
+from billing_api.access.rate_limits import RateLimiter
 from billing_api.licensing.api_keys.service import SignatureChecker
 from billing_api.licensing.usage.fast_path import (
     FAILURE,
@@ -64,7 +64,7 @@ class _ReportOrList(Operation):
 async def report_usage(
     request: StrictRequest,
     usage: NamedDependency[UsageService],
-    limits: NamedDependency[Limits],
+    limits: NamedDependency[RateLimiter],
     signature_checker: NamedDependency[SignatureChecker],
 ) -> Response[UsageRecorded | UsageAnswers]:
     """One report, with a signed Idempotency-Key in the head; or up to 1,000, each with a key of its own.

@@ -38,7 +38,7 @@ from billing_api.licensing.usage.schemas import (
     UsageReports,
 )
 from billing_api.licensing.usage.service import UsageService
-from billing_api.web import request_context as observability
+from billing_api.web.request_context import bind_request_id
 from billing_api.web.single_headers import require_single
 from core.errors import FieldError, InvalidInput, Refusal
 from core.field_errors import BAD_JSON, invalid_body
@@ -168,7 +168,7 @@ class FastPath:
             await self._framework(scope, receive, send)
             return
         began = perf_counter()
-        request_id = observability.enter(scope)
+        request_id = bind_request_id(scope)
         licensing = self._state.api.services.licensing
         try:
             body = await _body(receive)

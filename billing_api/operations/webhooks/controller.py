@@ -8,7 +8,7 @@ from litestar.di import NamedDependency
 from litestar.params import FromPath, FromQuery, HeaderParameter
 
 from billing_api.access.permissions import Permission, Principal
-from billing_api.access.rate_limits import Limits
+from billing_api.access.rate_limits import RateLimiter
 from billing_api.operations.webhooks.schemas import Received, WebhookEventView
 from billing_api.operations.webhooks.service import (
     UnverifiedEvent,
@@ -23,7 +23,7 @@ from db.paging import Page
 async def receive_stripe_event(
     request: Request[Any, Any, Any],
     webhook_receiver: NamedDependency[WebhookReceiver],
-    limits: NamedDependency[Limits],
+    limits: NamedDependency[RateLimiter],
     signature: Annotated[str | None, HeaderParameter(name="Stripe-Signature")] = None,
 ) -> Received:
     """Stores a signed event. 200 means that it is stored; Stripe sends it again after any other status."""

@@ -1,1 +1,1 @@
-"""Composition root: builds every service once, and gives each what it needs."""
+"""Composition root: builds every service once and passes it its dependencies."""

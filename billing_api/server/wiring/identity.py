@@ -37,7 +37,7 @@ class IdentityServices:
 
 
 def password_check(on: Infrastructure, sign_ins: SignIns) -> PasswordCheck:
-    """One for all that ask for a password, so that their guesses are counted together."""
+    """One for all services that ask for a password, so that guesses are counted together."""
     return PasswordCheck(
         on.database,
         liveness=on.liveness,

@@ -1,4 +1,4 @@
-"""Infrastructure: connections and tools that the services of all rooms share, opened at start, closed at the end."""
+"""Infrastructure: connections and tools that the services of all rooms share, from start to stop."""
 
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -43,14 +43,18 @@ class Infrastructure:
     liveness: Liveness
 
 
-def opened(settings: ApiSettings, clock: Clock, parts: Parts, until_stopped: AsyncExitStack) -> Infrastructure:
-    """Nothing connects yet; each part is closed by `until_stopped`, the last one first."""
+def open_infrastructure(
+    settings: ApiSettings, clock: Clock, parts: Parts, until_stopped: AsyncExitStack
+) -> Infrastructure:
+    """Nothing connects yet. `until_stopped` closes each of them in reverse order."""
+    # PostgreSQL and Stripe.
     database = Database(create_engine(settings.database_url, name="billing_api"))
     until_stopped.push_async_callback(database.close)
     sessions = SystemSessions(settings.database_url, name="billing_api")
     until_stopped.push_async_callback(sessions.close)
     stripe = StripeGateway(settings.stripe)
     until_stopped.push_async_callback(stripe.close)
+    # Redis: the hot store, then the one of the queue, which also holds sessions and rate limits.
     redis = Redis.from_pool(LeavingPool.of(settings.redis_url))
     until_stopped.push_async_callback(redis.aclose)
     queue_redis = Redis.from_pool(LeavingPool.of(settings.queue_redis_url))

@@ -28,7 +28,7 @@ class LicensingServices:
 
 
 def licensing(on: Infrastructure, until_stopped: AsyncExitStack) -> LicensingServices:
-    """Reports that are being recorded are waited for, then the last uses of API keys are written."""
+    """At the end, reports in progress are waited for, then the last uses of API keys are written."""
     database, secrets, clock = on.database, on.settings.secrets, on.clock
     usage = UsageService(
         Recording(on.sessions, Holds(on.hot_store_writer), clock),

@@ -1,4 +1,4 @@
-"""All services, room by room, and the parts of the process around them: opened at start, closed at the end."""
+"""Services of all rooms, with rate limits and health, built when the application starts and closed when it stops."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -8,12 +8,12 @@ from typing import Any, Final
 
 from litestar import Litestar
 
-from billing_api.access.rate_limits import Limits
+from billing_api.access.rate_limits import RateLimiter
 from billing_api.identity.sessions.sign_in import SignIns
 from billing_api.server.health import Health
 from billing_api.server.wiring.commerce import CommerceServices, commerce
 from billing_api.server.wiring.identity import IdentityServices, identity, password_check
-from billing_api.server.wiring.infrastructure import Infrastructure, opened
+from billing_api.server.wiring.infrastructure import Infrastructure, open_infrastructure
 from billing_api.server.wiring.licensing import LicensingServices, licensing
 from billing_api.server.wiring.operations import OperationsServices, operations
 from billing_api.server.wiring.privacy import PrivacyServices, privacy
@@ -42,16 +42,16 @@ _ROOMS: Final = {
     "privacy": PrivacyServices,
 }
 ROOM_OF: Final[Mapping[str, str]] = {service.name: room for room, kind in _ROOMS.items() for service in fields(kind)}
-"""Every service that a handler may ask for by name, and the room that it belongs to."""
+"""Service name → its room, for every service that a handler may ask for by name."""
 
 
 @dataclass(frozen=True)
 class ApiState:
-    """What a running application knows: `app.state.api`. It is there from start to stop."""
+    """The state of a running application, from start to stop: `app.state.api`."""
 
     settings: ApiSettings
     clock: Clock
-    limits: Limits
+    limits: RateLimiter
     infrastructure: Infrastructure
     services: Services
     health: Health
@@ -60,18 +60,18 @@ class ApiState:
         return getattr(getattr(self.services, ROOM_OF[name]), name)
 
 
-def wired(
+def services_lifespan(
     settings: ApiSettings, clock: Clock, parts: Parts, readiness: Readiness
 ) -> Callable[[Litestar], AbstractAsyncContextManager[None]]:
     @asynccontextmanager
     async def lifespan(app: Litestar) -> AsyncIterator[None]:
         async with AsyncExitStack() as until_stopped:
-            on = opened(settings, clock, parts, until_stopped)
+            on = open_infrastructure(settings, clock, parts, until_stopped)
             services = _services(on, until_stopped)
             app.state.api = ApiState(
                 settings=settings,
                 clock=clock,
-                limits=Limits(on.access_store, settings.limits),
+                limits=RateLimiter(on.access_store, settings.limits),
                 infrastructure=on,
                 services=services,
                 health=await until_stopped.enter_async_context(_health(on, readiness)),
@@ -95,16 +95,16 @@ def _services(on: Infrastructure, until_stopped: AsyncExitStack) -> Services:
 
 @asynccontextmanager
 async def _health(on: Infrastructure, readiness: Readiness) -> AsyncIterator[Health]:
-    """Looks at the shared servers for as long as the application runs."""
+    """Checks the shared servers for as long as the application runs."""
     postgres = PostgresCondition(on.settings.database_url, name="billing_api")
     health = Health(on.parts, readiness, Lookout({"postgres": postgres.look, **_redis_probes(on)}), on.database)
-    looking = on.parts.start("health", health.run())
+    checks = on.parts.start("health", health.run())
     try:
         yield health
     finally:
         on.parts.stopping()
-        looking.cancel()
-        await asyncio.wait({looking})
+        checks.cancel()
+        await asyncio.wait({checks})
         postgres.close()
 
 

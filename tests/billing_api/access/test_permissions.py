@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from billing_api.access.permissions import (
-    LOOKED_AT,
+    IMPERSONATION,
     PERMISSIONS,
     SCOPES,
     STEP_UP,
@@ -182,7 +182,7 @@ FORGERIES: Final = {
 def test_a_forged_token_is_refused_and_the_answer_tells_nothing(token: str) -> None:
     with pytest.raises(Unauthenticated) as refusal:
         issuer().read(token)
-    assert refusal.value.detail == "the access token is not valid or has expired; refresh it or sign in"
+    assert refusal.value.detail == "the access token is invalid or has expired: refresh it, or sign in"
     assert refusal.value.__suppress_context__
 
 
@@ -244,7 +244,7 @@ def test_a_token_of_an_impersonation_says_so_and_lives_for_five_minutes() -> Non
 
 def test_who_impersonates_only_looks_and_at_no_credentials() -> None:
     for permission in Permission:
-        assert may(LOOKING, permission, reads=True) == (permission in LOOKED_AT)
+        assert may(LOOKING, permission, reads=True) == (permission in IMPERSONATION)
         assert not may(LOOKING, permission, reads=False)
         as_staff = Principal(LOOKING.user_id, Role.ADMIN, LOOKING.session_id, NOW, actor_id=LOOKING.actor_id)
         assert not may(as_staff, permission, reads=True)

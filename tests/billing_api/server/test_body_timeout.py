@@ -9,7 +9,7 @@ from litestar import Litestar
 from litestar.testing import RequestFactory
 
 from billing_api.server.app import BillingApi
-from billing_api.server.body_timeout import Arrivals, BrokenBody
+from billing_api.server.body_timeout import BodyTimeouts, BrokenBody
 from core.errors import RequestTimeout
 
 PATHS = ("/api/v1/auth/login", "/api/v1/billing/usage")
@@ -48,7 +48,7 @@ async def told(app: Litestar, path: str, sender: Sender) -> tuple[int, Any]:
 
 @pytest.mark.parametrize("path", PATHS)
 async def test_a_body_that_is_dripped_is_refused(app: Litestar, path: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cast("BillingApi", app), "arrivals", Arrivals(within=0.05, look_every=0.01))
+    monkeypatch.setattr(cast("BillingApi", app), "body_timeouts", BodyTimeouts(within=0.05, check_every=0.01))
     assert await told(app, path, Sender(DRIP, DRIP)) == (408, "request_timeout")
 
 
@@ -59,14 +59,14 @@ async def test_a_body_that_breaks_off_is_the_senders_doing(app: Litestar, path: 
 
 
 async def test_all_waits_for_one_body_count_together() -> None:
-    arrivals = Arrivals(within=0.2, look_every=0.01)
+    timeouts = BodyTimeouts(within=0.2, check_every=0.01)
     pause = 0.05
 
     async def drip() -> Any:
         await asyncio.sleep(pause)
         return DRIP
 
-    receive = arrivals.bounded(drip)
+    receive = timeouts.bounded(drip)
     received: list[Any] = []
 
     async def read_on() -> None:
@@ -79,7 +79,7 @@ async def test_all_waits_for_one_body_count_together() -> None:
 
 
 async def test_whoever_waits_can_still_be_cancelled() -> None:
-    receive = Arrivals().bounded(Sender())
+    receive = BodyTimeouts().bounded(Sender())
     waiting = asyncio.create_task(cast("Any", receive()))
     await asyncio.sleep(0)
     waiting.cancel()
@@ -88,7 +88,7 @@ async def test_whoever_waits_can_still_be_cancelled() -> None:
 
 
 async def test_after_the_body_the_news_that_the_client_has_gone_may_take_any_time() -> None:
-    receive = Arrivals(within=0.02, look_every=0.01).bounded(Sender(END))
+    receive = BodyTimeouts(within=0.02, check_every=0.01).bounded(Sender(END))
     assert await receive() == END
     with pytest.raises(TimeoutError):
         await asyncio.wait_for(cast("Any", receive()), 0.2)
@@ -96,4 +96,4 @@ async def test_after_the_body_the_news_that_the_client_has_gone_may_take_any_tim
 
 async def test_a_client_that_has_gone_before_its_body_is_told_as_that() -> None:
     with pytest.raises(BrokenBody):
-        await Arrivals().bounded(Sender(GONE))()
+        await BodyTimeouts().bounded(Sender(GONE))()

@@ -95,7 +95,7 @@ from core.health import Readiness
 async def run():
     interrupted = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGINT, interrupted.set)
-    await Draining(Readiness(), seconds=0, port=1).heed()
+    await Draining(Readiness(), seconds=0, port=1).handle_sigterm()
     resource.setrlimit(resource.RLIMIT_NOFILE, (3, 3))
     os.kill(os.getpid(), signal.SIGTERM)
     await asyncio.wait_for(interrupted.wait(), 10)

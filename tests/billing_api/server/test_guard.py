@@ -18,7 +18,7 @@ from litestar.middleware import DefineMiddleware
 from redis.asyncio import Redis
 
 from billing_api.access.permissions import PERMISSIONS, Permission, Principal
-from billing_api.access.rate_limits import Limits
+from billing_api.access.rate_limits import RateLimiter
 from billing_api.access.tokens import TokenIssuer
 from billing_api.identity.sessions.liveness import Liveness
 from billing_api.server.guard import Authentication, guard
@@ -75,7 +75,7 @@ async def a_door(
     api = SimpleNamespace(
         settings=replace(settings, staff_second_factor=staff_second_factor),
         clock=utc_now,
-        limits=Limits(store, settings.limits),
+        limits=RateLimiter(store, settings.limits),
         infrastructure=SimpleNamespace(tokens=TOKENS, liveness=Liveness(database, store, utc_now)),
     )
     app = Litestar(

@@ -71,12 +71,12 @@ def test_the_counters_of_all_processes_add_up(database_urls: DatabaseUrls, tmp_p
 COUNTING: Final = """
 import subprocess, sys, tempfile
 from pathlib import Path
-from billing_api.server.metrics import shown
+from billing_api.server.metrics import metrics_server
 from chaos.disk import fill
 
 COUNT = "from prometheus_client import Counter; c = Counter('c', 'd', ['l'])\\nfor n in range(9999): c.labels(n).inc()"
 fill(Path(tempfile.gettempdir()))
-with shown("127.0.0.1", int(sys.argv[1])):
+with metrics_server("127.0.0.1", int(sys.argv[1])):
     sys.exit(subprocess.run((sys.executable, "-c", COUNT), check=False).returncode)
 """
 

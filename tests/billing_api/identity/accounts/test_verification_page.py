@@ -48,7 +48,7 @@ async def test_a_person_opens_the_link_presses_the_button_and_can_sign_in(visito
     again = await visitor.web.post(PATH, data=fields(page.text))
     assert again.status_code == 400
     assert guarded(again)
-    assert "not good any more" in again.text
+    assert "does not work any more" in again.text
 
 
 async def test_no_token_is_logged(visitor: Visitor, mailbox: Mailbox) -> None:

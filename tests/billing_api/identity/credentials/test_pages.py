@@ -49,7 +49,7 @@ async def test_a_password_is_set_on_the_page(ada: Visitor, mailbox: Mailbox, wor
     assert "np_device" in ada.web.cookies
     assert (await ada.login(NEW)).status_code == 200
     again = await ada.web.post("/reset-password", data=fields(weak) | {"password": NEW})
-    assert (again.status_code, "not good any more" in again.text) == (400, True)
+    assert (again.status_code, "does not work any more" in again.text) == (400, True)
 
 
 async def test_an_address_is_confirmed_and_taken_back_on_pages(ada: Visitor, mailbox: Mailbox) -> None:

@@ -20,7 +20,7 @@ from billing_api.licensing.usage.fast_path import (
     FastPath,
 )
 from billing_api.server.app import MAX_BODY_BYTES
-from billing_api.server.body_timeout import Arrivals, BrokenBody
+from billing_api.server.body_timeout import BodyTimeouts, BrokenBody
 from core.clock import unix_time
 from core.crypto.signature import HEADER, Verifier, body_digest, sign
 from core.errors import SignatureFault
@@ -229,7 +229,7 @@ class Connection:
         async def send(message: Any) -> None:
             self.sent.append(message)
 
-        await self.fast_path(self.scope, Arrivals().bounded(receive), send)  # type: ignore[arg-type]  # a scope of just what is read
+        await self.fast_path(self.scope, BodyTimeouts().bounded(receive), send)  # type: ignore[arg-type]  # a scope of just what is read
 
 
 @pytest.fixture
