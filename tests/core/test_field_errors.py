@@ -1,4 +1,4 @@
-"""All faults of a body at once, in words, with a code and its params."""
+"""Validation errors: all errors of a body at once, in words, with a code and its params."""
 
 import enum
 import json

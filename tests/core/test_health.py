@@ -1,4 +1,4 @@
-"""Readiness is latched, and shared servers have no say in it."""
+"""Health: readiness is latched, and does not depend on shared servers."""
 
 import asyncio
 

@@ -1,4 +1,4 @@
-"""Identifiers: version 7, in the order of their making, never the same."""
+"""Identifiers: UUIDv7, sorted by creation, unique."""
 
 from core.clock import unix_time
 from core.ids import new_id, new_token

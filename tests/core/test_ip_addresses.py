@@ -1,4 +1,4 @@
-"""Whose address it is: what proxies of ours say is believed, what others say of themselves is not."""
+"""Client addresses: our own proxies are believed, other senders of the header are not."""
 
 from ipaddress import ip_network
 from typing import Final

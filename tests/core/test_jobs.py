@@ -1,4 +1,4 @@
-"""Jobs: what is written is what is read, and each kind knows its lane."""
+"""Jobs: each can be written and read again, and has its lane."""
 
 from typing import get_args
 from uuid import UUID, uuid4

@@ -1,4 +1,4 @@
-"""A stream for logs neither raises nor waits, whatever has become of its disk or its reader."""
+"""Log stream: it neither raises nor waits, with a full disk or without a reader."""
 
 import io
 import os

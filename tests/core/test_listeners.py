@@ -1,4 +1,4 @@
-"""A listening socket is closed without resetting anybody, on sockets of the kernel's."""
+"""Listening sockets are closed without resetting a connection, on real sockets."""
 
 import asyncio
 import socket

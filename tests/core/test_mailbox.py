@@ -1,4 +1,4 @@
-"""One mailbox has one name, whatever its spelling; two mailboxes have two."""
+"""Mailbox keys: one mailbox has one key in every spelling; two mailboxes have two."""
 
 import pytest
 from hypothesis import given

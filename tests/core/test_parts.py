@@ -1,4 +1,4 @@
-"""The end of a part is noticed, however it comes about, and ends the process; a heartbeat keeps it."""
+"""Watchdog: the end of a part is noticed, in whatever way it ends, and ends the process."""
 
 import asyncio
 import json

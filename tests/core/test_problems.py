@@ -1,4 +1,4 @@
-"""The table of problems: in order, complete, and nothing in it that nobody answers."""
+"""Table of problems: sorted, complete, and without a code that no refusal uses."""
 
 import importlib
 import pkgutil

@@ -1,4 +1,4 @@
-"""Limits that a process takes from the kernel; each in a process of its own."""
+"""Process limits; each test has a process of its own."""
 
 import json
 import subprocess

@@ -1,4 +1,4 @@
-"""A limit, asked about any moment."""
+"""Rate limit, at any instant."""
 
 from hypothesis import given
 from hypothesis import strategies as st

@@ -1,4 +1,4 @@
-"""A secret is blotted out by its name, its shape, or by what stands before it; what is none stays."""
+"""Redaction: a secret is removed by its name, its shape, or the text before it; other text stays."""
 
 from typing import Any, Final
 from uuid import UUID
@@ -97,6 +97,6 @@ def test_plain_values_stay_as_they_are_and_others_are_told_by_their_repr() -> No
 
 
 def test_a_long_text_is_read_in_time_that_grows_with_it() -> None:
-    """Not in its square: a body of a megabyte in an exception must not hold up the process that tells of it."""
+    """Not quadratic: a body of a megabyte in an exception must not delay the process that logs it."""
     assert blotted("a" * 1_000_000) == "a" * 1_000_000
     assert blotted("x-" * 500_000).startswith("x-x-")

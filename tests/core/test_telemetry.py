@@ -1,4 +1,4 @@
-"""Logs are JSON lines, of ours and of everybody's in the process, and never hold a secret."""
+"""Logs: JSON lines of all code in the process, without secrets."""
 
 import json
 import subprocess
@@ -13,7 +13,7 @@ WORD: Final = "seven-green-bicycles"
 
 
 def lines(script: str) -> tuple[list[dict[str, Any]], str]:
-    """What a process of its own tells: logging is set up once for a process, and this one has other plans."""
+    """The log of another process, because logging is set up once for each process."""
     begin = "import logging, warnings\nfrom core.telemetry import configure_logging, logger\n"
     argv = [sys.executable, "-c", begin + script]
     told = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, check=True)
@@ -61,7 +61,7 @@ def test_what_others_log_ends_in_the_same_lines() -> None:
 
 
 def test_loggers_that_print_by_themselves_are_taken_over() -> None:
-    """As a server's are, which has set them up before it calls us."""
+    """Like the loggers of a server that has set them up before it calls us."""
     script = (
         "loud = logging.getLogger('loud')\n"
         "loud.addHandler(logging.StreamHandler())\n"

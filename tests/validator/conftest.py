@@ -1,4 +1,4 @@
-"""One Valkey and one validator for the tests that leave both as they found them; outages have their own."""
+"""One Valkey and one validator for all tests that leave both unchanged; tests of outages have their own."""
 
 from collections.abc import AsyncIterator, Iterator
 
@@ -14,7 +14,7 @@ from tests.validator.stage import HOST, Panel, Projection, Running, ready, relay
 
 @pytest.fixture(scope="session")
 def hot_valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Valkey]:
-    """A server of its own: other tests empty theirs whenever they like."""
+    """A server that is not shared: other tests empty theirs at any time."""
     folder = tmp_path_factory.mktemp("hot")
     server = Valkey(data=folder, port=choose(HOST), fast=True)
     with running(server, folder / "log"):

@@ -1,4 +1,4 @@
-"""What the validator's tests act with: a projection to fill, panels that ask, and the validator itself as a process."""
+"""Test support of the validator: a projection to fill, panels that ask, and the validator as a process."""
 
 import asyncio
 import base64
@@ -88,7 +88,7 @@ def a_record(**changes: Any) -> LicenseRecord:
 
 
 class Projection:
-    """The worker's part: fills Redis as the projection does."""
+    """Fills Redis as workers do."""
 
     def __init__(self, redis: Redis) -> None:
         self.redis = redis
@@ -96,7 +96,7 @@ class Projection:
         self._api_keys: dict[str, ApiKeyRecord] = {}
 
     async def load(self) -> None:
-        """An empty projection that is complete: whatever is not in it does not exist."""
+        """An empty projection that is complete: what is missing in it does not exist."""
         await self.writer.load_functions()
         tokens = await self.writer.begin_rebuild(range(keys.BUCKETS), holds_lost=False)
         await self.finish(tokens)
@@ -108,7 +108,7 @@ class Projection:
 
     @asynccontextmanager
     async def keeping_up(self) -> AsyncIterator[None]:
-        """As long as this lasts, a relay says each half second that nothing is left to project."""
+        """Meanwhile a relay says each half second that everything is projected."""
 
         async def work() -> None:
             while True:
@@ -124,7 +124,7 @@ class Projection:
             await asyncio.wait((relaying,))
 
     async def lose(self, bucket: int) -> None:
-        """As if a part of the data had gone."""
+        """Deletes a part of the data."""
         await self.redis.delete(keys.mark(bucket))
 
     async def reload(self, bucket: int) -> None:
@@ -169,7 +169,7 @@ class Projection:
 
 @contextmanager
 def relayed(redis_url: str) -> Iterator[None]:
-    """As long as this lasts, a relay says that nothing is left to project: in the reign it has found everything in."""
+    """Meanwhile a relay says that everything is projected, in the reign in which it found all data."""
     done = threading.Event()
 
     def publish(redis: SyncRedis) -> None:
@@ -207,7 +207,7 @@ def signed_headers(
 
 
 def request_bytes(api_key: ApiKey, call: str, content: Any, *headers: bytes) -> bytes:
-    """A signed call as it goes over the wire."""
+    """The bytes of a signed call."""
     body = json.dumps(content).encode()
     signed = signed_headers(api_key, PATH + call, body)
     lines = [f"POST {PATH}{call} HTTP/1.1".encode(), b"Host: x", b"Content-Length: %d" % len(body), *headers]
@@ -268,7 +268,7 @@ class Running(NamedTuple):
 
 @contextmanager
 def validator(redis_url: str, log: Path, **more: str) -> Iterator[Running]:
-    """`python -m validator`, from the moment it serves; whether it is ready is the test's to wait for."""
+    """`python -m validator`, from the moment it serves; a test waits for its readiness itself."""
     port, metrics_port = choose(HOST), _two_in_a_row()
     ports = {"NP_VALIDATOR_PORT": str(port), "NP_VALIDATOR_METRICS_PORT": str(metrics_port)}
     env = process_environment() | environment(redis_url, **ports) | more
@@ -302,14 +302,14 @@ def _two_in_a_row() -> int:
 
 
 async def finished(work: Work[T]) -> T:
-    """Runs a handler's kind of coroutine, which knows no asyncio, from a test that does."""
+    """Runs a coroutine of a handler, which does not use asyncio, from an asyncio test."""
     end: asyncio.Future[T] = asyncio.get_running_loop().create_future()
     drive(work, end.set_result, end.set_exception)
     return await end
 
 
 async def eventually(ask: Callable[[], Awaitable[T]], wanted: Callable[[T], bool], seconds: float = 5) -> T:
-    """Asks again and again until the answer is as wanted."""
+    """Repeats a request until the answer is as wanted."""
     async with asyncio.timeout(seconds):
         while True:
             answer = await ask()

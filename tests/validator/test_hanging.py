@@ -1,4 +1,4 @@
-"""A real validator process ends with exit code 70 where its loop hangs, or its links; here a minute is short."""
+"""Watchdog: a real process ends with exit code 70 if its loop or its links hang; the minute is shortened here."""
 
 import signal
 import subprocess

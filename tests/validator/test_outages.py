@@ -1,4 +1,4 @@
-"""Redis empty, dead, asleep, restarted: whatever happens to it, "cannot tell" is never told as "no"."""
+"""Outages: with Redis empty, dead, asleep or restarted, "cannot tell" is never told as "no"."""
 
 import asyncio
 import re
@@ -41,7 +41,7 @@ class Scene(NamedTuple):
         return response.status_code, response.json()
 
     async def stale(self, issued: License) -> dict[str, Any]:
-        """The first answer that says it is stale."""
+        """The first stale answer."""
         _, answer = await eventually(lambda: self.ask(issued), lambda got: got[1].get("stale") is True, 10)
         return answer
 
@@ -155,7 +155,7 @@ class TestAnEmptyRedis:
         assert answer["stale"] is True
 
     async def test_does_not_grant_what_is_left_of_a_quota_nobody_remembers(self, scene: Scene) -> None:
-        """A document that is back before its totals says nothing of the quota."""
+        """A document that is loaded before its totals says nothing about the quota."""
         await scene.projection.redis.flushall()
         await scene.projection.apply(scene.unasked)
         assert (await scene.is_told_that_nobody_knows(scene.unasked))["code"] == "not_ready"
@@ -176,7 +176,7 @@ class TestAnEmptyRedis:
         assert 50 <= int(response.headers["retry-after"]) <= 60
 
     async def test_emptied_at_any_moment_never_makes_a_license_unknown(self, scene: Scene) -> None:
-        """Many flushes, in the midst of rebuilds too, while panels ask."""
+        """Many flushes, also during rebuilds, while panels ask."""
         issued = [scene.known, scene.unasked, *[await scene.projection.license() for _ in range(6)]]
         seen: Counter[tuple[int, str]] = Counter()
         done = asyncio.Event()
@@ -223,7 +223,7 @@ class TestADeadRedis:
             assert (await scene.fresh(scene.unasked))["code"] == "VALID"
 
     async def test_with_its_data_is_believed_after_a_comparison(self, tmp_path: Path) -> None:
-        """An append-only file may have lost its last second, so what is missing from it may exist."""
+        """An append-only file may have lost its last second, so what is missing in it may exist."""
         async with a_scene(tmp_path, fast=False) as scene:
             scene.process.kill()
             scene.process.wait()
@@ -254,7 +254,7 @@ class TestASilentRedis:
         assert (await scene.fresh(scene.unasked))["code"] == "VALID"
 
     async def test_that_wakes_up_gives_each_its_own_answer(self, scene: Scene) -> None:
-        """Late replies belong to commands long given up; none may reach somebody else."""
+        """Late replies belong to commands that were given up; none may reach another request."""
         issued = [await scene.projection.license(limits={"databases": number}) for number in range(1, 21)]
         for _ in range(3):
             scene.process.send_signal(signal.SIGSTOP)
@@ -265,7 +265,7 @@ class TestASilentRedis:
 
 
 class TestAProjectionThatStandsStill:
-    """No worker is left to project: verdicts stay right as of an instant that no longer moves."""
+    """No worker projects any more: verdicts stay right as of an instant that no longer moves."""
 
     async def test_is_told_by_as_of_and_by_a_metric(self, tmp_path: Path) -> None:
         async with a_scene(tmp_path) as scene:

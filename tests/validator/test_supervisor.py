@@ -1,4 +1,4 @@
-"""The processes: children that die are replaced, a parent that dies takes them along, a stop loses no answer."""
+"""Supervisor: dead children are replaced, a dead parent takes its children along, a stop loses no answer."""
 
 import asyncio
 import json
@@ -37,7 +37,7 @@ def status_of_ready(house: Running) -> int:
 
 
 def total(lines: list[str], name: str) -> float:
-    """Of a metric, over all processes."""
+    """The sum of a metric over all processes."""
     return sum(float(line.split()[-1]) for line in lines if line.startswith(f"{name} "))
 
 
@@ -58,7 +58,7 @@ async def test_a_child_that_is_killed_comes_back(house: Running) -> None:
 
 
 async def test_while_a_child_is_replaced_its_clients_wait_and_none_is_refused(house: Running) -> None:
-    """The listening sockets are the parent's: the kernel keeps connections for the child to come."""
+    """The listening sockets belong to the parent: the kernel keeps connections for the next child."""
     for pid in house.children():
         os.kill(pid, signal.SIGKILL)
     async with httpx.AsyncClient(base_url=house.url, timeout=10) as client:
@@ -81,7 +81,7 @@ async def test_a_stop_answers_what_was_pipelined(house: Running, projection: Pro
 async def test_a_stop_tells_the_load_balancer_serves_on_and_loses_no_request(
     hot_valkey: Valkey, projection: Projection, tmp_path: Path
 ) -> None:
-    """Nor does anybody hear a reset who was waiting to be accepted."""
+    """No client that waits to be accepted gets a reset, either."""
     issued, key = await projection.license(), await projection.api_key()
     ask = request_bytes(key, "validate-license", {"license_key": issued.key, "feature": "create_database"})
     more = {"NP_VALIDATOR_PROCESSES": "2", "NP_DRAIN_SECONDS": "3"}

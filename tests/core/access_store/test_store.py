@@ -1,4 +1,4 @@
-"""Limits and believed sessions, on a real server: what is counted once, what is never believed again."""
+"""Access store: rate limits and the session cache, on a real server."""
 
 import asyncio
 import shutil
@@ -45,7 +45,7 @@ async def store(valkey: str) -> AsyncIterator[AccessStore]:
 
 @pytest.fixture
 async def other(valkey: str) -> AsyncIterator[AccessStore]:
-    """Another process's door to the same server."""
+    """Another process's store on the same server."""
     async with a_store(valkey) as store:
         yield store
 
@@ -165,7 +165,7 @@ async def test_an_entry_is_kept_for_half_an_hour_after_its_last_use(store: Acces
 
 
 async def test_a_server_that_comes_back_with_older_data_is_not_believed(tmp_path: Path) -> None:
-    """Killed, and started with a copy from before the fence: as an append-only file that lacks its last second."""
+    """The server is killed, and started with a copy from before the fence, like a file that lacks its last second."""
     port = choose("127.0.0.1")
     server = Valkey(data=tmp_path / "now", port=port)
     with running(server, tmp_path / "log") as process:

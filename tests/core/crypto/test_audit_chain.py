@@ -1,4 +1,4 @@
-"""The chain: each link depends on its row, its place, its time, its key and all that went before."""
+"""Hash chain: each link depends on its row, its position, its time, its key and all links before it."""
 
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any, Final
@@ -60,7 +60,7 @@ def test_no_two_rows_read_alike(one: tuple[str, str], other: tuple[str, str]) ->
 
 
 def _writable(row: Entry) -> bool:
-    """Lone surrogates are no text of PostgreSQL's."""
+    """PostgreSQL stores no lone surrogates."""
     return not any("\ud800" <= symbol <= "\udfff" for symbol in row.action + row.target_kind)
 
 

@@ -1,4 +1,4 @@
-"""Leases as documents: what is signed opens again, and nothing else does. PyJWT reads them, too: it is not ours."""
+"""Lease tokens: what was signed can be opened, and nothing else. PyJWT, an independent library, reads them, too."""
 
 import base64
 import json

@@ -1,4 +1,4 @@
-"""Sealed secrets: open where they belong, with any key we know, and nowhere else."""
+"""Sealed secrets: they open in their own place, with any known key, and nowhere else."""
 
 import pytest
 from hypothesis import given

@@ -1,4 +1,4 @@
-"""Profile NPv1, held to the vectors that client authors are given."""
+"""Request signatures (NPv1), checked against the vectors that client authors get."""
 
 import hashlib
 import hmac

@@ -1,8 +1,8 @@
-"""What the hot store should say: the rules of limits, totals and holds once more, without a server and without a clock.
+"""Model of the hot store: the rules of limits, totals and holds once more, without a server and without a clock.
 
-`Copy` is Redis as it should behave, step by step and answer by answer. `Lots` knows nothing of Redis: it is what panels
-were granted and what became of that, and says whether one more may be granted. The first finds a function that does
-something else than was meant, the second finds where what was meant is not enough.
+`Copy` is Redis as it should behave, step by step and answer by answer. `Lots` knows nothing of Redis: it records what
+panels were granted and what became of it, and says whether one more may be granted. `Copy` finds functions that do not
+follow the rules; `Lots` finds rules that are not enough.
 
 Instants are milliseconds.
 """
@@ -25,7 +25,7 @@ REPORT: Final = 60_000
 
 
 class Ask(NamedTuple):
-    """A question for a hold, and what its asker knows of the license and of the projection."""
+    """A request for a hold, with what its validator knows of the license and of the projection."""
 
     hold: str
     resource: Resource
@@ -159,7 +159,7 @@ class Copy:
         return 1
 
     def pass_time(self, now: int) -> None:
-        """The holds' key ends by itself where nobody can need it any more."""
+        """The holds' key expires where it can no longer be needed."""
         ends = [hold.ends_at for hold in self.holds.values()]
         if None not in ends and all(end + LONGEST_DOUBT <= now for end in ends if end is not None):
             self.holds.clear()
@@ -167,7 +167,7 @@ class Copy:
 
 @dataclass
 class Lot:
-    """Something that a panel was granted. `pinned_at`: a report of it is being written down since then."""
+    """Something that a panel was granted. `pinned_at`: a report of it is being recorded since then."""
 
     resource: Resource
     count: int
@@ -197,7 +197,7 @@ class Lots:
     def grant(self, ask: Ask, limit: int | None, now: int) -> None:
         """AssertionError where it passes the limit, or where the same signed request may have been granted before.
 
-        Under a name that was reported nobody creates a second thing.
+        No panel creates a second thing under a name that was reported.
         """
         known = self.standing.get(ask.hold)
         replayed = known is not None and known.ended_at is not None and now - known.ended_at < REPLAYABLE
@@ -218,7 +218,7 @@ class Lots:
         return lot
 
     def lose(self) -> None:
-        """What Redis knew of them."""
+        """Redis loses what it knew of them."""
         for lot in self.standing.values():
             lot.pinned_at = lot.ended_at = None
 

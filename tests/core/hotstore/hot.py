@@ -1,9 +1,9 @@
-"""The real functions on a real server, called as everybody calls them, at an hour of the test's choosing.
+"""The real functions on a real server, called as in production, at an instant that the test chooses.
 
-The functions ask the server for its time in one place. Here they are loaded with that one line replaced by a key, and
-nothing else: no argument that production could be handed a wrong time by, no sleeping, and every millisecond can be
-hit. What the server does by itself when a key ends (PEXPIREAT) is done here by the same clock; that clock is far ahead
-of the server's, which therefore never does.
+The functions ask the server for its time in one place. Here they are loaded with only that line replaced by a key. So
+production has no argument that could carry a wrong time, tests do not sleep, and every millisecond can be tested. The
+expiry of keys (PEXPIREAT) is done here by the same clock; it is far ahead of the server's, so that no key expires by
+itself.
 """
 
 import asyncio
@@ -58,7 +58,7 @@ class Hot:
         return self._runner.run(call)
 
     def begin(self) -> None:
-        """An empty store, a year after whatever the server's clock says."""
+        """An empty store, a year after the server's time."""
         self.now = int(unix_time() * 1000) + _YEAR
         self.lose()
 

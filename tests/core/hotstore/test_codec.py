@@ -1,4 +1,4 @@
-"""Records there and back, and what Lua relies on when it reads them."""
+"""Codec: records survive packing, and have the format that Lua relies on."""
 
 from typing import Any
 from uuid import UUID

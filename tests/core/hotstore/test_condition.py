@@ -1,4 +1,4 @@
-"""In which state a Redis is, as it says itself."""
+"""Health probe of a Redis server."""
 
 import asyncio
 from collections.abc import Mapping, Sequence

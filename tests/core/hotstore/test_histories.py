@@ -1,13 +1,13 @@
-"""In every history of grants, reports, crashes, delays and losses the rules are kept, and no limit is passed.
+"""State machine test: in every history of grants, reports, crashes, delays and losses no limit is passed.
 
-What Postgres would say stands here (`_Truth`), with what its relay has still to do; each step is done to the functions
-and to their model (books.py), and both must answer alike. Whatever may be late is late at will: time passes, rows wait,
-a validator knows an old `synced_through`. Totals arrive again and in the wrong order, a relay dies before its commit,
-Redis is silent when a hold is to be pinned, its data is gone. Things are deleted that never were. The two clocks differ
-by as much as HOLD_MARGIN allows.
+`_Truth` is what Postgres would say, and what its relay has still to do. Each step is done with the functions and with
+their model (books.py), and both must answer alike. Anything can be late: time passes, rows wait, a validator knows an
+old `synced_through`. Totals arrive again and in the wrong order. A relay dies before its commit. Redis is silent when a
+hold is to be pinned, or loses its data. Panels report deletions of things that never existed. The two clocks differ by
+as much as HOLD_MARGIN allows.
 
-The histories are the same in every run, and a failure prints the one that fails, as short as it can be made, and how to
-play it again. `make histories` tries thousands of others, new ones each time.
+The histories are the same in every run. A failure prints the history, as short as possible, and how to run it again.
+`make histories` tries thousands of others, new ones each time.
 """
 
 from collections.abc import Iterator
@@ -85,7 +85,7 @@ class _Truth:
         self._stand(resource, total_after(self.used.get(resource, 0), action, count), now)
 
     def correct_old(self, now: int) -> None:
-        """What a worker does once no overtaken report is to be expected any more."""
+        """What a worker does once no late report can come any more."""
         for resource, since in list(self.below_since.items()):
             if since + OVERTAKEN_WITHIN / timedelta(milliseconds=1) <= now:
                 self._stand(resource, 0, now)
@@ -145,7 +145,7 @@ class Histories(RuleBasedStateMachine):
         return f"{name}{self.lives.get(name, 0)}"
 
     def next_hold(self, name: str) -> str:
-        """A new one where that has come to its end, the same again where it has not."""
+        """The same hold again, or a new one if that has ended."""
         lot = self.lots.standing.get(self.hold(name))
         if lot is not None and (lot.is_reported or lot.is_over or lot.ends_at <= self.now):
             self.lives[name] = self.lives.get(name, 0) + 1
@@ -155,9 +155,9 @@ class Histories(RuleBasedStateMachine):
     def reserve(
         self, name: str, resource: Resource, count: int, ttl: int, back: bool, stale: bool, again: bool
     ) -> None:
-        """`back`: the validator does not know the newest `synced_through`. `stale`: it judged an older document.
+        """`back`: the validator does not know the newest `synced_through`. `stale`: it checked an older document.
 
-        `again`: a try of long ago arrives, whatever has become of the reservation.
+        `again`: a replay arrives late, in any state of the reservation.
         """
         stamp = self.copy.license[0] if self.copy.license else (1, 0)
         hold = self.next_hold(name) if not again else self.hold(name)
@@ -173,7 +173,7 @@ class Histories(RuleBasedStateMachine):
 
     @rule(name=NAMES, period=PERIODS, is_silent=st.booleans(), is_relayed=st.booleans())
     def reserve_and_report(self, name: str, period: int, is_silent: bool, is_relayed: bool) -> None:
-        """What most panels do, so that most histories have some of it."""
+        """The usual sequence, so that most histories contain it."""
         self.reserve(name, "databases", 1, 5_000, back=False, stale=False, again=False)
         self.report(name, is_silent)
         self.pass_time(period)
@@ -182,7 +182,7 @@ class Histories(RuleBasedStateMachine):
 
     @rule(name=NAMES)
     def release(self, name: str) -> None:
-        """By who has reported nothing."""
+        """Of a hold without a report."""
         hold = self.hold(name)
         lot = self.lots.standing.get(hold)
         if lot is not None and lot.is_reported:
@@ -196,7 +196,7 @@ class Histories(RuleBasedStateMachine):
 
     @rule(name=NAMES, resource=st.sampled_from(["databases", "emails"]))
     def pin(self, name: str, resource: Resource) -> None:
-        """A report begins to be written down; it may come to nothing."""
+        """The recording of a report begins; it may come to nothing."""
         hold = self.hold(name)
         answer = self.hot.pin(hold, resource)
         assert answer == self.copy.pin(hold, resource, self.now)
@@ -235,7 +235,7 @@ class Histories(RuleBasedStateMachine):
 
     @rule(resource=RESERVED, count=st.sampled_from([3, 1000]))
     def delete_what_never_was(self, resource: Resource, count: int) -> None:
-        """All that there was is gone as well, as far as anybody can tell; what is granted from now on is not."""
+        """After such a report all earlier things count as deleted; things that are granted later do not."""
         facts = [lot for lot in self.lots.standing.values() if lot.is_fact and lot.resource == resource]
         self.truth.record(resource, UsageAction.DELETED, max(0, self.truth.used.get(resource, 0)) + count, self.now)
         for lot in facts:
@@ -255,7 +255,7 @@ class Histories(RuleBasedStateMachine):
 
     @rule(dies=SELDOM, most=st.integers(1, 3))
     def relay(self, dies: bool, most: int) -> None:
-        """One round, of the totals that have waited longest. It may die before its commit, having said nothing."""
+        """One round, with the totals that have waited longest. The relay may die before its commit."""
         taken = sorted(self.truth.waiting, key=lambda resource: self.truth.waiting[resource])[:most]
         totals = [(resource, self.truth.total(resource)) for resource in taken]
         self._apply(totals)
@@ -270,15 +270,15 @@ class Histories(RuleBasedStateMachine):
 
     @rule(back=st.integers(1, 9))
     def apply_once_more(self, back: int) -> None:
-        """Out of order, as of a relay that hung."""
+        """Applies a total again and out of order, like a relay that hung."""
         self._apply(self.applied[-back:][:1])
         self._apply_license(*self.licenses[-back:][0])
 
     @rule(limits=LIMITS, is_restored=SELDOM)
     def change_limits(self, limits: Limits, is_restored: bool) -> None:
-        """Projected at once: what a grant is judged by is the document that stands in Redis.
+        """Projected at once: a grant is decided by the document in Redis.
 
-        `is_restored`: the epoch rises, versions begin anew and are newer all the same.
+        `is_restored`: the epoch rises; versions begin again and are newer all the same.
         """
         if is_restored:
             self.truth.begin_epoch(self.now)
@@ -333,7 +333,7 @@ class Histories(RuleBasedStateMachine):
 
     @invariant()
     def what_is_settled_is_true(self) -> None:
-        """Nothing is counted twice: without anything left to project, what was used is what Postgres says."""
+        """Nothing is counted twice: once everything is projected, usage is what Postgres says."""
         if self.copy.loaded and not self.truth.waiting:
             assert self.copy.used() == self.truth.used
             assert not self.truth.settlements

@@ -1,4 +1,4 @@
-"""Reservations in Redis: counted once, never more than there is, and gone when they should be."""
+"""Holds in Redis: counted once, never over the limit, and released when they should be."""
 
 import asyncio
 
@@ -111,7 +111,7 @@ class TestTheEndOfAHold:
         assert await store.reserve(digest, "next", 2) == ["granted", 0]
 
     async def test_leaves_nothing_behind(self, store: HotStore, digest: bytes) -> None:
-        """Whether somebody asks again or nobody does."""
+        """With and without a later request."""
         await store.reserve(digest, "a", ttl_ms=50)
         await store.reserve(digest, "b", ttl_ms=80)
         h = keys.short_hash(digest)
@@ -131,7 +131,7 @@ class TestTheEndOfAHold:
         assert await left_behind(store.redis) == []
 
     async def test_comes_even_with_a_total_that_is_old_news(self, store: HotStore, digest: bytes) -> None:
-        """A relay was quicker with a newer total; the hold is reported all the same."""
+        """Another relay has applied a newer total; the hold ends all the same."""
         await store.reserve(digest, "a", 2)
         await store.writer.apply_usage([UsageTotal(digest, "domains", 2, 1, 2)])
         assert await store.writer.apply_usage([UsageTotal(digest, "domains", 2, 1, 1, ("a",))]) == 0
@@ -152,7 +152,7 @@ class TestTheEndOfAHold:
 
 
 class TestAnEndedId:
-    """A reserve that is sent again once its hold has ended, by a panel that retries or by somebody who recorded it."""
+    """A reserve that is sent again after its hold has ended: by a panel that retries, or as a replay attack."""
 
     async def test_of_a_report_holds_nothing_again(self, store: HotStore, digest: bytes) -> None:
         await store.reserve(digest, "a", 2)
@@ -200,7 +200,7 @@ class TestAnEndedId:
         assert await store.reserve(digest, "a", 1) == ["granted", 1]
 
     async def test_that_never_was_is_not_one(self, store: HotStore, digest: bytes) -> None:
-        """Or anybody could have names kept by releasing any of them."""
+        """Otherwise a client could fill the memory by releasing invented ids."""
         assert not await store.writer.release(digest, "a")
         assert await store.reserve(digest, "a", 1) == ["granted", 2]
 
@@ -240,7 +240,7 @@ class TestDoubt:
     async def test_grants_nothing_anew_under_the_same_identity(
         self, store: HotStore, digest: bytes, ran_out: int
     ) -> None:
-        """Neither while it is in doubt nor afterwards."""
+        """Neither while the hold is in doubt, nor later."""
         assert await store.reserve(digest, "a", 1, synced_through=ran_out) == ["ended"]
         assert await store.reserve(digest, "b", 3) == ["granted", 0]
         assert await store.reserve(digest, "a", 1) == ["ended"]
@@ -267,7 +267,7 @@ class TestDoubt:
     async def test_is_about_everything_where_nobody_has_projected_for_too_long(
         self, store: HotStore, digest: bytes
     ) -> None:
-        """What ran out longer ago is kept no more, so nothing may depend on it."""
+        """Holds that ran out longer ago are no longer kept, so nothing may depend on them."""
         long_ago = int(unix_time() - keys.LONGEST_DOUBT) * 1000
         assert await store.reserve(digest, "a", synced_through=long_ago) == ["behind"]
         assert await store.reserve(digest, "a", synced_through=0) == ["behind"]
@@ -342,7 +342,7 @@ class TestPins:
 
 
 async def test_any_interleaving_keeps_the_sums(store: HotStore, digest: bytes) -> None:
-    """Many panels at once: in the end the sum of the holds is the sum of those that stand."""
+    """Many panels at once: in the end the stored sum equals the sum of the live holds."""
     await store.writer.apply_licenses([a_license(version=2, limits={"domains": 200})])
 
     async def panel(number: int) -> int:

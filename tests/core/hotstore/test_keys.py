@@ -1,4 +1,4 @@
-"""Names of keys."""
+"""Redis keys: their names and buckets."""
 
 from collections import Counter
 

@@ -1,10 +1,10 @@
-"""What a server says of itself, and what follows from it."""
+"""Server facts: what INFO says, and what follows from it."""
 
 from core.hotstore.server_facts import facts_of
 
 
 def test_a_full_server_is_unfit_for_one_reason_however_full_it_is() -> None:
-    """Who tells each new reason once would tell this one at each look."""
+    """A log that tells each new reason once would otherwise repeat this one."""
     reasons = {facts_of({"maxmemory": 1000, "used_memory": used}).unfit for used in (1000, 1001, 2000)}
     assert len(reasons) == 1
     assert facts_of({"maxmemory": 1000, "used_memory": 999}).unfit is None

@@ -1,4 +1,4 @@
-"""The Cluster's arithmetic, against the values of its specification."""
+"""Cluster slots, checked against values of the specification."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""The projection's writes against a real server: what is newer stands, whatever the order they come in."""
+"""Writer of the projection, on a real server: the newest state wins, in whatever order writes come."""
 
 import os
 from itertools import permutations

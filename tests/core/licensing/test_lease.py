@@ -1,4 +1,4 @@
-"""What a lease says, at which instant, to whom: the ladder, the clock, the license's own calendar."""
+"""Lease: what it says at which instant and to whom: its steps, the clock, the license's own dates."""
 
 import math
 from typing import Any, Final

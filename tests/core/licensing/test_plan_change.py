@@ -1,4 +1,4 @@
-"""Which way a change goes, when it counts, and what staff's limits become: rules over their whole space."""
+"""Plan changes: direction, effect, and overrides, over the whole space of inputs."""
 
 from datetime import UTC, datetime, timedelta
 from uuid import UUID

@@ -1,4 +1,4 @@
-"""The state table, walked in full: every state with every event."""
+"""State machine of a license: every state with every event."""
 
 import itertools
 
@@ -23,7 +23,7 @@ def test_every_pair_is_a_move_of_the_table_or_refused(status: Status, event: Eve
 
 @pytest.mark.parametrize("event", Event)
 def test_an_event_that_happens_twice_changes_nothing_more(event: Event) -> None:
-    """Jobs and events are repeated; a move that has been made must be legal to make again, and stay where it led."""
+    """Jobs and events are repeated: an event that comes twice must be legal, and change nothing."""
     for status in Status:
         if (status, event) in MOVES:
             after = move(status, event)

@@ -1,4 +1,4 @@
-"""The rules of a verdict, against a second opinion written another way."""
+"""Verdict: the rules, compared with a second implementation that is written in another way."""
 
 from typing import Any
 from uuid import UUID
@@ -111,7 +111,7 @@ def test_only_a_yes_leaves_anything(question: Any) -> None:
 
 @given(QUESTIONS)
 def test_nothing_changes_before_it_is_said_to(question: Any) -> None:
-    """A kept answer may be given until `holds_until`."""
+    """A cached answer may be given until `holds_until`."""
     record, usage, feature, fingerprint, now = question
     if record is None:
         return

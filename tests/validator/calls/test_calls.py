@@ -1,4 +1,4 @@
-"""The signed calls, over real sockets, against the real process and a real server behind it."""
+"""Signed calls over real sockets, to a real process with a real server behind it."""
 
 import asyncio
 import json
@@ -188,7 +188,7 @@ class TestExplain:
 
 
 class TestApiKeys:
-    """Who may ask."""
+    """Authentication and permissions."""
 
     CONTENT = b'{"license_key":"NP-0000-0000-0000","feature":"a"}'
 

@@ -1,4 +1,4 @@
-"""Holds and leases, through the real process and the real functions."""
+"""Reservations and leases, through the real process and the real functions."""
 
 import asyncio
 import json
@@ -28,7 +28,7 @@ def ask_for(issued: License, count: int) -> dict[str, Any]:
 
 
 async def remaining(panel: Panel, issued: License, number: int) -> None:
-    """Until the verdict says that so many domains are left."""
+    """Waits until the verdict says that so many domains are left."""
     await eventually(lambda: panel.verdict(issued, "create_domain"), lambda answer: answer["remaining_quota"] == number)
 
 
@@ -84,7 +84,7 @@ class TestReserve:
         assert (answer["granted"], answer["code"], answer["remaining_quota"]) == (False, code, 0)
 
     async def test_follows_a_change_it_has_not_heard_of(self, panel: Panel, projection: Projection) -> None:
-        """The function grants on the very document that was judged, so a suspension counts from its first moment."""
+        """The function grants only for the document that was checked, so a suspension counts from its first moment."""
         issued = await projection.license()
         for _ in range(20):
             assert (await panel.verdict(issued))["code"] == "VALID"
@@ -164,7 +164,7 @@ class TestTheEndOfAHold:
         assert answer.json()["granted"]
 
     async def test_is_in_doubt_until_the_projection_has_passed_it(self, panel: Panel, projection: Projection) -> None:
-        """It may have been reported: nobody can tell whether its place is free, and the others are."""
+        """It may have been reported: whether its place is free is unknown, while the others are free."""
         issued = await projection.license()
         assert (await panel.reserve(issued, count=2, ttl=1))["granted"]
         await remaining(panel, issued, 3)

@@ -1,4 +1,4 @@
-"""Raw bytes at the real process: dribbled, pipelined, malformed, and nonsense. Whatever comes, it is never a 500."""
+"""Raw bytes to the real process: in pieces, pipelined, malformed, and random. The answer is never a 500."""
 
 import asyncio
 import contextlib
@@ -15,7 +15,7 @@ VALIDATE: Final = f"POST {PATH}validate-license HTTP/1.1\r\nHost: x\r\nContent-T
 
 
 async def said(port: int, *pieces: bytes, half_close: bool = True) -> bytes:
-    """Everything the server has to say to these bytes."""
+    """All that the server answers to these bytes."""
     reader, writer = await asyncio.open_connection(HOST, port)
     with contextlib.suppress(ConnectionError):
         for piece in pieces:
@@ -64,7 +64,7 @@ async def test_pipelined_requests_are_all_answered(shared_validator: Running, re
 async def test_answers_from_redis_and_from_memory_keep_their_order(
     shared_validator: Running, projection: Projection, api_key: ApiKey
 ) -> None:
-    """Licenses that were never asked for wait for Redis; those behind them, already known, must not overtake."""
+    """Unknown licenses wait for Redis; the known ones behind them must not overtake."""
     known = await projection.license(limits={"databases": 1000})
     stream, expected = b"", []
     for number in range(1, 30):
@@ -76,7 +76,7 @@ async def test_answers_from_redis_and_from_memory_keep_their_order(
 
 
 async def test_a_runaway_loop_is_stopped(shared_validator: Running, projection: Projection) -> None:
-    """Twenty thousand questions in one breath, where a license has six thousand a second."""
+    """Twenty thousand questions at once, where a license may ask six thousand a second."""
     issued = await projection.license()
     own = await projection.api_key(license_hash=issued.hash)
     many = {"items": [{"license_key": issued.key, "feature": "create_database"}] * 100}

@@ -1,4 +1,4 @@
-"""Clients that are not ours, and what they see while processes are replaced or stopped: answers, and never an error."""
+"""Other HTTP clients: while processes are replaced or stopped they get answers, and never an error."""
 
 import asyncio
 import json
@@ -146,7 +146,7 @@ async def test_kept_connections_meet_no_error_while_processes_are_replaced(
 
 
 async def test_a_stop_under_load_answers_whatever_was_asked(house: Running, issued: License, key: ApiKey) -> None:
-    """Each connection asks on until an answer says that it is the last one; none goes without its answer."""
+    """Each connection sends requests until an answer says that it is the last one; every request is answered."""
     request = request_bytes(key, "validate-license", {"license_key": issued.key, "feature": "create_database"})
     answered, busy = 0, asyncio.Event()
 

@@ -1,4 +1,4 @@
-"""The validator does without full searches for cycles, so it must not make any that live."""
+"""Garbage: the validator runs no full collections, so requests must leave no reference cycles."""
 
 import asyncio
 import contextlib
@@ -29,7 +29,7 @@ async def port(hot_valkey: Valkey, projection: Projection) -> AsyncIterator[int]
 
 @pytest.fixture
 def cycles() -> Iterator[list[object]]:
-    """What the collector finds meanwhile; it keeps everything, so that one can look."""
+    """What the collector finds meanwhile; it keeps everything, so that the test can look at it."""
     gc.collect()
     gc.set_debug(gc.DEBUG_SAVEALL)
     yield gc.garbage
@@ -38,7 +38,7 @@ def cycles() -> Iterator[list[object]]:
 
 
 async def traffic(projection: Projection, api_key: ApiKey) -> list[bytes]:
-    """Every kind of call, good and bad."""
+    """Every kind of call, valid and invalid."""
     license_, suspended = await projection.license(), await projection.license(status=Status.SUSPENDED)
     own = await projection.api_key(license_hash=license_.hash)
     stranger = ApiKey("npk_nobody", "x")

@@ -1,4 +1,4 @@
-"""The parser alone: no socket, no loop. Bytes go in, cut in any way; events come out, always the same."""
+"""Parser without socket and loop: bytes in any division give the same events."""
 
 from itertools import pairwise
 
@@ -107,14 +107,14 @@ def test_too_many_empty_lines_are_no_beginning() -> None:
 
 
 def second_of(first: bytes, second: bytes) -> list[Event]:
-    """What comes of a stream on a connection that has seen another."""
+    """The events of a stream on a connection that has had another stream before."""
     parser = RequestParser()
     parser.feed(first)
     return list(parser.feed(second))
 
 
 class TestWhatIsKeptOfAHead:
-    """A request like the one before it is recognized; that must never show but in time."""
+    """A request like the one before it is recognized; that must change nothing but the time."""
 
     @pytest.mark.parametrize(
         "signature",

@@ -1,4 +1,4 @@
-"""The headers that tell of the limit per license."""
+"""Headers of the rate limit for each license."""
 
 from core.rate_limit import RateLimit
 from validator.http.rate_limit_headers import rate_limit_headers

@@ -1,4 +1,4 @@
-"""Connections: order, patience, politeness. In one process, with an application whose answers the test holds back."""
+"""Connections: order, time limits and their end, in one process, with an application whose answers the test delays."""
 
 import asyncio
 import socket
@@ -24,7 +24,7 @@ GET: Final = b"GET %b HTTP/1.1\r\nHost: x\r\n\r\n"
 
 
 class Echo:
-    """Answers with the target; a target that begins with /wait only once the test lets it."""
+    """Answers with the target; a target that begins with /wait waits until the test releases it."""
 
     def __init__(self) -> None:
         self.waiting: dict[bytes, Reply[None]] = {}
@@ -69,7 +69,7 @@ class Client:
         return await asyncio.wait_for(self.reader.readexactly(length), 5)
 
     async def rest(self) -> bytes:
-        """Until the server has nothing more to say."""
+        """Everything until the server ends the connection."""
         return await asyncio.wait_for(self.reader.read(), 5)
 
 

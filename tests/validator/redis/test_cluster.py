@@ -1,4 +1,4 @@
-"""A Cluster behind REDIS_URL: each node is believed, doubted and missed on its own."""
+"""Redis Cluster behind REDIS_URL: each node is believed, doubted and missing by itself."""
 
 import asyncio
 import signal
@@ -53,7 +53,7 @@ class Scene(NamedTuple):
         return found
 
     async def rebuild(self, *issued: License) -> list[int]:
-        """What a worker does; these licenses are all there is."""
+        """Rebuilds like a worker; there are only these licenses."""
         writer = self.projection.writer
         missing = await writer.client.missing_buckets()
         tokens = await writer.begin_rebuild(missing, holds_lost=False)
@@ -83,7 +83,7 @@ async def a_scene(folder: Path, *, replicas: int = 0) -> AsyncIterator[Scene]:
 
 @pytest.fixture(scope="module")
 async def scene(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Scene]:
-    """For tests that leave the slots where they found them."""
+    """For tests that leave the slots unchanged."""
     async with a_scene(tmp_path_factory.mktemp("cluster")) as scene:
         yield scene
 
@@ -96,7 +96,7 @@ async def own_scene(tmp_path: Path) -> AsyncIterator[Scene]:
 
 @asynccontextmanager
 async def asked_meanwhile(scene: Scene, issued: Sequence[License]) -> AsyncIterator[Counter[tuple[int, str]]]:
-    """Panels ask on and on; what they were told, by status and code."""
+    """Panels ask without a pause; counts their answers by status and code."""
     told: Counter[tuple[int, str]] = Counter()
     done = asyncio.Event()
 
@@ -204,7 +204,7 @@ class TestEachNode:
 
 class TestASlotThatMoves:
     async def test_at_once_is_followed(self, own_scene: Scene) -> None:
-        """Its mark was made on another server, so until it has been compared it is stale, and never wrong."""
+        """Its mark was made on another server, so until it is confirmed its answers are stale, and never wrong."""
         scene = own_scene
         source, target, _ = scene.cluster.primaries
         known, unasked = await scene.on(source, 2)
@@ -222,7 +222,7 @@ class TestASlotThatMoves:
         await scene.fresh(suspended, "SUSPENDED")
 
     async def test_key_by_key_is_never_misjudged(self, own_scene: Scene) -> None:
-        """Half of a bucket here and half there is TRYAGAIN to a client that asks for all of it."""
+        """While half of a bucket has moved, a read of all of it gets TRYAGAIN."""
         scene = own_scene
         source, target, _ = scene.cluster.primaries
         (known,) = await scene.on(source)
@@ -249,7 +249,7 @@ class TestASlotThatMoves:
         assert never_wrong(told), told
 
     async def test_is_asked_where_it_is_going(self, own_scene: Scene) -> None:
-        """One key, which has left, in a slot that has not: ASK."""
+        """A key that has moved, in a slot that has not: ASK."""
         scene = own_scene
         await scene.projection.writer.publish_jwks(b'{"keys":[]}')
         source = next(node for node in scene.cluster.primaries if node.serves(JWKS_SLOT))
@@ -292,7 +292,7 @@ class TestANodeThatDies:
         await scene.fresh(suspended, "SUSPENDED")
 
     async def test_takes_nobody_along_but_the_minority(self, own_scene: Scene) -> None:
-        """A node that has lost its Cluster answers PING; what is remembered of it is no longer believed."""
+        """A node that has lost its Cluster answers PING, but what is remembered of it is no longer believed."""
         scene = own_scene
         *others, alone = scene.cluster.primaries  # the API key's, or every answer would be as old as the key
         (known,) = await scene.on(alone)
@@ -306,7 +306,7 @@ class TestANodeThatDies:
 
 class TestANodeWithAnOldFile:
     async def test_is_not_believed_for_what_another_says_of_its_own(self, tmp_path: Path) -> None:
-        """`synced_through` stands on one node: it tells nothing of the file that another has come back with."""
+        """`synced_through` is on one node: it tells nothing of the file of another one that has come back."""
         async with a_scene(tmp_path) as scene:
             back = next(node for node in scene.cluster.primaries[:-1] if not node.serves(SYNC_SLOT))
             known, used = await scene.on(back, 2)

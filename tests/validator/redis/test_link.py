@@ -1,4 +1,4 @@
-"""Coming to Redis, staying, and coming back."""
+"""Link to Redis: connecting, staying connected, reconnecting."""
 
 import asyncio
 import contextlib
@@ -131,7 +131,7 @@ async def test_learns_how_far_the_projection_has_come(projection: Projection, ho
 
 
 class TestCatchingUp:
-    """A loop that is behind finds its fence late."""
+    """In a busy loop the fence is late."""
 
     async def test_what_is_known_is_fresh_again_after_a_stall(self, hot_valkey: Valkey) -> None:
         async with a_link(hot_valkey.url) as link:
@@ -205,13 +205,13 @@ def late(link: RedisLink) -> Callable[[], Awaitable[bool]]:
 
 
 def at_once(work: Work[object]) -> None:
-    """It comes to its end without waiting for anything."""
+    """It ends without waiting."""
     with pytest.raises(StopIteration):
         work.send(None)
 
 
 async def test_a_fault_that_nobody_foresaw_does_not_end_the_attempts() -> None:
-    """The name is too long to be one, which is told by a UnicodeError."""
+    """The host name is too long, which raises a UnicodeError."""
     async with a_link(f"redis://{'x' * 64}.test:6379") as link:
         seen: set[object] = set()
 

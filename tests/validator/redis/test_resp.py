@@ -1,4 +1,4 @@
-"""The connection to Redis, against a peer that answers when the test says so."""
+"""RESP3 connection, with a peer that answers when the test says so."""
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
@@ -17,7 +17,7 @@ from validator.redis.resp import (
 
 
 class Peer(asyncio.Protocol):
-    """The server's end: keeps what it is sent, says what it is told."""
+    """The server's end: keeps what it receives, sends what the test says."""
 
     def __init__(self) -> None:
         self.received = b""
@@ -44,7 +44,7 @@ class Peer(asyncio.Protocol):
 
 
 class Line:
-    """Both ends, and what came over."""
+    """Both ends, and what was received."""
 
     def __init__(self, peer: Peer, connection: RedisConnection, pushes: list[Any]) -> None:
         self.peer = peer
@@ -122,7 +122,7 @@ async def test_an_error_is_a_value(line: Line) -> None:
 
 
 async def test_a_late_reply_reaches_nobody_else(line: Line) -> None:
-    """The fault of redis-py#2624: an await that was given up shifted all replies by one."""
+    """The bug redis-py#2624: an await that was given up shifted all replies by one."""
     given_up = line.connection.call(pack("SLOW"))
     for _ in range(COMMAND_TICKS + 1):
         assert not given_up.done
@@ -164,7 +164,7 @@ async def test_silence_opens_the_breaker_and_a_word_closes_it(line: Line) -> Non
 
 
 async def test_a_stall_of_this_process_is_not_the_servers(line: Line) -> None:
-    """However long we slept, a reply that lies in the socket is read before its command can be called late."""
+    """After any pause a reply that is already in the socket is read before its command counts as late."""
     reply = line.connection.call(pack("A"))
     await until(lambda: line.peer.received)
     line.peer.say(b"+a\r\n")

@@ -1,4 +1,4 @@
-"""The published contract: it is what the code says, and what the running validator does."""
+"""OpenAPI document: it agrees with the code and with a running validator."""
 
 import ast
 import importlib
@@ -35,7 +35,7 @@ MODULES: Final = [
 
 
 def resolved(node: Any) -> Any:
-    """With every reference replaced by what it names."""
+    """The schema with every reference replaced by its target."""
     if isinstance(node, list):
         return [resolved(item) for item in node]
     if not isinstance(node, dict):
@@ -49,7 +49,7 @@ def resolved(node: Any) -> Any:
 
 
 def check(content: Any, schema: Any) -> None:
-    """Satisfies the schema, and says nothing that the schema does not."""
+    """The value satisfies the schema, and has no field that the schema lacks."""
     full = resolved(schema)
     jsonschema.validate(content, full, cls=Draft202012Validator)
     assert content.keys() <= full["properties"].keys()
@@ -60,7 +60,7 @@ def operation(call: Call) -> Any:
 
 
 def check_answer(call: Call, response: httpx.Response) -> None:
-    """It is one that the document foresees."""
+    """The answer is one that the document describes."""
     said = resolved(operation(call)["responses"])[str(response.status_code)]["content"]
     check(response.json(), said[response.headers["content-type"]]["schema"])
 
@@ -70,7 +70,7 @@ def classes_of(module: Any) -> Iterator[type[Refusal]]:
 
 
 def nodes() -> Iterator[ast.AST]:
-    """Of all that the validator is written in."""
+    """All syntax nodes of the validator's source."""
     for module in MODULES:
         yield from ast.walk(ast.parse(Path(str(module.__file__)).read_text("utf-8")))
 

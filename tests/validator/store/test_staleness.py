@@ -1,4 +1,4 @@
-"""A server that answers may be wrong: demoted, unfit, with an old file, or nobody projects into it any more."""
+"""Staleness: a server that answers may be wrong (demoted, unfit, an old file, no more projection)."""
 
 import asyncio
 import re
@@ -44,7 +44,7 @@ class Answer(NamedTuple):
 
 
 class Scene(NamedTuple):
-    """A Valkey with a file, a validator, and a worker's hands. `synced_through` stands where it was put last."""
+    """A Valkey with a file, a validator, and what a worker does. `synced_through` stays as it was set last."""
 
     server: Valkey
     redis_process: subprocess.Popen[bytes]
@@ -73,12 +73,12 @@ class Scene(NamedTuple):
         return (await self.panel.call("reserve", content, idempotency_key=uuid4().hex)).status_code
 
     async def synced(self, ago: float = 0) -> None:
-        """As if the relay had published this last."""
+        """Publishes this as the relay would."""
         words = ("HSET", keys.SYNC, "epoch", "1", "synced_through", str(int((unix_time() - ago) * 1000)))
         await self.projection.redis.execute_command(*words)  # type: ignore[no-untyped-call]  # redis-py left it untyped
 
     async def confirm(self) -> None:
-        """As a worker does, once it has compared everything."""
+        """Confirms all buckets like a worker that has compared them."""
         await self.projection.finish(await self.projection.writer.begin_rebuild(ALL, holds_lost=False))
 
     async def metric(self, name: str) -> float:
@@ -95,7 +95,7 @@ class Scene(NamedTuple):
         return await self.projection.redis.execute_command(*words)  # type: ignore[no-untyped-call]  # as above
 
     async def connections(self) -> set[str]:
-        """Of the validator, by their ids at the server."""
+        """The validator's connections, by their ids at the server."""
         listed: list[dict[str, str]] = await self.projection.redis.client_list()
         return {one["id"] for one in listed if one["name"] == "np-validator"}
 
@@ -125,7 +125,7 @@ async def scene(tmp_path: Path) -> AsyncIterator[Scene]:
 
 
 async def written(scene: Scene) -> None:
-    """Until the file holds everything."""
+    """Waits until the file holds everything."""
 
     async def unwritten() -> int:
         return int((await scene.projection.redis.info("persistence"))["aof_pending_bio_fsync"])
@@ -155,7 +155,7 @@ Told = set[tuple[str, int, str, bool | None]]
 
 
 async def told_of(scene: Scene, asked: dict[str, tuple[License, ApiKey | None]]) -> Told:
-    """What is answered in the first second."""
+    """The answers of the first second."""
     told: Told = set()
     for _ in range(30):
         for what, (issued, key) in asked.items():
@@ -199,7 +199,7 @@ class TestAnOldFile:
 
     @pytest.mark.parametrize("near_cache", ["on", "off"])
     async def test_is_not_believed_for_what_is_written_beside_it(self, tmp_path: Path, near_cache: str) -> None:
-        """A relay may bring a total, or a document, before everything has been compared."""
+        """A relay may write a total, or a document, before everything has been compared."""
         async with a_scene(tmp_path, NP_NEAR_CACHE=near_cache) as scene:
             projection = scene.projection
             good, used, both = [await projection.license() for _ in range(3)]
@@ -373,7 +373,7 @@ class TestADemotedServer:
         assert (await scene.ask(issued)).stale is True
 
     async def test_is_left_for_whom_its_name_leads_to(self, tmp_path: Path) -> None:
-        """A name that moves, as a proxy: connections that there are stay with the old one."""
+        """A name that moves, like a proxy: existing connections stay with the old server."""
         promoted = Valkey(data=tmp_path / "promoted", port=choose(HOST))
         with a_name() as name:
             async with a_scene(tmp_path, name) as scene:
@@ -395,7 +395,7 @@ class TestADemotedServer:
 
 
 async def promote(replica: Redis, scene: Scene) -> None:
-    """It takes over, and the old primary follows it."""
+    """Promotes the replica; the old primary follows it."""
 
     async def in_step() -> bool:
         info = await replica.info("replication")
@@ -409,7 +409,7 @@ async def promote(replica: Redis, scene: Scene) -> None:
 
 
 class Name:
-    """What leads to a server, for connections that are made from now on; those that there are stay where they are."""
+    """A proxy: new connections lead to another server from now on; existing ones stay."""
 
     def __init__(self) -> None:
         self.target = 0
@@ -429,7 +429,7 @@ class Name:
 
 
 async def pour(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """Up to the end of either side, which is then the other's, too."""
+    """Copies until either side ends, then ends the other."""
     try:
         while data := await reader.read(65_536):
             writer.write(data)

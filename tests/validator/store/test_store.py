@@ -1,4 +1,4 @@
-"""What may be concluded, asked of a Store in this process with a real server behind it."""
+"""Store: what may be concluded, in this process, with a real server."""
 
 import time
 from collections.abc import AsyncIterator
@@ -54,7 +54,7 @@ async def look(store: Store, issued: License) -> KnownLicense:
 
 
 async def remembered(store: Store, issued: License) -> None:
-    """Until it is believed from memory."""
+    """Waits until it is in the cache and believed."""
 
     async def believed() -> bool:
         await look(store, issued)
@@ -64,7 +64,7 @@ async def remembered(store: Store, issued: License) -> None:
 
 
 async def pushed(store: Store, issued: License) -> None:
-    """Until a change to it has been heard of."""
+    """Waits until a change of it was pushed."""
 
     async def current() -> bool:
         entry = store._licenses.get(hash_of(issued))
@@ -197,7 +197,7 @@ class TestMemory:
             await finished(store.api_keys.find(key.key_id.encode()))
 
     async def test_never_serves_what_is_known_to_be_replaced(self, store: Store, projection: Projection) -> None:
-        """The suspension was pushed; Redis died before anybody read what had changed."""
+        """The suspension was pushed, and Redis died before the new document was read."""
         issued = await projection.license()
         await remembered(store, issued)
         await projection.change(issued, status=Status.SUSPENDED)
