@@ -1,4 +1,4 @@
-"""The only file that reads the environment.
+"""Settings: the only file that reads the environment.
 
 Each process reads its settings once, in its `__main__`, and passes them down; they never change afterwards. A value
 that is missing or cannot be read is told by name, all of them at once, with what to do.

@@ -1,1 +1,1 @@
-"""One machine stands in for the world: PostgreSQL, Valkey, simulated partners, and the supervisor behind `make up`."""
+"""Development stack on one machine: PostgreSQL, Valkey, simulated partners, and the supervisor behind `make up`."""

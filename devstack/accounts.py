@@ -1,4 +1,4 @@
-"""As whom PostgreSQL runs when we are root, which it refuses to be."""
+"""System user that PostgreSQL runs as when we are root, because it refuses to run as root."""
 
 import os
 import shutil

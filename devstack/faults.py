@@ -1,4 +1,4 @@
-"""Why the devstack cannot do what a person asked for."""
+"""Failures of the devstack that are told to the person who started it."""
 
 
 class CannotStart(Exception):

@@ -1,8 +1,8 @@
-"""Where each part listens.
+"""Ports of the parts of a stack.
 
 A port that has a name (an NP_..._PORT variable, or a well-known default) must be free, or nothing is started. Any other
 is chosen once and remembered, so that a restart finds the same addresses. It is chosen below the range from which the
-kernel takes ports for outgoing connections: there, somebody's connection could sit on it while a part is down.
+kernel takes ports for outgoing connections: there, a connection could take it while a part is down.
 
 Between choosing a port and listening there, another process could choose the same one. So a process that chooses a port
 keeps it for itself until it ends, by a lock on one byte of a file that all processes of this user share.

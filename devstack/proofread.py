@@ -125,7 +125,7 @@ def main(root: Path, *beginnings: str, gates: frozenset[str] = GATES) -> int:
         print("\n  ".join(["these must not be committed:", *found]), file=sys.stderr)
     failing = [kind for kind in gates if places[kind]]
     if failing:
-        print(f"mend these before you commit: {', '.join(sorted(failing))}", file=sys.stderr)
+        print(f"correct these before you commit: {', '.join(sorted(failing))}", file=sys.stderr)
     return 1 if found or failing else 0
 
 

@@ -1,4 +1,4 @@
-"""The stack of this project, as data for the supervisor: who runs with which command and environment, after whom.
+"""The stack of this project, as data for the supervisor: processes, their commands, environments and order.
 
 Each process is given what it needs and no more; above all the validator gets no database, which keeps it honest.
 """

@@ -1,4 +1,4 @@
-"""Starts a stack in the order of its dependencies, keeps it running, and stops it in reverse.
+"""Supervisor: starts a stack in the order of its dependencies, keeps it running, and stops it in reverse.
 
 Each node is one task. It waits for the nodes that it comes after, does its work, and says so. A part's task then waits
 for its child to die, and starts it again, at once the first time and with growing pauses if it keeps dying. What came

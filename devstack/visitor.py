@@ -1,4 +1,4 @@
-"""Everybody outside of a running stack, over HTTP: the customer's browser, an administrator, NextPanel's servers.
+"""Test client of a running stack, over HTTP: the customer's browser, an administrator, NextPanel's servers.
 
 Knows nothing but what `run.json` tells. The demo plays its story with it; the end-to-end tests ask it hard questions.
 """

@@ -12,7 +12,9 @@ from typing import Final
 
 _HEAD_WORDS: Final = 25
 _SENTENCE_WORDS: Final = 40
-_FIELD_TERM_FIRST: Final = re.compile(r"(What|Who|Whose|Whether|How)\b")
+_FIELD_TERM_FIRST: Final = re.compile(
+    r"(What|Who|Whose|Whether|How|Where|When|Why|As whom|Everybody|Somebody|Nobody)\b"
+)
 
 _BRITISH: Final = re.compile(
     r"licen[c]e|(?:behavi|col|fav|flav|harb|hon|hum|lab|neighb|rum)o[u]r|(?:def|off|pret)en[c]e|cen[t]re|judg[e]ment"

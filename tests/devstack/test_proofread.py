@@ -90,7 +90,13 @@ def test_metaphors_are_found() -> None:
 
 @pytest.mark.parametrize(
     "head",
-    ["x = 1\n", '"""What a batch does."""\n', '"""How it ends."""\n', f'"""Token bucket: {"word " * 24}end."""\n'],
+    [
+        "x = 1\n",
+        '"""What a batch does."""\n',
+        '"""How it ends."""\n',
+        '"""Where it lies."""\n',
+        f'"""Token bucket: {"word " * 24}end."""\n',
+    ],
 )
 def test_a_module_begins_with_a_short_sentence_that_names_its_term(head: str) -> None:
     assert _kinds("core/__init__.py", head) == {proofread.HEADS}

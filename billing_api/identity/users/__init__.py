@@ -1,1 +1,1 @@
-"""Everybody with a login, as staff see and change them; and what was done to an account, as its owner sees it."""
+"""Users with a login, for staff to see and change; and the history of an account, for its owner."""

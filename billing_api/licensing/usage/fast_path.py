@@ -1,4 +1,4 @@
-"""Where the bytes of a usage report go: POST /api/v1/billing/usage, which comes thousands of times a second.
+"""Fast path of usage reports: POST /api/v1/billing/usage, which comes thousands of times a second.
 
     head and body ─► signature      api_keys/service.py   who says so
                   ─► report         schemas.py            what is said; service.py judges it by itself

@@ -1,4 +1,4 @@
-"""The one account that everything belongs to."""
+"""Stripe's account: the one that everything belongs to."""
 
 from stripe.params import AccountRetrieveCurrentParams
 
