@@ -64,6 +64,7 @@ def run(port: int, requests: list[bytes], connections: int, seconds: float, expe
     peers: dict[int, socket.socket] = {}
     sent_at: dict[int, float] = {}
     began = perf_counter()
+    # Connect, and send the first request on each connection.
     for _ in range(connections):
         peer = socket.create_connection((HOST, port))
         peer.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -71,6 +72,7 @@ def run(port: int, requests: list[bytes], connections: int, seconds: float, expe
         poll.register(peer.fileno(), select.EPOLLIN)
         sent_at[peer.fileno()] = perf_counter()
         peer.sendall(next(following))
+    # Read each answer as it comes, and send the next request on its connection.
     waits: list[float] = []
     wrong = 0
     while (now := perf_counter()) - began < seconds:

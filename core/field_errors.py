@@ -235,6 +235,7 @@ def _fault(message: str, field: str, wanted: Any) -> FieldError:
         found = rule.pattern.fullmatch(what)
         if found is None:
             continue
+        # The first rule that matches decides; three codes need more than its words.
         params: dict[str, Any] = {name: _param(text) for name, text in found.groupdict().items()}
         name = params.pop("name", None)
         if rule.code == "bad_format" and (form := extra(wanted, FORM)) is not None:

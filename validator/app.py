@@ -48,15 +48,18 @@ class Validator:
         secrets = settings.secrets
         most = settings.remembered
         self._store = Store(settings.redis_url, secrets.sealer, near_cache=settings.near_cache, most=most)
+        # The handlers of calls, and what they share.
         gate = Gate(self._store.api_keys, RateLimit(settings.license_rate))
         hashes = LicenseHashes(secrets.index, secrets.license_checksum_key, most)
         verdicts = Verdicts(self._store, gate, Questions(hashes, 2 * most), self._letterhead, self._tally)
         reservations = Reservations(self._store, gate, hashes, self._letterhead, self._tally)
+        # Health, which watches the parts of this process.
         self.parts = parts or Parts()
         self._clock = self.parts.add("clock")
         self._health = Health(self.parts, self._store, self._letterhead)
         self.readiness = self._health.readiness
         health = self._health.routes
+        # The routes: calls, pages of problems, documents.
         calls = {
             b"validate-license": verdicts.validate_license,
             b"validate-licenses": verdicts.validate_licenses,
@@ -71,6 +74,7 @@ class Validator:
         }
         table[b"/.well-known/jwks.json"] = Route(b"GET", self._jwks)
         table[b"/schema/openapi.json"] = Route(b"GET", self._openapi)
+        # Two servers: one for clients, one for metrics.
         failures = SignatureFailures(settings.signature_failures, settings.trusted_proxies)
         self._server = Server(Routes(table | health, self._letterhead, self._tally, failures), self._tally)
         scraped = {b"/metrics": Route(b"GET", self._metrics)}

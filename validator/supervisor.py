@@ -72,7 +72,7 @@ class Slot:
             self.due = monotonic() + _LONGEST_PAUSE
             log.error("validator.not_started", slot=self.number, error=str(fault))  # noqa: TRY400  the text is enough
 
-    def mourn(self) -> None:
+    def note_death(self) -> None:
         """Notes that the child died, and when the next one starts."""
         assert self.child is not None
         young = monotonic() - self.began < _YOUNG_SECONDS
@@ -100,17 +100,17 @@ class Supervisor:
                 return
             if caught is not None and caught.si_signo == signal.SIGHUP:
                 self._roll()
-            self._bury()
+            self._reap()
 
     def _wait(self) -> float:
         """Seconds until a dead child is to be replaced; anything else comes as a signal."""
         return max(0.0, min((slot.due - monotonic() for slot in self._slots if slot.child is None), default=60.0))
 
-    def _bury(self) -> None:
+    def _reap(self) -> None:
         self._leaving = [child for child in self._leaving if child.poll() is None]
         for slot in self._slots:
             if slot.child is not None and slot.child.poll() is not None:
-                slot.mourn()
+                slot.note_death()
 
     def _roll(self) -> None:
         log.info("validator.rolling")
@@ -119,6 +119,7 @@ class Supervisor:
             reading = slot.start()
             serves = _byte_comes(reading)
             os.close(reading)
+            # The new child serves: the old one may end. Otherwise the old one stays, and so do the slots that follow.
             if serves:
                 if old is not None:
                     old.send_signal(signal.SIGINT)

@@ -101,6 +101,7 @@ class ClusterServers:
         answers: list[Any] = [None] * len(commands)
         left: dict[int, Address | None] = dict.fromkeys(range(len(commands)))  # to which node; None: its owner
         for _ in range(_ROUNDS):
+            # Group what is left by node, send it, and keep what was redirected for the next round.
             await self._read_map()
             placed: dict[Address, list[_Sending]] = defaultdict(list)
             for number, asked in left.items():

@@ -156,6 +156,7 @@ def read(
 
     `public_keys`: kid → 32 bytes. `last_seen`: the latest instant that the panel has ever seen.
     """
+    # The token: its form, key and signature, then what it claims, and for whom.
     claims = jws.opened(token, public_keys)
     if isinstance(claims, jws.LeaseDefect):
         return LeaseReading(LeaseCode[claims.name], None)
@@ -165,6 +166,7 @@ def read(
         return LeaseReading(LeaseCode.MALFORMED, None)
     if (terms.iss, terms.aud) != (ISSUER, AUDIENCE):
         return LeaseReading(LeaseCode.FOR_SOMEBODY_ELSE, None)
+    # The clock, then the license's own rules, then the step that the lease has reached.
     fault = _out_of_time(terms, now, terms.iat if last_seen is None else last_seen)
     if fault is not None:
         return LeaseReading(fault, terms)

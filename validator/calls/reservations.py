@@ -82,6 +82,7 @@ class Reservations:
         if h is None or not caller.may_ask_about(h):
             return self._refused(Code.NOT_FOUND)
         hold_id = keys.reservation_id(h, identity)
+        # Check the license, then count in Redis; again if the license has changed between the two.
         for _ in range(_ROUNDS):
             known = await self._store.license(h)
             code = standing(known.record, ask.fingerprint, caller.now)

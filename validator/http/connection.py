@@ -144,6 +144,7 @@ class Connection(asyncio.Protocol):
             return
         self._seconds = 0
         self._begun = not events
+        # Answers that are ready go out together; behind one that waits they queue.
         ready: list[bytes] = []
         for event in events:
             self._fresh = False

@@ -232,6 +232,7 @@ class RequestParser:
         """Whether the body was complete, so that the request is an event."""
         head = self._head
         assert head is not None
+        # Take the body: chunked, or of the length that the head told, or none.
         if self._chunks is not None:
             self._at = self._chunks.take(self._buffer, self._at)
             if not self._chunks.done:
@@ -245,6 +246,7 @@ class RequestParser:
             head.body = self._buffer[self._at : end]
             self._at = end
             self._missing = 0
+        # The parser has to see the body, too, before it can parse another head.
         if self._head_parser is not None:
             self._head_parser.pass_over(head.body)
             self._heads.give_back(self._head_parser)
