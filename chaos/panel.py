@@ -119,6 +119,7 @@ class Panel:
             log=[],
         )
         self._history.reservations.append(held)
+        # Retried with the same key until there is a conclusive answer, or the panel gives up.
         ask = {
             "license_key": self._license_key,
             "resource": held.counter.resource,

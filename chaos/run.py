@@ -92,12 +92,14 @@ class _Turn:
             lists = await self._takes_lists(caller)
             for panel in panels:
                 panel.lists = lists
+            # Clients work while parts are struck.
             async with asyncio.TaskGroup() as group:
                 for panel in panels:
                     group.create_task(panel.work(self._end))
                 group.create_task(self._strike())
         for outages in caller.outages.values():
             outages.end(unix_time())
+        # Nothing is judged before everything is quiet.
         self._tell("the clients are done; waiting until nothing moves")
         stores = Stores(self._system, list(self._licenses))
         await stores.come_to_rest(_QUIET_WITHIN)

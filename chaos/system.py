@@ -169,6 +169,7 @@ def running(folder: Path) -> Iterator[System]:
     supervisor = _started(data, folder / "up.log", own_disk=own_disk)
     seen = disk.seen_from_outside(supervisor.pid, data) if own_disk else data
     try:
+        # Ready once run.json is there, or failed once the supervisor has ended.
         wait_until(lambda: (seen / "run.json").exists() or supervisor.poll() is not None, _READY_WITHIN)
         if supervisor.poll() is not None or not (seen / "run.json").exists():
             raise DidNotStart((folder / "up.log").read_text(errors="replace")[-2000:])

@@ -34,6 +34,7 @@ def measure(target: Target, plan: Plan, *, processes: int, pids: Sequence[int], 
         sleep(max(0.0, start + plan.seconds - perf_counter()))
         used = _Used.now(pids, running.pids).since(before)
         driven = running.finish()
+    # The records of all drivers are one result.
     recorder = Recorder()
     for one in driven:
         recorder.add(one.recorder)

@@ -195,6 +195,7 @@ def measure(stack: Stack, target: Target, plan: Plan, trial: Trial, p99_ms: floa
         lags = uvloop.run(suspend_many(stack, target, trial, start))
         ended = perf_counter() - start
         load = running.finish()[0]
+    # Both latencies in microseconds; COMMIT lies between them.
     sending, answering = Histogram(), Histogram()
     for lag in lags:
         sending.record(round(lag.from_sending * 1e6))

@@ -64,6 +64,7 @@ async def run(settings: WorkerSettings, parts: Parts | None = None) -> int:
     After SIGTERM it goes on working and answering for NP_DRAIN_SECONDS, but is not ready any more. The API and the
     validator do the same.
     """
+    # Each entry asks to stop, after so many seconds.
     asked: asyncio.Queue[int] = asyncio.Queue()
     for signum, seconds in ((signal.SIGTERM, settings.drain_seconds), (signal.SIGINT, 0)):
         asyncio.get_running_loop().add_signal_handler(signum, asked.put_nowait, seconds)
@@ -82,6 +83,7 @@ async def run(settings: WorkerSettings, parts: Parts | None = None) -> int:
         parts.watch(condemned=lambda: asked.put_nowait(0))
         logger().info("workers.started", port=settings.port)
         await _drain(health.readiness, asked)
+        # The parts end first; the status server answers until they have.
         code = EXIT_CODE if parts.dead else 0
         logger().info("workers.stopping", code=code)
         parts.stopping()

@@ -50,6 +50,7 @@ async def prove(
 ) -> Proof:
     async with database.as_system() as tx:
         total = await repository.count_seals(tx)
+    # Link after link: each must follow from the one before it.
     head, expected = EMPTY, {anchor.position: anchor for anchor in anchors}
     while True:
         async with database.as_system() as tx:
@@ -62,6 +63,7 @@ async def prove(
         progress(head.position, total)
         if not links:
             break
+    # The links hold; is the chain as long as the anchors say, and does every row belong to it?
     async with database.as_system() as tx:
         waiting = await repository.waiting(tx)
     broken = _cut(head, anchors)

@@ -27,7 +27,7 @@ from core.settings import BadSettings, StoreSettings, store_settings
 from db.engine import create_engine
 from db.models.licensing import License
 from db.unit_of_work import Database
-from workers.commands.progress import ProgressBar
+from workers.commands.progress import ProgressBar, say
 from workers.process.redis_pool import redis_pool
 
 _LOOK_EACH: Final = 0.2
@@ -38,10 +38,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return asyncio.run(_run(store_settings(), empty=chosen.empty, wait=chosen.wait))
     except BadSettings as fault:
-        print(f"rebuild: {fault}", file=sys.stderr)  # noqa: T201  it talks to a person
+        say(f"rebuild: {fault}", sys.stderr)
         return 2
     except (RedisError, SQLAlchemyError, OSError, TimeoutError, Unavailable) as fault:
-        print(f"rebuild: {type(fault).__name__}: {fault}", file=sys.stderr)  # noqa: T201  as above
+        say(f"rebuild: {type(fault).__name__}: {fault}", sys.stderr)
         return 3
 
 
@@ -61,7 +61,7 @@ async def _run(settings: StoreSettings, *, empty: bool, wait: float) -> int:
         loaded = await _watch(writer, licenses, began + wait)
     took = monotonic() - began
     what = "loaded" if loaded else "not loaded yet"
-    print(f"{licenses:,} licenses {what} after {took:.1f} s")  # noqa: T201  it talks to a person
+    say(f"{licenses:,} licenses {what} after {took:.1f} s")
     return int(not loaded)
 
 

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from time import monotonic
-from typing import Final, TextIO
+from typing import Final
 
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
@@ -27,7 +27,7 @@ from core.telemetry import configure_logging
 from db.engine import create_engine
 from db.models.reconciliation import ReconciliationDifference
 from db.unit_of_work import Database
-from workers.commands.progress import ProgressBar
+from workers.commands.progress import ProgressBar, say
 from workers.process.redis_pool import redis_pool
 from workers.reconciliation.run import Reconciliation, RunReport
 
@@ -41,12 +41,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         settings = store_settings()
     except BadSettings as fault:
-        _say(f"reconcile: {fault}", sys.stderr)
+        say(f"reconcile: {fault}", sys.stderr)
         return 2
     try:
         return asyncio.run(_run(settings, quick=chosen.quick, wait=chosen.wait))
     except (RedisError, SQLAlchemyError, OSError, TimeoutError, Unavailable) as fault:
-        _say(f"reconcile: {type(fault).__name__}: {fault}", sys.stderr)
+        say(f"reconcile: {type(fault).__name__}: {fault}", sys.stderr)
         return 3
 
 
@@ -64,12 +64,13 @@ async def _run(settings: StoreSettings, *, quick: bool, wait: float) -> int:
             """Workers rebuild; this command only waits for them."""
             return await writer.client.is_ready()
 
+        # One run, as the workers do it; then what it found.
         reconciliation = Reconciliation(
             database, writer, utc_now, every=60, load=loaded, rebuilt_within=wait, repaired_within=wait
         )
         report = await _look(reconciliation, () if quick else range(keys.BUCKETS), wait)
         if report is None:
-            _say(
+            say(
                 "reconcile: a worker's run is still going on; see /api/v1/admin/reconciliation, run this later",
                 sys.stderr,
             )
@@ -106,15 +107,11 @@ def _print(report: RunReport, shown: Sequence[ReconciliationDifference]) -> None
         ("run", f"{report.run_id}: {report.state}"),
     )
     for name, said in lines:
-        _say(f"{name:<12} {said}")
+        say(f"{name:<12} {said}")
     for one in shown:
-        _say(f"  {one.subject} {one.fault}: {one.name}; Postgres {one.expected}, found {one.found}; {one.outcome}")
+        say(f"  {one.subject} {one.fault}: {one.name}; Postgres {one.expected}, found {one.found}; {one.outcome}")
     if found > len(shown):
-        _say(f"  … and {found - len(shown):,} more at /api/v1/admin/reconciliation/{report.run_id}")
-
-
-def _say(line: str, out: TextIO | None = None) -> None:
-    print(line, file=out, flush=True)
+        say(f"  … and {found - len(shown):,} more at /api/v1/admin/reconciliation/{report.run_id}")
 
 
 def _parser() -> argparse.ArgumentParser:

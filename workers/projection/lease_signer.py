@@ -166,6 +166,7 @@ class Leases:
             await repository.withdraw(tx, batch.withdrawn)
             async with asyncio.timeout(_LOCKED_WITHIN):
                 await self._writer.apply_leases(batch.leases)
+        # Once more after the commit: a rebuild may have read the old leases in between.
         await self._writer.apply_leases(batch.leases)
         self._signed(len(batch.signed))
         logger().debug("leases.renewed", signed=len(batch.signed), withdrawn=len(batch.withdrawn))

@@ -123,6 +123,7 @@ class Rows(NamedTuple):
 
 async def read(session: AsyncSession, jobs: Iterable[ProjectionJob]) -> Rows:
     """Everything the jobs name, each row once, as it is now. A row that is gone is nothing to project."""
+    # What the jobs name.
     licenses: set[UUID] = set()
     usage: set[tuple[UUID, str]] = set()
     api_keys: set[UUID] = set()
@@ -137,9 +138,11 @@ async def read(session: AsyncSession, jobs: Iterable[ProjectionJob]) -> Rows:
                 usage.update(job.totals)
             case ProjectApiKey():
                 api_keys.add(job.api_key_id)
+    # A rotated license key: its API keys and totals are projected again.
     if retired:
         await session.execute(_RENEW_API_KEYS, {"ids": list(retired)})
         usage.update(product(retired, RESOURCES))  # the key of a total contains the hash as well
+    # The rows as they are now; settlements before totals.
     settled = await _take_settlements(session, usage)
     found = await _rows(session, _NAMED_LICENSES, licenses)
     current = [license_record(row) for row in found]

@@ -86,10 +86,11 @@ class Mails:
         recipient: str | None = None,
         **parameters: str,
     ) -> bytes:
-        """A mail whose template is named like the token's purpose; without an occasion, one for each token.
+        """A mail whose template has the name of the token's purpose. Without an occasion, one for each token.
 
-        Answers the token's hash, which names what the link is to confirm.
+        Returns the token's hash, which names what the link confirms.
         """
+        # Only the hash is stored; the token itself lies sealed in the mail's row.
         token = new_token()
         token_hash = self.token_hash(token)
         await repository.add_token(tx, user.id, purpose, token_hash=token_hash, expires_at=expires_at)

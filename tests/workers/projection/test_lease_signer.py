@@ -3,115 +3,43 @@
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from datetime import datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from time import monotonic
 from typing import Any, Final
 from uuid import UUID
 
-import msgspec
 import pytest
-from redis.asyncio import Redis
 from typing_extensions import override
 
 from billing_api.licensing.leases import repository
 from billing_api.licensing.licenses.issuing import Issued
 from core.clock import utc_now
-from core.crypto.lease import JwkSet
-from core.hotstore import codec, keys
 from core.hotstore.client import HotStoreClient
 from core.hotstore.functions import FunctionsMissing
 from core.hotstore.writer import Writer
 from core.ids import new_id
-from core.licensing.lease import LIFE, OFFLINE_GRACE, LeaseCode, LeaseReading, read
+from core.licensing.lease import LIFE, LeaseCode, read
 from core.licensing.record import LeaseRecord
-from db.unit_of_work import Database
 from devstack.ports import choose
 from devstack.valkey import Valkey
 from tests.support.databases import as_owner, change, rows
 from tests.support.environment import environment
 from tests.support.people import Desk
 from tests.support.processes import module
-from tests.support.servers import DatabaseUrls
+from tests.workers.projection.lease_world import K2, LeaseWorld
 from tests.workers.world import eventually, many_licenses, touch
 from workers.process.listening import listen
 from workers.process.supervision import keep_running
-from workers.projection.lease_signer import KeyIdReused, Leases
-from workers.projection.relay import Relay
 from workers.rebuild.rebuild import Rebuild
 
-K1: Final = {"k1": bytes(range(32))}
-K2: Final = {"k2": bytes(reversed(range(32)))}
 HALF: Final = timedelta(seconds=LIFE / 2)
 SPREAD: Final = timedelta(seconds=LIFE / 8)
 SECOND: Final = timedelta(seconds=1)
 
 
-class World:
-    """Leases as they are in both stores, a clock to turn, and signers that go by it."""
-
-    def __init__(self, urls: DatabaseUrls, redis: Redis, database: Database, writer: Writer) -> None:
-        self.urls = urls
-        self.redis = redis
-        self.database = database
-        self.writer = writer
-        self.now = utc_now()
-        self.signed: list[int] = []
-
-    def clock(self) -> datetime:
-        return self.now
-
-    def leases(self, seeds: dict[str, bytes] | None = None, batch: int = 200) -> Leases:
-        return Leases(self.database, self.writer, seeds or K1, self.clock, signed=self.signed.append, batch=batch)
-
-    def relay(self, leases: Leases | None = None) -> Relay:
-        changed = (lambda _: None) if leases is None else leases.changed
-        return Relay(self.database, self.writer, utc_now, complete=lambda: True, changed=changed)
-
-    async def stored(self) -> list[dict[str, Any]]:
-        return await rows(self.urls, "SELECT * FROM leases ORDER BY license_id")
-
-    async def projected(self, license_hash: bytes) -> LeaseRecord | None:
-        packed = await self.redis.get(keys.lease(keys.short_hash(license_hash)))
-        return None if packed is None else codec.decode_lease(packed)
-
-    async def in_force(self) -> int:
-        """How many licenses have a lease of their present version; fails where the stores tell of different ones."""
-        found = await rows(
-            self.urls,
-            "SELECT license_key_hash, token, leases.version FROM leases JOIN licenses"
-            " ON licenses.id = license_id AND licenses.version = leases.version",
-        )
-        for row in found:
-            record = await self.projected(row["license_key_hash"])
-            assert record is not None
-            assert (record.token, record.version) == (row["token"], row["version"])
-        return len(found)
-
-    async def jwks(self) -> dict[str, bytes]:
-        return msgspec.json.decode(await self.redis.get(keys.JWKS), type=JwkSet).public_keys()
-
-    async def reading(self, issued: Issued, **question: Any) -> LeaseReading:
-        """What a panel makes of the lease that stands in the hot store, with the keys that stand there."""
-        record = await self.projected(issued.license.license_key_hash)
-        assert record is not None
-        return read(record.token, await self.jwks(), **{"now": self.now.timestamp(), **question})
-
-
-@pytest.fixture
-def world(database_urls: DatabaseUrls, redis: Redis, database: Database, writer: Writer) -> World:
-    return World(database_urls, redis, database, writer)
-
-
-@pytest.fixture
-async def issued(world: World, desk: Desk) -> Issued:
-    made = await desk.a_license(await desk.a_user())
-    world.now = utc_now()
-    return made
-
-
 @asynccontextmanager
-async def at_work(world: World) -> AsyncIterator[None]:
+async def at_work(world: LeaseWorld) -> AsyncIterator[None]:
     """Relay and signer as the process runs them, woken by the database."""
     world.clock = utc_now  # type: ignore[method-assign]  # nobody turns it here
     leases = world.leases()
@@ -127,7 +55,7 @@ async def at_work(world: World) -> AsyncIterator[None]:
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def test_a_license_has_its_lease(world: World, issued: Issued) -> None:
+async def test_a_license_has_its_lease(world: LeaseWorld, issued: Issued) -> None:
     assert await world.leases().sweep() == 1
     assert await world.in_force() == 1
     code, terms, _ = await world.reading(issued)
@@ -141,7 +69,7 @@ async def test_a_license_has_its_lease(world: World, issued: Issued) -> None:
     assert row["not_after"].timestamp() == terms.not_after
 
 
-async def test_what_is_done_is_not_done_again(world: World, issued: Issued) -> None:
+async def test_what_is_done_is_not_done_again(world: LeaseWorld, issued: Issued) -> None:
     leases = world.leases()
     await leases.sweep()
     assert await leases.sweep() == 0
@@ -151,7 +79,7 @@ async def test_what_is_done_is_not_done_again(world: World, issued: Issued) -> N
 
 
 async def test_a_silent_redis_keeps_no_license_locked_for_longer_than_others_wait(
-    world: World, issued: Issued, valkey_server: Valkey
+    world: LeaseWorld, issued: Issued, valkey_server: Valkey
 ) -> None:
     leases = world.leases()
     await leases.keep_up()  # the keys are published
@@ -171,7 +99,7 @@ async def test_a_silent_redis_keeps_no_license_locked_for_longer_than_others_wai
         assert valkey_server.call("CLIENT", "UNPAUSE") == "+OK"
 
 
-async def test_a_new_version_has_a_lease_of_its_own(world: World, issued: Issued) -> None:
+async def test_a_new_version_has_a_lease_of_its_own(world: LeaseWorld, issued: Issued) -> None:
     leases = world.leases()
     await leases.sweep()
     await change(world.urls, "UPDATE licenses SET max_databases = 7 WHERE id = :id", id=issued.license.id)
@@ -182,7 +110,7 @@ async def test_a_new_version_has_a_lease_of_its_own(world: World, issued: Issued
     assert len(await world.stored()) == 1
 
 
-async def test_a_lease_is_signed_again_at_half_of_its_life(world: World, issued: Issued) -> None:
+async def test_a_lease_is_signed_again_at_half_of_its_life(world: LeaseWorld, issued: Issued) -> None:
     leases = world.leases()
     await leases.sweep()
     first = await world.projected(issued.license.license_key_hash)
@@ -197,7 +125,7 @@ async def test_a_lease_is_signed_again_at_half_of_its_life(world: World, issued:
 
 
 @pytest.mark.parametrize("days", [2, 9, 400])
-async def test_nobody_signed_for_days_then_one_look(world: World, desk: Desk, days: int) -> None:
+async def test_nobody_signed_for_days_then_one_look(world: LeaseWorld, desk: Desk, days: int) -> None:
     await many_licenses(world.urls, await desk.a_user(), 50)
     leases = world.leases(batch=20)
     assert await leases.sweep() == 50
@@ -211,7 +139,7 @@ async def test_nobody_signed_for_days_then_one_look(world: World, desk: Desk, da
 
 
 @pytest.mark.parametrize("status", ["suspended", "cancelled", "expired"])
-async def test_who_does_not_stand_has_no_lease(world: World, issued: Issued, status: str) -> None:
+async def test_who_does_not_stand_has_no_lease(world: LeaseWorld, issued: Issued, status: str) -> None:
     """Over the relay alone, and over the sweep alone: whichever comes first."""
     leases = world.leases()
     await leases.sweep()
@@ -230,7 +158,7 @@ async def test_who_does_not_stand_has_no_lease(world: World, issued: Issued, sta
     assert (await world.reading(issued)).code is LeaseCode.VALID
 
 
-async def test_the_sweep_takes_a_lease_away_where_the_hint_was_lost(world: World, issued: Issued) -> None:
+async def test_the_sweep_takes_a_lease_away_where_the_hint_was_lost(world: LeaseWorld, issued: Issued) -> None:
     leases = world.leases()
     await leases.sweep()
     await change(world.urls, "UPDATE licenses SET status = 'suspended'")
@@ -241,7 +169,7 @@ async def test_the_sweep_takes_a_lease_away_where_the_hint_was_lost(world: World
     assert await world.stored() == []
 
 
-async def test_the_calendar_ends_a_lease_without_a_new_version(world: World, issued: Issued) -> None:
+async def test_the_calendar_ends_a_lease_without_a_new_version(world: LeaseWorld, issued: Issued) -> None:
     await change(
         world.urls,
         "UPDATE licenses SET expiry_date = :expiry, grace_until = :grace",
@@ -261,7 +189,9 @@ async def test_the_calendar_ends_a_lease_without_a_new_version(world: World, iss
     assert record.token == ""
 
 
-async def test_a_suspended_license_loses_its_lease_within_a_second(world: World, desk: Desk, issued: Issued) -> None:
+async def test_a_suspended_license_loses_its_lease_within_a_second(
+    world: LeaseWorld, desk: Desk, issued: Issued
+) -> None:
     license_hash = issued.license.license_key_hash
 
     async def has_lease() -> bool:
@@ -284,7 +214,7 @@ async def test_a_suspended_license_loses_its_lease_within_a_second(world: World,
     assert await world.in_force() == 2
 
 
-async def test_two_signers_at_once_share_the_work(world: World, desk: Desk) -> None:
+async def test_two_signers_at_once_share_the_work(world: LeaseWorld, desk: Desk) -> None:
     await many_licenses(world.urls, await desk.a_user(), 400)
     both = [world.leases(batch=20), world.leases(batch=20)]
     done = await asyncio.gather(*(leases.sweep() for leases in both))
@@ -293,7 +223,7 @@ async def test_two_signers_at_once_share_the_work(world: World, desk: Desk) -> N
     assert await world.in_force() == 400
 
 
-async def test_two_signers_with_the_same_hints_sign_once(world: World, desk: Desk) -> None:
+async def test_two_signers_with_the_same_hints_sign_once(world: LeaseWorld, desk: Desk) -> None:
     await many_licenses(world.urls, await desk.a_user(), 100)
     ids = [row["id"] for row in await rows(world.urls, "SELECT id FROM licenses")]
     both = [world.leases(batch=10), world.leases(batch=10)]
@@ -305,7 +235,7 @@ async def test_two_signers_with_the_same_hints_sign_once(world: World, desk: Des
 
 
 @pytest.mark.parametrize("after", [1, 3, 7])
-async def test_stopped_anywhere_and_begun_again(world: World, desk: Desk, after: int) -> None:
+async def test_stopped_anywhere_and_begun_again(world: LeaseWorld, desk: Desk, after: int) -> None:
     await many_licenses(world.urls, await desk.a_user(), 200)
     leases = world.leases(batch=20)
     first = asyncio.create_task(leases.sweep())
@@ -318,7 +248,7 @@ async def test_stopped_anywhere_and_begun_again(world: World, desk: Desk, after:
     assert await world.in_force() == 200
 
 
-async def test_no_lease_is_committed_that_the_hot_store_was_not_told(world: World, issued: Issued) -> None:
+async def test_no_lease_is_committed_that_the_hot_store_was_not_told(world: LeaseWorld, issued: Issued) -> None:
     leases = world.leases()
     await world.redis.execute_command("FUNCTION", "FLUSH")  # type: ignore[no-untyped-call]  # redis-py left it untyped
     with pytest.raises(FunctionsMissing):
@@ -343,14 +273,14 @@ class Emptied(Writer):
         return written
 
 
-async def test_a_store_emptied_before_the_commit_has_the_lease_after_it(world: World, issued: Issued) -> None:
+async def test_a_store_emptied_before_the_commit_has_the_lease_after_it(world: LeaseWorld, issued: Issued) -> None:
     """A rebuild that read between the two would not have seen it."""
     world.writer = Emptied(HotStoreClient(world.redis))
     assert await world.leases().sweep() == 1
     assert await world.in_force() == 1
 
 
-async def test_a_worker_killed_while_it_signs(world: World, desk: Desk, valkey: str, tmp_path: Path) -> None:
+async def test_a_worker_killed_while_it_signs(world: LeaseWorld, desk: Desk, valkey: str, tmp_path: Path) -> None:
     """The real process; another one ends what it began."""
     total = 3000
     await many_licenses(world.urls, await desk.a_user(), total)
@@ -375,7 +305,7 @@ async def test_a_worker_killed_while_it_signs(world: World, desk: Desk, valkey: 
     assert await world.in_force() == total
 
 
-async def test_a_change_during_the_signature_is_signed_next(world: World, desk: Desk) -> None:
+async def test_a_change_during_the_signature_is_signed_next(world: LeaseWorld, desk: Desk) -> None:
     """The storm ends with every lease speaking of the last version."""
     await many_licenses(world.urls, await desk.a_user(), 60)
     leases = world.leases(batch=10)
@@ -386,7 +316,7 @@ async def test_a_change_during_the_signature_is_signed_next(world: World, desk: 
     assert {row["version"] for row in await world.stored()} == {6}
 
 
-async def test_usage_reports_do_not_wait_for_a_claim(world: World, issued: Issued) -> None:
+async def test_usage_reports_do_not_wait_for_a_claim(world: LeaseWorld, issued: Issued) -> None:
     lookout = repository.Lookout(world.now, world.now + HALF, ["k1"])
     async with world.database.as_system() as tx:
         assert await repository.claim_due(tx, lookout, after=UUID(int=0), most=10) == [issued.license.id]
@@ -401,51 +331,7 @@ async def test_usage_reports_do_not_wait_for_a_claim(world: World, issued: Issue
     assert reported == 1
 
 
-async def test_keys_overlap_while_one_replaces_the_other(world: World, desk: Desk, issued: Issued) -> None:
-    await world.leases(K1).sweep()
-    rotated = world.leases(K2 | K1)
-    assert await rotated.sweep() == 0  # an old key's leases are as good as new ones
-    newcomer = await desk.a_license(issued.license.user_id)
-    world.now = utc_now()
-    assert await rotated.sweep() == 1
-    assert set(await world.jwks()) == {"k1", "k2"}
-    assert {row["kid"] for row in await world.stored()} == {"k1", "k2"}
-    for one in (issued, newcomer):
-        assert (await world.reading(one)).code is LeaseCode.VALID
-
-
-async def test_an_old_key_stays_public_until_its_last_lease_is_of_no_use(world: World, issued: Issued) -> None:
-    await world.leases(K1).sweep()
-    old = await world.projected(issued.license.license_key_hash)
-    assert old is not None
-    only_new = world.leases(K2)  # the old seed is gone from the settings at once
-    assert await only_new.sweep() == 0
-    assert set(await world.jwks()) == {"k1", "k2"}
-    world.now += timedelta(seconds=LIFE + OFFLINE_GRACE) - SECOND
-    await world.leases(K2).sweep()
-    assert read(old.token, await world.jwks(), now=world.now.timestamp()).code is LeaseCode.GRACE
-    world.now += timedelta(hours=5)
-    await world.leases(K2).sweep()
-    assert read(old.token, await world.jwks(), now=world.now.timestamp()).code is LeaseCode.UNKNOWN_KEY
-    assert (await world.reading(issued)).code is LeaseCode.VALID
-
-
-async def test_leases_of_a_withdrawn_key_are_signed_again(world: World, issued: Issued) -> None:
-    await world.leases(K1).sweep()
-    await change(world.urls, "DELETE FROM lease_keys WHERE kid = 'k1'")
-    assert await world.leases(K2).sweep() == 1
-    assert set(await world.jwks()) == {"k2"}
-    assert (await world.reading(issued)).code is LeaseCode.VALID
-
-
-async def test_a_key_s_name_is_never_given_to_another(world: World, issued: Issued) -> None:
-    await world.leases(K1).sweep()
-    with pytest.raises(KeyIdReused, match="k1"):
-        await world.leases({"k1": K2["k2"]}).sweep()
-    assert (await world.reading(issued)).code is LeaseCode.VALID
-
-
-async def test_an_emptied_store_is_filled_again_and_nothing_is_signed(world: World, desk: Desk) -> None:
+async def test_an_emptied_store_is_filled_again_and_nothing_is_signed(world: LeaseWorld, desk: Desk) -> None:
     digests = await many_licenses(world.urls, await desk.a_user(), 100)
     leases = world.leases()
     await leases.sweep()
@@ -458,7 +344,7 @@ async def test_an_emptied_store_is_filled_again_and_nothing_is_signed(world: Wor
     assert world.signed == [100]
 
 
-async def test_a_rebuild_that_read_before_does_not_bring_the_old_lease_back(world: World, issued: Issued) -> None:
+async def test_a_rebuild_that_read_before_does_not_bring_the_old_lease_back(world: LeaseWorld, issued: Issued) -> None:
     leases = world.leases()
     await leases.sweep()
     old = await world.projected(issued.license.license_key_hash)
@@ -473,7 +359,7 @@ async def test_a_rebuild_that_read_before_does_not_bring_the_old_lease_back(worl
     assert new.token != old.token
 
 
-async def test_a_rotated_license_key_takes_its_lease_along(world: World, issued: Issued) -> None:
+async def test_a_rotated_license_key_takes_its_lease_along(world: LeaseWorld, issued: Issued) -> None:
     leases = world.leases()
     await leases.sweep()
     old, new = issued.license.license_key_hash, bytes(range(32))
@@ -487,7 +373,7 @@ async def test_a_rotated_license_key_takes_its_lease_along(world: World, issued:
     assert read(present.token, await world.jwks(), now=world.now.timestamp()).code is LeaseCode.VALID
 
 
-async def test_one_broken_license_does_not_keep_the_rest_out(world: World, desk: Desk) -> None:
+async def test_one_broken_license_does_not_keep_the_rest_out(world: LeaseWorld, desk: Desk) -> None:
     await many_licenses(world.urls, await desk.a_user(), 30)
     broken = "UPDATE licenses SET license_key_hash = '\\x1234' WHERE id = (SELECT min(id::text)::uuid FROM licenses)"
     await change(world.urls, broken)
@@ -495,7 +381,7 @@ async def test_one_broken_license_does_not_keep_the_rest_out(world: World, desk:
     assert await world.in_force() == 29
 
 
-async def test_a_locked_license_is_left_for_the_next_look(world: World, desk: Desk) -> None:
+async def test_a_locked_license_is_left_for_the_next_look(world: LeaseWorld, desk: Desk) -> None:
     await many_licenses(world.urls, await desk.a_user(), 10)
     leases = world.leases(batch=3)
     async with as_owner(world.urls) as owner:
@@ -505,7 +391,7 @@ async def test_a_locked_license_is_left_for_the_next_look(world: World, desk: De
     assert await leases.sweep() == 4
 
 
-async def test_more_hints_than_are_kept_become_one_pass(world: World, issued: Issued) -> None:
+async def test_more_hints_than_are_kept_become_one_pass(world: LeaseWorld, issued: Issued) -> None:
     async with at_work(world):
         await eventually(world.in_force)
         await touch(world.urls, issued)
