@@ -10,42 +10,27 @@ call, because the plan, or the owner's address, may change between two attempts.
 corrected by aligning, which has a key for each version of the license.
 """
 
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from datetime import datetime
-from typing import Any, Final, NamedTuple
+from typing import Final
 from uuid import UUID
 
 import msgspec
-from sqlalchemy import Select, select, text, update
 
 from billing_api.gateways.http_client import PartnerRefused, Retryable
 from billing_api.gateways.nextpanel import AccountOrder, NextPanel, PanelAccount, PlanChange
+from billing_api.licensing.licenses import repository
+from billing_api.licensing.licenses.repository import LicensedAccount
 from billing_api.notifications.mails.service import queue_mail
 from core.clock import Clock, utc_now
 from core.jobs import AlignAccount, Provision
 from core.licensing.state import Status
 from core.telemetry import logger
-from db.models.identity import User
-from db.models.licensing import License, LicenseType, Plan, ProvisioningState
+from db.models.licensing import ProvisioningState
 from db.unit_of_work import Database, SystemTransaction
 
-_LOCK: Final = text("SELECT pg_try_advisory_xact_lock(hashtextextended('nextpanel account ' || :license_id, 0))")
 _OVER: Final = frozenset({Status.CANCELLED, Status.EXPIRED})
-
-
-class _License(NamedTuple):
-    """The license as both handlers read it."""
-
-    user_id: UUID
-    email: str
-    plan_name: str
-    license_type: LicenseType
-    features: Mapping[str, Any]
-    status: Status
-    provisioning: ProvisioningState
-    account_order: Mapping[str, Any] | None
-    version: int
 
 
 class Provisioning:
@@ -66,7 +51,7 @@ class Provisioning:
                 await _write_down(tx, job.license_id, account, order, license_, self._clock())
             logger().info("license.provisioned", license_id=str(job.license_id))
 
-    async def _order(self, license_id: UUID, license_: _License) -> AccountOrder:
+    async def _order(self, license_id: UUID, license_: LicensedAccount) -> AccountOrder:
         """The order that was written down first; without one, writes down the order as of now."""
         if license_.account_order is not None:
             return msgspec.convert(license_.account_order, AccountOrder)
@@ -77,14 +62,12 @@ class Provisioning:
             features=dict(license_.features),
         )
         async with self._database.as_system() as tx:
-            written = update(License).where(License.id == license_id).values(account_order=msgspec.to_builtins(order))
-            await tx.session.execute(written)
+            await repository.note_account_order(tx, license_id, msgspec.to_builtins(order))
         return order
 
     async def refuse(self, tx: SystemTransaction, job: Provision, reason: str) -> None:
         """Shows on the license that there will be no account until somebody acts."""
-        failed = update(License).where(License.id == job.license_id, License.provisioning != ProvisioningState.DONE)
-        await tx.session.execute(failed.values(provisioning=ProvisioningState.FAILED, provisioning_error=reason))
+        await repository.note_account_failed(tx, job.license_id, reason)
 
     async def align(self, job: AlignAccount) -> None:
         """Aligns the account with the license as it is now, whatever the job was written for."""
@@ -100,7 +83,7 @@ class Provisioning:
                 async with self._database.as_system() as tx:  # its last step aligns what has changed meanwhile
                     await tx.enqueue(Provision(job.license_id))
 
-    async def _follow(self, license_id: UUID, license_: _License) -> None:
+    async def _follow(self, license_id: UUID, license_: LicensedAccount) -> None:
         version = license_.version
         if license_.status is Status.SUSPENDED:
             with _nothing_there():
@@ -118,14 +101,13 @@ class Provisioning:
     @asynccontextmanager
     async def _alone(self, license_id: UUID) -> AsyncIterator[None]:
         async with self._database.as_system() as tx:
-            if not await tx.session.scalar(_LOCK, {"license_id": str(license_id)}):
+            if not await repository.lock_account(tx, license_id):
                 raise Retryable("another job is working on this license's account; it is tried again", retry_after=1)
             yield
 
-    async def _read(self, license_id: UUID) -> _License | None:
+    async def _read(self, license_id: UUID) -> LicensedAccount | None:
         async with self._database.as_system() as tx:
-            row = (await tx.session.execute(_facts(license_id))).one_or_none()
-        return None if row is None else _License(*row)
+            return await repository.licensed_account(tx, license_id)
 
 
 @contextmanager
@@ -138,46 +120,16 @@ def _nothing_there() -> Iterator[None]:
             raise
 
 
-def _facts(license_id: UUID) -> Select[Any]:
-    return (
-        select(
-            License.user_id,
-            User.email,
-            Plan.name,
-            License.license_type,
-            License.features,
-            License.status,
-            License.provisioning,
-            License.account_order,
-            License.version,
-        )
-        .join(User, User.id == License.user_id)
-        .join(Plan, Plan.id == License.plan_id)
-        .where(License.id == license_id)
-    )
-
-
 async def _write_down(
     tx: SystemTransaction,
     license_id: UUID,
     account: PanelAccount,
     order: AccountOrder,
-    license_: _License,
+    license_: LicensedAccount,
     now: datetime,
 ) -> None:
     """The account and what follows from it, in one transaction; nothing where it was written down before."""
-    done = (
-        update(License)
-        .where(License.id == license_id, License.provisioning != ProvisioningState.DONE)
-        .values(
-            nextpanel_user_id=account.nextpanel_account_id,
-            nextpanel_login_url=account.login_url,
-            provisioning=ProvisioningState.DONE,
-            provisioning_error=None,
-        )
-        .returning(License.status, License.license_type, License.features)
-    )
-    current = (await tx.session.execute(done)).one_or_none()
+    current = await repository.note_account(tx, license_id, account.nextpanel_account_id, account.login_url)
     if current is None:
         return
     await queue_mail(

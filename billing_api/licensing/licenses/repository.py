@@ -1,10 +1,11 @@
 """Every SQL statement about licenses."""
 
+from collections.abc import Mapping
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Any, Final, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Select, case, delete, func, literal, select, union
+from sqlalchemy import ColumnElement, Row, Select, case, delete, func, literal, select, text, union, update
 from sqlalchemy.orm import aliased
 
 from core.errors import NotFound
@@ -12,11 +13,29 @@ from core.licensing.plan import RESOURCES
 from core.licensing.state import Status
 from core.mailbox import mailbox_key
 from db.models.identity import User
-from db.models.licensing import License, Plan, ProvisioningState
+from db.models.licensing import License, LicenseType, Plan, ProvisioningState
 from db.models.usage import LicenseUsage, OverageCandidate
 from db.unit_of_work import StaffTransaction, SystemTransaction, Transaction
 
 CORRECTION_SHOWS: Final = timedelta(days=30)
+
+_LOCK_ACCOUNT: Final = text(
+    "SELECT pg_try_advisory_xact_lock(hashtextextended('nextpanel account ' || :license_id, 0))"
+)
+
+
+class LicensedAccount(NamedTuple):
+    """A license as its account on NextPanel has to follow it."""
+
+    user_id: UUID
+    email: str
+    plan_name: str
+    license_type: LicenseType
+    features: Mapping[str, Any]
+    status: Status
+    provisioning: ProvisioningState
+    account_order: Mapping[str, Any] | None
+    version: int
 
 
 def effective_status(now: datetime) -> ColumnElement[Status]:
@@ -171,3 +190,56 @@ async def plan_of_type(tx: StaffTransaction, license_type: str) -> Plan:
     if plan is None:
         raise NotFound("no such plan is on offer")
     return plan
+
+
+async def lock_account(tx: SystemTransaction, license_id: UUID) -> bool:
+    """Whether the NextPanel account of this license is ours until the transaction ends; waits for nobody."""
+    return bool(await tx.session.scalar(_LOCK_ACCOUNT, {"license_id": str(license_id)}))
+
+
+async def licensed_account(tx: SystemTransaction, license_id: UUID) -> LicensedAccount | None:
+    statement = (
+        select(
+            License.user_id,
+            User.email,
+            Plan.name,
+            License.license_type,
+            License.features,
+            License.status,
+            License.provisioning,
+            License.account_order,
+            License.version,
+        )
+        .join(User, User.id == License.user_id)
+        .join(Plan, Plan.id == License.plan_id)
+        .where(License.id == license_id)
+    )
+    row = (await tx.session.execute(statement)).one_or_none()
+    return None if row is None else LicensedAccount(*row)
+
+
+async def note_account_order(tx: SystemTransaction, license_id: UUID, order: Mapping[str, Any]) -> None:
+    await tx.session.execute(update(License).where(License.id == license_id).values(account_order=order))
+
+
+async def note_account(
+    tx: SystemTransaction, license_id: UUID, account_id: UUID, login_url: str
+) -> Row[Status, LicenseType, dict[str, Any]] | None:
+    """The license's status, type and features as they are now; None where its account was noted before."""
+    done = (
+        update(License)
+        .where(License.id == license_id, License.provisioning != ProvisioningState.DONE)
+        .values(
+            nextpanel_user_id=account_id,
+            nextpanel_login_url=login_url,
+            provisioning=ProvisioningState.DONE,
+            provisioning_error=None,
+        )
+        .returning(License.status, License.license_type, License.features)
+    )
+    return (await tx.session.execute(done)).one_or_none()
+
+
+async def note_account_failed(tx: SystemTransaction, license_id: UUID, reason: str) -> None:
+    failed = update(License).where(License.id == license_id, License.provisioning != ProvisioningState.DONE)
+    await tx.session.execute(failed.values(provisioning=ProvisioningState.FAILED, provisioning_error=reason))
