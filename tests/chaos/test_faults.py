@@ -1,4 +1,4 @@
-"""The faults are what they are called: a disk is full, and nobody reads a log any more."""
+"""Faults: a disk is full, and the reader of a log has gone."""
 
 import errno
 import os

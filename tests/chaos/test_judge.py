@@ -1,4 +1,4 @@
-"""The judge finds what it is there to find: each test falsifies a true history in one way."""
+"""The judge: each test falsifies a true history in one way, and the judge finds it."""
 
 from collections.abc import Callable
 from typing import Any

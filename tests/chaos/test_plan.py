@@ -1,4 +1,4 @@
-"""The seed decides what is struck when."""
+"""The plan of faults: the seed decides what is struck when."""
 
 from itertools import pairwise
 

@@ -1,4 +1,4 @@
-"""A few strikes of each kind on a real stack. `make chaos` does the same for minutes.
+"""A short crash test: a few faults of each kind on a real stack. `make chaos` does the same for minutes.
 
 The seed is a new one each time, and printed: a run that fails can be replayed. Seeds that have found a fault stay.
 """

@@ -1,4 +1,4 @@
-"""In which state PostgreSQL is, as a connection of its own finds it."""
+"""The health probe of PostgreSQL: the states it finds over a connection of its own."""
 
 import asyncio
 from collections.abc import AsyncIterator

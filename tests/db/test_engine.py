@@ -1,4 +1,4 @@
-"""The engine's exceptions end in logs, its parameters must not."""
+"""The engine: its exceptions end in logs, its parameters must not."""
 
 import pytest
 from sqlalchemy import text

@@ -1,4 +1,4 @@
-"""The migrations: one line of them, there and back again, and at its end just what the models say."""
+"""Migrations: one line of them, applied and undone; at the end the schema is what the models say."""
 
 import asyncio
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""The list of sealed columns: whole, and right about where each value belongs."""
+"""The list of sealed columns: complete, and right about the place of each value."""
 
 from sqlalchemy import LargeBinary
 

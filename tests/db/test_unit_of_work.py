@@ -1,4 +1,4 @@
-"""A transaction is somebody's, from its first statement to its commit, and nobody's after that."""
+"""Unit of work: a transaction speaks for one user from its first statement to its commit, and for nobody afterwards."""
 
 import asyncio
 from collections.abc import AsyncIterator

@@ -1,4 +1,4 @@
-"""A tool of loadtest as a person starts it, on a stack that is described by files in a folder."""
+"""Runs a tool of loadtest as a command, on a stack that is described by files in a folder."""
 
 import json
 import subprocess

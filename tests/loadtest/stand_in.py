@@ -1,4 +1,4 @@
-"""A small HTTP server whose answers, delays and bad manners a test decides, in a thread with a loop of its own."""
+"""A small HTTP server whose answers, delays and faults a test decides, in a thread with a loop of its own."""
 
 import asyncio
 import json

@@ -1,4 +1,4 @@
-"""What a run saw, added up and written down."""
+"""Results: the records of a run, added up and written down."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""`python -m loadtest.run`: a scenario against a server that knows the calls, and what it makes of odd answers."""
+"""`python -m loadtest.run`: a scenario against a server that knows the calls and gives odd answers."""
 
 from collections.abc import Awaitable, Callable
 from pathlib import Path

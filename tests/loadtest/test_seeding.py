@@ -1,4 +1,4 @@
-"""Seeded licenses are like any other: to the API, to the relay, to the validator; and they go without a trace."""
+"""Seeding: API, relay and validator treat seeded licenses like any others, and removal leaves no trace."""
 
 import json
 from collections.abc import AsyncIterator

@@ -1,4 +1,4 @@
-"""Reports for the billing API under load: rightly signed, each with a key of its own, lists about few licenses."""
+"""Usage reports for load tests: signed, each with a key of its own, in lists about few licenses."""
 
 import json
 from typing import Any

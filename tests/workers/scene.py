@@ -1,4 +1,4 @@
-"""Both stores with something in them, for tests that compare them."""
+"""Scene: both stores with some data, for tests that compare them."""
 
 from typing import Any, Final
 

@@ -1,4 +1,4 @@
-"""The writing side on a Cluster: every node is filled, and each is missed on its own."""
+"""Workers on a Redis Cluster: every node is filled, and a loss on one node is noticed."""
 
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path

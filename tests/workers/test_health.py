@@ -1,4 +1,4 @@
-"""A worker process tells of its parts: one that is dead fails `live` and `ready`, and is named."""
+"""Health of a worker process: a dead part fails `live` and `ready`, and is named."""
 
 from contextlib import AsyncExitStack
 

@@ -1,4 +1,4 @@
-"""What the workers' tests look at: the hot store as it is, the partners' simulators, and waiting for a state."""
+"""World of the worker tests: the hot store, the simulators of partners, and waiting for a state."""
 
 import asyncio
 from collections.abc import Awaitable, Callable

@@ -1,4 +1,4 @@
-"""The audit trail's chain: sealed after the commit, and broken wherever somebody has laid hands on it."""
+"""The audit trail's hash chain: sealed after the commit, and broken wherever a row was changed."""
 
 import asyncio
 import subprocess

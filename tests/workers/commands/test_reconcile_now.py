@@ -1,4 +1,4 @@
-"""The command that proves it now: what it prints, and how it ends."""
+"""The command that reconciles now: its output, and its exit code."""
 
 import asyncio
 import subprocess

@@ -1,4 +1,4 @@
-"""Mails: rendered, sent once, and without what does not belong in them."""
+"""Mail delivery: rendered, sent once, and without text that does not belong in a mail."""
 
 import re
 from collections.abc import AsyncIterator

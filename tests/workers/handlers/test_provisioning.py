@@ -1,4 +1,4 @@
-"""A license's NextPanel account: made once, whatever happens in between, and kept as the license stands."""
+"""Provisioning: a license's NextPanel account is made once, also after failures, and follows the license."""
 
 import asyncio
 from collections.abc import AsyncIterator

@@ -1,4 +1,4 @@
-"""The pool of a worker process is what its parts and jobs have declared, and nobody runs who has not."""
+"""The connection budget: the pool is the sum of what parts and jobs declare, and an undeclared one does not run."""
 
 from contextlib import AsyncExitStack
 

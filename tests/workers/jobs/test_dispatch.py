@@ -1,4 +1,4 @@
-"""One job: performed until it is done or dead, one attempt at a time."""
+"""Dispatch: a job is performed until it is done or dead, one attempt at a time."""
 
 import asyncio
 from collections.abc import Awaitable, Callable

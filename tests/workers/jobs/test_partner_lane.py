@@ -1,4 +1,4 @@
-"""Due jobs are hinted to the queue, and performed also where the hint comes to nothing."""
+"""The partner lane: due jobs are announced to the queue, and performed also where the hint is lost."""
 
 import asyncio
 import random

@@ -1,4 +1,4 @@
-"""What is done by the clock, run whenever it is run."""
+"""Periodic tasks, at any time of day."""
 
 from collections.abc import Mapping
 from datetime import datetime

@@ -1,4 +1,4 @@
-"""The real worker process: wired, ended politely, killed between any two steps, started without its stores."""
+"""The real worker process: wired, stopped, killed between any two steps, started without its stores."""
 
 import asyncio
 import re

@@ -1,4 +1,4 @@
-"""As much HTTP as health checks and Prometheus need."""
+"""The status server: as much HTTP as health checks and Prometheus need."""
 
 import asyncio
 import subprocess

@@ -1,4 +1,4 @@
-"""Parts are started again, and loops are woken."""
+"""Supervision: parts are started again, and loops are woken."""
 
 import asyncio
 import time

@@ -1,4 +1,4 @@
-"""After a loss nothing may be reserved for a minute, unless it is known that nothing was held."""
+"""Hold watch: after a loss nothing may be reserved for a minute, unless no hold can have been lost."""
 
 import pytest
 from redis.asyncio import Redis

@@ -1,4 +1,4 @@
-"""Leases: every license that stands has one of its present version, whatever was missed, killed or done twice."""
+"""Leases: every license in good standing has one for its present version, also after lost hints, kills and repeats."""
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence

@@ -1,4 +1,4 @@
-"""Holds and their reports: one ends with the other's total, and what nothing came of is given back."""
+"""Pinned holds: a hold ends together with its report's new total, or is given back where the report never comes."""
 
 import asyncio
 

@@ -1,4 +1,4 @@
-"""The projection lane: every committed change reaches the hot store, soon, once more than needed at worst."""
+"""The relay: every committed change reaches the hot store soon, and may be applied twice."""
 
 import asyncio
 import statistics

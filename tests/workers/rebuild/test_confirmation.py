@@ -1,4 +1,4 @@
-"""A store with data of another reign is compared with Postgres before it is rebuilt, and before it is believed."""
+"""Confirmation: a store with data of another reign is compared with Postgres before it is rebuilt or trusted."""
 
 from collections.abc import AsyncIterator, Iterator
 from typing import NamedTuple

@@ -1,4 +1,4 @@
-"""An empty hot store is filled from Postgres, and never says "loaded" before it is."""
+"""Rebuild: an empty hot store is filled from Postgres, and never says "loaded" too early."""
 
 import asyncio
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""Leases are compared like everything else: by digest whether there is one, to the byte in turns."""
+"""Leases in reconciliation: by digest whether there is one, byte by byte when it is the bucket's turn."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Damage of every kind is found, written down and repaired; traffic is not taken for damage."""
+"""Reconciliation: damage of every kind is found, written down and repaired; traffic is not taken for damage."""
 
 import asyncio
 from collections.abc import Mapping

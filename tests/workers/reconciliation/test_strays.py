@@ -1,4 +1,4 @@
-"""What no index names, and what a run that was killed has left: the next run finds both."""
+"""Stray keys, which no index names, and leftovers of a killed run: the next run finds both."""
 
 import asyncio
 import subprocess

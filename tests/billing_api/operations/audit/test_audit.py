@@ -1,4 +1,4 @@
-"""The trail over HTTP: searched by admins, and what a license's owner is told of it."""
+"""The audit trail over HTTP: searched by admins, and shown to the owner of a license."""
 
 from datetime import timedelta
 from typing import Any

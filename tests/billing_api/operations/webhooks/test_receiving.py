@@ -1,4 +1,4 @@
-"""Receiving: what is signed is stored once and answered; what is not leaves no trace."""
+"""Receiving webhooks: a signed event is stored once and answered; an unsigned one leaves no trace."""
 
 import asyncio
 import hmac
