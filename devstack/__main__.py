@@ -46,7 +46,7 @@ def main() -> int:
 
 
 def _run(module: str, arguments: list[str]) -> int:
-    """What the person's environment says goes before what the stack has written down."""
+    """The person's environment overrides what the stack has written down."""
     env = process_environment()
     data = Choices.read(env).data
     facts_file = data / "run.json"

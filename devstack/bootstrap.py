@@ -74,7 +74,7 @@ def install(venv: Path, lock: Path) -> None:
     installed = stamp.read_text(encoding="utf-8") if stamp.exists() else ""
     if installed == wanted and os.access(python, os.X_OK):
         return
-    # It was moved, which its scripts do not know; or it was made with another Python than is wanted now.
+    # Its scripts contain its old path, or it was made with another Python.
     other = installed != "" and not installed.startswith(made_with)
     if unfinished.exists() or other or not _works(python):
         shutil.rmtree(venv, ignore_errors=True)
@@ -107,7 +107,7 @@ def explain(output: str) -> str:
 
 
 def _works(python: Path) -> bool:
-    """Whether there is an interpreter that starts and has pip: the system's Python may have been replaced below it."""
+    """True for an interpreter that starts and has pip: the system's Python may have been replaced."""
     try:
         return subprocess.run((str(python), "-c", "import pip"), capture_output=True, check=False).returncode == 0
     except OSError:
@@ -123,7 +123,7 @@ def _lines_of(package: str, lock: str) -> str:
 
 
 def settings_of_uv(pip: Sequence[str]) -> dict[str, str]:
-    """The environment for uv: what pip is told by its files and variables holds for uv as well."""
+    """The environment for uv, with the settings of pip's files and variables."""
     listed = subprocess.run((*pip, "config", "list"), capture_output=True, text=True, check=False).stdout
     told = {name: value.strip("'") for name, _, value in (line.partition("=") for line in listed.splitlines())}
     given = {
@@ -139,7 +139,7 @@ def settings_of_uv(pip: Sequence[str]) -> dict[str, str]:
 
 
 def _run(command: Sequence[str], unfinished: Path, environment: Mapping[str, str] | None = None) -> None:
-    """Run a command. If it fails, show what it said; if it fails in good order, the next run may build on it."""
+    """Run a command. If it fails, show its output; after an orderly failure the next run may build on it."""
     done = subprocess.run(
         command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
     )

@@ -22,7 +22,7 @@ _TELLING: Final = re.compile(r"FATAL|PANIC|ERROR|[Ee]rror\b|Bad file format|Can'
 
 @dataclass(frozen=True)
 class Nursery:
-    """Where children are started: their logs, and the open file that tells the next start that they still live."""
+    """Workplace of children: their logs, and the locked file that tells the next start that they are alive."""
 
     logs: Path
     lock: int | None = None
@@ -49,7 +49,7 @@ class Nursery:
             log.replace(log.with_name(log.name + ".1"))
 
     def last_words(self, name: str) -> str:
-        """The line of a child's log that says most about its end."""
+        """The most telling line of a child's log about its end."""
         with suppress(FileNotFoundError):
             lines = [line.strip() for line in self.log(name).read_text(errors="replace").splitlines() if line.strip()]
             telling = [line for line in lines[-30:] if _TELLING.search(line)]
@@ -58,7 +58,7 @@ class Nursery:
 
 
 class Child:
-    """A process in a session of its own. Its family is what was seen to descend from it, and its process group."""
+    """A process in a session of its own. Its family: its known descendants, and its process group."""
 
     def __init__(self, process: asyncio.subprocess.Process, stop_signal: signal.Signals) -> None:
         self._process = process
@@ -84,13 +84,13 @@ class Child:
         return await self._process.wait()
 
     def remember(self, family: list[psutil.Process]) -> list[int]:
-        """Note who belongs to it now; their pids, its own first. Once it is dead, the family is who belonged to it."""
+        """Update the family; returns the pids, its own first. Of a dead process, the last known family."""
         if family:
             self._family = family
         return [member.pid for member in family]
 
     async def stop(self, patience: float, hurry: asyncio.Event) -> bool:
-        """Ask it to end, wait, and kill what is left. Whether it ended by itself in time."""
+        """Ask it to end, wait, and kill what is left. True if it ended by itself in time."""
         if not self.ended:
             with suppress(ProcessLookupError):
                 self._process.send_signal(self._stop_signal)

@@ -25,7 +25,7 @@ _USAGE: Final = "python -m devstack.faketime INSTANT COMMAND [ARGUMENT…]"
 
 
 def handed_on(environment: Mapping[str, str]) -> dict[str, str]:
-    """What a server that starts with an environment of its own needs so that its clock is the tests' clock."""
+    """Variables for a server that starts with its own environment, so that its clock is the tests' clock."""
     if "FAKETIME" not in environment:
         return {}
     return {name: environment[name] for name in ("LD_PRELOAD", "FAKETIME") if name in environment}
@@ -42,7 +42,7 @@ def moved_to(instant: datetime, environment: Mapping[str, str], now: datetime) -
 
 
 def installed() -> str | None:
-    """Where the library is."""
+    """Path of the library."""
     return next((str(file) for file in sorted(Path("/usr/lib").glob(_LIBRARY))), None)
 
 

@@ -1,7 +1,7 @@
 """The devstack's secrets: made once, kept in a file that only its owner can read.
 
 A field that a later version adds is made when an older file is read. Losing the file means losing what the database
-holds sealed, so it is never made anew beside existing data.
+holds sealed, so it is never made again beside existing data.
 """
 
 import os
@@ -59,7 +59,7 @@ class Keyring(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def write_private(file: Path, content: bytes) -> None:
-    """Replace a file at once, readable by its owner only: nobody sees half of it, and a crash leaves the old one."""
+    """Replace a file atomically, readable by its owner only: a crash leaves the old one."""
     unfinished = file.with_name(f"{file.name}.{os.getpid()}")
     with os.fdopen(os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as out:
         out.write(content)

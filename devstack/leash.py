@@ -39,7 +39,7 @@ class Account:
 
 @dataclass(frozen=True, kw_only=True)
 class Launch:
-    """All that it takes to start one process. The same description serves subprocess and asyncio."""
+    """Command, environment and user of one process. The same description serves subprocess and asyncio."""
 
     argv: tuple[str, ...]
     env: Mapping[str, str] = field(default_factory=dict, repr=False)  # holds secrets
@@ -66,7 +66,7 @@ class Launch:
 
 
 def leash(death_signal: signal.Signals) -> Callable[[], None]:
-    """What a child does just before exec, to be sent `death_signal` when this process dies."""
+    """Runs in a child just before exec, so that it gets `death_signal` when this process dies."""
     parent = os.getpid()
 
     def hold() -> None:

@@ -22,7 +22,7 @@ _STOPS_WITHIN: Final = 90.0
 
 @contextmanager
 def occupied(data: Path, tell: Callable[[str], None]) -> Iterator[int]:
-    """Have the folder to oneself; the descriptor that children must inherit."""
+    """Lock the folder; yields the descriptor that children must inherit."""
     try:
         data.mkdir(parents=True, exist_ok=True, mode=0o700)
         mine, theirs = _open(data / "supervisor.lock"), _open(data / "children.lock")

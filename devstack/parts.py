@@ -23,11 +23,11 @@ class Server(Protocol):
 
     @property
     def advice(self) -> str:
-        """What a person may do when it does not start, besides reading its log."""
+        """Advice for a person when it does not start, besides reading its log."""
         ...
 
     def prepare(self) -> None:
-        """What has to be true before each start."""
+        """Prepares each start."""
         ...
 
     def launch(self) -> Launch: ...
@@ -89,14 +89,14 @@ class Stack:
 
 @dataclass(frozen=True)
 class Plan:
-    """How a stack follows from what a person has chosen, the secrets of its data folder, and its ports."""
+    """Makes a stack from a person's choices, the secrets of its data folder, and its ports."""
 
     wanted_ports: Callable[[Choices], Mapping[str, int]]
     describe: Callable[[Choices, Keyring, Mapping[str, int]], Stack]
 
 
 def levels(nodes: Sequence[Node]) -> dict[str, int]:
-    """How far each node is from the ground: more than any that it comes after. Stopping goes from the highest down."""
+    """Level of each node: above all that it comes after. Stopping goes from the highest level down."""
     height: dict[str, int] = {}
     for node in nodes:
         unknown = [name for name in node.after if name not in height]
@@ -107,7 +107,7 @@ def levels(nodes: Sequence[Node]) -> dict[str, int]:
 
 
 def answers(url: str) -> bool:
-    """Whether a GET is answered with 200 now."""
+    """True if a GET is answered with 200 now."""
     where = urlsplit(url)
     connection = http.client.HTTPConnection(where.hostname or "", where.port, timeout=_PROBE_TIMEOUT)
     try:

@@ -64,7 +64,7 @@ def is_free(host: str, port: int) -> bool:
 
 
 def _obstacle(host: str, port: int) -> OSError | None:
-    """What keeps us from listening there."""
+    """The reason why we cannot listen there, if any."""
     with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # the last holder's old connections do not count
         try:
@@ -85,7 +85,7 @@ def choose(host: str, count: int = 1, taken: Collection[int] = ()) -> int:
 
 
 def _keep(port: int) -> bool:
-    """Whether nobody has chosen the port, in this process or another; from now on this process has."""
+    """Reserves the port for this process. False if this process or another has it already."""
     register = _register()
     if port in _KEPT:
         return False
@@ -100,7 +100,7 @@ def _keep(port: int) -> bool:
 
 @cache
 def _register() -> int | None:
-    """Open until the process ends: closing it once would give up all its locks. None where it cannot be had."""
+    """Open until the process ends: closing it once would give up all its locks. None where it cannot be opened."""
     file = Path(tempfile.gettempdir()) / f"nextpanel-billing-ports-{os.getuid()}"
     try:
         return os.open(file, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
@@ -129,7 +129,7 @@ def _named(name: str, env: Mapping[str, str]) -> int | None:
 
 
 def _unnamed(host: str, before: int, count: int, taken: set[int]) -> int:
-    """The port of the last run where it can be had, else another."""
+    """The port of the last run if it is free, else another."""
     same = before in _CHOSEN_FROM and taken.isdisjoint(range(before, before + count)) and _free(host, before, count)
     return before if same else choose(host, count, taken)
 

@@ -37,7 +37,7 @@ SUPERUSER: Final = "postgres"
 _SHELF: Final = Path("/var/cache/nextpanel-billing")
 _FAST: Final = ("fsync=off", "synchronous_commit=off", "full_page_writes=off", "autovacuum=off")
 _SUPERVISED: Final = ("restart_after_crash=off",)
-"""Who starts it again is the supervisor. A server that recovers by itself while its disk is full can wait for ever for
+"""The supervisor starts it again. A server that recovers by itself while its disk is full can wait for ever for
 a checkpoint that failed: it was seen not to end that recovery, long after the disk had room again."""
 # Until the end of the session: roles that two change at once fail the second.
 _OWNED_DATABASE: Final = r"""
@@ -67,7 +67,7 @@ class Postgres:
         return _LOOK_AFTER.format(self.data)
 
     def prepare(self) -> None:
-        """Make the data folder, or see that the existing one can be used. Run it before every start."""
+        """Make the data folder, or check that the existing one can be used. Run it before every start."""
         try:
             made_by = self._made_by()
             if made_by is None:
@@ -184,7 +184,7 @@ class Postgres:
             holder = psutil.Process(int(marker.read_text(encoding="ascii").split()[0]))
             ours = holder.status() != psutil.STATUS_ZOMBIE and Path(holder.cwd()) == self.data.resolve()
         except (psutil.Error, ValueError, IndexError):
-            return  # nobody has that number: PostgreSQL sees that for itself
+            return  # no process has that number: PostgreSQL finds that out itself
         if ours:
             raise CannotStart(f"PostgreSQL already runs on {self.data}: end it with `kill -INT {holder.pid}`")
         marker.unlink()

@@ -47,7 +47,7 @@ _NEEDED: Final[Mapping[str, tuple[str, ...]]] = {
 }
 """The secrets of each process."""
 _LIMITS: Final = ",".join(f"{name}=600/60" for name in ("login", "register", "password", "activation", "search"))
-"""Here everybody comes from one address, which must not be taken for one person who guesses."""
+"""Here all clients have one address, which must not be taken for one guesser."""
 
 
 def wanted_ports(choices: Choices) -> dict[str, int]:
@@ -85,7 +85,7 @@ def describe(choices: Choices, keyring: Keyring, ports: Mapping[str, int]) -> St
 def _environment(
     choices: Choices, keyring: Keyring, ports: Mapping[str, int], postgres: Postgres, valkey: Valkey
 ) -> dict[str, str]:
-    """Secrets as defaults, what the person has set above them, and what was settled here on top."""
+    """Secrets as defaults, overridden by the person's settings, and these by values fixed here."""
     defaults = {
         "NP_KEK": keyring.kek,
         "NP_INDEX_KEY": keyring.index_key,
@@ -159,7 +159,7 @@ def _simulators(choices: Choices, env: Mapping[str, str], ports: Mapping[str, in
 
 
 def _our_own(choices: Choices, env: Mapping[str, str], stand_ins: frozenset[str]) -> list[Node]:
-    """The project's own commands. What the person's own servers replace need not be waited for."""
+    """The project's own commands. Parts that the person's own servers replace are not waited for."""
 
     def after(*names: str) -> tuple[str, ...]:
         return tuple(name for name in names if name in stand_ins or name in ("migrate", "seed", "demo-users"))

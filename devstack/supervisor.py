@@ -51,7 +51,7 @@ class Supervisor:
 
     @property
     def stopping(self) -> bool:
-        """It has begun to stop, and must be left to it: cancelling it now would leave children unstopped."""
+        """True once it has begun to stop. Do not cancel it then: children would stay unstopped."""
         return self._stopping
 
     def hurry(self) -> None:
@@ -156,7 +156,7 @@ class Supervisor:
             await asyncio.sleep(_LOOK_EVERY)
 
     def _report(self, pids: Pids) -> bool:
-        """Whether it could be told: a disk may be full for a while, and the stack runs on."""
+        """False if it could not be reported: a disk may be full for a while, and the stack runs on."""
         try:
             self._when_ready(pids)
         except OSError as fault:

@@ -24,7 +24,7 @@ _ONE_CTRL_C: Final = 1.0  # a Ctrl-C reaches us from the terminal and from make;
 
 
 def up(environment: Mapping[str, str], plan: Plan = THE_STACK) -> None:
-    """Run a stack until a signal asks for its end. Raises CannotStart with what a person must do."""
+    """Run a stack until a signal asks for its end. Raises CannotStart with instructions for the person."""
     began = time.monotonic()
     choices = Choices.read(environment)
 

@@ -25,7 +25,7 @@ PATIENCE: Final = 20.0
 _GLANCE: Final = 0.005
 _SLOWER: Final = 1.1
 _SLOWEST: Final = 0.5
-"""A user may ask the API a hundred times a minute: who waits for long looks less and less often."""
+"""A user may ask the API a hundred times a minute: a long wait polls less and less often."""
 GOOD_CARD: Final = "4242 4242 4242 4242"
 DECLINED_CARD: Final = "4000 0000 0000 0002"
 
@@ -35,7 +35,7 @@ class NotSeen(Exception):
 
 
 def eventually(what: str, look: Callable[[], T | None], patience: float = PATIENCE) -> T:
-    """The first truthy answer of `look`, which is asked again and again."""
+    """Polls `look`; returns its first truthy answer."""
     until, pause = time.perf_counter() + patience, _GLANCE
     while time.perf_counter() < until:
         if seen := look():
@@ -89,7 +89,7 @@ class Visitor:
         return self.sign_in(**self.facts["admin"])
 
     def new_customer(self) -> tuple[str, Headers]:
-        """Somebody registered, verified and signed in: address and headers."""
+        """A registered, verified, signed-in customer: address and headers."""
         email, password = f"buyer-{secrets.token_hex(4)}@example.com", secrets.token_urlsafe(18)
         self.register(email, password)
         self.follow_verification_link(email)
@@ -118,7 +118,7 @@ class Visitor:
         return str(self.call("POST", f"/licenses/{license_id}/reveal-key", me)["license_key"])
 
     def verdict(self, key: str, feature: str = "create_database") -> dict[str, Any]:
-        """What the validator says: a verdict or a problem."""
+        """The validator's answer: a verdict or a problem."""
         path = "/api/v1/nextpanel/validate-license"
         return self._signed("validator", path, {"license_key": key, "feature": feature})
 
@@ -136,7 +136,7 @@ class Visitor:
         return self.http.post(url, headers={**me, "Idempotency-Key": secrets.token_hex(8)}, json=wish)
 
     def at_stripe(self, email: str, what: str, **content: Any) -> None:
-        """Something that happens to a customer outside of our house: time that passes, another card."""
+        """An event at Stripe: time that passes, another card."""
         self.http.post(f"{self.simulator('stripe')}/_sim/customers/{email}/{what}", json=content).raise_for_status()
 
     def report_usage(self, key: str, count: int = 1, action: str = "created") -> dict[str, Any]:

@@ -8,7 +8,7 @@ _LOOK_EVERY: Final = 0.02
 
 
 def wait_until(condition: Callable[[], bool], seconds: float) -> bool:
-    """Look again and again until `condition` holds, for at most `seconds`; whether it did."""
+    """Polls `condition` for at most `seconds`; True if it came true."""
     deadline = time.monotonic() + seconds
     while not condition():
         if time.monotonic() >= deadline:

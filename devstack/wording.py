@@ -43,7 +43,7 @@ def pronouns(text: str) -> Iterator[tuple[int, str]]:
 
 
 def metaphors(text: str) -> Iterator[tuple[int, str]]:
-    """Each picture in place of a term: event, retry, wakes, expects."""
+    """Each metaphor in place of a term: event, retry, wakes, expects."""
     for match in _METAPHOR.finditer(text):
         if not _WORD.match(text[match.start() - 1 : match.start()]):
             yield _line(text, match), match.group()
