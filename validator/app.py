@@ -18,6 +18,7 @@ from core.rate_limit import RateLimit
 from core.settings import ValidatorSettings
 from core.telemetry import lines_lost
 from validator.calls.gate import Gate
+from validator.calls.leases import Leases
 from validator.calls.questions import Questions
 from validator.calls.reservations import Reservations
 from validator.calls.verdicts import Verdicts
@@ -53,6 +54,7 @@ class Validator:
         hashes = LicenseHashes(secrets.index, secrets.license_checksum_key, most)
         verdicts = Verdicts(self._store, gate, Questions(hashes, 2 * most), self._letterhead, self._tally)
         reservations = Reservations(self._store, gate, hashes, self._letterhead, self._tally)
+        leases = Leases(self._store, gate, hashes, self._letterhead)
         # Health, which watches the parts of this process.
         self.parts = parts or Parts()
         self._clock = self.parts.add("clock")
@@ -66,7 +68,7 @@ class Validator:
             b"explain": verdicts.explain,
             b"reserve": reservations.reserve,
             b"release": reservations.release,
-            b"lease": reservations.lease,
+            b"lease": leases.lease,
         }
         table = {PREFIX + name: Route(b"POST", handler) for name, handler in calls.items()}
         table |= {

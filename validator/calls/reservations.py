@@ -1,4 +1,4 @@
-"""Reservations and leases: the calls reserve, release and lease.
+"""Reservations: the calls reserve and release.
 
 A reservation is decided in two places. The rules in core.licensing decide here whether the license may hold anything;
 a function in Redis counts atomically whether so many are left. The document's age connects the two (optimistic
@@ -7,22 +7,17 @@ and the rules are applied again.
 """
 
 import math
-from datetime import UTC, datetime
 from typing import Final, cast
 
 import msgspec
 
-from core.clock import rfc3339
 from core.hotstore import keys
 from core.hotstore.functions import NotReady
-from core.licensing.record import LeaseRecord, LicenseRecord
 from core.licensing.verdict import STANDS, Code, standing
 from validator.calls.gate import Caller, Gate
 from validator.calls.wire import (
-    AskLease,
     AskRelease,
     AskReservation,
-    Lease,
     Release,
     ReleaseCode,
     Reservation,
@@ -37,7 +32,6 @@ from validator.store.store import Store
 
 _ask: Final = msgspec.json.Decoder(AskReservation)
 _ask_release: Final = msgspec.json.Decoder(AskRelease)
-_ask_lease: Final = msgspec.json.Decoder(AskLease)
 
 _ROUNDS: Final = 3
 
@@ -67,14 +61,6 @@ class Reservations:
         if h is not None and caller.may_ask_about(h):
             code = await self._store.release(h, ask.reservation_id)
         answer = Release(code == "released", cast("ReleaseCode", code.upper()), self._letterhead.request_id())
-        return self._letterhead.ok(answer, headers=headers)
-
-    async def lease(self, request: Request) -> bytes:
-        """The lease that a worker signed for the present state of the license; a validator has no key to sign one."""
-        caller = await self._gate.admit(request, "lease")
-        headers = self._gate.charge(caller)
-        ask = read(_ask_lease, request.body)
-        answer = await self._lease(ask, caller)
         return self._letterhead.ok(answer, headers=headers)
 
     async def _reserve(self, ask: AskReservation, caller: Caller, identity: bytes) -> Reservation:
@@ -131,24 +117,6 @@ class Reservations:
             stale=stale or self._letterhead.doubtful,
             request_id=self._letterhead.request_id(),
         )
-
-    async def _lease(self, ask: AskLease, caller: Caller) -> Lease:
-        h = self._hashes.find(ask.license_key)
-        if h is None or not caller.may_ask_about(h):
-            return Lease(None, None, Code.NOT_FOUND, self._letterhead.request_id())
-        known = await self._store.license(h)
-        code = standing(known.record, ask.fingerprint, caller.now)
-        if known.record is None or code not in STANDS:
-            return Lease(None, None, code, self._letterhead.request_id())
-        lease = await self._store.lease(h)
-        if lease is None or not lease.token or _age(lease) != _age(known.record) or lease.not_after <= caller.now:
-            raise NotReady("the lease for this state of the license is being signed: try again", retry_after=1)
-        not_after = rfc3339(datetime.fromtimestamp(lease.not_after, UTC))
-        return Lease(lease.token, not_after, code, self._letterhead.request_id())
-
-
-def _age(record: LicenseRecord | LeaseRecord) -> tuple[int, int]:
-    return record.epoch, record.version
 
 
 def _identity(caller: Caller, idempotency_key: bytes | None) -> bytes:
