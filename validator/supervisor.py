@@ -119,7 +119,7 @@ class Supervisor:
             reading = slot.start()
             serves = _byte_comes(reading)
             os.close(reading)
-            # The new child serves: the old one may end. Otherwise the old one stays, and so do the slots that follow.
+            # The new child serves: the old one may end. Otherwise it stays, and the roll stops here.
             if serves:
                 if old is not None:
                     old.send_signal(signal.SIGINT)

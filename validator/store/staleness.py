@@ -13,9 +13,9 @@ And it may have data of another reign: its append-only file is of last week, or 
     a bucket that is not loaded               what is remembered, and each record that is there, stale; never "no"
     Redis does not answer                     what is remembered, stale, for STALE_SECONDS; then NotReady
 
-What is remembered is believed without a question for MAX_AGE (validator/redis/fence.py). `Trust` tells twenty times a
-second whether all answers are doubtful; `StaleAnswers` concludes for one license, and only where its answer from Redis
-is not conclusive.
+A cached entry is believed, and not stale, while its fence has passed at most MAX_AGE ago (validator/redis/fence.py).
+`Trust` works out twenty times a second whether all answers are doubtful. `StaleAnswers` concludes for one license, and
+only where its answer from Redis is not conclusive.
 """
 
 from time import monotonic
