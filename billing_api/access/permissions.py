@@ -37,6 +37,7 @@ class Permission(enum.StrEnum):
     OPERATIONS_VIEW = "admin.operations.view"
     OPERATIONS_CHANGE = "admin.operations.change"
     AUDIT_VIEW = "admin.audit.view"
+    PLATFORM_KEYS = "admin.platform_keys"
     USERS_VIEW = "admin.users.view"
     USERS_CHANGE = "admin.users.change"
     USERS_IMPERSONATE = "admin.users.impersonate"

@@ -13,8 +13,10 @@ from billing_api.cli import initial_users as first_people
 from billing_api.commerce.plans.service import PlanService
 from billing_api.gateways.stripe.client import StripeGateway
 from billing_api.identity.credentials.password_hashing import Passwords
+from billing_api.licensing.api_keys.platform_keys import create_platform_key
 from core.clock import utc_now
 from core.errors import Refusal
+from core.licensing.record import PERMISSIONS
 from core.settings import ApiSettings, api_settings, demo_settings
 from db.engine import create_engine
 from db.unit_of_work import Database
@@ -30,6 +32,10 @@ def describe(subcommands: "argparse._SubParsersAction[argparse.ArgumentParser]")
     admin.add_argument("--full-name", default="Administrator")
     admin.add_argument("--promote", action="store_true", help="make an existing user an administrator instead")
     admin.set_defaults(run=_create_admin)
+    key = subcommands.add_parser("create-platform-key", help="create an API key for NextPanel; shows its secret once")
+    key.add_argument("--name", required=True, help="what it is for, as it stands in lists")
+    key.add_argument("--permission", action="append", choices=sorted(PERMISSIONS), help="repeat it; default: all")
+    key.set_defaults(run=_create_platform_key)
     demo = subcommands.add_parser("demo-users", help="create the devstack's demo users and platform key (NP_DEMO_*)")
     demo.set_defaults(run=_demo_users)
 
@@ -72,6 +78,22 @@ async def _create_admin(chosen: argparse.Namespace, _settings: ApiSettings, data
         database, Passwords(), utc_now, email=chosen.email, password=password, full_name=chosen.full_name
     )
     _say(f"{chosen.email} may sign in as administrator")
+    return 0
+
+
+async def _create_platform_key(chosen: argparse.Namespace, settings: ApiSettings, database: Database) -> int:
+    async with database.as_system() as tx:
+        made = await create_platform_key(
+            tx,
+            settings.secrets,
+            name=chosen.name,
+            permissions=chosen.permission or PERMISSIONS,
+            now=utc_now(),
+            by="command line",
+        )
+    _say(f"key id: {made.key.key_id}")
+    _say(f"secret: {made.secret}")
+    print("Keep the secret now: it is not shown again.", file=sys.stderr)  # noqa: T201  a command speaks to a person
     return 0
 
 

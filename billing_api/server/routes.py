@@ -32,6 +32,7 @@ from billing_api.licensing.activation.controller import (
     LicenseActivationController,
     activate,
 )
+from billing_api.licensing.api_keys.admin_controller import AdminPlatformKeyController
 from billing_api.licensing.api_keys.controller import ApiKeyController, LicenseApiKeyController
 from billing_api.licensing.leases.controller import published_keys
 from billing_api.licensing.licenses.controller import AdminLicenseController, LicenseController
@@ -78,6 +79,7 @@ ROUTES: Final[Sequence[ControllerRouterHandler]] = (
             AdminUserController,
             AdminLicenseController,
             AdminActivationController,
+            AdminPlatformKeyController,
             AdminAuditController,
             AdminUsageHistoryController,
             AdminWebhookController,

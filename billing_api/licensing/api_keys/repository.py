@@ -21,6 +21,20 @@ def of_license(license_id: UUID) -> Select[ApiKey]:
     return select(ApiKey).where(ApiKey.license_id == license_id).order_by(ApiKey.created_at.desc(), ApiKey.id.desc())
 
 
+def of_platform() -> Select[ApiKey]:
+    """Newest first, revoked ones among them."""
+    return select(ApiKey).where(ApiKey.license_id.is_(None)).order_by(ApiKey.created_at.desc(), ApiKey.id.desc())
+
+
+async def lock_of_platform(tx: SystemTransaction, api_key_id: UUID) -> ApiKey:
+    """The platform's key, held against every other change until the transaction ends."""
+    platforms = select(ApiKey).where(ApiKey.id == api_key_id, ApiKey.license_id.is_(None))
+    key: ApiKey | None = await tx.session.scalar(platforms.with_for_update())
+    if key is None:
+        raise NotFound("there is no such platform key")
+    return key
+
+
 async def lock(tx: CustomerTransaction, api_key_id: UUID) -> ApiKey:
     """The key, held against every other change until the transaction ends."""
     key: ApiKey | None = await tx.session.scalar(select(ApiKey).where(ApiKey.id == api_key_id).with_for_update())

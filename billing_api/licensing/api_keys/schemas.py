@@ -38,7 +38,6 @@ class ApiKeyView(msgspec.Struct, frozen=True, kw_only=True):
     @classmethod
     def of(cls, key: ApiKey, now: datetime) -> "ApiKeyView":
         assert key.license_id is not None
-        overlaps = key.previous_until is not None and key.previous_until > now and key.is_active
         return cls(
             id=key.id,
             key_id=key.key_id,
@@ -48,7 +47,7 @@ class ApiKeyView(msgspec.Struct, frozen=True, kw_only=True):
             instance_id=key.instance_id,
             is_active=key.is_active,
             expires_at=key.expires_at,
-            previous_until=key.previous_until if overlaps else None,
+            previous_until=overlap_end(key, now),
             last_used_at=key.last_used_at,
             created_at=key.created_at.astimezone(UTC),
         )
@@ -73,3 +72,44 @@ class ApiKeySecret(msgspec.Struct, frozen=True):
 
     api_key: ApiKeyView
     secret: str
+
+
+class PlatformKeyView(msgspec.Struct, frozen=True, kw_only=True):
+    """A key of our own NextPanel, without its secret; the fields are those of a license's key."""
+
+    id: UUID
+    key_id: str
+    name: str
+    permissions: list[Permission]
+    is_active: bool
+    expires_at: datetime | None
+    previous_until: datetime | None
+    last_used_at: datetime | None
+    created_at: datetime
+
+    @classmethod
+    def of(cls, key: ApiKey, now: datetime) -> "PlatformKeyView":
+        return cls(
+            id=key.id,
+            key_id=key.key_id,
+            name=key.name,
+            permissions=sorted(PERMISSIONS.intersection(key.permissions)),
+            is_active=key.is_active,
+            expires_at=key.expires_at,
+            previous_until=overlap_end(key, now),
+            last_used_at=key.last_used_at,
+            created_at=key.created_at.astimezone(UTC),
+        )
+
+
+class PlatformKeySecret(msgspec.Struct, frozen=True):
+    """The secret is shown this once."""
+
+    platform_key: PlatformKeyView
+    secret: str
+
+
+def overlap_end(key: ApiKey, now: datetime) -> datetime | None:
+    """Until when the secret before this one works too; None where it does not."""
+    overlaps = key.previous_until is not None and key.previous_until > now and key.is_active
+    return key.previous_until if overlaps else None

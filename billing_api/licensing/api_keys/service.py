@@ -21,8 +21,8 @@ from billing_api.licensing.api_keys.batched_lookup import LookUp
 from billing_api.licensing.api_keys.issuing import (
     SECRET_CONTEXT,
     issue_key,
-    new_secret,
-    seal_secret,
+    revoke,
+    rotate,
 )
 from billing_api.licensing.api_keys.last_use import LastUse
 from billing_api.licensing.api_keys.schemas import (
@@ -36,7 +36,7 @@ from billing_api.notifications.mails.security_notices import Made, tell_of_api_k
 from core.clock import Clock, rfc3339
 from core.crypto.sealing import CannotOpen
 from core.crypto.signature import SignatureDefect, SignatureReader, Verifier, body_digest
-from core.errors import Conflict, FieldError, InvalidInput, PermissionMissing, SignatureFault
+from core.errors import FieldError, InvalidInput, PermissionMissing, SignatureFault
 from core.settings import Secrets
 from db.idempotency import Once, Replayable
 from db.models.licensing import ApiKey
@@ -107,19 +107,12 @@ class ApiKeyService:
     async def rotate(
         self, principal: Principal, api_key_id: UUID, order: RotateApiKey, once: Once
     ) -> Replayable[ApiKeySecret]:
-        """A second rotation within the overlap ends the first secret: two hold at a time, never three."""
         now = self._clock()
         async with self._database.as_system(principal.user_id) as tx:
             key = await repository.lock_own(tx, api_key_id, principal.user_id)
             if stored := await once.claim(tx, ApiKeySecret):
                 return stored
-            if not key.is_active or _has_passed(key.expires_at, now):
-                raise Conflict("this API key is revoked or has expired; make a new one")
-            secret, overlap = new_secret(), timedelta(seconds=order.overlap_seconds)
-            key.previous_secret = key.secret if overlap else None
-            key.previous_until = now + overlap if overlap else None
-            key.secret = seal_secret(self._secrets, key.key_id, secret)
-            key.key_hash = self._secrets.index.digest("api_secret", secret)
+            secret = rotate(self._secrets, key, timedelta(seconds=order.overlap_seconds), now)
             await tx.audit(
                 "license.api_key_rotated",
                 "license",
@@ -135,10 +128,8 @@ class ApiKeyService:
         """For good. Twice is once; who has not signed in lately may do it as well, for this is how harm is stopped."""
         async with self._database.as_customer(principal.user_id) as tx:
             key = await repository.lock(tx, api_key_id)
-            if not key.is_active:
+            if not revoke(key):
                 return
-            key.is_active = False
-            key.previous_secret = key.previous_until = None
             await tx.audit("license.api_key_revoked", "license", str(key.license_id), key_id=key.key_id, name=key.name)
 
     async def _tell(self, tx: SystemTransaction, key: ApiKey, how: Made) -> None:

@@ -4,6 +4,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
 from billing_api.licensing.activation.service import ActivationAdministration, ActivationService
+from billing_api.licensing.api_keys.platform_keys import PlatformKeyAdministration
 from billing_api.licensing.api_keys.service import ApiKeyService, SignatureChecker
 from billing_api.licensing.leases.service import LeaseKeys
 from billing_api.licensing.licenses.service import LicenseAdministration, LicenseService
@@ -21,6 +22,7 @@ class LicensingServices:
     activations: ActivationService
     activation_administration: ActivationAdministration
     api_keys: ApiKeyService
+    platform_keys: PlatformKeyAdministration
     signature_checker: SignatureChecker
     usage: UsageService
     usage_history: UsageHistoryService
@@ -46,6 +48,7 @@ def licensing(on: Infrastructure, until_stopped: AsyncExitStack) -> LicensingSer
         activations=ActivationService(database, secrets, clock),
         activation_administration=ActivationAdministration(database, clock),
         api_keys=ApiKeyService(database, secrets, clock),
+        platform_keys=PlatformKeyAdministration(database, secrets, clock),
         signature_checker=checker,
         usage=usage,
         usage_history=UsageHistoryService(database, clock),

@@ -118,6 +118,10 @@ admin     POST    /api/v1/admin/licenses/{license_id:uuid}/retry-provisioning
 admin     POST    /api/v1/admin/licenses/{license_id:uuid}/suspend
 support   GET     /api/v1/admin/licenses/{license_id:uuid}/usage
 support   GET     /api/v1/admin/licenses/{license_id:uuid}/usage/history
+admin     GET     /api/v1/admin/platform-keys
+admin     POST    /api/v1/admin/platform-keys
+admin     DELETE  /api/v1/admin/platform-keys/{api_key_id:uuid}
+admin     POST    /api/v1/admin/platform-keys/{api_key_id:uuid}/rotate
 support   GET     /api/v1/admin/reconciliation
 support   GET     /api/v1/admin/reconciliation/{run_id:uuid}
 support   GET     /api/v1/admin/users

@@ -61,6 +61,8 @@ STEP_UP = {
     ("DELETE", "/api/v1/me"),
     ("DELETE", "/api/v1/me/mfa/totp"),
     ("GET", "/api/v1/me/export"),
+    ("POST", "/api/v1/admin/platform-keys"),
+    ("POST", "/api/v1/admin/platform-keys/{api_key_id:uuid}/rotate"),
     ("POST", "/api/v1/admin/users/{user_id:uuid}/role"),
     ("POST", "/api/v1/api-keys/{api_key_id:uuid}/rotate"),
     ("POST", "/api/v1/licenses/{license_id:uuid}/api-keys"),
@@ -72,7 +74,7 @@ STEP_UP = {
     ("POST", "/api/v1/me/oauth-clients/{client_id:uuid}/rotate"),
 }
 MUST_STEP_UP = re.compile(
-    r"POST .*/(reveal-key|api-keys|rotate|rotate-key|refunds?|oauth-clients)"
+    r"POST .*/(reveal-key|(api|platform)-keys|rotate|rotate-key|refunds?|oauth-clients)"
     r"|(POST|PUT|PATCH) .*/roles?|DELETE .*/mfa/.*|DELETE .*/me|GET .*/export"
 )
 """What shows or makes a secret, gives power or gives money back, by how such routes are named."""

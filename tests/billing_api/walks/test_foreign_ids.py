@@ -23,7 +23,7 @@ from tests.support.walking import AnyCase, AnyOperation, examples, send
 
 EXAMPLES: Final = 4
 BOB: Final = "Bob Whose Name Is Nowhere Else"
-ADMINS_ALONE: Final = {"GET /api/v1/admin/audit"}
+ADMINS_ALONE: Final = {"GET /api/v1/admin/audit", "GET /api/v1/admin/platform-keys"}
 READS_BY_POST: Final = {"POST /api/v1/admin/licenses/find-by-key"}
 _PARAMETER: Final = re.compile(r"\{(\w+)\}")
 

@@ -1,7 +1,6 @@
 """API keys in their owner's hands: made, rotated with overlap, revoked at once."""
 
 import asyncio
-import json
 from datetime import timedelta
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -10,10 +9,8 @@ import pytest
 
 from billing_api.licensing.api_keys.issuing import MOST_LIVE
 from billing_api.server.wiring.services import Services
-from core.clock import unix_time
-from core.crypto.signature import HEADER, sign
-from core.ids import new_id
 from tests.billing_api.conftest import Client, FakeTime
+from tests.billing_api.licensing.api_keys.reporting import forget, reported
 from tests.support.databases import change, rows
 from tests.support.people import Desk, Headers
 from tests.support.servers import DatabaseUrls
@@ -46,27 +43,7 @@ async def made(client: Client, owner: Owner, **changes: Any) -> dict[str, Any]:
 
 
 async def report(client: Client, owner: Owner, key: dict[str, Any], secret: str | None = None) -> int:
-    """Of a usage report that is signed with the key."""
-    body = json.dumps(
-        {"license_key": owner.license_key, "resource": "databases", "action": "created", "count": 1}
-    ).encode()
-    path, idem = "/api/v1/billing/usage", new_id().hex
-    signature = sign(
-        key["key_id"],
-        secret or key["secret"],
-        method="POST",
-        target=path,
-        body=body,
-        now=unix_time(),
-        idempotency_key=idem,
-    )
-    headers = {HEADER: signature, "Idempotency-Key": idem, "Content-Type": "application/json"}
-    return (await client.post(path, content=body, headers=headers)).status_code
-
-
-def forget(services: Services) -> None:
-    """As after KNOWN_FOR: the checker asks the database again."""
-    services.licensing.signature_checker._known.clear()
+    return await reported(client, owner.license_key, key["key_id"], secret or key["secret"])
 
 
 async def test_the_owner_is_told_by_mail_of_each_secret(

@@ -1,0 +1,108 @@
+"""Platform keys: API keys of the seller's own NextPanel, which may ask about every license.
+
+Administrators make, rotate and revoke them; the first one of an installation is made by an operator
+(`python -m billing_api create-platform-key`). A change is on its way to the validators when it is answered: a trigger
+writes the outbox row with it.
+
+Its own file beside service.py because another circle of people looks after these keys, and no license owns them.
+"""
+
+from collections.abc import Collection
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from billing_api.access.permissions import Principal
+from billing_api.licensing.api_keys import repository
+from billing_api.licensing.api_keys.issuing import IssuedKey, new_key, revoke, rotate
+from billing_api.licensing.api_keys.schemas import NewApiKey, PlatformKeySecret, PlatformKeyView, RotateApiKey
+from core.clock import Clock, rfc3339
+from core.errors import FieldError, InvalidInput
+from core.licensing.record import Permission
+from core.settings import Secrets
+from db.idempotency import Once, Replayable
+from db.paging import Page, fetch_page
+from db.unit_of_work import Database, SystemTransaction
+
+
+class PlatformKeyAdministration:
+    def __init__(self, database: Database, secrets: Secrets, clock: Clock) -> None:
+        self._database = database
+        self._secrets = secrets
+        self._clock = clock
+
+    async def page(self, *, limit: int, offset: int) -> Page[PlatformKeyView]:
+        now = self._clock()
+        async with self._database.as_system() as tx:
+            rows, total = await fetch_page(tx.session, repository.of_platform(), limit=limit, offset=offset)
+        return Page([PlatformKeyView.of(row[0], now) for row in rows], total, limit, offset)
+
+    async def create(self, principal: Principal, order: NewApiKey, once: Once) -> Replayable[PlatformKeySecret]:
+        async with self._database.as_system(principal.user_id) as tx:
+            if stored := await once.claim(tx, PlatformKeySecret):
+                return stored
+            made = await create_platform_key(
+                tx,
+                self._secrets,
+                name=order.name,
+                permissions=order.permissions,
+                now=self._clock(),
+                expires_at=order.expires_at,
+            )
+            view = PlatformKeyView.of(made.key, self._clock())
+            return await once.record(tx, PlatformKeySecret(view, made.secret))
+
+    async def rotate(
+        self, principal: Principal, api_key_id: UUID, order: RotateApiKey, once: Once
+    ) -> Replayable[PlatformKeySecret]:
+        now, overlap = self._clock(), timedelta(seconds=order.overlap_seconds)
+        async with self._database.as_system(principal.user_id) as tx:
+            key = await repository.lock_of_platform(tx, api_key_id)
+            if stored := await once.claim(tx, PlatformKeySecret):
+                return stored
+            secret = rotate(self._secrets, key, overlap, now)
+            await tx.audit(
+                "platform_key.rotated",
+                "api_key",
+                key.id,
+                key_id=key.key_id,
+                name=key.name,
+                overlap_seconds=order.overlap_seconds,
+            )
+            return await once.record(tx, PlatformKeySecret(PlatformKeyView.of(key, now), secret))
+
+    async def revoke(self, principal: Principal, api_key_id: UUID) -> None:
+        """Twice is once."""
+        async with self._database.as_system(principal.user_id) as tx:
+            key = await repository.lock_of_platform(tx, api_key_id)
+            if revoke(key):
+                await tx.audit("platform_key.revoked", "api_key", key.id, key_id=key.key_id, name=key.name)
+
+
+async def create_platform_key(
+    tx: SystemTransaction,
+    secrets: Secrets,
+    *,
+    name: str,
+    permissions: Collection[Permission],
+    now: datetime,
+    expires_at: datetime | None = None,
+    **told: str,
+) -> IssuedKey:
+    """`told`: what the audit trail says beside the key itself. InvalidInput where `expires_at` has passed."""
+    if expires_at is not None and expires_at <= now:
+        raise InvalidInput("expires_at lies in the past", errors=(FieldError("expires_at", "lies in the past"),))
+    made = new_key(secrets, name=name, permissions=set(permissions), now=now, expires_at=expires_at)
+    key = made.key
+    tx.session.add(key)
+    await tx.session.flush()
+    await tx.audit(
+        "platform_key.created",
+        "api_key",
+        key.id,
+        key_id=key.key_id,
+        name=key.name,
+        permissions=key.permissions,
+        expires_at=None if key.expires_at is None else rfc3339(key.expires_at),
+        **told,
+    )
+    return made
