@@ -3,7 +3,7 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help up down demo test check fmt lock clean install seed load openloop suspension load-report bench bench-usage bench-alone chaos histories reconcile rebuild verify-audit rotate-kek openapi
+.PHONY: help up down demo test test-quick check fmt lock clean install seed load openloop suspension load-report bench bench-usage bench-alone chaos histories reconcile rebuild verify-audit rotate-kek openapi
 
 # PYTHON=... overrides the script's choice.
 PYTHON = $(shell sh devstack/choose_python.sh)
@@ -25,7 +25,10 @@ demo: install  ## walk through one sale on the running stack, step by step
 	@exec $(RUN) devstack demo
 
 test: install  ## the whole suite on real PostgreSQL and Valkey; at another instant with AT=2027-01-31T23:59:20Z
-	@exec $(if $(AT),$(RUN) devstack.faketime $(AT)) $(RUN) pytest -n $(WORKERS) --dist loadfile $(ARGS)
+	@exec $(if $(AT),$(RUN) devstack.faketime $(AT)) $(RUN) pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
+
+test-quick: install  ## the tests that start no process: rules, parsers, schemas, contracts; a minute
+	@exec $(RUN) pytest -m quick -n $(WORKERS) --dist worksteal $(ARGS)
 
 check: install  ## format, lint, types, import contracts, compose.yaml, wording, and a list of long places
 	$(BIN)/ruff format --check $(CODE)

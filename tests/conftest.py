@@ -6,21 +6,24 @@ starts in a few hundredths of a second, so each worker has one to itself.
 """
 
 import fcntl
-from collections.abc import AsyncIterator, Iterator
-from contextlib import ExitStack
+from collections.abc import AsyncIterator, Generator, Iterator
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
 import pytest
 import structlog
+from typing_extensions import override
+from xdist.scheduler import LoadFileScheduling  # type: ignore[import-untyped]  # nobody has typed it
 
 from core.telemetry import PROCESSORS
 from devstack.ports import choose
 from devstack.postgres import Postgres
 from devstack.valkey import Valkey
-from tests.support import calendars
+from tests.support import calendars, quick
 from tests.support.databases import kept
+from tests.support.no_process import no_process
 from tests.support.secrecy import WATCH
 from tests.support.secrets_in_use import noticed
 from tests.support.servers import (
@@ -33,6 +36,20 @@ from tests.support.servers import (
     running,
 )
 
+_TESTS: Final = Path(__file__).parent
+_LONG: Final = (
+    "chaos/test_short_run.py",
+    "e2e/",
+    "clients/test_facts.py",
+    "workers/process/test_process.py",
+    "workers/reconciliation/test_run.py",
+    "billing_api/walks/",
+    "billing_api/server/test_",
+    "devstack/test_servers_for_tests.py",
+    "core/hotstore/test_histories.py",
+    "loadtest/test_se",
+)
+"""What the list of the slowest tests, at the end of each run, is full of."""
 _TEMPLATE: Final = "np_template"
 _RUN: Final = pytest.StashKey[ExitStack]()
 _SERVER: Final = pytest.StashKey[Postgres]()
@@ -42,8 +59,36 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[_RUN] = ExitStack()
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest deselects by marker
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     calendars.mark(items)
+    quick.mark(items)
+    items.sort(key=_turn)
+
+
+def _turn(item: pytest.Item) -> int:
+    """Files that take long come first and quick ones last, so that no worker is left alone with a long one."""
+    if item.path.is_relative_to(_TESTS) and item.path.relative_to(_TESTS).as_posix().startswith(_LONG):
+        return 0
+    return 2 if item.get_closest_marker("quick") else 1
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_setup(item: pytest.Item) -> Generator[None]:
+    """A test that is marked quick starts no process: in every run, not only where all are quick."""
+    with _promised(item):
+        return (yield)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None]:
+    with _promised(item):
+        return (yield)
+
+
+def _promised(item: pytest.Item) -> AbstractContextManager[None]:
+    # The end is left out: after the last test of all, what others have started is ended, with psql among other things.
+    return no_process() if item.get_closest_marker("quick") else nullcontext()
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
@@ -53,8 +98,23 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 @pytest.hookimpl(optionalhook=True)
 def pytest_configure_node(node: Any) -> None:
     """Xdist's controller prepares a worker."""
+    if node.config.option.markexpr == "quick":
+        return  # nobody will ask for a server
     facts = asdict(_server(node.config))
     node.workerinput["postgres"] = facts | {"data": str(facts["data"])}
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadFileScheduling | None:
+    return ByFileButOneStack(config, log) if config.getvalue("dist") == "loadfile" else None
+
+
+class ByFileButOneStack(LoadFileScheduling):  # type: ignore[misc]  # as above
+    """A file's tests run on one worker, and all that share the whole stack do: it takes long to start."""
+
+    @override
+    def _split_scope(self, nodeid: str) -> str:
+        return "tests/e2e" if nodeid.startswith("tests/e2e/") else str(super()._split_scope(nodeid))
 
 
 def _server(config: pytest.Config) -> Postgres:

@@ -31,6 +31,8 @@ def mark(items: Iterable[pytest.Item]) -> None:
 @cache
 def _where_arithmetic_is(file: Path) -> frozenset[str]:
     text = file.read_text(encoding="utf-8")
+    if not _ARITHMETIC.search(text):
+        return frozenset()
     lines = text.splitlines()
     found: set[str] = set()
     for node in ast.parse(text).body:
