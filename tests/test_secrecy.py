@@ -138,7 +138,7 @@ async def test_whatever_is_sealed_hashed_or_signed_is_noticed(watch: Watch) -> N
         hashing.digest("guess_account", "ada@example.com")
         token = TokenIssuer({"j1": KEY}, utc_now).issue(Principal(new_id(), Role.CUSTOMER, new_id(), utc_now()))
         password_hash = await passwords.hash("the hashed password")
-        assert not await passwords.fits("the tried password", password_hash)
+        assert not await passwords.verify("the tried password", password_hash)
     passwords.close()
     spoken = (
         "the sealed secret",

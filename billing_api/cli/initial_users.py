@@ -32,9 +32,9 @@ async def create_admin(
     database: Database, passwords: Passwords, clock: Clock, *, email: str, password: str, full_name: str
 ) -> UUID:
     """A new administrator, whose address counts as proved. Conflict where the address has an account already."""
-    with passwords.turn() as turn:
-        await check_choice(turn, email, password, full_name)
-        password_hash = await turn.hash(password)
+    with passwords.slot() as slot:
+        await check_choice(slot, email, password, full_name)
+        password_hash = await slot.hash(password)
     async with database.as_system() as tx:
         # A stranger who types an address into the form must not keep the operator from using it.
         await release_address(tx, email, clock())
@@ -103,7 +103,7 @@ async def _ensure_user(
 ) -> None:
     async with database.as_system() as tx:
         known = await user_by_email(tx, email)
-    if known is not None and known.role is role and await passwords.fits(password, known.password_hash):
+    if known is not None and known.role is role and await passwords.verify(password, known.password_hash):
         return
     columns = {"password_hash": await passwords.hash(password), "role": role, "email_verified_at": clock()}
     async with database.as_system() as tx:

@@ -14,7 +14,7 @@ from uuid import UUID
 
 from billing_api.access.caller import Caller
 from billing_api.access.permissions import Principal
-from billing_api.identity.credentials.password_check import PasswordCheck, Proof
+from billing_api.identity.credentials.password_check import PasswordCheck, PasswordProof
 from billing_api.identity.login_throttle import repository as guesses
 from billing_api.identity.sessions import repository as sessions
 from billing_api.identity.sessions.liveness import Liveness
@@ -90,15 +90,15 @@ class AccountDeletion:
         """Conflict, with all that has to be done first, where something still binds the account."""
         proof = await self._check.by_session(principal, order.password, caller)
         speaking_for = self._database.as_system(principal.user_id, caller.request_id)
-        async with self._liveness.ending() as ending, speaking_for as tx:
+        async with self._liveness.revocation() as revocation, speaking_for as tx:
             refusal = await self._forget(tx, principal, proof, end_licenses=order.end_licenses)
             if refusal is None:
-                await ending.of(principal.user_id)
+                await revocation.fence(principal.user_id)
         if refusal is not None:  # raised out here: that the password was right commits
             raise refusal
 
     async def _forget(
-        self, tx: SystemTransaction, principal: Principal, proof: Proof, *, end_licenses: bool
+        self, tx: SystemTransaction, principal: Principal, proof: PasswordProof, *, end_licenses: bool
     ) -> Refusal | None:
         # Administrators first, and in one order: deleting one's own account and changing another's role take turns.
         administrators = await users.lock_administrators(tx) if principal.role is Role.ADMIN else set()

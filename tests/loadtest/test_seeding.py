@@ -142,7 +142,7 @@ async def test_seeded_customers_sign_in_without_their_password_being_hashed_anew
         await connection.close()
     [row] = await rows(database_urls, "SELECT * FROM users WHERE id = :id", id=customer.id)
     passwords = Passwords(threads=1)
-    assert await passwords.fits(customer.password, row["password_hash"])
+    assert await passwords.verify(customer.password, row["password_hash"])
     assert not passwords.is_outdated(row["password_hash"])
     passwords.close()
     assert row["email_verified_at"] <= utc_now()

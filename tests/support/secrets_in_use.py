@@ -20,7 +20,7 @@ import pytest
 from typing_extensions import override
 
 from billing_api.access.tokens import TokenIssuer
-from billing_api.identity.credentials.password_hashing import Turn
+from billing_api.identity.credentials.password_hashing import HashingSlot
 from core.crypto.sealing import KeyedHash, Sealer
 from core.telemetry import StandardLibraryLines
 from tests.support.secrecy import WATCH, Watch
@@ -45,7 +45,7 @@ FIELDS: Final[Mapping[str, str]] = {
 _COOKIES: Final[Mapping[str, str]] = {"np_refresh": "refresh token", "np_device": "device cookie"}
 # As they are without any watch: one watch inside of another takes its place, and what a test plants stays its own.
 _SEAL, _DIGEST, _SIGN = Sealer.seal, KeyedHash.digest, TokenIssuer._signed
-_HASH_PASSWORD, _FITS = Turn.hash, Turn.fits
+_HASH_PASSWORD, _VERIFY_PASSWORD = HashingSlot.hash, HashingSlot.verify
 _SEND, _SEND_ASYNC = httpx.Client.send, httpx.AsyncClient.send
 _SETTINGS: Final = ("NP_KEK", "NP_INDEX_KEY", "NP_JWT_KEYS", "NP_AUDIT_KEYS", "NP_LEASE_KEYS")
 _WORDS: Final = ("STRIPE_API_KEY", "STRIPE_WEBHOOK_SECRETS", "NEXTPANEL_JWT_SECRET")
@@ -136,20 +136,20 @@ def _notice_tokens_and_passwords(patch: pytest.MonkeyPatch, watch: Watch) -> Non
         return token
 
     @wraps(_HASH_PASSWORD)
-    async def hashing_password(self: Turn, password: str) -> str:
+    async def hashing_password(self: HashingSlot, password: str) -> str:
         hashed = await _HASH_PASSWORD(self, password)
         watch.learn("password", password)
         watch.learn("password hash", hashed)
         return hashed
 
-    @wraps(_FITS)
-    async def fitting(self: Turn, password: str, password_hash: str | None) -> bool:
+    @wraps(_VERIFY_PASSWORD)
+    async def verifying(self: HashingSlot, password: str, password_hash: str | None) -> bool:
         watch.learn("password", password)
-        return await _FITS(self, password, password_hash)
+        return await _VERIFY_PASSWORD(self, password, password_hash)
 
     patch.setattr(TokenIssuer, "_signed", signing)
-    patch.setattr(Turn, "hash", hashing_password)
-    patch.setattr(Turn, "fits", fitting)
+    patch.setattr(HashingSlot, "hash", hashing_password)
+    patch.setattr(HashingSlot, "verify", verifying)
 
 
 def _notice_the_wire(patch: pytest.MonkeyPatch, watch: Watch) -> None:

@@ -1,1 +1,1 @@
-"""People: how they register, sign in and stay signed in, and what they say about themselves."""
+"""Accounts: registration, sign-in, refreshing a sign-in, and the profile of the user."""

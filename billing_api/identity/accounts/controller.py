@@ -1,4 +1,4 @@
-"""Accounts over HTTP: registration, sign-in, and what customers say about themselves."""
+"""Accounts over HTTP: registration, sign-in and sign-out, and the customer's own profile."""
 
 from litestar import Controller, MediaType, Response, get, patch, post
 from litestar.di import NamedDependency
@@ -19,7 +19,7 @@ from billing_api.identity.accounts.schemas import (
 )
 from billing_api.identity.accounts.service import AccountService
 from billing_api.identity.second_factor.schemas import ChallengeAnswer, SecondFactorAsked
-from billing_api.identity.sessions.cookies import AnyRequest, RefreshCookie, granted
+from billing_api.identity.sessions.cookies import AnyRequest, RefreshCookie, tokens_response
 from billing_api.identity.sessions.schemas import AccessGranted
 from billing_api.web import link_page
 from core.errors import InvalidInput, Unauthenticated
@@ -69,7 +69,7 @@ class AuthController(Controller):
         outcome = await accounts.sign_in(data.email, data.password, caller)
         if isinstance(outcome, SecondFactorAsked):
             return Response(outcome, headers={"Cache-Control": "no-store"})
-        return granted(outcome, refresh_cookie)
+        return tokens_response(outcome, refresh_cookie)
 
     @post(
         "/mfa",
@@ -87,7 +87,7 @@ class AuthController(Controller):
         data: JSONBody[ChallengeAnswer],
     ) -> Response[AccessGranted]:
         refresh_cookie.refuse_other_sites(request)
-        return granted(await accounts.answer_challenge(data.challenge, data, caller), refresh_cookie)
+        return tokens_response(await accounts.answer_challenge(data.challenge, data, caller), refresh_cookie)
 
     @post("/refresh", permission=Permission.PUBLIC, status_code=200, summary="A fresh access token for the cookie's")
     async def refresh(
@@ -99,8 +99,8 @@ class AuthController(Controller):
     ) -> Response[AccessGranted]:
         token = refresh_cookie.read(request)
         if token is None:
-            raise Unauthenticated("there is no refresh cookie; sign in")
-        return granted(await accounts.refresh(token, caller), refresh_cookie)
+            raise Unauthenticated("the refresh cookie is missing; sign in")
+        return tokens_response(await accounts.refresh(token, caller), refresh_cookie)
 
     @post(
         "/logout",
@@ -126,8 +126,8 @@ class AuthController(Controller):
     include_in_schema=False,
 )
 async def show_verification(token: FromQuery[str]) -> Response[str]:
-    """What the mail's link opens. It only asks: whatever opens links on its own confirms nothing."""
-    return link_page.reply(verification_page.asking(token))
+    """The page behind the mail's link. It only asks, so that a mail scanner that opens links confirms nothing."""
+    return link_page.reply(verification_page.confirmation_form(token))
 
 
 @post(
@@ -140,11 +140,11 @@ async def show_verification(token: FromQuery[str]) -> Response[str]:
 async def verify_by_form(
     registrations: NamedDependency[Registrations], data: URLEncodedBody[EmailProof]
 ) -> Response[str]:
-    """The page's button. No look at where the form came from: without referrers browsers do not tell."""
+    """The page's button. The origin of the form is not checked: without referrers browsers do not send it."""
     try:
         verified = await registrations.verify(data.token)
     except InvalidInput:
-        return link_page.reply(verification_page.not_good(), status_code=400)
+        return link_page.reply(verification_page.link_expired(), status_code=400)
     return link_page.reply(verification_page.confirmed(verified.email))
 
 

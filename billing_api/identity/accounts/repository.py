@@ -24,7 +24,7 @@ async def lock_user(tx: SystemTransaction, email: str) -> User | None:
 
 
 async def insert_user(tx: SystemTransaction, **columns: Any) -> User | None:
-    """None where the address is known. Of two at once the second waits for the first to commit, then gets None."""
+    """None where the address is known. A second insert at the same time waits for the first commit, then gets None."""
     statement = insert(User).values(columns).on_conflict_do_nothing().returning(User)
     user: User | None = await tx.session.scalar(statement)
     return user
@@ -51,7 +51,7 @@ async def registration(tx: SystemTransaction, token_hash: bytes) -> Registration
 
 
 async def forget_registrations(tx: SystemTransaction, user_id: UUID, *, before: datetime | None = None) -> int:
-    """All of this address, or those that were made `before`; says how many are left."""
+    """All of this user, or those that were made `before`. Returns how many are left."""
     mine = Registration.user_id == user_id
     old = mine if before is None else mine & (Registration.created_at <= before)
     await tx.session.execute(delete(Registration).where(old).execution_options(synchronize_session=False))
@@ -59,19 +59,19 @@ async def forget_registrations(tx: SystemTransaction, user_id: UUID, *, before: 
 
 
 async def session(tx: SystemTransaction, session_id: UUID) -> Session | None:
-    """Not locked."""
+    """Without a lock."""
     return await tx.session.get(Session, session_id)
 
 
 async def lock_session(tx: SystemTransaction, session_id: UUID) -> tuple[Session, User] | None:
-    """The lock has two refreshes at once take turns."""
+    """The lock serializes two refreshes at once."""
     statement = select(Session, User).join(User, User.id == Session.user_id).where(Session.id == session_id)
     row = (await tx.session.execute(statement.with_for_update(of=Session))).one_or_none()
     return None if row is None else (row[0], row[1])
 
 
 async def revoke_session(tx: SystemTransaction, session_id: UUID, now: datetime) -> UUID | None:
-    """Whose it was; None where there is no such session, or it has ended."""
+    """The owner's id; None where there is no such session, or it has ended."""
     live = update(Session).where(Session.id == session_id, Session.revoked_at.is_(None))
     user_id: UUID | None = await tx.session.scalar(live.values(revoked_at=now).returning(Session.user_id))
     return user_id

@@ -15,8 +15,8 @@ from billing_api.identity.credentials.schemas import (
 from billing_api.web.parameters import PersonName
 from db.models.identity import Role, User
 
-# What nobody can have is refused where it is chosen, with a reason. At sign-in it is wrong like any other guess; this
-# bound only keeps oversized input away.
+# An impossible address is refused at registration, with a reason. At sign-in it is wrong like any other guess, so that
+# the answer shows nothing; this bound only stops oversized input.
 GivenEmail = Annotated[str, Meta(max_length=1000)]
 
 
@@ -28,7 +28,7 @@ class Registration(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Registered(msgspec.Struct, frozen=True):
-    """The same for every address: who has an account here is nobody else's business."""
+    """The same for every address, so that the answer does not show who has an account."""
 
     email: str
     message: str = "We have sent a mail to this address; follow the link in it to go on."
@@ -71,7 +71,7 @@ class Me(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class MyChanges(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What is absent stays; `company_name: null` removes it."""
+    """An absent field stays as it is; `company_name: null` removes the company."""
 
     full_name: PersonName | UnsetType = UNSET
     company_name: PersonName | UnsetType | None = UNSET

@@ -1,1 +1,1 @@
-"""Credentials: password and e-mail address, how they are checked, changed and recovered."""
+"""Credentials: the password and the e-mail address of a user, and how they are checked, changed and recovered."""

@@ -1,15 +1,14 @@
-"""Taking an account: ends whatever lets somebody into it.
+"""Access revocation: ends everything that gives access to an account, when its owner takes it over or back.
 
-Its owner has set a password by a mailed link, has undone a change of address, or has proved the address for the first
-time.
+That is when the owner sets a password with a mailed link, undoes a change of address, or proves the address for the
+first time.
 
-Nobody can tell what an intruder prepared from what the owner made, nor when an intrusion began. So everything ends:
+Nobody can tell what an intruder prepared from what the owner made, or when an intrusion began. So all of it ends:
 sessions, the second factor with its recovery codes, sign-ins that wait for their factor, OAuth clients, links to set a
-password, changes of address that wait, activation tokens that no panel has used. The owner sets up anew what is still
-wanted.
+password, pending changes of address, unused activation tokens. The owner sets up again what is still wanted.
 
-API keys of panels stay: they open one license for one panel and read nothing of the account. Their owner is told by
-mail when one is made, and revokes it. But none is made any more of what an intruder got ready.
+API keys of panels stay: a key gives access to one license for one panel and reads nothing of the account. The owner
+gets a mail when a key is made, and can revoke it. Unused activation tokens end, so an intruder's make no new key.
 """
 
 from datetime import datetime
@@ -23,16 +22,16 @@ from billing_api.identity.second_factor import repository as second_factors
 from db.unit_of_work import SystemTransaction
 
 
-class Ended(msgspec.Struct, frozen=True):
-    """What there was."""
+class RevokedAccess(msgspec.Struct, frozen=True):
+    """What was ended."""
 
     sessions_ended: int
     clients_revoked: int = 0
     second_factor_removed: bool = False
     activation_tokens_ended: int = 0
 
-    def facts(self) -> dict[str, int | bool]:
-        """For the audit trail: sessions always, the rest where there was any."""
+    def audit_facts(self) -> dict[str, int | bool]:
+        """For the audit trail: the sessions always, the rest where something ended."""
         rest = {
             "clients_revoked": self.clients_revoked,
             "second_factor_removed": self.second_factor_removed,
@@ -40,22 +39,24 @@ class Ended(msgspec.Struct, frozen=True):
         }
         return {"sessions_ended": self.sessions_ended} | {name: value for name, value in rest.items() if value}
 
-    def in_words(self) -> str:
-        """For the mail that tells of it: what has to be set up anew."""
-        gone = []
+    def mail_text(self) -> str:
+        """For the mail to the owner: what has to be set up again."""
+        ended = []
         if self.second_factor_removed:
-            gone.append("the authenticator app and its recovery codes")
+            ended.append("the authenticator app and its recovery codes")
         if self.clients_revoked:
-            gone.append(f"OAuth clients ({self.clients_revoked})")
+            ended.append(f"OAuth clients ({self.clients_revoked})")
         if self.activation_tokens_ended:
-            gone.append(f"activation tokens ({self.activation_tokens_ended})")
-        return " and ".join(gone)
+            ended.append(f"activation tokens ({self.activation_tokens_ended})")
+        return " and ".join(ended)
 
 
-async def end_everything(tx: SystemTransaction, user_id: UUID, now: datetime, *, also_undoing: bool = False) -> Ended:
-    """`user_id` is locked; who calls this fences the sessions (`ending.of`).
+async def revoke_all_access(
+    tx: SystemTransaction, user_id: UUID, now: datetime, *, also_undoing: bool = False
+) -> RevokedAccess:
+    """The caller has locked the user, and fences the sessions afterwards (`SessionRevocation.fence`).
 
-    Links that undo a change of address live on, for they are how an owner whose mailbox was changed comes back; with
+    Links that undo a change of address stay, because an owner whose address was changed needs one to come back. With
     `also_undoing` they end too.
     """
     had_factor = await second_factors.remove_factor(tx, user_id)
@@ -65,7 +66,7 @@ async def end_everything(tx: SystemTransaction, user_id: UUID, now: datetime, *,
     await repository.close_email_changes(tx, user_id, now, also_confirmed=also_undoing)
     tokens = await repository.end_activation_tokens(tx, user_id, now)
     sessions = await repository.end_sessions(tx, user_id, now)
-    return Ended(
+    return RevokedAccess(
         sessions_ended=sessions,
         clients_revoked=clients,
         second_factor_removed=had_factor,

@@ -1,6 +1,6 @@
-"""Passwords and addresses over HTTP: with a session, and with links that were mailed.
+"""Passwords and e-mail addresses over HTTP: changed in a session, or with links that were mailed.
 
-Routes with a link's token read no cookie: any holder of the token may use it, from any page.
+Routes with a link's token read no cookie, so they need no protection from cross-site requests: the token is enough.
 """
 
 from collections.abc import Awaitable, Callable
@@ -26,7 +26,7 @@ from billing_api.identity.credentials.schemas import (
     ResetAsked,
 )
 from billing_api.identity.credentials.service import CredentialService
-from billing_api.identity.sessions.cookies import RefreshCookie, granted
+from billing_api.identity.sessions.cookies import RefreshCookie, tokens_response
 from billing_api.identity.sessions.schemas import AccessGranted
 from billing_api.web.link_page import reply
 from billing_api.web.problems import documented
@@ -62,8 +62,8 @@ class PasswordController(Controller):
         caller: NamedDependency[Caller],
         data: JSONBody[PasswordReset],
     ) -> Response[None]:
-        mark = await credentials.reset_password(data.token, data.password, caller)
-        return Response(None, status_code=204, cookies=[refresh_cookie.marking(mark)])
+        device = await credentials.reset_password(data.token, data.password, caller)
+        return Response(None, status_code=204, cookies=[refresh_cookie.for_device(device)])
 
 
 class EmailController(Controller):
@@ -115,14 +115,14 @@ class MyCredentialsController(Controller):
         data: JSONBody[PasswordChange],
     ) -> Response[AccessGranted]:
         signed_in = await credentials.change_password(principal, data.current_password, data.new_password, caller)
-        return granted(signed_in, refresh_cookie)
+        return tokens_response(signed_in, refresh_cookie)
 
     @post(
         "/email",
         permission=Permission.OWN_CREDENTIALS,
         status_code=202,
         responses={403: documented(StepUpRequired, Forbidden)},
-        summary="Ask for another e-mail address; who has a second factor has given it within 5 minutes",
+        summary="Ask for another e-mail address; an account with a second factor needs a step-up within 5 minutes",
     )
     async def change_email(
         self,
@@ -148,13 +148,13 @@ async def reset_by_form(
     data: URLEncodedBody[PasswordReset],
 ) -> Response[str]:
     try:
-        mark = await credentials.reset_password(data.token, data.password, caller)
+        device = await credentials.reset_password(data.token, data.password, caller)
     except InvalidInput as refusal:
         is_weak = any(error.field == "password" for error in refusal.errors)
-        page = pages.new_password(data.token, fault=refusal.detail) if is_weak else pages.link_is_over(refusal.detail)
+        page = pages.new_password(data.token, fault=refusal.detail) if is_weak else pages.link_expired(refusal.detail)
         return reply(page, status_code=400)
     answer = reply(pages.password_set())
-    answer.set_cookie(refresh_cookie.marking(mark))
+    answer.set_cookie(refresh_cookie.for_device(device))
     return answer
 
 
@@ -167,7 +167,7 @@ async def show_confirmation(token: FromQuery[str]) -> Response[str]:
 async def confirm_by_form(
     email_changes: NamedDependency[EmailChanges], caller: NamedDependency[Caller], data: URLEncodedBody[LinkToken]
 ) -> Response[str]:
-    return await _followed(email_changes.confirm(data.token, caller), pages.address_changed)
+    return await _page_after(email_changes.confirm(data.token, caller), pages.address_changed)
 
 
 @get(pages.UNDO, permission=Permission.PUBLIC, limit="password", media_type=MediaType.HTML, include_in_schema=False)
@@ -179,15 +179,15 @@ async def show_undoing(token: FromQuery[str]) -> Response[str]:
 async def undo_by_form(
     email_changes: NamedDependency[EmailChanges], caller: NamedDependency[Caller], data: URLEncodedBody[LinkToken]
 ) -> Response[str]:
-    return await _followed(email_changes.undo(data.token, caller), pages.taken_back)
+    return await _page_after(email_changes.undo(data.token, caller), pages.account_restored)
 
 
-async def _followed(change: Awaitable[str], done: Callable[[str], str]) -> Response[str]:
-    """What a person sees of a change of address."""
+async def _page_after(change: Awaitable[str], done: Callable[[str], str]) -> Response[str]:
+    """The page that a user sees after a change of address."""
     try:
         return reply(done(await change))
     except InvalidInput as refusal:
-        return reply(pages.link_is_over(refusal.detail), status_code=400)
+        return reply(pages.link_expired(refusal.detail), status_code=400)
     except Conflict as refusal:
         return reply(pages.refused(refusal.detail), status_code=409)
 

@@ -1,12 +1,12 @@
-"""Which passwords are taken: long enough, and not among those that are guessed first.
+"""Password policy: a password is accepted if it is long enough and not easy to guess.
 
-Length is one bound; the other is an estimate of how many guesses an informed attacker needs (zxcvbn: common passwords,
-words, names, dates, rows of keys, repeats, the usual substitutions, and whatever is known about this person). No rule
-about classes of characters: those breed `Passw0rd!` (NIST SP 800-63B, 5.1.1.2).
+The second rule is an estimate of how many guesses an informed attacker needs. zxcvbn makes it: it knows common
+passwords, words, names, dates, rows of keys, repeats, the usual substitutions, and what is known about this user. There
+is no rule about classes of characters, because such rules lead to `Passw0rd!` (NIST SP 800-63B, 5.1.1.2).
 
-The estimate is pure Python and its time grows with the square of the length, so it looks at the first characters only,
-and off the event loop (billing_api/identity/credentials/password_hashing.py). Left alone it would also try every
-combination of look-alikes: the twenty symbols it knows as letters, in one password, cost half a second. Here nine
+The estimate is pure Python, and its time grows with the square of the length. So it sees only the first characters, and
+runs off the event loop (billing_api/identity/credentials/password_hashing.py). By default zxcvbn also tries every
+combination of look-alikes: a password with the twenty symbols that it reads as letters costs half a second. Here nine
 symbols stand for seven letters.
 """
 
@@ -22,9 +22,9 @@ from zxcvbn.matching import L33T_TABLE  # type: ignore[import-untyped]
 SHORTEST: Final = 10
 LONGEST: Final = 128
 JUDGED: Final = 32
-"""So many characters are looked at: whatever begins with these is at least as hard to guess."""
+"""How many characters are estimated: a longer password with this beginning is at least as hard to guess."""
 HARD_ENOUGH: Final = 3
-"""On zxcvbn's scale of 0 to 4: more than 10^8 guesses, which a slow hash turns into years."""
+"""On zxcvbn's scale of 0 to 4: more than 10^8 guesses, which take years with a slow hash."""
 
 _FEWEST_DIFFERENT: Final = 5
 _MOST_FACTS: Final = 50
@@ -33,30 +33,30 @@ _OURS: Final = ("nextpanel", "next", "panel", "billing", "hosting", "licence", "
 _WORD: Final = re.compile(r"[^\W_]+")
 _NO_LETTER: Final = re.compile(r"[\W\d_]+")
 
-# In place, for the library's own functions hold on to this very table; also when they call one another.
+# Changed in place, because the library's own functions refer to this table.
 L33T_TABLE.clear()
 L33T_TABLE.update({"a": ["4", "@"], "e": ["3"], "i": ["1", "!"], "l": ["1"], "o": ["0"], "s": ["$", "5"], "t": ["7"]})
 
-# The library keeps the facts about the person in a global of its own: one password at a time.
+# The library keeps the facts about the user in a global variable: one password at a time.
 _ONE_AT_A_TIME: Final = threading.Lock()
 
 
 def normal(password: str) -> str:
-    """One spelling of what looks alike: keyboards differ in how they compose an accented letter (Unicode NFKC)."""
+    """Unicode NFKC, because keyboards compose an accented letter in different ways."""
     return unicodedata.normalize("NFKC", password)
 
 
 def length_fault(password: str) -> str | None:
-    """The part of `weakness` that costs nothing, and needs no knowledge of the person."""
+    """The part of `weakness` that is fast and needs no facts about the user."""
     if not SHORTEST <= len(normal(password)) <= LONGEST:
-        return f"a password has {SHORTEST} to {LONGEST} characters"
+        return f"use a password of {SHORTEST} to {LONGEST} characters"
     return None
 
 
 def weakness(password: str, about: Iterable[str | None]) -> str | None:
-    """Why this password is not taken, for its owner to read; None where it is. The password is not in the reason.
+    """Why this password is refused, as a text for its owner; None where it is accepted. The text has no password in it.
 
-    `about`: what others know of the person: address, name, company.
+    `about`: what others know of the user: address, name, company.
     """
     if (fault := length_fault(password)) is not None:
         return fault
@@ -65,14 +65,14 @@ def weakness(password: str, about: Iterable[str | None]) -> str | None:
         return f"the password repeats itself: use at least {_FEWEST_DIFFERENT} different characters"
     facts = [*_facts(about), *_OURS]
     if _is_made_of(facts, password.casefold()):
-        return "the password is made of what others know: your name, address or company, or our product's name"
+        return "the password is made of what others know, such as your name or address: add other words"
     with _ONE_AT_A_TIME:
         estimate: dict[str, Any] = zxcvbn(password[:JUDGED], facts)
     return None if estimate["score"] >= HARD_ENOUGH else _reason(estimate["feedback"])
 
 
 def _facts(about: Iterable[str | None]) -> list[str]:
-    """Each of them whole, in its words, and an address's part before the @; the library compares lower case."""
+    """Each fact as a whole, its words, and the part of an address before the @; zxcvbn compares lower case."""
     facts: list[str] = []
     for fact in about:
         whole = normal(fact or "").casefold()
@@ -81,7 +81,7 @@ def _facts(about: Iterable[str | None]) -> list[str]:
 
 
 def _is_made_of(facts: list[str], folded: str) -> bool:
-    """Whether little is left once they are taken out. Digits and signs around a name are what people add to it."""
+    """Whether few letters are left without the facts. Digits and signs do not count: people add them to a name."""
     rest = folded
     for fact in sorted(facts, key=len, reverse=True):
         rest = rest.replace(fact, " ")
@@ -89,5 +89,5 @@ def _is_made_of(facts: list[str], folded: str) -> bool:
 
 
 def _reason(feedback: dict[str, Any]) -> str:
-    told = (feedback["warning"], *feedback["suggestions"])
-    return " ".join(("the password is among those that are guessed first.", *(part for part in told if part)))
+    advice = (feedback["warning"], *feedback["suggestions"])
+    return " ".join(("the password is easy to guess: choose another.", *(part for part in advice if part)))

@@ -1,4 +1,4 @@
-"""Every SQL statement about passwords, their recovery, and changes of address."""
+"""SQL of passwords, password reset, and changes of address."""
 
 from datetime import datetime
 from uuid import UUID
@@ -32,14 +32,14 @@ async def user_by_id(tx: SystemTransaction, user_id: UUID) -> User | None:
 
 
 async def lock_user(tx: SystemTransaction, user_id: UUID) -> User | None:
-    """Whatever changes a password or an address holds this lock first, hence they take turns."""
+    """Every change of a password or an address takes this lock first, so that changes are serialized."""
     by_id = _with_hash.where(User.id == user_id)
     user: User | None = await tx.session.scalar(by_id.with_for_update(key_share=True))
     return user
 
 
 async def reset_token_owner(tx: SystemTransaction, token_hash: bytes, now: datetime) -> User | None:
-    """Whose reset link this is, if it is good; it stays so."""
+    """The user of a valid reset link; the link is not used up."""
     token = select(OneTimeToken.user_id).where(OneTimeToken.token_hash == token_hash, *_good_reset_tokens(now))
     user: User | None = await tx.session.scalar(select(User).where(User.id.in_(token), User.is_active))
     return user
@@ -51,37 +51,39 @@ async def end_reset_tokens(tx: SystemTransaction, user_id: UUID, now: datetime) 
 
 
 async def end_sessions(tx: SystemTransaction, user_id: UUID, now: datetime) -> int:
-    """How many there were."""
+    """Returns how many were live."""
     live = update(Session).where(Session.user_id == user_id, Session.revoked_at.is_(None), Session.expires_at > now)
     return len((await tx.session.execute(live.values(revoked_at=now).returning(Session.id))).all())
 
 
 async def end_activation_tokens(tx: SystemTransaction, user_id: UUID, now: datetime) -> int:
-    """Those that some panel could still use; how many there were."""
+    """Ends the tokens that a panel could still use. Returns how many there were."""
     unused = (ActivationToken.user_id == user_id, ActivationToken.used_at.is_(None), ActivationToken.expires_at > now)
     ended = update(ActivationToken).where(*unused).values(expires_at=now).returning(ActivationToken.token_hash)
     return len((await tx.session.execute(ended.execution_options(synchronize_session=False))).all())
 
 
 async def proved_owner(tx: SystemTransaction, email: str) -> User | None:
-    """None also where the address was registered and nobody has proved it: that may have been anybody."""
+    """None also where the address was registered but not proved: anybody may have typed it."""
     proved = select(User).where(_has_email(email), User.email_verified_at.is_not(None))
     user: User | None = await tx.session.scalar(proved)
     return user
 
 
 async def release_address(tx: SystemTransaction, email: str, now: datetime) -> None:
-    """For somebody who proves the address: a registration of it that nobody proved is forgotten.
+    """Erases an unproved registration of this address, in favor of a user who proves it.
 
-    It stays where staff gave it a license: then somebody has to look. Its row names nobody from now on, like one whose
-    owner has gone (billing_api/privacy); what is left of it goes with theirs.
+    A registration that staff gave a license stays: then staff have to decide. The erased row names nobody, like that of
+    a deleted account (billing_api/privacy), and is removed with those.
     """
     licensed = exists().where(License.user_id == User.id)
     unproved = select(User.id).where(_has_email(email), User.email_verified_at.is_(None), ~licensed)
     user_id: UUID | None = await tx.session.scalar(unproved.with_for_update())
     if user_id is None:
         return
-    await tx.session.execute(delete(OneTimeToken).where(OneTimeToken.user_id == user_id))  # registrations go with them
+    await tx.session.execute(
+        delete(OneTimeToken).where(OneTimeToken.user_id == user_id)
+    )  # registrations are deleted with them
     address = f"deleted+{user_id}@invalid"
     nobody = {"email": address, "email_key": address, "full_name": "", "company_name": None, "password_hash": "!"}
     forgotten = update(User).where(User.id == user_id).values(**nobody, is_active=False, deleted_at=now)
@@ -115,7 +117,7 @@ async def change_to_undo(tx: SystemTransaction, token_hash: bytes, now: datetime
 async def close_email_changes(
     tx: SystemTransaction, user_id: UUID, now: datetime, *, also_confirmed: bool = False
 ) -> None:
-    """None that is open can be confirmed any more; with `also_confirmed`, none can be undone."""
+    """Open changes can no longer be confirmed; with `also_confirmed`, confirmed ones can no longer be undone."""
     is_open = update(EmailChange).where(EmailChange.user_id == user_id, EmailChange.closed_at.is_(None))
     which = is_open if also_confirmed else is_open.where(EmailChange.confirmed_at.is_(None))
     await tx.session.execute(which.values(closed_at=now))
@@ -132,4 +134,4 @@ def _good_reset_tokens(now: datetime) -> tuple[ColumnElement[bool], ...]:
 
 _with_hash = select(User).options(undefer(User.password_hash)).execution_options(populate_existing=True)
 _afresh = select(EmailChange).execution_options(populate_existing=True)
-"""Read again under the lock, not from what this transaction has seen before."""
+"""Reads the row again under the lock, instead of using what this transaction has read before."""

@@ -1,10 +1,9 @@
-"""Asking for a link to set a new password.
+"""Password reset links: a request for one writes a job, and a worker mails the link.
 
-The request writes one job and looks at nothing: an address that has an account and one that has none cost the same
-statements and get the same answer, because at that moment nobody knows which it is. A worker finds out. The address
-lies sealed in the job, for it may be anything that was typed into that field.
+The request reads nothing: addresses with and without an account cost the same statements and get the same answer. The
+worker finds out which it is. The address is encrypted in the job, because anything may have been typed into that field.
 
-Unproved and suspended accounts get no link, nor does an address that has had its share of them for this hour.
+Unproved and suspended accounts get no link, and an address gets only a limited number of mails in an hour.
 """
 
 import base64
@@ -47,7 +46,7 @@ class ResetLinks:
         return MailResetLink(new_id(), base64.b64encode(sealed).decode())
 
     async def write(self, tx: SystemTransaction, user: User, now: datetime, *, occasion: str | None = None) -> None:
-        """Mails a link, whatever has been mailed before; nothing where the account is suspended."""
+        """Mails a link, regardless of earlier mails; nothing where the account is suspended."""
         if user.is_active:
             expires_at = now + RESET_LIFETIME
             await self._mails.write_link(
@@ -55,7 +54,7 @@ class ResetLinks:
             )
 
     async def perform(self, job: MailResetLink) -> None:
-        """Mails the link, once for each job; says in the log why not."""
+        """Mails the link, once for each job. The log says why a link was withheld."""
         async with self._database.as_system() as tx:
             withheld = await self._mail(tx, job)
         logger().info("password.reset_link", job=str(job.occasion), withheld=withheld)
@@ -75,7 +74,7 @@ class ResetLinks:
         return None
 
     def _opened(self, job: MailResetLink) -> str | None:
-        """None where the key it was sealed with is gone: the address was typed long ago."""
+        """None where the encryption key no longer exists: the job is very old."""
         try:
             return self._secrets.sealer.open(base64.b64decode(job.email_sealed), context=_CONTEXT).decode()
         except CannotOpen:

@@ -1,12 +1,11 @@
-"""Passwords, and changes of address, on the wire."""
+"""Schemas of passwords, password reset and changes of address."""
 
 from typing import Annotated
 
 import msgspec
 from msgspec import Meta
 
-from billing_api.identity.credentials import email_address
-from billing_api.identity.credentials import password_policy as password_rules
+from billing_api.identity.credentials import email_address, password_policy
 from core.field_errors import JUDGE
 
 ChosenEmail = Annotated[
@@ -17,10 +16,10 @@ ChosenEmail = Annotated[
         extra={JUDGE: email_address.fault},
     ),
 ]
-_RULE = f"{password_rules.SHORTEST} to {password_rules.LONGEST} characters, and not among those that are guessed first"
-ChosenPassword = Annotated[str, Meta(max_length=1000, description=_RULE, extra={JUDGE: password_rules.length_fault})]
+_RULE = f"{password_policy.SHORTEST} to {password_policy.LONGEST} characters, and not easy to guess"
+ChosenPassword = Annotated[str, Meta(max_length=1000, description=_RULE, extra={JUDGE: password_policy.length_fault})]
 
-# What nobody can have is wrong like any other guess; the bound only keeps oversized input away from the hash.
+# An impossible password is wrong like any other guess. The bound only keeps oversized input away from the hash.
 GivenPassword = Annotated[str, Meta(max_length=1000)]
 
 Token = Annotated[str, Meta(min_length=1, max_length=200)]
@@ -31,7 +30,7 @@ class ForgottenPassword(msgspec.Struct, frozen=True, forbid_unknown_fields=True)
 
 
 class ResetAsked(msgspec.Struct, frozen=True):
-    """The same for every address: who has an account here is nobody else's business."""
+    """The same for every address, so that the answer does not show who has an account."""
 
     email: str
     message: str = "If this address has an account, a mail with a link is on its way; the link is good for an hour."
@@ -53,7 +52,7 @@ class NewEmail(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class EmailChangeAsked(msgspec.Struct, frozen=True):
-    """The same whether or not the address has an account. Nothing has changed until its link is followed."""
+    """The same whether or not the address has an account. Nothing changes until its link is opened."""
 
     email: str
     message: str = "We have sent a mail to this address; follow the link in it within 24 hours."

@@ -1,1 +1,1 @@
-"""Login throttle: each password guess is counted before it is judged, so that nobody has many or is locked out."""
+"""Login throttling: password guesses are limited per account and guesser, without locking the owner out."""

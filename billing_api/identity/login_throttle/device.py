@@ -1,12 +1,13 @@
-"""A device that has signed in before, told by a cookie: OWASP's "device cookies".
+"""Device cookies (OWASP): recognize a device that has signed in before.
 
-    mark = name "." proof *( "." proof )
-    name   128 random bits, the same for as long as the browser keeps the cookie
-    proof  keyed hash of (user id, name): one for each account that signed in here, the latest first, five at most
+    cookie = name "." proof *( "." proof )
+    name     128 random bits, the same for as long as the browser keeps the cookie
+    proof    keyed hash of (user id, name): one for each account that signed in here, the latest first, five at most
 
-A mark opens nothing. It only says whose count a guess goes to: a device's guesses are its own, and no guesses of
-strangers keep it waiting. A thief of it gains five guesses before waits begin. Hence nothing is stored, and it
-lives a year. Only this server can make a proof, and proofs are bound to user ids, which are not told to strangers.
+The cookie gives no access. It only decides which count a guess goes to: a device has a count of its own, so guesses of
+strangers never make it wait. A thief of the cookie gains five guesses before the waits begin. So the server stores
+nothing, and the cookie lives a year. Only this server can make a proof, and proofs are bound to user ids, which
+strangers do not learn.
 
 Source: owasp.org/www-community/Slow_Down_Online_Guessing_Attacks_with_Device_Cookies. There the cookie names its
 account in the clear; ours does not.
@@ -32,15 +33,15 @@ class Devices:
     def __init__(self, keyed_hash: KeyedHash) -> None:
         self._keyed_hash = keyed_hash
 
-    def name(self, mark: str | None, user_id: UUID | None) -> str | None:
+    def name(self, cookie: str | None, user_id: UUID | None) -> str | None:
         """The device's name where this user has signed in with it; None also where there is no such user."""
-        name, proofs = _read(mark)
+        name, proofs = _read(cookie)
         proof = self._proof(user_id or _NOBODY, name)
         known = [hmac.compare_digest(proof, other) for other in proofs]
         return name if any(known) and user_id is not None else None
 
-    def mark(self, present: str | None, user_id: UUID) -> str:
-        """What the device is to keep from now on, so that this user is known on it."""
+    def cookie_for(self, present: str | None, user_id: UUID) -> str:
+        """The cookie that the device should keep from now on, so that this user is known on it."""
         name, proofs = _read(present)
         name = name or new_token(16)
         proof = self._proof(user_id, name)
@@ -52,7 +53,7 @@ class Devices:
         return base64.urlsafe_b64encode(digest).decode().rstrip("=")
 
 
-def _read(mark: str | None) -> tuple[str, list[str]]:
-    """Name and proofs; nothing where it is none of ours."""
-    match = _FORM.fullmatch(mark or "")
+def _read(cookie: str | None) -> tuple[str, list[str]]:
+    """Name and proofs; both empty where it is none of our cookies."""
+    match = _FORM.fullmatch(cookie or "")
     return (match[1], match[2].split(".")[1:]) if match else ("", [])

@@ -1,4 +1,4 @@
-"""Every SQL statement about counted guesses."""
+"""SQL of the guess counters."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -15,9 +15,9 @@ from db.unit_of_work import SystemTransaction
 async def lock(
     tx: SystemTransaction, account: bytes, guessers: Sequence[bytes], now: datetime
 ) -> Mapping[bytes, GuessCount]:
-    """The counts, made where there were none, in one order for everybody: no two may wait for each other.
+    """Locks the counts and creates missing ones, always in the same order, so that no two calls deadlock.
 
-    One statement: between an INSERT that finds a row and a SELECT that locks it, the row could be cleared away.
+    It is one statement: between an INSERT that finds a row and a SELECT that locks it, the row could be deleted.
     """
     rows = [
         {"account": account, "guesser": guesser, "not_before": now, "counted_at": now} for guesser in sorted(guessers)
@@ -35,14 +35,14 @@ async def clear(tx: SystemTransaction, account: bytes, guesser: bytes) -> None:
 
 
 async def clear_account(tx: SystemTransaction, account: bytes) -> None:
-    """Of every guesser."""
+    """Deletes the counts of all guessers."""
     await tx.session.execute(delete(GuessCount).where(GuessCount.account == account))
 
 
 async def take_back_one(
     tx: SystemTransaction, account: bytes, guesser: bytes, *, not_before: datetime | None = None
 ) -> None:
-    """`not_before`: when the next may come, where that is not to stay as it is."""
+    """`not_before`: when the next guess may come; None leaves it unchanged."""
     one_less: dict[Any, Any] = {GuessCount.guesses: func.greatest(GuessCount.guesses - 1, 0)}
     if not_before is not None:
         one_less[GuessCount.not_before] = not_before
@@ -51,7 +51,7 @@ async def take_back_one(
 
 
 async def purge(tx: SystemTransaction, before: datetime, *, most: int) -> int:
-    """Removes counts that nobody has added to since; says how many."""
+    """Removes counts without a guess since `before`. Returns how many."""
     old = select(GuessCount.account, GuessCount.guesser).where(GuessCount.counted_at < before).limit(most)
     locked = old.with_for_update(skip_locked=True).subquery()
     removal = delete(GuessCount).where(

@@ -1,10 +1,11 @@
-"""Waiting times of password guesses. Pure: what was counted and `now` in, a wait out.
+"""Exponential backoff for password guesses: how long a guesser waits. Pure functions of the counts and `now`.
 
-A count belongs to an account and a guesser: an address that the account has never been used from, a device that has
-signed in to it before, or a session that is signed in. Some guesses are free, then each costs a wait that doubles.
-Beside that all addresses together, as far as no device of the account is behind them, have a count of their own. It
-stops a thousand addresses with five guesses each: at most 80 in an hour, where OWASP ASVS 4.0.3 (2.2.1) allows 100.
-Devices and sessions are not under it, so strangers cannot keep out a user who has signed in here before.
+A count belongs to an account and a guesser. A guesser is an address that is unknown to the account, a device that has
+signed in to it before, or a live session. The first guesses are free, then each costs a wait that doubles.
+
+All unknown addresses together have one more count for each account. It stops a thousand addresses with five guesses
+each: at most 80 guesses in an hour, where OWASP ASVS 4.0.3 (2.2.1) allows 100. Devices and sessions are not under it.
+So a user who has signed in on this device before can always sign in, whatever strangers do.
 """
 
 import enum
@@ -14,7 +15,7 @@ from typing import Final
 import msgspec
 
 FORGOTTEN: Final = timedelta(hours=24)
-"""After the last guess."""
+"""Counts are forgotten this long after the last guess."""
 _MOST_DOUBLINGS: Final = 16
 
 
@@ -35,21 +36,21 @@ class Guesser(msgspec.Struct, frozen=True):
         return self.kind is GuesserKind.ADDRESS
 
 
-class Patience(msgspec.Struct, frozen=True):
+class Backoff(msgspec.Struct, frozen=True):
     free: int
     first: timedelta
     longest: timedelta
 
     def pause(self, guesses: int) -> timedelta:
-        """How long after the last of so many guesses the next may come."""
+        """The wait after the last of `guesses` guesses."""
         if guesses < self.free:
             return timedelta(0)
         doublings: int = min(guesses - self.free, _MOST_DOUBLINGS)
         return min(self.first * (1 << doublings), self.longest)
 
 
-ONE_GUESSER: Final = Patience(free=5, first=timedelta(minutes=1), longest=timedelta(hours=1))
-ALL_STRANGERS: Final = Patience(free=40, first=timedelta(seconds=90), longest=timedelta(seconds=90))
+ONE_GUESSER: Final = Backoff(free=5, first=timedelta(minutes=1), longest=timedelta(hours=1))
+ALL_STRANGERS: Final = Backoff(free=40, first=timedelta(seconds=90), longest=timedelta(seconds=90))
 
 
 def guesses_so_far(guesses: int, counted_at: datetime, now: datetime) -> int:

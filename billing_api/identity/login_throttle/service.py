@@ -1,11 +1,11 @@
-"""Counts guesses at passwords, in the transactions of those who judge them.
+"""Guess counters of login throttling, kept in the transactions of the services that verify passwords.
 
-A guess is counted and committed before the password is hashed: of a hundred at once those are let through that were
-counted, and the rest wait. A right guess is taken back. Killed in between, a right guess stays counted.
+A guess is counted and committed before the password is hashed. So of a hundred guesses at once only the free ones are
+verified, and the rest wait. A right guess is taken back. If the process is killed in between, it stays counted.
 
-Accounts and guessers are kept as keyed hashes. An account is named by the address that was typed, whether somebody has
-it or not: a guesser at an unknown account waits as long, after the same statements, and learns nothing. It also
-keeps addresses, and what people type into the wrong field, out of the table.
+Accounts and guessers are stored as keyed hashes. An account is named by the typed address, whether it exists or not. So
+guesses at an unknown address wait as long, after the same statements, and learn nothing. The hash also keeps addresses,
+and passwords that were typed into the wrong field, out of the table.
 """
 
 import math
@@ -18,8 +18,8 @@ from billing_api.identity.login_throttle import repository
 from billing_api.identity.login_throttle.rules import (
     ALL_STRANGERS,
     ONE_GUESSER,
+    Backoff,
     Guesser,
-    Patience,
     guesses_so_far,
 )
 from core.clock import Clock
@@ -32,7 +32,7 @@ _STRANGERS = "strangers"
 
 
 class Guess(msgspec.Struct, frozen=True):
-    """One that was counted: at whose password, and to whose counts. `number`: which of its guesser's it is."""
+    """A counted guess: its account, and the counts it was added to. `number`: its place among its guesser's."""
 
     account: bytes
     own: bytes
@@ -45,7 +45,7 @@ class Guess(msgspec.Struct, frozen=True):
 
 
 class Wait(msgspec.Struct, frozen=True):
-    """One that is not looked at: too early."""
+    """A guess that came too early and is not verified."""
 
     seconds: int
 
@@ -61,23 +61,25 @@ class GuessCounter:
     async def count(self, tx: SystemTransaction, email: str, guesser: Guesser, *, user_id: UUID | None) -> Guess | Wait:
         """`email`: the name of its mailbox (core/mailbox.py).
 
-        `user_id` is for the audit trail: who is known waits no other way.
+        `user_id` is for the audit trail only: known and unknown accounts wait alike.
         """
+        # Lock the counts; refuse a guess that comes too early.
         now, guess = self._clock(), self._guess(email, guesser)
         counts = await repository.lock(tx, guess.account, guess.counted, now)
         waiting = [count for count in counts.values() if count.not_before > now]
         if waiting:
             longest = max(waiting, key=lambda count: count.not_before)
-            await self._turn_away(tx, longest, guesser, user_id, now)
+            await self._record_refusal(tx, longest, guesser, user_id, now)
             return Wait(math.ceil((longest.not_before - now).total_seconds()))
+        # Count it for its own guesser, and for all strangers where it comes from an unknown address.
         for name, count in counts.items():
             _add_one(count, ONE_GUESSER if name == guess.own else ALL_STRANGERS, now)
         return msgspec.structs.replace(guess, number=counts[guess.own].guesses)
 
     async def take_back(self, tx: SystemTransaction, guess: Guess, *, only_this: bool = False) -> None:
-        """It was right: its guesser begins anew, all strangers have one guess less.
+        """The guess was right: its guesser's count is reset, and that of all strangers is one less.
 
-        `only_this`: its guesser is where it was before, for more has to be proved yet.
+        `only_this`: the guesser's count is only one less, because more has to be proved.
         """
         for name in sorted(guess.counted):  # in the order in which counting locks them
             if name != guess.own:
@@ -87,10 +89,10 @@ class GuessCounter:
             else:
                 await repository.clear(tx, guess.account, name)
 
-    async def _turn_away(
+    async def _record_refusal(
         self, tx: SystemTransaction, count: GuessCount, guesser: Guesser, user_id: UUID | None, now: datetime
     ) -> None:
-        """On record once for each wait, however often somebody knocks meanwhile."""
+        """Recorded once for each wait, however many guesses come during it."""
         if count.refused_at is not None:
             return
         count.refused_at = now
@@ -110,7 +112,7 @@ class GuessCounter:
         return self._keyed_hash.digest(f"guess_{kind}", name)
 
 
-def _add_one(count: GuessCount, patience: Patience, now: datetime) -> None:
+def _add_one(count: GuessCount, backoff: Backoff, now: datetime) -> None:
     count.guesses = guesses_so_far(count.guesses, count.counted_at, now) + 1
     count.counted_at, count.refused_at = now, None
-    count.not_before = now + patience.pause(count.guesses)
+    count.not_before = now + backoff.pause(count.guesses)

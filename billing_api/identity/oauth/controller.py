@@ -1,4 +1,4 @@
-"""OAuth over HTTP: the token route as RFC 6749 has it, and a customer's clients."""
+"""OAuth over HTTP: the token endpoint of RFC 6749, and the customer's clients."""
 
 from dataclasses import dataclass
 from datetime import timedelta
@@ -11,11 +11,7 @@ from litestar.openapi.datastructures import ResponseSpec
 from litestar.openapi.spec import OpenAPIMediaType, OpenAPIType, Operation, Reference, RequestBody, Schema
 from litestar.params import FromPath, JSONBody, QueryParameter
 
-from billing_api.access.permissions import (
-    Permission,
-    Principal,
-    Scope,
-)
+from billing_api.access.permissions import Permission, Principal, Scope
 from billing_api.identity.oauth import token_request
 from billing_api.identity.oauth.schemas import (
     ClientIssued,
@@ -25,32 +21,23 @@ from billing_api.identity.oauth.schemas import (
     TokenGranted,
 )
 from billing_api.identity.oauth.service import ClientTokens, OAuthClientService
-from billing_api.identity.oauth.token_request import (
-    FORM,
-    GRANT_TYPE,
-    TokenError,
-    TokenRefused,
-)
-from billing_api.web.parameters import (
-    Limit,
-    Offset,
-    reply,
-)
+from billing_api.identity.oauth.token_request import FORM, GRANT_TYPE, TokenError, TokenRefused
+from billing_api.web.parameters import Limit, Offset, reply
 from core.errors import InvalidInput
 from db.idempotency import Once
 from db.paging import Page
 
-_NOT_KEPT: Final = {"Cache-Control": "no-store", "Pragma": "no-cache"}  # RFC 6749, 5.1
+_NO_STORE: Final = {"Cache-Control": "no-store", "Pragma": "no-cache"}  # RFC 6749, 5.1
 _LONGEST_OVERLAP_HOURS: Final = 168
 
 OverlapHours = Annotated[
-    int, QueryParameter(ge=0, le=_LONGEST_OVERLAP_HOURS, description="how long the old secret counts as well")
+    int, QueryParameter(ge=0, le=_LONGEST_OVERLAP_HOURS, description="how long the old secret stays valid")
 ]
 
 
 @dataclass
 class _TokenForm(Operation):
-    """Litestar would read the form into a struct and answer with a problem; RFC 6749 has rules of its own for both."""
+    """Documents the form. Litestar must not decode it: RFC 6749 has rules of its own for form and errors."""
 
     def __post_init__(self) -> None:
         text = Schema(type=OpenAPIType.STRING)
@@ -64,8 +51,8 @@ class _TokenForm(Operation):
         self.request_body = RequestBody({FORM: OpenAPIMediaType(form)}, required=True)
 
 
-def refused(_request: Request[Any, Any, Any], refusal: TokenRefused) -> Response[TokenFault]:
-    headers = dict(_NOT_KEPT)
+def error_response(_request: Request[Any, Any, Any], refusal: TokenRefused) -> Response[TokenFault]:
+    headers = dict(_NO_STORE)
     is_client = refusal.error is TokenError.INVALID_CLIENT
     if is_client:
         headers["WWW-Authenticate"] = 'Basic realm="nextpanel-billing", charset="UTF-8"'
@@ -73,11 +60,11 @@ def refused(_request: Request[Any, Any, Any], refusal: TokenRefused) -> Response
     return Response(fault, status_code=401 if is_client else 400, headers=headers)
 
 
-def address_refused(request: Request[Any, Any, Any], refusal: InvalidInput) -> Response[TokenFault]:
-    """What the guard says of names in the address (web/undeclared.py), as this route's clients know errors."""
+def query_error_response(request: Request[Any, Any, Any], refusal: InvalidInput) -> Response[TokenFault]:
+    """The guard refuses parameters in the URL (web/undeclared.py); this route answers with an error of RFC 6749."""
     names = ", ".join(error.field for error in refusal.errors if error.field.isascii())
-    told = f"the address takes no parameters; send them in the form, not there: {names}"
-    return refused(request, TokenRefused(TokenError.INVALID_REQUEST, told))
+    detail = f"parameters in the URL are not accepted; send them in the form: {names}"
+    return error_response(request, TokenRefused(TokenError.INVALID_REQUEST, detail))
 
 
 @post(
@@ -89,7 +76,7 @@ def address_refused(request: Request[Any, Any, Any], refusal: InvalidInput) -> R
     tags=["oauth"],
     summary="An access token for a client's credentials (RFC 6749, 4.4)",
     operation_class=_TokenForm,
-    exception_handlers={TokenRefused: refused, InvalidInput: address_refused},
+    exception_handlers={TokenRefused: error_response, InvalidInput: query_error_response},
     responses={
         400: ResponseSpec(TokenFault, generate_examples=False, description="RFC 6749, 5.2"),
         401: ResponseSpec(TokenFault, generate_examples=False, description="invalid_client"),
@@ -98,10 +85,10 @@ def address_refused(request: Request[Any, Any, Any], refusal: InvalidInput) -> R
 async def grant_token(
     request: Request[Any, Any, Any], client_tokens: NamedDependency[ClientTokens]
 ) -> Response[TokenGranted]:
-    """The credentials come by HTTP Basic or in the form. Without `scope` the token has all that the client has."""
+    """Send the credentials by HTTP Basic or in the form. Without `scope` the token has all scopes of the client."""
     headers = request.headers
     wanted = token_request.read(headers.get("content-type", ""), headers.get("authorization"), await request.body())
-    return Response(await client_tokens.grant(wanted), headers=_NOT_KEPT)
+    return Response(await client_tokens.grant(wanted), headers=_NO_STORE)
 
 
 class OAuthClientController(Controller):
@@ -134,7 +121,7 @@ class OAuthClientController(Controller):
         permission=Permission.OWN_CREDENTIALS,
         step_up=True,
         status_code=200,
-        summary="A new secret, shown this once; the old one counts for a while",
+        summary="A new secret, shown this once; the old one stays valid for a while",
     )
     async def rotate_client(
         self,

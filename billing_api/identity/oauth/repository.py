@@ -1,4 +1,4 @@
-"""Every SQL statement about OAuth clients. Their owner's session names the columns it reads: no hash is among them."""
+"""SQL of OAuth clients. The customer's transaction reads named columns only, so that no hash is among them."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -21,12 +21,12 @@ _SHOWN: Final = (
 
 
 def live() -> Select[*tuple[Any, ...]]:
-    """Of the session's user."""
+    """Live clients of the transaction's user (row-level security)."""
     return select(*_SHOWN).where(OAuthClient.revoked_at.is_(None)).order_by(OAuthClient.created_at, OAuthClient.id)
 
 
 async def count_live(tx: SystemTransaction, user_id: UUID) -> int | None:
-    """With the owner locked, so that two at once do not both find the last place. None for an inactive owner."""
+    """Locks the owner, so that two calls at once cannot both take the last place. None for an inactive owner."""
     owner = select(User.id).where(User.id == user_id, User.is_active).with_for_update(key_share=True)
     if await tx.session.scalar(owner) is None:
         return None
@@ -40,13 +40,13 @@ async def add(tx: SystemTransaction, **columns: Any) -> Any:
 
 
 async def revoke(tx: CustomerTransaction, client_id: UUID, now: datetime) -> bool:
-    """False where there is none that is live."""
+    """False where there is no such live client."""
     statement = update(OAuthClient).where(OAuthClient.id == client_id, OAuthClient.revoked_at.is_(None))
     return await tx.session.scalar(statement.values(revoked_at=now).returning(OAuthClient.id)) is not None
 
 
 async def revoke_all(tx: SystemTransaction, user_id: UUID, now: datetime) -> int:
-    """How many there were."""
+    """Returns how many were live."""
     mine = update(OAuthClient).where(OAuthClient.user_id == user_id, OAuthClient.revoked_at.is_(None))
     return len((await tx.session.execute(mine.values(revoked_at=now).returning(OAuthClient.id))).all())
 
@@ -54,14 +54,17 @@ async def revoke_all(tx: SystemTransaction, user_id: UUID, now: datetime) -> int
 async def rotate(
     tx: SystemTransaction, client_id: UUID, owner_id: UUID, *, secret_hash: bytes, previous_until: datetime
 ) -> Any | None:
-    """In the application's name, for the present hash is read to become the previous one; hence the owner's id."""
+    """The present hash becomes the previous one.
+
+    A system transaction, because a customer's may not read the hash. So the statement checks the owner itself.
+    """
     mine = (OAuthClient.id == client_id, OAuthClient.user_id == owner_id, OAuthClient.revoked_at.is_(None))
     changes = {"previous_hash": OAuthClient.secret_hash, "previous_until": previous_until, "secret_hash": secret_hash}
     return (await tx.session.execute(update(OAuthClient).where(*mine).values(changes).returning(*_SHOWN))).one_or_none()
 
 
 async def with_hashes(tx: SystemTransaction, client_id: UUID) -> OAuthClient | None:
-    """A live client of an active owner, with what its secret is compared to."""
+    """A live client of an active owner, with the hashes of its secrets."""
     hashes = (undefer(OAuthClient.secret_hash), undefer(OAuthClient.previous_hash))
     client: OAuthClient | None = await tx.session.scalar(_usable(select(OAuthClient), client_id).options(*hashes))
     return client

@@ -19,7 +19,7 @@ class NewClient(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class ClientView(msgspec.Struct, frozen=True, kw_only=True):
-    """`previous_secret_until`: until when the secret before the present one counts as well."""
+    """`previous_secret_until`: until when the previous secret stays valid."""
 
     client_id: UUID
     name: str

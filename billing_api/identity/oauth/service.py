@@ -1,7 +1,7 @@
-"""OAuth clients: their owners make and end them, they themselves get tokens and are recognized by them.
+"""OAuth clients: customers create, rotate and revoke them; the clients get access tokens for their credentials.
 
-A token says which client it was made for, not whom that acts for: each use looks the client up. So a client that is
-revoked, or whose owner is suspended, is refused at once, and a token that is found is worth nothing afterwards.
+A token names its client, not the user that the client acts for: each use looks the client up. So a revoked client, or
+one of a suspended owner, is refused at once, and its tokens are useless from then on.
 """
 
 import hmac
@@ -12,19 +12,8 @@ from uuid import UUID
 from billing_api.access.permissions import Principal, Scope, client_principal
 from billing_api.access.tokens import ClientToken, TokenIssuer
 from billing_api.identity.oauth import repository
-from billing_api.identity.oauth.schemas import (
-    ClientIssued,
-    ClientView,
-    NewClient,
-    TokenGranted,
-    facts_of,
-)
-from billing_api.identity.oauth.token_request import (
-    GRANT_TYPE,
-    TokenError,
-    TokenRefused,
-    TokenRequest,
-)
+from billing_api.identity.oauth.schemas import ClientIssued, ClientView, NewClient, TokenGranted, facts_of
+from billing_api.identity.oauth.token_request import GRANT_TYPE, TokenError, TokenRefused, TokenRequest
 from billing_api.identity.sessions import repository as sessions
 from billing_api.notifications.mails.security_notices import Made, tell_of_oauth_client
 from core.clock import Clock
@@ -37,12 +26,12 @@ from db.paging import Page, fetch_page
 from db.unit_of_work import Database, SystemTransaction
 
 MOST_CLIENTS: Final = 20
-"""Live ones of one customer."""
-_NOBODYS_HASH: Final = bytes(32)
+"""The most live clients of one customer."""
+_DUMMY_HASH: Final = bytes(32)
 
 
 class OAuthClientService:
-    """Use cases of a customer with OAuth clients."""
+    """A customer's own clients: list, create, rotate, revoke."""
 
     def __init__(self, database: Database, secrets: Secrets, clock: Clock) -> None:
         self._database = database
@@ -64,12 +53,12 @@ class OAuthClientService:
                 return stored
             count = await repository.count_live(tx, principal.user_id)
             if count is None:
-                raise Unauthenticated("this account is not active any more")
-            # Looked at again under the owner's lock: taking the account back ends sessions and clients under it.
+                raise Unauthenticated("this account is not active any more: sign in again, or write to support")
+            # Check the session again under the owner's lock: access revocation ends sessions and clients under it.
             if await sessions.live(tx, principal.session_id, principal.user_id, self._clock()) is None:
                 raise Unauthenticated("this sign-in has ended; sign in again")
             if count >= MOST_CLIENTS:
-                raise Conflict(f"you have {MOST_CLIENTS} clients, which is the most: revoke one that is not needed")
+                raise Conflict(f"you have {MOST_CLIENTS} clients, the most that are allowed: revoke one that is unused")
             row = await repository.add(tx, id=client_id, user_id=principal.user_id, **columns)
             await tx.audit("oauth_client.created", "oauth_client", client_id, scopes=columns["scopes"])
             await self._tell(tx, principal, row, "made")
@@ -78,7 +67,7 @@ class OAuthClientService:
     async def rotate(
         self, principal: Principal, client_id: UUID, *, overlap: timedelta, request_id: str
     ) -> ClientIssued:
-        """A new secret; the one before counts for `overlap` longer, and the one before that no more."""
+        """A new secret. The previous one stays valid for `overlap`; an older one ends now."""
         secret, until = new_token(), self._clock() + overlap
         async with self._database.as_system(principal.user_id, request_id) as tx:
             row = await repository.rotate(
@@ -107,7 +96,7 @@ class OAuthClientService:
 
 
 class ClientTokens:
-    """What a client gets for its secret, and who comes with such a token."""
+    """Issues tokens for client credentials, and finds the principal of such a token."""
 
     def __init__(self, database: Database, *, tokens: TokenIssuer, secrets: Secrets, clock: Clock) -> None:
         self._database = database
@@ -116,20 +105,22 @@ class ClientTokens:
         self._clock = clock
 
     async def grant(self, request: TokenRequest) -> TokenGranted:
-        """TokenRefused tells what is wrong; of the client only that it is not known by these credentials."""
+        """TokenRefused says what is wrong. Of wrong credentials it does not say which part is wrong."""
         client = await self._authenticated(request)
         if request.grant_type != GRANT_TYPE:
-            raise TokenRefused(TokenError.UNSUPPORTED_GRANT_TYPE, f"the only grant_type here is {GRANT_TYPE}")
+            raise TokenRefused(
+                TokenError.UNSUPPORTED_GRANT_TYPE, f"send grant_type={GRANT_TYPE}: no other is supported"
+            )
         scopes = _granted(request.scope, frozenset(client.scopes))
         token = self._tokens.issue_to_client(ClientToken(client.id, scopes))
         return TokenGranted(token, " ".join(sorted(scopes)))
 
     async def principal(self, token: ClientToken) -> Principal:
-        """Whom it acts for. Unauthenticated where the client has been revoked, or its owner suspended."""
+        """The user that the client acts for. Unauthenticated where the client is revoked or its owner suspended."""
         async with self._database.as_system() as tx:
             found = await repository.owner_and_scopes(tx, token.client_id)
         if found is None:
-            raise Unauthenticated("this client has been revoked, or its owner's account is closed")
+            raise Unauthenticated("this client is revoked, or its owner's account is closed: use another client")
         owner_id, scopes = found
         return client_principal(token.client_id, owner_id, token.scopes & frozenset(map(Scope, scopes)))
 
@@ -140,29 +131,32 @@ class ClientTokens:
             async with self._database.as_system() as tx:
                 client = await repository.with_hashes(tx, client_id)
         offered = stored_hash(self._secrets, request.client_secret)
-        if not _fits(client, offered, self._clock()) or client is None:
-            raise TokenRefused(TokenError.INVALID_CLIENT, "the client is unknown, revoked, or the secret is wrong")
+        if not _secret_matches(client, offered, self._clock()) or client is None:
+            raise TokenRefused(
+                TokenError.INVALID_CLIENT, "the client is unknown or revoked, or the secret is wrong: check both"
+            )
         return client
 
 
 def stored_hash(secrets: Secrets, secret: str) -> bytes:
-    """Keyed and not stretched: a secret is 256 random bits."""
+    """A keyed hash without stretching: the secret has 256 random bits, so nobody can guess it."""
     return secrets.index.digest("oauth_client_secret", secret)
 
 
-def _fits(client: OAuthClient | None, offered: bytes, now: datetime) -> bool:
-    current = _NOBODYS_HASH if client is None else client.secret_hash
-    previous = _NOBODYS_HASH
+def _secret_matches(client: OAuthClient | None, offered: bytes, now: datetime) -> bool:
+    """Always compares with two hashes, so that the time does not show whether the client exists."""
+    current = _DUMMY_HASH if client is None else client.secret_hash
+    previous = _DUMMY_HASH
     if client is not None and client.previous_hash is not None and client.previous_until is not None:
-        previous = client.previous_hash if now < client.previous_until else _NOBODYS_HASH
+        previous = client.previous_hash if now < client.previous_until else _DUMMY_HASH
     return hmac.compare_digest(offered, current) | hmac.compare_digest(offered, previous)
 
 
 def _granted(asked: str | None, allowed: frozenset[str]) -> frozenset[Scope]:
-    """All that the client has, where it does not say (RFC 6749, 3.3)."""
+    """The requested scopes, or all of the client where the request names none (RFC 6749, 3.3)."""
     wanted = frozenset((asked or "").split(" ")) - {""} or allowed
     if not wanted <= allowed:
-        raise TokenRefused(TokenError.INVALID_SCOPE, f"this client may ask for: {' '.join(sorted(allowed))}")
+        raise TokenRefused(TokenError.INVALID_SCOPE, f"ask only for scopes of this client: {' '.join(sorted(allowed))}")
     return frozenset(map(Scope, wanted))
 
 

@@ -1,12 +1,12 @@
-"""The token request of RFC 6749, read from bytes: a form, client credentials in one of two places, and nothing else.
+"""Token request of RFC 6749, parsed from bytes: a form, and client credentials in one of two places.
 
-A file of its own, between controller and service: it is a protocol with rules and errors of its own, and pure.
+A file of its own between controller and service: it is pure, and the protocol has rules and errors of its own.
 
     POST oauth/token                      Authorization: Basic base64(urlencode(id) ":" urlencode(secret))     2.3.1
     grant_type=client_credentials&scope=licenses%3Aread          or client_id and client_secret in the form    4.4.2
 
-A parameter without a value counts as left out, one that nobody knows is ignored, one that is there twice is a fault
-(3.2). What stands in the address is refused before (billing_api/web/undeclared.py): addresses end up in logs.
+A parameter without a value counts as absent, an unknown one is ignored, and a repeated one is an error (3.2).
+Parameters in the URL are refused before (billing_api/web/undeclared.py), because URLs end up in logs.
 """
 
 import base64
@@ -24,7 +24,7 @@ _MOST_PARAMETERS: Final = 20
 
 
 class TokenError(enum.StrEnum):
-    """RFC 6749, 5.2, as far as this grant can meet them."""
+    """The errors of RFC 6749, 5.2, that this grant can have."""
 
     INVALID_REQUEST = "invalid_request"
     INVALID_CLIENT = "invalid_client"
@@ -33,7 +33,7 @@ class TokenError(enum.StrEnum):
 
 
 class TokenRefused(Exception):
-    """Not one of our problems (RFC 9457): clients of this route know RFC 6749's errors. `description`: plain ASCII."""
+    """An error of RFC 6749, which OAuth clients expect instead of a problem (RFC 9457). `description`: plain ASCII."""
 
     def __init__(self, error: TokenError, description: str) -> None:
         super().__init__(f"{error.value}: {description}")
@@ -42,7 +42,7 @@ class TokenRefused(Exception):
 
 
 class TokenRequest(NamedTuple):
-    """`scope`: what is asked for, as written; None where nothing is said."""
+    """`scope`: as it was sent; None where it is absent."""
 
     client_id: str
     client_secret: str
@@ -59,20 +59,20 @@ def read(content_type: str, authorization: str | None, body: bytes) -> TokenRequ
     client_id, client_secret = _credentials(authorization, parameters)
     grant_type = parameters.get("grant_type")
     if grant_type is None:
-        raise TokenRefused(TokenError.INVALID_REQUEST, "grant_type is missing")
+        raise TokenRefused(TokenError.INVALID_REQUEST, f"grant_type is missing: send grant_type={GRANT_TYPE}")
     return TokenRequest(client_id, client_secret, grant_type, parameters.get("scope"))
 
 
 def _parameters(content_type: str, body: bytes) -> Mapping[str, str]:
     if content_type.partition(";")[0].strip().lower() != FORM:
-        raise TokenRefused(TokenError.INVALID_REQUEST, f"the body must be {FORM}")
+        raise TokenRefused(TokenError.INVALID_REQUEST, f"send the body as {FORM}")
     try:
         pairs = parse_qsl(body.decode(), keep_blank_values=True, errors="strict", max_num_fields=_MOST_PARAMETERS)
     except ValueError:
-        raise TokenRefused(TokenError.INVALID_REQUEST, "the body is no form in UTF-8") from None
+        raise TokenRefused(TokenError.INVALID_REQUEST, "send the body as a form in UTF-8") from None
     parameters = dict(pairs)
     if len(parameters) != len(pairs):
-        raise TokenRefused(TokenError.INVALID_REQUEST, "a parameter is there more than once")
+        raise TokenRefused(TokenError.INVALID_REQUEST, "a parameter is there more than once: send each one once")
     return {name: value for name, value in parameters.items() if value}
 
 
@@ -80,13 +80,17 @@ def _credentials(authorization: str | None, parameters: Mapping[str, str]) -> tu
     in_form = (parameters.get("client_id"), parameters.get("client_secret"))
     if authorization is None:
         if in_form[0] is None or in_form[1] is None:
-            raise TokenRefused(TokenError.INVALID_CLIENT, "client_id and client_secret are needed")
+            raise TokenRefused(TokenError.INVALID_CLIENT, "send client_id and client_secret")
         return in_form[0], in_form[1]
     if in_form[1] is not None:
-        raise TokenRefused(TokenError.INVALID_REQUEST, "the client authenticates in one way, not in two")
+        raise TokenRefused(
+            TokenError.INVALID_REQUEST, "send the credentials either in the Authorization header or in the form"
+        )
     client_id, client_secret = _basic(authorization)
     if in_form[0] not in {None, client_id}:
-        raise TokenRefused(TokenError.INVALID_REQUEST, "client_id is not the one of the Authorization header")
+        raise TokenRefused(
+            TokenError.INVALID_REQUEST, "client_id differs from the one in the Authorization header: send the same"
+        )
     return client_id, client_secret
 
 
@@ -97,7 +101,9 @@ def _basic(authorization: str) -> tuple[str, str]:
         client_id, colon, client_secret = plain.partition(":")
         decoded = unquote_plus(client_id, errors="strict"), unquote_plus(client_secret, errors="strict")
     except (binascii.Error, UnicodeDecodeError):
-        raise TokenRefused(TokenError.INVALID_CLIENT, "the Authorization header cannot be read") from None
+        raise TokenRefused(
+            TokenError.INVALID_CLIENT, "the Authorization header cannot be decoded: send Basic credentials"
+        ) from None
     if not (colon and all(decoded)):
-        raise TokenRefused(TokenError.INVALID_CLIENT, "the Authorization header holds no Basic credentials")
+        raise TokenRefused(TokenError.INVALID_CLIENT, "send Basic credentials in the Authorization header")
     return decoded

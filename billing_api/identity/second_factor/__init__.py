@@ -1,1 +1,1 @@
-"""Second factors: an authenticator app, its recovery codes, and the challenge between password and session."""
+"""Second factor (TOTP): an authenticator app, its recovery codes, and the challenge between password and session."""

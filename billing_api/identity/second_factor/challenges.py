@@ -1,10 +1,10 @@
-"""The challenge: what a right password gets where a second factor is owed, and what becomes of it.
+"""Sign-in challenge: a right password gets it where the account has a second factor, and trades it for a session.
 
-It is a random token that names a row, so it is nothing else: no access token for any reader. Kept rather than
-signed, because a signed one could neither be used up nor be counted. The row holds a mark of the password it was given
-for: it ends with that password, so that code which changes passwords need not know of challenges.
+It is a random token that names a row, so nothing can mistake it for an access token. It is stored and not signed,
+because a signed one could not be used up, and its tries could not be counted. The row holds a keyed hash of the
+password's hash. So the challenge ends with that password, and code that changes passwords need not know of challenges.
 
-A file of its own because it is no use case either: sign-in issues and redeems within its transactions.
+A file of its own because it is no use case: sign-in issues and redeems challenges within its own transactions.
 """
 
 from datetime import datetime
@@ -18,7 +18,7 @@ from db.unit_of_work import SystemTransaction
 
 
 async def issue(tx: SystemTransaction, keyed_hash: KeyedHash, user: User, now: datetime) -> str:
-    """`user` is locked, with the password's hash loaded."""
+    """The caller has locked `user`, with the password's hash loaded."""
     token = new_token()
     await repository.add_challenge(
         tx,
@@ -32,9 +32,10 @@ async def issue(tx: SystemTransaction, keyed_hash: KeyedHash, user: User, now: d
 
 
 async def take_try(tx: SystemTransaction, keyed_hash: KeyedHash, token: str, now: datetime) -> User | None:
-    """The user who owes the factor. None where it is unknown, expired, used, tried too often, or the password changed.
+    """Counts a try and returns the user who has to give the factor.
 
-    Leaves the user locked: a decision about the user holds until the transaction ends.
+    None where the challenge is unknown, expired, used or tried too often, or where the user's state or password has
+    changed since. The user stays locked, so that the decision holds until the transaction ends.
     """
     token_hash = _stored_hash(token, keyed_hash)
     user = await repository.lock_challenged_user(tx, token_hash)

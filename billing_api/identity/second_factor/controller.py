@@ -1,4 +1,4 @@
-"""Second factors over HTTP. Signing in with one is under `auth/`, with the rest of signing in."""
+"""Second factor over HTTP: set up, confirm, remove, new recovery codes. Signing in with it is under `auth/`."""
 
 from typing import Final
 
@@ -22,7 +22,7 @@ class SecondFactorController(Controller):
     path = "/me/mfa"
     tags = ("second factor",)
 
-    @get("/", permission=Permission.OWN_CREDENTIALS, summary="Which second factor I have")
+    @get("/", permission=Permission.OWN_CREDENTIALS, summary="My second factor")
     async def get_state(
         self, principal: NamedDependency[Principal], second_factor: NamedDependency[SecondFactorService]
     ) -> SecondFactorState:
@@ -41,7 +41,7 @@ class SecondFactorController(Controller):
         "/totp/confirm",
         permission=Permission.OWN_CREDENTIALS,
         status_code=200,
-        summary="Switch it on with a code of the app; answers the recovery codes",
+        summary="Switch it on with a code of the app; the answer holds the recovery codes",
     )
     async def confirm_totp(
         self,

@@ -1,9 +1,10 @@
-"""Recovery codes: ten one-time codes on paper, for a user who has lost the authenticator app.
+"""Recovery codes: ten codes that work once each, for a user who has lost the authenticator app.
 
     K7QW-3F9D-M2XA-8RTC      16 symbols of Crockford's base32: 80 random bits
 
-Nobody guesses one, so wrong ones need no counting, and a hash without salt or stretching keeps them; keyed, so that
-a reader of the table cannot even check a code. The owner's id is hashed with the code: a code opens one account only.
+Nobody can guess one, so wrong ones are not counted, and they are stored as a hash without salt or stretching. The hash
+is keyed, so that a reader of the table cannot even check a code. The owner's id is part of the hash, so that a code
+works for one account only.
 """
 
 import re
@@ -26,7 +27,7 @@ def new_set() -> list[str]:
 
 
 def stored_hash(code: str, user_id: UUID, keyed_hash: KeyedHash) -> bytes:
-    """The same for every way a person may write it: lower case, without dashes, the letter O for a zero."""
+    """The same for every way to write the code: lower case, without dashes, the letter O for a zero."""
     plain = _BETWEEN.sub("", code).upper().translate(_LOOK_ALIKES)
     return keyed_hash.digest("recovery_code", f"{user_id}\n{plain}")
 

@@ -1,4 +1,4 @@
-"""Every SQL statement about second factors and the challenges that ask for them."""
+"""SQL of second factors, recovery codes and sign-in challenges."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -20,14 +20,14 @@ async def active_user(tx: SystemTransaction, user_id: UUID) -> User | None:
 
 
 async def lock_active_user(tx: SystemTransaction, user_id: UUID) -> User | None:
-    """The lock that sign-ins take: of a sign-in and a factor that is switched on the second knows of the first."""
+    """The lock that sign-ins take too. So a sign-in and the switching on of a factor see each other."""
     locked = select(User).where(User.id == user_id, User.is_active).with_for_update(key_share=True)
     user: User | None = await tx.session.scalar(locked)
     return user
 
 
-async def note_given(tx: SystemTransaction, session_id: UUID, amr: Sequence[str]) -> None:
-    """How this session was proved, from now on (RFC 8176)."""
+async def set_session_amr(tx: SystemTransaction, session_id: UUID, amr: Sequence[str]) -> None:
+    """Sets the methods that this session has proved (RFC 8176)."""
     await tx.session.execute(update(Session).where(Session.id == session_id).values(amr=list(amr)))
 
 
@@ -42,14 +42,14 @@ async def factor(tx: SystemTransaction, user_id: UUID) -> TotpFactor | None:
 
 
 async def lock_factor(tx: SystemTransaction, user_id: UUID) -> TotpFactor | None:
-    """The lock has all who try a code of this user's take turns, so that no try goes uncounted."""
+    """The lock serializes all tries of this user's codes, so that each is counted."""
     locked = select(TotpFactor).where(TotpFactor.user_id == user_id).with_for_update()
     found: TotpFactor | None = await tx.session.scalar(locked)
     return found
 
 
 async def begin_factor(tx: SystemTransaction, user_id: UUID, secret: bytes, now: datetime) -> bool:
-    """A secret that waits to be confirmed takes the place of one that waits; False where one is active already."""
+    """A new unconfirmed secret replaces an older unconfirmed one. False where a confirmed one exists."""
     fresh: dict[str, Any] = {"secret": secret, "started_at": now}
     fresh |= {"last_step": None, "failures": 0, "blocked_until": None}
     statement = insert(TotpFactor).values(user_id=user_id, **fresh)
@@ -59,14 +59,14 @@ async def begin_factor(tx: SystemTransaction, user_id: UUID, secret: bytes, now:
 
 
 async def use_step(tx: SystemTransaction, user_id: UUID, step: int) -> bool:
-    """False where this time step, or a later one, has counted already: of two at once one wins."""
+    """False where this time step or a later one has been used. Of two calls at once one gets True."""
     unused = or_(TotpFactor.last_step.is_(None), TotpFactor.last_step < step)
     statement = update(TotpFactor).where(TotpFactor.user_id == user_id, unused).values(last_step=step)
     return await tx.session.scalar(statement.returning(TotpFactor.user_id)) is not None
 
 
 async def remove_factor(tx: SystemTransaction, user_id: UUID) -> bool:
-    """With its recovery codes; False where there was none that counted."""
+    """Removes the factor and its recovery codes. False where there was no confirmed factor."""
     statement = delete(TotpFactor).where(TotpFactor.user_id == user_id).returning(TotpFactor.confirmed_at)
     counted = await tx.session.scalar(statement) is not None
     await tx.session.execute(delete(RecoveryCode).where(RecoveryCode.user_id == user_id))
@@ -79,7 +79,7 @@ async def replace_recovery_codes(tx: SystemTransaction, user_id: UUID, hashes: S
 
 
 async def spend_recovery_code(tx: SystemTransaction, user_id: UUID, code_hash: bytes, now: datetime) -> bool:
-    """False where it is unknown, used or another's. Of two at once one gets False."""
+    """False where the code is unknown, used or another user's. Of two calls at once one gets False."""
     mine = (RecoveryCode.code_hash == code_hash, RecoveryCode.user_id == user_id, RecoveryCode.used_at.is_(None))
     statement = update(RecoveryCode).where(*mine).values(used_at=now).returning(RecoveryCode.user_id)
     return await tx.session.scalar(statement) is not None
@@ -91,7 +91,7 @@ async def recovery_codes_left(tx: SystemTransaction, user_id: UUID) -> int:
 
 
 async def add_challenge(tx: SystemTransaction, now: datetime, **columns: Any) -> None:
-    """Those of the same user that are over go: nobody's challenges pile up."""
+    """Also deletes ended challenges of the same user, so that they do not pile up."""
     over = or_(SignInChallenge.expires_at <= now, SignInChallenge.used_at.is_not(None))
     await tx.session.execute(delete(SignInChallenge).where(SignInChallenge.user_id == columns["user_id"], over))
     await tx.session.execute(insert(SignInChallenge).values(columns))
@@ -102,7 +102,7 @@ async def end_challenges(tx: SystemTransaction, user_id: UUID) -> None:
 
 
 async def lock_challenged_user(tx: SystemTransaction, token_hash: bytes) -> User | None:
-    """Locked before the challenge, as a sign-in locks them; with the password's hash."""
+    """Locks the user before the challenge, in the order of a sign-in. With the password's hash."""
     challenged = select(SignInChallenge.user_id).where(SignInChallenge.token_hash == token_hash).scalar_subquery()
     statement = select(User).where(User.id == challenged).options(undefer(User.password_hash))
     user: User | None = await tx.session.scalar(statement.with_for_update(key_share=True))
@@ -110,7 +110,7 @@ async def lock_challenged_user(tx: SystemTransaction, token_hash: bytes) -> User
 
 
 async def take_try(tx: SystemTransaction, token_hash: bytes, now: datetime, *, most: int) -> SignInChallenge | None:
-    """Counts a try before it is looked at; None where the challenge is used, over, or has been tried too often."""
+    """Counts a try before it is checked. None where the challenge is used, expired, or tried too often."""
     live = (SignInChallenge.used_at.is_(None), SignInChallenge.expires_at > now, SignInChallenge.tries < most)
     statement = update(SignInChallenge).where(SignInChallenge.token_hash == token_hash, *live)
     counted = statement.values(tries=SignInChallenge.tries + 1).returning(SignInChallenge)

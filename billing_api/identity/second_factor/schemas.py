@@ -1,4 +1,4 @@
-"""Second factors on the wire."""
+"""Schemas of the second factor."""
 
 from datetime import datetime
 from typing import Annotated
@@ -10,11 +10,13 @@ from billing_api.identity.second_factor.rules import CHALLENGE_LIFETIME
 from core.errors import FieldError, InvalidInput
 
 Code = Annotated[str, Meta(pattern=r"^[0-9]{6}(?![\s\S])", description="six digits, as the app shows them")]
-GivenRecoveryCode = Annotated[str, Meta(min_length=1, max_length=100, description="one of the ten, with dashes or not")]
+GivenRecoveryCode = Annotated[
+    str, Meta(min_length=1, max_length=100, description="one of the ten, with or without dashes")
+]
 
 
 class FactorProof(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What the second factor is proved with: one of the two."""
+    """The proof of the second factor: one of the two."""
 
     code: Code | None = None
     recovery_code: GivenRecoveryCode | None = None
@@ -22,7 +24,8 @@ class FactorProof(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     def check_one(self) -> None:
         if (self.code is None) == (self.recovery_code is None):
             raise InvalidInput(
-                "give the app's code or a recovery code", errors=(FieldError("code", "either this or recovery_code"),)
+                "send either the app's code or a recovery code",
+                errors=(FieldError("code", "send either this or recovery_code"),),
             )
 
     @property
@@ -35,7 +38,7 @@ class ChallengeAnswer(FactorProof, frozen=True, forbid_unknown_fields=True, kw_o
 
 
 class SecondFactorAsked(msgspec.Struct, frozen=True):
-    """The password was right. `challenge` goes to `auth/mfa` with a code; it is good for `expires_in` seconds."""
+    """The password was right. Send `challenge` to `auth/mfa` with a code, within `expires_in` seconds."""
 
     challenge: str
     mfa_required: bool = True
@@ -43,7 +46,7 @@ class SecondFactorAsked(msgspec.Struct, frozen=True):
 
 
 class Enrolment(msgspec.Struct, frozen=True):
-    """Shown this once. `qr_svg` is the address in `otpauth_uri`; `secret` the same for who has to type it."""
+    """Shown this once. `qr_svg` is `otpauth_uri` as a QR code; `secret` is for a user who has to type it."""
 
     otpauth_uri: str
     secret: str
@@ -56,7 +59,7 @@ class Confirmation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class RecoveryCodes(msgspec.Struct, frozen=True):
-    """Shown this once. Each works once; a new set ends the old one."""
+    """Shown this once. Each code works once; a new set replaces the old one."""
 
     recovery_codes: list[str]
 

@@ -1,1 +1,1 @@
-"""Sign-ins: which of them live, as every request asks; listed and ended by their owner."""
+"""Sessions: sign-ins with rotating refresh tokens, checked on every request, listed and ended by their owner."""

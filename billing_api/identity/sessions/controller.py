@@ -1,4 +1,4 @@
-"""Sessions over HTTP."""
+"""Sessions over HTTP: the user's own sign-ins."""
 
 from uuid import UUID
 

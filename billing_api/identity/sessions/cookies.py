@@ -1,8 +1,8 @@
-"""The cookie of the refresh token: its attributes, and who may make a browser send it.
+"""Cookies of sign-in (refresh token and device) and their protection against cross-site request forgery (CSRF).
 
-The refresh token lives in a cookie that scripts cannot read and that is sent to the routes of sign-in alone. A browser
-adds a cookie to every request, also where another site's page caused it. So the routes that set or read it refuse such
-requests: `SameSite=Strict` is the first defense, the headers that browsers add are the second.
+The refresh token is in a cookie that scripts cannot read and that browsers send to the sign-in routes only. A browser
+adds the cookie also to requests that another site's page caused. So the routes that set or read it refuse such
+requests. `SameSite=Strict` is the first defense, the headers that browsers add are the second.
 """
 
 from datetime import timedelta
@@ -24,16 +24,12 @@ from core.settings import ApiSettings
 AnyRequest = Request[Any, Any, Any]
 
 COOKIE: Final = "np_refresh"
-
-
 _COOKIE_PATH: Final = "/api/v1/auth"
-
-
 _OWN_SITE: Final = frozenset({"same-origin", "same-site", "none"})
 
 
 class RefreshCookie(msgspec.Struct, frozen=True):
-    """How the refresh token and the device's mark travel. `origins`: the pages that may use them, as browsers say."""
+    """Makes and reads the cookies. `origins`: the pages that may use them, as browsers write them in `Origin`."""
 
     secure: bool
     origins: frozenset[str]
@@ -51,23 +47,24 @@ class RefreshCookie(msgspec.Struct, frozen=True):
     def cleared(self) -> Cookie:
         return self._cookie(COOKIE, "", timedelta(0))
 
-    def marking(self, mark: str) -> Cookie:
-        return self._cookie(DEVICE_COOKIE, mark, device.LIFETIME)
+    def for_device(self, value: str) -> Cookie:
+        return self._cookie(DEVICE_COOKIE, value, device.LIFETIME)
 
     def read(self, request: AnyRequest) -> str | None:
         self.refuse_other_sites(request)
         return request.cookies.get(COOKIE)
 
     def refuse_other_sites(self, request: AnyRequest) -> None:
-        """Browsers send both headers with a POST; what sends neither is no browser, with cookies of its own.
+        """Forbidden where `Origin` or `Sec-Fetch-Site` shows another site. A client that sends neither is no browser.
 
-        A sub-domain is the same site and still somebody else's page: it must be listed, by the name it gives.
+        A sub-domain counts as the same site for browsers, but it may be somebody else's page. So its origin must be
+        listed.
         """
         origin = request.headers.get("origin")
         site = request.headers.get("sec-fetch-site", "none")
-        nameless = origin is None and site == "same-site"
-        if nameless or site not in _OWN_SITE or (origin is not None and origin not in self.origins):
-            raise Forbidden("this call is not taken from another site's page")
+        is_unnamed = origin is None and site == "same-site"
+        if is_unnamed or site not in _OWN_SITE or (origin is not None and origin not in self.origins):
+            raise Forbidden("this call came from another site's page: call it from our own pages")
 
     def _cookie(self, name: str, value: str, lifetime: timedelta) -> Cookie:
         return Cookie(
@@ -81,19 +78,19 @@ class RefreshCookie(msgspec.Struct, frozen=True):
         )
 
 
-def granted(signed_in: SignedIn, refresh_cookie: RefreshCookie) -> Response[Any]:
-    """Both tokens, each where it belongs, and the device's mark."""
-    marks = () if signed_in.device is None else (refresh_cookie.marking(signed_in.device),)
+def tokens_response(signed_in: SignedIn, refresh_cookie: RefreshCookie) -> Response[Any]:
+    """The access token in the body, the refresh token and the device in cookies."""
+    device_cookies = () if signed_in.device is None else (refresh_cookie.for_device(signed_in.device),)
     return Response(
         AccessGranted(signed_in.access_token),
         status_code=200,
-        cookies=[refresh_cookie.holding(signed_in.refresh_token), *marks],
+        cookies=[refresh_cookie.holding(signed_in.refresh_token), *device_cookies],
         headers={"Cache-Control": "no-store"},
     )
 
 
 def _origin(url: str) -> str:
-    """Scheme and authority, as browsers write them in `Origin`: lower case, without a default port."""
+    """Scheme and authority as browsers write them in `Origin`: lower case, without a default port."""
     parts = urlsplit(url.lower())
     default_port = {"http": ":80", "https": ":443"}.get(parts.scheme, "")
     return f"{parts.scheme}://{parts.netloc.removesuffix(default_port)}"

@@ -1,16 +1,15 @@
-"""Session liveness: asked by every request with an access token; ended at once, everywhere.
+"""Session liveness and revocation: each request checks its session, and an ended one is refused at once, everywhere.
 
-Postgres says it, and Redis remembers for two seconds what Postgres said. A fifth file of this domain, for it is no use
-case of HTTP but the guard's own question (billing_api/server/guard.py). Why it can never bring an ended session back,
-no matter which process is killed when: docs/decisions/0019-sessions.md. In short,
+PostgreSQL decides, and Redis caches its answer for two seconds. A fifth file of this domain, because no route asks
+this but the guard (billing_api/server/guard.py). In short,
 
-    async with liveness.ending() as ending, database.as_system() as tx:
-        ...                       # end sessions, suspend a user, change a role or a password
-        await ending.of(user_id)  # the last thing before COMMIT
+    async with liveness.revocation() as revocation, database.as_system() as tx:
+        ...                              # end sessions, suspend a user, change a role or a password
+        await revocation.fence(user_id)  # the last step before COMMIT
 
-fences before COMMIT, so that nobody's death afterwards leaves anything that is believed. Where Redis cannot be told,
-the block ends only when whatever it may still say has gone stale. So an answer that says "ended" is true when it is
-given.
+invalidates the cached answers before COMMIT. So a process that is killed afterwards leaves no cached answer that is
+still believed. Where Redis cannot be reached, the block ends only after every cached answer has expired. So the answer
+"ended" is true when it is given. docs/decisions/0019-sessions.md shows why no crash can bring an ended session back.
 """
 
 import asyncio
@@ -20,13 +19,7 @@ from datetime import timedelta
 from typing import Final
 from uuid import UUID
 
-from billing_api.access.permissions import (
-    ONE_TIME_PASSWORD,
-    PERMISSIONS,
-    Permission,
-    Principal,
-    require_step_up,
-)
+from billing_api.access.permissions import ONE_TIME_PASSWORD, PERMISSIONS, Permission, Principal, require_step_up
 from billing_api.identity.sessions import repository
 from core.access_store.store import (
     BELIEVED_SECONDS,
@@ -42,27 +35,28 @@ from db.unit_of_work import Database, SystemTransaction
 
 _SEEN_EVERY: Final = timedelta(minutes=1)
 _STALE_AFTER: Final = BELIEVED_SECONDS + 0.1
-"""Seconds after which nothing that Redis may hold is believed any more, with something for clocks that run unevenly."""
+"""Seconds after which no cached answer is believed any more, with a margin for clocks that run at different speeds."""
 
 
-class Ending:
-    """Whose sessions end in a transaction."""
+class SessionRevocation:
+    """The users whose sessions end in one transaction."""
 
     def __init__(self, store: AccessStore) -> None:
         self._store = store
         self._users: set[UUID] = set()
 
-    async def of(self, user_id: UUID) -> None:
+    async def fence(self, user_id: UUID) -> None:
+        """Makes Redis forget the user's sessions, and keep no answers about them for a while."""
         self._users.add(user_id)
-        await self._fence(user_id)
+        await self._try_fence(user_id)
 
     async def fence_again(self) -> None:
-        """After COMMIT, once more: a process that slept between fence and COMMIT may have slept through the fence."""
-        told = [await self._fence(user_id) for user_id in self._users]
-        if not all(told):
+        """Once more after COMMIT, because the first fence may have expired if this process slept before COMMIT."""
+        reached = [await self._try_fence(user_id) for user_id in self._users]
+        if not all(reached):
             await asyncio.sleep(_STALE_AFTER)
 
-    async def _fence(self, user_id: UUID) -> bool:
+    async def _try_fence(self, user_id: UUID) -> bool:
         try:
             await self._store.fence(user_id)
         except StoreAway as failure:
@@ -78,38 +72,38 @@ class Liveness:
         self._clock = clock
 
     async def check(self, principal: Principal) -> None:
-        """Unauthenticated where the session has ended, its user is suspended, or the role is not the token's."""
+        """Unauthenticated where the session has ended, its user is suspended, or the role differs from the token's."""
         role = await self._role_now(principal)
         if role is None:
             raise Unauthenticated("this sign-in has ended; sign in again")
         if role is not principal.role:
-            raise Unauthenticated("what you may do here has changed; refresh the access token")
+            raise Unauthenticated("your role has changed; refresh the access token")
 
     async def require_step_up(self, principal: Principal) -> None:
-        """StepUpRequired where the sign-in is older than five minutes, or knows less than the account can ask for.
+        """StepUpRequired where the sign-in is older than five minutes, or lacks the second factor of the account.
 
-        The session's row is asked, not the token: a factor may have been set up since both were made.
+        The session's row decides, not the token: a factor may have been set up since the token was issued.
         """
         require_step_up(principal, self._clock())
         has_factor, amr = await self._strongest_proof(principal)
         if has_factor and ONE_TIME_PASSWORD not in {*amr, *principal.amr}:
             raise StepUpRequired(
-                "POST auth/step-up with the password and a code of your authenticator app, or a recovery code: this"
-                " account has a second factor, and this sign-in has not given it"
+                "this account has a second factor, and this sign-in has not given it: POST auth/step-up with the"
+                " password and a code of your authenticator app, or a recovery code"
             )
 
     async def require_factor(self, principal: Principal) -> None:
-        """The same where the account has a factor; nothing where it has none, for what asks for the password itself."""
+        """`require_step_up` where the account has a factor, for calls that take the password themselves."""
         has_factor, _ = await self._strongest_proof(principal)
         if has_factor:
             await self.require_step_up(principal)
 
     @asynccontextmanager
-    async def ending(self) -> AsyncIterator[Ending]:
-        """Around a transaction that ends sessions. Where that fails nothing has changed, and nothing is waited for."""
-        ending = Ending(self._store)
-        yield ending
-        await ending.fence_again()
+    async def revocation(self) -> AsyncIterator[SessionRevocation]:
+        """Surrounds a transaction that ends sessions. If it fails, nothing has changed and nothing is waited for."""
+        revocation = SessionRevocation(self._store)
+        yield revocation
+        await revocation.fence_again()
 
     async def _strongest_proof(self, principal: Principal) -> tuple[bool, list[str]]:
         async with self._database.as_system() as tx:
@@ -117,29 +111,30 @@ class Liveness:
 
     async def _role_now(self, principal: Principal) -> Role | None:
         if principal.actor_id is not None:
-            return await self._asked(principal)  # too rare, and about two people: not worth remembering
-        seen = await self._look(principal)
-        if seen is not None and seen.role is not None:
-            return Role(seen.role)
-        role = await self._asked(principal)
-        if role is not None and seen is not None:
-            await self._keep(principal, seen, role)
+            return await self._role_in_postgres(principal)  # not cached: it is rare and depends on two users
+        cached = await self._cached(principal)
+        if cached is not None and cached.role is not None:
+            return Role(cached.role)
+        role = await self._role_in_postgres(principal)
+        if role is not None and cached is not None:
+            await self._cache(principal, cached, role)
         return role
 
-    async def _look(self, principal: Principal) -> Look | None:
+    async def _cached(self, principal: Principal) -> Look | None:
+        """What Redis says; None where it is away."""
         try:
             return await self._store.look(principal.session_id, principal.user_id)
         except StoreAway:
             return None
 
-    async def _keep(self, principal: Principal, seen: Look, role: Role) -> None:
+    async def _cache(self, principal: Principal, cached: Look, role: Role) -> None:
         try:
-            await self._store.keep(principal.session_id, principal.user_id, seen, role)
+            await self._store.keep(principal.session_id, principal.user_id, cached, role)
         except StoreAway:
             return
 
-    async def _asked(self, principal: Principal) -> Role | None:
-        """Postgres's word."""
+    async def _role_in_postgres(self, principal: Principal) -> Role | None:
+        """None where the session is not live. Also notes, at most once a minute, that it was used."""
         now = self._clock()
         async with self._database.as_system() as tx:
             live = await repository.live(tx, principal.session_id, principal.signed_in_id, now)
@@ -151,6 +146,6 @@ class Liveness:
 
 
 async def _impersonated(tx: SystemTransaction, principal: Principal, actors_role: Role) -> Role | None:
-    """The customer's role while both stand: somebody who may do this, and a customer whom it may be done to."""
+    """The customer's role, while the actor may impersonate and the customer is active."""
     may = Permission.USERS_IMPERSONATE in PERMISSIONS[actors_role]
     return Role.CUSTOMER if may and await repository.is_active_customer(tx, principal.user_id) else None

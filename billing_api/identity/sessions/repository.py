@@ -1,4 +1,4 @@
-"""Every SQL statement about live sessions. Tokens and their rotation are the accounts' (accounts/repository.py)."""
+"""SQL of live sessions. The rotation of refresh tokens is in identity/accounts/repository.py."""
 
 from datetime import datetime
 from typing import NamedTuple
@@ -27,12 +27,12 @@ _SHOWN: tuple[InstrumentedAttribute[object], ...] = (
 
 class LiveSession(NamedTuple):
     role: Role
-    """Its user's, now."""
+    """The user's role now."""
     last_seen_at: datetime
 
 
 async def live(tx: SystemTransaction, session_id: UUID, user_id: UUID, now: datetime) -> LiveSession | None:
-    """None where it has ended, is not this user's, or the user is suspended."""
+    """None where the session has ended, is not this user's, or the user is suspended."""
     statement = (
         select(User.role, Session.last_seen_at)
         .join(User, User.id == Session.user_id)
@@ -43,7 +43,7 @@ async def live(tx: SystemTransaction, session_id: UUID, user_id: UUID, now: date
 
 
 async def strongest_proof(tx: SystemTransaction, session_id: UUID, user_id: UUID) -> tuple[bool, list[str]]:
-    """Whether the user has a second factor that counts, and how this session was proved last (RFC 8176)."""
+    """Whether the user has a confirmed second factor, and the methods this session proved last (RFC 8176)."""
     factor = select(TotpFactor.user_id).where(TotpFactor.user_id == user_id, TotpFactor.confirmed_at.is_not(None))
     proved = select(Session.amr).where(Session.id == session_id, Session.user_id == user_id).scalar_subquery()
     has_factor, amr = (await tx.session.execute(select(factor.exists(), proved))).one()
@@ -56,25 +56,25 @@ async def is_active_customer(tx: SystemTransaction, user_id: UUID) -> bool:
 
 
 async def touch(tx: SystemTransaction, session_id: UUID, now: datetime) -> None:
-    """Of two at once the later instant stays."""
+    """Of two writes at once the later instant stays."""
     statement = update(Session).where(Session.id == session_id, Session.last_seen_at < now)
     await tx.session.execute(statement.values(last_seen_at=now))
 
 
 def own_live(now: datetime) -> Select[UUID, str | None, str | None, datetime, datetime, datetime]:
-    """Of the transaction's user; the one used last comes first."""
+    """Live sessions of the transaction's user (row-level security); the last used comes first."""
     return select(*_SHOWN).where(_lives(now)).order_by(Session.last_seen_at.desc(), Session.id)  # type: ignore[return-value]  # as typed above
 
 
 async def exists(tx: CustomerTransaction, session_id: UUID) -> bool:
-    """Also where it has ended."""
+    """True also where the session has ended."""
     return await tx.session.scalar(select(Session.id).where(Session.id == session_id)) is not None
 
 
 async def end(
     tx: Transaction, user_id: UUID, now: datetime, *, only: UUID | None = None, but: UUID | None = None
 ) -> list[UUID]:
-    """Ends sessions of a user, `only` that one or all `but` one, and says which; those that had ended are not told."""
+    """Ends a user's sessions: all, `only` one, or all `but` one. Returns the ids of those that were not ended yet."""
     statement = update(Session).where(Session.user_id == user_id, Session.revoked_at.is_(None))
     if only is not None:
         statement = statement.where(Session.id == only)

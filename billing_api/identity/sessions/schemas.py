@@ -10,7 +10,7 @@ from billing_api.access.tokens import ACCESS_LIFETIME
 
 
 class AccessGranted(msgspec.Struct, frozen=True):
-    """`expires_in` in seconds. The refresh token travels beside it, in a cookie that scripts cannot read."""
+    """`expires_in` is in seconds. The refresh token is in a cookie that scripts cannot read."""
 
     access_token: str
     token_type: Literal["Bearer"] = "Bearer"  # noqa: S105  a scheme's name
@@ -18,7 +18,7 @@ class AccessGranted(msgspec.Struct, frozen=True):
 
 
 class SessionView(msgspec.Struct, frozen=True, kw_only=True):
-    """A sign-in that lives. `current`: this very request's. `last_seen_at` is right to about a minute."""
+    """A live sign-in. `current`: the one of this request. `last_seen_at` is exact to about a minute."""
 
     id: UUID
     current: bool

@@ -1,4 +1,4 @@
-"""Sessions as their owner sees them: list them, and end unknown ones."""
+"""Session management by the user: list the own sign-ins, and end those that are not wanted."""
 
 from uuid import UUID
 
@@ -28,21 +28,21 @@ class SessionService:
         return Page(items, total, limit, offset)
 
     async def end(self, principal: Principal, session_id: UUID) -> None:
-        """Ended when this returns. Once more is no error; another's session is not there."""
+        """The session has ended when this returns. A second call is no error; NotFound for another user's session."""
         user_id = principal.user_id
-        async with self._liveness.ending() as ending, self._database.as_customer(user_id) as tx:
+        async with self._liveness.revocation() as revocation, self._database.as_customer(user_id) as tx:
             if not await repository.exists(tx, session_id):
-                raise NotFound("you have no such session")
+                raise NotFound("you have no such session; list them with GET me/sessions")
             if await repository.end(tx, user_id, self._clock(), only=session_id):
                 await tx.audit("session.revoked", "session", session_id, user_id=str(user_id), cause=_CAUSE)
-            await ending.of(user_id)
+            await revocation.fence(user_id)
 
     async def end_others(self, principal: Principal) -> SessionsEnded:
-        """All but the one that asks for it."""
+        """Ends all sessions except the one of this request."""
         user_id = principal.user_id
-        async with self._liveness.ending() as ending, self._database.as_customer(user_id) as tx:
+        async with self._liveness.revocation() as revocation, self._database.as_customer(user_id) as tx:
             ended = await repository.end(tx, user_id, self._clock(), but=principal.session_id)
             for session_id in ended:
                 await tx.audit("session.revoked", "session", session_id, user_id=str(user_id), cause=_CAUSE)
-            await ending.of(user_id)
+            await revocation.fence(user_id)
         return SessionsEnded(len(ended))

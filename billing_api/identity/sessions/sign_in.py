@@ -1,4 +1,4 @@
-"""Result of a sign-in: a session, a family of refresh tokens that begins with it, and the device's mark."""
+"""Session creation: a sign-in opens a session with its first refresh token and an access token."""
 
 import msgspec
 
@@ -17,7 +17,7 @@ _LONGEST_USER_AGENT = 200
 
 
 class SignedIn(msgspec.Struct, frozen=True):
-    """Both tokens of a sign-in, or of its latest refresh. `device`: the mark to keep; None where it stays as it is."""
+    """Both tokens of a sign-in or of a refresh. `device`: a new device cookie; None where the old one stays."""
 
     access_token: str
     refresh_token: str
@@ -25,7 +25,7 @@ class SignedIn(msgspec.Struct, frozen=True):
 
 
 class SignIns:
-    """Opens sessions, once everything has been proved that is asked for."""
+    """Opens sessions, after all required factors have been proved."""
 
     def __init__(self, tokens: TokenIssuer, secrets: Secrets, clock: Clock) -> None:
         self._tokens = tokens
@@ -42,7 +42,7 @@ class SignIns:
         amr: tuple[str, ...] = (PASSWORD,),
         device: str | None = None,
     ) -> SignedIn:
-        """`amr`: what was proved (RFC 8176)."""
+        """`amr`: the methods that were proved (RFC 8176)."""
         now, session_id = self._clock(), new_id()
         token = refresh_tokens.first(session_id, self._index)
         session = Session(

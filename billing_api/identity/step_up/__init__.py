@@ -1,1 +1,1 @@
-"""Step-up: a signed-in user authenticates again, for actions that a forgotten browser must not allow."""
+"""Step-up: recent re-authentication within a session, for actions that a browser left open must not allow."""

@@ -1,4 +1,4 @@
-"""Step-up over HTTP. It takes the access token and no cookie, so no other site's page can cause it."""
+"""Step-up over HTTP. It reads the access token and no cookie, so another site's page cannot cause it."""
 
 from litestar import Response, post
 from litestar.di import NamedDependency
@@ -20,7 +20,7 @@ from core.errors import Forbidden, SecondFactorRequired
     status_code=200,
     tags=["accounts"],
     responses={403: documented(SecondFactorRequired, Forbidden)},
-    summary="Give the password again, and the second factor if there is one, for what asks for a recent sign-in",
+    summary="Give the password again, and the second factor if there is one, for calls that need a recent sign-in",
 )
 async def step_up(
     principal: NamedDependency[Principal],
@@ -28,6 +28,6 @@ async def step_up(
     step_ups: NamedDependency[StepUpService],
     data: JSONBody[StepUp],
 ) -> Response[AccessGranted]:
-    """Answers an access token that is good for such calls for five minutes."""
+    """The access token in the answer is good for such calls for five minutes."""
     token = await step_ups.step_up(principal, data, caller)
     return Response(AccessGranted(token), headers={"Cache-Control": "no-store"})

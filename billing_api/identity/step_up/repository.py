@@ -1,4 +1,4 @@
-"""Every SQL statement of a step-up that is not sign-in's already."""
+"""SQL of a step-up, as far as it is not that of sign-in."""
 
 from datetime import datetime
 from uuid import UUID
@@ -10,7 +10,7 @@ from db.unit_of_work import SystemTransaction
 
 
 async def lock_live_session(tx: SystemTransaction, session_id: UUID, user_id: UUID, now: datetime) -> Session | None:
-    """None where it has ended. The lock has parallel tries take turns, so that each is counted."""
+    """None where the session has ended. The lock serializes parallel tries, so that each is counted."""
     live = (
         Session.id == session_id,
         Session.user_id == user_id,

@@ -1,21 +1,16 @@
-"""Proving again who one is, within a session: it makes the session's `auth_time` new, and nothing else of it.
+"""Re-authentication within a session (step-up): it renews the session's `auth_time` and `amr`, and nothing else.
 
-A thief of an access token could guess here. Five wrong step-ups in a row end the session, be it the password that is
-wrong or the code; they are counted for this session, so that nobody else is kept out (credentials/check.py). Wrong
-codes count as they do at sign-in, too, against the account.
+The thief of an access token could guess here. So five wrong step-ups in a row end the session, whether the password or
+the code is wrong. They are counted for this session only, so that no other session is affected
+(credentials/password_check.py). Wrong codes also count against the account, as at sign-in.
 """
 
 from billing_api.access.caller import Caller
 from billing_api.access.permissions import ONE_TIME_PASSWORD, PASSWORD, Principal
 from billing_api.access.tokens import TokenIssuer
-from billing_api.identity.credentials.password_check import (
-    MOST_WRONG,
-    SIGNED_OUT,
-    PasswordCheck,
-    Proof,
-)
+from billing_api.identity.credentials.password_check import MOST_WRONG, SIGNED_OUT, PasswordCheck, PasswordProof
 from billing_api.identity.second_factor import repository as second_factors
-from billing_api.identity.second_factor import verifying
+from billing_api.identity.second_factor import verification
 from billing_api.identity.second_factor.schemas import FactorProof
 from billing_api.identity.sessions.liveness import Liveness
 from billing_api.identity.step_up import repository
@@ -50,33 +45,35 @@ class StepUpService:
             given.check_one()
         proof = await self._check.by_session(principal, given.password, caller)
         speaking_for = self._database.as_system(principal.user_id, caller.request_id)
-        async with self._liveness.ending() as ending, speaking_for as tx:
+        async with self._liveness.revocation() as revocation, speaking_for as tx:
             outcome = await self._outcome(tx, principal, proof, given)
             if proof.guess.number >= MOST_WRONG and isinstance(outcome, InvalidSecondFactor | TooManyRequests):
-                await self._check.sign_out(tx, ending, principal)
+                await self._check.sign_out(tx, revocation, principal)
                 outcome = Unauthenticated(SIGNED_OUT)
-        if isinstance(outcome, Refusal):  # raised out here: what was counted commits
+        if isinstance(outcome, Refusal):  # raised after the commit: the count must stay
             raise outcome
         return outcome
 
     async def _outcome(
-        self, tx: SystemTransaction, principal: Principal, proof: Proof, factor_proof: FactorProof
+        self, tx: SystemTransaction, principal: Principal, proof: PasswordProof, factor_proof: FactorProof
     ) -> str | Refusal:
         now = self._clock()
-        # Locked and looked at again, as at sign-in: the account may have been suspended while this hashed.
+        # Lock and check again, as at sign-in: the account may have been suspended during the hashing.
         user = await self._check.lock(tx, proof)
         session = await repository.lock_live_session(tx, principal.session_id, principal.user_id, now)
         if session is None or not user.is_active:
             return Unauthenticated("this sign-in has ended; sign in again")
+        # The second factor, where the account has one.
         amr = [PASSWORD]
         if await second_factors.has_factor(tx, user.id):
             if not factor_proof.is_given:
-                await self._check.take_back(tx, proof, only_this=True)  # nothing was wrong, and nothing proved either
-                return SecondFactorRequired("give a code of your authenticator app, or a recovery code, as well")
-            fault = await verifying.fault_of_proof(tx, self._secrets, user.id, factor_proof, now)
+                await self._check.take_back(tx, proof, only_this=True)  # nothing was wrong, but nothing is proved yet
+                return SecondFactorRequired("also send a code of your authenticator app, or a recovery code")
+            fault = await verification.fault_of_proof(tx, self._secrets, user.id, factor_proof, now)
             if fault is not None:
                 return fault
             amr.append(ONE_TIME_PASSWORD)
+        # All is proved: reset the count and renew the session.
         await self._check.take_back(tx, proof)
         session.authenticated_at, session.amr = now, amr
         await tx.audit("session.stepped_up", "session", session.id, amr=amr)

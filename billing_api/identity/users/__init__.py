@@ -1,1 +1,1 @@
-"""Users with a login, for staff to see and change; and the history of an account, for its owner."""
+"""User administration by staff: search, suspend, give roles, impersonate; and the events that the owner may see."""

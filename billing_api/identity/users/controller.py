@@ -87,7 +87,7 @@ class AdminUserController(Controller):
         permission=Permission.USERS_CHANGE,
         step_up=True,
         status_code=200,
-        summary="Give another role; within 5 minutes of a login, and never to oneself",
+        summary="Give another role; needs a login within 5 minutes, and never for your own account",
     )
     async def give_role(
         self,
@@ -102,7 +102,7 @@ class AdminUserController(Controller):
         "/{user_id:uuid}/impersonate",
         permission=Permission.USERS_IMPERSONATE,
         status_code=200,
-        summary="A token of 5 minutes that shows what a customer sees, and changes nothing",
+        summary="A token for 5 minutes that reads what a customer sees and changes nothing",
     )
     async def impersonate_user(
         self,

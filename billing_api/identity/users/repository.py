@@ -1,4 +1,4 @@
-"""Every SQL statement about users as staff see them, and about what was done to an account."""
+"""SQL of user administration, and of the account events that the owner may see."""
 
 from typing import Final, NamedTuple
 from uuid import UUID
@@ -47,26 +47,26 @@ async def one(tx: PrivilegedTransaction, user_id: UUID) -> User:
 
 
 async def lock_for_administration(tx: SystemTransaction, user_id: UUID) -> User:
-    """The user, with every active administrator locked as well; Forbidden where the actor is none any more.
+    """Locks the user and every active administrator. Forbidden where the actor is no administrator any more.
 
-    All of them are locked by one statement in one order: of two who take each other's rights away at the same moment
-    the second waits, and then has lost the right to. As nobody can do it to themselves, one is always left. The user is
-    locked in the same order, not afterwards: where they were an administrator a moment ago, others wait for them in it.
+    One statement locks them all in one order. If two administrators remove each other's role at the same moment, the
+    second waits and then has lost the right to do it. Nobody can remove their own role, so one administrator is always
+    left. The user is locked in the same order and not afterwards, because the user may be an administrator too.
     """
     wanted = or_(_is_administrator(), User.id == user_id)
     statement = select(User).where(wanted).order_by(User.id).with_for_update()
     locked = {user.id: user for user in await tx.session.scalars(statement)}
     actor = locked.get(tx.actor_id) if tx.actor_id is not None else None
     if actor is None or not actor.is_active or actor.role is not Role.ADMIN:
-        raise Forbidden("you are no administrator any more")
+        raise Forbidden("you are not an administrator any more: ask another administrator")
     user = _found(locked.get(user_id))
     if user.deleted_at is not None:
-        raise Conflict("its owner deleted this account; nothing of it can be changed")
+        raise Conflict("the owner has deleted this account: it cannot be changed any more")
     return user
 
 
 async def lock_administrators(tx: SystemTransaction) -> set[UUID]:
-    """All that are active, locked in one order for everybody."""
+    """All active administrators, always locked in the same order."""
     administrators = select(User.id).where(_is_administrator()).order_by(User.id)
     return set(await _locked(tx.session, administrators))
 
@@ -76,7 +76,7 @@ def _is_administrator() -> ColumnElement[bool]:
 
 
 async def written(tx: SystemTransaction, user: User) -> User:
-    """As it stands in the database, which dates a change by itself."""
+    """Writes the user and reads it again, because the database sets `updated_at`."""
     await tx.session.flush()
     await tx.session.refresh(user)
     return user

@@ -54,13 +54,13 @@ class RoleGiven(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class ImpersonationReason(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The customer will read it."""
+    """The customer can read the reason."""
 
     reason: Annotated[Reason, msgspec.Meta(description="shown to the customer")]
 
 
 class Impersonation(msgspec.Struct, frozen=True):
-    """Opens what the customer sees, and changes nothing. It ends with its time, or with the session that asked."""
+    """Reads what the customer sees and changes nothing. It ends with its time, or with the administrator's session."""
 
     access_token: str
     token_type: Literal["Bearer"] = "Bearer"  # noqa: S105  a scheme's name

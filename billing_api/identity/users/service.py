@@ -1,7 +1,7 @@
-"""Users, for staff: find them, suspend them, give them roles, and look at what they see.
+"""User administration: staff find users, suspend them, give them roles, and impersonate customers.
 
-Each act is audited in its transaction, and holds at once: a suspended user's sessions are ended, and a token that names
-another role than its user has is refused (billing_api/identity/sessions/liveness.py).
+Each action is audited in its transaction and takes effect at once: the sessions of a suspended user end, and a token
+with an old role is refused (billing_api/identity/sessions/liveness.py).
 """
 
 from uuid import UUID
@@ -54,16 +54,16 @@ class UserAdministration:
             return UserView.of(await repository.one(tx, user_id))
 
     async def suspend(self, principal: Principal, user_id: UUID, reason: str) -> UserView:
-        """The user is signed out everywhere when this returns. Licenses stay as they are."""
+        """The user is signed out everywhere when this returns. Licenses stay; other calls suspend them."""
         _refuse_self(principal, user_id, "suspend yourself")
         now = self._clock()
-        async with self._liveness.ending() as ending, self._database.as_system(principal.user_id) as tx:
+        async with self._liveness.revocation() as revocation, self._database.as_system(principal.user_id) as tx:
             user = await repository.lock_for_administration(tx, user_id)
             user.is_active = False
             ended = await sessions.end(tx, user_id, now)
             await tx.audit(repository.SUSPENDED, "user", user_id, reason=reason, sessions_ended=len(ended))
             view = UserView.of(await repository.written(tx, user))
-            await ending.of(user_id)
+            await revocation.fence(user_id)
         return view
 
     async def resume(self, principal: Principal, user_id: UUID, reason: str) -> UserView:
@@ -75,27 +75,27 @@ class UserAdministration:
             return UserView.of(await repository.written(tx, user))
 
     async def give_role(self, principal: Principal, user_id: UUID, order: RoleGiven) -> UserView:
-        """The sessions live on, but every access token that says otherwise has to be refreshed."""
+        """The sessions stay live, but every access token with the old role has to be refreshed."""
         _refuse_self(principal, user_id, "change your own role")
-        async with self._liveness.ending() as ending, self._database.as_system(principal.user_id) as tx:
+        async with self._liveness.revocation() as revocation, self._database.as_system(principal.user_id) as tx:
             user = await repository.lock_for_administration(tx, user_id)
             if order.role is not Role.CUSTOMER and user.email_verified_at is None:
-                raise Conflict("the address is not verified: let the user verify it first")
+                raise Conflict("the user's e-mail address is not verified: let the user verify it first")
             facts = {"role": order.role.value, "was": user.role.value, "reason": order.reason}
             user.role = order.role
             await tx.audit(repository.ROLE_CHANGED, "user", user_id, **facts)
             view = UserView.of(await repository.written(tx, user))
-            await ending.of(user_id)
+            await revocation.fence(user_id)
         return view
 
     async def impersonate(self, principal: Principal, user_id: UUID, reason: str) -> Impersonation:
-        """A short token that shows what the customer sees. Who asked stands in it, and the customer reads of it."""
+        """A short-lived token that reads what the customer sees. It names the actor; the customer sees the event."""
         async with self._database.as_system(principal.user_id) as tx:
             user = await repository.one(tx, user_id)
             if user.role is not Role.CUSTOMER:
-                raise Forbidden("nobody acts as a member of staff")
+                raise Forbidden("this user is a member of staff: impersonate customers only")
             if not user.is_active:
-                raise Conflict(f"this user is {UserView.of(user).status} and sees nothing")
+                raise Conflict(f"this user is {UserView.of(user).status}: only active users can be impersonated")
             await tx.audit(repository.IMPERSONATED, "user", user_id, reason=reason)
         customer = Principal(
             user_id, Role.CUSTOMER, principal.session_id, principal.authenticated_at, actor_id=principal.user_id
@@ -104,13 +104,13 @@ class UserAdministration:
 
 
 class AccountEvents:
-    """For its owner: what staff did to an account."""
+    """For the owner of an account: what staff did to it."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     async def page(self, principal: Principal, *, limit: int, offset: int) -> Page[AccountEvent]:
-        # Only staff and the application may read the audit trail, so the application reads it for the user.
+        # Customers may not read the audit trail itself, so the application reads it for them.
         async with self._database.as_system(principal.user_id) as tx:
             statement = repository.account_events(principal.user_id)
             rows, total = await fetch_page(tx.session, statement, limit=limit, offset=offset)
@@ -119,4 +119,4 @@ class AccountEvents:
 
 def _refuse_self(principal: Principal, user_id: UUID, what: str) -> None:
     if user_id == principal.user_id:
-        raise Forbidden(f"nobody may {what}: ask another administrator")
+        raise Forbidden(f"you cannot {what}: ask another administrator")

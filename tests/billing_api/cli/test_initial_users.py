@@ -66,7 +66,7 @@ async def test_the_first_administrator_can_sign_in_and_is_on_record(
     (user,) = await rows(database_urls, "SELECT * FROM users")
     assert (user["email"], user["role"], user["is_active"]) == ("root@example.com", "admin", True)
     assert user["email_verified_at"] is not None
-    assert await passwords.fits(PASSWORD, user["password_hash"])
+    assert await passwords.verify(PASSWORD, user["password_hash"])
     (audit,) = await rows(database_urls, "SELECT action, target_id, detail FROM audit_log")
     assert audit == {
         "action": "user.created",
@@ -133,8 +133,8 @@ async def test_demo_people_can_sign_in_and_the_platform_key_opens(
         ("customer@devstack.test", "customer"),
     ]
     assert all(user["email_verified_at"] and user["is_active"] for user in users)
-    assert await passwords.fits("demo-admin", users[0]["password_hash"])
-    assert await passwords.fits("demo-customer", users[1]["password_hash"])
+    assert await passwords.verify("demo-admin", users[0]["password_hash"])
+    assert await passwords.verify("demo-customer", users[1]["password_hash"])
 
     (key,) = await rows(database_urls, "SELECT * FROM api_keys")
     assert (key["key_id"], key["user_id"], key["license_id"], key["is_active"]) == ("npk_devstack", None, None, True)
@@ -164,8 +164,8 @@ async def test_new_passwords_and_a_new_secret_are_taken_over(
     changed = replace(DEMO, customer=(DEMO.customer[0], "another-one"), platform_key=("npk_devstack", "another"))
     await seed(database, passwords, settings, clock, changed)
     users = await rows(database_urls, "SELECT password_hash FROM users ORDER BY email")
-    assert await passwords.fits("demo-admin", users[0]["password_hash"])
-    assert await passwords.fits("another-one", users[1]["password_hash"])
+    assert await passwords.verify("demo-admin", users[0]["password_hash"])
+    assert await passwords.verify("another-one", users[1]["password_hash"])
     (key,) = await rows(database_urls, "SELECT secret, version FROM api_keys")
     assert settings.secrets.sealer.open(key["secret"], context=SECRET_CONTEXT.format("npk_devstack")) == b"another"
     assert key["version"] == 2

@@ -112,7 +112,7 @@ async def test_all_faults_of_a_query_are_told_at_once(client: Client, desk: Desk
     assert told(answer.json()) == {
         ("nonsense", "unknown"),
         ("Limit", "unknown"),
-        ("(a name that cannot be said)", "unknown"),
+        ("(a name that cannot be shown)", "unknown"),
         ("email", "repeated"),
         ("limit", "too_small"),
         ("offset", "wrong_type"),

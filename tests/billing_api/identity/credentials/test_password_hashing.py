@@ -22,7 +22,7 @@ def passwords() -> Iterator[Passwords]:
 
 async def test_a_hash_fits_its_password_and_no_other(passwords: Passwords) -> None:
     stored = await passwords.hash("seven green bicycles")
-    assert await passwords.fits("seven green bicycles", stored)
+    assert await passwords.verify("seven green bicycles", stored)
     for other in (
         "seven green bicycle",
         "Seven green bicycles",
@@ -30,7 +30,7 @@ async def test_a_hash_fits_its_password_and_no_other(passwords: Passwords) -> No
         "",
         "seven green bicycles\x00",
     ):
-        assert not await passwords.fits(other, stored)
+        assert not await passwords.verify(other, stored)
     assert await passwords.hash("seven green bicycles") != stored, "salted"
 
 
@@ -44,7 +44,7 @@ async def test_a_hash_has_the_costs_that_the_design_asks_for(passwords: Password
 async def test_one_keyboard_spells_it_like_another(passwords: Passwords) -> None:
     composed, decomposed = "crème brûlée à deux", "cre\u0300me bru\u0302le\u0301e a\u0300 deux"
     assert composed != decomposed
-    assert await passwords.fits(decomposed, await passwords.hash(composed))
+    assert await passwords.verify(decomposed, await passwords.hash(composed))
 
 
 async def test_a_hash_of_other_costs_is_outdated(passwords: Passwords) -> None:
@@ -54,7 +54,7 @@ async def test_a_hash_of_other_costs_is_outdated(passwords: Passwords) -> None:
 
 @pytest.mark.parametrize("stored", ["", "x", "$argon2id$", "$2b$12$abcdefghijklmnopqrstuv", "\x00"])
 async def test_an_unreadable_hash_fits_nothing(passwords: Passwords, stored: str) -> None:
-    assert not await passwords.fits("seven green bicycles", stored)
+    assert not await passwords.verify("seven green bicycles", stored)
 
 
 async def test_an_account_without_a_password_costs_as_much_as_one_with_it(passwords: Passwords) -> None:
@@ -67,9 +67,9 @@ async def test_an_account_without_a_password_costs_as_much_as_one_with_it(passwo
             verified.append(password_hash)
             return real.verify(password_hash, password)
 
-    with passwords.turn() as turn:
-        turn._hasher = Watched()  # type: ignore[assignment]
-        assert not await turn.fits("seven green bicycles", "!")
+    with passwords.slot() as slot:
+        slot._hasher = Watched()  # type: ignore[assignment]
+        assert not await slot.verify("seven green bicycles", "!")
     assert verified[-1].startswith("$argon2id$v=19$m=19456,t=2,p=1$")
 
 
@@ -85,13 +85,13 @@ async def test_processes_share_the_cores() -> None:
 async def test_a_turn_is_one_place_for_one_thing_after_another() -> None:
     passwords = Passwords(threads=1, waiting_per_thread=0)
     try:
-        with passwords.turn() as turn:
-            assert await turn.weakness("seven green bicycles", ()) is None
-            stored = await turn.hash("seven green bicycles")
-            assert await turn.fits("seven green bicycles", stored)
-            with pytest.raises(Unavailable), passwords.turn():
+        with passwords.slot() as slot:
+            assert await slot.weakness("seven green bicycles", ()) is None
+            stored = await slot.hash("seven green bicycles")
+            assert await slot.verify("seven green bicycles", stored)
+            with pytest.raises(Unavailable), passwords.slot():
                 pass
-        assert await passwords.fits("seven green bicycles", stored), "given back"
+        assert await passwords.verify("seven green bicycles", stored), "given back"
     finally:
         passwords.close()
 
@@ -103,7 +103,7 @@ async def test_nobody_costs_as_much_as_somebody(passwords: Passwords) -> None:
     async def cost(password_hash: str | None) -> float:
         began = time.process_time()
         for _ in range(5):
-            assert not await passwords.fits("wrong", password_hash)
+            assert not await passwords.verify("wrong", password_hash)
         return time.process_time() - began
 
     somebody, nobody = await cost(stored), await cost(None)

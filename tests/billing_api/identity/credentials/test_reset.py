@@ -128,7 +128,7 @@ async def change_nothing(visitor: Visitor, token: str) -> None:
     refused = await visitor.reset(token, "Password123!")
     (error,) = refused.json()["errors"]
     assert (refused.status_code, error["field"]) == (400, "password")
-    assert "guessed first" in error["detail"]
+    assert "easy to guess" in error["detail"]
     named = await visitor.reset(token, "ada buyer 1815")
     assert "what others know" in named.json()["detail"]
     assert (await visitor.login()).status_code == 200

@@ -13,27 +13,27 @@ DEVICES = Devices(KeyedHash(bytes(32)))
 
 def test_a_device_keeps_its_name_and_knows_who_signed_in() -> None:
     ada, bob = new_id(), new_id()
-    first = DEVICES.mark(None, ada)
-    both = DEVICES.mark(first, bob)
+    first = DEVICES.cookie_for(None, ada)
+    both = DEVICES.cookie_for(first, bob)
     name = DEVICES.name(first, ada)
     assert name is not None
     assert DEVICES.name(both, ada) == DEVICES.name(both, bob) == name
     assert DEVICES.name(first, bob) is None
-    assert DEVICES.mark(first, ada) == first, "signing in again changes nothing"
-    assert DEVICES.name(DEVICES.mark(None, ada), ada) != name, "another device is another one"
+    assert DEVICES.cookie_for(first, ada) == first, "signing in again changes nothing"
+    assert DEVICES.name(DEVICES.cookie_for(None, ada), ada) != name, "another device is another one"
 
 
 def test_five_accounts_are_known_and_the_oldest_gives_way() -> None:
     users = [new_id() for _ in range(6)]
     mark = None
     for user_id in users:
-        mark = DEVICES.mark(mark, user_id)
+        mark = DEVICES.cookie_for(mark, user_id)
     assert [DEVICES.name(mark, user_id) is not None for user_id in users] == [False, True, True, True, True, True]
 
 
 def test_a_proof_holds_for_its_own_name_under_our_key_only() -> None:
     ada = new_id()
-    mine, others = DEVICES.mark(None, ada), DEVICES.mark(None, ada)
+    mine, others = DEVICES.cookie_for(None, ada), DEVICES.cookie_for(None, ada)
     mixed = f"{mine.partition('.')[0]}.{others.partition('.')[2]}"
     assert DEVICES.name(mixed, ada) is None
     assert DEVICES.name(mine, None) is None
@@ -42,11 +42,11 @@ def test_a_proof_holds_for_its_own_name_under_our_key_only() -> None:
 
 def test_nobody_is_known_nowhere() -> None:
     """An account that does not exist is looked up like others; no mark must make it exist."""
-    assert DEVICES.name(DEVICES.mark(None, UUID(int=0)), None) is None
+    assert DEVICES.name(DEVICES.cookie_for(None, UUID(int=0)), None) is None
 
 
 @pytest.mark.parametrize("junk", ["", ".", "x", "A" * 22, "A" * 22 + "." + "A" * 42, "é" * 22 + "." + "A" * 43, "\x00"])
 def test_what_is_no_mark_is_like_none(junk: str) -> None:
     ada = new_id()
     assert DEVICES.name(junk, ada) is None
-    assert DEVICES.name(DEVICES.mark(junk, ada), ada) is not None
+    assert DEVICES.name(DEVICES.cookie_for(junk, ada), ada) is not None

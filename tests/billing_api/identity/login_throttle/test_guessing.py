@@ -240,7 +240,7 @@ async def test_a_guess_that_finds_no_room_is_not_counted(
     )
     here = Caller(address="192.0.2.1")
     try:
-        with passwords.turn():
+        with passwords.slot():
             for _ in range(6):
                 with pytest.raises(Unavailable):
                     await check.by_email(ada.email, PASSWORD, here)

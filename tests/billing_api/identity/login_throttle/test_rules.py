@@ -10,7 +10,7 @@ from billing_api.identity.login_throttle.rules import (
     ALL_STRANGERS,
     FORGOTTEN,
     ONE_GUESSER,
-    Patience,
+    Backoff,
     guesses_so_far,
 )
 
@@ -24,12 +24,12 @@ def test_five_guesses_are_free_and_then_waits_double_up_to_an_hour(guesses: int,
     assert ONE_GUESSER.pause(guesses) == timedelta(minutes=minutes)
 
 
-def most_within(patience: Patience, span: timedelta) -> int:
+def most_within(backoff: Backoff, span: timedelta) -> int:
     """As many guesses as fit, each as early as it may be."""
     at, guesses = timedelta(0), 0
     while at < span:
         guesses += 1
-        at += patience.pause(guesses)
+        at += backoff.pause(guesses)
     return guesses
 
 
@@ -43,8 +43,8 @@ def test_one_guesser_has_few_in_a_day() -> None:
 
 @given(st.integers(0, 10_000), st.integers(0, 10_000))
 def test_more_guesses_never_wait_less(one: int, other: int) -> None:
-    for patience in (ONE_GUESSER, ALL_STRANGERS):
-        assert patience.pause(min(one, other)) <= patience.pause(max(one, other)) <= patience.longest
+    for backoff in (ONE_GUESSER, ALL_STRANGERS):
+        assert backoff.pause(min(one, other)) <= backoff.pause(max(one, other)) <= backoff.longest
 
 
 def test_guesses_are_forgotten_a_day_after_the_last() -> None:

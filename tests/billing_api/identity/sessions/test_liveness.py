@@ -150,10 +150,10 @@ async def test_a_process_that_dies_right_after_commit_leaves_nothing_that_is_bel
     assert await believed(store, me)
 
     async def end_and_die() -> None:
-        async with liveness.ending() as ending:
+        async with liveness.revocation() as revocation:
             async with database.as_system() as tx:
                 await repository.end(tx, me.user_id, desk.clock())
-                await ending.of(me.user_id)
+                await revocation.fence(me.user_id)
             raise Killed
 
     with pytest.raises(Killed):
@@ -178,10 +178,10 @@ async def main(user_id):
     settings = api_settings()
     database = Database(create_engine(settings.database_url))
     liveness = Liveness(database, AccessStore(Redis.from_url(settings.queue_redis_url)), utc_now)
-    async with liveness.ending() as ending:
+    async with liveness.revocation() as revocation:
         async with database.as_system() as tx:
             await repository.end(tx, user_id, utc_now())
-            await ending.of(user_id)
+            await revocation.fence(user_id)
         os.kill(os.getpid(), signal.SIGKILL)
 
 asyncio.run(main(UUID(sys.argv[1])))
@@ -209,9 +209,9 @@ async def test_between_fence_and_commit_postgres_is_asked_and_nothing_is_kept(
     database: Database, desk: Desk, liveness: Liveness, store: AccessStore
 ) -> None:
     me = principal(desk, desk.signed_in(await desk.a_user()))
-    async with liveness.ending() as ending, database.as_system() as tx:
+    async with liveness.revocation() as revocation, database.as_system() as tx:
         await repository.end(tx, me.user_id, desk.clock())
-        await ending.of(me.user_id)
+        await revocation.fence(me.user_id)
         await liveness.check(me)  # not committed: it lives
         assert not await believed(store, me)
     with pytest.raises(Unauthenticated):
@@ -224,9 +224,9 @@ async def test_a_transaction_that_fails_ends_nothing(
     me = principal(desk, desk.signed_in(await desk.a_user()))
 
     async def fail() -> None:
-        async with liveness.ending() as ending, database.as_system() as tx:
+        async with liveness.revocation() as revocation, database.as_system() as tx:
             await repository.end(tx, me.user_id, desk.clock())
-            await ending.of(me.user_id)
+            await revocation.fence(me.user_id)
             raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
@@ -242,10 +242,10 @@ async def test_who_cannot_reach_redis_answers_when_what_it_knows_is_stale(
     lost = Redis.from_url(AWAY)
     cut_off = Liveness(database, AccessStore(lost), clock)
     await liveness.check(me)
-    async with cut_off.ending() as ending, database.as_system() as tx:
+    async with cut_off.revocation() as revocation, database.as_system() as tx:
         await liveness.check(me)  # as fresh as can be
         await repository.end(tx, me.user_id, desk.clock())
-        await ending.of(me.user_id)
+        await revocation.fence(me.user_id)
     with pytest.raises(Unauthenticated):
         await liveness.check(me)
     await lost.aclose()

@@ -1,19 +1,19 @@
-"""Verification of the second factor: used by sign-in, by step-up and at enrollment alike.
+"""Verification of the second factor, for sign-in, step-up and enrollment.
 
-A file of its own because it is no use case: it works in the transaction of its caller. A refusal is answered and not
-raised here: a failure has to be counted, and what is raised inside a transaction undoes it.
+A file of its own because it is no use case: it works in the caller's transaction. It returns a refusal and does not
+raise it, because an exception inside the transaction would undo the count of the failure.
 
-A wrong code counts against the account, not against a session or an address, so that neither a new sign-in nor another
-machine buys further tries. A thief of the password can thereby keep the owner's app out for a while; recovery codes are
-subject to no count and let the owner in all the same.
+A wrong code counts against the account, not against a session or an address. So neither a new sign-in nor another
+machine gives more tries. An attacker who knows the password can therefore block the owner's app for a while. Recovery
+codes are not counted, so the owner can still sign in with one.
 """
 
 from datetime import datetime
 from uuid import UUID
 
 from billing_api.identity.second_factor import recovery_codes, repository, totp
+from billing_api.identity.second_factor.notices import mail_recovery_code_used
 from billing_api.identity.second_factor.schemas import FactorProof
-from billing_api.identity.second_factor.telling import tell_of_recovery_code
 from core.errors import InvalidSecondFactor, Refusal, TooManyRequests
 from core.settings import Secrets
 from db.models.identity import TotpFactor
@@ -23,7 +23,7 @@ from db.unit_of_work import SystemTransaction
 async def fault_of_proof(
     tx: SystemTransaction, secrets: Secrets, user_id: UUID, proof: FactorProof, now: datetime
 ) -> Refusal | None:
-    """None where the proof holds, which uses it up. The refusal is for the caller to raise when this has committed."""
+    """None where the proof is right, which uses it up. The caller raises the refusal after the commit."""
     factor = await repository.lock_factor(tx, user_id)
     if factor is None or factor.confirmed_at is None:
         return InvalidSecondFactor()
@@ -35,9 +35,9 @@ async def fault_of_proof(
 async def fault_of_code(
     tx: SystemTransaction, secrets: Secrets, factor: TotpFactor, code: str, now: datetime
 ) -> Refusal | None:
-    """`factor` is locked."""
+    """The caller has locked `factor`."""
     if factor.blocked_until is not None and now < factor.blocked_until:
-        return _closed(factor.blocked_until, now)
+        return _blocked(factor.blocked_until, now)
     secret = totp.opened_secret(secrets.sealer, factor.secret, user_id=factor.user_id)
     step = totp.accepted_step(secret, code, now, after=factor.last_step)
     if step is not None and await repository.use_step(tx, factor.user_id, step):
@@ -49,7 +49,7 @@ async def fault_of_code(
         return InvalidSecondFactor()
     factor.blocked_until = now + pause
     await tx.audit("second_factor.blocked", "user", factor.user_id, failures=factor.failures)
-    return _closed(factor.blocked_until, now)
+    return _blocked(factor.blocked_until, now)
 
 
 async def _fault_of_recovery_code(
@@ -61,12 +61,13 @@ async def _fault_of_recovery_code(
     factor.failures, factor.blocked_until = 0, None
     left = await repository.recovery_codes_left(tx, factor.user_id)
     await tx.audit("second_factor.recovery_code_used", "user", factor.user_id, left=left)
-    await tell_of_recovery_code(tx, secrets, factor.user_id, left, now)
+    await mail_recovery_code_used(tx, secrets, factor.user_id, left, now)
     return None
 
 
-def _closed(until: datetime, now: datetime) -> TooManyRequests:
+def _blocked(until: datetime, now: datetime) -> TooManyRequests:
     seconds = int((until - now).total_seconds()) + 1
     return TooManyRequests(
-        "too many wrong codes for this account: wait, or use a recovery code", retry_after=max(1, seconds)
+        f"too many wrong codes for this account: wait {max(1, seconds)} seconds, or use a recovery code",
+        retry_after=max(1, seconds),
     )

@@ -1,4 +1,4 @@
-"""Mails to whose second factor it is: what a thief would do first must not stay unnoticed."""
+"""Security notices about the second factor: its owner gets a mail, because a thief would change it first."""
 
 from datetime import datetime
 from typing import Literal
@@ -11,11 +11,11 @@ from db.unit_of_work import SystemTransaction
 Change = Literal["enabled", "removed", "codes_renewed"]
 
 
-async def tell_of_change(tx: SystemTransaction, secrets: Secrets, user_id: UUID, change: Change, now: datetime) -> None:
+async def mail_change(tx: SystemTransaction, secrets: Secrets, user_id: UUID, change: Change, now: datetime) -> None:
     await tell(tx, secrets, user_id, "second_factor_changed", now, change=change)
 
 
-async def tell_of_recovery_code(
+async def mail_recovery_code_used(
     tx: SystemTransaction, secrets: Secrets, user_id: UUID, left: int, now: datetime
 ) -> None:
     await tell(tx, secrets, user_id, "recovery_code_used", now, left=str(left))
