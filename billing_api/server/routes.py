@@ -10,28 +10,15 @@ from billing_api.commerce.checkout.controller import CheckoutController, checkou
 from billing_api.commerce.payments.controller import InvoiceController, PaymentController
 from billing_api.commerce.plans.controller import PlanController
 from billing_api.commerce.subscriptions.controller import SubscriptionController
-from billing_api.identity.accounts.controller import (
-    AuthController,
-    MeController,
-    show_verification,
-    verify_by_form,
-)
+from billing_api.identity.accounts.controller import AuthController, MeController, show_verification, verify_by_form
 from billing_api.identity.credentials.controller import PAGES as CREDENTIAL_PAGES
-from billing_api.identity.credentials.controller import (
-    EmailController,
-    MyCredentialsController,
-    PasswordController,
-)
+from billing_api.identity.credentials.controller import EmailController, MyCredentialsController, PasswordController
 from billing_api.identity.oauth.controller import OAuthClientController, grant_token
 from billing_api.identity.second_factor.controller import SecondFactorController
 from billing_api.identity.sessions.controller import SessionController
 from billing_api.identity.step_up.controller import step_up
 from billing_api.identity.users.controller import AccountEventController, AdminUserController
-from billing_api.licensing.activation.controller import (
-    AdminActivationController,
-    LicenseActivationController,
-    activate,
-)
+from billing_api.licensing.activation.controller import AdminActivationController, LicenseActivationController, activate
 from billing_api.licensing.api_keys.admin_controller import AdminPlatformKeyController
 from billing_api.licensing.api_keys.controller import ApiKeyController, LicenseApiKeyController
 from billing_api.licensing.leases.controller import published_keys

@@ -18,11 +18,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 from billing_api.identity.accounts import repository
-from billing_api.identity.accounts.schemas import (
-    EmailVerified,
-    Registered,
-    Registration,
-)
+from billing_api.identity.accounts.schemas import EmailVerified, Registered, Registration
 from billing_api.identity.credentials import email_address
 from billing_api.identity.credentials import repository as credentials
 from billing_api.identity.credentials.access_revocation import revoke_all_access

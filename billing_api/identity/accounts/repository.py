@@ -10,11 +10,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.sql import func
 
 from core.mailbox import mailbox_key
-from db.models.identity import (
-    Registration,
-    Session,
-    User,
-)
+from db.models.identity import Registration, Session, User
 from db.unit_of_work import CustomerTransaction, SystemTransaction
 
 

@@ -7,11 +7,7 @@ from uuid import UUID
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from billing_api.identity.credentials.schemas import (
-    ChosenEmail,
-    ChosenPassword,
-    GivenPassword,
-)
+from billing_api.identity.credentials.schemas import ChosenEmail, ChosenPassword, GivenPassword
 from billing_api.web.parameters import PersonName
 from db.models.identity import Role, User
 

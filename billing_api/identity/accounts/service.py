@@ -19,13 +19,7 @@ from billing_api.identity.sessions.liveness import Liveness, SessionRevocation
 from billing_api.identity.sessions.refresh_tokens import TokenStanding
 from billing_api.identity.sessions.sign_in import SignedIn, SignIns
 from core.clock import Clock
-from core.errors import (
-    ChallengeOver,
-    EmailNotVerified,
-    Forbidden,
-    Refusal,
-    Unauthenticated,
-)
+from core.errors import ChallengeOver, EmailNotVerified, Forbidden, Refusal, Unauthenticated
 from core.settings import Secrets
 from db.models.identity import Session, User
 from db.unit_of_work import Database, SystemTransaction

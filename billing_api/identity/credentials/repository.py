@@ -8,13 +8,7 @@ from sqlalchemy.orm import undefer
 from sqlalchemy.sql import func
 
 from core.mailbox import mailbox_key
-from db.models.identity import (
-    EmailChange,
-    OneTimeToken,
-    Session,
-    TokenPurpose,
-    User,
-)
+from db.models.identity import EmailChange, OneTimeToken, Session, TokenPurpose, User
 from db.models.licensing import ActivationToken, License
 from db.unit_of_work import SystemTransaction
 
@@ -81,9 +75,8 @@ async def release_address(tx: SystemTransaction, email: str, now: datetime) -> N
     user_id: UUID | None = await tx.session.scalar(unproved.with_for_update())
     if user_id is None:
         return
-    await tx.session.execute(
-        delete(OneTimeToken).where(OneTimeToken.user_id == user_id)
-    )  # registrations are deleted with them
+    # Open registrations are deleted with their tokens.
+    await tx.session.execute(delete(OneTimeToken).where(OneTimeToken.user_id == user_id))
     address = f"deleted+{user_id}@invalid"
     nobody = {"email": address, "email_key": address, "full_name": "", "company_name": None, "password_hash": "!"}
     forgotten = update(User).where(User.id == user_id).values(**nobody, is_active=False, deleted_at=now)

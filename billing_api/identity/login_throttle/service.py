@@ -15,13 +15,7 @@ from uuid import UUID
 import msgspec
 
 from billing_api.identity.login_throttle import repository
-from billing_api.identity.login_throttle.rules import (
-    ALL_STRANGERS,
-    ONE_GUESSER,
-    Backoff,
-    Guesser,
-    guesses_so_far,
-)
+from billing_api.identity.login_throttle.rules import ALL_STRANGERS, ONE_GUESSER, Backoff, Guesser, guesses_so_far
 from core.clock import Clock
 from core.crypto.sealing import KeyedHash
 from core.telemetry import logger

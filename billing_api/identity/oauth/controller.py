@@ -13,13 +13,7 @@ from litestar.params import FromPath, JSONBody, QueryParameter
 
 from billing_api.access.permissions import Permission, Principal, Scope
 from billing_api.identity.oauth import token_request
-from billing_api.identity.oauth.schemas import (
-    ClientIssued,
-    ClientView,
-    NewClient,
-    TokenFault,
-    TokenGranted,
-)
+from billing_api.identity.oauth.schemas import ClientIssued, ClientView, NewClient, TokenFault, TokenGranted
 from billing_api.identity.oauth.service import ClientTokens, OAuthClientService
 from billing_api.identity.oauth.token_request import FORM, GRANT_TYPE, TokenError, TokenRefused
 from billing_api.web.parameters import Limit, Offset, reply

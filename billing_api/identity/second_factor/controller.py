@@ -7,12 +7,7 @@ from litestar.di import NamedDependency
 from litestar.params import JSONBody
 
 from billing_api.access.permissions import Permission, Principal
-from billing_api.identity.second_factor.schemas import (
-    Confirmation,
-    Enrolment,
-    RecoveryCodes,
-    SecondFactorState,
-)
+from billing_api.identity.second_factor.schemas import Confirmation, Enrolment, RecoveryCodes, SecondFactorState
 from billing_api.identity.second_factor.service import SecondFactorService
 
 _SECRET: Final = {"Cache-Control": "no-store"}

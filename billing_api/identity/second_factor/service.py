@@ -12,12 +12,7 @@ from billing_api.access.permissions import ONE_TIME_PASSWORD, PASSWORD, Principa
 from billing_api.identity.second_factor import recovery_codes, repository, totp
 from billing_api.identity.second_factor.notices import mail_change
 from billing_api.identity.second_factor.rules import ENROLLMENT_LIFETIME
-from billing_api.identity.second_factor.schemas import (
-    Enrolment,
-    RecoveryCodes,
-    SecondFactorState,
-    TotpState,
-)
+from billing_api.identity.second_factor.schemas import Enrolment, RecoveryCodes, SecondFactorState, TotpState
 from billing_api.identity.second_factor.verification import fault_of_code
 from billing_api.identity.sessions import repository as sessions
 from billing_api.identity.sessions.liveness import Liveness

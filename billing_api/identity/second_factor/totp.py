@@ -8,8 +8,8 @@ attacker saw cannot be used again. The caller stores the newest accepted step an
 
 Six digits can be guessed: a try hits one of three codes among a million. The number of tries makes that hopeless
 (`pause_after`): forty in two days, then five a day. That gives even odds after more than a century. Each success of the
-owner resets the count. Against an owner who signs in daily an attacker has thirty tries a day, a chance of 3 % a year,
-and must already know the password to be asked for a code.
+owner resets the count. Against an owner who signs in daily an attacker has thirty tries a day: a chance of 3 % a year.
+Only an attacker who knows the password is asked for a code at all.
 """
 
 import hmac

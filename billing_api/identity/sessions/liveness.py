@@ -21,12 +21,7 @@ from uuid import UUID
 
 from billing_api.access.permissions import ONE_TIME_PASSWORD, PERMISSIONS, Permission, Principal, require_step_up
 from billing_api.identity.sessions import repository
-from core.access_store.store import (
-    BELIEVED_SECONDS,
-    AccessStore,
-    Look,
-    StoreAway,
-)
+from core.access_store.store import BELIEVED_SECONDS, AccessStore, Look, StoreAway
 from core.clock import Clock
 from core.errors import StepUpRequired, Unauthenticated
 from core.telemetry import logger

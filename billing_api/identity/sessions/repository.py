@@ -7,12 +7,7 @@ from uuid import UUID
 from sqlalchemy import ColumnElement, Select, select, update
 from sqlalchemy.orm import InstrumentedAttribute
 
-from db.models.identity import (
-    Role,
-    Session,
-    TotpFactor,
-    User,
-)
+from db.models.identity import Role, Session, TotpFactor, User
 from db.unit_of_work import CustomerTransaction, SystemTransaction, Transaction
 
 _SHOWN: tuple[InstrumentedAttribute[object], ...] = (

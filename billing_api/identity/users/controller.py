@@ -17,11 +17,7 @@ from billing_api.identity.users.schemas import (
     UserView,
 )
 from billing_api.identity.users.service import AccountEvents, UserAdministration
-from billing_api.web.parameters import (
-    Limit,
-    Offset,
-    ReasonGiven,
-)
+from billing_api.web.parameters import Limit, Offset, ReasonGiven
 from db.models.identity import Role
 from db.paging import Page
 

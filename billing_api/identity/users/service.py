@@ -11,13 +11,7 @@ from billing_api.access.tokens import TokenIssuer
 from billing_api.identity.sessions import repository as sessions
 from billing_api.identity.sessions.liveness import Liveness
 from billing_api.identity.users import repository
-from billing_api.identity.users.schemas import (
-    AccountEvent,
-    Impersonation,
-    RoleGiven,
-    UserStatus,
-    UserView,
-)
+from billing_api.identity.users.schemas import AccountEvent, Impersonation, RoleGiven, UserStatus, UserView
 from core.clock import Clock
 from core.errors import Conflict, Forbidden
 from db.models.identity import Role

@@ -1,4 +1,4 @@
-"""Access tokens under attack. Each forgery differs from a good token in the one thing that its name says."""
+"""Access tokens under attack: each forgery differs from a valid token in one thing, which its name says."""
 
 import base64
 import hashlib

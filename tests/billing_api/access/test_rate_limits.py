@@ -1,4 +1,4 @@
-"""Limits over HTTP: which clients are counted together, and what they are told; with Redis, and without."""
+"""Rate limits over HTTP: which clients are counted together, and what they are told; with and without Redis."""
 
 import json
 import re
@@ -44,7 +44,7 @@ def served(settings: ApiSettings, app_clock: FakeTime, valkey: str) -> Served:
     return serve
 
 
-def of(address: str) -> dict[str, str]:
+def forwarded_for(address: str) -> dict[str, str]:
     return {"X-Forwarded-For": address}
 
 
@@ -81,39 +81,39 @@ def test_an_application_whose_route_names_no_limit_of_ours_does_not_start(
 
 async def test_an_address_has_its_quota_and_is_told_of_it(served: Served) -> None:
     async with served(address=(3, 600)) as client:
-        first = await client.get(PLANS, headers=of("198.51.100.1"))
+        first = await client.get(PLANS, headers=forwarded_for("198.51.100.1"))
         assert first.headers["ratelimit-policy"] == '"address";q=3;w=600'
         assert first.headers["ratelimit"] == '"address";r=2;t=200'
-        assert await statuses(client, 2, **of("198.51.100.1")) == [200, 200]
-        refused = await client.get(PLANS, headers=of("198.51.100.1"))
+        assert await statuses(client, 2, **forwarded_for("198.51.100.1")) == [200, 200]
+        refused = await client.get(PLANS, headers=forwarded_for("198.51.100.1"))
         assert (refused.status_code, refused.json()["code"]) == (429, "too_many_requests")
         assert refused.headers["content-type"] == "application/problem+json"
         assert 190 < int(refused.headers["retry-after"]) <= 200
         assert refused.headers["ratelimit"].startswith('"address";r=0;t=')
         assert refused.headers["ratelimit-policy"] == '"address";q=3;w=600'
         assert "'address' is 3 requests in 600 seconds" in refused.json()["detail"]
-        assert await statuses(client, 1, **of("198.51.100.2")) == [200]
+        assert await statuses(client, 1, **forwarded_for("198.51.100.2")) == [200]
 
 
 async def test_an_ipv6_subscriber_is_one(served: Served) -> None:
     async with served(address=(2, 600)) as client:
-        assert await statuses(client, 1, **of("2001:db8:0:1::1")) == [200]
-        assert await statuses(client, 1, **of("2001:db8:0:1:ffff::2")) == [200]
-        assert await statuses(client, 1, **of("2001:db8:0:1::3")) == [429]
-        assert await statuses(client, 1, **of("2001:db8:0:2::1")) == [200]
+        assert await statuses(client, 1, **forwarded_for("2001:db8:0:1::1")) == [200]
+        assert await statuses(client, 1, **forwarded_for("2001:db8:0:1:ffff::2")) == [200]
+        assert await statuses(client, 1, **forwarded_for("2001:db8:0:1::3")) == [429]
+        assert await statuses(client, 1, **forwarded_for("2001:db8:0:2::1")) == [200]
 
 
 async def test_a_client_that_invents_addresses_gets_no_more(served: Served) -> None:
     async with served(address=(2, 600)) as client:
         told = [f"10.0.0.{n}, 198.51.100.1" for n in range(4)]
-        answers = [(await client.get(PLANS, headers=of(text))).status_code for text in told]
+        answers = [(await client.get(PLANS, headers=forwarded_for(text))).status_code for text in told]
         assert answers == [200, 200, 429, 429]
 
 
 async def test_a_user_is_one_from_wherever_he_comes(served: Served, desk: Desk) -> None:
     ada, bob = await desk.a_customer(), await desk.a_customer()
     async with served(user=(2, 600)) as client:
-        answers = [await client.get("/api/v1/me", headers=ada | of(f"198.51.100.{n}")) for n in range(3)]
+        answers = [await client.get("/api/v1/me", headers=ada | forwarded_for(f"198.51.100.{n}")) for n in range(3)]
         assert [answer.status_code for answer in answers] == [200, 200, 429]
         assert re.fullmatch(r'"address";q=\d+;w=60, "user";q=2;w=600', answers[2].headers["ratelimit-policy"])
         assert await statuses(client, 1, "/api/v1/me", **bob) == [200]
@@ -191,7 +191,7 @@ async def test_signatures_are_counted_where_they_fail_and_never_turned_away_wher
 ) -> None:
     """On the fast path and by the framework, which a browser's `Origin` leads to; Redis counts both together."""
     issued = await desk.a_license(await desk.a_user(), LicenseType.STARTER)
-    key_id, here = await an_api_key(desk), of("198.51.100.77")
+    key_id, here = await an_api_key(desk), forwarded_for("198.51.100.77")
 
     async def send(client: Client, key: str, **headers: str) -> httpx.Response:
         panel = Panel(client, key_id, issued.key)

@@ -1,4 +1,4 @@
-"""Every route answers within ten seconds, whatever the database or Stripe is at."""
+"""Request deadline: every route answers within ten seconds, even with a frozen database or Stripe."""
 
 import asyncio
 import os

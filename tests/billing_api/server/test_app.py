@@ -1,4 +1,4 @@
-"""What holds for every route: a declared permission, errors of one form, nothing that crashes it."""
+"""Rules of every route: a declared permission, errors in one form, no input that crashes it."""
 
 import importlib
 import json

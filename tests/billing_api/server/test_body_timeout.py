@@ -1,4 +1,4 @@
-"""Bodies that do not arrive, or break off: they keep nobody else's place, and are no crash of ours."""
+"""Body timeout: late or broken bodies block no other client, and are not counted as our crash."""
 
 import asyncio
 from typing import Any, cast
@@ -34,7 +34,7 @@ class Sender:
         return message
 
 
-async def told(app: Litestar, path: str, sender: Sender) -> tuple[int, Any]:
+async def status_and_code(app: Litestar, path: str, sender: Sender) -> tuple[int, Any]:
     sent: list[Any] = []
 
     async def send(message: Any) -> None:
@@ -49,13 +49,13 @@ async def told(app: Litestar, path: str, sender: Sender) -> tuple[int, Any]:
 @pytest.mark.parametrize("path", PATHS)
 async def test_a_body_that_is_dripped_is_refused(app: Litestar, path: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cast("BillingApi", app), "body_timeouts", BodyTimeouts(within=0.05, check_every=0.01))
-    assert await told(app, path, Sender(DRIP, DRIP)) == (408, "request_timeout")
+    assert await status_and_code(app, path, Sender(DRIP, DRIP)) == (408, "request_timeout")
 
 
 @pytest.mark.parametrize("path", PATHS)
 @pytest.mark.parametrize("end", [GONE, RuntimeError("the server's word for chunks that are none")])
 async def test_a_body_that_breaks_off_is_the_senders_doing(app: Litestar, path: str, end: Any) -> None:
-    assert await told(app, path, Sender(DRIP, end)) == (400, "bad_request")
+    assert await status_and_code(app, path, Sender(DRIP, end)) == (400, "bad_request")
 
 
 async def test_all_waits_for_one_body_count_together() -> None:

@@ -1,4 +1,4 @@
-"""The API's clients as the network has them: silent ones, slow ones, and ones that hang up within a request."""
+"""Connections: silent clients, slow ones, and ones that hang up within a request."""
 
 import json
 import re
@@ -74,7 +74,7 @@ def many_files() -> Iterator[None]:
     resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
-def said(connection: socket.socket) -> bytes:
+def read_to_end(connection: socket.socket) -> bytes:
     """Until the server ends the connection."""
     received = b""
     try:
@@ -103,8 +103,8 @@ def test_silent_and_dripped_connections_shut_nobody_out_and_are_ended(served: Se
         began = time.monotonic()
         for _ in range(10):
             assert httpx.get(f"{served.url}/health/ready", timeout=3).status_code == 200
-        assert [said(connection) for connection in (*silent, half_a_head)] == [b""] * (SILENT + 1)
-        assert [status(said(connection)) for connection in bodies] == [408] * len(ROUTES)
+        assert [read_to_end(connection) for connection in (*silent, half_a_head)] == [b""] * (SILENT + 1)
+        assert [status(read_to_end(connection)) for connection in bodies] == [408] * len(ROUTES)
         assert 8 < time.monotonic() - began < ENDED_WITHIN
     assert served.faults() == []
 
@@ -116,6 +116,6 @@ def test_a_body_that_breaks_off_is_no_crash_of_ours(served: Served) -> None:
             with served.connect() as connection:
                 connection.sendall(f"POST {route} HTTP/1.1\r\n".encode() + HEAD + request)
                 connection.shutdown(socket.SHUT_WR)
-                answers[route, name] = status(said(connection))
+                answers[route, name] = status(read_to_end(connection))
     assert {case: answer for case, answer in answers.items() if answer not in {0, 400, 408}} == {}
     assert served.faults() == []

@@ -1,4 +1,4 @@
-"""The door: for every permission and every caller, who is let in; and what a refused one is told."""
+"""Authorization: for every permission and every caller, who is let in, and what a refused caller is told."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager

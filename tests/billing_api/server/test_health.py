@@ -1,4 +1,4 @@
-"""An API process tells of itself, of its readiness, and of the servers that it shares: three answers."""
+"""Health checks of an API process: liveness, readiness and dependencies."""
 
 import asyncio
 import signal

@@ -1,4 +1,4 @@
-"""The same request twice: done once, answered alike, whatever happens between the two."""
+"""Idempotency keys: the same request twice has one effect and one answer, whatever happens in between."""
 
 import asyncio
 from uuid import UUID

@@ -1,4 +1,4 @@
-"""The API as its command serves it, by several processes: what they count is shown once, and not to customers."""
+"""Metrics of the API's processes: shown once, added up, and not to customers."""
 
 import os
 import re

@@ -1,4 +1,4 @@
-"""The interface's description: whole, small on the wire, and sent once to each client."""
+"""OpenAPI document: complete, compressed, and sent once to each client."""
 
 import gzip
 import json

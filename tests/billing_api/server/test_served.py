@@ -1,4 +1,4 @@
-"""The API as it is served: two processes of Granian behind one port, on real sockets."""
+"""The API as it is served: two Granian processes behind one port, on real sockets."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -31,16 +31,16 @@ async def call(method: str, url: str, headers: Headers) -> httpx.Response:
         return await client.request(method, url, headers=headers)
 
 
-async def asked(url: str, headers: Headers, times: int) -> list[httpx.Response]:
+async def call_me(url: str, headers: Headers, times: int) -> list[httpx.Response]:
     return [await call("GET", url + ME, headers) for _ in range(times)]
 
 
 async def test_both_processes_count_together_and_hear_at_once_of_an_end(served: str, desk: Desk) -> None:
     ada, bob = await desk.a_customer(), await desk.a_customer()
-    answers = await asked(served, ada, 30)
+    answers = await call_me(served, ada, 30)
     assert [answer.status_code for answer in answers] == [200] * 20 + [429] * 10
     assert answers[0].headers["ratelimit-policy"] == '"address";q=1000;w=60, "user";q=20;w=3600'
-    assert {answer.status_code for answer in await asked(served, bob, 8)} == {200}
+    assert {answer.status_code for answer in await call_me(served, bob, 8)} == {200}
     ended = await call("DELETE", f"{served}{ME}/sessions/{desk.user_of(bob)}", bob)
     assert ended.status_code == 204
-    assert {answer.status_code for answer in await asked(served, bob, 8)} == {401}
+    assert {answer.status_code for answer in await call_me(served, bob, 8)} == {401}

@@ -1,4 +1,4 @@
-"""Every line tells its process and, while a request lasts, the request."""
+"""Log lines: each names its process and, during a request, the request."""
 
 import json
 

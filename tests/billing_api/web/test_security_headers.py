@@ -1,4 +1,4 @@
-"""What browsers are told with every answer, and which pages bring a policy of their own."""
+"""Security headers: what every answer carries, and which pages bring a policy of their own."""
 
 import base64
 import hashlib
@@ -8,11 +8,7 @@ from typing import Final
 import pytest
 
 from billing_api.server.app import EXPOSED_HEADERS
-from billing_api.web.security_headers import (
-    HSTS,
-    NOTHING,
-    answer_headers,
-)
+from billing_api.web.security_headers import HSTS, NOTHING, answer_headers
 from tests.billing_api.conftest import Client
 from tests.support.people import Desk
 

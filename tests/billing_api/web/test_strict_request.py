@@ -1,4 +1,4 @@
-"""A request as its handlers read it."""
+"""Strict decoding: a request as its handlers read it."""
 
 from litestar import Litestar
 from litestar.testing import RequestFactory

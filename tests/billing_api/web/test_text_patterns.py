@@ -1,4 +1,4 @@
-"""What text people may type for others to read."""
+"""Text patterns: what users may type for others to read."""
 
 import re
 import unicodedata

@@ -1,4 +1,4 @@
-"""What a route does not declare is refused and named: query names, and bodies where none is read."""
+"""Undeclared input is refused and named: query parameters, and bodies where none is read."""
 
 import json
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ from tests.support.people import Desk
 EXEMPT = "/api/v1/webhooks/"
 
 
-def told(problem: dict[str, Any]) -> set[tuple[str, str]]:
+def fields_and_codes(problem: dict[str, Any]) -> set[tuple[str, str]]:
     return {(one["field"], one["code"]) for one in problem["errors"]}
 
 
@@ -54,7 +54,7 @@ async def test_every_route_refuses_a_query_name_that_it_does_not_know(
                 assert answer.json()["error"] == "invalid_request"
                 assert "nonsense" in answer.json()["error_description"]
                 continue
-            assert ("nonsense", "unknown") in told(answer.json()), (method, path)
+            assert ("nonsense", "unknown") in fields_and_codes(answer.json()), (method, path)
             assert "nonsense" in answer.json()["detail"]
             seen += 1
     assert seen > 60
@@ -76,7 +76,7 @@ async def test_every_route_that_reads_no_body_refuses_one(app: Litestar, client:
                 if answer.status_code == 403:
                     continue
                 assert (answer.status_code, answer.json()["code"]) == (400, "invalid_input"), (method, path, body)
-                assert told(answer.json()) == {("body", "unknown")}
+                assert fields_and_codes(answer.json()) == {("body", "unknown")}
                 seen += 1
             for body in (b"", b"{}", b" { } \n"):
                 answer = await client.request(method, concrete(path) + needed, content=body, headers=admin)
@@ -109,7 +109,7 @@ async def test_all_faults_of_a_query_are_told_at_once(client: Client, desk: Desk
     query = "limit=0&offset=x&status=gone&nonsense=1&email=a&email=b&=&Limit=5"
     answer = await client.get(f"/api/v1/admin/licenses?{query}", headers=await desk.staff())
     assert answer.status_code == 400
-    assert told(answer.json()) == {
+    assert fields_and_codes(answer.json()) == {
         ("nonsense", "unknown"),
         ("Limit", "unknown"),
         ("(a name that cannot be shown)", "unknown"),
@@ -132,10 +132,10 @@ async def test_values_that_do_not_fit_are_told_at_once_and_in_words(client: Clie
 async def test_instants_are_told_together_with_the_rest(client: Client, desk: Desk) -> None:
     admin = await desk.staff()
     answer = await client.get("/api/v1/admin/audit?since=2026-02-30&until=x&limit=0", headers=admin)
-    assert told(answer.json()) == {("since", "bad_format"), ("until", "bad_format"), ("limit", "too_small")}
+    assert fields_and_codes(answer.json()) == {("since", "bad_format"), ("until", "bad_format"), ("limit", "too_small")}
     history = f"/api/v1/admin/licenses/{'0' * 32}/usage/history"
     answer = await client.get(f"{history}?resource=x&from=2026-03-10T00:00:00&to=x", headers=admin)
-    assert told(answer.json()) == {("resource", "not_one_of"), ("from", "bad_format"), ("to", "bad_format")}
+    assert fields_and_codes(answer.json()) == {("resource", "not_one_of"), ("from", "bad_format"), ("to", "bad_format")}
 
 
 @pytest.mark.parametrize("query", ["status=null", "overage=null", "provisioning=NULL", "status=", "overage="])
@@ -148,16 +148,16 @@ async def test_a_filter_by_nothing_lists_nothing(client: Client, desk: Desk, que
 @pytest.mark.parametrize("name", ["$filter", "user:id", "@type"])
 async def test_names_of_other_dialects_are_named(client: Client, desk: Desk, name: str) -> None:
     answer = await client.get(f"/api/v1/admin/licenses?{name}=1", headers=await desk.staff())
-    assert told(answer.json()) == {(name, "unknown")}
+    assert fields_and_codes(answer.json()) == {(name, "unknown")}
 
 
 async def test_a_missing_name_is_told_by_its_name(client: Client, desk: Desk) -> None:
     customer = await desk.a_customer()
     answer = await client.get(f"/api/v1/licenses/{'0' * 32}/usage/history?by=week&more=1", headers=customer)
     assert answer.status_code == 400
-    assert {("resource", "missing"), ("more", "unknown")} <= told(answer.json())
+    assert {("resource", "missing"), ("more", "unknown")} <= fields_and_codes(answer.json())
     alone = await client.get(f"/api/v1/licenses/{'0' * 32}/usage/history", headers=customer)
-    assert told(alone.json()) == {("resource", "missing")}
+    assert fields_and_codes(alone.json()) == {("resource", "missing")}
 
 
 @pytest.mark.parametrize(
@@ -195,7 +195,7 @@ async def test_fields_of_a_body_are_told_all_at_once(client: Client, desk: Desk)
     body = {"email": 5, "plan": "huge", "surprise": True}
     answer = await client.post("/api/v1/admin/licenses", json=body, headers=await desk.staff())
     assert answer.status_code == 400
-    found = told(answer.json())
+    found = fields_and_codes(answer.json())
     assert {("email", "wrong_type"), ("surprise", "unknown")} <= found
     assert len(found) > 2
 
@@ -203,10 +203,10 @@ async def test_fields_of_a_body_are_told_all_at_once(client: Client, desk: Desk)
 async def test_what_only_a_service_finds_is_told_by_its_field(client: Client, desk: Desk) -> None:
     order = {"email": "a@example.com", "plan": "starter", "expiry_date": "2020-01-01T00:00:00Z"}
     answer = await client.post("/api/v1/admin/licenses", json=order, headers=await desk.staff())
-    assert told(answer.json()) == {("expiry_date", "invalid")}
+    assert fields_and_codes(answer.json()) == {("expiry_date", "invalid")}
     checkout = {"plan_id": "0" * 32, "interval": "month", "promotion_code": "SPRING"}
     answer = await client.post("/api/v1/checkout/sessions", json=checkout, headers=await desk.a_customer())
-    assert told(answer.json()) == {("promotion_code", "invalid")}
+    assert fields_and_codes(answer.json()) == {("promotion_code", "invalid")}
 
 
 async def test_a_missing_field_is_told_by_its_own_name(client: Client) -> None:
@@ -222,4 +222,4 @@ async def test_pages_of_mails_and_of_returns_take_whatever_mail_programs_add(cli
 
 async def test_a_stripe_event_may_have_a_query(client: Client) -> None:
     answer = await client.post("/api/v1/webhooks/stripe?from=stripe", content=json.dumps({"id": "evt_1"}))
-    assert ("from", "unknown") not in told({"errors": [], **answer.json()})
+    assert ("from", "unknown") not in fields_and_codes({"errors": [], **answer.json()})

@@ -1,4 +1,4 @@
-"""Staying signed in: rotation, tabs that race each other, and copied tokens."""
+"""Refresh token rotation: tabs that race each other, and reuse of copied tokens."""
 
 import asyncio
 from collections.abc import Callable
@@ -23,7 +23,7 @@ async def signed_in(ada: Visitor) -> Visitor:
     return ada
 
 
-def held(answer: httpx.Response) -> str:
+def refresh_token_of(answer: httpx.Response) -> str:
     return answer.cookies["np_refresh"]
 
 
@@ -81,18 +81,18 @@ async def test_three_tabs_that_refresh_at_once_stay_signed_in(signed_in: Visitor
     for answer in answers:
         assert (await signed_in.me(answer.json()["access_token"])).status_code == 200
     # Whichever answer came last, its cookie is the browser's; each of them must lead on.
-    assert len({held(answer) for answer in answers}) == 1
+    assert len({refresh_token_of(answer) for answer in answers}) == 1
     clock.now += timedelta(minutes=15)
     assert (await signed_in.refresh()).status_code == 200
 
 
 async def test_the_token_before_counts_for_ten_seconds(signed_in: Visitor, clock: Any) -> None:
     first = str(signed_in.cookie)
-    second = held(await signed_in.refresh())
+    second = refresh_token_of(await signed_in.refresh())
     clock.now += timedelta(seconds=10)
     late = await present(signed_in, first)
     assert late.status_code == 200
-    assert held(late) == second
+    assert refresh_token_of(late) == second
     assert (await present(signed_in, second)).status_code == 200
 
 
@@ -101,7 +101,7 @@ async def test_a_token_that_comes_back_later_ends_the_family(
 ) -> None:
     """A thief took the first token and the owner went on; or the other way round: nobody can tell."""
     thief, first = visitors(), str(signed_in.cookie)
-    second = held(await signed_in.refresh())
+    second = refresh_token_of(await signed_in.refresh())
     clock.now += timedelta(seconds=10.1)
     assert (await present(thief, first)).status_code == 401
     assert (await present(signed_in, second)).status_code == 401
@@ -115,8 +115,8 @@ async def test_a_thief_who_refreshes_more_than_once_is_found_all_the_same(
     signed_in: Visitor, visitors: Visitors
 ) -> None:
     thief, first = visitors(), str(signed_in.cookie)
-    stolen = held(await present(thief, first))
-    stolen = held(await present(thief, stolen))
+    stolen = refresh_token_of(await present(thief, first))
+    stolen = refresh_token_of(await present(thief, stolen))
     assert (await present(signed_in, first)).status_code == 401
     assert (await present(thief, stolen)).status_code == 401
 
@@ -154,7 +154,7 @@ async def test_an_older_token_of_the_family_signs_out_as_well(
     signed_in: Visitor, visitors: Visitors, clock: Any
 ) -> None:
     elsewhere, first = visitors(), str(signed_in.cookie)
-    second = held(await signed_in.refresh())
+    second = refresh_token_of(await signed_in.refresh())
     clock.now += timedelta(minutes=1)
     elsewhere.cookie = first
     assert (await elsewhere.logout()).status_code == 204
@@ -204,7 +204,7 @@ async def test_what_is_no_token_of_ours_is_refused(signed_in: Visitor, visitors:
 
 async def test_without_a_cookie_there_is_nothing_to_refresh(visitor: Visitor) -> None:
     refused = await visitor.refresh()
-    assert (refused.status_code, refused.json()["detail"]) == (401, "there is no refresh cookie; sign in")
+    assert (refused.status_code, refused.json()["detail"]) == (401, "the refresh cookie is missing; sign in")
 
 
 async def test_an_access_token_refreshes_nothing(ada: Visitor, visitors: Visitors) -> None:
@@ -214,7 +214,7 @@ async def test_an_access_token_refreshes_nothing(ada: Visitor, visitors: Visitor
 
 async def test_signing_out_ends_the_family_and_the_cookie(signed_in: Visitor, visitors: Visitors) -> None:
     first = str(signed_in.cookie)
-    second = held(await signed_in.refresh())
+    second = refresh_token_of(await signed_in.refresh())
     answer = await signed_in.logout()
     assert (answer.status_code, answer.content) == (204, b"")
     assert "Max-Age=0" in answer.headers["set-cookie"]

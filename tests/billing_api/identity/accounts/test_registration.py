@@ -1,4 +1,4 @@
-"""Opening an account, and proving that the address is one's own."""
+"""Registration, and the proof that the address belongs to the user."""
 
 import asyncio
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Signing in: what the right password gets, and how little everybody else learns."""
+"""Sign-in: what the right password gives, and how little a wrong one shows."""
 
 import asyncio
 from collections.abc import Callable

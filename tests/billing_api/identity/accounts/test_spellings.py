@@ -1,4 +1,4 @@
-"""One mailbox has one account, however its address is spelled: registering, signing in, changing, searching."""
+"""Canonical e-mail addresses: one mailbox has one account in registration, sign-in, changes and search."""
 
 from collections.abc import Callable
 from typing import Any

@@ -1,4 +1,4 @@
-"""The page behind the verification mail's link: a person confirms, what merely opens links does not."""
+"""Verification page: a click of the user confirms, a mail scanner that opens the link does not."""
 
 import re
 from html import unescape

@@ -1,4 +1,4 @@
-"""What a worker would do with the jobs that asking for a link has written."""
+"""Fixtures of credentials: do a worker's part of the jobs that mail reset links."""
 
 from collections.abc import Awaitable, Callable
 

@@ -1,4 +1,4 @@
-"""Another e-mail address: nothing changes before the new one is proved, and the old one can undo it."""
+"""Change of the e-mail address: nothing changes before the new one is proved, and the old one can undo it."""
 
 import asyncio
 from collections.abc import Awaitable, Callable

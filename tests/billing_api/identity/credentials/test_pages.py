@@ -1,4 +1,4 @@
-"""The pages behind the links in mails: opening one spends nothing, and none gives its token away."""
+"""Pages behind mailed links: opening one uses nothing up, and none reveals its token."""
 
 import re
 from collections.abc import Awaitable, Callable

@@ -1,4 +1,4 @@
-"""Changing one's password while signed in."""
+"""Password change in a session."""
 
 from collections.abc import Callable
 from datetime import timedelta

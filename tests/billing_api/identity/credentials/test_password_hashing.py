@@ -1,4 +1,4 @@
-"""Passwords: how they are kept, and that a flood of sign-ins meets a bound."""
+"""Argon2id: how passwords are stored, and that a flood of sign-ins meets a full queue."""
 
 import asyncio
 import os

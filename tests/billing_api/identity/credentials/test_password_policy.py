@@ -1,4 +1,4 @@
-"""Which passwords are taken, and that refusing one tells why and costs little."""
+"""Password policy: which passwords are accepted, and that a refusal says why and costs little."""
 
 from concurrent.futures import ThreadPoolExecutor
 
@@ -7,11 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from zxcvbn.matching import L33T_TABLE, enumerate_l33t_subs  # type: ignore[import-untyped]
 
-from billing_api.identity.credentials.password_policy import (
-    JUDGED,
-    normal,
-    weakness,
-)
+from billing_api.identity.credentials.password_policy import JUDGED, normal, weakness
 
 ABOUT = ("ada.buyer@example.com", "Ada Byron Buyer", "Analytical Engines & Sons")
 

@@ -1,4 +1,4 @@
-"""A forgotten password: a link for who has an account, one answer for everybody, and the account taken back."""
+"""Password reset: a link for accounts, one answer for every address, and all access revoked."""
 
 import asyncio
 from collections.abc import Awaitable, Callable

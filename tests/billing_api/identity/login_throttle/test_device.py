@@ -1,4 +1,4 @@
-"""A device's mark: made by this server alone, and good for the accounts that signed in with it."""
+"""Device cookies: only this server can make one, and it counts only for accounts that signed in with it."""
 
 from uuid import UUID
 

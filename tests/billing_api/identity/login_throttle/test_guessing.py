@@ -1,4 +1,4 @@
-"""Guessing at passwords through the login: it ends soon for the guesser, and for nobody else."""
+"""Login throttling: guessing ends soon for the guesser, and for no other client."""
 
 import asyncio
 from collections.abc import Callable
@@ -15,11 +15,7 @@ from billing_api.identity.credentials.password_check import PasswordCheck
 from billing_api.identity.credentials.password_hashing import Passwords
 from billing_api.identity.login_throttle.device import Devices
 from billing_api.identity.login_throttle.rules import Guesser, GuesserKind
-from billing_api.identity.login_throttle.service import (
-    Guess,
-    GuessCounter,
-    Wait,
-)
+from billing_api.identity.login_throttle.service import Guess, GuessCounter, Wait
 from billing_api.server.wiring.infrastructure import Infrastructure
 from core.errors import InvalidCredentials, Unavailable
 from core.settings import ApiSettings
@@ -53,7 +49,7 @@ async def exhaust_strangers(counter: GuessCounter, database: Database, email: st
     raise AssertionError("strangers may guess for ever")
 
 
-def told(answer: httpx.Response) -> tuple[int, str | None, dict[str, Any]]:
+def comparable(answer: httpx.Response) -> tuple[int, str | None, dict[str, Any]]:
     return answer.status_code, answer.headers.get("retry-after"), answer.json() | {"request_id": ""}
 
 
@@ -152,7 +148,7 @@ async def test_the_mark_is_out_of_reach_of_scripts_and_lives_long(ada: Visitor) 
 async def test_nobodys_account_answers_like_somebodys(ada: Visitor, visitors: Visitors) -> None:
     nobody = visitors(comes_from=ELSEWHERE)
     somebody = visitors(ada.email, comes_from=ELSEWHERE)
-    answers = [[told(answer) for answer in await guess(each, 7)] for each in (nobody, somebody)]
+    answers = [[comparable(answer) for answer in await guess(each, 7)] for each in (nobody, somebody)]
     assert answers[0] == answers[1]
     assert [status for status, _, _ in answers[0]] == [401] * 5 + [429] * 2
 

@@ -1,4 +1,4 @@
-"""How long a guesser waits."""
+"""Exponential backoff: how long a guesser waits."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -6,13 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from billing_api.identity.login_throttle.rules import (
-    ALL_STRANGERS,
-    FORGOTTEN,
-    ONE_GUESSER,
-    Backoff,
-    guesses_so_far,
-)
+from billing_api.identity.login_throttle.rules import ALL_STRANGERS, FORGOTTEN, ONE_GUESSER, Backoff, guesses_so_far
 
 NOW = datetime(2026, 11, 26, tzinfo=UTC)
 

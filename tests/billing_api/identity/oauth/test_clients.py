@@ -1,4 +1,4 @@
-"""A customer's clients: made after a step-up, their secret shown once, rotated with overlap, revoked at once."""
+"""OAuth clients: created after a step-up, secret shown once, rotated with overlap, revoked at once."""
 
 import asyncio
 from datetime import timedelta

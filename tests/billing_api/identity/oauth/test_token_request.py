@@ -1,15 +1,10 @@
-"""The token request's form: RFC 6749 2.3.1, 3.2 and 4.4.2, byte by byte."""
+"""Token request: the form of RFC 6749 2.3.1, 3.2 and 4.4.2, byte by byte."""
 
 import base64
 
 import pytest
 
-from billing_api.identity.oauth.token_request import (
-    FORM,
-    TokenError,
-    TokenRefused,
-    read,
-)
+from billing_api.identity.oauth.token_request import FORM, TokenError, TokenRefused, read
 
 BODY = b"grant_type=client_credentials&client_id=c1&client_secret=s1"
 

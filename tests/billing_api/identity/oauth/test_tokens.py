@@ -1,4 +1,4 @@
-"""The token route, error by error as RFC 6749 has them; and what a client's token opens, and what it never does."""
+"""Token endpoint: each error of RFC 6749, and what a client's token may read and never do."""
 
 import base64
 import dataclasses
@@ -80,7 +80,7 @@ async def test_both_ways_to_authenticate(ada: Member, client: dict[str, Any]) ->
     assert by_header.status_code == 200
 
 
-def told(answer: httpx.Response) -> tuple[int, str]:
+def error_of(answer: httpx.Response) -> tuple[int, str]:
     assert answer.headers["cache-control"] == "no-store"
     assert answer.headers["content-type"].startswith("application/json")
     assert answer.json().keys() == {"error", "error_description"}
@@ -94,25 +94,25 @@ async def test_an_unknown_client_and_a_wrong_secret_are_one_error(ada: Member, c
         await ada.web.post(TOKEN, data=form(client) | change_)
         for change_ in ({"client_secret": "x"}, unknown, {"client_id": "' OR 1=1 --"}, {"client_id": "\x00"})
     ]
-    assert {told(answer) for answer in answers} == {(401, "invalid_client")}
+    assert {error_of(answer) for answer in answers} == {(401, "invalid_client")}
     assert len({answer.text for answer in answers}) == 1
     assert answers[0].headers["www-authenticate"].startswith("Basic ")
 
 
 async def test_the_other_errors_have_their_names(ada: Member, client: dict[str, Any]) -> None:
     post = ada.web.post
-    assert told(await post(TOKEN, data=form(client, grant_type="password"))) == (400, "unsupported_grant_type")
-    assert told(await post(TOKEN, data=form(client, scope="everything"))) == (400, "invalid_scope")
-    assert told(await post(TOKEN, json=form(client))) == (400, "invalid_request")
-    assert told(await post(TOKEN, params=form(client))) == (400, "invalid_request")
-    assert told(await post(TOKEN, content=b"", headers={"Content-Type": "text/plain"})) == (400, "invalid_request")
+    assert error_of(await post(TOKEN, data=form(client, grant_type="password"))) == (400, "unsupported_grant_type")
+    assert error_of(await post(TOKEN, data=form(client, scope="everything"))) == (400, "invalid_scope")
+    assert error_of(await post(TOKEN, json=form(client))) == (400, "invalid_request")
+    assert error_of(await post(TOKEN, params=form(client))) == (400, "invalid_request")
+    assert error_of(await post(TOKEN, content=b"", headers={"Content-Type": "text/plain"})) == (400, "invalid_request")
 
 
 async def test_a_client_gets_no_scope_that_it_was_not_made_for(ada: Member) -> None:
     narrow = await registered(ada, ["licenses:read"])
-    assert told(await ada.web.post(TOKEN, data=form(narrow, scope="invoices:read"))) == (400, "invalid_scope")
+    assert error_of(await ada.web.post(TOKEN, data=form(narrow, scope="invoices:read"))) == (400, "invalid_scope")
     wide = await ada.web.post(TOKEN, data=form(narrow, scope="licenses:read invoices:read"))
-    assert told(wide) == (400, "invalid_scope")
+    assert error_of(wide) == (400, "invalid_scope")
     assert (await ada.web.post(TOKEN, data=form(narrow))).json()["scope"] == "licenses:read"
 
 
@@ -176,7 +176,7 @@ async def test_a_token_ends_with_its_client_at_once(
         await change(database_urls, "UPDATE users SET is_active = false")
     refused = await ada.web.get("/api/v1/licenses", headers=headers)
     assert (refused.status_code, refused.json()["code"]) == (401, "unauthenticated")
-    assert told(await ada.web.post(TOKEN, data=form(client))) == (401, "invalid_client")
+    assert error_of(await ada.web.post(TOKEN, data=form(client))) == (401, "invalid_client")
 
 
 async def test_a_token_lives_for_a_quarter_of_an_hour(ada: Member, client: dict[str, Any], clock: FakeTime) -> None:

@@ -1,4 +1,4 @@
-"""A customer who is signed in, and one who has an authenticator app besides."""
+"""Fixtures of the second factor: a customer who is signed in, and one with an authenticator app."""
 
 from collections.abc import AsyncIterator
 from datetime import timedelta

@@ -1,4 +1,4 @@
-"""Between password and session: what a challenge is good for, for how long, and how few guesses it allows."""
+"""Sign-in challenge: what it is valid for, for how long, and how few tries it allows."""
 
 import asyncio
 from datetime import timedelta

@@ -1,4 +1,4 @@
-"""Setting up an authenticator app: what is shown once, what counts from when, and what a second try does."""
+"""Enrollment of an authenticator app: what is shown once, when it counts, and what a second call does."""
 
 import asyncio
 from datetime import timedelta

@@ -1,4 +1,4 @@
-"""Sessions from before the second factor: switched on, it counts for them too."""
+"""Sessions from before the second factor: once it is switched on, they need it too."""
 
 import asyncio
 from datetime import timedelta

@@ -1,4 +1,4 @@
-"""Recovery codes: random, and one code however it is written."""
+"""Recovery codes: random, and the same code in every spelling."""
 
 import re
 

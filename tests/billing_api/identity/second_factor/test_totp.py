@@ -1,4 +1,4 @@
-"""One-time passwords: the standard's own vectors, the window, each step once, and how few guesses there are."""
+"""TOTP: the test vectors of RFC 6238, the window, each step once, and how few guesses there are."""
 
 import base64
 from datetime import UTC, datetime, timedelta
@@ -10,12 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from billing_api.identity.second_factor import totp
-from billing_api.identity.second_factor.totp import (
-    accepted_step,
-    code_at,
-    pause_after,
-    step_of,
-)
+from billing_api.identity.second_factor.totp import accepted_step, code_at, pause_after, step_of
 
 RFC_SECRET = base64.b32encode(b"12345678901234567890").decode()
 SECRET = "JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP"

@@ -1,4 +1,4 @@
-"""Refresh tokens: their form, their order, and what a presented one is to its family."""
+"""Refresh tokens: their form, their order, and the state of a presented one within its family."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final

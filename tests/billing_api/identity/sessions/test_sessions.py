@@ -1,4 +1,4 @@
-"""Sessions in their owner's hands: seen, ended, and nobody else's."""
+"""Session management: users list and end their own sessions, and no others."""
 
 from datetime import timedelta
 from typing import Any

@@ -1,4 +1,4 @@
-"""A customer with an authenticator app and one without, both signed in for longer than a step-up lasts."""
+"""Fixtures of the step-up: customers with and without an authenticator app, signed in for longer than it lasts."""
 
 from collections.abc import AsyncIterator
 from datetime import timedelta

@@ -1,4 +1,4 @@
-"""Step-up: what makes a sign-in recent again, and what a thief of an access token can try."""
+"""Step-up: what makes a sign-in recent again, and what the thief of an access token can try."""
 
 import asyncio
 from datetime import timedelta
@@ -19,14 +19,14 @@ from tests.support.visitors import PASSWORD
 SOMETHING_RECENT = ("POST", "me/mfa/totp")
 
 
-def told(answer: httpx.Response) -> tuple[int, str]:
+def outcome(answer: httpx.Response) -> tuple[int, str]:
     return answer.status_code, answer.json()["code"]
 
 
 async def test_the_password_makes_a_sign_in_recent_again(
     ada: Member, settings: ApiSettings, clock: FakeTime, database_urls: DatabaseUrls
 ) -> None:
-    assert told(await ada.call(*SOMETHING_RECENT)) == (403, "step_up_required")
+    assert outcome(await ada.call(*SOMETHING_RECENT)) == (403, "step_up_required")
     stepped = await ada.step_up()
     assert (stepped.status_code, stepped.headers["cache-control"]) == (200, "no-store")
     assert stepped.json().keys() == {"access_token", "token_type", "expires_in"}
@@ -35,7 +35,9 @@ async def test_the_password_makes_a_sign_in_recent_again(
     before, after = tokens.read(ada.access_token), tokens.read(stepped.json()["access_token"])
     assert (after.user_id, after.session_id, after.amr) == (before.user_id, before.session_id, ("pwd",))
     assert clock() - after.authenticated_at < timedelta(seconds=1)
-    assert told(await ada.call(*SOMETHING_RECENT)) == (403, "step_up_required"), "the old token stays as old as it is"
+    assert outcome(await ada.call(*SOMETHING_RECENT)) == (403, "step_up_required"), (
+        "the old token stays as old as it is"
+    )
     ada.access_token = stepped.json()["access_token"]
     assert (await ada.call(*SOMETHING_RECENT)).status_code == 201
     (audit,) = await rows(database_urls, "SELECT target_id, detail FROM audit_log WHERE action = 'session.stepped_up'")
@@ -49,19 +51,19 @@ async def test_a_refresh_afterwards_stays_as_recent_and_no_more(ada: Member, clo
     assert (await ada.call(*SOMETHING_RECENT)).status_code == 201
     clock.now += timedelta(minutes=2)
     ada.access_token = (await ada.refresh()).json()["access_token"]
-    assert told(await ada.call(*SOMETHING_RECENT)) == (403, "step_up_required")
+    assert outcome(await ada.call(*SOMETHING_RECENT)) == (403, "step_up_required")
 
 
 async def test_who_has_a_factor_gives_it_as_well(bob: Member, settings: ApiSettings, clock: FakeTime) -> None:
-    assert told(await bob.step_up()) == (403, "second_factor_required")
-    assert told(await bob.step_up(code=bob.code(9))) == (401, "invalid_second_factor")
+    assert outcome(await bob.step_up()) == (403, "second_factor_required")
+    assert outcome(await bob.step_up(code=bob.code(9))) == (401, "invalid_second_factor")
     stepped = await bob.step_up(code=bob.code())
     assert TokenIssuer(settings.jwt_keys, clock).read(stepped.json()["access_token"]).amr == ("pwd", "otp")
-    assert told(await bob.step_up(code=bob.code())) == (401, "invalid_second_factor"), "each code once"
+    assert outcome(await bob.step_up(code=bob.code())) == (401, "invalid_second_factor"), "each code once"
 
 
 async def test_the_right_code_does_not_make_up_for_the_password(bob: Member) -> None:
-    assert told(await bob.step_up("not the password", code=bob.code())) == (401, "invalid_credentials")
+    assert outcome(await bob.step_up("not the password", code=bob.code())) == (401, "invalid_credentials")
     assert (await bob.step_up(code=bob.code())).status_code == 200, "and it was not used up"
 
 
@@ -75,11 +77,11 @@ async def test_five_wrong_step_ups_end_the_session_and_no_other(
     async with another_browser(app, ada) as elsewhere:
         await elsewhere.sign_in()
         for _ in range(4):
-            assert told(await ada.step_up("not her password")) == (401, "invalid_credentials")
+            assert outcome(await ada.step_up("not her password")) == (401, "invalid_credentials")
             assert (await ada.call("GET", "me")).status_code == 200
-        assert told(await ada.step_up("not her password")) == (401, "unauthenticated")
-        assert told(await ada.call("GET", "me")) == (401, "unauthenticated")
-        assert told(await ada.step_up()) == (401, "unauthenticated"), "the right one comes too late"
+        assert outcome(await ada.step_up("not her password")) == (401, "unauthenticated")
+        assert outcome(await ada.call("GET", "me")) == (401, "unauthenticated")
+        assert outcome(await ada.step_up()) == (401, "unauthenticated"), "the right one comes too late"
         assert (await ada.refresh()).status_code == 401
         assert (await elsewhere.step_up()).status_code == 200, "another session of hers has its own count"
     (audit,) = await rows(database_urls, "SELECT detail FROM audit_log WHERE action = 'session.revoked'")
@@ -90,10 +92,12 @@ async def test_five_wrong_step_ups_end_the_session_and_no_other(
 
 async def test_wrong_codes_count_as_wrong_passwords_do(bob: Member) -> None:
     for _ in range(2):
-        assert told(await bob.step_up("not the password")) == (401, "invalid_credentials")
-        assert told(await bob.step_up(code=bob.code(9))) == (401, "invalid_second_factor")
-        assert told(await bob.step_up()) == (403, "second_factor_required"), "which is neither wrong nor a fresh start"
-    assert told(await bob.step_up(code=bob.code(9))) == (401, "unauthenticated")
+        assert outcome(await bob.step_up("not the password")) == (401, "invalid_credentials")
+        assert outcome(await bob.step_up(code=bob.code(9))) == (401, "invalid_second_factor")
+        assert outcome(await bob.step_up()) == (403, "second_factor_required"), (
+            "which is neither wrong nor a fresh start"
+        )
+    assert outcome(await bob.step_up(code=bob.code(9))) == (401, "unauthenticated")
     assert (await bob.call("GET", "me")).status_code == 401
 
 
@@ -115,19 +119,19 @@ async def test_wherever_the_password_is_asked_for_again(ada: Member, method: str
 async def test_fewer_are_forgiven_by_the_right_one(ada: Member) -> None:
     for _ in range(2):
         for _ in range(4):
-            assert told(await ada.step_up("not her password")) == (401, "invalid_credentials")
+            assert outcome(await ada.step_up("not her password")) == (401, "invalid_credentials")
         assert (await ada.step_up()).status_code == 200
 
 
 async def test_guesses_at_once_are_all_counted(ada: Member, database_urls: DatabaseUrls) -> None:
     answers = await asyncio.gather(*(ada.step_up("not her password") for _ in range(10)))
     assert sum(answer.json()["code"] == "invalid_credentials" for answer in answers) <= 4
-    assert told(await ada.step_up()) == (401, "unauthenticated")
+    assert outcome(await ada.step_up()) == (401, "unauthenticated")
 
 
 async def test_a_session_that_has_ended_is_not_made_recent(ada: Member) -> None:
     assert (await ada.logout()).status_code == 204
-    assert told(await ada.step_up()) == (401, "unauthenticated")
+    assert outcome(await ada.step_up()) == (401, "unauthenticated")
 
 
 @pytest.mark.parametrize(
@@ -142,9 +146,9 @@ async def test_an_account_that_has_changed_is_not_the_same(
 
 async def test_a_stranger_has_nothing_to_step_up(ada: Member) -> None:
     ada.access_token = "garbage"
-    assert told(await ada.step_up()) == (401, "unauthenticated")
+    assert outcome(await ada.step_up()) == (401, "unauthenticated")
 
 
 async def test_two_proofs_are_one_too_many(bob: Member) -> None:
     both = {"password": PASSWORD, "code": bob.code(), "recovery_code": "K7QW-3F9D-M0XA-81TC"}
-    assert told(await bob.call("POST", "auth/step-up", both)) == (400, "invalid_input")
+    assert outcome(await bob.call("POST", "auth/step-up", both)) == (400, "invalid_input")

@@ -1,4 +1,4 @@
-"""Staff and users: found, kept out, let in, given roles; and an administrator is always left."""
+"""User administration: search, suspend, resume, give roles; one administrator is always left."""
 
 import asyncio
 from datetime import timedelta
