@@ -1,13 +1,9 @@
 """Use cases of licenses: customers act on their own, staff on all."""
 
-import asyncio
-from collections.abc import Mapping
 from datetime import datetime
-from typing import Final
 from uuid import UUID
 
 import msgspec
-from redis.exceptions import RedisError
 
 from billing_api.access.permissions import Principal
 from billing_api.licensing.licenses import repository
@@ -26,27 +22,22 @@ from billing_api.licensing.licenses.schemas import (
     IssueLicense,
     LicenseView,
     LimitsGiven,
-    ResourceUsage,
     RevealedKey,
     UsageView,
 )
 from billing_api.licensing.licenses.terms import set_by_hand
+from billing_api.licensing.licenses.usage_view import usage_view
 from core.clock import Clock, rfc3339
 from core.errors import Conflict, FieldError, InvalidInput, NotFound
-from core.hotstore.functions import NotReady
 from core.hotstore.reader import Reader
 from core.jobs import AlignAccount, Provision
 from core.licensing import key as license_key
-from core.licensing.plan import RESOURCES, Resource
 from core.licensing.state import Event, Status, move
 from core.settings import Secrets
 from db.idempotency import Once, Replayable
 from db.models.licensing import License, ProvisioningState
 from db.paging import Page, fetch_page
 from db.unit_of_work import Database
-
-_HELD_WITHIN: Final = 0.2
-"""Seconds that Redis may take to say what is held; the page does without then."""
 
 
 class LicenseService:
@@ -101,7 +92,7 @@ class LicenseService:
         async with self._database.as_customer(principal.user_id) as tx:
             license_, _ = await repository.one(tx, license_id)
             used = await repository.usage_of(tx, license_id)
-        return await _usage_view(self._hot_store, license_, used)
+        return await usage_view(self._hot_store, license_, used)
 
 
 class LicenseAdministration:
@@ -144,7 +135,7 @@ class LicenseAdministration:
         async with self._database.as_staff(principal.user_id) as tx:
             license_, _, _ = await repository.found(tx, license_id)
             used = await repository.usage_of(tx, license_id)
-        return await _usage_view(self._hot_store, license_, used)
+        return await usage_view(self._hot_store, license_, used)
 
     async def find_by_key(self, principal: Principal, text: str) -> AdminLicenseView:
         """The license that a key opens; the key comes in a body, for addresses end up in logs."""
@@ -276,32 +267,6 @@ def _require_later(wanted: datetime, present: datetime | None, now: datetime) ->
         raise InvalidInput(f"expiry_date {told}", errors=(FieldError("expiry_date", told),))
 
 
-async def _usage_view(hot_store: Reader, license_: License, used: Mapping[str, int]) -> UsageView:
-    held = await _held(hot_store, license_)
-    limits = license_.limits
-    return UsageView(
-        {
-            name: _resource(used.get(name, 0), None if held is None else held.get(name, 0), limits.of(name))
-            for name in RESOURCES
-        }
-    )
-
-
-async def _held(hot_store: Reader, license_: License) -> Mapping[Resource, int] | None:
-    """What live reservations hold; only Redis knows, and None where it cannot tell within a moment."""
-    try:
-        async with asyncio.timeout(_HELD_WITHIN):
-            reading = await hot_store.read(license_.license_key_hash)
-    except (RedisError, OSError, NotReady):  # TimeoutError is an OSError
-        return None
-    return None if reading.loaded is None else reading.usage.held
-
-
 def _for_staff(row: tuple[License, str, str], now: datetime) -> AdminLicenseView:
     license_, plan, email = row
     return AdminLicenseView.of_row(license_, plan, email, now)
-
-
-def _resource(used: int, held: int | None, limit: int | None) -> ResourceUsage:
-    shown = max(0, used)
-    return ResourceUsage(used=shown, held=held, limit=limit, over=max(0, shown - limit) if limit is not None else 0)

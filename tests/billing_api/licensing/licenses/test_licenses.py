@@ -7,7 +7,8 @@ from redis.asyncio import Redis
 from sqlalchemy import update
 
 from billing_api.access.permissions import Principal
-from billing_api.licensing.licenses.service import _HELD_WITHIN, LicenseService
+from billing_api.licensing.licenses.service import LicenseService
+from billing_api.licensing.licenses.usage_view import HELD_WITHIN
 from core.clock import unix_time
 from core.hotstore import functions, keys
 from core.hotstore.client import HotStoreClient
@@ -126,7 +127,7 @@ async def test_holds_are_shown_where_redis_can_tell(
         assert await held() == dict.fromkeys(RESOURCES, 0)
         await a_hold(writer, issued.license)
         assert await held() == dict.fromkeys(RESOURCES, 0) | {"domains": 2}
-        await redis.client_pause(int(10_000 * _HELD_WITHIN))
+        await redis.client_pause(int(10_000 * HELD_WITHIN))
         assert await held() == unknown  # no answer in time
         await redis.client_unpause()  # waits for the end of the pause as every command does
         assert (await held())["domains"] == 2
