@@ -51,6 +51,7 @@ def served(database_urls: DatabaseUrls, valkey: str, tmp_path: Path) -> Iterator
         found = Served(port, log, process)
         assert wait_until(lambda: len(found.workers()) == 2, 60)
         yield found
+        process.kill()  # asked to end, it would drain for those five seconds
 
 
 async def test_a_stop_tells_the_load_balancer_serves_on_and_loses_no_request(served: Served) -> None:

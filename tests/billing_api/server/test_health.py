@@ -145,7 +145,7 @@ def test_a_process_that_never_met_its_database_is_not_ready_yet(
 
 DOOMED: Final = """
 import asyncio, signal
-from billing_api.__main__ import served
+from billing_api.server.worker import served
 
 async def fails():
     raise ValueError("a bug")
