@@ -60,5 +60,5 @@ def left(limit: int | None, used: int) -> int | None:
     return None if limit is None else max(0, limit - max(0, used))
 
 
-def passes(limit: int | None, used: int) -> bool:
+def exceeds(limit: int | None, used: int) -> bool:
     return limit is not None and used > limit

@@ -24,7 +24,7 @@ from uuid import UUID
 
 import msgspec
 
-from core.crypto import lease as jws
+from core.crypto.lease import LeaseDefect, opened
 from core.licensing.plan import RESOURCE_OF_FEATURE, Resource
 from core.licensing.record import LicenseRecord, Usage
 from core.licensing.state import Status
@@ -156,9 +156,9 @@ def read(
 
     `public_keys`: kid → 32 bytes. `last_seen`: the latest instant that the panel has ever seen.
     """
-    # The token: its form, key and signature, then what it claims, and for whom.
-    claims = jws.opened(token, public_keys)
-    if isinstance(claims, jws.LeaseDefect):
+    # 1. Signature, form and audience: where one of them is wrong, nothing in the lease counts.
+    claims = opened(token, public_keys)
+    if isinstance(claims, LeaseDefect):
         return LeaseReading(LeaseCode[claims.name], None)
     try:
         terms = _decode(claims)
@@ -166,10 +166,11 @@ def read(
         return LeaseReading(LeaseCode.MALFORMED, None)
     if (terms.iss, terms.aud) != (ISSUER, AUDIENCE):
         return LeaseReading(LeaseCode.FOR_SOMEBODY_ELSE, None)
-    # The clock, then the license's own rules, then the step that the lease has reached.
+    # 2. The lease's own time, the clock first.
     fault = _out_of_time(terms, now, terms.iat if last_seen is None else last_seen)
     if fault is not None:
         return LeaseReading(fault, terms)
+    # 3. The license's rules, as the validator applies them.
     code = LeaseCode[standing(terms.record(), fingerprint, now).name]
     if code in {LeaseCode.VALID, LeaseCode.GRACE} and now >= terms.not_after:
         return LeaseReading(LeaseCode.GRACE, terms, reduced=True)

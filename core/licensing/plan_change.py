@@ -39,7 +39,7 @@ def direction(now: Offer, wanted: Offer) -> Direction:
     return Direction.UPGRADE if longer > 0 else Direction.DOWNGRADE
 
 
-def counts(way: Direction, *, paid: bool, plan_paid_until: datetime, now: datetime) -> bool:
+def is_in_force(way: Direction, *, paid: bool, plan_paid_until: datetime, now: datetime) -> bool:
     """Whether the billed offer has taken effect.
 
     `paid`: an invoice with a line for it has been paid. `plan_paid_until`: the end of the period that was paid for the

@@ -11,7 +11,7 @@ from typing import NamedTuple
 from billing_api.commerce.plans.repository import of_price
 from billing_api.gateways.stripe.facts import InvoiceFacts, SubscriptionFacts
 from billing_api.licensing.licenses.terms import take_plan
-from core.licensing.plan_change import Direction, Offer, counts, direction
+from core.licensing.plan_change import Direction, Offer, direction, is_in_force
 from core.telemetry import logger
 from db.models.commerce import Subscription
 from db.models.licensing import Interval, License, Plan
@@ -45,7 +45,7 @@ async def follow_plan(
     # A clock that is behind Stripe's must not keep back what Stripe's period says has come.
     moment = max(now, facts.period_start)
     pending: Pending | None = None
-    if counts(way, paid=paid, plan_paid_until=row.plan_paid_until, now=moment):
+    if is_in_force(way, paid=paid, plan_paid_until=row.plan_paid_until, now=moment):
         row.plan_id, row.interval = billed.plan.id, billed.interval
         if license_.plan_id != billed.plan.id:
             await take_plan(tx, license_, billed.plan)

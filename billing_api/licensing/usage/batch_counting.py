@@ -11,7 +11,7 @@ import msgspec
 
 from billing_api.licensing.usage import corrections
 from billing_api.licensing.usage.repository import ChangedTotal, KnownLicense, NewEvent, TotalState
-from core.licensing.counting import EventAction, UsageAction, left, may_draw, passes, total_after
+from core.licensing.counting import EventAction, UsageAction, exceeds, left, may_draw, total_after
 from core.licensing.plan import Resource
 
 
@@ -57,7 +57,7 @@ class Tally:
         self.events += 1
         if used < 0 or self.is_flagged:
             self._flag(report.action, moment)
-        return Counted(left(self.limit, used), passes(self.limit, used))
+        return Counted(left(self.limit, used), exceeds(self.limit, used))
 
     def _flag(self, action: UsageAction, moment: Callable[[], datetime]) -> None:
         if self.used >= 0:

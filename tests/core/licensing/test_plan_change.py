@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.licensing.overrides import Override, override
-from core.licensing.plan_change import Direction, Offer, counts, direction
+from core.licensing.plan_change import Direction, Offer, direction, is_in_force
 
 NOW = datetime(2027, 1, 31, tzinfo=UTC)
 OFFERS = st.builds(
@@ -55,7 +55,7 @@ def test_there_and_back_are_opposite_ways(one: Offer, other: Offer) -> None:
 @given(st.sampled_from(Direction), st.booleans(), st.integers(-100, 100))
 def test_up_when_paid_and_down_in_its_time(way: Direction, paid: bool, days: int) -> None:
     now = NOW + timedelta(days=days)
-    counted = counts(way, paid=paid, plan_paid_until=NOW, now=now)
+    counted = is_in_force(way, paid=paid, plan_paid_until=NOW, now=now)
     assert counted is {Direction.NONE: True, Direction.UPGRADE: paid, Direction.DOWNGRADE: now >= NOW}[way]
 
 
