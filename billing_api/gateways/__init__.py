@@ -1,1 +1,1 @@
-"""The ways out: Stripe, NextPanel, mail. Each a Protocol of what we ask, and its adapter."""
+"""Gateways to partners: Stripe, NextPanel, the mail relay. Each has a Protocol of the calls we make, and an adapter."""

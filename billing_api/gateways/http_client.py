@@ -1,8 +1,8 @@
-"""Outcome of a call to a partner, by its HTTP answer: done, Retryable or PartnerRefused.
+"""HTTP client of partners: it maps each answer to one of three results: done, Retryable, PartnerRefused.
 
-*Cannot tell* is never *no*: whatever does not plainly refuse this very request may be asked again, under the same
-idempotency key. A refused token (401) is about our credentials and not about the request, so it is
-retried until an operator corrects them, like a time-out.
+*Cannot tell* is never *no*. A call is retried, under the same idempotency key, unless the answer plainly refuses this
+request. A refused token (401) is about our credentials and not about the request. So that call is retried as well,
+until staff correct the credentials.
 """
 
 import asyncio
@@ -17,30 +17,30 @@ from core.clock import Clock
 from core.errors import PartnerUnavailable, Refusal
 
 TIMEOUT_SECONDS: Final = 10.0
-"""For one call as a whole: connecting, sending, waiting, reading."""
+"""Limit of a whole call: connecting, sending, waiting, reading."""
 
-_ASK_AGAIN: Final = frozenset({401, 408, 425, 429})
+_RETRYABLE_STATUSES: Final = frozenset({401, 408, 425, 429})
 _LONGEST_WAIT: Final = 3600
 _LONGEST_REASON: Final = 300
 
 
 class Retryable(PartnerUnavailable):
-    """Not carried out, or nobody knows. `retry_after`: seconds that the partner asked for."""
+    """The call had no effect, or its effect is unknown. `retry_after`: seconds that the partner asked for."""
 
 
 class PartnerRefused(Refusal):
-    """The partner read the request and said no; the same request would be refused again."""
+    """The partner read the request and refused it; the same request would be refused again."""
 
     code = "partner_refused"
 
     def __init__(self, detail: str, answered: int | None = None) -> None:
-        """`answered`: the partner's HTTP status; None where the request never left the house."""
+        """`answered`: the partner's HTTP status; None where the request was never sent."""
         super().__init__(detail)
         self.answered = answered
 
 
 class PartnerClient:
-    """POSTs JSON to one partner over kept connections. One for each event loop, closed with it."""
+    """POSTs JSON to one partner over persistent connections. Make one for each event loop; close it with the loop."""
 
     def __init__(self, name: str, base_url: str, clock: Clock) -> None:
         self._name = name
@@ -48,7 +48,7 @@ class PartnerClient:
         self._http = httpx.AsyncClient(base_url=base_url, timeout=TIMEOUT_SECONDS)
 
     async def post(self, path: str, body: Any, headers: dict[str, str] | None = None) -> bytes:
-        """The body of a 2xx answer; Retryable or PartnerRefused otherwise."""
+        """The body of a 2xx answer; raises Retryable or PartnerRefused otherwise."""
         sent = {"Content-Type": "application/json", **(headers or {})}
         try:
             async with asyncio.timeout(TIMEOUT_SECONDS):
@@ -58,7 +58,7 @@ class PartnerClient:
         if response.is_success:
             return response.content
         said = f"{self._name} answered {response.status_code}: {_reason(response)}"
-        if response.is_client_error and response.status_code not in _ASK_AGAIN:
+        if response.is_client_error and response.status_code not in _RETRYABLE_STATUSES:
             raise PartnerRefused(said, response.status_code)
         raise Retryable(said, retry_after=_retry_after(response, self._clock()))
 
@@ -67,7 +67,7 @@ class PartnerClient:
 
 
 def _reason(response: httpx.Response) -> str:
-    """What a problem document (RFC 9457) says, or the beginning of whatever came instead."""
+    """The reason in a problem document (RFC 9457), or the beginning of any other body."""
     try:
         problem = msgspec.json.decode(response.content, type=dict[str, Any])
     except (msgspec.DecodeError, msgspec.ValidationError, RecursionError):
@@ -77,7 +77,7 @@ def _reason(response: httpx.Response) -> str:
 
 
 def _retry_after(response: httpx.Response, now: datetime) -> int | None:
-    """Seconds or a date (RFC 9110, 10.2.3); nonsense counts as not said."""
+    """Seconds to wait. The header is a number or a date (RFC 9110, 10.2.3); any other value is ignored."""
     said = response.headers.get("retry-after", "").strip()
     if said.isascii() and said.isdigit():
         return int(min(float(said), _LONGEST_WAIT))  # int() refuses a number of thousands of digits

@@ -1,7 +1,7 @@
-"""NextPanel, as billing calls it: make an account for a license, and have the account follow the license.
+"""Provisioning client of NextPanel: creates an account for a license, and updates it when the license changes.
 
-Every call carries a JWT of its own (HS256, one minute, one `jti`) and an Idempotency-Key that its caller derives from
-rows of ours, so that a call which is sent again has its effect once.
+Every call carries its own JWT (HS256, one minute, one `jti`) and an Idempotency-Key. Callers derive that key from our
+rows, so that a call that is sent again takes effect once.
 """
 
 from datetime import timedelta
@@ -22,7 +22,7 @@ _PREFIX: Final = "/api/v1/nextpanel"
 
 
 class AccountOrder(msgspec.Struct, frozen=True):
-    """An account to be made; `plan` is the license's type."""
+    """The request to create an account; `plan` is the license's type."""
 
     license_id: UUID
     user_email: str
@@ -37,14 +37,14 @@ class PlanChange(msgspec.Struct, frozen=True):
 
 
 class PanelAccount(msgspec.Struct, frozen=True):
-    """An account that was made, and where its owner signs in: a link that ends in mails, so a web address."""
+    """An account that was created. `login_url` is put into mails, so it must be a web address."""
 
     nextpanel_account_id: UUID
     login_url: Annotated[str, msgspec.Meta(pattern=r"^https?://")]
 
 
 class NextPanel(Protocol):
-    """What we ask of NextPanel. `key` makes an effect happen once; all raise Retryable or PartnerRefused."""
+    """The calls we make. Each takes effect once for a `key`; each raises Retryable or PartnerRefused."""
 
     async def provision(self, order: AccountOrder, *, key: str) -> PanelAccount: ...
 
@@ -70,7 +70,7 @@ class NextPanelGateway:
         try:
             return msgspec.json.decode(answer, type=PanelAccount)
         except (msgspec.DecodeError, msgspec.ValidationError) as failure:
-            # Whatever stands between us and NextPanel said 200; what became of the account, nobody knows.
+            # A proxy between us and NextPanel may have answered 200, so the account may exist or not.
             raise Retryable(f"NextPanel's answer cannot be read: {failure}") from failure
 
     async def suspend(self, license_id: UUID, *, key: str) -> None:

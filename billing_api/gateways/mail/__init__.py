@@ -1,1 +1,1 @@
-"""The mail relay, over SMTP."""
+"""Mail relay: the gateway that delivers rendered mails over HTTP."""

@@ -1,4 +1,4 @@
-"""The mail relay: takes a rendered message over HTTP, and takes each key once."""
+"""Mail relay client: sends a rendered message over HTTP. The relay accepts each message key once."""
 
 from typing import Protocol
 
@@ -20,7 +20,7 @@ class OutgoingMail(msgspec.Struct, frozen=True):
 
 class MailRelay(Protocol):
     async def send(self, mail: OutgoingMail) -> None:
-        """Returns once the relay has taken the mail; raises Retryable or PartnerRefused."""
+        """Returns once the relay has accepted the mail; raises Retryable or PartnerRefused."""
 
 
 class HttpMailRelay:

@@ -1,1 +1,1 @@
-"""Stripe: the calls, what is read from its objects, and changes of subscriptions."""
+"""Stripe gateway: the API calls, the facts read from Stripe's objects, and changes of subscriptions."""

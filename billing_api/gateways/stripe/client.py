@@ -1,7 +1,7 @@
-"""Stripe, reduced to what we ask of it and the facts we read from it.
+"""Stripe client: the API calls that we make, through Stripe's SDK.
 
-Every object is read whole and fresh, and given on as a small frozen struct (stripe_facts.py): nothing behind the
-gateways knows the SDK. Every write carries an idempotency key that is derived from a row stored before the first try.
+Every object is read as it is now and passed on as a small frozen struct (facts.py); no other room knows the SDK. Every
+write carries an idempotency key that is derived from a row stored before the first attempt.
 """
 
 import asyncio
@@ -32,11 +32,11 @@ from core.telemetry import logger
 from db.models.licensing import Interval
 
 _PRICE: Final = "[price]"
-"""How parameters that name one end."""
+"""Names of parameters that hold a price end like this."""
 
 
 class CatalogueEntry(msgspec.Struct, frozen=True):
-    """A plan as Stripe shall know it; `amounts` in minor units by interval."""
+    """A plan as Stripe should store it; `amounts` are minor units by interval."""
 
     plan_id: UUID
     name: str
@@ -46,13 +46,13 @@ class CatalogueEntry(msgspec.Struct, frozen=True):
 
 
 class GoneAtStripe(PartnerRefused):
-    """A call named an object that Stripe has no more: `parameter` named it, and it is `object_id` where that is known.
+    """A call named an object that Stripe has deleted, in `parameter`; `object_id` is its id where that is known.
 
-    A caller that can create the object again does so, and retries.
+    Callers that can create the object again do so and repeat the call.
     """
 
     def __init__(self, parameter: str, object_id: str | None = None) -> None:
-        super().__init__("Stripe has no more what this needs; nothing was charged")
+        super().__init__("An object at Stripe was deleted; nothing was charged. Try again, or write to support")
         self.parameter = parameter
         self.object_id = object_id
 
@@ -62,7 +62,7 @@ class GoneAtStripe(PartnerRefused):
 
 
 class Stripe(Protocol):
-    """What the rest of the project asks of Stripe. None: there is no such object, which is an answer."""
+    """The calls that other rooms make. A read returns None where Stripe has no such object."""
 
     async def create_customer(self, user_id: UUID, *, email: str, name: str, generation: int) -> str: ...
 
@@ -84,12 +84,12 @@ class Stripe(Protocol):
 
 
 class StripeGateway:
-    """The SDK's adapter. One for each event loop, closed with it."""
+    """Adapter of the SDK. Make one for each event loop; close it with the loop."""
 
     def __init__(self, settings: StripeSettings, *, timeout: float = 6) -> None:
-        # Three tries must end before a job's claim does, and before the database ends an idle transaction. In a request
-        # all tries together end with its deadline.
-        # Building a client costs 0.2 s (the CA bundle); without max_network_retries it would not retry at all.
+        # Three attempts must end before a job's claim ends, and before the database ends an idle transaction. In a
+        # request all attempts together end with its deadline.
+        # A client takes 0.2 s to build (the CA bundle). Without max_network_retries it would not retry.
         self._http = HTTPXClient(timeout=timeout, allow_sync_methods=False)
         stripe.enable_telemetry = False
         bases: BaseAddresses = {"api": settings.api_base} if settings.api_base else {}
@@ -101,28 +101,29 @@ class StripeGateway:
 
     @property
     def v1(self) -> V1Services:
-        """The SDK's services, for the adapter beside this one."""
+        """The SDK's services, for subscription_changes.py."""
         return self._v1
 
     async def create_customer(self, user_id: UUID, *, email: str, name: str, generation: int) -> str:
-        """`generation`: how many of the user's customers were deleted. Under an older key Stripe answers with those."""
+        """`generation`: how many of the user's customers were deleted. An older key would return a deleted customer."""
         key = f"customer-{user_id}-{generation}" if generation else f"customer-{user_id}"
-        async with stripe_answers():
-            # Under the key nothing that may change: Stripe refuses a key that comes back with other parameters.
+        # 1. Create with parameters that never change: Stripe refuses a key that comes back with other parameters.
+        async with stripe_errors_mapped():
             customer = await self._v1.customers.create_async(
                 {"metadata": {"np_user_id": str(user_id)}}, {"idempotency_key": key}
             )
+        # 2. Set the parameters that may change.
         try:
-            async with stripe_answers():
+            async with stripe_errors_mapped():
                 await self._v1.customers.update_async(customer.id, {"email": email, "name": name})
         except NotFound as gone:
             raise GoneAtStripe("customer", customer.id) from gone
         return customer.id
 
     async def delete_customer(self, customer_id: str) -> None:
-        """With it go cards, address and what is left of subscriptions. Twice is once: a DELETE needs no key."""
+        """Deletes the customer with cards, address and subscriptions. Idempotent: a DELETE needs no key."""
         try:
-            async with stripe_answers("Stripe does not answer; it is asked again to delete the customer"):
+            async with stripe_errors_mapped("Stripe does not answer; the deletion of the customer is retried"):
                 await self._v1.customers.delete_async(customer_id)
         except NotFound:
             logger().info("stripe.customer_gone", customer_id=customer_id)
@@ -130,10 +131,10 @@ class StripeGateway:
     async def create_session(
         self, checkout_id: UUID, *, customer_id: str, price_id: str, success_url: str, cancel_url: str, anew: bool
     ) -> SessionFacts:
-        """`anew`: customer or price took the place of one that is gone, under which the key's answer is stored."""
+        """`anew`: customer or price replaced a deleted one, so the call needs a key of its own."""
         marker = {CHECKOUT_ID: str(checkout_id)}
         key = f"checkout-{checkout_id}-{customer_id}-{price_id}" if anew else f"checkout-{checkout_id}"
-        async with _names_what_is_gone(), stripe_answers():
+        async with _missing_object_named(), stripe_errors_mapped():
             session = await self._v1.checkout.sessions.create_async(
                 {
                     "mode": "subscription",
@@ -152,20 +153,20 @@ class StripeGateway:
 
     async def session(self, session_id: str) -> SessionFacts | None:
         with suppress(NotFound):
-            async with stripe_answers():
+            async with stripe_errors_mapped():
                 return session_facts(await self._v1.checkout.sessions.retrieve_async(session_id))
         return None
 
     async def subscription(self, subscription_id: str) -> SubscriptionFacts | None:
         with suppress(NotFound):
-            async with stripe_answers():
+            async with stripe_errors_mapped():
                 found = await self._v1.subscriptions.retrieve_async(subscription_id, {"expand": ["schedule"]})
             return subscription_facts(found)
         return None
 
     async def invoice(self, invoice_id: str) -> InvoiceFacts | None:
         with suppress(NotFound):
-            async with stripe_answers():
+            async with stripe_errors_mapped():
                 found = await self._v1.invoices.retrieve_async(
                     invoice_id, {"expand": ["payments.data.payment.payment_intent"]}
                 )
@@ -173,17 +174,19 @@ class StripeGateway:
         return None
 
     async def paid_invoice(self, subscription_id: str) -> InvoiceFacts | None:
-        """The newest invoice of the subscription that was paid."""
-        async with stripe_answers():
+        """The newest paid invoice of the subscription."""
+        async with stripe_errors_mapped():
             found = await self._v1.invoices.list_async({"subscription": subscription_id, "status": "paid", "limit": 1})
         return await self.invoice(str(found.data[0].id)) if found.data else None
 
     async def ensure_prices(self, entry: CatalogueEntry) -> dict[Interval, str]:
-        """Product and prices for one plan; found again by lookup key, so that a second run makes nothing."""
-        async with stripe_answers():
+        """Stripe's price ids for one plan. Idempotent: existing prices are found by their lookup keys."""
+        async with stripe_errors_mapped():
+            # 1. Find the prices that exist.
             lookup = {interval: self._lookup_key(entry, interval) for interval in entry.amounts}
             found = await self._v1.prices.list_async({"lookup_keys": list(lookup.values()), "limit": 10})
             known = {price.lookup_key: price.id for price in found.data}
+            # 2. Create the others.
             missing = [interval for interval in lookup if lookup[interval] not in known]
             for interval in missing:
                 price = await self._v1.prices.create_async(
@@ -200,7 +203,7 @@ class StripeGateway:
         return {interval: known[key] for interval, key in lookup.items()}
 
     async def _ensure_product(self, entry: CatalogueEntry) -> str:
-        """Its id is ours, so that there is one however long ago it was made."""
+        """Creates or updates the product. We choose its id, so there is one product for each plan."""
         product_id, facts = f"np_{entry.plan_id}", {"name": f"NextPanel {entry.name}", "description": entry.description}
         try:
             await self._v1.products.create_async({"id": product_id, **facts})  # type: ignore[typeddict-item]  # two of its fields
@@ -211,13 +214,13 @@ class StripeGateway:
         return product_id
 
     def _lookup_key(self, entry: CatalogueEntry, interval: Interval) -> str:
-        """Names everything that a price cannot change, so that a changed price is another price."""
+        """Contains everything that is fixed in a price, so that a changed amount becomes another price."""
         return f"np-{entry.plan_id}-{interval}-{entry.amounts[interval]}-{entry.currency}"
 
 
 @asynccontextmanager
-async def _names_what_is_gone() -> AsyncIterator[None]:
-    """Around a call whose path names no object: if anything is not there, it is what a parameter names."""
+async def _missing_object_named() -> AsyncIterator[None]:
+    """For a call whose path names no object: a missing object is then one that a parameter names."""
     try:
         yield
     except NotFound as absent:
@@ -227,8 +230,8 @@ async def _names_what_is_gone() -> AsyncIterator[None]:
 
 
 @asynccontextmanager
-async def names_gone_prices() -> AsyncIterator[None]:
-    """Around a call that names a price and whose path names another object: GoneAtStripe where it is the price."""
+async def missing_price_named() -> AsyncIterator[None]:
+    """For a call that names a price, and another object in its path: GoneAtStripe where the price is missing."""
     try:
         yield
     except NotFound as absent:
@@ -238,18 +241,18 @@ async def names_gone_prices() -> AsyncIterator[None]:
 
 
 def _parameter(refusal: Refusal) -> str:
-    """Which one Stripe did not take; empty where it named none."""
+    """The parameter that Stripe refused; empty where Stripe named none."""
     cause = refusal.__cause__
     return cause.param or "" if isinstance(cause, stripe.InvalidRequestError) else ""
 
 
 @asynccontextmanager
-async def stripe_answers(
-    unanswered: str = "Stripe does not answer; nothing was charged, try again",
+async def stripe_errors_mapped(
+    unanswered: str = "Stripe does not answer; nothing was charged. Try again",
 ) -> AsyncIterator[None]:
-    """Stripe's failures as ours: what may pass is PartnerUnavailable, what is not there is NotFound.
+    """Maps the SDK's errors to ours: transient ones to PartnerUnavailable, missing objects to NotFound.
 
-    A request's calls have to end with the request's time for partners (core/deadline.py); a job has its claim.
+    In a request, the calls must end within the request's time for partners (core/deadline.py). A job has its claim.
     """
     deadline = DEADLINE.get()
     in_doubt()
@@ -260,7 +263,7 @@ async def stripe_answers(
         raise Unavailable(f"Stripe took too long: {MAY_HAVE_HAPPENED}") from failure
     except stripe.InvalidRequestError as failure:
         if failure.http_status == 404:
-            raise NotFound("Stripe knows no such object") from failure
+            raise NotFound("Stripe has no such object") from failure
         logger().error("stripe.refused", code=failure.code, parameter=failure.param, status=failure.http_status)
         if failure.code == "resource_missing" and failure.param:
             raise GoneAtStripe(failure.param) from failure

@@ -1,7 +1,7 @@
-"""Stripe's objects as the few facts that we read from them; nothing but the adapters knows where they stood.
+"""Anti-corruption layer for Stripe: its objects, reduced to the facts that we read from them.
 
-Field places are those of the SDK's pinned API version (2026-10-28.endive): a subscription's period stands on its
-items, an invoice's subscription under `parent`, its payment intents under `payments`.
+Only the adapters know where a fact is found. The places are those of the SDK's pinned API version (2026-10-28.endive):
+a subscription's period is on its items, an invoice's subscription under `parent`, its payment intents under `payments`.
 """
 
 from datetime import UTC, datetime
@@ -16,7 +16,7 @@ CHECKOUT_ID: Final = "np_checkout_id"
 
 
 class SessionFacts(msgspec.Struct, frozen=True):
-    """A Checkout Session. `subscription_id` is there once it has been paid."""
+    """A Checkout Session. `subscription_id` is set once it has been paid."""
 
     id: str
     url: str | None
@@ -28,14 +28,14 @@ class SessionFacts(msgspec.Struct, frozen=True):
 
 
 class ScheduledPrice(msgspec.Struct, frozen=True):
-    """What the subscription's schedule has it charged at from then on."""
+    """The next price in the subscription's schedule, and when it starts."""
 
     price_id: str
     starts_at: datetime
 
 
 class SubscriptionFacts(msgspec.Struct, frozen=True):
-    """`item_id` is what a change of its price names. `pending_price_id` is what it becomes once that is paid."""
+    """A subscription. A change of price names `item_id`. `pending_price_id` takes effect once it is paid."""
 
     id: str
     customer_id: str
@@ -51,7 +51,7 @@ class SubscriptionFacts(msgspec.Struct, frozen=True):
     scheduled: ScheduledPrice | None
     pending_price_id: str | None
     ends_by_flag: bool
-    """Whether the end was asked for by the flag and not by a date: it is taken back as it was asked for."""
+    """Whether a flag set the end, and not a date: the end is withdrawn in the way in which it was set."""
 
 
 class PaymentFacts(msgspec.Struct, frozen=True):
@@ -66,14 +66,14 @@ class PaymentFacts(msgspec.Struct, frozen=True):
 
 
 class ChargedPeriod(msgspec.Struct, frozen=True):
-    """A line of an invoice that charges for a price up to an instant; lines that give back are none."""
+    """A line of an invoice that charges for a price up to an instant. Credit lines (proration) are left out."""
 
     price_id: str
     until: datetime
 
 
 class InvoiceFacts(msgspec.Struct, frozen=True):
-    """An invoice and the payments made or tried for it. Amounts in minor units. `page_url`: where it can be paid."""
+    """An invoice with its payments and attempts. Amounts are minor units. `page_url`: where it can be paid."""
 
     id: str
     customer_id: str
@@ -92,13 +92,13 @@ class InvoiceFacts(msgspec.Struct, frozen=True):
     charges: tuple[ChargedPeriod, ...]
 
     def pays_until(self, until: datetime, price_id: str | None = None) -> bool:
-        """Whether it charges for the time up to then (at that price), and has been paid."""
+        """Whether it is paid and charges for the time until then, at that price where one is given."""
         fits = (one.until >= until and price_id in {None, one.price_id} for one in self.charges)
         return self.status == "paid" and any(fits)
 
 
 def subscription_facts(subscription: stripe.Subscription) -> SubscriptionFacts:
-    """Of a subscription that was read with its schedule expanded, if it has one."""
+    """Needs a subscription that was read with its schedule expanded."""
     item = subscription["items"].data[0]
     pending = subscription.pending_update
     becomes = pending.subscription_items[0] if pending and pending.subscription_items else None
@@ -109,7 +109,7 @@ def subscription_facts(subscription: stripe.Subscription) -> SubscriptionFacts:
         price_id=item.price.id,
         period_start=_instant(item.current_period_start),
         period_end=_instant(item.current_period_end),
-        # Flexible billing writes a scheduled end as a date, the portal's older way as a flag.
+        # Flexible billing writes a planned end as a date; Stripe's portal writes it as a flag.
         ends_with_period=bool(subscription.cancel_at_period_end or subscription.cancel_at),
         latest_invoice_id=_optional_id(subscription.latest_invoice),
         checkout_id=_checkout_id(subscription.metadata),
@@ -122,7 +122,7 @@ def subscription_facts(subscription: stripe.Subscription) -> SubscriptionFacts:
 
 
 def _scheduled(schedule: Any, price_id: str, period_end: int) -> ScheduledPrice | None:
-    """The next phase, where it has another price."""
+    """The next phase of the schedule, if its price is another one."""
     for phase in schedule.phases if schedule else ():
         to_come = _id(phase["items"][0].price)
         if phase.start_date >= period_end and to_come != price_id:
@@ -131,7 +131,7 @@ def _scheduled(schedule: Any, price_id: str, period_end: int) -> ScheduledPrice 
 
 
 def invoice_facts(invoice: stripe.Invoice) -> InvoiceFacts:
-    """Of an invoice that was read with the intents of its payments expanded."""
+    """Needs an invoice that was read with the payment intents of its payments expanded."""
     parent = invoice.parent.subscription_details if invoice.parent else None
     payments = invoice.payments.data if invoice.payments else []
     return InvoiceFacts(
@@ -179,7 +179,7 @@ def _payment_facts(intent: Any) -> PaymentFacts:
         amount=intent.amount,
         currency=intent.currency,
         status=intent.status,
-        # Which of several was used stands on the charge, too deep to be expanded with the invoice.
+        # Only the charge names the one that was used, and it is too deep to be expanded with the invoice.
         method=intent.payment_method_types[0] if len(intent.payment_method_types) == 1 else None,
         created=_instant(intent.created),
     )
@@ -194,7 +194,7 @@ def _checkout_id(metadata: Any) -> UUID | None:
     try:
         return UUID(raw) if raw else None
     except ValueError:
-        return None  # somebody else's metadata under our name
+        return None  # another program's metadata under our name
 
 
 def _id(reference: Any) -> str:

@@ -1,14 +1,15 @@
-"""Changing a subscription at Stripe: up at once if it is paid, down with the next period, to an end, and back.
+"""Proration and schedules: upgrade, downgrade, cancellation and resumption of a subscription at Stripe.
 
-An upgrade is a pending update: the invoice for the rest of the period is charged now, and only when it is paid does the
-subscription become what was asked for. A card that is declined leaves nothing: the invoice is voided, which ends the
-update, so that nobody is charged later for a wish of the day before. A card whose bank wants its owner's word leaves
-the update waiting, for 23 hours at most.
+An upgrade is a pending update. Stripe charges the prorated invoice for the rest of the period now, and changes the
+subscription only when it is paid. Where the card is declined, the invoice is voided, which ends the update. So nobody
+is charged later for an upgrade that failed. Where the bank asks the cardholder to confirm, the update waits for 23
+hours at most.
 
-A downgrade is a schedule: the present phase to the end of its period, then one at the new price, then the schedule lets
-the subscription go. Stripe itself changes the price in the instant in which it makes the renewal's invoice.
+A downgrade is a schedule: the present phase to the end of its period, then a phase at the new price, then the release
+of the schedule. Stripe changes the price in the instant in which it makes the renewal's invoice.
 
-Each call has a key that hangs on the id of a stored wish: a try that died half-way goes on where it was.
+Each call has an idempotency key derived from the id of a stored request. So an attempt that died half-way is completed
+by the next one.
 """
 
 from collections.abc import AsyncIterator, Iterator
@@ -21,8 +22,8 @@ import stripe
 
 from billing_api.gateways.stripe.client import (
     StripeGateway,
-    names_gone_prices,
-    stripe_answers,
+    missing_price_named,
+    stripe_errors_mapped,
 )
 from billing_api.gateways.stripe.facts import SubscriptionFacts
 from core.errors import PaymentDeclined
@@ -30,37 +31,37 @@ from core.money import Money
 from db.models.licensing import Interval
 
 _UNKNOWN: Final = (
-    "Stripe does not answer; whether the change was made is not known. Send the same request with the same"
-    " Idempotency-Key again, or look at the subscription"
+    "Stripe does not answer, so the change may have been made or not. Send the same request with the same"
+    " Idempotency-Key again, or read the subscription"
 )
-_NO_CARD: Final = "no payment method is on file; add one and try again with a new Idempotency-Key"
+_NO_CARD: Final = "There is no payment method on file. Add one, then try again with a new Idempotency-Key"
 
 
 class PaymentNeeded(msgspec.Struct, frozen=True):
-    """The bank wants its customer's word; `page_url` is where it is given."""
+    """The bank asks the cardholder to confirm the payment, at `page_url`."""
 
     page_url: str | None
 
 
 class SubscriptionChanges(Protocol):
-    """What we ask of Stripe about a subscription that runs. `change_id` makes an effect happen once.
+    """Changes of an active subscription. Each takes effect once for a `change_id`.
 
-    GoneAtStripe where Stripe has the price no more.
+    GoneAtStripe where the price was deleted at Stripe.
     """
 
     async def upgrade(self, change_id: UUID, facts: SubscriptionFacts, price_id: str) -> PaymentNeeded | None:
-        """None: it is paid and counts. PaymentDeclined: nothing has changed."""
+        """None: it is paid and in force. PaymentDeclined: nothing has changed."""
 
     async def downgrade(self, change_id: UUID, facts: SubscriptionFacts, price_id: str, interval: Interval) -> None:
-        """With the next period."""
+        """The new price begins with the next period."""
 
     async def take_back(self, change_id: UUID, facts: SubscriptionFacts) -> None:
-        """Whatever was to come, an end or another price, does not."""
+        """Withdraws a planned end or a planned change of price."""
 
     async def end_with_period(self, change_id: UUID, facts: SubscriptionFacts) -> None: ...
 
     async def cost_now(self, facts: SubscriptionFacts, price_id: str) -> Money:
-        """What an upgrade at this moment would charge."""
+        """The amount that an upgrade would charge now."""
 
 
 class StripeChanges:
@@ -68,7 +69,7 @@ class StripeChanges:
         self._v1 = stripe_.v1
 
     async def upgrade(self, change_id: UUID, facts: SubscriptionFacts, price_id: str) -> PaymentNeeded | None:
-        async with _asked():
+        async with _change_errors_mapped():
             try:
                 subscription = await self._v1.subscriptions.update_async(
                     facts.id,
@@ -80,7 +81,7 @@ class StripeChanges:
                     {"idempotency_key": f"change-{change_id}"},
                 )
             except stripe.InvalidRequestError as failure:
-                names_ours = (failure.param or "").startswith("items")  # a price, say, that Stripe has no more
+                names_ours = (failure.param or "").startswith("items")  # such as a price that was deleted at Stripe
                 if failure.code == "resource_missing" and failure.http_status != 404 and not names_ours:
                     raise PaymentDeclined(_NO_CARD) from failure
                 raise
@@ -91,7 +92,8 @@ class StripeChanges:
             return await self._judge_payment(change_id, str(subscription.latest_invoice))
 
     async def _judge_payment(self, change_id: UUID, invoice_id: str) -> PaymentNeeded | None:
-        """The answer may be a replayed one and old; the invoice, read now, says how the payment stands."""
+        """Reads the invoice now, because Stripe's answer to the update may be an old one, replayed."""
+        # 1. Paid, or waiting for the cardholder: the update stays.
         expand = "payments.data.payment.payment_intent"
         invoice = await self._v1.invoices.retrieve_async(invoice_id, {"expand": [expand]})
         if invoice.status == "paid":
@@ -100,14 +102,17 @@ class StripeChanges:
         intent = next((one for one in intents if isinstance(one, stripe.PaymentIntent)), None)
         if invoice.status == "open" and intent is not None and intent.status == "requires_action":
             return PaymentNeeded(getattr(invoice, "hosted_invoice_url", None))
+        # 2. Declined: void the invoice, which ends the update.
         if invoice.status == "open":
             await self._void(change_id, invoice_id)
         error = intent.last_payment_error if intent is not None else None
         raise _declined(error.message if error is not None else None)
 
     async def downgrade(self, change_id: UUID, facts: SubscriptionFacts, price_id: str, interval: Interval) -> None:
-        async with _asked():
+        async with _change_errors_mapped():
+            # 1. A schedule that says what is in force anyway.
             schedule_id = facts.schedule_id or await self._schedule(change_id, facts)
+            # 2. Its phases: the present price to the end of the period, then the new price.
             start, end = int(facts.period_start.timestamp()), int(facts.period_end.timestamp())
             await self._v1.subscription_schedules.update_async(
                 schedule_id,
@@ -127,14 +132,14 @@ class StripeChanges:
             )
 
     async def _schedule(self, change_id: UUID, facts: SubscriptionFacts) -> str:
-        """One that so far says what is so anyway: a process that dies after it has changed nothing."""
+        """Creates a schedule that repeats the present state. If the process dies now, nothing has changed."""
         made = await self._v1.subscription_schedules.create_async(
             {"from_subscription": facts.id}, {"idempotency_key": f"change-{change_id}-schedule"}
         )
         return made.id
 
     async def take_back(self, change_id: UUID, facts: SubscriptionFacts) -> None:
-        async with _asked():
+        async with _change_errors_mapped():
             if facts.schedule_id is not None:
                 await self._release(change_id, facts.schedule_id)
             if facts.pending_price_id is not None and facts.latest_invoice_id is not None:
@@ -147,7 +152,7 @@ class StripeChanges:
                 )
 
     async def end_with_period(self, change_id: UUID, facts: SubscriptionFacts) -> None:
-        async with _asked():
+        async with _change_errors_mapped():
             if facts.schedule_id is not None:
                 await self._release(change_id, facts.schedule_id)
             if facts.pending_price_id is not None and facts.latest_invoice_id is not None:
@@ -157,7 +162,7 @@ class StripeChanges:
             )
 
     async def cost_now(self, facts: SubscriptionFacts, price_id: str) -> Money:
-        async with names_gone_prices(), stripe_answers():
+        async with missing_price_named(), stripe_errors_mapped():
             invoice = await self._v1.invoices.create_preview_async(
                 {
                     "subscription": facts.id,
@@ -170,21 +175,21 @@ class StripeChanges:
         return Money(invoice.amount_due, invoice.currency)
 
     async def _release(self, change_id: UUID, schedule_id: str) -> None:
-        with _nothing_there():
+        with _missing_ignored():
             await self._v1.subscription_schedules.release_async(
                 schedule_id, {}, {"idempotency_key": f"release-{change_id}-{schedule_id}"}
             )
 
     async def _void(self, change_id: UUID, invoice_id: str) -> None:
-        with _nothing_there():
+        with _missing_ignored():
             await self._v1.invoices.void_invoice_async(
                 invoice_id, {}, {"idempotency_key": f"void-{change_id}-{invoice_id}"}
             )
 
 
 @contextmanager
-def _nothing_there() -> Iterator[None]:
-    """What is not there any more needs no end."""
+def _missing_ignored() -> Iterator[None]:
+    """Ignores a 404: an object that is already gone needs no further call."""
     try:
         yield
     except stripe.InvalidRequestError as failure:
@@ -193,15 +198,15 @@ def _nothing_there() -> Iterator[None]:
 
 
 @asynccontextmanager
-async def _asked() -> AsyncIterator[None]:
-    """Of what may have had its effect nobody says that nothing was charged."""
-    async with names_gone_prices(), stripe_answers(_UNKNOWN):
+async def _change_errors_mapped() -> AsyncIterator[None]:
+    """Maps errors of a change. It may have taken effect, so the text must not say that nothing was charged."""
+    async with missing_price_named(), stripe_errors_mapped(_UNKNOWN):
         yield
 
 
 def _declined(said: str | None) -> PaymentDeclined:
     reason = said or "the payment was declined"
     return PaymentDeclined(
-        f"{reason.rstrip('.')}. Your plan is as it was and nothing was charged; mend the payment method, then try again"
-        " with a new Idempotency-Key"
+        f"{reason.rstrip('.')}. Your plan has not changed and nothing was charged. Update your payment method, then try"
+        " again with a new Idempotency-Key"
     )
