@@ -1,1 +1,1 @@
-"""The tables, by subject. Import `db.models.all_tables` where every one of them must be known."""
+"""Table models (SQLAlchemy), one file for each subject. Import `db.models.all_tables` where all must be known."""

@@ -1,4 +1,4 @@
-"""Importing this module makes every table known to the metadata: for Alembic and for tests that walk all tables."""
+"""Table registry: importing this module registers every table in the metadata, for Alembic and for tests of all."""
 
 from db.models import audit, commerce, identity, licensing, messaging, reconciliation, usage
 from db.models.columns import METADATA

@@ -1,4 +1,4 @@
-"""The audit trail's hash chain: a seal for each row, and which rows wait for theirs."""
+"""Hash chain of the audit trail: a seal (chain link) for each row, and the rows that wait for one."""
 
 from datetime import datetime
 
@@ -11,7 +11,7 @@ from db.models.columns import BigInt, Table
 class AuditSeal(Table):
     """One link (core/crypto/audit_chain.py). `position` counts from 1 without a gap, in the order of sealing.
 
-    No foreign key leads to the row: a seal whose row is gone is the evidence that it was there.
+    There is no foreign key to the row: a seal whose row is missing proves that the row was deleted.
     """
 
     __tablename__ = "audit_seals"
@@ -24,7 +24,7 @@ class AuditSeal(Table):
 
 
 class AuditUnsealed(Table):
-    """Written by a trigger on the trail; taken away in the transaction that seals the row."""
+    """A row of the audit trail without a seal. A trigger writes it; the transaction that seals the row deletes it."""
 
     __tablename__ = "audit_unsealed"
 

@@ -1,7 +1,7 @@
-"""The declarative base, and the column kinds that all tables share.
+"""Declarative base of all tables, and their common column types.
 
 Identifiers come from `core.ids`, instants are `timestamptz` in UTC, amounts are integer minor units. Nothing is loaded
-lazily: a query says what it reads.
+lazily: a query names everything that it reads.
 """
 
 import enum

@@ -1,6 +1,6 @@
-"""Commerce: checkouts, subscriptions, plan changes, invoices, payments, domain names.
+"""Purchases: checkouts, subscriptions, invoices, payments, domains.
 
-Subscriptions, invoices and payments mirror Stripe's objects; they change only by reading those again.
+Subscriptions, invoices and payments are local copies of Stripe's objects. They change only when those are read again.
 """
 
 import enum
@@ -48,10 +48,10 @@ class SubscriptionStatus(enum.StrEnum):
 
 
 class Subscription(Table):
-    """A subscription; its plan is the license's, and `pending_…` is the change that Stripe will make.
+    """A subscription at the plan that is in force. A change that is not in force yet is in `pending_…`.
 
     `plan_paid_until` is the end of the period that was paid at this plan. `pending_from` is when the pending plan takes
-    its place; without one that is as soon as it has been paid, at `pending_payment_url`.
+    effect. NULL means: as soon as it is paid, at `pending_payment_url`.
     """
 
     __tablename__ = "subscriptions"
@@ -85,7 +85,7 @@ class ChangeDirection(enum.StrEnum):
 
 
 class PlanChange(Table):
-    """A customer's wish for another plan, written before Stripe is asked; its id is the idempotency key there."""
+    """A customer's request for another plan, written before Stripe is asked; its id is the idempotency key there."""
 
     __tablename__ = "plan_changes"
 
@@ -133,7 +133,7 @@ class PaymentStatus(enum.StrEnum):
 
 
 class Payment(Table):
-    """Partitioned by month of `created_at`, which therefore is part of the primary key; see `PaymentIntent`."""
+    """A payment or an attempt. Partitioned by month of `created_at`, so that is part of the primary key."""
 
     __tablename__ = "payments"
     __table_args__ = (
@@ -155,7 +155,7 @@ class Payment(Table):
 
 
 class PaymentIntent(Table):
-    """Keeps `stripe_payment_intent_id` unique, which an index over partitions cannot: the intent's one payment row."""
+    """Unique registry of payment intents, with each one's payment row. A unique index over partitions cannot do it."""
 
     __tablename__ = "payment_intents"
 

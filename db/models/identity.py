@@ -1,4 +1,4 @@
-"""Users, their sessions, mailed tokens, second factors and OAuth clients."""
+"""Identity tables: users, their sessions, mailed tokens, second factors and OAuth clients."""
 
 import enum
 from datetime import datetime
@@ -23,7 +23,7 @@ def _key_of_email(context: DefaultExecutionContext) -> str:
 
 
 class User(Table):
-    """Somebody with a login. E-mail addresses are kept as typed, and compared by `email_key` (core/mailbox.py)."""
+    """A person with a login. The e-mail address is kept as typed, and compared by `email_key` (core/mailbox.py)."""
 
     __tablename__ = "users"
     __table_args__ = (
@@ -39,18 +39,18 @@ class User(Table):
     id: Mapped[RowId]
     email: Mapped[str]
     email_key: Mapped[str] = mapped_column(unique=True, default=_key_of_email)
-    """Follows the address where it is assigned; an UPDATE statement that sets one must set both."""
+    """Set together with `email` by assignment. An UPDATE statement must set both."""
     password_hash: Mapped[str] = mapped_column(deferred=True, deferred_raiseload=True)  # asked for by sign-in alone
     full_name: Mapped[str]
     company_name: Mapped[str | None]
     stripe_customer_id: Mapped[str | None] = mapped_column(unique=True)
     former_stripe_customer_ids: Mapped[list[str]] = mapped_column(server_default=text("'[]'"))
-    """Oldest first: those that were deleted at Stripe. Their events and subscriptions are this user's all the same."""
+    """Customers that were deleted at Stripe, oldest first. Their events and subscriptions still belong to this user."""
     role: Mapped[Role] = mapped_column(enum_type(Role, "user_role"), default=Role.CUSTOMER)
     email_verified_at: Mapped[datetime | None]
     is_active: Mapped[bool] = mapped_column(default=True)
     deleted_at: Mapped[datetime | None]
-    """Since when the row holds no personal data; a trigger keeps it so. Rows that refer to it stay, for tax law."""
+    """When personal data was erased; a trigger keeps it so. Rows that refer to this one stay, for tax law."""
     created_at: Mapped[CreatedAt]
     updated_at: Mapped[UpdatedAt]
 
@@ -61,7 +61,7 @@ class User(Table):
 
 
 class Session(Table):
-    """One sign-in: a family of refresh tokens, of which only the newest is good. Hashes, never tokens."""
+    """One sign-in: a family of refresh tokens, of which only the newest is valid. Stored as hashes."""
 
     __tablename__ = "sessions"
 
@@ -86,7 +86,7 @@ class TokenPurpose(enum.StrEnum):
 
 
 class OneTimeToken(Table):
-    """A token that was mailed to somebody: good once, until it expires. Kept as a keyed hash."""
+    """A token that was mailed to a user: valid once, until it expires. Stored as a keyed hash."""
 
     __tablename__ = "one_time_tokens"
 
@@ -99,7 +99,7 @@ class OneTimeToken(Table):
 
 
 class Registration(Table):
-    """What was typed to register an address: valid for the link of this registration's own mail, and no other."""
+    """The data of one registration, used when the link in its own mail is opened, and by no other link."""
 
     __tablename__ = "registrations"
 
@@ -108,7 +108,7 @@ class Registration(Table):
     )
     user_id: Mapped[UUID] = mapped_column(ForeignKey("users.id"), index=True)
     email: Mapped[str]
-    """As it was typed for this registration: another spelling of the account's address, perhaps."""
+    """As typed for this registration; it may be another spelling of the account's address."""
     password_hash: Mapped[str]
     full_name: Mapped[str]
     company_name: Mapped[str | None]
@@ -116,7 +116,7 @@ class Registration(Table):
 
 
 class EmailChange(Table):
-    """A change of address: asked for, confirmed by the new address, undone by the old one. Hashes, never tokens."""
+    """A change of address: requested, confirmed from the new address, undone from the old one. Tokens are hashed."""
 
     __tablename__ = "email_changes"
 
@@ -130,12 +130,12 @@ class EmailChange(Table):
     confirmed_at: Mapped[datetime | None]
     undo_until: Mapped[datetime | None]
     closed_at: Mapped[datetime | None]
-    """Undone, dropped, or overtaken by another one: its links do nothing any more."""
+    """When it was undone, dropped, or replaced by another change. Its links have no effect any more."""
     created_at: Mapped[CreatedAt]
 
 
 class GuessCount(Table):
-    """Guesses of one guesser at one account's password, both as keyed hashes: billing_api/identity/login_throttle."""
+    """Login attempts (guesses) of one device at one account, by keyed hashes: billing_api/identity/login_throttle."""
 
     __tablename__ = "guess_counts"
 
@@ -148,7 +148,7 @@ class GuessCount(Table):
 
 
 class TotpFactor(Table):
-    """A user's authenticator app; it counts from `confirmed_at` on. `last_step`: the newest time step that was used."""
+    """A user's authenticator app, in use from `confirmed_at` on. `last_step`: the newest time step that was used."""
 
     __tablename__ = "totp_factors"
 
@@ -162,7 +162,7 @@ class TotpFactor(Table):
 
 
 class RecoveryCode(Table):
-    """One of ten codes that replace a lost authenticator app, once each. Kept as a keyed hash."""
+    """One of ten codes that replace a lost authenticator app, once each. Stored as a keyed hash."""
 
     __tablename__ = "recovery_codes"
 
@@ -173,7 +173,7 @@ class RecoveryCode(Table):
 
 
 class SignInChallenge(Table):
-    """A sign-in with the right password that still needs its second factor. `password_mark` names that password."""
+    """A sign-in with a correct password that still needs the second factor. `password_mark` identifies the password."""
 
     __tablename__ = "sign_in_challenges"
 
@@ -187,7 +187,7 @@ class SignInChallenge(Table):
 
 
 class OAuthClient(Table):
-    """A program that acts for its owner, within its scopes. Both secrets are valid until `previous_until`."""
+    """A program that acts for its owner, within its scopes. The previous secret is valid until `previous_until`."""
 
     __tablename__ = "oauth_clients"
 

@@ -1,4 +1,4 @@
-"""Plans, licenses, their API keys, activation tokens and offline leases."""
+"""Licensing tables: plans, licenses, their API keys, activation tokens and offline leases."""
 
 import enum
 from datetime import datetime
@@ -46,7 +46,7 @@ for _name in LIMITS:
 
 
 class Plan(_Limited, Table):
-    """What is on offer. Editing a plan touches no license: each carries its own copy of the limits."""
+    """A plan that is sold. Editing it changes no license: each license has its own copy of the limits."""
 
     __tablename__ = "plans"
 
@@ -66,7 +66,7 @@ class Plan(_Limited, Table):
 
 
 class PlanPrice(Table):
-    """Every Stripe price that ever stood for a plan: subscriptions keep the one they were sold at."""
+    """Every Stripe price that a plan ever had: subscriptions keep the price at which they were sold."""
 
     __tablename__ = "plan_prices"
 
@@ -88,11 +88,11 @@ class FingerprintPolicy(enum.StrEnum):
 
 
 class License(_Limited, Table):
-    """A right to run NextPanel. Its limits are effective as they stand here; `version` rises with every change.
+    """The right to run NextPanel, with its effective limits. `version` rises with every change.
 
-    `license_key` is ciphertext; `license_key_hash` finds it again. `checkout_id` is unique: one purchase, one license.
-    `limit_overrides` (core/licensing/overrides.py) and `extended_until` are staff's word, which outlives plan changes
-    and renewals. `account_order` is what NextPanel was first asked for: every retry asks for the same.
+    `license_key` is ciphertext, found by `license_key_hash`. `checkout_id` is unique: one purchase, one license. Staff
+    set `limit_overrides` (core/licensing/overrides.py) and `extended_until`; both outlast plan changes and renewals.
+    `account_order` is the first request to NextPanel; every retry sends the same.
     """
 
     __tablename__ = "licenses"
@@ -131,7 +131,7 @@ class License(_Limited, Table):
 
 
 def _own_license(table: str) -> ForeignKeyConstraint:
-    """The pair of license and user must exist: no row leads to another user's license."""
+    """Requires that the license belongs to the row's user."""
     return ForeignKeyConstraint(
         ["license_id", "user_id"], ["licenses.id", "licenses.user_id"], name=f"fk_{table}_license_id_user_id"
     )
@@ -140,10 +140,9 @@ def _own_license(table: str) -> ForeignKeyConstraint:
 class ApiKey(Table):
     """A key that signs NextPanel's calls: for one license or, without one, for the whole platform.
 
-    `key_id` is public and names the key in a signature. `key_hash` is the secret's keyed hash; the secret itself is
-    sealed, because an HMAC cannot be verified with a hash. Two secrets are valid while one replaces the other.
-    `instance_id` is the panel that was activated with the key; a person's key has none. A key's license belongs to the
-    key's owner.
+    `key_id` is public and names the key in a signature. `key_hash` is the secret's keyed hash. The secret itself is
+    sealed, because an HMAC cannot be verified with a hash. During a rotation two secrets are valid. `instance_id` is
+    the panel that the activation created the key for; a key that a user made has none.
     """
 
     __tablename__ = "api_keys"
@@ -171,7 +170,7 @@ class ApiKey(Table):
 
 
 class ActivationToken(Table):
-    """Turns a license key into an API key for one panel: good once, until it expires. Kept as a keyed hash."""
+    """Turns a license key into an API key for one panel: valid once, until it expires. Stored as a keyed hash."""
 
     __tablename__ = "activation_tokens"
     __table_args__ = (_own_license("activation_tokens"),)
@@ -185,9 +184,9 @@ class ActivationToken(Table):
 
 
 class LeaseRow(Table):
-    """The one lease of a license, for one version and until an instant. A license in no good standing has none.
+    """The one lease of a license: its version and its end. Only a usable license has one.
 
-    Kept so that an emptied Redis is filled again without signing anything.
+    Stored so that an emptied Redis can be filled again without signing.
     """
 
     __tablename__ = "leases"

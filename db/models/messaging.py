@@ -1,4 +1,7 @@
-"""Messaging: outbox, inbox, idempotency keys, webhooks, mails, the audit trail. They make effects happen once."""
+"""Transactional messaging: outbox, inbox, idempotency keys, webhooks, mails, the audit trail.
+
+These tables make each effect happen once: their rows commit with the change that they belong to.
+"""
 
 import enum
 from datetime import datetime
@@ -16,7 +19,7 @@ JobState = Literal["waiting", "done", "dead"]
 
 
 class OutboxRow(Table):
-    """A job: written with the change that causes it, performed at least once after its commit."""
+    """A job: written in the transaction of the change that causes it, performed at least once after the commit."""
 
     __tablename__ = "outbox"
     __table_args__ = (
@@ -35,7 +38,7 @@ class OutboxRow(Table):
     dead_at: Mapped[datetime | None]
 
     def pauses(self, now: datetime) -> bool:
-        """Whether it waits after a failure. A claim puts `due_at` off as well, but clears the last error."""
+        """Whether it waits after a failure. A claim also moves `due_at`, but clears the last error."""
         return self.state == "waiting" and self.last_error is not None and self.due_at > now
 
     @property
@@ -46,7 +49,7 @@ class OutboxRow(Table):
 
 
 class InboxRow(Table):
-    """A message from outside that has been processed: (source, key) commits with the work it stands for."""
+    """An external message that was handled: (source, key) commits with the work that it caused."""
 
     __tablename__ = "inbox"
 
@@ -56,7 +59,7 @@ class InboxRow(Table):
 
 
 class IdempotencyKey(Table):
-    """A client's Idempotency-Key with the stored answer; commits with the work it protects."""
+    """A client's Idempotency-Key with its answer; commits with the work that it protects."""
 
     __tablename__ = "idempotency_keys"
 
@@ -75,7 +78,7 @@ class WebhookSource(enum.StrEnum):
 
 
 class WebhookEvent(Table):
-    """A verified event as it came; its effects follow later, from the object it points at."""
+    """A verified event as received; a job handles it later, by reading the object that it names."""
 
     __tablename__ = "webhook_events"
     __table_args__ = (
@@ -100,9 +103,9 @@ def _key_of_recipient(context: DefaultExecutionContext) -> str:
 
 
 class Mail(Table):
-    """A mail that is to be sent once: `key` names its occasion, and the row's id is the relay's idempotency key.
+    """A mail that is sent once. `key` is its deduplication key; the row's id is the relay's idempotency key.
 
-    The body is rendered when it is sent; a mail that carries a token holds it sealed in `parameters` until then.
+    The body is rendered when it is sent. Until then a token is sealed in `parameters`.
     """
 
     __tablename__ = "mails"
@@ -113,7 +116,7 @@ class Mail(Table):
     user_id: Mapped[UUID] = mapped_column(ForeignKey("users.id"), index=True)
     recipient: Mapped[str]
     recipient_key: Mapped[str] = mapped_column(default=_key_of_recipient)
-    """The mailbox, however the address is spelled: the mails of an hour are counted by it."""
+    """The canonical form of the address: the hourly limit of mails for one mailbox is counted by it."""
     template: Mapped[str]
     parameters: Mapped[dict[str, Any]]
     sent_at: Mapped[datetime | None]
@@ -121,7 +124,7 @@ class Mail(Table):
 
 
 class AuditRow(Table):
-    """A privileged act, written in the transaction that does it. Rows are only ever added."""
+    """A privileged action, written in its transaction. Rows are never changed or deleted."""
 
     __tablename__ = "audit_log"
     __table_args__ = (Index("ix_audit_log_target", "target_kind", "target_id"), Index("ix_audit_log_at", "at"))
@@ -137,7 +140,7 @@ class AuditRow(Table):
 
 
 class ProjectionEpoch(Table):
-    """One row: raised by a restore from a backup, so that what Postgres says now replaces everything in Redis."""
+    """One row. A restore from a backup raises the epoch, so that PostgreSQL's state replaces every record in Redis."""
 
     __tablename__ = "projection_epoch"
     __table_args__ = (CheckConstraint("only_row", name="only_row"),)

@@ -1,4 +1,4 @@
-"""Reconciliation: a row for each run, and one for each difference that it found."""
+"""Reconciliation results: a row for each comparison of PostgreSQL and Redis, and one for each difference."""
 
 from datetime import datetime
 from typing import Final, Literal
@@ -10,15 +10,15 @@ from sqlalchemy.orm import Mapped, mapped_column
 from db.models.columns import BigInt, CreatedAt, RowId, Table
 
 RunState = Literal["running", "agreed", "repaired", "differing", "failed"]
-"""`differing`: something is left that could not be repaired. `failed`: the run did not reach its end."""
+"""`differing`: a difference is left that could not be repaired. `failed`: the run did not finish."""
 
 Subject = Literal["license", "lease", "total", "api_key", "bucket", "key", "events", "job", "pin"]
-RecordFault = Literal["missing", "older", "newer", "wrong", "unknown", "stuck"]
-"""The hot store's record compared with that of Postgres; `unknown`: Postgres has none."""
+Fault = Literal["missing", "older", "newer", "wrong", "unknown", "stuck"]
+"""How the record in Redis differs from PostgreSQL's; `unknown`: PostgreSQL has no such record."""
 
-DifferenceOutcome = Literal["found", "repaired", "changed", "evidence"]
-"""`changed`: the record had changed when it was to be repaired; the next run looks again. `found`: the run ended before
-the repair. `evidence`: nothing is repaired, a person has to look."""
+Outcome = Literal["found", "repaired", "changed", "evidence"]
+"""`changed`: the record changed before the repair; the next run compares it again. `found`: the run ended before the
+result was known. `evidence`: nothing is repaired; staff have to look at it."""
 
 FAULTS: Final[tuple[tuple[Subject, RecordFault], ...]] = (
     *((subject, fault) for subject in ("license", "lease", "total", "api_key")
@@ -29,7 +29,7 @@ FAULTS: Final[tuple[tuple[Subject, RecordFault], ...]] = (
     ("job", "stuck"),
     ("pin", "stuck"),
 )  # fmt: skip
-"""Every pair there is."""
+"""Every pair that can occur."""
 
 
 class ReconciliationRun(Table):
@@ -59,12 +59,12 @@ class ReconciliationRun(Table):
 
     @property
     def seconds(self) -> float | None:
-        """How long it took; None while it runs."""
+        """The run's duration; None while it runs."""
         return None if self.finished_at is None else (self.finished_at - self.started_at).total_seconds()
 
 
 class ReconciliationDifference(Table):
-    """One difference that outlasted the relay. `expected`: what Postgres says; `found`: what Redis held."""
+    """A difference that the relay did not remove. `expected` is PostgreSQL's value, `found` the other store's."""
 
     __tablename__ = "reconciliation_differences"
 

@@ -1,4 +1,4 @@
-"""Usage: reports as they came, running totals, licenses that may pass a limit, and holds that have ended."""
+"""Usage tables: reported events, running totals, licenses that may exceed a limit, and holds that have ended."""
 
 from datetime import datetime
 from uuid import UUID
@@ -11,12 +11,13 @@ from db.models.columns import BigInt, CreatedAt, Table, UpdatedAt, enum_type
 
 
 class UsageEvent(Table):
-    """One usage report, once: facts are recorded even over the limit, and flagged there.
+    """One report, stored once. A report over the limit is stored as well, and flagged.
 
-    `seq` numbers the events of one license and resource without a gap, in the order they changed the total: each
-    `used_after` follows from the one before it, so anybody can add up again what was counted.
+    `seq` numbers the events of one license and resource without a gap, in the order in which they changed the total.
+    Each `used_after` follows from the one before it, so a total can be recomputed from its events.
 
-    It has no foreign keys: its total has them, and is locked before an event is written (docs/decisions/0013).
+    The table has no foreign keys: its total has them, and every writer of an event locks the total
+    (docs/decisions/0013).
     """
 
     __tablename__ = "usage_events"
@@ -43,9 +44,9 @@ class UsageEvent(Table):
 class LicenseUsage(Table):
     """The running total of one resource, and how many events it contains.
 
-    `used` may pass below zero while reports arrive out of order; shown as 0. `below_since`: since when it is below,
-    and NULL where it is not (a trigger sets it on every write). `corrected_at`: when it was last brought to 0 from
-    there by a correction; the panel's next full count clears it.
+    `used` may fall below zero while reports arrive out of order; it is shown as 0. `below_since`: since when it is
+    below zero, else NULL (a trigger ensures that). `corrected_at`: when a correction last brought it back to 0; the
+    panel's next full count clears it.
     """
 
     __tablename__ = "license_usage"
@@ -70,9 +71,9 @@ class LicenseUsage(Table):
 
 
 class OverageCandidate(Table):
-    """A license that may pass a limit, noted by triggers when a total rose past it or a limit fell.
+    """A license that may exceed a limit. Triggers write the row when a total rises above a limit or a limit falls.
 
-    All licenses that do are here. Those that no longer do are removed when nothing was noted of them for a while.
+    Every license that exceeds a limit has a row. A periodic job deletes the rows of the others some time later.
     """
 
     __tablename__ = "overage_candidates"
@@ -83,7 +84,7 @@ class OverageCandidate(Table):
 
 
 class HoldSettlement(Table):
-    """A reservation whose report is recorded, until the relay has ended it in Redis together with the new total."""
+    """A reservation whose report is recorded. The relay ends it in Redis together with the new total."""
 
     __tablename__ = "hold_settlements"
 
