@@ -1,4 +1,4 @@
-"""Activations over HTTP: for the license's owner, for the panel, for staff."""
+"""Activation routes: for the license's owner, for the panel, for staff."""
 
 from typing import Any
 from uuid import UUID
@@ -30,7 +30,7 @@ class LicenseActivationController(Controller):
     @post(
         "/activation-tokens",
         permission=Permission.OWN_CREDENTIALS,
-        summary="A token for one panel, shown this once; good for 24 hours. A sixth ends the oldest",
+        summary="Create a token for one panel, shown only now and valid for 24 hours; a sixth token ends the oldest",
     )
     async def create_activation_token(
         self,
@@ -45,7 +45,7 @@ class LicenseActivationController(Controller):
         "/reset-fingerprint",
         permission=Permission.OWN_CREDENTIALS,
         status_code=200,
-        summary="Free it for another panel; three times in 30 days",
+        summary="Free the license for another panel; at most three times in 30 days",
     )
     async def reset_fingerprint(
         self,
@@ -62,12 +62,12 @@ class LicenseActivationController(Controller):
     limit="activation",
     status_code=200,
     tags=["nextpanel"],
-    summary="Turn a license key and a token into the panel's own API key, once",
+    summary="Exchange a license key and a token for the panel's own API key, once",
 )
 async def activate(
     request: Request[Any, Any, Any], activations: NamedDependency[ActivationService], data: JSONBody[Activate]
 ) -> Response[Activated]:
-    """Not signed: there is no key yet to sign with. Send an Idempotency-Key to be able to ask again for the answer."""
+    """Not signed, because the panel has no API key yet. Send an Idempotency-Key, so that a retry gets the answer."""
     attempt = Attempt(data, await request.body(), request.headers.get("idempotency-key"))
     return reply(await activations.activate(attempt), status_code=200)
 
@@ -80,7 +80,7 @@ class AdminActivationController(Controller):
         "/reset-fingerprint",
         permission=Permission.LICENSES_CHANGE,
         status_code=200,
-        summary="Free it for another panel, as often as there is a reason",
+        summary="Free the license for another panel; a reason is required",
     )
     async def reset_any_fingerprint(
         self,

@@ -1,4 +1,4 @@
-"""Every SQL statement about activations."""
+"""Activation repository: every SQL statement about activation tokens and fingerprint resets."""
 
 from datetime import datetime
 from uuid import UUID
@@ -13,13 +13,13 @@ _EVENTS = table("license_events", column("license_id"), column("at", DateTime(ti
 
 
 async def end_oldest_tokens(tx: CustomerTransaction, license_id: UUID, now: datetime, *, keep: int) -> None:
-    """Of the tokens that are live all but the newest end now. Right only for who holds the license's row."""
+    """Ends all live tokens except the newest `keep`. The caller must hold the lock on the license's row."""
     statement = update(ActivationToken).where(ActivationToken.token_hash.in_(_live_after(license_id, now, keep)))
     await tx.session.execute(statement.values(expires_at=now).execution_options(synchronize_session=False))
 
 
 async def opened_by(tx: SystemTransaction, key_hash: bytes, token_hash: bytes, *, used_too: bool) -> License | None:
-    """The license that both lead to, held against every other change. The token may be too old, or used just now."""
+    """Locks and returns the license that both hashes lead to. The token may have expired or been used meanwhile."""
     statement = (
         select(License)
         .join(ActivationToken, ActivationToken.license_id == License.id)
@@ -33,7 +33,7 @@ async def opened_by(tx: SystemTransaction, key_hash: bytes, token_hash: bytes, *
 
 
 async def spend(tx: SystemTransaction, token_hash: bytes, now: datetime) -> bool:
-    """Whether the token was good until now. Of any number at once the row's lock lets one through."""
+    """Marks the token as used. True for one of several concurrent callers; False where it was not usable."""
     unspent = (
         ActivationToken.token_hash == token_hash,
         ActivationToken.used_at.is_(None),
@@ -44,7 +44,7 @@ async def spend(tx: SystemTransaction, token_hash: bytes, now: datetime) -> bool
 
 
 async def own_resets(tx: CustomerTransaction, license_id: UUID, since: datetime) -> list[datetime]:
-    """When the owner let the license go from a panel, oldest first: the trail is the count."""
+    """When the owner reset the fingerprint, oldest first, as the audit trail records it."""
     statement = (
         select(_EVENTS.c.at)
         .where(
@@ -59,7 +59,7 @@ async def own_resets(tx: CustomerTransaction, license_id: UUID, since: datetime)
 
 
 async def forget_tokens(tx: SystemTransaction, before: datetime) -> int:
-    """Tokens that ended longer ago; answers how many."""
+    """Deletes tokens that expired before that instant; returns how many."""
     statement = delete(ActivationToken).where(ActivationToken.expires_at < before)
     gone = await tx.session.execute(statement.returning(ActivationToken.token_hash))
     return len(gone.all())

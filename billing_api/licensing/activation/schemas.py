@@ -1,4 +1,4 @@
-"""Activations on the wire."""
+"""Activation schemas: requests and answers as JSON."""
 
 from datetime import datetime
 from typing import Annotated
@@ -12,16 +12,16 @@ from core.licensing.record import Permission
 
 
 class NewActivationToken(msgspec.Struct, frozen=True):
-    """The token is shown this once; it works once, until `expires_at`."""
+    """The token is shown only now. It works once, until `expires_at`."""
 
     activation_token: str
     expires_at: datetime
 
 
 class Activate(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """`fingerprint` binds a license that is bound to none. Absent or null, it binds nothing.
+    """`fingerprint` binds a license that is not bound yet. Absent or null: nothing is bound.
 
-    A license that is bound, or whose policy requires a fingerprint, is not activated without one.
+    Send it for a license that is bound, or whose policy requires one; otherwise the activation is refused.
     """
 
     license_key: Annotated[str, msgspec.Meta(max_length=64)]
@@ -33,7 +33,7 @@ class Activate(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Activated(msgspec.Struct, frozen=True, kw_only=True):
-    """The panel's own key; the secret is shown this once. `instance_id` is who the panel is from now on."""
+    """The panel's own API key. The secret is shown only now. `instance_id` identifies the panel from now on."""
 
     license_id: UUID
     instance_id: UUID

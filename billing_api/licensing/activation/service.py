@@ -1,10 +1,12 @@
-"""Activations: a token that somebody at the license's account made turns its key into an API key for one panel.
+"""Activation: a one-time token from the license's owner turns the license key into an API key for one panel.
 
-A license key is typed, mailed and pasted, so it alone opens nothing that lasts. The token is the owner's consent: good
-for a day, once. What happens to both is one transaction under the license's lock: the token is spent, the panel named
-and bound, its key written. Killed before the COMMIT, nothing has happened; killed after it and before the answer, the
-token is spent and a key is live whose secret nobody has seen. A panel that sent an Idempotency-Key asks again and gets
-the sealed answer; without one, its owner revokes the key that was never used, and makes another token.
+A license key is typed, mailed and pasted, so it is not enough for lasting access. The token is the owner's consent,
+valid for a day and once.
+
+One transaction, under the license's lock, marks the token as used, gives the panel an id, binds the license and writes
+the API key. A process that dies before the COMMIT leaves nothing behind. One that dies between COMMIT and answer leaves
+a used token, and an API key whose secret nobody has seen. A panel that sent an Idempotency-Key repeats the request and
+gets the stored answer. Without one, the owner revokes the unused API key and makes another token.
 """
 
 import asyncio
@@ -50,17 +52,17 @@ from db.unit_of_work import Database, SystemTransaction
 
 TOKEN_LIFETIME: Final = timedelta(hours=24)
 MOST_TOKENS: Final = 5
-"""Live ones of a license. One more ends the oldest: an owner who lost five must not wait for a day."""
+"""Live tokens of a license. One more ends the oldest, so that an owner who lost five need not wait a day."""
 
 MOST_RESETS: Final = 3
 RESET_WINDOW: Final = timedelta(days=30)
 
 _AT_ONCE: Final = 4
-"""Activations of this process: nobody signs them, and a storm of them must leave connections to those who sign."""
+"""Concurrent activations of this process. They are unsigned, so they must leave connections for signed calls."""
 
 
 class Attempt(NamedTuple):
-    """A panel's request: what it says, and the bytes and the key that tell a repetition of it."""
+    """A panel's request. `body` and `idempotency_key` identify a retry of it."""
 
     order: Activate
     body: bytes
@@ -75,7 +77,7 @@ class ActivationService:
         self._turn = asyncio.Semaphore(_AT_ONCE)
 
     async def make_token(self, principal: Principal, license_id: UUID, once: Once) -> Replayable[NewActivationToken]:
-        """No fresh login is asked for: a token is of use only with the license's key, which is shown after one."""
+        """Needs no step-up: a token works only with the license key, and that is revealed only after a step-up."""
         now = self._clock()
         async with self._database.as_customer(principal.user_id) as tx:
             license_ = await licenses.lock(tx, license_id)
@@ -96,21 +98,24 @@ class ActivationService:
             return await once.record(tx, made)
 
     async def activate(self, attempt: Attempt) -> Replayable[Activated]:
-        """One answer for a wrong key, a wrong token, one that was used, is too old or is another license's."""
+        """A wrong key, and a token that is wrong, used, expired or another license's, get one and the same answer."""
+        # 1. Check the key's form, without the database.
         key = license_key.parse(attempt.order.license_key, self._secrets.license_checksum_key)
         if key is None:
-            mistyped = FieldError("license_key", "is no license key: a symbol is mistyped or missing")
-            raise InvalidInput("this is no license key", errors=(mistyped,))
+            mistyped = FieldError("license_key", "is not a license key: a symbol is wrong or missing")
+            raise InvalidInput("this is not a license key; check it symbol by symbol", errors=(mistyped,))
         token_hash = self._token_hash(attempt.order.activation_token)
         async with self._turn, self._database.as_system() as tx:
-            # Only who may be given an answer again waits for the license with a token that is used up.
+            # 2. Lock the license. A used token is accepted only from a request that may get a stored answer.
             repeats = attempt.idempotency_key is not None
             license_ = await repository.opened_by(tx, key_hash(self._secrets, key), token_hash, used_too=repeats)
             if license_ is None:
                 raise _refused()
+            # 3. Answer a retry with the stored answer.
             once = self._once(attempt, token_hash, license_)
             if stored := await once.claim(tx, Activated):
                 return stored
+            # 4. Use the token, bind the license and write the API key.
             now = self._clock()
             if not await repository.spend(tx, token_hash, now):
                 raise _refused()
@@ -118,7 +123,7 @@ class ActivationService:
             return await once.record(tx, await self._name_panel(tx, license_, now))
 
     async def reset_fingerprint(self, principal: Principal, license_id: UUID) -> LicenseView:
-        """The license is free for another panel. The old panel's API key stays until its owner revokes it."""
+        """Frees the license for another panel. The old panel's API key stays valid until its owner revokes it."""
         now = self._clock()
         async with self._database.as_customer(principal.user_id) as tx:
             license_ = await licenses.lock(tx, license_id)
@@ -164,7 +169,7 @@ class ActivationService:
         )
 
     def _once(self, attempt: Attempt, token_hash: bytes, license_: License) -> Once:
-        """Its scope is the token, so an answer is given again to nobody but who knows the token it was made for."""
+        """The idempotency key's scope is the token: only a client that knows the token can get its answer again."""
         return Once(
             self._secrets.sealer,
             scope=f"activation {token_hash.hex()}",
@@ -178,7 +183,7 @@ class ActivationService:
 
 
 class ActivationAdministration:
-    """Staff: as often as there is a reason for it."""
+    """Fingerprint resets by staff: without a limit, but always with a reason."""
 
     def __init__(self, database: Database, clock: Clock) -> None:
         self._database = database
@@ -197,25 +202,25 @@ class ActivationAdministration:
 
 
 def _bind(license_: License, fingerprint: str | None, now: datetime) -> None:
-    """A refusal here leaves the token as it was: what stands in the way can be put right and tried again.
+    """Binds the license to the panel. A refusal leaves the token usable, so that the cause can be corrected.
 
-    A license that is bound, or that may be used with a fingerprint only, gives no key to a panel that does not tell
-    its own. The one it is bound to is never told.
+    A license that is bound, or whose policy requires a fingerprint, gives no API key to a panel that sends none. The
+    bound fingerprint is never disclosed.
     """
     status = effective_status(license_, now)
     if status is not Status.ACTIVE:
-        raise Conflict(f"the license is {status}; the token is not used up")
+        raise Conflict(f"the license is {status}; make it active, then activate again with the same token")
     if fingerprint is None:
         if license_.fingerprint is None and license_.fingerprint_policy is FingerprintPolicy.NONE:
             return
         raise FingerprintRequired(
-            "send the panel's fingerprint: the license is bound to one, or needs one; the token is not used up",
+            "the license needs the panel's fingerprint; send it, with the same token",
             errors=(FieldError("fingerprint", "is required for this license"),),
         )
     if license_.fingerprint not in {None, fingerprint}:
         raise FingerprintMismatch(
-            "the license is bound to another fingerprint; its owner may reset it (reset-fingerprint), and the token, "
-            "which is not used up, works then"
+            "the license is bound to another fingerprint; its owner must reset it (reset-fingerprint), then activate "
+            "again with the same token"
         )
     license_.fingerprint = fingerprint
     license_.updated_at = now
@@ -227,12 +232,12 @@ def _release(license_: License, now: datetime) -> None:
 
 
 def _refused() -> ActivationRefused:
-    return ActivationRefused("key and token do not belong together, or the token is used up: make a new token")
+    return ActivationRefused("the token does not belong to the license key, or was used or has expired; make a new one")
 
 
 def _too_many_resets(resets: list[datetime], now: datetime) -> TooManyRequests:
     free_again = resets[-MOST_RESETS] + RESET_WINDOW
     return TooManyRequests(
-        f"{MOST_RESETS} resets within {RESET_WINDOW.days} days; support can reset it as well",
+        f"only {MOST_RESETS} resets are allowed within {RESET_WINDOW.days} days; wait, or ask support to reset it",
         retry_after=max(1, round((free_again - now).total_seconds())),
     )

@@ -1,1 +1,1 @@
-"""Keys that sign the calls of NextPanel."""
+"""API keys: the keys that sign NextPanel's calls."""

@@ -1,7 +1,7 @@
-"""Keys that this process has not met yet, read together: one statement each EACH, however many are invented.
+"""Batched lookup (cache-miss coalescing): key ids that are new to this process are read together, once in EACH.
 
-The first to ask is read at once; those who come meanwhile, and within EACH of it, share the next statement. Without
-that each invented id would cost a transaction, for an id has to be looked up to be refused.
+The first id is read at once. Ids that come meanwhile, and within EACH of it, share the next statement. Otherwise each
+invented key id would cost a transaction, because an id must be looked up before it can be refused.
 """
 
 import asyncio
@@ -17,14 +17,14 @@ Key = TypeVar("Key")
 
 class LookUp(Generic[Key]):
     def __init__(self, read: Callable[[Sequence[str]], Awaitable[Mapping[str, Key | Exception]]]) -> None:
-        """`read`: those keys that there are, by key id; its fault in place of one that cannot be used."""
+        """`read` returns the existing keys by key id, with an exception in place of a key that cannot be used."""
         self._read = read
         self._answers: dict[str, asyncio.Future[Key | None]] = {}
         self._next: list[str] = []
         self._reading: asyncio.Task[None] | None = None
 
     async def find(self, key_id: str) -> Key | None:
-        """None: there is no such key. Raises what `read` raised."""
+        """None: there is no such key. Raises the exception of `read`."""
         answer = self._answers.get(key_id)
         if answer is None:
             answer = self._answers[key_id] = asyncio.get_running_loop().create_future()
@@ -41,7 +41,7 @@ class LookUp(Generic[Key]):
             due = loop.time() + EACH
             try:
                 found = await self._read(some)
-            except Exception as failure:  # noqa: BLE001  it is the answer to all of them
+            except Exception as failure:  # noqa: BLE001  every caller of this batch gets it
                 found = dict.fromkeys(some, failure)
             for key_id in some:
                 self._tell(self._answers.pop(key_id), found.get(key_id))
@@ -51,6 +51,6 @@ class LookUp(Generic[Key]):
     def _tell(answer: "asyncio.Future[Key | None]", found: Key | Exception | None) -> None:
         if isinstance(found, Exception):
             answer.set_exception(found)
-            answer.exception()  # it is no news where nobody waits any more
+            answer.exception()  # marks it as retrieved: asyncio would warn where no caller waits any more
         else:
             answer.set_result(found)

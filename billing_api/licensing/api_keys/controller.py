@@ -1,4 +1,4 @@
-"""API keys over HTTP, for the owner of their license."""
+"""API key routes, for the owner of the license."""
 
 from uuid import UUID
 
@@ -27,7 +27,7 @@ class LicenseApiKeyController(Controller):
     path = "/licenses/{license_id:uuid}/api-keys"
     tags = ("api keys",)
 
-    @get("/", permission=Permission.OWN_CREDENTIALS, summary="Keys that speak for my license, revoked ones too")
+    @get("/", permission=Permission.OWN_CREDENTIALS, summary="API keys of my license, including revoked ones")
     async def list_api_keys(
         self,
         principal: NamedDependency[Principal],
@@ -42,7 +42,7 @@ class LicenseApiKeyController(Controller):
         "/",
         permission=Permission.OWN_CREDENTIALS,
         step_up=True,
-        summary="A new key; its secret is shown this once",
+        summary="Create an API key; its secret is shown only now",
     )
     async def create_api_key(
         self,
@@ -64,7 +64,7 @@ class ApiKeyController(Controller):
         permission=Permission.OWN_CREDENTIALS,
         step_up=True,
         status_code=200,
-        summary="A new secret; the present one works for an overlap",
+        summary="Replace the secret; the present one works for an overlap",
     )
     async def rotate_api_key(
         self,
@@ -76,7 +76,9 @@ class ApiKeyController(Controller):
     ) -> Response[ApiKeySecret]:
         return reply(await api_keys.rotate(principal, api_key_id, data or RotateApiKey(), once), status_code=200)
 
-    @delete("/{api_key_id:uuid}", permission=Permission.OWN_CREDENTIALS, summary="Refused everywhere from now on")
+    @delete(
+        "/{api_key_id:uuid}", permission=Permission.OWN_CREDENTIALS, summary="Revoke an API key, everywhere and at once"
+    )
     async def revoke_api_key(
         self,
         principal: NamedDependency[Principal],

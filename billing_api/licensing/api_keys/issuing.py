@@ -1,7 +1,7 @@
-"""Making an API key, inside of somebody else's transaction: an owner asks for one, or a panel is activated.
+"""Issuing of API keys, inside the caller's transaction: an owner creates one, or a panel is activated.
 
-The bound on how many keys of a license are live is kept here, by count and insert under the license's own lock. Code
-that makes a key must hold that lock, hence the parameter is the locked license.
+The limit of live keys for a license is enforced here, by a count and an insert under the license's lock. The caller
+must hold that lock; so the argument is the locked license.
 """
 
 import secrets as randomness
@@ -19,13 +19,13 @@ from db.models.licensing import ApiKey, License
 from db.unit_of_work import Transaction
 
 MOST_LIVE: Final = 10
-"""Live keys of one license."""
+"""Live keys for one license."""
 
-SECRET_CONTEXT: Final = "api_key:{}"  # noqa: S105  names the place a sealed secret belongs to
+SECRET_CONTEXT: Final = "api_key:{}"  # noqa: S105  the sealing context, which names the place of a secret
 
 
 class IssuedKey(NamedTuple):
-    """`secret` is the plain text: to be shown once, never stored."""
+    """`secret` is the plain text: show it once, never store it."""
 
     key: ApiKey
     secret: str
@@ -42,9 +42,9 @@ async def issue_key(
     expires_at: datetime | None = None,
     instance_id: UUID | None = None,
 ) -> IssuedKey:
-    """`license_` is locked by this transaction. Conflict where as many keys are live as there may be."""
+    """Writes the key. `license_` must be locked by this transaction. Conflict where the limit is reached."""
     if await repository.count_live(tx, license_.id, now) >= MOST_LIVE:
-        raise Conflict(f"{MOST_LIVE} API keys of this license are live already; revoke one that is not needed")
+        raise Conflict(f"this license has {MOST_LIVE} live API keys already; revoke one that you do not need")
     made = new_key(
         secrets,
         name=name,
@@ -63,7 +63,7 @@ async def issue_key(
 def new_key(
     secrets: Secrets, *, name: str, permissions: Collection[Permission], now: datetime, **columns: Any
 ) -> IssuedKey:
-    """A row that has not been written yet. Without a license among the `columns` it is the platform's."""
+    """A key that is not written yet. Without a license among the `columns` it is a platform key."""
     key_id, secret = f"npk_{randomness.token_hex(8)}", new_secret()
     key = ApiKey(
         id=new_id(),
@@ -80,12 +80,12 @@ def new_key(
 
 
 def rotate(secrets: Secrets, key: ApiKey, overlap: timedelta, now: datetime) -> str:
-    """Gives a locked key a new secret; the present one holds for the overlap. Conflict where the key has ended.
+    """Gives a locked key a new secret; the present one is valid for the overlap. Conflict where the key has ended.
 
-    A second rotation within the overlap ends the first secret: two hold at a time, never three.
+    A second rotation within the overlap ends the first secret: at most two are valid at a time.
     """
     if not key.is_active or (key.expires_at is not None and key.expires_at <= now):
-        raise Conflict("this API key is revoked or has expired; make a new one")
+        raise Conflict("this API key is revoked or has expired; create a new one")
     secret = new_secret()
     key.previous_secret = key.secret if overlap else None
     key.previous_until = now + overlap if overlap else None
@@ -95,7 +95,7 @@ def rotate(secrets: Secrets, key: ApiKey, overlap: timedelta, now: datetime) -> 
 
 
 def revoke(key: ApiKey) -> bool:
-    """For good. False where it was revoked already."""
+    """Permanent. False where it was revoked already."""
     if not key.is_active:
         return False
     key.is_active = False
@@ -104,7 +104,7 @@ def revoke(key: ApiKey) -> bool:
 
 
 def new_secret() -> str:
-    """Its prefix lets scanners of repositories and logs find one that leaked."""
+    """The prefix lets secret scanners find a leaked one in repositories and logs."""
     return f"nps_{new_token()}"
 
 

@@ -1,8 +1,8 @@
-"""`last_used_at` of API keys: when a usage report was last signed with one, to the minute.
+"""Last-used timestamp of API keys (write-behind): when a key last signed a usage report, to the minute.
 
-It is written at most once a minute for a key, many keys in one statement, beside the requests and never in their way.
-What a killed process had not written yet is lost, and the key's next use makes up for it. The validator, which knows no
-SQL, notes nothing: a key that only ever validates shows no use here.
+It is written at most once a minute for a key, and many keys share one statement. Requests do not wait for it. A killed
+process loses what it has not written; the key's next use writes it. The validator knows no SQL and writes nothing, so
+validations do not show here.
 """
 
 import asyncio
@@ -26,10 +26,10 @@ class LastUse:
         self._waiting: dict[str, datetime] = {}
         self._writing: asyncio.Task[None] | None = None
         self.part = Part("last_use")
-        """Rests while there is nothing to write."""
+        """Idle while there is nothing to write."""
 
     def note(self, key_id: str, last_used_at: datetime | None, now: datetime) -> None:
-        """`last_used_at` as it was read with the key."""
+        """Plans the write. `last_used_at` is the value that was read with the key."""
         known = self._noted.get(key_id) or last_used_at
         if known is not None and now - known < EACH:
             return
@@ -40,7 +40,7 @@ class LastUse:
             self._writing = asyncio.create_task(self._write())
 
     async def written(self) -> None:
-        """Once everything that was noted is in the database, or was given up."""
+        """Returns once everything noted is in the database, or its write has failed."""
         if self._writing is not None:
             await self._writing
 
@@ -51,7 +51,7 @@ class LastUse:
             try:
                 async with asyncio.timeout(_WITHIN), self._database.as_system() as tx:
                     await repository.note_use(tx, batch.keys(), max(batch.values()))
-            except Exception as failure:  # noqa: BLE001  whatever it was, the next ones are to be written
+            except Exception as failure:  # noqa: BLE001  the next batches must be written after any failure
                 logger().warning("api_key.use_not_noted", keys=len(batch), error=type(failure).__name__)
             else:
                 self.part.succeeded()

@@ -1,4 +1,4 @@
-"""Every SQL statement about API keys."""
+"""API key repository: every SQL statement about API keys."""
 
 from collections.abc import Collection, Sequence
 from datetime import datetime
@@ -12,12 +12,12 @@ from db.unit_of_work import CustomerTransaction, SystemTransaction, Transaction
 
 
 async def by_key_ids(tx: SystemTransaction, key_ids: Collection[str]) -> Sequence[ApiKey]:
-    """Those that there are, in any order."""
+    """The existing ones, in any order."""
     return (await tx.session.scalars(select(ApiKey).where(ApiKey.key_id.in_(key_ids)))).all()
 
 
 def of_license(license_id: UUID) -> Select[ApiKey]:
-    """Newest first, revoked ones among them."""
+    """Newest first, including revoked ones."""
     return select(ApiKey).where(ApiKey.license_id == license_id).order_by(ApiKey.created_at.desc(), ApiKey.id.desc())
 
 
@@ -36,16 +36,16 @@ async def lock_of_platform(tx: SystemTransaction, api_key_id: UUID) -> ApiKey:
 
 
 async def lock(tx: CustomerTransaction, api_key_id: UUID) -> ApiKey:
-    """The key, held against every other change until the transaction ends."""
+    """The key, locked against every other change until the transaction ends."""
     key: ApiKey | None = await tx.session.scalar(select(ApiKey).where(ApiKey.id == api_key_id).with_for_update())
-    # A platform's key is nobody's, and row security shows it to no customer.
+    # A platform key has no owner, and row-level security shows it to no customer.
     if key is None:
         raise NotFound("there is no such API key")
     return key
 
 
 async def lock_own(tx: SystemTransaction, api_key_id: UUID, user_id: UUID) -> ApiKey:
-    """The same for the application on behalf of a customer, with the condition that row security would add."""
+    """The same in a system transaction, with the condition that row-level security would add for the customer."""
     mine = select(ApiKey).where(ApiKey.id == api_key_id, ApiKey.user_id == user_id)
     key: ApiKey | None = await tx.session.scalar(mine.with_for_update())
     if key is None:
@@ -54,13 +54,13 @@ async def lock_own(tx: SystemTransaction, api_key_id: UUID, user_id: UUID) -> Ap
 
 
 async def count_live(tx: Transaction, license_id: UUID, now: datetime) -> int:
-    """Right only for who holds the license's row: then nobody adds one meanwhile."""
+    """The caller must hold the lock on the license's row, so that no key is added meanwhile."""
     live = select(func.count()).select_from(ApiKey).where(ApiKey.license_id == license_id, _is_live(now))
     return await tx.session.scalar(live) or 0
 
 
 async def note_use(tx: SystemTransaction, key_ids: Collection[str], at: datetime) -> None:
-    """Keys that are locked at the moment are left out: their next use is noted."""
+    """Skips keys that are locked at the moment: their next use will be written."""
     free = select(ApiKey.id).where(ApiKey.key_id.in_(key_ids)).with_for_update(skip_locked=True)
     later = func.greatest(ApiKey.last_used_at, at)
     await tx.session.execute(update(ApiKey).where(ApiKey.id.in_(free.scalar_subquery())).values(last_used_at=later))

@@ -1,4 +1,4 @@
-"""API keys on the wire."""
+"""API key schemas: requests and answers as JSON."""
 
 from datetime import UTC, datetime
 from typing import Annotated, Final
@@ -19,8 +19,8 @@ LONGEST_OVERLAP: Final = 7 * DAY
 class ApiKeyView(msgspec.Struct, frozen=True, kw_only=True):
     """A key without its secret.
 
-    `instance_id`: the panel that was activated with it. `previous_until`: until then the secret before this one works
-    too. `last_used_at`: when a usage report was last signed with it, to the minute; validations are not noted.
+    `instance_id`: the panel whose activation created it. `previous_until`: until then the previous secret works, too.
+    `last_used_at`: when it last signed a usage report, to the minute; validations do not count.
     """
 
     id: UUID
@@ -54,7 +54,7 @@ class ApiKeyView(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class NewApiKey(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """`expires_at` absent or null: good until it is revoked."""
+    """`expires_at` absent or null: valid until it is revoked."""
 
     name: Annotated[str, msgspec.Meta(min_length=1, max_length=100, pattern=ONE_LINE, extra={FORM: ONE_LINE_IN_WORDS})]
     permissions: Annotated[list[Permission], msgspec.Meta(min_length=1, max_length=len(PERMISSIONS))]
@@ -62,13 +62,13 @@ class NewApiKey(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class RotateApiKey(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """For how long the present secret goes on working beside the new one: 0 to 7 days."""
+    """For how long the present secret keeps working beside the new one: 0 to 7 days."""
 
     overlap_seconds: Annotated[int, msgspec.Meta(ge=0, le=LONGEST_OVERLAP)] = DAY
 
 
 class ApiKeySecret(msgspec.Struct, frozen=True):
-    """The secret is shown this once."""
+    """The secret is shown only now."""
 
     api_key: ApiKeyView
     secret: str

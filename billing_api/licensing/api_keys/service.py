@@ -1,10 +1,11 @@
-"""API keys: what owners do with theirs, and who signed a call, the check that stands before what NextPanel reports.
+"""Request signing (HMAC-SHA-256): verification of signed calls, and the API keys that owners create and revoke.
 
-The validator checks the same signature (core/crypto/signature.py) against the copy of the key in Redis; here the key
-comes from Postgres, where the report it covers is going too. A key that was read is believed for KNOWN_FOR: one that is
-revoked is refused that much later at most, and a panel that reports a thousand times a second is looked up five times.
-That there is no such key is believed for UNKNOWN_FOR: key ids are random and never given twice, so nobody waits for it.
-Key ids that are new to a process are looked up together (looking_up.py).
+The validator verifies the same signature (core/crypto/signature.py) with the copy of the key in Redis. Here the key
+comes from PostgreSQL, where the signed usage report is written as well.
+
+A key is cached for KNOWN_FOR: a revoked key is refused that much later at most, and a panel that reports a thousand
+times a second causes five lookups. An unknown key id is cached for UNKNOWN_FOR. Key ids are random and never reused, so
+that delays nobody. Key ids that are new to a process are looked up together (batched_lookup.py).
 """
 
 import asyncio
@@ -44,7 +45,7 @@ from db.paging import Page, fetch_page
 from db.unit_of_work import Database, SystemTransaction
 
 _READ_WITHIN: Final = 5.0
-"""Seconds; a call that it signs is to be answered within 10."""
+"""Seconds; a signed call must be answered within 10."""
 KNOWN_FOR: Final = 0.2
 """Seconds."""
 UNKNOWN_FOR: Final = 10.0
@@ -54,10 +55,10 @@ _MOST_UNKNOWN: Final = 10_000
 
 
 class ApiKeyService:
-    """The owner's keys. What makes or changes a secret needs a fresh login; taking one away does not.
+    """An owner's API keys. Creating or rotating a secret needs a step-up; revoking does not.
 
-    Every change is on its way to the validators when it is answered: a trigger has written the outbox row with it. Of a
-    secret that was made the owner is told by mail, which only the application may write; hence its transactions there.
+    A trigger writes each change to the outbox, so it is on its way to the validators when the call is answered. The
+    owner gets a mail about each new secret. Only a system transaction may write mails, so those methods use one.
     """
 
     def __init__(self, database: Database, secrets: Secrets, clock: Clock) -> None:
@@ -77,7 +78,8 @@ class ApiKeyService:
     ) -> Replayable[ApiKeySecret]:
         now = self._clock()
         if order.expires_at is not None and order.expires_at <= now:
-            raise InvalidInput("expires_at lies in the past", errors=(FieldError("expires_at", "lies in the past"),))
+            past = FieldError("expires_at", "is in the past")
+            raise InvalidInput("expires_at is in the past; send a later instant", errors=(past,))
         async with self._database.as_system(principal.user_id) as tx:
             license_ = await licenses.lock_own(tx, license_id, principal.user_id)
             if stored := await once.claim(tx, ApiKeySecret):
@@ -125,7 +127,7 @@ class ApiKeyService:
             return await once.record(tx, ApiKeySecret(ApiKeyView.of(key, now), secret))
 
     async def revoke(self, principal: Principal, api_key_id: UUID) -> None:
-        """For good. Twice is once; who has not signed in lately may do it as well, for this is how harm is stopped."""
+        """Permanent and idempotent. Needs no step-up, because revoking a key is how an owner stops harm."""
         async with self._database.as_customer(principal.user_id) as tx:
             key = await repository.lock(tx, api_key_id)
             if not revoke(key):
@@ -133,7 +135,7 @@ class ApiKeyService:
             await tx.audit("license.api_key_revoked", "license", str(key.license_id), key_id=key.key_id, name=key.name)
 
     async def _tell(self, tx: SystemTransaction, key: ApiKey, how: Made) -> None:
-        """A customer's key is a license's; only the platform's is nobody's."""
+        """Mails the owner. Only a platform key has no owner and no license."""
         if key.user_id is not None and key.license_id is not None:
             await tell_of_api_key(
                 tx, self._secrets, key.user_id, self._clock(), key_id=key.key_id, license_id=key.license_id, how=how
@@ -141,7 +143,7 @@ class ApiKeyService:
 
 
 class SignedRequest(NamedTuple):
-    """The bytes that a signature covers, as they came."""
+    """The bytes that a signature covers, as received."""
 
     signature: bytes | None
     method: bytes
@@ -151,14 +153,14 @@ class SignedRequest(NamedTuple):
 
 
 class Signer(NamedTuple):
-    """A call's sender: bound to one license or, without one, the platform."""
+    """The sender of a signed call: bound to one license or, without one, the platform."""
 
     key_id: str
     license_id: UUID | None
 
 
 class _KnownKey(NamedTuple):
-    """A key as it was read, its secrets ready to check with. `previous` counts until `previous_until`."""
+    """A cached key, its secrets ready for verification. `previous` is valid until `previous_until`."""
 
     signer: Signer
     is_active: bool
@@ -183,24 +185,28 @@ class SignatureChecker:
         self.last_use = LastUse(database)
         self._known: dict[str, _KnownKey] = {}
         self._unknown: dict[str, float] = {}
-        """Key ids that are nobody's, and when that was read; the oldest first."""
+        """Unknown key ids, and when each was looked up; the oldest first."""
         self._reading: dict[str, asyncio.Task[_KnownKey | None]] = {}
         self._new = LookUp(self._read)
 
     async def check(self, request: SignedRequest, permission: str) -> Signer:
-        """SignatureFault tells which check failed; PermissionMissing, that the key may not do this."""
+        """The signer. SignatureFault names the check that failed; PermissionMissing: the key may not do this."""
+        # 1. The header's form and the age of its timestamp.
         now = self._clock()
         signature = self._signatures.read(request.signature, now.timestamp())
         if isinstance(signature, SignatureDefect):
             raise SignatureFault(signature)
+        # 2. The key.
         known = await self._key(signature.key_id.decode())
         if known is None or not known.is_active or _has_passed(known.expires_at, now):
             raise SignatureFault(SignatureDefect.UNKNOWN_KEY)
+        # 3. The HMAC, with the present secret and, during a rotation, with the previous one.
         signed = (signature, request.method, request.target, request.idempotency_key, body_digest(request.body))
         if not known.current.holds(*signed):
             overlaps = known.previous is not None and not _has_passed(known.previous_until, now)
             if known.previous is None or not overlaps or not known.previous.holds(*signed):
                 raise SignatureFault(SignatureDefect.MISMATCH)
+        # 4. The permission.
         if permission not in known.permissions:
             raise PermissionMissing(f"the API key lacks the permission `{permission}`")
         self.last_use.note(known.signer.key_id, known.last_used_at, now)
@@ -215,7 +221,7 @@ class SignatureChecker:
         if known is None:
             return await self._new.find(key_id)
         reading = self._reading.get(key_id)
-        if reading is None:  # of a thousand who ask at once, one goes and looks
+        if reading is None:  # concurrent calls share one read
             reading = self._reading[key_id] = asyncio.create_task(self._read_again(key_id))
             reading.add_done_callback(lambda _: self._reading.pop(key_id, None))
         return await asyncio.shield(reading)
@@ -227,7 +233,7 @@ class SignatureChecker:
         return read
 
     async def _read(self, key_ids: Sequence[str]) -> Mapping[str, _KnownKey | CannotOpen]:
-        """What is known of these from now on. A secret that cannot be opened is a fault of its own key alone."""
+        """Reads these keys and caches them. A secret that cannot be decrypted affects only its own key."""
         read_at = self._monotonic()
         async with asyncio.timeout(_READ_WITHIN), self._database.as_system() as tx:
             rows = await repository.by_key_ids(tx, key_ids)
