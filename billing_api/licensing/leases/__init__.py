@@ -1,1 +1,1 @@
-"""Leases, as Postgres keeps them: which are due, what was signed, which keys the world may check them with."""
+"""Offline licenses (leases) in PostgreSQL: which are due, which were signed, and the public keys that verify them."""

@@ -1,4 +1,4 @@
-"""The public keys of leases over HTTP; the wire is core.crypto.lease.JwkSet (RFC 7517)."""
+"""JWK set (RFC 7517): the route that publishes the public keys of leases; its schema is core.crypto.lease.JwkSet."""
 
 from litestar import get
 from litestar.datastructures import CacheControlHeader
@@ -15,8 +15,8 @@ from core.crypto.lease import JwkSet
     media_type="application/jwk-set+json",
     cache_control=CacheControlHeader(public=True, max_age=300),
     tags=["nextpanel"],
-    summary="The keys that leases are checked with",
+    summary="Public keys that verify leases",
 )
 async def published_keys(lease_keys: NamedDependency[LeaseKeys]) -> JwkSet:
-    """A lease that names a key which is not here yet: ask again, past any cache."""
+    """If a lease names a key that is not in the set, read the set again without a cache."""
     return await lease_keys.published()

@@ -1,12 +1,17 @@
-"""Every SQL statement about leases.
+"""Lease repository: every SQL statement about leases.
 
-A lease is due by its state, never by a date. Due is a license that stands and has no lease of its present version, one
-with little life left, or one signed with a key that is no longer published. Due is also a license that does not stand
-and has a lease. So the next look finds whatever was missed.
+A lease is due by the state of its rows, not by a schedule. So the next pass finds everything that an earlier one
+missed. A usable license is due in these cases:
 
-A claim locks licenses, not leases, since there may be no lease yet to lock; `NO KEY` leaves usage reports, which only
-refer to a license, undisturbed. While it is held the license cannot get another version. What is claimed is looked at
-once more: the claim saw the leases as they were when its statement began, and another worker may have committed since.
+- It has no lease of its present version.
+- Its lease ends soon.
+- Its lease was signed with a key that is no longer published.
+
+A license that is not usable is due while it has a lease, which is then withdrawn.
+
+A claim locks licenses, not leases, because there may be no lease to lock yet. `NO KEY` does not block usage reports,
+which only refer to a license. While the claim is held the license cannot get another version. Claimed licenses are
+checked again: the claim saw the leases of its statement's start, and another worker may have committed since.
 """
 
 from collections.abc import Mapping, Sequence
@@ -27,9 +32,9 @@ _DUE: Final = """
          ELSE leases.license_id IS NOT NULL END
 """
 
-# Within one pass ids only rise, so each license is looked at once; what commits behind its back is the next pass's.
-# Both tables are told where to begin: the planner merges them in the order of their ids, and would read the one that is
-# not told from its start for every batch.
+# Within one pass ids only rise, so each license is checked once; rows that commit later belong to the next pass.
+# Both tables have the condition on `:after`: the planner merges them by id, and for each batch would read the table
+# without it from the start.
 _CLAIM_DUE: Final = text(
     f"""
     SELECT licenses.id FROM licenses
@@ -65,7 +70,7 @@ _STORE: Final = text(
 
 _WITHDRAW: Final = text("DELETE FROM leases WHERE license_id = ANY (CAST(:ids AS uuid[]))")
 
-# Ordered, or two workers could wait for each other's rows.
+# The order prevents a deadlock between two workers.
 _ANNOUNCE: Final = text(
     """
     INSERT INTO lease_keys (kid, public_key, published_until)
@@ -81,7 +86,7 @@ _PUBLISHED: Final = text("SELECT kid, public_key FROM lease_keys WHERE published
 
 
 class Lookout(NamedTuple):
-    """What makes a lease due: the present instant, the end before which it is too short, the keys it may be from."""
+    """When a lease is due: the present instant, the earliest end that is late enough, and the published keys."""
 
     now: datetime
     renew_before: datetime
@@ -96,13 +101,13 @@ class SignedLease(NamedTuple):
 
 
 async def claim_due(tx: SystemTransaction, lookout: Lookout, *, after: UUID, most: int) -> list[UUID]:
-    """Licenses above `after` whose lease is due, ours until the transaction ends; fewer than `most` at the end."""
+    """Locks licenses with ids above `after` whose lease is due. Fewer than `most` means that the pass is complete."""
     found = await tx.session.scalars(_CLAIM_DUE, {"after": after, "most": most, **_values(lookout)})
     return list(found)
 
 
 async def claim(tx: SystemTransaction, license_ids: Sequence[UUID]) -> list[UUID]:
-    """Those of these licenses that nobody else holds."""
+    """Locks those of these licenses that no other worker has locked."""
     return list(await tx.session.scalars(_CLAIM, {"ids": list(license_ids)}))
 
 
@@ -111,7 +116,7 @@ async def still_due(tx: SystemTransaction, lookout: Lookout, claimed: Sequence[U
 
 
 async def store(tx: SystemTransaction, leases: Sequence[SignedLease], *, kid: str, now: datetime) -> None:
-    """Each takes its predecessor's place. The caller holds the licenses."""
+    """Replaces each license's lease. The caller must hold the locks on the licenses."""
     if leases:
         ids, versions, ends, tokens = (list(column) for column in zip(*leases, strict=True))
         values = {"ids": ids, "versions": versions, "ends": ends, "tokens": tokens, "kid": kid, "now": now}
@@ -124,7 +129,7 @@ async def withdraw(tx: SystemTransaction, license_ids: Sequence[UUID]) -> None:
 
 
 async def announce(tx: SystemTransaction, public_keys: Mapping[str, bytes], until: datetime) -> None:
-    """Has these keys published until then, or longer. A kid that belongs to another key is left as it is."""
+    """Publishes these keys until then, or longer. A kid that belongs to another key is not changed."""
     values = {"kids": list(public_keys), "public_keys": list(public_keys.values()), "until": until}
     await tx.session.execute(_ANNOUNCE, values)
 

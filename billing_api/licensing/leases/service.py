@@ -1,4 +1,4 @@
-"""The keys that leases are checked with. Signing is the workers' alone: this process has no key that could."""
+"""Public keys of leases. Only workers sign leases; this process has no private key."""
 
 from billing_api.licensing.leases import repository
 from core.clock import Clock

@@ -1,4 +1,4 @@
-"""Licenses over HTTP."""
+"""License routes: for the owner, and for staff."""
 
 from uuid import UUID
 
@@ -61,7 +61,7 @@ class LicenseController(Controller):
         permission=Permission.OWN_CREDENTIALS,
         step_up=True,
         status_code=200,
-        summary="The key in plain text; within 5 minutes of a login",
+        summary="Show the key in plain text; only within 5 minutes of a login",
     )
     async def reveal_key(
         self,
@@ -77,7 +77,7 @@ class LicenseController(Controller):
         permission=Permission.OWN_CREDENTIALS,
         step_up=True,
         status_code=200,
-        summary="Another key for this license; the present one ends",
+        summary="Replace the key of this license; the present one ends",
     )
     async def rotate_key(
         self,
@@ -88,7 +88,7 @@ class LicenseController(Controller):
     ) -> Response[RevealedKey]:
         return reply(await licenses.rotate_key(principal, license_id, once), status_code=200)
 
-    @get("/{license_id:uuid}/usage", permission=Permission.OWN_USAGE_READ, summary="What is used of it")
+    @get("/{license_id:uuid}/usage", permission=Permission.OWN_USAGE_READ, summary="Usage of my license")
     async def get_usage(
         self,
         principal: NamedDependency[Principal],
@@ -124,7 +124,7 @@ class AdminLicenseController(Controller):
             offset=offset,
         )
 
-    @get("/{license_id:uuid}", permission=Permission.LICENSES_VIEW, summary="Anybody's license")
+    @get("/{license_id:uuid}", permission=Permission.LICENSES_VIEW, summary="Any customer's license")
     async def get_any_license(
         self,
         principal: NamedDependency[Principal],
@@ -136,7 +136,7 @@ class AdminLicenseController(Controller):
     @patch(
         "/{license_id:uuid}",
         permission=Permission.LICENSES_CHANGE,
-        summary="Whether its panels have to tell their fingerprint; what is absent stays",
+        summary="Set whether panels must send their fingerprint; absent fields stay as they are",
     )
     async def change_license(
         self,
@@ -147,7 +147,7 @@ class AdminLicenseController(Controller):
     ) -> AdminLicenseView:
         return await license_administration.change(principal, license_id, data)
 
-    @get("/{license_id:uuid}/usage", permission=Permission.LICENSES_VIEW, summary="What is used of anybody's license")
+    @get("/{license_id:uuid}/usage", permission=Permission.LICENSES_VIEW, summary="Usage of any license")
     async def get_any_usage(
         self,
         principal: NamedDependency[Principal],
@@ -160,7 +160,7 @@ class AdminLicenseController(Controller):
         "/{license_id:uuid}/limits",
         permission=Permission.LICENSES_CHANGE,
         status_code=200,
-        summary="Limits of this one license; null is unlimited, what is absent stays",
+        summary="Set limits of this license; null is unlimited, absent limits stay as they are",
     )
     async def set_limits(
         self,
@@ -171,7 +171,7 @@ class AdminLicenseController(Controller):
     ) -> AdminLicenseView:
         return await license_administration.set_limits(principal, license_id, data)
 
-    @post("/find-by-key", permission=Permission.LICENSES_VIEW, status_code=200, summary="The license a key opens")
+    @post("/find-by-key", permission=Permission.LICENSES_VIEW, status_code=200, summary="Find a license by its key")
     async def find_by_key(
         self,
         principal: NamedDependency[Principal],
@@ -180,7 +180,7 @@ class AdminLicenseController(Controller):
     ) -> AdminLicenseView:
         return await license_administration.find_by_key(principal, data.license_key)
 
-    @post("/", permission=Permission.LICENSES_CHANGE, summary="Issue a license; its key is shown this once")
+    @post("/", permission=Permission.LICENSES_CHANGE, summary="Issue a license; its key is shown only now")
     async def issue_license(
         self,
         principal: NamedDependency[Principal],
@@ -214,7 +214,7 @@ class AdminLicenseController(Controller):
         "/{license_id:uuid}/extend",
         permission=Permission.LICENSES_CHANGE,
         status_code=200,
-        summary="A later end, which no renewal and no cancellation of the subscription takes back",
+        summary="Set a later end; renewal and cancellation of the subscription keep it",
     )
     async def extend_license(
         self,
@@ -230,7 +230,7 @@ class AdminLicenseController(Controller):
         "/{license_id:uuid}/retry-provisioning",
         permission=Permission.LICENSES_CHANGE,
         status_code=200,
-        summary="Retry the provisioning of an account that NextPanel refused",
+        summary="Retry an account that NextPanel refused",
     )
     async def retry_provisioning(
         self,

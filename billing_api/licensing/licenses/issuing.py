@@ -1,7 +1,7 @@
-"""Making a license, inside of somebody else's transaction: a purchase that was paid, or an admin's word.
+"""Issuing of licenses, inside the caller's transaction: after a paid purchase, or by an admin.
 
-A file of its own because two domains need it (the mirror of Stripe's objects and the admin's endpoint), and both must
-write the license in the very transaction that gives the reason for it.
+A file of its own because two domains use it, the mirror of Stripe's objects and the admin's route. Both must write the
+license in the transaction that records its reason.
 """
 
 from datetime import datetime
@@ -20,14 +20,14 @@ KEY_CONTEXT = "licenses.license_key:{}"
 
 
 class Issued(NamedTuple):
-    """`key` is the plain text: to be shown once or not at all, never stored."""
+    """`key` is the plain text: show it once or never, and do not store it."""
 
     license: License
     key: str
 
 
 class Term(NamedTuple):
-    """From when to when a license is good; `expiry` None: without end. Between expiry and grace it still answers."""
+    """When a license is valid; `expiry` None: without end. Between `expiry` and `grace_until` it is still valid."""
 
     start: datetime
     expiry: datetime | None = None
@@ -43,7 +43,7 @@ async def issue(
     term: Term,
     checkout_id: UUID | None = None,
 ) -> Issued:
-    """Writes the license with the plan's limits as they are now, and has its NextPanel account made."""
+    """Writes the license with the plan's present limits, and the job that creates its NextPanel account."""
     key = license_key.generate(secrets.license_checksum_key)
     license_id = new_id()
     license_ = License(
@@ -75,7 +75,7 @@ def seal_key(secrets: Secrets, license_id: UUID, key: str) -> bytes:
 
 
 def key_hash(secrets: Secrets, key: str) -> bytes:
-    """What finds a license by its key, here and in Redis."""
+    """The keyed hash that finds a license by its key, in PostgreSQL and in Redis."""
     return secrets.index.digest("license_key", key)
 
 

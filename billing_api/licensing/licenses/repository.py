@@ -1,4 +1,4 @@
-"""Every SQL statement about licenses."""
+"""License repository: every SQL statement about licenses."""
 
 from collections.abc import Mapping
 from datetime import datetime, timedelta
@@ -39,15 +39,15 @@ class LicensedAccount(NamedTuple):
 
 
 def effective_status(now: datetime) -> ColumnElement[Status]:
-    """`schemas.effective_status` for the database, so that a list is filtered by what it shows."""
-    # greatest() passes over NULL, as max() does over the instants that are not there.
+    """`schemas.effective_status` as SQL, so that a list is filtered by the status that it shows."""
+    # greatest() ignores NULL, as `schemas.effective_status` ignores missing instants.
     lapsed = License.expiry_date.is_not(None) & (func.greatest(License.expiry_date, License.grace_until) <= now)
     expired = literal(Status.EXPIRED, License.status.type)
     return case(((License.status == Status.ACTIVE) & lapsed, expired), else_=License.status)
 
 
 def visible() -> Select[License, str]:
-    """Licenses with their plan's name, newest first: whichever the session may see."""
+    """The licenses that the session may see, with their plan's name, newest first."""
     return (
         select(License, Plan.name)
         .join(Plan, Plan.id == License.plan_id)
@@ -63,7 +63,7 @@ async def one(tx: Transaction, license_id: UUID) -> tuple[License, str]:
 
 
 async def lock(tx: Transaction, license_id: UUID) -> License:
-    """The license, held against every other change until the transaction ends; to a customer others' do not exist."""
+    """The license, locked until the transaction ends. In a customer's transaction only the customer's own exist."""
     license_ = await tx.session.scalar(select(License).where(License.id == license_id).with_for_update())
     if license_ is None:
         raise NotFound("there is no such license")
@@ -71,7 +71,7 @@ async def lock(tx: Transaction, license_id: UUID) -> License:
 
 
 async def lock_own(tx: SystemTransaction, license_id: UUID, user_id: UUID) -> License:
-    """The same for the application on behalf of a customer: `lock`, with the condition that row security would add."""
+    """`lock` in a system transaction, with the condition that row-level security would add for the customer."""
     mine = select(License).where(License.id == license_id, License.user_id == user_id)
     license_ = await tx.session.scalar(mine.with_for_update())
     if license_ is None:
@@ -93,19 +93,19 @@ async def usage_of(tx: Transaction, license_id: UUID) -> dict[str, int]:
 
 
 def is_out_of_bounds(now: datetime) -> ColumnElement[bool]:
-    """Whether a resource of the license passes its limit, is below zero, or was brought to 0 from there of late.
+    """Whether a total of the license exceeds its limit, is below zero, or was corrected to 0 recently.
 
-    The latter shows for CORRECTION_SHOWS, or until the panel tells its full count: something was deleted that never
-    was counted, and somebody should ask why.
+    A correction is listed for CORRECTION_SHOWS, or until the panel reports its full count. It means that deletions were
+    reported without their creations, and staff should find out why.
     """
     is_below = LicenseUsage.below_since.is_not(None) | (LicenseUsage.corrected_at > now - CORRECTION_SHOWS)
     return License.id.in_(union(_passing(), select(LicenseUsage.license_id).where(is_below)))
 
 
 def _passing() -> Select[UUID]:
-    """Licenses of which a total passes its limit. NULL, which is unlimited, compares as no.
+    """Licenses with a total above its limit. A limit of NULL is unlimited: the comparison is not true then.
 
-    Only candidates are looked at: all that pass are among them (db/migrations/versions/0010_overages.sql).
+    Only candidates are read: every such license is among them (db/migrations/versions/0010_overages.sql).
     """
     candidate, license_ = aliased(OverageCandidate), aliased(License)
     limit = case({name: getattr(license_, f"max_{name}") for name in RESOURCES}, value=LicenseUsage.resource)
@@ -118,7 +118,7 @@ def _passing() -> Select[UUID]:
 
 
 async def below_zero(tx: SystemTransaction, now: datetime) -> tuple[int, int]:
-    """How many totals are below zero now, and how many were brought to 0 from there of late."""
+    """How many totals are below zero now, and how many were corrected to 0 recently."""
     is_recent = LicenseUsage.corrected_at > now - CORRECTION_SHOWS
     statement = select(
         func.count().filter(LicenseUsage.below_since.is_not(None)), func.count().filter(is_recent)
@@ -128,10 +128,10 @@ async def below_zero(tx: SystemTransaction, now: datetime) -> tuple[int, int]:
 
 
 async def forget_overages(tx: SystemTransaction, quiet_for: timedelta) -> int:
-    """Takes from the candidates those that pass no limit, of which nothing was noted for so long; says how many.
+    """Deletes candidates that exceed no limit and were not noted for `quiet_for`; returns how many.
 
-    Longer than any transaction lives: one that is still open may have seen the limits from before they fell. Who is
-    noted meanwhile stays, for a row that has changed is judged by its new instant.
+    `quiet_for` must be longer than any transaction: an open one may still see older limits. A candidate that is noted
+    meanwhile stays, because PostgreSQL checks a changed row again, with its new instant.
     """
     quiet = OverageCandidate.noted_at < func.statement_timestamp() - quiet_for
     result = await tx.session.execute(
@@ -146,7 +146,7 @@ def search(
     key_hash: bytes | None = None,
     provisioning: ProvisioningState | None = None,
 ) -> Select[License, str, str]:
-    """For staff: licenses with plan name and owner's address; every given condition must hold."""
+    """For staff: licenses with plan name and owner's address. Every given condition must be true."""
     statement = (
         select(License, Plan.name, User.email)
         .join(Plan, Plan.id == License.plan_id)
@@ -163,7 +163,7 @@ def search(
 
 
 async def found(tx: StaffTransaction, license_id: UUID) -> tuple[License, str, str]:
-    # As it stands in the database: triggers have raised the version of a row that this transaction changed.
+    # Read again from the database: triggers have raised the version of a row that this transaction changed.
     statement = search().where(License.id == license_id).execution_options(populate_existing=True)
     row = (await tx.session.execute(statement)).one_or_none()
     if row is None:
@@ -172,11 +172,11 @@ async def found(tx: StaffTransaction, license_id: UUID) -> tuple[License, str, s
 
 
 async def user_by_email(tx: StaffTransaction, email: str) -> User:
-    """Locked: a user who deletes the account at this moment either sees the new license, or is not found."""
+    """Locked, so that a concurrent deletion of the account either sees the new license or comes first."""
     by_email = select(User).where(User.email_key == mailbox_key(email))
     user = await tx.session.scalar(by_email.with_for_update(key_share=True))
     if user is None:
-        raise NotFound("nobody is registered with this e-mail address")
+        raise NotFound("no account has this e-mail address; check it, or ask the customer to register")
     return user
 
 
@@ -188,7 +188,7 @@ async def plan_of_type(tx: StaffTransaction, license_type: str) -> Plan:
     statement = select(Plan).where(Plan.license_type == license_type, Plan.is_active).order_by(Plan.created_at).limit(1)
     plan = await tx.session.scalar(statement)
     if plan is None:
-        raise NotFound("no such plan is on offer")
+        raise NotFound("no plan of this type is on sale; see GET /api/v1/plans")
     return plan
 
 

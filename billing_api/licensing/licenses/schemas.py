@@ -1,4 +1,4 @@
-"""Licenses on the wire."""
+"""License schemas: requests and answers as JSON."""
 
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -36,10 +36,10 @@ else:
 
 
 class LicenseView(_LicenseFactsWithLimits, frozen=True, kw_only=True):
-    """A license as its owner sees it. A limit of null is unlimited. The key itself: reveal-key.
+    """A license as its owner sees it. A limit of null is unlimited. Use reveal-key to see the key.
 
-    `fingerprint`: the panel it is bound to by an activation; null is none. `fingerprint_policy`: whether its panels
-    have to tell theirs with each question.
+    `fingerprint`: the panel that an activation bound it to, or null. `fingerprint_policy`: whether panels must send
+    their fingerprint with each validation.
     """
 
     fingerprint_policy: FingerprintPolicy
@@ -60,10 +60,10 @@ class LicenseView(_LicenseFactsWithLimits, frozen=True, kw_only=True):
 
 
 class AdminLicenseView(LicenseView, frozen=True, kw_only=True):
-    """The same for staff: whose it is, what stands in the way of its account, and what staff gave it by hand.
+    """A license as staff see it: with its owner, the error of its account, overrides and extension.
 
-    `limit_overrides`: `{"max_databases": {"at_least": 60}}` or `at_most`, on whatever plan; null is unlimited.
-    `extended_until`: no renewal and no cancellation ends the license sooner.
+    `limit_overrides`: `{"max_databases": {"at_least": 60}}` or `at_most`, on every plan; null is unlimited.
+    `extended_until`: renewal and cancellation never end the license sooner.
     """
 
     user_id: UUID
@@ -91,7 +91,7 @@ class RevealedKey(msgspec.Struct, frozen=True):
 
 
 class ResourceUsage(msgspec.Struct, frozen=True):
-    """`limit` null is unlimited; `held` null is not known now; `over` tells by how much the limit is passed."""
+    """`limit` null is unlimited. `held` null is not known now. `over`: by how much `used` exceeds the limit."""
 
     used: int
     held: int | None
@@ -104,14 +104,14 @@ class UsageView(msgspec.Struct, frozen=True):
 
 
 class ExtendLicense(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """`expiry_date`: later than now and than the present one."""
+    """`expiry_date`: later than now and than the present end."""
 
     expiry_date: Annotated[datetime, msgspec.Meta(tz=True)]
     reason: Reason
 
 
 class LimitsGiven(_ReasonGivenWithLimits, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Limits of this one license: null is unlimited, what is absent stays. May be below what is used already."""
+    """Limits of this license: null is unlimited, absent limits stay as they are. A limit may be below present usage."""
 
     def given(self) -> dict[str, int | None]:
         values = {name: getattr(self, name) for name in self.__struct_fields__ if name != "reason"}
@@ -119,10 +119,10 @@ class LimitsGiven(_ReasonGivenWithLimits, frozen=True, forbid_unknown_fields=Tru
 
 
 class ChangeLicense(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What staff set of one license; what is absent stays.
+    """Settings of one license; absent fields stay as they are.
 
-    `fingerprint_policy`: "required" refuses every question without a fingerprint, and with another one than the license
-    is bound to; "none" compares a fingerprint only where one is sent.
+    `fingerprint_policy`: "required" refuses a validation without a fingerprint, or with another one than the license is
+    bound to. "none" compares a fingerprint only if one is sent.
     """
 
     fingerprint_policy: FingerprintPolicy | msgspec.UnsetType = msgspec.UNSET
@@ -142,14 +142,14 @@ class IssueLicense(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class IssuedLicense(msgspec.Struct, frozen=True):
-    """The key is shown this once."""
+    """The key is shown only now."""
 
     id: UUID
     license_key: str
 
 
 def effective_status(license_: License, now: datetime) -> Status:
-    """Expiry needs no job: an active license whose last instant has passed is shown as expired."""
+    """The status to show: an active license whose last instant has passed is expired, before any job writes that."""
     ends = [instant for instant in (license_.expiry_date, license_.grace_until) if instant is not None]
     if license_.status is Status.ACTIVE and license_.expiry_date is not None and max(ends) <= now:
         return Status.EXPIRED

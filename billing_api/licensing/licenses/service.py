@@ -1,4 +1,4 @@
-"""Use cases of licenses: customers act on their own, staff on all."""
+"""License use cases: for customers with their own licenses, and for staff with all."""
 
 from datetime import datetime
 from uuid import UUID
@@ -41,7 +41,7 @@ from db.unit_of_work import Database
 
 
 class LicenseService:
-    """The owner's view: every method sees the caller's licenses and nobody else's."""
+    """The owner's view: row-level security shows every method only the caller's own licenses."""
 
     def __init__(self, database: Database, secrets: Secrets, clock: Clock, hot_store: Reader) -> None:
         self._database = database
@@ -64,17 +64,17 @@ class LicenseService:
         return LicenseView.of(license_, plan, self._clock())
 
     async def reveal_key(self, principal: Principal, license_id: UUID) -> RevealedKey:
-        """The key in plain text, never without a trace. Its route asks for a step-up."""
+        """The key in plain text. Each call is written to the audit trail; the route needs a step-up."""
         async with self._database.as_customer(principal.user_id) as tx:
             license_, _ = await repository.one(tx, license_id)
             await tx.audit("license.key_revealed", "license", license_id)
         return RevealedKey(open_key(self._secrets, license_))
 
     async def rotate_key(self, principal: Principal, license_id: UUID, once: Once) -> Replayable[RevealedKey]:
-        """Another key for the same license, for one that has got about: the old one opens nothing any more.
+        """Replaces the license key, for example after a leak. The old key stops working.
 
-        A trigger has the license projected under its new hash, and a tombstone put where the old one led. API keys
-        stay: they name the license, and are projected anew.
+        A trigger writes the outbox row that projects the license under its new hash, and a tombstone under the old one.
+        API keys stay valid: they refer to the license, and are projected again.
         """
         now = self._clock()
         async with self._database.as_customer(principal.user_id) as tx:
@@ -96,7 +96,7 @@ class LicenseService:
 
 
 class LicenseAdministration:
-    """Staff: everybody's licenses."""
+    """License administration by staff, for every customer's licenses."""
 
     def __init__(self, database: Database, secrets: Secrets, clock: Clock, hot_store: Reader) -> None:
         self._database = database
@@ -138,10 +138,10 @@ class LicenseAdministration:
         return await usage_view(self._hot_store, license_, used)
 
     async def find_by_key(self, principal: Principal, text: str) -> AdminLicenseView:
-        """The license that a key opens; the key comes in a body, for addresses end up in logs."""
+        """The license of a key. The key comes in the body, because URLs are written to logs."""
         key = license_key.parse(text, self._secrets.license_checksum_key)
         if key is None:
-            raise NotFound("this is no license key: a symbol is mistyped or missing")
+            raise NotFound("this is not a license key: a symbol is wrong or missing; check it symbol by symbol")
         statement = repository.search(key_hash=key_hash(self._secrets, key))
         async with self._database.as_staff(principal.user_id) as tx:
             rows, _ = await fetch_page(tx.session, statement, limit=1, offset=0)
@@ -150,11 +150,11 @@ class LicenseAdministration:
         return _for_staff(rows[0], self._clock())
 
     async def issue(self, principal: Principal, order: IssueLicense, once: Once) -> Replayable[IssuedLicense]:
-        """A license without a purchase; its key is in this answer and nowhere else."""
+        """Issues a license without a purchase. Its key is shown only in this answer."""
         now = self._clock()
         if order.expiry_date is not None and order.expiry_date <= now:
-            past = FieldError("expiry_date", "lies in the past")
-            raise InvalidInput("expiry_date lies in the past", errors=(past,))
+            past = FieldError("expiry_date", "is in the past")
+            raise InvalidInput("expiry_date is in the past; send a later instant", errors=(past,))
         async with self._database.as_staff(principal.user_id) as tx:
             if stored := await once.claim(tx, IssuedLicense):
                 return stored
@@ -171,13 +171,14 @@ class LicenseAdministration:
         return await self._moved(principal, license_id, Event.RESUMED_BY_ADMIN, reason)
 
     async def set_limits(self, principal: Principal, license_id: UUID, order: LimitsGiven) -> AdminLicenseView:
-        """Effective at once; what is used stays, also above the limit: it shows as overage.
+        """Effective at once. Usage above a new limit stays, and shows as overage.
 
-        It also stands on every plan to come: as the least, or the most, as it is above or below the present plan's.
+        The limit also applies to later plans: as a minimum if it is above the present plan's, else as a maximum.
         """
         after = order.given()
         if not after:
-            raise InvalidInput("no limit is named", errors=(FieldError("body", "needs one of max_…"),))
+            missing = FieldError("body", "needs one of max_…")
+            raise InvalidInput("the body names no limit; send at least one max_… field", errors=(missing,))
         async with self._database.as_staff(principal.user_id) as tx:
             license_ = await repository.lock(tx, license_id)
             before = {name: getattr(license_, name) for name in after}
@@ -189,10 +190,11 @@ class LicenseAdministration:
         return _for_staff(row, self._clock())
 
     async def change(self, principal: Principal, license_id: UUID, order: ChangeLicense) -> AdminLicenseView:
-        """Effective with the next question that is asked about the license."""
+        """Sets the fingerprint policy. Effective once the change is projected to Redis."""
         policy = order.fingerprint_policy
         if policy is msgspec.UNSET:
-            raise InvalidInput("nothing is to be changed", errors=(FieldError("body", "needs fingerprint_policy"),))
+            missing = FieldError("body", "needs fingerprint_policy")
+            raise InvalidInput("the body changes nothing; send fingerprint_policy", errors=(missing,))
         now = self._clock()
         async with self._database.as_staff(principal.user_id) as tx:
             license_ = await repository.lock(tx, license_id)
@@ -210,7 +212,7 @@ class LicenseAdministration:
     async def extend(
         self, principal: Principal, license_id: UUID, order: ExtendLicense, once: Once
     ) -> Replayable[AdminLicenseView]:
-        """A later end, whatever is paid for. No renewal and no cancellation of the subscription takes it back."""
+        """Sets a later end than the paid period's. Renewal and cancellation of the subscription keep it."""
         now = self._clock()
         async with self._database.as_staff(principal.user_id) as tx:
             if stored := await once.claim(tx, AdminLicenseView):
@@ -231,11 +233,11 @@ class LicenseAdministration:
             return await once.record(tx, _for_staff(row, now))
 
     async def retry_provisioning(self, principal: Principal, license_id: UUID) -> AdminLicenseView:
-        """Retries the provisioning of an account that NextPanel refused, under the same idempotency key."""
+        """Retries an account that NextPanel refused, with the same idempotency key."""
         async with self._database.as_staff(principal.user_id) as tx:
             license_ = await repository.lock(tx, license_id)
             if license_.provisioning is ProvisioningState.DONE:
-                raise Conflict("the license has its NextPanel account already")
+                raise Conflict("the license has a NextPanel account already; there is nothing to retry")
             license_.provisioning = ProvisioningState.PENDING
             license_.provisioning_error = None
             await tx.enqueue(Provision(license_id))
@@ -249,7 +251,7 @@ class LicenseAdministration:
             license_ = await repository.lock(tx, license_id)
             before, after = license_.status, move(license_.status, event)
             license_.status = after
-            license_.status_reason = reason  # the latest word counts, also where the state is the same
+            license_.status_reason = reason  # the latest reason is kept, also where the status stays the same
             license_.updated_at = self._clock()
             if after is not before:
                 await tx.enqueue(AlignAccount(license_id))
@@ -261,9 +263,9 @@ class LicenseAdministration:
 
 def _require_later(wanted: datetime, present: datetime | None, now: datetime) -> None:
     if present is None:
-        raise Conflict("this license has no end that could be put off")
+        raise Conflict("this license has no end, so it cannot be extended")
     if wanted <= max(present, now):
-        told = "must be later than now" if wanted <= now else f"must be later than the present one, {rfc3339(present)}"
+        told = "must be later than now" if wanted <= now else f"must be later than the present end, {rfc3339(present)}"
         raise InvalidInput(f"expiry_date {told}", errors=(FieldError("expiry_date", told),))
 
 

@@ -1,8 +1,8 @@
-"""Terms of a license: limits and expiry, as plan, payments and staff set them.
+"""Terms of a license: its limits and its expiry, from the plan, the payments and the decisions of staff.
 
-A file of its own because two domains write it: the mirror, when Stripe's object says another plan or a paid period, and
-the admin's endpoints. A plan gives the limits, staff's overrides stand beside it; a paid period gives the expiry, and
-an extension by staff stands beside that. Neither is ever taken back by the other.
+A file of its own because two domains write them: the mirror, when Stripe's object has another plan or a paid period,
+and the admin's routes. Limits come from the plan and from staff's overrides. The expiry comes from the paid period and
+from staff's extension. Neither source removes what the other one gave.
 """
 
 from collections.abc import Mapping
@@ -19,13 +19,13 @@ from db.unit_of_work import PrivilegedTransaction
 
 
 def limits_on(plan: Plan, overrides: Mapping[str, Any]) -> dict[str, int | None]:
-    """The limits a license with these overrides has on the plan."""
+    """The limits of a license with these overrides on this plan."""
     given = {name: msgspec.convert(value, Override) for name, value in overrides.items()}
     return {name: given[name].applied(getattr(plan, name)) if name in given else getattr(plan, name) for name in LIMITS}
 
 
 def set_by_hand(license_: License, plan: Plan, limits: Mapping[str, int | None]) -> None:
-    """Staff's word for these limits, in force at once and from then on."""
+    """Sets limits by staff: in force at once, and kept as overrides on later plans."""
     overrides = dict(license_.limit_overrides)
     for name, limit in limits.items():
         setattr(license_, name, limit)
@@ -38,7 +38,7 @@ def set_by_hand(license_: License, plan: Plan, limits: Mapping[str, int | None])
 
 
 async def take_plan(tx: PrivilegedTransaction, license_: License, plan: Plan) -> None:
-    """The license is of this plan from now on, and NextPanel is told. What is used stays as it is."""
+    """Gives the license this plan, and writes the job that tells NextPanel. Usage stays as it is."""
     before = {"license_type": license_.license_type, **{name: getattr(license_, name) for name in LIMITS}}
     license_.plan_id = plan.id
     license_.license_type = plan.license_type
@@ -52,7 +52,7 @@ async def take_plan(tx: PrivilegedTransaction, license_: License, plan: Plan) ->
 
 
 def pay_for(license_: License, term: Term) -> None:
-    """The period is paid. It never ends before what staff gave."""
+    """Sets the paid period. The license never ends before staff's extension."""
     assert term.expiry is not None
     license_.expiry_date = max(term.expiry, license_.extended_until or term.expiry)
     license_.grace_until = term.grace_until

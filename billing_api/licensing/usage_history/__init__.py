@@ -1,1 +1,1 @@
-"""Usage history: use of a license over time, by hour or day, straight from the reports."""
+"""Usage history (time series): usage of a license by hour or day, computed from its reports."""

@@ -1,4 +1,4 @@
-"""The history over HTTP."""
+"""Usage history routes: for the owner, and for staff."""
 
 from typing import Annotated
 from uuid import UUID
@@ -12,7 +12,7 @@ from billing_api.licensing.usage_history.schemas import Step, UsageHistory
 from billing_api.licensing.usage_history.service import Question, UsageHistoryService
 from core.licensing.plan import Resource
 
-# As text, for the service to read: Litestar would name a bad one by its Python name, and `from` can be none.
+# Parsed by the service: Litestar would name an invalid value by its Python name, and `from` cannot be one.
 Since = Annotated[
     str | None,
     QueryParameter(name="from", format="date-time", description="default: 30 days or 48 hours before `to`"),
@@ -24,7 +24,7 @@ class UsageHistoryController(Controller):
     path = "/licenses/{license_id:uuid}/usage/history"
     tags = ("licenses",)
 
-    @get("/", permission=Permission.OWN_USAGE_READ, summary="What was used over time")
+    @get("/", permission=Permission.OWN_USAGE_READ, summary="Usage of my license over time")
     async def get_history(
         self,
         principal: NamedDependency[Principal],
@@ -42,7 +42,7 @@ class AdminUsageHistoryController(Controller):
     path = "/admin/licenses/{license_id:uuid}/usage/history"
     tags = ("admin",)
 
-    @get("/", permission=Permission.LICENSES_VIEW, summary="What was used of anybody's license over time")
+    @get("/", permission=Permission.LICENSES_VIEW, summary="Usage of any license over time")
     async def get_any_history(
         self,
         principal: NamedDependency[Principal],

@@ -1,10 +1,10 @@
-"""Every SQL statement of the history, both by the index (license_id, resource, occurred_at).
+"""Usage history repository: both SQL statements, by the index (license_id, resource, occurred_at).
 
-Only buckets in which something happened come from the database; the service fills the gaps. A generate_series joined
-to them would do the same, but would send rows that say nothing, and hide from the planner how little it has to read.
+The database returns only buckets with events; the service fills the gaps. A join with generate_series would do the
+same, but it would send empty rows, and the planner could not see how little it has to read.
 
-`used` is what the last report of the bucket left, last by the instant it is about. A report that came late carries the
-total it found on its arrival.
+`used` is the total after the bucket's last report, ordered by the instant of the event. A late report has the total of
+its arrival.
 """
 
 from datetime import datetime, timedelta
@@ -41,7 +41,7 @@ BEFORE: Final = text(
 
 
 class Bucket(NamedTuple):
-    """`overage`: some report in it passed the limit; `ends_over`: its last one did."""
+    """`overage`: a report in it exceeded the limit; `ends_over`: its last report did."""
 
     start: datetime
     created: int
@@ -53,7 +53,7 @@ class Bucket(NamedTuple):
 
 
 class Window(NamedTuple):
-    """From `since`, which begins a bucket, to before `until`."""
+    """From `since`, the start of a bucket, to just before `until`."""
 
     since: datetime
     until: datetime
@@ -67,7 +67,7 @@ async def buckets(tx: Transaction, license_id: UUID, resource: Resource, window:
 
 
 async def standing_before(tx: Transaction, license_id: UUID, resource: Resource, since: datetime) -> tuple[int, bool]:
-    """What was used when the window began, and whether that passed the limit."""
+    """The total when the window begins, and whether it exceeded the limit."""
     names = {"license_id": license_id, "resource": resource, "since": since}
     row = (await tx.session.execute(BEFORE, names)).one_or_none()
     return (row[0], row[1]) if row else (0, False)

@@ -1,4 +1,4 @@
-"""The history on the wire."""
+"""Usage history schemas: answers as JSON."""
 
 import enum
 from datetime import datetime, timedelta
@@ -19,9 +19,9 @@ class Step(enum.StrEnum):
 
 
 class UsagePoint(msgspec.Struct, frozen=True):
-    """`used` is what it was at the end of the bucket that begins at `at`; a full count (`set`) changes only that.
+    """`used`: the total at the end of the bucket that begins at `at`. A full count (`set`) changes only this field.
 
-    `corrected`: how many were deleted that never had been counted; corrections brought the total back to 0.
+    `corrected`: how many deletions had no counted creation; corrections brought the total back to 0.
     """
 
     at: datetime
@@ -33,7 +33,7 @@ class UsagePoint(msgspec.Struct, frozen=True):
 
 
 class UsageHistory(msgspec.Struct, frozen=True):
-    """A point for each hour or day (UTC), oldest first, also where nothing happened."""
+    """A point for each hour or day (UTC), oldest first, also where there were no reports."""
 
     resource: Resource
     by: Step

@@ -1,4 +1,4 @@
-"""Usage history, for the owner of a license and for staff."""
+"""Usage history use cases: for the owner, and for staff."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Final, NamedTuple
@@ -28,7 +28,7 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class Question(NamedTuple):
-    """What is asked; without `since` and `until`, the last 30 days or 48 hours."""
+    """The query; without `since` and `until`, the last 30 days or 48 hours."""
 
     resource: Resource
     by: Step
@@ -53,7 +53,8 @@ class UsageHistoryService:
 
 
 def window_of(question: Question, now: datetime) -> Window:
-    """Whole buckets that contain all that was asked for."""
+    """The smallest window of whole buckets that contains the requested time."""
+    # 1. Read the bounds and round them outward to whole buckets.
     step = question.by.length
     try:
         until = _in_utc(question.until, "to") or now
@@ -61,16 +62,17 @@ def window_of(question: Question, now: datetime) -> Window:
         since -= (since - _EPOCH) % step
         until += (_EPOCH - until) % step
     except OverflowError:
-        raise _refused("from", "lies beyond the calendar") from None
+        raise _refused("from", "must be a date between the years 1 and 9999") from None
+    # 2. Check the order and the number of points.
     if until <= since:
         raise _refused("to", "must be after from")
     if (until - since) // step > MOST_POINTS:
-        raise _refused("from", f"asks for more than {MOST_POINTS} points; ask for less, or by day")
+        raise _refused("from", f"asks for more than {MOST_POINTS} points; ask for a shorter time, or by day")
     return Window(since, until, step)
 
 
 async def _history(tx: Transaction, license_id: UUID, question: Question, window: Window) -> UsageHistory:
-    await one(tx, license_id)  # 404 for another's, or none
+    await one(tx, license_id)  # 404 for an unknown license, and for another customer's
     used, over = await repository.standing_before(tx, license_id, question.resource, window.since)
     buckets = await repository.buckets(tx, license_id, question.resource, window)
     points = []
@@ -96,4 +98,4 @@ def _in_utc(text: str | None, field: str) -> datetime | None:
 
 
 def _refused(field: str, detail: str) -> InvalidInput:
-    return InvalidInput("the history cannot be told for this window", errors=(FieldError(field, detail),))
+    return InvalidInput(f"`{field}` is wrong: it {detail}", errors=(FieldError(field, detail),))
