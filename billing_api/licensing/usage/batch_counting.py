@@ -1,6 +1,6 @@
-"""Counting a batch of reports: what each report makes of its total, whether it passes the limit, and what is flagged.
+"""Batch counting: the new total after each report of a batch, and whether it exceeds the limit.
 
-A total below zero takes another road: a creation that may not draw on it is preceded by a correction (corrections.py).
+If a total is below zero, a correction (corrections.py) is inserted before a creation that may not draw on the credit.
 """
 
 from collections.abc import Callable
@@ -16,11 +16,11 @@ from core.licensing.plan import Resource
 
 
 class CheckedReport(msgspec.Struct, frozen=True, gc=False):
-    """A report that has been read: what happened to which license, and who may say so."""
+    """A validated report: what happened, to which license, and for which license its signer may report."""
 
     license_hash: bytes
     only_license: UUID | None
-    """The one license that the signer speaks for; None is the platform."""
+    """The only license for which the signer may report; None is the platform."""
     resource: Resource
     action: UsageAction
     number: int
@@ -37,7 +37,7 @@ class Counted(msgspec.Struct, frozen=True, gc=False):
 
 
 class Tally:
-    """A total while the reports about it are counted."""
+    """The running total of one resource while the reports of a batch are counted."""
 
     __slots__ = (
         "before", "below_since", "corrected_at", "events", "is_flagged", "limit", "place", "total", "used", "user_id"
@@ -65,11 +65,11 @@ class Tally:
         elif self.below_since is None:
             self.below_since = moment()
         if action is UsageAction.SET:
-            self.corrected_at = None  # the panel's full count has put right whatever was wrong
+            self.corrected_at = None  # the panel's full count replaces everything that was wrong
         self.is_flagged = self.below_since is not None or self.corrected_at is not None
 
     def needs_correction(self, report: CheckedReport, now: datetime) -> bool:
-        """Of a total below zero: whether this report may not draw on it."""
+        """Only for a total below zero: whether this report is a creation that may not draw on the credit."""
         return report.action is UsageAction.CREATED and not may_draw(
             below_since=self.below_since or now,
             now=now,
@@ -78,7 +78,7 @@ class Tally:
         )
 
     def correct(self, report: CheckedReport, now: datetime) -> NewEvent:
-        """The event that brings it to 0, just before this report is counted; it stands at the report's own instant."""
+        """Brings the total to 0 before this report is counted. The event has the report's own instant."""
         key = corrections.key_of(*self.total, self.below_since or now)
         missing = -self.used
         self.used, self.below_since, self.corrected_at = 0, None, now

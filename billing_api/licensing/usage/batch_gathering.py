@@ -1,11 +1,11 @@
-"""Batching: many small pieces of work in one transaction, whose callers wait for its COMMIT.
+"""Group commit: many small pieces of work share one transaction, and each caller waits for its COMMIT.
 
-Whatever comes while one batch is under way makes up the next one, and where several came the next one waits a moment
-for more: the longer, the more there were. So a lone report waits for nobody, and the more there are, the more share a
-COMMIT.
+Items that come while a batch is being performed form the next batch. If the last batch had several callers, the next
+one waits a moment for more: the more callers, the longer. So a single report does not wait, and under load many reports
+share a COMMIT.
 
-A batch that fails is divided, and its halves tried, until what was wrong stands alone: it harms nobody but itself. Not
-so where the database is away: then all of it failed, and each is told so.
+If a batch fails, it is divided and its halves are performed, until the failing item is alone. So a bad item fails
+without the others. If the database is unavailable, the whole batch fails at once.
 """
 
 import asyncio
@@ -21,15 +21,15 @@ ItemT = TypeVar("ItemT")
 OutcomeT = TypeVar("OutcomeT")
 
 _GATHERING: Final = 0.001
-"""Seconds for each of those who shared the last batch."""
+"""Seconds for each caller of the last batch."""
 _LONGEST_GATHERING: Final = 0.01
 MOST_TOGETHER: Final = 2000
 MOST_WAITING: Final = 20_000
-"""Items; more than that would be answered after their senders have gone."""
+"""Items; with more, clients would have timed out before their answers."""
 
 
 class _Part(Generic[ItemT, OutcomeT]):
-    """What one caller has brought, and where it waits for the outcomes."""
+    """The items of one caller, and the future of their outcomes."""
 
     __slots__ = ("items", "outcomes")
 
@@ -46,9 +46,9 @@ class Batches(Generic[ItemT, OutcomeT]):
         is_absence: Callable[[Exception], bool],
         part: Part | None = None,
     ) -> None:
-        """`perform`: all or nothing, one outcome an item. `is_absence`: whether a failure was nobody's fault here.
+        """`perform`: all or nothing, one outcome for each item. `is_absence`: whether a failure means an absent server.
 
-        `part` rests while nobody waits, and gives a heartbeat with each batch.
+        `part` is idle while no caller waits, and gives a heartbeat with each batch.
         """
         self._part = part or Part("batches")
         self._perform = perform
@@ -58,9 +58,9 @@ class Batches(Generic[ItemT, OutcomeT]):
         self._work: asyncio.Task[None] | None = None
 
     async def add(self, items: Sequence[ItemT]) -> Sequence[OutcomeT | Exception]:
-        """The outcomes, in order; an exception in the place of an item that could not be done.
+        """The outcomes, in order, with an exception in place of an item that failed.
 
-        A caller that is cancelled leaves its items: they may be on their way already.
+        If the caller is cancelled, its items are still performed: they may be on their way already.
         """
         if not items:
             return ()
@@ -75,7 +75,7 @@ class Batches(Generic[ItemT, OutcomeT]):
         return await part.outcomes
 
     async def close(self) -> None:
-        """Waits for what is under way."""
+        """Waits for the batches that are waiting or being performed."""
         if self._work is not None:
             await self._work
 
@@ -87,7 +87,7 @@ class Batches(Generic[ItemT, OutcomeT]):
             parts = self._next()
             try:
                 await self._perform_for(parts)
-            except BaseException as failure:  # nobody who waits for this batch may be left waiting
+            except BaseException as failure:  # every caller of this batch must get an outcome
                 _fail(parts, failure)
                 if not isinstance(failure, Exception) and _is_asked_to_end():
                     raise
@@ -107,13 +107,13 @@ class Batches(Generic[ItemT, OutcomeT]):
                 part.outcomes.set_result(mine)
 
     def _ended(self, work: asyncio.Task[None]) -> None:
-        """Nobody waits any more; or it was ended, which nothing here does."""
+        """Marks the part as idle; or as ended, if the task was cancelled from outside or failed."""
         self._part.idle()
         if work.cancelled() or work.exception() is not None:
             self._part.end("cancelled" if work.cancelled() else type(work.exception()).__name__)
 
     def _next(self) -> list[_Part[ItemT, OutcomeT]]:
-        """As many as fit together, one caller's never torn apart."""
+        """As many parts as fit into one batch. The items of one caller are never split."""
         parts: list[_Part[ItemT, OutcomeT]] = []
         number = 0
         while self._waiting and (not parts or number + len(self._waiting[0].items) <= MOST_TOGETHER):
@@ -127,7 +127,7 @@ class Batches(Generic[ItemT, OutcomeT]):
         self._part.beat()
         try:
             outcomes = await self._perform(items)
-        except Exception as failure:  # noqa: BLE001  the caller of each item is told
+        except Exception as failure:  # noqa: BLE001  it becomes the item's outcome
             if len(items) == 1 or self._is_absence(failure):
                 return [failure] * len(items)
             middle = len(items) // 2
@@ -136,13 +136,13 @@ class Batches(Generic[ItemT, OutcomeT]):
 
 
 def _fail(parts: Sequence[_Part[ItemT, OutcomeT]], failure: BaseException) -> None:
-    told = failure if isinstance(failure, Exception) else Unavailable("reports cannot be recorded now; send them again")
+    told = failure if isinstance(failure, Exception) else Unavailable("reports cannot be recorded now; try again later")
     for part in parts:
         if not part.outcomes.done():
             part.outcomes.set_exception(told)
 
 
 def _is_asked_to_end() -> bool:
-    """Or something that was waited for has been cancelled by somebody else."""
+    """Whether this task itself is being cancelled. Otherwise something that it awaited was cancelled."""
     task = asyncio.current_task()
     return task is None or task.cancelling() > 0

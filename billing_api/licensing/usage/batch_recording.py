@@ -3,17 +3,17 @@
 Events and totals change together, in that statement, and the events of a total are numbered in the order in which they
 changed it. So a total always equals its events, also after a kill at any moment.
 
-Nearly always two statements are enough. The second one names what the first one found. It writes nothing where that is
-no longer true, or where a report was recorded before. Then the batch is tried again:
+Nearly always two statements are enough. The second one compares the totals with what the first one read. It writes
+nothing if a total has changed, or if a report was recorded before. Then the batch is retried:
 
-- Where another batch was faster, the totals are locked until this one has written, in the same order by all processes.
-- Where a report came before, reports are looked up before they are written. That goes on for a second in all batches,
-  because a client that sends something twice does it more than once.
+- If another batch was faster, the retry locks the totals first, in the same order in all processes.
+- If a report was recorded before, the retry looks reports up before it writes. All batches of the next second do the
+  same, because a client that repeats one report usually repeats several.
 
-The reservation of a report is pinned before anything is locked, so a slow Redis keeps nobody waiting for a lock. A
-report that comes again gets the answer that it had the first time, and changes nothing.
+Reservations are pinned before any row is locked, so a slow Redis does not extend a lock. A repeated report gets the
+same answer as the first time, and changes nothing.
 
-Counting itself is in batch_counting.py, gathering the batches in batch_gathering.py.
+Counting is in batch_counting.py, gathering of batches in batch_gathering.py.
 """
 
 import time
@@ -49,11 +49,11 @@ _MICROSECOND: Final = timedelta(microseconds=1)
 
 ReportOutcome = Counted | Refusal
 _Fresh = tuple[int, CheckedReport]
-"""A report that is new, after its place in the batch."""
+"""The place of a new report in the batch, and the report."""
 
 
 class _NothingWritten(Exception):
-    """The statement wrote nothing; `why` tells the reason."""
+    """The statement wrote nothing; `why` is the reason."""
 
     def __init__(self, why: Written) -> None:
         super().__init__(why)
@@ -72,7 +72,7 @@ class Recording:
         self._newest = datetime.min.replace(tzinfo=UTC)
 
     async def record(self, reports: Sequence[CheckedReport]) -> Sequence[ReportOutcome]:
-        """All of them or, with an exception, none. It has been committed when this returns."""
+        """Records all of them or, with an exception, none. They are committed when this returns."""
         lock = False
         for _ in range(_ROUNDS):
             look = self._monotonic() < self._looking_until
@@ -85,16 +85,19 @@ class Recording:
                     self._looking_until = self._monotonic() + _LOOKING
                 else:
                     lock = True
-        raise Unavailable("the same reports keep coming in on another way; try again")
+        raise Unavailable("other requests keep changing the same totals; try again")
 
     async def _record(
         self, driver: Driver, reports: Sequence[CheckedReport], *, look: bool, lock: bool
     ) -> Sequence[ReportOutcome]:
+        # 1. Read licenses and totals; sort out reports that are unknown, repeated or recorded before.
         known, totals = await repository.read(driver, {(report.license_hash, report.resource) for report in reports})
         outcomes: dict[int, ReportOutcome] = {}
         before = await _recorded(driver, reports, known) if look else {}
         fresh, repeated = _sort_out(reports, known, before, outcomes)
+        # 2. Pin the reservations that reports name.
         fresh = await self._with_holds(fresh, outcomes, look=look)
+        # 3. Count the new reports and write them, on totals that exist and, in a retry, are locked.
         if fresh:
             wanted = {(report.license_hash, report.resource): known[report.license_hash] for _, report in fresh}
             whose: dict[Total, UUID] = {(of.id, resource): of.user_id for (_, resource), of in wanted.items()}
@@ -107,12 +110,13 @@ class Recording:
                 for place, (name, of) in enumerate(wanted.items(), start=1)
             }
             await self._write(driver, fresh, tallies, outcomes)
+        # 4. A report that is in this batch twice gets the answer of its first place.
         for place, first in repeated.items():
             outcomes[place] = _as_before(reports[place], reports[first], outcomes[first])
         return [outcomes[place] for place in range(len(reports))]
 
     async def _with_holds(self, fresh: list[_Fresh], outcomes: dict[int, ReportOutcome], *, look: bool) -> list[_Fresh]:
-        """Those whose reservations fit, pinned. A reservation that is gone is no matter: the fact is."""
+        """Pins reservations; returns the reports they fit. A report whose reservation is gone is kept as well."""
         named = [
             (place, Hold(report.license_hash, report.reservation_id, report.resource))
             for place, report in fresh
@@ -123,9 +127,10 @@ class Recording:
         for (place, hold), found in zip(named, await self._holds.pin([hold for _, hold in named]), strict=True):
             if found == "other":
                 if not look:
-                    raise _NothingWritten(Written.BEFORE)  # perhaps, while Redis was silent: then it has that answer
+                    # It may have been recorded before, while Redis was away: then it gets that answer.
+                    raise _NothingWritten(Written.BEFORE)
                 outcomes[place] = InvalidInput(
-                    "the reservation does not fit the report",
+                    "the reservation is for another resource; send its own reservation_id, or none",
                     errors=(FieldError("reservation_id", f"holds another resource than {hold.resource}"),),
                 )
         return [each for each in fresh if each[0] not in outcomes]
@@ -139,6 +144,7 @@ class Recording:
     ) -> None:
         events: list[NewEvent] = []
         now = self._clock()
+        # 1. Count: an event for each report, and a correction before it where one is needed.
         for place, report in fresh:
             tally = tallies[report.license_hash, report.resource]
             if tally.used < 0 and tally.needs_correction(report, now):
@@ -158,13 +164,14 @@ class Recording:
                     report.occurred_at,
                 )
             )
+        # 2. Write events and totals, if no total has changed since it was read.
         changed = [tally.changed() for tally in tallies.values()]
         written = await repository.write(driver, events, changed, now)
         if written is not Written.NOW:
             raise _NothingWritten(written)
 
     def _moment(self) -> datetime:
-        """Now, and no instant twice: a correction is named by the instant at which its total passed below zero."""
+        """Now, but never the same instant twice: a correction's key contains the instant its total fell below zero."""
         self._newest = max(self._clock(), self._newest + _MICROSECOND)
         return self._newest
 
@@ -172,7 +179,7 @@ class Recording:
 async def _recorded(
     driver: Driver, reports: Sequence[CheckedReport], known: Mapping[bytes, KnownLicense]
 ) -> Mapping[tuple[UUID, str], Recorded]:
-    """By the ids of their licenses and their keys."""
+    """Reports that are recorded already, by license id and idempotency key."""
     names = [
         (known[report.license_hash].id, report.idempotency_key) for report in reports if report.license_hash in known
     ]
@@ -185,14 +192,14 @@ def _sort_out(
     before: Mapping[tuple[UUID, str], Recorded],
     outcomes: dict[int, ReportOutcome],
 ) -> tuple[list[_Fresh], dict[int, int]]:
-    """The new ones; and of those that stand twice in this batch, the place of the first. Answers the rest."""
+    """The new reports, and for each repetition within the batch the place of the first. Answers all others."""
     first: dict[tuple[bytes, str], int] = {}
     fresh: list[_Fresh] = []
     repeated: dict[int, int] = {}
     for place, report in enumerate(reports):
         license_ = known.get(report.license_hash)
         if license_ is None or (report.only_license is not None and report.only_license != license_.id):
-            outcomes[place] = NotFound("there is no such license")
+            outcomes[place] = NotFound("there is no such license; check the license key")
         elif before and (recorded := before.get((license_.id, report.idempotency_key))):
             outcomes[place] = _again(report, license_, recorded)
         elif (earlier := first.setdefault((report.license_hash, report.idempotency_key), place)) != place:
@@ -210,7 +217,7 @@ def _again(report: CheckedReport, license_: KnownLicense, before: Recorded) -> R
 
 
 def _as_before(report: CheckedReport, first: CheckedReport, outcome: ReportOutcome) -> ReportOutcome:
-    """The answer to a report that stands in its batch twice."""
+    """The answer to a report that is in its batch twice."""
     if report.body_hash != first.body_hash:
         return _another_body()
     return Counted(outcome.remaining, outcome.overage, replayed=True) if isinstance(outcome, Counted) else outcome
@@ -219,5 +226,5 @@ def _as_before(report: CheckedReport, first: CheckedReport, outcome: ReportOutco
 def _another_body() -> Refusal:
     return IdempotencyMismatch(
         "this Idempotency-Key was used with another report; use a new key",
-        errors=(FieldError("idempotency_key", "stands for another report"),),
+        errors=(FieldError("idempotency_key", "was used with another report"),),
     )

@@ -1,6 +1,6 @@
-"""Usage reports as the framework carries them: the route's document, its refusals, and calls that are not plain.
+"""Usage route of the framework: its OpenAPI description, its errors, and requests that are not plain.
 
-The plain ones never come this far (fast_path.py). From the signature on the way is the same.
+Plain requests are answered before the framework (fast_path.py). From the signature on, both ways are the same.
 """
 
 from dataclasses import dataclass
@@ -31,7 +31,7 @@ from core.errors import InvalidSignature
 
 
 def _inline(*structs: type) -> list[Schema]:
-    """The schemas of structs with nothing referred to: Litestar documents only the components that it made itself."""
+    """The schemas of structs without references: Litestar documents only the components that it made itself."""
     tops, named = msgspec.json.schema_components(structs, ref_template="{name}")
 
     def full(node: Any) -> Any:
@@ -44,7 +44,7 @@ def _inline(*structs: type) -> list[Schema]:
 
 @dataclass
 class _ReportOrList(Operation):
-    """Litestar knows no body that is one of two structs."""
+    """Describes a body that is one of two structs, which Litestar cannot do."""
 
     def __post_init__(self) -> None:
         schema = Schema(one_of=_inline(UsageReport, UsageReports))
@@ -67,9 +67,10 @@ async def report_usage(
     limits: NamedDependency[RateLimiter],
     signature_checker: NamedDependency[SignatureChecker],
 ) -> Response[UsageRecorded | UsageAnswers]:
-    """One report, with a signed Idempotency-Key in the head; or up to 1,000, each with a key of its own.
+    """Send one report with a signed Idempotency-Key header, or a list of up to 1,000, each with its own key.
 
-    Answered after it is stored. Sent twice, it counts once. In a list each item has its own answer.
+    The answer comes after the report is stored. A report that is sent twice counts once. Each item of a list has its
+    own answer.
     """
     failure: Exception | None = request.scope["state"].get(FAILURE)
     try:

@@ -1,8 +1,8 @@
-"""Corrections: the event that brings a total from below zero to 0.
+"""Correction events: an event of our own that brings a total from below zero to 0.
 
-It has a row and a number of its own, so that each `used_after` follows from the one before and events add up to their
-total. Its key names the instant at which the total passed below zero; so there is one correction of it, be it written
-by the report that may not draw on the credit or, ten minutes later, by a worker.
+It has its own row and number, so each `used_after` follows from the one before, and events add up to their total. Its
+key contains the instant at which the total fell below zero. So there is exactly one correction, whether the next
+creation causes it or, ten minutes later, a worker.
 """
 
 import hashlib
@@ -16,12 +16,12 @@ from core.licensing.counting import OVERTAKEN_WITHIN
 from db.unit_of_work import Database
 
 KEYS_BEGIN: Final = "floor:"
-"""No report may have such an Idempotency-Key."""
+"""Reserved prefix: an Idempotency-Key of a report must not begin with it."""
 _MOST: Final = 500
 
 
 def key_of(license_id: UUID, resource: str, below_since: datetime) -> str:
-    """To the microsecond, as `correct_old` of repository.py writes it too."""
+    """The correction's key, to the microsecond; `correct_old` in repository.py builds the same one in SQL."""
     instant = below_since.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
     return f"{KEYS_BEGIN}{license_id}:{resource}:{instant}"
 
@@ -31,7 +31,7 @@ def hash_of(key: str) -> bytes:
 
 
 async def correct_old(database: Database, clock: Clock) -> int:
-    """Corrects the totals that no overtaken report is to be expected for any more; says how many."""
+    """Corrects the totals for which no overtaken report can arrive any more; returns how many."""
     number = 0
     while True:
         now = clock()

@@ -1,18 +1,18 @@
-"""Fast path of usage reports: POST /api/v1/billing/usage, which comes thousands of times a second.
+"""Fast path (ASGI bypass) of POST /api/v1/billing/usage, which comes thousands of times a second.
 
-    head and body ─► signature      api_keys/service.py   who says so
-                  ─► report         schemas.py            what is said; service.py judges it by itself
-                  ─► batch          batch_gathering.py            with all that came in the same moment
-                  ─► transaction    batch_recording.py          counted and written down, by the statements of
-                  repository.py ─► COMMIT ─► answer
+    head and body ─► signature      api_keys/service.py   who reports
+                  ─► report         schemas.py            what is reported; service.py checks it by itself
+                  ─► batch          batch_gathering.py    together with all reports of the same moment
+                  ─► transaction    batch_recording.py    counts and writes, with the statements of repository.py
+                  ─► COMMIT ─► answer
 
-`answer` is that way, for any carrier of the bytes. Litestar can, and does where a call is out of the ordinary
-(controller.py); but what it does around a handler costs more than the report. So this application stands before the
-framework's and carries the plain calls itself: bytes in, bytes out.
+`answer` does all of this, for the fast path and for the framework's route (controller.py). What Litestar does around a
+handler costs more than the report. So this ASGI application runs before the framework and answers plain requests
+itself.
 
-It tells successes only. What is refused or fails goes on to the framework together with its failure, and is told there
-as on every other route: one mapping to problem+json, one log line, one set of counters. So does every call that is not
-plain: another method, a body of unknown or too great a size or of another media type, a browser's (`Origin`).
+It answers only successes. A refusal or a failure is passed to the framework, which answers it as on every other route:
+one mapping to problem+json, one log line, one set of counters. Requests that are not plain go there as well: another
+method or media type, a body of unknown or too large a size, a browser's request (`Origin`).
 """
 
 from collections.abc import Mapping, Sequence
@@ -46,11 +46,11 @@ from core.headers import JSON
 
 PATH: Final = "/api/v1/billing/usage"
 FAILURE: Final = "usage_failure"
-"""Under this name in the request's state: why the fast path did not answer."""
+"""Key in the request's state: the exception for which the fast path did not answer."""
 
 _DIGITS_OF_SIZE: Final = 9
 _JSON: Final = frozenset({JSON, JSON + b"; charset=utf-8", JSON + b";charset=utf-8"})
-"""The usual spellings; of another one the framework judges."""
+"""The usual spellings; the framework decides about any other one."""
 
 
 class _Shape(msgspec.Struct):
@@ -73,7 +73,7 @@ class Answer(NamedTuple):
 
 
 def signed_request(scope: HTTPScope, body: bytes) -> SignedRequest:
-    """What the signature covers. Refusal where a header that may stand only once stands twice."""
+    """The parts that the signature covers. Refusal where a header appears twice that may appear only once."""
     pairs = list(scope["headers"])
     headers = dict(pairs)
     if len(headers) != len(pairs):
@@ -89,7 +89,10 @@ def signed_request(scope: HTTPScope, body: bytes) -> SignedRequest:
 
 
 async def answer(checker: SignatureChecker, usage: UsageService, request: SignedRequest) -> Answer:
-    """Once it is stored. Nothing of the body is read before its signature holds: others learn nothing but that."""
+    """The answer, once the report is stored. The body is parsed only after the signature is verified.
+
+    So an unsigned caller learns nothing else.
+    """
     signer = await checker.check(request, "usage")
     try:
         if _shape.decode(request.body).items is msgspec.UNSET:
@@ -105,12 +108,12 @@ async def answer(checker: SignatureChecker, usage: UsageService, request: Signed
 
 
 def _key_text(key: bytes) -> str:
-    """In UTF-8, as HTTP libraries write it and as JSON has it: one key is one, alone or in a list."""
+    """The key as text. UTF-8, as in JSON: so a key is the same one in the header and in a list."""
     try:
         return key.decode()
     except UnicodeDecodeError:
         fault = FieldError("Idempotency-Key", "must be UTF-8", "bad_format", {"expected": "UTF-8"})
-        raise InvalidInput("the Idempotency-Key is no UTF-8", errors=(fault,)) from None
+        raise InvalidInput("the Idempotency-Key is not UTF-8; encode it so", errors=(fault,)) from None
 
 
 def _is_list(body: bytes) -> bool:
@@ -121,7 +124,7 @@ def _is_list(body: bytes) -> bool:
 
 
 def _items(body: bytes) -> Sequence[UsageItem | Refusal]:
-    """Each by itself where they cannot be read together: one that is wrong harms no other."""
+    """The items. If the list cannot be parsed as a whole, each item is parsed alone, so that one fails alone."""
     try:
         return _reports.decode(body).items
     except BAD_JSON:
@@ -155,7 +158,7 @@ class FastPath:
         most_bytes: int,
         headers: Mapping[str, str],
     ) -> None:
-        """`state`: the application's, which holds the services once it has started. `headers`: of every answer."""
+        """`state` is the application's; it has the services after startup. `headers` are added to every answer."""
         self._framework = framework
         self._headers = [(b"content-type", b"application/json")]
         self._headers += [(name.lower().encode(), value.encode()) for name, value in headers.items()]
@@ -174,7 +177,7 @@ class FastPath:
             body = await _body(receive)
             with self._meter.in_progress:
                 answered = await answer(licensing.signature_checker, licensing.usage, signed_request(scope, body))
-        except Exception as failure:  # noqa: BLE001  whatever it is, the framework tells it
+        except Exception as failure:  # noqa: BLE001  the framework answers every failure
             scope["state"][FAILURE] = failure
             await self._framework(scope, receive, send)
             return
@@ -206,7 +209,7 @@ class FastPath:
 
 
 async def _body(receive: Receive) -> bytes:
-    """Whole. Raises what stands in for one that does not come (billing_api/server/body_timeout.py)."""
+    """The whole body. Raises the timeout of billing_api/server/body_timeout.py."""
     parts: list[bytes] = []
     while True:
         message: Any = await receive()
@@ -216,7 +219,7 @@ async def _body(receive: Receive) -> bytes:
 
 
 class _Meter:
-    """The counters that Litestar keeps for every route: this one's, of its successes, looked up once."""
+    """Litestar's metrics for successes of this route; the label lookups are done once."""
 
     def __init__(self, counters: PrometheusMiddleware, app_name: str) -> None:
         labels: dict[str, Any] = {"method": "POST", "path": PATH, "status_code": 200, "app_name": app_name}

@@ -1,7 +1,7 @@
-"""The reservations that reports name, kept from ending while the reports are written down.
+"""Pinning of reservations (holds): they must not expire while the reports that name them are recorded.
 
-A report does without its reservation where Redis does not answer in a moment: a fact is recorded all the same. After a
-silence Redis is left alone for a while, or each batch would wait for it in turn.
+If Redis does not answer in time, reports are recorded without their reservations. After a timeout Redis is not asked
+for a while (circuit breaker); otherwise each batch would wait for it.
 """
 
 import asyncio
@@ -25,7 +25,7 @@ class Holds:
         self._silent_until = 0.0
 
     async def pin(self, holds: Sequence[Hold]) -> Sequence[Pinned]:
-        """What became of each; "gone" for all where Redis is away."""
+        """The result for each; "gone" for all where Redis does not answer."""
         if holds and self._monotonic() >= self._silent_until:
             try:
                 async with asyncio.timeout(_WITHIN):

@@ -1,6 +1,6 @@
-"""Metrics of usage reports, added up over the API's processes (billing_api/server/metrics.py)."""
+"""Metrics of usage reports, summed over the API's processes (billing_api/server/metrics.py)."""
 
-from collections import Counter as Tally
+import collections
 from collections.abc import Iterable
 from typing import Final
 
@@ -21,13 +21,13 @@ _children: Final[dict[str, Counter]] = {}
 
 
 def count(outcomes: Iterable[Counted | Refusal]) -> None:
-    """As counted, overage (counted, and over the limit), replayed, or by the code of a refusal."""
-    for name, number in Tally(map(_name, outcomes)).items():
+    """By outcome: counted, overage (counted, and over the limit), replayed, or the code of a refusal."""
+    for name, number in collections.Counter(map(_name, outcomes)).items():
         _child(name).inc(number)
 
 
 def _child(name: str) -> Counter:
-    """Looked up once: there are as many as there are codes."""
+    """The counter with this label. Cached: there is one for each code."""
     child = _children.get(name)
     if child is None:
         child = _children[name] = _REPORTS.labels(name)

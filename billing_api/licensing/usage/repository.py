@@ -1,4 +1,4 @@
-"""Every SQL statement about usage: each does a whole batch of reports, and is put to asyncpg itself."""
+"""Usage repository: every SQL statement about usage. Each handles a batch of reports, mostly through asyncpg itself."""
 
 import enum
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -15,7 +15,7 @@ from db.driver import Driver
 from db.unit_of_work import SystemTransaction
 
 Total = tuple[UUID, Resource]
-"""What a total is of."""
+"""The identity of a total: license and resource."""
 
 
 class KnownLicense(NamedTuple):
@@ -25,10 +25,10 @@ class KnownLicense(NamedTuple):
 
 
 class TotalState(NamedTuple):
-    """A total as it stands, and how many events it contains.
+    """A total, and how many events it contains.
 
-    `below_since`: when it passed below zero, while it is there. `corrected_at`: when it was last brought to 0 from
-    there; a full count (`set`) forgets it.
+    `below_since`: when it fell below zero, while it is there. `corrected_at`: when it was last corrected to 0; a full
+    count (`set`) clears it.
     """
 
     used: int
@@ -38,7 +38,7 @@ class TotalState(NamedTuple):
 
 
 class ChangedTotal(NamedTuple):
-    """Its fields in the order of _WRITE."""
+    """A total before and after a batch, with its fields in the order of _WRITE."""
 
     license_id: UUID
     resource: Resource
@@ -54,13 +54,13 @@ class ChangedTotal(NamedTuple):
 class Written(enum.Enum):
     NOW = enum.auto()
     OVERTAKEN = enum.auto()
-    """Nothing is: another process has changed one of the totals since they were read."""
+    """Nothing was written: another process has changed one of the totals since they were read."""
     BEFORE = enum.auto()
-    """Nothing is: one of the reports has been recorded before."""
+    """Nothing was written: one of the reports has been recorded before."""
 
 
 class Recorded(NamedTuple):
-    """What is known of a report that has been recorded: enough to tell it from another, and to answer it again."""
+    """A report that has been recorded: enough to recognize it, and to repeat its answer."""
 
     resource: Resource
     body_hash: bytes
@@ -69,21 +69,24 @@ class Recorded(NamedTuple):
 
 
 NewEvent = tuple[int, UsageAction | EventAction, int, int, int, str, bytes, bool, str | None, datetime | None]
-"""A row of usage_events, its fields in the order of _WRITE: which of the totals it belongs to, counted from 1 (whose it
-is and of what stands there once for all), action, number, the total after it, its place among the total's events;
-idempotency key, the body's hash; overage, reservation, when it happened if not now.
+"""A row of usage_events, its fields in the order of _WRITE:
+
+- the place of its total in the batch, from 1 (license, user and resource come from there);
+- action, number, the total after it, its sequence number among the total's events;
+- idempotency key, hash of the body;
+- overage, reservation, the instant of the event if it is not now.
 """
 _PLAIN: Final = 5
-"""The first so many are numbers and words, and go as text: asyncpg wants to know of each element of an array whether it
-is an array itself, and packs it for longer than it takes to write it down.
+"""So many first fields are numbers and words. They are sent as one text each: asyncpg checks every element of an array,
+and encodes it more slowly than PostgreSQL parses the text.
 """
 _RARE: Final = 3
-"""The last so many are mostly empty."""
+"""So many last fields are mostly empty."""
 _RARE_OF_TOTALS: Final = 2
 """The same of a total's."""
 
 _OF_TOTAL: Final = len(TotalState._fields)
-"""The last so many columns of the next statement, and of _LOCK_TOTALS."""
+"""So many last columns of _READ and of _LOCK_TOTALS are a TotalState."""
 
 _READ: Final = f"""
     SELECT license_key_hash, licenses.id, licenses.user_id,
@@ -107,16 +110,16 @@ _BEGIN_TOTALS: Final = """
     ON CONFLICT DO NOTHING
     """
 
-# In one order by everybody, so that no two batches wait for each other. What ORDER BY sorts is locked as it comes out.
+# All processes lock in one order, which prevents deadlocks. Rows are locked in the order of ORDER BY.
 _LOCK_TOTALS: Final = """
     SELECT license_id, resource, used, events, below_since, corrected_at FROM license_usage
     WHERE (license_id, resource) IN (SELECT * FROM unnest($1::uuid[], $2::text[]))
     ORDER BY license_id, resource FOR UPDATE
     """
 
-# One statement, so that a batch waits for the server once: its parts see the same instant and end together. The totals
-# are locked before anything is written, for all that is written asks how many of them stand where they were believed
-# to: where one does not, nothing is. (A row that somebody has changed meanwhile is looked at again once it is locked.)
+# One statement, so that a batch needs one round trip; its parts see the same snapshot and commit together. The totals
+# are locked before any write, because every write depends on the number of unchanged totals: if one has changed,
+# nothing is written. (PostgreSQL checks a concurrently changed row again, after it is locked.)
 _WRITE: Final = """
     WITH total AS (
         SELECT * FROM unnest($1::uuid[], $2::text[], $3::uuid[], $4::bigint[], $5::bigint[], $6::bigint[], $7::bigint[],
@@ -154,7 +157,7 @@ _WRITE: Final = """
     """
 _NOTHING_WRITTEN: Final = "INSERT 0 0"
 
-# Rows that somebody has locked are about to change, and looked at the next time. The key: corrections.py.
+# Locked rows are about to change, so they are left to the next run. The key is the one of corrections.py.
 _CORRECT_OLD: Final = text(
     """
     WITH below AS (
@@ -179,7 +182,7 @@ _CORRECT_OLD: Final = text(
 async def read(
     driver: Driver, asked: Iterable[tuple[bytes, Resource]]
 ) -> tuple[dict[bytes, KnownLicense], dict[Total, TotalState]]:
-    """The licenses by their keys' hashes, and those of their totals that were asked for and have begun."""
+    """The licenses by the hashes of their keys, and those of the requested totals that exist."""
     licenses: dict[bytes, KnownLicense] = {}
     totals: dict[Total, TotalState] = {}
     for row in await driver.fetch(_READ, *_columns(asked)):
@@ -191,24 +194,24 @@ async def read(
 
 
 async def recorded(driver: Driver, wanted: Sequence[tuple[UUID, str]]) -> dict[tuple[UUID, str], Recorded]:
-    """`wanted`: licenses and idempotency keys."""
+    """Recorded reports among `wanted`, pairs of license id and idempotency key."""
     rows = await driver.fetch(_RECORDED, *_columns(wanted))
     return {(row[0], row[1]): Recorded(row[2], row[3], row[4], row[5]) for row in rows}
 
 
 async def begin_totals(driver: Driver, whose: Mapping[Total, UUID]) -> None:
-    """At 0, those that have not begun."""
+    """Inserts the missing totals, at 0."""
     await driver.execute(_BEGIN_TOTALS, *_columns(whose), list(whose.values()))
 
 
 async def lock_totals(driver: Driver, wanted: Iterable[Total]) -> dict[Total, TotalState]:
-    """Held until the transaction ends."""
+    """Locks the totals until the transaction ends."""
     rows = await driver.fetch(_LOCK_TOTALS, *_columns(wanted))
     return {(row[0], row[1]): TotalState(*row[-_OF_TOTAL:]) for row in rows}
 
 
 async def write(driver: Driver, events: Sequence[NewEvent], totals: Iterable[ChangedTotal], now: datetime) -> Written:
-    """The events, the totals after them, and that their holds have ended: all of that or nothing."""
+    """Writes the events, the new totals and the ends of their holds: all or nothing."""
     columns = list(_columns(events))
     plain = (f"{{{','.join(map(str, column))}}}" for column in columns[:_PLAIN])
     rare = (column if any(column) else () for column in columns[-_RARE:])  # unnest() fills up with NULL
@@ -222,11 +225,11 @@ async def write(driver: Driver, events: Sequence[NewEvent], totals: Iterable[Cha
 
 
 async def correct_old(tx: SystemTransaction, *, below_until: datetime, now: datetime, most: int) -> int:
-    """Brings totals to 0 that have been below zero since then; says how many."""
+    """Corrects totals to 0 that have been below zero since then; returns how many."""
     found = await tx.session.execute(_CORRECT_OLD, {"below_until": below_until, "now": now, "most": most})
     return int(found.rowcount)  # type: ignore[attr-defined]  # an UPDATE has one
 
 
 def _columns(rows: Iterable[tuple[Any, ...]]) -> Iterator[tuple[Any, ...]]:
-    """Rows as arrays for unnest()."""
+    """Rows as columns, which become arrays for unnest()."""
     return zip(*rows, strict=True)

@@ -1,4 +1,4 @@
-"""Usage reports on the wire."""
+"""Usage schemas: reports and answers as JSON."""
 
 from datetime import datetime
 from typing import Annotated, Final
@@ -20,7 +20,7 @@ Instant = Annotated[datetime, msgspec.Meta(tz=True)]
 
 
 class UsageReport(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Something was created or deleted, or is so many in all (`set`: a resync, or a gauge such as storage_gb)."""
+    """A creation, a deletion, or the number in total (`set`: a resync, or a gauge such as storage_gb)."""
 
     license_key: LicenseKeyText
     resource: Resource
@@ -37,19 +37,19 @@ class UsageItem(UsageReport, frozen=True, forbid_unknown_fields=True, kw_only=Tr
 
 
 class UsageReports(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Up to 1,000 reports, each of which is read, recorded and answered by itself: one that is wrong harms no other."""
+    """Up to 1,000 reports. Each is read, recorded and answered by itself, so an invalid one does not affect others."""
 
     items: Annotated[list[UsageItem], msgspec.Meta(min_length=1, max_length=MOST_ITEMS)]
 
 
 class RawReports(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The same, its items not read yet."""
+    """The same list with items that are not parsed yet."""
 
     items: Annotated[list[msgspec.Raw], msgspec.Meta(min_length=1, max_length=MOST_ITEMS)]
 
 
 class UsageRecorded(msgspec.Struct, frozen=True):
-    """`quota_remaining` null is unlimited; 0 with `overage` true where the fact passed the limit."""
+    """`quota_remaining` null is unlimited. It is 0 with `overage` true where the usage exceeds the limit."""
 
     success: bool
     quota_remaining: int | None
@@ -57,7 +57,7 @@ class UsageRecorded(msgspec.Struct, frozen=True):
 
 
 class ItemProblem(msgspec.Struct, frozen=True):
-    """Why an item is not recorded, and what to do about it. `status`: what it would have been answered alone."""
+    """Why an item is not recorded, and what to do. `status`: the HTTP status that the item would have had alone."""
 
     status: int
     code: str
@@ -67,7 +67,7 @@ class ItemProblem(msgspec.Struct, frozen=True):
 
 
 class ItemAnswer(msgspec.Struct, frozen=True, kw_only=True):
-    """Of a recorded item what it would have been answered alone; of another one the problem."""
+    """For a recorded item the same answer as for a single report; for any other one the problem."""
 
     success: bool
     quota_remaining: int | msgspec.UnsetType | None = msgspec.UNSET

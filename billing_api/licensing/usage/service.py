@@ -1,7 +1,7 @@
-"""Usage reports: each is counted once, and answered after its COMMIT.
+"""Usage reports (idempotent consumer): each report of NextPanel counts once, and is answered after its COMMIT.
 
-A report is a fact. It is recorded even where it passes the limit, and flagged; only grants are refused, and those are
-the validator's. Here a report is read and judged by itself; batch_recording.py writes down many together.
+A report is a fact. It is recorded and flagged even where it exceeds the limit; only the validator refuses, when it
+grants. Here each report is checked by itself; batch_recording.py records many together.
 """
 
 import asyncio
@@ -32,14 +32,14 @@ from core.telemetry import logger
 from db.availability import is_absence, is_busy
 
 _WITHIN: Final = 4.5
-"""Seconds a batch may take. A report may wait for the batch before its own, and is to be answered within 10 s all the
-same; and that is well below what a pin waits for its report (core.hotstore.writer.REPORT_SECONDS)."""
+"""Seconds that a batch may take. A report may wait for one batch before its own, and must be answered within 10 s. That
+is far less than the lifetime of a pin without its report (core.hotstore.writer.REPORT_SECONDS)."""
 _LONGEST_KEY: Final = 255
 _AHEAD: Final = timedelta(minutes=5)
 _BEHIND: Final = timedelta(days=366)
 
 _HASHES: Final = 4096
-"""Remembered: most reports are about one of something, made or gone."""
+"""Size of the cache: most reports are about one thing, created or deleted."""
 
 _encode: Final = msgspec.json.Encoder().encode
 
@@ -50,7 +50,7 @@ class _NotRecorded(Refusal):
 
 class UsageService:
     def __init__(self, recording: Recording, secrets: Secrets, clock: Clock, part: Part | None = None) -> None:
-        """`part`: what gives a heartbeat for each batch."""
+        """`part` gets a heartbeat with each batch."""
         self._recording = recording
         self._secrets = secrets
         self._clock = clock
@@ -64,7 +64,7 @@ class UsageService:
         if not 0 < len(idempotency_key) <= _LONGEST_KEY:
             told = "too_long" if idempotency_key else "missing"
             raise InvalidInput(
-                f"an Idempotency-Key of 1 to {_LONGEST_KEY} characters is required on usage reports",
+                f"a usage report needs an Idempotency-Key of 1 to {_LONGEST_KEY} characters; send one",
                 errors=(FieldError("Idempotency-Key", "is required", told, {"max": _LONGEST_KEY}),),
             )
         license_hash = self._license_hash(report.license_key)
@@ -75,7 +75,8 @@ class UsageService:
         return judged
 
     async def report_many(self, signer: Signer, reports: Sequence[UsageItem | Refusal]) -> Sequence[Counted | Refusal]:
-        """An outcome for each, in their order. Raises where the database is away: then nobody can tell."""
+        """An outcome for each, in their order. Raises where the database is unavailable: no outcome is known then."""
+        # 1. Check each report by itself.
         outcomes: list[Refusal | None] = []
         items: list[CheckedReport] = []
         hashes: dict[str, bytes | None] = {}  # a list is about few licenses
@@ -86,18 +87,19 @@ class UsageService:
                 text = item.license_key
                 if text not in hashes:
                     hashes[text] = self._license_hash(text)
-                # As in a head, where spaces around a value do not count (RFC 9110, 5.5): one key is one.
+                # As in a header, where spaces around a value do not count (RFC 9110, 5.5): so it is the same key.
                 key = item.idempotency_key.strip(" \t")
                 items.append(self._read(signer, item, hashes[text], key))
                 outcomes.append(None)
             except Refusal as refusal:
                 outcomes.append(refusal)
         metrics.count(outcome for outcome in outcomes if outcome is not None)
+        # 2. Record the valid ones, and put their outcomes in the free places.
         recorded = iter(await self._batches.add(items))
         return [_judged(next(recorded)) if outcome is None else outcome for outcome in outcomes]
 
     def _license_hash(self, text: str) -> bytes | None:
-        """None where it can be no key of ours."""
+        """None where the text cannot be one of our keys."""
         key = license_key.parse(text, self._secrets.license_checksum_key)
         return None if key is None else self._secrets.index.digest("license_key", key)
 
@@ -105,11 +107,12 @@ class UsageService:
         self, signer: Signer, report: UsageReport, license_hash: bytes | None, idempotency_key: str
     ) -> CheckedReport:
         if license_hash is None:
-            raise NotFound("there is no such license")
+            raise NotFound("there is no such license; check the license key")
         if not idempotency_key:
-            raise InvalidInput("the key is empty", errors=(FieldError("idempotency_key", "is empty", "missing"),))
+            empty = FieldError("idempotency_key", "is empty", "missing")
+            raise InvalidInput("the idempotency_key is empty; send one for each report", errors=(empty,))
         if faults := self._faults(report, license_hash, idempotency_key):
-            raise InvalidInput("the report cannot be true", errors=tuple(faults))
+            raise InvalidInput("the report is not valid; see `errors`", errors=tuple(faults))
         return CheckedReport(
             license_hash,
             signer.license_id,
@@ -125,17 +128,17 @@ class UsageService:
     def _faults(self, report: UsageReport, license_hash: bytes, idempotency_key: str) -> list[FieldError]:
         faults: list[FieldError] = []
         if idempotency_key.startswith(KEYS_BEGIN):
-            faults.append(FieldError("idempotency_key", f"must not begin with {KEYS_BEGIN}, as corrections of ours do"))
+            faults.append(FieldError("idempotency_key", f"must not begin with {KEYS_BEGIN}, which is reserved"))
         if report.count == 0 and report.action is not UsageAction.SET:
-            faults.append(FieldError("count", f"nothing was {report.action}; at least 1", "too_small", {"min": 1}))
+            faults.append(FieldError("count", f"must be at least 1 for {report.action}", "too_small", {"min": 1}))
         if report.reservation_id and not keys.is_made_for(report.reservation_id, keys.short_hash(license_hash)):
-            faults.append(FieldError("reservation_id", "was made for another license"))
+            faults.append(FieldError("reservation_id", "belongs to another license"))
         if report.occurred_at is not None and not self._is_near(report.occurred_at):
-            faults.append(FieldError("occurred_at", "lies years off; look at the sender's clock"))
+            faults.append(FieldError("occurred_at", "is too far in the past or future; check the sender's clock"))
         return faults
 
     def _is_near(self, instant: datetime) -> bool:
-        """Reports may have waited for a year in somebody's queue; none is about tomorrow."""
+        """A report may have waited for a year in a client's queue, but it cannot be about the future."""
         now = self._clock()
         return now - _BEHIND <= instant <= now + _AHEAD
 
@@ -148,7 +151,7 @@ class UsageService:
 
 
 def _judged(outcome: ReportOutcome | Exception) -> Counted | Refusal:
-    """Raises what is not the report's fault alone."""
+    """The outcome of a report. Raises where the cause is not the report itself."""
     if isinstance(outcome, Counted):
         return outcome
     if isinstance(outcome, Unavailable):
@@ -160,16 +163,16 @@ def _judged(outcome: ReportOutcome | Exception) -> Counted | Refusal:
     if _is_away(outcome):
         raise Unavailable("reports cannot be recorded now; send them again with the same keys") from outcome
     logger().error("usage.report_failed", exc_info=outcome)
-    refusal = _NotRecorded("the report was not recorded; tell us the request_id")
+    refusal = _NotRecorded("the report was not recorded; tell support the request_id")
     metrics.count([refusal])
     return refusal
 
 
 def _hash(report: UsageReport) -> bytes:
-    """What makes a report this one and no other, whether it came alone or in a list; its license is in its key."""
+    """Identifies a report's content, alone or in a list. Its license is left out: idempotency keys are per license."""
     if report.reservation_id is None and report.occurred_at is None:
         return _hash_of_common(report.resource, report.action, report.count)
-    # Not remembered: of these hardly two are alike, and two ways to write one instant are equal but two reports.
+    # Not cached: these are hardly ever alike, and two spellings of one instant are one cache key, but two reports.
     return _hash_of(report.resource, report.action, report.count, report.reservation_id, report.occurred_at)
 
 
@@ -183,5 +186,5 @@ def _hash_of(*facts: str | int | datetime | None) -> bytes:
 
 
 def _is_away(failure: Exception) -> bool:
-    """Whether a server is away: then every report of the batch has failed, and none of them is to blame."""
+    """Whether a server is unavailable: then all reports of the batch failed, and none of them is the cause."""
     return is_absence(failure) or isinstance(failure, OSError | Unavailable | RedisError)
