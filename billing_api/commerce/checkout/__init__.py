@@ -1,1 +1,1 @@
-"""Buying a license: from a plan to a paid Stripe Checkout Session."""
+"""Checkout: a purchase of a license, from a plan to a paid Stripe Checkout Session."""

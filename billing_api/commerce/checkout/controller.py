@@ -1,4 +1,4 @@
-"""Checkouts over HTTP, and the page a browser comes back to from Stripe."""
+"""Checkout routes, and the page to which Stripe sends the browser back."""
 
 from typing import Annotated
 from uuid import UUID
@@ -23,7 +23,7 @@ class CheckoutController(Controller):
     path = "/checkout/sessions"
     tags = ("checkout",)
 
-    @post("/", permission=Permission.PURCHASE, summary="Start buying a license; send the customer to `url`")
+    @post("/", permission=Permission.PURCHASE, summary="Start a purchase; send the customer to `url`")
     async def start_checkout(
         self,
         principal: NamedDependency[Principal],
@@ -33,7 +33,7 @@ class CheckoutController(Controller):
     ) -> Response[StartedCheckout]:
         return reply(await checkouts.start(principal, data, once), status_code=201)
 
-    @get("/{session_id:uuid}", permission=Permission.PURCHASE, summary="How it went; settles it, as a webhook would")
+    @get("/{session_id:uuid}", permission=Permission.PURCHASE, summary="Get the state of a purchase, read from Stripe")
     async def get_checkout(
         self,
         principal: NamedDependency[Principal],
@@ -49,7 +49,7 @@ async def checkout_return(
     session_id: FromQuery[UUID],
     cancelled: Annotated[bool, QueryParameter()] = False,  # noqa: FBT002  a query parameter, always named
 ) -> Response[str]:
-    """Shows how the purchase went. It has no login: it tells nothing but that, and only to who has the address."""
+    """Shows the state of the purchase. Without a login: the address is secret, and the page shows nothing else."""
     outcome = await checkouts.conclude(session_id)
     page = return_page.page(outcome, left=cancelled)
     return Response(page, media_type=MediaType.HTML, headers=return_page.HEADERS)

@@ -1,4 +1,4 @@
-"""Every SQL statement about checkouts."""
+"""Checkout repository: every SQL statement about checkouts."""
 
 from typing import Any
 from uuid import UUID
@@ -15,16 +15,16 @@ from db.unit_of_work import CustomerTransaction, SystemTransaction, Transaction
 
 
 async def buyer(tx: CustomerTransaction) -> User:
-    """Locked, so that no intent is written for a user who deletes the account at this moment."""
+    """The user, locked, so that no intent is written for an account that is being deleted."""
     active = select(User).where(User.id == tx.actor_id, User.is_active)
     user = await tx.session.scalar(active.with_for_update(key_share=True))
     if user is None:
-        raise Unauthenticated("this account is closed")
+        raise Unauthenticated("this account is closed; sign in with another one")
     return user
 
 
 async def write_intent(tx: CustomerTransaction, **values: Any) -> None:
-    """The same intent may be written by a retry that took over from a request that died."""
+    """Writes the intent. A retry after a request that died may find it written already."""
     await tx.session.execute(insert(Checkout).values(**values).on_conflict_do_nothing())
 
 
@@ -37,7 +37,7 @@ async def note_session(
 
 
 async def retire_customer(tx: SystemTransaction, user_id: UUID, customer_id: str) -> User:
-    """Stripe has this customer no more: it stays the user's, and is not used again. Twice is once."""
+    """Marks a customer as deleted at Stripe: it still belongs to the user, but is not used again. Idempotent."""
     user = (await tx.session.scalars(select(User).where(User.id == user_id).with_for_update())).one()
     if user.stripe_customer_id in {None, customer_id} and customer_id not in user.former_stripe_customer_ids:
         user.former_stripe_customer_ids = [*user.former_stripe_customer_ids, customer_id]
@@ -47,7 +47,7 @@ async def retire_customer(tx: SystemTransaction, user_id: UUID, customer_id: str
 
 
 async def with_license(tx: Transaction, checkout_id: UUID) -> tuple[Checkout, UUID | None]:
-    """The checkout and the license it led to, if the session may see them."""
+    """The checkout and the license that it led to; NotFound where the session may not see them."""
     statement = (
         select(Checkout, License.id)
         .outerjoin(License, License.checkout_id == Checkout.id)
@@ -55,12 +55,12 @@ async def with_license(tx: Transaction, checkout_id: UUID) -> tuple[Checkout, UU
     )
     row = (await tx.session.execute(statement)).one_or_none()
     if row is None:
-        raise NotFound("there is no such checkout")
+        raise NotFound("there is no such checkout; check its id")
     return row[0], row[1]
 
 
 async def customer_of(tx: SystemTransaction, checkout_id: UUID) -> tuple[str | None, str | None]:
-    """(Stripe customer id, Stripe session id), each None where Stripe has not been told yet."""
+    """(Stripe customer id, Stripe session id), each None where it has not been created yet."""
     statement = (
         select(customer_at_stripe(), Checkout.stripe_session_id)
         .join(Checkout, Checkout.user_id == User.id)

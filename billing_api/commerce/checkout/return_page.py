@@ -1,6 +1,6 @@
-"""The page a browser comes back to from Stripe's payment page, until there is a portal to come back to.
+"""Return page: the HTML page to which Stripe's payment page sends the browser back, until there is a portal.
 
-A file of its own because it is a page and no use case; it goes when the portal takes its place.
+A file of its own, because it is a page and not a use case. Delete it when the portal replaces it.
 """
 
 from string import Template
@@ -39,7 +39,7 @@ $refresh<title>$title · NextPanel</title>
 
 
 def page(outcome: CheckoutOutcome, *, left: bool) -> str:
-    """`left`: the browser comes by the way of somebody who gave up, which may be after paying in another tab."""
+    """The page as HTML. `left`: the user came by the cancel link, perhaps after paying in another tab."""
     if outcome.licensed:
         return _PAGE.substitute(
             refresh="",

@@ -1,4 +1,4 @@
-"""Checkouts on the wire."""
+"""Checkout schemas: requests and answers as JSON."""
 
 from typing import Annotated
 from uuid import UUID
@@ -16,14 +16,14 @@ class StartCheckout(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class StartedCheckout(msgspec.Struct, frozen=True):
-    """`url`: Stripe's payment page, where the customer goes next. `session_id`: ask here how it went."""
+    """`url`: Stripe's payment page; send the customer there. `session_id`: use it to read the state of the purchase."""
 
     url: str
     session_id: UUID
 
 
 class CheckoutView(msgspec.Struct, frozen=True, kw_only=True):
-    """`license_id` is there once the payment has settled."""
+    """`license_id` is set once the payment is confirmed."""
 
     session_id: UUID
     status: CheckoutStatus

@@ -1,7 +1,8 @@
-"""From a plan to a paid Checkout Session.
+"""Checkout (write-ahead intent): from a plan to a paid Stripe Checkout Session.
 
-The intent is written before Stripe is asked, and its id is the key of that call: a request that dies half-way, or is
-sent twice, finds the same session again. Whether money came is never decided here: Stripe's object is mirrored.
+The intent is written before Stripe is called, and its id is the idempotency key of that call. So a request that dies
+half-way, or is sent twice, gets the same session. This service never decides whether the purchase is paid: it mirrors
+Stripe's object.
 """
 
 import asyncio
@@ -30,21 +31,21 @@ from db.unit_of_work import Database
 RETURN_PATH: Final = "/checkout/return"
 
 _PATIENCE_SECONDS: Final = 5
-"""Browsers wait for this page. After this time it says that the payment is being confirmed."""
+"""A browser waits for the page. After this time it shows that the payment is being confirmed."""
 
 _MOST_REPLACED: Final = 4
-"""Tries at a session: a customer and a price that are gone are two, and one that a retry has just replaced."""
+"""Attempts to create a session. Two may fail on a deleted customer and a deleted price, a third on a concurrent one."""
 
 
 class CheckoutOutcome(NamedTuple):
-    """How a checkout stands, for a page that may tell nothing else."""
+    """The state of a checkout, for a page that may show nothing else."""
 
     status: CheckoutStatus
     licensed: bool
 
 
 class _Opened(NamedTuple):
-    """Stripe's ids of customer and session, and the payment page."""
+    """Stripe's ids of customer and session, and the URL of the payment page."""
 
     customer_id: str
     session_id: str
@@ -53,7 +54,7 @@ class _Opened(NamedTuple):
 
 class CheckoutService:
     def __init__(self, database: Database, stripe: Stripe, mirror: Mirror, *, public_url: str) -> None:
-        """`public_url`: where a customer's browser reaches the page it comes back to."""
+        """`public_url`: the address under which a customer's browser reaches the return page."""
         self._database = database
         self._plans = PlanService(database)
         self._stripe = stripe
@@ -62,8 +63,9 @@ class CheckoutService:
 
     async def start(self, principal: Principal, order: StartCheckout, once: Once) -> Replayable[StartedCheckout]:
         if order.promotion_code is not None:
-            told = "promotion codes are entered on the payment page"
+            told = "promotion codes are entered on the payment page; leave promotion_code out"
             raise InvalidInput(told, errors=(FieldError("promotion_code", "is entered on the payment page"),))
+        # 1. Write the intent, and claim the Idempotency-Key.
         checkout_id = _checkout_id(principal, once)
         async with self._database.as_customer(principal.user_id) as tx:
             if stored := await once.claim(tx, StartedCheckout):
@@ -73,12 +75,14 @@ class CheckoutService:
             await repository.write_intent(
                 tx, id=checkout_id, user_id=user.id, plan_id=order.plan_id, interval=order.interval
             )
+        # 2. Call Stripe, outside of any transaction. A refusal releases the Idempotency-Key.
         try:
             customer_id, session_id, url = await self._open_session(user, checkout_id, order, price_id)
         except Refusal:
             async with self._database.as_system(principal.user_id) as system:
                 await once.give_back(system)
             raise
+        # 3. Store Stripe's ids, and the answer under the Idempotency-Key.
         async with self._database.as_system(principal.user_id) as system:
             await repository.note_session(
                 system,
@@ -91,7 +95,7 @@ class CheckoutService:
             return await once.record(system, StartedCheckout(url, checkout_id))
 
     async def one(self, principal: Principal, checkout_id: UUID) -> CheckoutView:
-        """How it went; looks at Stripe first, so that nobody has to wait for a webhook."""
+        """The state of the checkout. An open one is read from Stripe first, without waiting for a webhook."""
         async with self._database.as_customer(principal.user_id) as tx:
             checkout, license_id = await repository.with_license(tx, checkout_id)
         if license_id is None and checkout.status is CheckoutStatus.OPEN:
@@ -107,9 +111,9 @@ class CheckoutService:
         )
 
     async def conclude(self, checkout_id: UUID) -> CheckoutOutcome:
-        """Mirrors the checkout's session, as its webhook would, and says what has come of it.
+        """Mirrors the checkout's session, as its webhook would, and returns its state.
 
-        For a browser that comes back from paying. Where Stripe cannot be asked just now the webhook will do it.
+        For a browser that comes back from the payment page. If Stripe does not answer now, the webhook will do it.
         """
         async with self._database.as_system() as tx:
             customer_id, session_id = await repository.customer_of(tx, checkout_id)
@@ -120,9 +124,9 @@ class CheckoutService:
         return CheckoutOutcome(checkout.status, licensed=license_id is not None)
 
     async def _open_session(self, user: User, checkout_id: UUID, order: StartCheckout, price_id: str) -> _Opened:
-        """Stripe's customer, session and payment page; asked again for the same checkout, the same ones.
+        """Stripe's customer, session and payment page; the same ones each time for one checkout.
 
-        A customer or a price that was deleted at Stripe is made anew.
+        A customer or a price that was deleted at Stripe is created again.
         """
         anew = bool(user.former_stripe_customer_ids)
         for _ in range(_MOST_REPLACED):
@@ -144,7 +148,7 @@ class CheckoutService:
                 else:
                     raise
                 anew = True
-        raise PartnerUnavailable("Stripe's objects are being deleted as we make them; try again")
+        raise PartnerUnavailable("objects at Stripe are being deleted while we create them; try again")
 
     async def _session_for(self, customer_id: str, checkout_id: UUID, price_id: str, *, anew: bool) -> _Opened:
         back = f"{self._public_url}{RETURN_PATH}?session_id={checkout_id}"
@@ -157,7 +161,7 @@ class CheckoutService:
             anew=anew,
         )
         if session.url is None:
-            raise PartnerUnavailable("Stripe gave no payment page for this checkout; start another one")
+            raise PartnerUnavailable("Stripe has no payment page for this checkout; start another purchase")
         return _Opened(customer_id, session.id, session.url)
 
     async def _without_customer(self, user: User, customer_id: str | None) -> User:
@@ -176,7 +180,7 @@ class CheckoutService:
 
 
 def _checkout_id(principal: Principal, once: Once) -> UUID:
-    """The same for every try of one Idempotency-Key, so that a try that died leaves nothing double behind."""
+    """The same for every request with one Idempotency-Key, so that a retry creates no second checkout."""
     if once.key is None:
         return new_id()
     return uuid5(NAMESPACE_URL, f"urn:nextpanel:checkout:{principal.user_id}:{once.key}")

@@ -1,1 +1,1 @@
-"""A customer's invoices and payments, as Stripe last told."""
+"""Payments: a customer's invoices and payments, as last read from Stripe."""

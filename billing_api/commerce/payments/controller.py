@@ -1,4 +1,4 @@
-"""Invoices and payments over HTTP."""
+"""Payment routes: a customer's invoices and payments."""
 
 from uuid import UUID
 

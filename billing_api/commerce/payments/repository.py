@@ -1,4 +1,4 @@
-"""Every SQL statement about invoices and payments as their owner sees them."""
+"""Payment repository: every SQL statement about invoices and payments as their owner sees them."""
 
 from uuid import UUID
 
@@ -22,12 +22,12 @@ def payments() -> Select[Payment]:
 async def invoice(tx: CustomerTransaction, invoice_id: UUID) -> Invoice:
     row = await tx.session.get(Invoice, invoice_id)
     if row is None:
-        raise NotFound("there is no such invoice")
+        raise NotFound("there is no such invoice; check its id")
     return row
 
 
 async def payment(tx: CustomerTransaction, payment_id: UUID) -> Payment:
     row = await tx.session.scalar(select(Payment).where(Payment.id == payment_id))
     if row is None:
-        raise NotFound("there is no such payment")
+        raise NotFound("there is no such payment; check its id")
     return row

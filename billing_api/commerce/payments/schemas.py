@@ -1,4 +1,4 @@
-"""Invoices and payments on the wire."""
+"""Payment schemas: invoices and payments as JSON."""
 
 from datetime import datetime
 from uuid import UUID
@@ -10,7 +10,7 @@ from db.models.commerce import Invoice, InvoiceStatus, Payment, PaymentStatus
 
 
 class InvoiceView(msgspec.Struct, frozen=True, kw_only=True):
-    """`number` is Stripe's."""
+    """`number` is Stripe's invoice number."""
 
     id: UUID
     number: str | None

@@ -1,4 +1,4 @@
-"""A customer's invoices and payments."""
+"""Payment use cases: a customer reads invoices and payments."""
 
 from uuid import UUID
 

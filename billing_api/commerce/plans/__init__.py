@@ -1,1 +1,1 @@
-"""Plans: limits, prices, and their publication at Stripe."""
+"""Plans (product catalog): the plans on sale, and their prices at Stripe."""

@@ -1,4 +1,4 @@
-"""Plans over HTTP."""
+"""Plan routes: the plans on sale."""
 
 from litestar import Controller, get
 from litestar.di import NamedDependency
@@ -13,7 +13,7 @@ class PlanController(Controller):
     path = "/plans"
     tags = ("plans",)
 
-    @get("/", permission=Permission.PUBLIC, summary="What is on offer, cheapest first")
+    @get("/", permission=Permission.PUBLIC, summary="Plans on sale, cheapest first")
     async def list_plans(self, plans: NamedDependency[PlanService]) -> Page[PlanView]:
         items = [PlanView.of(plan) for plan in await plans.on_offer()]
         return Page(items, total=len(items), limit=100, offset=0)

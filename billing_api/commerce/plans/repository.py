@@ -1,4 +1,4 @@
-"""Every SQL statement about plans."""
+"""Plan repository: every SQL statement about plans and their prices."""
 
 from collections.abc import Mapping, Sequence
 from uuid import UUID
@@ -19,12 +19,12 @@ async def on_offer(tx: Transaction) -> Sequence[Plan]:
 async def one_on_offer(tx: Transaction, plan_id: UUID) -> Plan:
     plan = await tx.session.scalar(select(Plan).where(Plan.id == plan_id, Plan.is_active))
     if plan is None:
-        raise NotFound("no such plan is on offer; see GET /api/v1/plans")
+        raise NotFound("no such plan is on sale; see GET /api/v1/plans")
     return plan
 
 
 def price_of(plan: Plan, interval: Interval) -> str:
-    """Stripe's price for what is on offer."""
+    """The id of Stripe's price for the plan at this interval."""
     price_id = plan.stripe_price_id_monthly if interval is Interval.MONTH else plan.stripe_price_id_yearly
     if price_id is None:
         raise Unavailable(f"{plan.name} is not known to Stripe yet; run: python -m billing_api seed")
@@ -32,13 +32,13 @@ def price_of(plan: Plan, interval: Interval) -> str:
 
 
 async def note_prices(tx: SystemTransaction, plan_id: UUID, prices: Mapping[Interval, str]) -> None:
-    """Prices are only ever added: a customer who subscribed at an older one goes on paying it."""
+    """Stores prices. None is ever deleted: subscriptions keep the price at which they were sold."""
     rows = [{"stripe_price_id": price, "plan_id": plan_id, "interval": interval} for interval, price in prices.items()]
     await tx.session.execute(insert(PlanPrice).values(rows).on_conflict_do_nothing())
 
 
 async def of_price(tx: Transaction, price_id: str) -> tuple[Plan, Interval] | None:
-    """The plan and interval that a Stripe price stands for, also where it is no longer on offer."""
+    """The plan and interval of a Stripe price, also where it is no longer on sale."""
     statement = (
         select(Plan, PlanPrice.interval)
         .join(PlanPrice, PlanPrice.plan_id == Plan.id)

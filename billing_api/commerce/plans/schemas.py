@@ -1,4 +1,4 @@
-"""Plans on the wire."""
+"""Plan schemas: plans as JSON."""
 
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
@@ -27,7 +27,7 @@ else:
 
 
 class PlanView(_PlanFactsWithLimits, frozen=True, kw_only=True):
-    """What is on offer; prices in minor units, a limit of null is unlimited."""
+    """A plan on sale. Prices are in minor units; a limit of null is unlimited."""
 
     @classmethod
     def of(cls, plan: Plan) -> "PlanView":

@@ -1,4 +1,4 @@
-"""Plans: the list of what is sold, and its products and prices at Stripe."""
+"""Plan use cases: the plans on sale, and publishing them at Stripe as products and prices."""
 
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
@@ -24,17 +24,17 @@ class PlanService:
             return await repository.on_offer(tx)
 
     async def publish(self, stripe: Stripe) -> int:
-        """Has Stripe know every plan's product and prices, and notes the prices' ids. Idempotent.
+        """Creates every plan's product and prices at Stripe, and stores the prices' ids. Idempotent.
 
-        Returns how many plans were changed. A plan whose price was edited gets a new Stripe price; subscriptions keep
-        the one they were sold at.
+        Returns how many plans were changed. A plan whose price was edited gets a new Stripe price. Subscriptions keep
+        the price at which they were sold.
         """
         async with self._database.as_system() as tx:
             plans = await repository.on_offer(tx)
         return sum([(await self._publish(stripe, plan)).changed for plan in plans])
 
     async def publish_one(self, stripe: Stripe, plan_id: UUID) -> Mapping[Interval, str]:
-        """The prices of a plan as Stripe has them now: one that was deleted there is made again."""
+        """The prices of a plan at Stripe. A price that was deleted there is created again."""
         async with self._database.as_system() as tx:
             plan = await repository.one_on_offer(tx, plan_id)
         return (await self._publish(stripe, plan)).prices

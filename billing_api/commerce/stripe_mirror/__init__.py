@@ -1,1 +1,1 @@
-"""Stripe's objects made into our rows; the one place where money becomes a license."""
+"""Mirror of Stripe: copies Stripe's objects into our rows. A license is issued here, when its invoice is paid."""

@@ -21,11 +21,11 @@ from db.models.licensing import License, Plan
 from db.unit_of_work import SystemTransaction
 
 GRACE: Final = timedelta(days=7)
-"""How long an unpaid renewal keeps answering; none where the customer asked for the end."""
+"""How long a license stays valid after an unpaid renewal. None where the customer canceled."""
 
 
 class CannotMirror(Unavailable):
-    """Stripe's object makes no sense to us. The caller tries again later; an admin sees why it failed."""
+    """Stripe's object does not fit our rows. The caller retries later; an admin sees the reason."""
 
 
 def term_of(facts: SubscriptionFacts) -> Term:
@@ -36,15 +36,19 @@ def term_of(facts: SubscriptionFacts) -> Term:
 async def granted(
     tx: SystemTransaction, secrets: Secrets, user: User, facts: SubscriptionFacts, plan: Plan
 ) -> License | None:
-    """The license of a subscription that has been paid: made now, or found where it was made before.
+    """The license of a paid subscription: issued now, or found if it was issued before.
 
-    None where the subscription comes from no checkout of ours; CannotMirror where it names another customer's.
+    None where the subscription has no checkout of ours; CannotMirror where it names another customer's checkout.
     """
+    # 1. Find and lock the checkout, and check that it belongs to this customer.
     if facts.checkout_id is None:
         return None
     checkout = await repository.checkout(tx, facts.checkout_id)
     if checkout is None or checkout.user_id != user.id:
-        raise CannotMirror(f"subscription {facts.id} names a checkout that is not its customer's")
+        raise CannotMirror(
+            f"subscription {facts.id} names a checkout of another customer; correct its metadata at Stripe"
+        )
+    # 2. Issue the license, if an earlier event has not done it.
     license_ = await of_checkout(tx, checkout.id)
     if license_ is None:
         made = await issue(tx, secrets, user_id=user.id, plan=plan, term=term_of(facts), checkout_id=checkout.id)

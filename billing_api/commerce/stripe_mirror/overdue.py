@@ -1,8 +1,8 @@
-"""Overdue subscriptions: Stripe should have sent an event by now. They are found by their state.
+"""Polling fallback for lost webhooks: subscriptions that are overdue by our rows are read from Stripe.
 
-A webhook may be lost for good, and a change at the end of a period has no other event. So whatever our rows say must
-have happened, a period that is over or a pending change whose day has come, is looked up at Stripe; what is true then
-is the mirror's to say. One that stays overdue after that (a clock of a test, a fault at Stripe) waits its turn again.
+A webhook may be lost for good, and no other event announces a change at the end of a period. So this job reads the
+subscriptions whose period is over, or whose pending change is due, and the mirror updates their rows. A subscription
+that is still overdue then (a test clock, a fault at Stripe) is read again later.
 """
 
 from datetime import datetime, timedelta
@@ -18,11 +18,11 @@ AT_A_TIME: Final = 20
 _LOOK_AGAIN_AFTER: Final = timedelta(minutes=5)
 _WEBHOOKS_TAKE: Final = timedelta(minutes=2)
 _WITHIN: Final = 24.0
-"""Seconds for one of them, the wait for its customer's lock included: as long as a webhook's job may take."""
+"""Seconds for one subscription, including the wait for its customer's lock: the same as for a webhook's job."""
 
 
 async def mirror_overdue(database: Database, mirror: Mirror, now: datetime) -> int:
-    """Mirrors those overdue that were not looked at for longest; says how many were."""
+    """Mirrors the overdue subscriptions that were not read for the longest time; returns how many."""
     async with step(), database.as_system() as tx:
         found = await repository.overdue(
             tx, late=now - _WEBHOOKS_TAKE, looked_at=now - _LOOK_AGAIN_AFTER, most=AT_A_TIME
@@ -31,7 +31,7 @@ async def mirror_overdue(database: Database, mirror: Mirror, now: datetime) -> i
         try:
             async with step(_WITHIN):
                 await mirror.mirror(StripeObject("subscription", subscription_id, customer_id))
-        except Exception as failure:  # noqa: BLE001  one that fails must not keep the others from being looked at
+        except Exception as failure:  # noqa: BLE001  a failing one must not stop the others
             cause = f"{type(failure).__name__}: {failure}"[:300]
             logger().warning("subscription.overdue_not_mirrored", subscription=subscription_id, cause=cause)
             async with step(), database.as_system() as tx:

@@ -1,8 +1,9 @@
-"""Plan changes: the license follows the subscription's price, up when paid, down at the end of the period.
+"""Plan synchronization: the license follows the plan that Stripe bills.
 
-Stripe's subscription says what is billed. Our row and its license say what is in force. Where the two differ the rules
-of core/licensing/plan_change.py decide, for a change by a customer through our routes, where Stripe's price
-moves only when ours may follow, or one made by hand at Stripe. What is still to come is shown as pending.
+Stripe's subscription has the plan that is billed. Our row and its license have the plan that is in force. If the two
+differ, the rules of core/licensing/plan_change.py decide: an upgrade takes effect when it is paid, a downgrade at the
+end of the paid period. They apply to changes through our routes and to changes made by hand at Stripe. A change that
+has not taken effect yet is shown as pending.
 """
 
 from datetime import datetime
@@ -19,7 +20,7 @@ from db.unit_of_work import SystemTransaction
 
 
 class Billed(NamedTuple):
-    """What Stripe charges for, the newest paid invoice, and the newest of all, which may still be to pay."""
+    """The plan and interval that Stripe bills, the newest paid invoice, and the newest invoice, which may be unpaid."""
 
     plan: Plan
     interval: Interval
@@ -37,13 +38,15 @@ class Pending(NamedTuple):
 async def follow_plan(
     tx: SystemTransaction, row: Subscription, license_: License, facts: SubscriptionFacts, billed: Billed, now: datetime
 ) -> None:
-    """Makes row and license agree with what is billed, or shows what keeps them from it."""
+    """Gives row and license the billed plan, or shows it as pending."""
+    # 1. Decide whether the billed plan is in force.
     in_force = await tx.session.get_one(Plan, license_.plan_id)
     way = direction(offer(in_force, row.interval), offer(billed.plan, billed.interval))
     until = facts.period_end
     paid = billed.paid is not None and billed.paid.pays_until(until, facts.price_id)
-    # A clock that is behind Stripe's must not keep back what Stripe's period says has come.
+    # If our clock is behind Stripe's, the start of Stripe's period counts.
     moment = max(now, facts.period_start)
+    # 2. Apply it, or keep it as pending.
     pending: Pending | None = None
     if is_in_force(way, paid=paid, plan_paid_until=row.plan_paid_until, now=moment):
         row.plan_id, row.interval = billed.plan.id, billed.interval
@@ -64,7 +67,7 @@ def offer(plan: Plan, interval: Interval) -> Offer:
 
 
 async def _to_come(tx: SystemTransaction, facts: SubscriptionFacts) -> Pending | None:
-    """An update that waits for its payment, else what the schedule says."""
+    """The update that waits for its payment; otherwise the next price of the schedule."""
     if facts.pending_price_id is not None:
         price_id, starts_at = facts.pending_price_id, None
     elif facts.scheduled is not None:

@@ -1,4 +1,4 @@
-"""Every SQL statement of the mirror."""
+"""Mirror repository: every SQL statement of the mirror."""
 
 from datetime import datetime
 from typing import Any, Final
@@ -23,7 +23,7 @@ from db.models.commerce import (
 from db.models.identity import User
 from db.unit_of_work import SystemTransaction
 
-# A customer who was deleted at Stripe shares the lock of the one who took the place: they are one user's.
+# A customer that was deleted at Stripe shares the lock of its replacement: both belong to one user.
 _TRY_TO_LOCK: Final = text(
     """
     SELECT pg_try_advisory_xact_lock(hashtextextended('stripe customer ' || coalesce(
@@ -35,15 +35,15 @@ _TRY_TO_LOCK: Final = text(
 
 
 async def try_to_lock_customer(tx: SystemTransaction, customer_id: str) -> bool:
-    """Until the transaction ends, nobody else mirrors anything of this Stripe customer; new objects have no row.
+    """Takes the lock on this Stripe customer until the transaction ends. Objects that have no row need it, too.
 
-    False where somebody else does. It never waits: that would take a connection as well.
+    False where another transaction holds it. It never waits, because a wait would hold a connection.
     """
     return bool(await tx.session.scalar(_TRY_TO_LOCK, {"customer": customer_id}))
 
 
 async def user_of(tx: SystemTransaction, customer_id: str) -> User | None:
-    """Whose customer it is, or was until it was deleted at Stripe."""
+    """The user of this customer, also where the customer was deleted at Stripe."""
     theirs = or_(User.stripe_customer_id == customer_id, User.former_stripe_customer_ids.contains([customer_id]))
     user: User | None = await tx.session.scalar(select(User).where(theirs))
     return user
@@ -58,13 +58,13 @@ async def close_checkout(tx: SystemTransaction, checkout_id: UUID, status: Check
 
 
 async def expire_checkout_of(tx: SystemTransaction, session_id: str) -> None:
-    """Where it is open still; by the id of Stripe's session."""
+    """Expires the checkout of this Stripe session, if it is still open."""
     mine = (Checkout.stripe_session_id == session_id, Checkout.status == CheckoutStatus.OPEN)
     await tx.session.execute(update(Checkout).where(*mine).values(status=CheckoutStatus.EXPIRED))
 
 
 async def forget_draft(tx: SystemTransaction, stripe_invoice_id: str) -> bool:
-    """False where we have no such draft. Whatever was more than a draft once stays: it is in the books."""
+    """Deletes a draft invoice; False where we have none. An invoice that was ever finalized stays in the books."""
     mine = (Invoice.stripe_invoice_id == stripe_invoice_id, Invoice.status == InvoiceStatus.DRAFT)
     return await tx.session.scalar(delete(Invoice).where(*mine).returning(Invoice.id)) is not None
 
@@ -77,7 +77,7 @@ async def subscription(tx: SystemTransaction, stripe_subscription_id: str) -> Su
 
 
 async def overdue(tx: SystemTransaction, *, late: datetime, looked_at: datetime, most: int) -> list[tuple[str, str]]:
-    """(subscription, customer), Stripe's ids: what should have happened before `late`, longest not looked at first."""
+    """(subscription, customer), Stripe's ids: those due before `late`, the one not read for longest first."""
     statement = (
         select(Subscription.stripe_subscription_id, func.coalesce(customer_at_stripe(), ""))
         .join(User, User.id == Subscription.user_id)
@@ -93,7 +93,7 @@ async def overdue(tx: SystemTransaction, *, late: datetime, looked_at: datetime,
 
 
 def customer_at_stripe() -> ColumnElement[Any]:
-    """Of a user in a statement: the customer, or the one who was deleted last, whose subscriptions may be left."""
+    """SQL: the user's customer, or the last deleted one, which may still have subscriptions."""
     return func.coalesce(User.stripe_customer_id, User.former_stripe_customer_ids[-1].astext)
 
 
@@ -124,7 +124,7 @@ async def write_invoice(
 async def write_payment(
     tx: SystemTransaction, facts: PaymentFacts, *, user_id: UUID, license_id: UUID | None, description: str
 ) -> None:
-    """One row for each intent: the registry decides, for an index over the partitions could not."""
+    """Writes one row for each intent. The registry table enforces that; a unique index over partitions cannot."""
     payment_id = new_id()
     values: dict[str, Any] = {
         "status": payment_status(facts.status),
@@ -132,6 +132,7 @@ async def write_payment(
         "payment_method": facts.method,
         "license_id": license_id,
     }
+    # 1. A new intent: register it, then insert its payment.
     claim = (
         insert(PaymentIntent)
         .values(stripe_payment_intent_id=facts.intent_id, payment_id=payment_id, payment_created_at=facts.created)
@@ -143,8 +144,8 @@ async def write_payment(
         new = {"stripe_payment_intent_id": facts.intent_id, "description": description, "metadata_": {}}
         await tx.session.execute(insert(Payment).values(**row, **new, **values))
         return
+    # 2. A known intent: update its payment. The creation instant selects one partition.
     known = await tx.session.get_one(PaymentIntent, facts.intent_id)
-    # The creation instant names the partition, so that only one is looked at.
     mine = (Payment.id == known.payment_id, Payment.created_at == known.payment_created_at)
     await tx.session.execute(update(Payment).where(*mine).values(**values))
 

@@ -1,16 +1,17 @@
-"""Mirror of Stripe: our rows are made to agree with Stripe's objects.
+"""State synchronization with Stripe (mirror): our rows are updated from Stripe's objects.
 
-An event only says which object to look at. `mirror` takes a lock on the object's Stripe customer, then reads the object
-as it is now, then makes our rows agree with it, in one transaction. The webhook, the return page and a replay by an
-admin all call it, so order and duplicates cannot matter: the second caller finds nothing left to do.
+An event only names an object. `mirror` locks the object's Stripe customer, reads the object as it is now, and updates
+our rows, in one transaction. The webhook, the return page and a replay by an admin all call it. So order and duplicates
+of events do not matter: the second call finds nothing to change.
 
-The lock comes before the read. Session, subscription and invoice events of one purchase are processed at once, and
-their rows do not exist yet, so there is no row to lock. And a read made before the lock could be older than what the
-holder of the lock has just written.
+The lock comes before the read, for two reasons:
 
-A license is granted by the first paid invoice (granting.py). A period, and a dearer plan, counts as paid when a paid
-invoice charges for it: the subscription's latest one may be for something else, such as an upgrade that was declined
-while the renewal was still a draft.
+- The events of one purchase are handled concurrently, and their rows do not exist yet. So there is no row to lock.
+- A read before the lock could be older than the rows that the lock's holder has just written.
+
+The first paid invoice grants the license (granting.py). A period, or a more expensive plan, is paid when a paid invoice
+charges for it. The subscription's latest invoice may be for something else, such as an upgrade that was declined while
+the renewal was a draft.
 """
 
 from contextlib import AbstractAsyncContextManager
@@ -52,7 +53,7 @@ _STATUS: Final = {
 
 
 class StripeObject(NamedTuple):
-    """Which object to look at, and the Stripe customer under whose lock."""
+    """The object to read, and the Stripe customer whose lock is needed."""
 
     kind: Kind
     id: str
@@ -63,18 +64,18 @@ class Mirror:
     def __init__(
         self, database: Database, stripe: Stripe, secrets: Secrets, clock: Clock, *, within: float = WAITS_FOR
     ) -> None:
-        """`within`: seconds after which a wait for the customer's lock is given up, as Busy."""
+        """`within`: seconds after which a wait for the customer's lock ends as Busy."""
         self._stripe = stripe
         self._secrets = secrets
         self._clock = clock
         self._lock = CustomerLock(database, within=within)
 
     def alone_with(self, customer_id: str) -> AbstractAsyncContextManager[SystemTransaction]:
-        """A transaction in which nobody else changes or mirrors anything of this Stripe customer; or Busy."""
+        """A transaction with the exclusive lock on this Stripe customer; or Busy."""
         return self._lock.held(customer_id)
 
     async def mirror(self, subject: StripeObject) -> None:
-        """Makes our rows agree with the object; a customer that is not ours is left alone."""
+        """Updates our rows from the object. Objects of a customer that is not ours are ignored."""
         async with self.alone_with(subject.customer_id) as tx:
             user = await repository.user_of(tx, subject.customer_id)
             if user is None:
@@ -111,20 +112,24 @@ class Mirror:
             return
         row = await self._subscription(tx, user, invoice.subscription_id)
         if row is not None:
-            await self._write_invoice(tx, user, invoice, row)  # which need not be its latest
+            await self._write_invoice(tx, user, invoice, row)  # it may not be the latest invoice
 
     async def _subscription(self, tx: SystemTransaction, user: User, subscription_id: str) -> Subscription | None:
-        """Our row of the subscription; None while nothing has been paid, or where it is not one of our checkouts."""
+        """Our row of the subscription. None while nothing is paid, or where it does not come from our checkout."""
+        # 1. Read Stripe's objects and our row.
         facts = await self._stripe.subscription(subscription_id)
         if facts is None:
             return await self.note_gone(tx, subscription_id)
         invoice = await self._stripe.invoice(facts.latest_invoice_id) if facts.latest_invoice_id else None
         known = await repository.subscription(tx, subscription_id)
         if known is None and facts.checkout_id is None:
-            return None  # made by hand at Stripe: no purchase of ours
+            return None  # created by hand at Stripe: not a purchase of ours
         sold = await of_price(tx, facts.price_id)
         if sold is None:
-            raise CannotMirror(f"subscription {facts.id} is at the price {facts.price_id}, which is no plan's")
+            raise CannotMirror(
+                f"subscription {facts.id} has the price {facts.price_id}, which no plan has; change it at Stripe"
+            )
+        # 2. Create the row once it is paid, or update it.
         if known is None:
             known = await self._first_payment(tx, user, facts, invoice, *sold)
         else:
@@ -135,10 +140,10 @@ class Mirror:
         return known
 
     async def note_gone(self, tx: SystemTransaction, subscription_id: str) -> Subscription | None:
-        """Stripe has no such subscription: it charges nothing any more, and what was paid for goes on to its end.
+        """Handles a subscription that Stripe does not have: nothing is charged any more, the paid period goes on.
 
-        The license is not ended with it, as it is with a cancellation that Stripe tells of: the wrong account's key
-        would end all of them.
+        Unlike a cancellation, this does not end the license at once: with an API key of the wrong Stripe account it
+        would end all licenses.
         """
         row = await repository.subscription(tx, subscription_id)
         if row is None or row.status is SubscriptionStatus.CANCELLED:
@@ -161,7 +166,7 @@ class Mirror:
         plan: Plan,
         interval: Interval,
     ) -> Subscription | None:
-        """Any paid invoice will do: the latest may be the next period's, where nobody looked for a month."""
+        """Creates the row after the first payment. Any paid invoice counts: the latest may be the next period's."""
         paid = latest if latest and latest.status == "paid" else await self._stripe.paid_invoice(facts.id)
         if paid is None:
             return None
@@ -206,7 +211,7 @@ class Mirror:
         license_.auto_renew = not facts.ends_with_period and row.status is not SubscriptionStatus.CANCELLED
 
     async def _end(self, tx: SystemTransaction, license_: License) -> None:
-        """The license ends with its subscription, unless staff gave it a longer life."""
+        """Ends the license with its subscription, unless staff extended it."""
         given = license_.extended_until
         if license_.status is Status.CANCELLED or (given is not None and given > self._clock()):
             return

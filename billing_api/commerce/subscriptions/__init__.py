@@ -1,4 +1,4 @@
-"""Subscriptions: what Stripe last said of them, and a customer's changes of plan.
+"""Subscriptions: their state as last read from Stripe, and a customer's changes of plan.
 
 A change of plan, from the wish to the limit:
 

@@ -1,4 +1,4 @@
-"""Subscriptions over HTTP."""
+"""Subscription routes: read, preview, change, cancel, resume."""
 
 from uuid import UUID
 
@@ -51,7 +51,7 @@ class SubscriptionController(Controller):
         "/{subscription_id:uuid}/preview-change",
         permission=Permission.PURCHASE,
         status_code=200,
-        summary="What another plan would cost and mean; nothing is changed",
+        summary="Preview a change of plan: its cost and its limits; nothing is changed",
     )
     async def preview_change(
         self,
@@ -66,7 +66,7 @@ class SubscriptionController(Controller):
         "/{subscription_id:uuid}/change",
         permission=Permission.PURCHASE,
         status_code=200,
-        summary="Another plan: a dearer or longer one once it is paid, any other with the next period",
+        summary="Change the plan: an upgrade takes effect once it is paid, any other change with the next period",
         responses={402: documented(PaymentDeclined)},
     )
     async def change_subscription(
@@ -83,7 +83,7 @@ class SubscriptionController(Controller):
         "/{subscription_id:uuid}/cancel",
         permission=Permission.PURCHASE,
         status_code=200,
-        summary="End with the period that is paid for",
+        summary="Cancel at the end of the paid period",
     )
     async def cancel_subscription(
         self,
@@ -98,7 +98,7 @@ class SubscriptionController(Controller):
         "/{subscription_id:uuid}/resume",
         permission=Permission.PURCHASE,
         status_code=200,
-        summary="Take back an end or a change that is still to come",
+        summary="Withdraw a cancellation or a pending change",
     )
     async def resume_subscription(
         self,

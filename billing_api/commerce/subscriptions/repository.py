@@ -1,4 +1,4 @@
-"""Every SQL statement about subscriptions and the wishes to change them."""
+"""Subscription repository: every SQL statement about subscriptions and requested changes."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
@@ -27,7 +27,7 @@ class AtStripe(NamedTuple):
 
 
 def newest_first() -> Select[Subscription, License, Plan, Plan]:
-    """Rows for `Shown`: whichever the session may see."""
+    """Rows for `Shown`: the subscriptions that the session may see."""
     return (
         select(Subscription, License, Plan, _Pending)
         .join(License, License.id == Subscription.license_id)
@@ -40,12 +40,12 @@ def newest_first() -> Select[Subscription, License, Plan, Plan]:
 async def one(tx: Transaction, subscription_id: UUID) -> Shown:
     row = (await tx.session.execute(newest_first().where(Subscription.id == subscription_id))).one_or_none()
     if row is None:
-        raise NotFound("there is no such subscription")
+        raise NotFound("there is no such subscription; check its id")
     return Shown(*row)
 
 
 async def usage_of(tx: Transaction, license_ids: Iterable[UUID]) -> Mapping[UUID, Mapping[str, int]]:
-    """What is used of each license; reports that come out of order may take it below zero, which counts as none."""
+    """The usage of each license. Totals that are below zero, after reports out of order, count as 0."""
     columns = (LicenseUsage.license_id, LicenseUsage.resource, LicenseUsage.used)
     rows = await tx.session.execute(select(*columns).where(LicenseUsage.license_id.in_(list(license_ids))))
     usage: dict[UUID, dict[str, int]] = defaultdict(dict)
@@ -55,7 +55,7 @@ async def usage_of(tx: Transaction, license_ids: Iterable[UUID]) -> Mapping[UUID
 
 
 async def at_stripe(tx: CustomerTransaction, subscription_id: UUID) -> AtStripe:
-    """Where Stripe has it; NotFound also for everybody else's."""
+    """Stripe's ids of the subscription; NotFound also for another customer's."""
     statement = (
         select(Subscription.stripe_subscription_id, customer_at_stripe())
         .join(User, User.id == Subscription.user_id)
@@ -63,7 +63,7 @@ async def at_stripe(tx: CustomerTransaction, subscription_id: UUID) -> AtStripe:
     )
     row = (await tx.session.execute(statement)).one_or_none()
     if row is None or row[1] is None:
-        raise NotFound("there is no such subscription")
+        raise NotFound("there is no such subscription; check its id")
     return AtStripe(row[0], row[1])
 
 
@@ -72,5 +72,5 @@ async def stored_change(tx: CustomerTransaction, change_id: UUID) -> PlanChange 
 
 
 async def write_change(tx: CustomerTransaction, **values: Any) -> None:
-    """The same wish may be written by a retry that took over from a request that died."""
+    """Writes the request. A retry after a request that died may find it written already."""
     await tx.session.execute(insert(PlanChange).values(**values).on_conflict_do_nothing())

@@ -1,4 +1,4 @@
-"""Subscriptions on the wire."""
+"""Subscription schemas: requests and answers as JSON."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -16,10 +16,10 @@ from db.models.licensing import Interval, License, Plan
 
 
 class PendingChange(msgspec.Struct, frozen=True, kw_only=True):
-    """What the subscription becomes at `takes_effect_at`, or where that is null as soon as it is paid.
+    """The change takes effect at `takes_effect_at`, or if that is null, as soon as it is paid.
 
-    `payment_url`: where the bank asks for the payment that it waits for. `over`: by how much what is used now passes
-    the limits to come, for each resource that does; nothing of it is taken away, but nothing more can be created.
+    `payment_url`: where the customer confirms the payment with the bank. `over`: by how much present usage exceeds the
+    future limits, for each resource that does. Nothing is deleted then, but nothing more can be created.
     """
 
     plan_id: UUID
@@ -31,7 +31,7 @@ class PendingChange(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class SubscriptionView(msgspec.Struct, frozen=True, kw_only=True):
-    """`cancel_at_period_end`: it will not be renewed."""
+    """`cancel_at_period_end`: the subscription will not be renewed."""
 
     id: UUID
     license_id: UUID
@@ -69,7 +69,7 @@ class ChangeGiven(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class LimitToCome(msgspec.Struct, frozen=True):
-    """`limit` null is unlimited; `over`: by how much what is used now passes it."""
+    """`limit` null is unlimited. `over`: by how much present usage exceeds it."""
 
     used: int
     limit: int | None
@@ -77,10 +77,10 @@ class LimitToCome(msgspec.Struct, frozen=True):
 
 
 class ChangePreview(msgspec.Struct, frozen=True, kw_only=True):
-    """What a change would mean now.
+    """The effect of a change, if it were made now.
 
-    `due_now` is charged at once for the rest of the period, less what is left of the present plan; `price` is what each
-    period costs from then on, before taxes and discounts. `takes_effect_at` null: as soon as it is paid.
+    `due_now` is charged at once: the new plan for the rest of the period, less the unused part of the present plan.
+    `price` is charged for each later period, before taxes and discounts. `takes_effect_at` null: once it is paid.
     """
 
     direction: Literal["upgrade", "downgrade"]

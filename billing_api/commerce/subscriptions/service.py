@@ -1,10 +1,10 @@
-"""A customer's subscriptions, and what the customer wants of them: another plan, an end, or that it goes on.
+"""Subscription use cases: change of plan, cancellation and resumption, by the customer.
 
-Nothing here decides what is in force. A wish is written down, Stripe is asked under the wish's id, and then Stripe's
-object is mirrored, as its webhook would do it. So a request that dies at any line leaves what the next one, or the
-webhook, carries on with; and one that is sent again under its Idempotency-Key asks Stripe the same thing again.
+Nothing here decides which plan is in force. A request is stored, Stripe is called with its id as the idempotency key,
+and then Stripe's object is mirrored, as its webhook would do it. If the process dies at any line, the next request or
+the webhook completes the work. A request that is repeated under its Idempotency-Key repeats the same calls to Stripe.
 
-While Stripe is asked the lock on its customer is held, so that no two wishes of one customer meet at Stripe half-way.
+The lock on the Stripe customer is held during these calls, so that two requests of one customer do not interleave.
 """
 
 import asyncio
@@ -43,8 +43,8 @@ from db.paging import Page, fetch_page
 from db.unit_of_work import Database, Transaction
 
 _ASKED_WITHIN: Final = 8
-"""Seconds for all that Stripe is asked under the lock: its caller waits for an answer, and others for the lock."""
-_ENDED: Final = "this subscription has ended; buy another one"
+"""Seconds for all calls to Stripe under the lock: its caller waits for an answer, and others for the lock."""
+_ENDED: Final = "this subscription has ended; buy a new license"
 
 
 class SubscriptionService:
@@ -67,7 +67,8 @@ class SubscriptionService:
             return await _view(tx, subscription_id)
 
     async def preview(self, principal: Principal, subscription_id: UUID, wish: ChangeGiven) -> ChangePreview:
-        """What the change would cost and mean now; nothing is written."""
+        """The cost and the limits of a change. The subscription is mirrored first; the change is not stored."""
+        # 1. Mirror the subscription, so that the preview starts from Stripe's present state.
         async with self._database.as_customer(principal.user_id) as tx:
             known = await repository.at_stripe(tx, subscription_id)
         await self._look_at_stripe(known)
@@ -75,6 +76,7 @@ class SubscriptionService:
             shown = await repository.one(tx, subscription_id)
             plan = await one_on_offer(tx, wish.plan_id)
             usage = await repository.usage_of(tx, [shown.license.id])
+        # 2. Ask Stripe for the cost of an upgrade. Any other change costs nothing now.
         way = _way(shown, plan, wish.interval)
         due_now = Money(0, plan.currency)
         if way is Direction.UPGRADE:
@@ -96,12 +98,14 @@ class SubscriptionService:
     async def change(
         self, principal: Principal, subscription_id: UUID, wish: ChangeGiven, once: Once
     ) -> Replayable[SubscriptionView]:
-        """Up: charged now, in force once paid. Down: with the next period."""
+        """An upgrade is charged now and in force once it is paid. A downgrade takes effect with the next period."""
+        # 1. Claim the Idempotency-Key.
         change_id = _wish_id(principal, subscription_id, "change", once)
         async with self._database.as_customer(principal.user_id) as tx:
             if stored := await once.claim(tx, SubscriptionView):
                 return stored
             known = await repository.at_stripe(tx, subscription_id)
+        # 2. Store the request, call Stripe, mirror the result. A refusal releases the key.
         async with self._given_back_if_refused(principal, once):
             change = await self._write_wish(principal, known, change_id, subscription_id, wish)
             try:
@@ -113,11 +117,11 @@ class SubscriptionService:
         return await self._answer(principal, subscription_id, once)
 
     async def cancel(self, principal: Principal, subscription_id: UUID, once: Once) -> Replayable[SubscriptionView]:
-        """At the end of the period that is paid for; a change that was still to come is not made."""
+        """Cancels at the end of the paid period. A pending change is dropped."""
         return await self._end_or_go_on(principal, subscription_id, "cancel", once)
 
     async def resume(self, principal: Principal, subscription_id: UUID, once: Once) -> Replayable[SubscriptionView]:
-        """Goes on as it is: an end, or a change, that was still to come is taken back."""
+        """Withdraws a cancellation or a pending change."""
         return await self._end_or_go_on(principal, subscription_id, "resume", once)
 
     async def _end_or_go_on(
@@ -152,7 +156,7 @@ class SubscriptionService:
             return await self._changes.cost_now(facts, await self._price_anew(gone, plan.id, interval))
 
     async def _price_anew(self, gone: GoneAtStripe, plan_id: UUID, interval: Interval) -> str:
-        """In place of one that was deleted at Stripe."""
+        """A new price in place of one that was deleted at Stripe."""
         if not gone.is_price:
             raise gone
         return (await self._plans.publish_one(self._stripe, plan_id))[interval]
@@ -160,7 +164,7 @@ class SubscriptionService:
     async def _write_wish(
         self, principal: Principal, known: AtStripe, change_id: UUID, subscription_id: UUID, wish: ChangeGiven
     ) -> PlanChange:
-        """The wish as it was first understood: judged by what Stripe says now, and never judged again."""
+        """Stores the request with its direction, by Stripe's present state. A retry gets the stored one."""
         async with self._database.as_customer(principal.user_id) as tx:
             if stored := await repository.stored_change(tx, change_id):
                 return stored
@@ -179,7 +183,7 @@ class SubscriptionService:
 
     @asynccontextmanager
     async def _alone_with(self, known: AtStripe) -> AsyncIterator[SubscriptionFacts]:
-        """The subscription as Stripe has it, and nobody else changes or mirrors anything of its customer meanwhile."""
+        """The subscription as read from Stripe, under the lock on its customer."""
         async with self._mirror.alone_with(known.customer_id) as tx:
             try:
                 async with asyncio.timeout(_ASKED_WITHIN):
@@ -193,7 +197,7 @@ class SubscriptionService:
 
     @asynccontextmanager
     async def _given_back_if_refused(self, principal: Principal, once: Once) -> AsyncIterator[None]:
-        """What was refused may be sent again at once."""
+        """Releases the Idempotency-Key after a refusal, so that the client can retry at once."""
         try:
             yield
         except Refusal:
@@ -213,32 +217,35 @@ async def _view(tx: Transaction, subscription_id: UUID) -> SubscriptionView:
 
 
 def _wish_id(principal: Principal, subscription_id: UUID, verb: str, once: Once) -> UUID:
-    """The same for every try of one Idempotency-Key, so that Stripe carries out one of them."""
+    """The same for every request with one Idempotency-Key, so that Stripe performs it once."""
     if once.key is None:
         return new_id()
     return uuid5(NAMESPACE_URL, f"urn:nextpanel:{verb}:{principal.user_id}:{subscription_id}:{once.key}")
 
 
 def _way(shown: Shown, plan: Plan, interval: Interval) -> Direction:
-    """Which way the change goes; Conflict where the subscription cannot be changed now."""
+    """The direction of the change; Conflict where the subscription cannot be changed now."""
+    # 1. The subscription must be active, renewing and in the plan's currency.
     row = shown.subscription
     if row.status is SubscriptionStatus.CANCELLED:
         raise Conflict(_ENDED)
     if row.status is not SubscriptionStatus.ACTIVE:
-        raise Conflict(f"a subscription that is {row.status} cannot be changed; pay its open invoice first")
+        raise Conflict(f"a subscription that is {row.status} cannot be changed; pay its open invoice, then change it")
     if row.cancel_at_period_end:
         raise Conflict(f"the subscription ends on {rfc3339(row.current_period_end)}; resume it, then change it")
     if plan.currency != shown.plan.currency:
-        raise Conflict(f"{plan.name} is sold in {plan.currency}, and this subscription runs in {shown.plan.currency}")
+        raise Conflict(
+            f"{plan.name} is sold in {plan.currency} and this subscription is in {shown.plan.currency}; choose a plan"
+            f" in {shown.plan.currency}"
+        )
+    # 2. The change must be a real one, and must not contradict a pending one.
     way = direction(offer(shown.plan, row.interval), offer(plan, interval))
     if way is Direction.NONE:
         raise Conflict(
-            f"this subscription is to {plan.name} by the {interval} already; resume it to take a change back"
+            f"this subscription has {plan.name} by the {interval} already; resume it to withdraw a pending change"
         )
     if way is Direction.UPGRADE and row.pending_from is not None:
-        raise Conflict(
-            f"a change on {rfc3339(row.pending_from)} is still to come; resume the subscription, then change it"
-        )
+        raise Conflict(f"a change is pending for {rfc3339(row.pending_from)}; resume the subscription, then change it")
     if way is Direction.DOWNGRADE and row.pending_plan_id is not None and row.pending_from is None:
         raise Conflict("an upgrade waits for its payment; pay it, or resume the subscription, then change it")
     return way

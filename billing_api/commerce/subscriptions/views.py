@@ -1,4 +1,4 @@
-"""A subscription with all that a view of it tells: what SQL reads and the wire shows."""
+"""Subscription read model: a subscription with the rows that its view needs."""
 
 from typing import NamedTuple
 
@@ -7,7 +7,7 @@ from db.models.licensing import License, Plan
 
 
 class Shown(NamedTuple):
-    """A subscription with all that its view tells of."""
+    """A subscription with its license, its plan and its pending plan."""
 
     subscription: Subscription
     license: License
