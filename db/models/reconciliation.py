@@ -13,10 +13,10 @@ RunState = Literal["running", "agreed", "repaired", "differing", "failed"]
 """`differing`: a difference is left that could not be repaired. `failed`: the run did not finish."""
 
 Subject = Literal["license", "lease", "total", "api_key", "bucket", "key", "events", "job", "pin"]
-Fault = Literal["missing", "older", "newer", "wrong", "unknown", "stuck"]
+RecordFault = Literal["missing", "older", "newer", "wrong", "unknown", "stuck"]
 """How the record in Redis differs from PostgreSQL's; `unknown`: PostgreSQL has no such record."""
 
-Outcome = Literal["found", "repaired", "changed", "evidence"]
+DifferenceOutcome = Literal["found", "repaired", "changed", "evidence"]
 """`changed`: the record changed before the repair; the next run compares it again. `found`: the run ended before the
 result was known. `evidence`: nothing is repaired; staff have to look at it."""
 

@@ -10,7 +10,7 @@ from sqlalchemy import text
 
 from billing_api.identity.login_throttle import repository as throttle_repository
 from billing_api.identity.login_throttle.rules import FORGOTTEN
-from billing_api.licensing.activation.repository import forget_tokens
+from billing_api.licensing.activation.repository import delete_expired_tokens
 from billing_api.licensing.licenses import repository as license_repository
 from billing_api.licensing.usage import corrections
 from billing_api.privacy import aftermath
@@ -45,7 +45,7 @@ async def purge_done_jobs(database: Database, *, days: int = KEEP_DONE_DAYS) -> 
 async def forget_overages(database: Database) -> int:
     """Removes candidates that pass no limit any more, so that they are not looked at again; says how many."""
     async with database.as_system() as tx:
-        return await license_repository.forget_overages(tx, _QUIET_FOR)
+        return await license_repository.delete_stale_candidates(tx, _QUIET_FOR)
 
 
 async def correct_totals_below_zero(database: Database) -> int:
@@ -59,7 +59,7 @@ async def correct_totals_below_zero(database: Database) -> int:
 async def forget_activation_tokens(database: Database) -> int:
     """Removes tokens that ended long ago, used or not."""
     async with database.as_system() as tx:
-        return await forget_tokens(tx, utc_now() - KEEP_TOKENS)
+        return await delete_expired_tokens(tx, utc_now() - KEEP_TOKENS)
 
 
 async def purge_guess_counts(database: Database) -> int:

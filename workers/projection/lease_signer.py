@@ -30,7 +30,7 @@ import msgspec
 from sqlalchemy import ARRAY, Row, Uuid, any_, bindparam
 
 from billing_api.licensing.leases import repository
-from billing_api.licensing.leases.repository import Lookout, SignedLease
+from billing_api.licensing.leases.repository import DueCriteria, SignedLease
 from core.clock import Clock
 from core.crypto.lease import JwkSet, LeaseSigner
 from core.hotstore.writer import Writer
@@ -56,7 +56,7 @@ _PUBLISHED_FOR: Final = timedelta(seconds=LIFE + _SPREAD + OFFLINE_GRACE + 3600)
 _BEFORE_ALL_IDS: Final = UUID(int=0)
 _NAMED: Final = records.LICENSES.where(License.id == any_(bindparam("ids", type_=ARRAY(Uuid()))))
 
-Claim = Callable[[SystemTransaction, Lookout], Awaitable[list[UUID]]]
+Claim = Callable[[SystemTransaction, DueCriteria], Awaitable[list[UUID]]]
 
 
 class KeyIdReused(Exception):
@@ -138,7 +138,7 @@ class Leases:
                 await self._renew(_claim_these(some))
 
     def _claim_after(self, after: UUID) -> Claim:
-        return lambda tx, lookout: repository.claim_due(tx, lookout, after=after, most=self._batch)
+        return lambda tx, criteria: repository.claim_due(tx, criteria, after=after, most=self._batch)
 
     async def _publish_keys(self) -> None:
         now = self._clock()
@@ -154,10 +154,10 @@ class Leases:
     async def _renew(self, claim: Claim) -> tuple[list[UUID], int]:
         """The claimed licenses, and how many of them got a lease or lost theirs."""
         now = self._clock()
-        lookout = Lookout(now, now + timedelta(seconds=LIFE / 2), self._kids)
+        criteria = DueCriteria(now, now + timedelta(seconds=LIFE / 2), self._kids)
         async with self._database.as_system() as tx:
-            claimed = await claim(tx, lookout)
-            due = await repository.still_due(tx, lookout, claimed)
+            claimed = await claim(tx, criteria)
+            due = await repository.still_due(tx, criteria, claimed)
             if not due:
                 return claimed, 0
             rows = (await tx.session.execute(_NAMED, {"ids": due})).all()
@@ -198,4 +198,4 @@ class Leases:
 
 
 def _claim_these(license_ids: Sequence[UUID]) -> Claim:
-    return lambda tx, _lookout: repository.claim(tx, license_ids)
+    return lambda tx, _criteria: repository.claim(tx, license_ids)

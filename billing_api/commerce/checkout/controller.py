@@ -50,6 +50,6 @@ async def checkout_return(
     cancelled: Annotated[bool, QueryParameter()] = False,  # noqa: FBT002  a query parameter, always named
 ) -> Response[str]:
     """Shows the state of the purchase. Without a login: the address is secret, and the page shows nothing else."""
-    outcome = await checkouts.conclude(session_id)
+    outcome = await checkouts.refresh(session_id)
     page = return_page.page(outcome, left=cancelled)
     return Response(page, media_type=MediaType.HTML, headers=return_page.HEADERS)

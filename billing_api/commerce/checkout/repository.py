@@ -28,7 +28,7 @@ async def write_intent(tx: CustomerTransaction, **values: Any) -> None:
     await tx.session.execute(insert(Checkout).values(**values).on_conflict_do_nothing())
 
 
-async def note_session(
+async def store_session(
     tx: SystemTransaction, checkout_id: UUID, *, user_id: UUID, customer_id: str, session_id: str, url: str
 ) -> None:
     await tx.session.execute(update(User).where(User.id == user_id).values(stripe_customer_id=customer_id))
@@ -36,7 +36,7 @@ async def note_session(
     await tx.session.execute(update(Checkout).where(Checkout.id == checkout_id).values(**values))
 
 
-async def retire_customer(tx: SystemTransaction, user_id: UUID, customer_id: str) -> User:
+async def mark_customer_deleted(tx: SystemTransaction, user_id: UUID, customer_id: str) -> User:
     """Marks a customer as deleted at Stripe: it still belongs to the user, but is not used again. Idempotent."""
     user = (await tx.session.scalars(select(User).where(User.id == user_id).with_for_update())).one()
     if user.stripe_customer_id in {None, customer_id} and customer_id not in user.former_stripe_customer_ids:

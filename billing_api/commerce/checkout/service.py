@@ -84,7 +84,7 @@ class CheckoutService:
             raise
         # 3. Store Stripe's ids, and the answer under the Idempotency-Key.
         async with self._database.as_system(principal.user_id) as system:
-            await repository.note_session(
+            await repository.store_session(
                 system,
                 checkout_id,
                 user_id=user.id,
@@ -99,7 +99,7 @@ class CheckoutService:
         async with self._database.as_customer(principal.user_id) as tx:
             checkout, license_id = await repository.with_license(tx, checkout_id)
         if license_id is None and checkout.status is CheckoutStatus.OPEN:
-            await self.conclude(checkout_id)
+            await self.refresh(checkout_id)
             async with self._database.as_customer(principal.user_id) as tx:
                 checkout, license_id = await repository.with_license(tx, checkout_id)
         return CheckoutView(
@@ -110,7 +110,7 @@ class CheckoutService:
             license_id=license_id,
         )
 
-    async def conclude(self, checkout_id: UUID) -> CheckoutOutcome:
+    async def refresh(self, checkout_id: UUID) -> CheckoutOutcome:
         """Mirrors the checkout's session, as its webhook would, and returns its state.
 
         For a browser that comes back from the payment page. If Stripe does not answer now, the webhook will do it.
@@ -118,7 +118,7 @@ class CheckoutService:
         async with self._database.as_system() as tx:
             customer_id, session_id = await repository.customer_of(tx, checkout_id)
         if customer_id and session_id:
-            await self._look_at_stripe(checkout_id, StripeObject("checkout.session", session_id, customer_id))
+            await self._mirror_now(checkout_id, StripeObject("checkout.session", session_id, customer_id))
         async with self._database.as_system() as tx:
             checkout, license_id = await repository.with_license(tx, checkout_id)
         return CheckoutOutcome(checkout.status, licensed=license_id is not None)
@@ -168,9 +168,9 @@ class CheckoutService:
         if customer_id is None:
             return user
         async with self._database.as_system() as tx:
-            return await repository.retire_customer(tx, user.id, customer_id)
+            return await repository.mark_customer_deleted(tx, user.id, customer_id)
 
-    async def _look_at_stripe(self, checkout_id: UUID, session: StripeObject) -> None:
+    async def _mirror_now(self, checkout_id: UUID, session: StripeObject) -> None:
         try:
             async with asyncio.timeout(_PATIENCE_SECONDS):
                 await self._mirror.mirror(session)

@@ -31,7 +31,7 @@ def price_of(plan: Plan, interval: Interval) -> str:
     return price_id
 
 
-async def note_prices(tx: SystemTransaction, plan_id: UUID, prices: Mapping[Interval, str]) -> None:
+async def store_prices(tx: SystemTransaction, plan_id: UUID, prices: Mapping[Interval, str]) -> None:
     """Stores prices. None is ever deleted: subscriptions keep the price at which they were sold."""
     rows = [{"stripe_price_id": price, "plan_id": plan_id, "interval": interval} for interval, price in prices.items()]
     await tx.session.execute(insert(PlanPrice).values(rows).on_conflict_do_nothing())

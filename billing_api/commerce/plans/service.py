@@ -43,7 +43,7 @@ class PlanService:
         prices = await stripe.ensure_prices(_entry(plan))
         month, year = prices[Interval.MONTH], prices[Interval.YEAR]
         async with self._database.as_system() as tx:
-            await repository.note_prices(tx, plan.id, prices)
+            await repository.store_prices(tx, plan.id, prices)
             fresh = await repository.one_on_offer(tx, plan.id)
             changed = (fresh.stripe_price_id_monthly, fresh.stripe_price_id_yearly) != (month, year)
             fresh.stripe_price_id_monthly, fresh.stripe_price_id_yearly = month, year

@@ -33,7 +33,7 @@ def term_of(facts: SubscriptionFacts) -> Term:
     return Term(facts.period_start, facts.period_end, grace_until)
 
 
-async def granted(
+async def grant_license(
     tx: SystemTransaction, secrets: Secrets, user: User, facts: SubscriptionFacts, plan: Plan
 ) -> License | None:
     """The license of a paid subscription: issued now, or found if it was issued before.

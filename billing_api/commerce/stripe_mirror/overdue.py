@@ -35,5 +35,5 @@ async def mirror_overdue(database: Database, mirror: Mirror, now: datetime) -> i
             cause = f"{type(failure).__name__}: {failure}"[:300]
             logger().warning("subscription.overdue_not_mirrored", subscription=subscription_id, cause=cause)
             async with step(), database.as_system() as tx:
-                await repository.note_looked_at(tx, subscription_id, now)
+                await repository.postpone(tx, subscription_id, now)
     return len(found)

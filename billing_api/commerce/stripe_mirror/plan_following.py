@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from billing_api.commerce.plans.repository import of_price
 from billing_api.gateways.stripe.facts import InvoiceFacts, SubscriptionFacts
-from billing_api.licensing.licenses.terms import take_plan
+from billing_api.licensing.licenses.terms import apply_plan
 from core.licensing.plan_change import Direction, Offer, direction, is_in_force
 from core.telemetry import logger
 from db.models.commerce import Subscription
@@ -51,11 +51,11 @@ async def follow_plan(
     if is_in_force(way, paid=paid, plan_paid_until=row.plan_paid_until, now=moment):
         row.plan_id, row.interval = billed.plan.id, billed.interval
         if license_.plan_id != billed.plan.id:
-            await take_plan(tx, license_, billed.plan)
+            await apply_plan(tx, license_, billed.plan)
             logger().info("license.plan_changed", license_id=str(license_.id), plan=billed.plan.name, way=way)
         if billed.paid is not None and billed.paid.pays_until(until):
             row.plan_paid_until = until
-        pending = await _to_come(tx, facts)
+        pending = await _upcoming(tx, facts)
     else:
         starts_at = row.plan_paid_until if way is Direction.DOWNGRADE else None
         pending = Pending(billed.plan, billed.interval, starts_at)
@@ -66,7 +66,7 @@ def offer(plan: Plan, interval: Interval) -> Offer:
     return Offer(plan.id, plan.price_monthly, interval.value)
 
 
-async def _to_come(tx: SystemTransaction, facts: SubscriptionFacts) -> Pending | None:
+async def _upcoming(tx: SystemTransaction, facts: SubscriptionFacts) -> Pending | None:
     """The update that waits for its payment; otherwise the next price of the schedule."""
     if facts.pending_price_id is not None:
         price_id, starts_at = facts.pending_price_id, None

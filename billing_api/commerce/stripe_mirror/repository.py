@@ -63,7 +63,7 @@ async def expire_checkout_of(tx: SystemTransaction, session_id: str) -> None:
     await tx.session.execute(update(Checkout).where(*mine).values(status=CheckoutStatus.EXPIRED))
 
 
-async def forget_draft(tx: SystemTransaction, stripe_invoice_id: str) -> bool:
+async def delete_draft(tx: SystemTransaction, stripe_invoice_id: str) -> bool:
     """Deletes a draft invoice; False where we have none. An invoice that was ever finalized stays in the books."""
     mine = (Invoice.stripe_invoice_id == stripe_invoice_id, Invoice.status == InvoiceStatus.DRAFT)
     return await tx.session.scalar(delete(Invoice).where(*mine).returning(Invoice.id)) is not None
@@ -97,7 +97,7 @@ def customer_at_stripe() -> ColumnElement[Any]:
     return func.coalesce(User.stripe_customer_id, User.former_stripe_customer_ids[-1].astext)
 
 
-async def note_looked_at(tx: SystemTransaction, stripe_subscription_id: str, now: datetime) -> None:
+async def postpone(tx: SystemTransaction, stripe_subscription_id: str, now: datetime) -> None:
     mine = Subscription.stripe_subscription_id == stripe_subscription_id
     await tx.session.execute(update(Subscription).where(mine).values(mirrored_at=now))
 

@@ -20,7 +20,7 @@ from typing import Final, Literal, NamedTuple
 from billing_api.commerce.plans.repository import of_price
 from billing_api.commerce.stripe_mirror import repository
 from billing_api.commerce.stripe_mirror.customer_lock import WAITS_FOR, CustomerLock
-from billing_api.commerce.stripe_mirror.granting import CannotMirror, granted, term_of
+from billing_api.commerce.stripe_mirror.granting import CannotMirror, grant_license, term_of
 from billing_api.commerce.stripe_mirror.plan_following import (
     Billed,
     follow_plan,
@@ -29,7 +29,7 @@ from billing_api.commerce.stripe_mirror.plan_following import (
 from billing_api.gateways.stripe.client import Stripe
 from billing_api.gateways.stripe.facts import InvoiceFacts, SubscriptionFacts
 from billing_api.licensing.licenses.repository import lock as lock_license
-from billing_api.licensing.licenses.terms import pay_for
+from billing_api.licensing.licenses.terms import set_paid_period
 from core.clock import Clock
 from core.errors import IllegalMove
 from core.ids import new_id
@@ -70,13 +70,13 @@ class Mirror:
         self._clock = clock
         self._lock = CustomerLock(database, within=within)
 
-    def alone_with(self, customer_id: str) -> AbstractAsyncContextManager[SystemTransaction]:
+    def exclusive(self, customer_id: str) -> AbstractAsyncContextManager[SystemTransaction]:
         """A transaction with the exclusive lock on this Stripe customer; or Busy."""
         return self._lock.held(customer_id)
 
     async def mirror(self, subject: StripeObject) -> None:
         """Updates our rows from the object. Objects of a customer that is not ours are ignored."""
-        async with self.alone_with(subject.customer_id) as tx:
+        async with self.exclusive(subject.customer_id) as tx:
             user = await repository.user_of(tx, subject.customer_id)
             if user is None:
                 logger().info("mirror.unknown_customer", kind=subject.kind, object_id=subject.id)
@@ -104,7 +104,7 @@ class Mirror:
     async def _invoice(self, tx: SystemTransaction, user: User, invoice_id: str) -> None:
         invoice = await self._stripe.invoice(invoice_id)
         if invoice is None:  # a draft may be deleted
-            known = await repository.forget_draft(tx, invoice_id)
+            known = await repository.delete_draft(tx, invoice_id)
             logger().info("mirror.invoice_gone", invoice=invoice_id, draft_of_ours=known)
             return
         if invoice.subscription_id is None:
@@ -119,7 +119,7 @@ class Mirror:
         # 1. Read Stripe's objects and our row.
         facts = await self._stripe.subscription(subscription_id)
         if facts is None:
-            return await self.note_gone(tx, subscription_id)
+            return await self.handle_missing(tx, subscription_id)
         invoice = await self._stripe.invoice(facts.latest_invoice_id) if facts.latest_invoice_id else None
         known = await repository.subscription(tx, subscription_id)
         if known is None and facts.checkout_id is None:
@@ -139,7 +139,7 @@ class Mirror:
             await self._write_invoice(tx, user, invoice, known)
         return known
 
-    async def note_gone(self, tx: SystemTransaction, subscription_id: str) -> Subscription | None:
+    async def handle_missing(self, tx: SystemTransaction, subscription_id: str) -> Subscription | None:
         """Handles a subscription that Stripe does not have: nothing is charged any more, the paid period goes on.
 
         Unlike a cancellation, this does not end the license at once: with an API key of the wrong Stripe account it
@@ -170,7 +170,7 @@ class Mirror:
         paid = latest if latest and latest.status == "paid" else await self._stripe.paid_invoice(facts.id)
         if paid is None:
             return None
-        license_ = await granted(tx, self._secrets, user, facts, plan)
+        license_ = await grant_license(tx, self._secrets, user, facts, plan)
         if license_ is None:
             return None
         row = Subscription(
@@ -205,7 +205,7 @@ class Mirror:
         else:
             await follow_plan(tx, row, license_, facts, billed, self._clock())
             if billed.paid is not None and billed.paid.pays_until(facts.period_end):
-                pay_for(license_, term_of(facts))
+                set_paid_period(license_, term_of(facts))
             elif facts.ends_with_period:
                 license_.grace_until = None
         license_.auto_renew = not facts.ends_with_period and row.status is not SubscriptionStatus.CANCELLED

@@ -10,7 +10,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import aliased
 
 from billing_api.commerce.stripe_mirror.repository import customer_at_stripe
-from billing_api.commerce.subscriptions.views import Shown
+from billing_api.commerce.subscriptions.views import SubscriptionDetails
 from core.errors import NotFound
 from db.models.commerce import PlanChange, Subscription
 from db.models.identity import User
@@ -21,13 +21,13 @@ from db.unit_of_work import CustomerTransaction, Transaction
 _Pending = aliased(Plan, name="pending_plan")
 
 
-class AtStripe(NamedTuple):
+class StripeIds(NamedTuple):
     subscription_id: str
     customer_id: str
 
 
 def newest_first() -> Select[Subscription, License, Plan, Plan]:
-    """Rows for `Shown`: the subscriptions that the session may see."""
+    """Rows for `SubscriptionDetails`: the subscriptions that the session may see."""
     return (
         select(Subscription, License, Plan, _Pending)
         .join(License, License.id == Subscription.license_id)
@@ -37,11 +37,11 @@ def newest_first() -> Select[Subscription, License, Plan, Plan]:
     )
 
 
-async def one(tx: Transaction, subscription_id: UUID) -> Shown:
+async def one(tx: Transaction, subscription_id: UUID) -> SubscriptionDetails:
     row = (await tx.session.execute(newest_first().where(Subscription.id == subscription_id))).one_or_none()
     if row is None:
         raise NotFound("there is no such subscription; check its id")
-    return Shown(*row)
+    return SubscriptionDetails(*row)
 
 
 async def usage_of(tx: Transaction, license_ids: Iterable[UUID]) -> Mapping[UUID, Mapping[str, int]]:
@@ -54,7 +54,7 @@ async def usage_of(tx: Transaction, license_ids: Iterable[UUID]) -> Mapping[UUID
     return usage
 
 
-async def at_stripe(tx: CustomerTransaction, subscription_id: UUID) -> AtStripe:
+async def stripe_ids(tx: CustomerTransaction, subscription_id: UUID) -> StripeIds:
     """Stripe's ids of the subscription; NotFound also for another customer's."""
     statement = (
         select(Subscription.stripe_subscription_id, customer_at_stripe())
@@ -64,7 +64,7 @@ async def at_stripe(tx: CustomerTransaction, subscription_id: UUID) -> AtStripe:
     row = (await tx.session.execute(statement)).one_or_none()
     if row is None or row[1] is None:
         raise NotFound("there is no such subscription; check its id")
-    return AtStripe(row[0], row[1])
+    return StripeIds(row[0], row[1])
 
 
 async def stored_change(tx: CustomerTransaction, change_id: UUID) -> PlanChange | None:

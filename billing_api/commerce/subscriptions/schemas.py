@@ -7,7 +7,7 @@ from uuid import UUID
 
 import msgspec
 
-from billing_api.commerce.subscriptions.views import Shown
+from billing_api.commerce.subscriptions.views import SubscriptionDetails
 from billing_api.licensing.licenses.terms import limits_on
 from core.licensing.plan import RESOURCES
 from core.money import Money
@@ -46,19 +46,19 @@ class SubscriptionView(msgspec.Struct, frozen=True, kw_only=True):
     created_at: datetime
 
     @classmethod
-    def of(cls, shown: Shown, used: Mapping[str, int]) -> "SubscriptionView":
-        row = shown.subscription
+    def of(cls, details: SubscriptionDetails, used: Mapping[str, int]) -> "SubscriptionView":
+        row = details.subscription
         return cls(
             id=row.id,
             license_id=row.license_id,
             plan_id=row.plan_id,
-            plan=shown.plan.name,
+            plan=details.plan.name,
             interval=row.interval,
             status=row.status,
             current_period_start=row.current_period_start,
             current_period_end=row.current_period_end,
             cancel_at_period_end=row.cancel_at_period_end,
-            pending_change=_pending(shown, used),
+            pending_change=_pending(details, used),
             created_at=row.created_at,
         )
 
@@ -93,7 +93,7 @@ class ChangePreview(msgspec.Struct, frozen=True, kw_only=True):
     limits: dict[str, LimitToCome]
 
 
-def limits_to_come(license_: License, plan: Plan, used: Mapping[str, int]) -> dict[str, LimitToCome]:
+def future_limits(license_: License, plan: Plan, used: Mapping[str, int]) -> dict[str, LimitToCome]:
     limits = limits_on(plan, license_.limit_overrides)
     return {name: _limit(used.get(name, 0), limits[f"max_{name}"]) for name in RESOURCES}
 
@@ -102,11 +102,11 @@ def _limit(used: int, limit: int | None) -> LimitToCome:
     return LimitToCome(used, limit, 0 if limit is None else max(0, used - limit))
 
 
-def _pending(shown: Shown, used: Mapping[str, int]) -> PendingChange | None:
-    row, plan = shown.subscription, shown.pending_plan
+def _pending(details: SubscriptionDetails, used: Mapping[str, int]) -> PendingChange | None:
+    row, plan = details.subscription, details.pending_plan
     if plan is None or row.pending_interval is None:
         return None
-    limits = limits_to_come(shown.license, plan, used)
+    limits = future_limits(details.license, plan, used)
     return PendingChange(
         plan_id=plan.id,
         plan=plan.name,

@@ -19,14 +19,14 @@ from billing_api.commerce.plans.service import PlanService
 from billing_api.commerce.stripe_mirror.plan_following import offer
 from billing_api.commerce.stripe_mirror.service import Mirror, StripeObject
 from billing_api.commerce.subscriptions import repository
-from billing_api.commerce.subscriptions.repository import AtStripe
+from billing_api.commerce.subscriptions.repository import StripeIds
 from billing_api.commerce.subscriptions.schemas import (
     ChangeGiven,
     ChangePreview,
     SubscriptionView,
-    limits_to_come,
+    future_limits,
 )
-from billing_api.commerce.subscriptions.views import Shown
+from billing_api.commerce.subscriptions.views import SubscriptionDetails
 from billing_api.gateways.stripe.client import GoneAtStripe, Stripe
 from billing_api.gateways.stripe.facts import SubscriptionFacts
 from billing_api.gateways.stripe.subscription_changes import SubscriptionChanges
@@ -58,92 +58,92 @@ class SubscriptionService:
     async def page(self, principal: Principal, *, limit: int, offset: int) -> Page[SubscriptionView]:
         async with self._database.as_customer(principal.user_id) as tx:
             rows, total = await fetch_page(tx.session, repository.newest_first(), limit=limit, offset=offset)
-            shown = [Shown(*row) for row in rows]
-            usage = await repository.usage_of(tx, [one.license.id for one in shown])
-        return Page([SubscriptionView.of(one, usage.get(one.license.id, {})) for one in shown], total, limit, offset)
+            details = [SubscriptionDetails(*row) for row in rows]
+            usage = await repository.usage_of(tx, [one.license.id for one in details])
+        return Page([SubscriptionView.of(one, usage.get(one.license.id, {})) for one in details], total, limit, offset)
 
     async def one(self, principal: Principal, subscription_id: UUID) -> SubscriptionView:
         async with self._database.as_customer(principal.user_id) as tx:
             return await _view(tx, subscription_id)
 
-    async def preview(self, principal: Principal, subscription_id: UUID, wish: ChangeGiven) -> ChangePreview:
+    async def preview(self, principal: Principal, subscription_id: UUID, wanted: ChangeGiven) -> ChangePreview:
         """The cost and the limits of a change. The subscription is mirrored first; the change is not stored."""
         # 1. Mirror the subscription, so that the preview starts from Stripe's present state.
         async with self._database.as_customer(principal.user_id) as tx:
-            known = await repository.at_stripe(tx, subscription_id)
-        await self._look_at_stripe(known)
+            known = await repository.stripe_ids(tx, subscription_id)
+        await self._mirror_now(known)
         async with self._database.as_customer(principal.user_id) as tx:
-            shown = await repository.one(tx, subscription_id)
-            plan = await one_on_offer(tx, wish.plan_id)
-            usage = await repository.usage_of(tx, [shown.license.id])
+            details = await repository.one(tx, subscription_id)
+            plan = await one_on_offer(tx, wanted.plan_id)
+            usage = await repository.usage_of(tx, [details.license.id])
         # 2. Ask Stripe for the cost of an upgrade. Any other change costs nothing now.
-        way = _way(shown, plan, wish.interval)
+        way = _direction_of(details, plan, wanted.interval)
         due_now = Money(0, plan.currency)
         if way is Direction.UPGRADE:
             facts = await self._stripe.subscription(known.subscription_id)
             if facts is None:
                 raise Conflict(_ENDED)
-            due_now = await self._cost_now(facts, plan, wish.interval)
+            due_now = await self._cost_now(facts, plan, wanted.interval)
         return ChangePreview(
             direction="upgrade" if way is Direction.UPGRADE else "downgrade",
             plan_id=plan.id,
             plan=plan.name,
-            interval=wish.interval,
-            takes_effect_at=None if way is Direction.UPGRADE else shown.subscription.current_period_end,
+            interval=wanted.interval,
+            takes_effect_at=None if way is Direction.UPGRADE else details.subscription.current_period_end,
             due_now=due_now,
-            price=Money(plan.price_monthly if wish.interval is Interval.MONTH else plan.price_yearly, plan.currency),
-            limits=limits_to_come(shown.license, plan, usage.get(shown.license.id, {})),
+            price=Money(plan.price_monthly if wanted.interval is Interval.MONTH else plan.price_yearly, plan.currency),
+            limits=future_limits(details.license, plan, usage.get(details.license.id, {})),
         )
 
     async def change(
-        self, principal: Principal, subscription_id: UUID, wish: ChangeGiven, once: Once
+        self, principal: Principal, subscription_id: UUID, wanted: ChangeGiven, once: Once
     ) -> Replayable[SubscriptionView]:
         """An upgrade is charged now and in force once it is paid. A downgrade takes effect with the next period."""
         # 1. Claim the Idempotency-Key.
-        change_id = _wish_id(principal, subscription_id, "change", once)
+        change_id = _change_id(principal, subscription_id, "change", once)
         async with self._database.as_customer(principal.user_id) as tx:
             if stored := await once.claim(tx, SubscriptionView):
                 return stored
-            known = await repository.at_stripe(tx, subscription_id)
+            known = await repository.stripe_ids(tx, subscription_id)
         # 2. Store the request, call Stripe, mirror the result. A refusal releases the key.
-        async with self._given_back_if_refused(principal, once):
-            change = await self._write_wish(principal, known, change_id, subscription_id, wish)
+        async with self._key_released_on_refusal(principal, once):
+            change = await self._store_request(principal, known, change_id, subscription_id, wanted)
             try:
                 await self._carry_out(known, change, change_id, change.stripe_price_id)
             except GoneAtStripe as gone:
                 price_id = await self._price_anew(gone, change.plan_id, change.interval)
                 await self._carry_out(known, change, uuid5(change_id, price_id), price_id)
-            await self._look_at_stripe(known)
+            await self._mirror_now(known)
         return await self._answer(principal, subscription_id, once)
 
     async def cancel(self, principal: Principal, subscription_id: UUID, once: Once) -> Replayable[SubscriptionView]:
         """Cancels at the end of the paid period. A pending change is dropped."""
-        return await self._end_or_go_on(principal, subscription_id, "cancel", once)
+        return await self._cancel_or_resume(principal, subscription_id, "cancel", once)
 
     async def resume(self, principal: Principal, subscription_id: UUID, once: Once) -> Replayable[SubscriptionView]:
         """Withdraws a cancellation or a pending change."""
-        return await self._end_or_go_on(principal, subscription_id, "resume", once)
+        return await self._cancel_or_resume(principal, subscription_id, "resume", once)
 
-    async def _end_or_go_on(
+    async def _cancel_or_resume(
         self, principal: Principal, subscription_id: UUID, verb: str, once: Once
     ) -> Replayable[SubscriptionView]:
-        wish_id = _wish_id(principal, subscription_id, verb, once)
+        change_id = _change_id(principal, subscription_id, verb, once)
         async with self._database.as_customer(principal.user_id) as tx:
             if stored := await once.claim(tx, SubscriptionView):
                 return stored
-            known = await repository.at_stripe(tx, subscription_id)
-        async with self._given_back_if_refused(principal, once):
-            async with self._alone_with(known) as facts:
+            known = await repository.stripe_ids(tx, subscription_id)
+        async with self._key_released_on_refusal(principal, once):
+            async with self._locked(known) as facts:
                 _require_running(facts)
                 if verb == "cancel" and not facts.ends_with_period:
-                    await self._changes.end_with_period(wish_id, facts)
+                    await self._changes.end_with_period(change_id, facts)
                 if verb == "resume":
-                    await self._changes.take_back(wish_id, facts)
-            await self._look_at_stripe(known)
+                    await self._changes.take_back(change_id, facts)
+            await self._mirror_now(known)
         return await self._answer(principal, subscription_id, once)
 
-    async def _carry_out(self, known: AtStripe, change: PlanChange, change_id: UUID, price_id: str) -> None:
-        async with self._alone_with(known) as facts:
+    async def _carry_out(self, known: StripeIds, change: PlanChange, change_id: UUID, price_id: str) -> None:
+        async with self._locked(known) as facts:
             if change.direction is ChangeDirection.UPGRADE:
                 await self._changes.upgrade(change_id, facts, price_id)
             else:
@@ -161,30 +161,34 @@ class SubscriptionService:
             raise gone
         return (await self._plans.publish_one(self._stripe, plan_id))[interval]
 
-    async def _write_wish(
-        self, principal: Principal, known: AtStripe, change_id: UUID, subscription_id: UUID, wish: ChangeGiven
+    async def _store_request(
+        self, principal: Principal, known: StripeIds, change_id: UUID, subscription_id: UUID, wanted: ChangeGiven
     ) -> PlanChange:
         """Stores the request with its direction, by Stripe's present state. A retry gets the stored one."""
         async with self._database.as_customer(principal.user_id) as tx:
             if stored := await repository.stored_change(tx, change_id):
                 return stored
-        await self._look_at_stripe(known)
+        await self._mirror_now(known)
         async with self._database.as_customer(principal.user_id) as tx:
-            shown = await repository.one(tx, subscription_id)
-            plan = await one_on_offer(tx, wish.plan_id)
+            details = await repository.one(tx, subscription_id)
+            plan = await one_on_offer(tx, wanted.plan_id)
             values = {"id": change_id, "user_id": principal.user_id, "subscription_id": subscription_id}
-            offered = {"plan_id": plan.id, "interval": wish.interval, "stripe_price_id": price_of(plan, wish.interval)}
-            way = ChangeDirection(_way(shown, plan, wish.interval))
+            offered = {
+                "plan_id": plan.id,
+                "interval": wanted.interval,
+                "stripe_price_id": price_of(plan, wanted.interval),
+            }
+            way = ChangeDirection(_direction_of(details, plan, wanted.interval))
             await repository.write_change(tx, **values, **offered, direction=way)
         return PlanChange(**values, **offered, direction=way)
 
-    async def _look_at_stripe(self, known: AtStripe) -> None:
+    async def _mirror_now(self, known: StripeIds) -> None:
         await self._mirror.mirror(StripeObject("subscription", known.subscription_id, known.customer_id))
 
     @asynccontextmanager
-    async def _alone_with(self, known: AtStripe) -> AsyncIterator[SubscriptionFacts]:
+    async def _locked(self, known: StripeIds) -> AsyncIterator[SubscriptionFacts]:
         """The subscription as read from Stripe, under the lock on its customer."""
-        async with self._mirror.alone_with(known.customer_id) as tx:
+        async with self._mirror.exclusive(known.customer_id) as tx:
             try:
                 async with asyncio.timeout(_ASKED_WITHIN):
                     if facts := await self._stripe.subscription(known.subscription_id):
@@ -192,11 +196,11 @@ class SubscriptionService:
                         return
             except TimeoutError as late:
                 raise Unavailable(f"Stripe took too long: {MAY_HAVE_HAPPENED}") from late
-            await self._mirror.note_gone(tx, known.subscription_id)
+            await self._mirror.handle_missing(tx, known.subscription_id)
         raise Conflict(_ENDED)
 
     @asynccontextmanager
-    async def _given_back_if_refused(self, principal: Principal, once: Once) -> AsyncIterator[None]:
+    async def _key_released_on_refusal(self, principal: Principal, once: Once) -> AsyncIterator[None]:
         """Releases the Idempotency-Key after a refusal, so that the client can retry at once."""
         try:
             yield
@@ -211,35 +215,35 @@ class SubscriptionService:
 
 
 async def _view(tx: Transaction, subscription_id: UUID) -> SubscriptionView:
-    shown = await repository.one(tx, subscription_id)
-    usage = await repository.usage_of(tx, [shown.license.id])
-    return SubscriptionView.of(shown, usage.get(shown.license.id, {}))
+    details = await repository.one(tx, subscription_id)
+    usage = await repository.usage_of(tx, [details.license.id])
+    return SubscriptionView.of(details, usage.get(details.license.id, {}))
 
 
-def _wish_id(principal: Principal, subscription_id: UUID, verb: str, once: Once) -> UUID:
+def _change_id(principal: Principal, subscription_id: UUID, verb: str, once: Once) -> UUID:
     """The same for every request with one Idempotency-Key, so that Stripe performs it once."""
     if once.key is None:
         return new_id()
     return uuid5(NAMESPACE_URL, f"urn:nextpanel:{verb}:{principal.user_id}:{subscription_id}:{once.key}")
 
 
-def _way(shown: Shown, plan: Plan, interval: Interval) -> Direction:
+def _direction_of(details: SubscriptionDetails, plan: Plan, interval: Interval) -> Direction:
     """The direction of the change; Conflict where the subscription cannot be changed now."""
     # 1. The subscription must be active, renewing and in the plan's currency.
-    row = shown.subscription
+    row = details.subscription
     if row.status is SubscriptionStatus.CANCELLED:
         raise Conflict(_ENDED)
     if row.status is not SubscriptionStatus.ACTIVE:
         raise Conflict(f"a subscription that is {row.status} cannot be changed; pay its open invoice, then change it")
     if row.cancel_at_period_end:
         raise Conflict(f"the subscription ends on {rfc3339(row.current_period_end)}; resume it, then change it")
-    if plan.currency != shown.plan.currency:
+    if plan.currency != details.plan.currency:
         raise Conflict(
-            f"{plan.name} is sold in {plan.currency} and this subscription is in {shown.plan.currency}; choose a plan"
-            f" in {shown.plan.currency}"
+            f"{plan.name} is sold in {plan.currency} and this subscription is in {details.plan.currency}; choose a plan"
+            f" in {details.plan.currency}"
         )
     # 2. The change must be a real one, and must not contradict a pending one.
-    way = direction(offer(shown.plan, row.interval), offer(plan, interval))
+    way = direction(offer(details.plan, row.interval), offer(plan, interval))
     if way is Direction.NONE:
         raise Conflict(
             f"this subscription has {plan.name} by the {interval} already; resume it to withdraw a pending change"

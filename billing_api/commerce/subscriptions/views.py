@@ -6,7 +6,7 @@ from db.models.commerce import Subscription
 from db.models.licensing import License, Plan
 
 
-class Shown(NamedTuple):
+class SubscriptionDetails(NamedTuple):
     """A subscription with its license, its plan and its pending plan."""
 
     subscription: Subscription

@@ -1,1 +1,1 @@
-"""Mail relay: the gateway that delivers rendered mails over HTTP."""
+"""Mail gateway: hands rendered mails to a mail server (SMTP), or to a relay (HTTP)."""

@@ -1,4 +1,4 @@
-"""Which way mails leave: by SMTP, or to a relay over HTTP."""
+"""Choice of the mail transport: SMTP, or a relay over HTTP."""
 
 from billing_api.gateways.mail.relay import HttpMailRelay
 from billing_api.gateways.mail.smtp import SmtpMailRelay

@@ -1,4 +1,4 @@
-"""Mail relay client: sends a rendered message over HTTP. The relay accepts each message key once."""
+"""Mail relay: the interface for sending a mail, and its HTTP client. A relay accepts each message key once."""
 
 from typing import Protocol
 

@@ -1,10 +1,10 @@
 """SMTP submission (RFC 6409): hands each mail to the seller's mail server, over TLS.
 
-The server's answer decides what becomes of a mail: 4xx and a lost connection are tried again, 5xx is for good. A
-connection that breaks after the message and before the answer leaves open whether the mail was taken. It is sent again,
-and may arrive twice: both have the same Message-ID, made from the mail's id.
+The server's answer decides: after 4xx or a lost connection the mail is retried, 5xx is final. If the connection breaks
+between message and answer, nobody knows whether the server took the mail. It is sent again and may arrive twice; both
+copies have the same Message-ID, made from the mail's id.
 
-A refused login is our own setting, not the mail's fault: such mails wait and are tried again.
+A refused login is an error in our settings and not in the mail, so the mail is retried.
 """
 
 import asyncio
@@ -23,7 +23,7 @@ from core.clock import Clock
 from core.smtp_settings import SmtpSettings
 
 _WITHIN: Final = 12.0
-"""Seconds for the whole conversation: less than a job that delivers a mail is claimed for."""
+"""Seconds for the whole conversation: less than the claim of a job that delivers a mail."""
 _LONGEST_REASON: Final = 300
 _PERMANENT: Final = 500
 
@@ -32,7 +32,7 @@ class SmtpMailRelay:
     """One connection for each mail: a mail server may end an idle one at any time."""
 
     def __init__(self, settings: SmtpSettings, clock: Clock, *, tls: ssl.SSLContext | None = None) -> None:
-        """`tls`: whom to believe; by default the system's authorities (SSL_CERT_FILE names others)."""
+        """`tls`: the trusted authorities; by default the system's (SSL_CERT_FILE names others)."""
         self._settings = settings
         self._clock = clock
         self._tls = tls or ssl.create_default_context()

@@ -15,8 +15,8 @@ from billing_api.licensing.activation.schemas import (
 )
 from billing_api.licensing.activation.service import (
     ActivationAdministration,
+    ActivationRequest,
     ActivationService,
-    Attempt,
 )
 from billing_api.licensing.licenses.schemas import AdminLicenseView, LicenseView
 from billing_api.web.parameters import ReasonGiven, reply
@@ -68,7 +68,7 @@ async def activate(
     request: Request[Any, Any, Any], activations: NamedDependency[ActivationService], data: JSONBody[Activate]
 ) -> Response[Activated]:
     """Not signed, because the panel has no API key yet. Send an Idempotency-Key, so that a retry gets the answer."""
-    attempt = Attempt(data, await request.body(), request.headers.get("idempotency-key"))
+    attempt = ActivationRequest(data, await request.body(), request.headers.get("idempotency-key"))
     return reply(await activations.activate(attempt), status_code=200)
 
 

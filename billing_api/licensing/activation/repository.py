@@ -18,7 +18,7 @@ async def end_oldest_tokens(tx: CustomerTransaction, license_id: UUID, now: date
     await tx.session.execute(statement.values(expires_at=now).execution_options(synchronize_session=False))
 
 
-async def opened_by(tx: SystemTransaction, key_hash: bytes, token_hash: bytes, *, used_too: bool) -> License | None:
+async def lock_license(tx: SystemTransaction, key_hash: bytes, token_hash: bytes, *, used_too: bool) -> License | None:
     """Locks and returns the license that both hashes lead to. The token may have expired or been used meanwhile."""
     statement = (
         select(License)
@@ -32,7 +32,7 @@ async def opened_by(tx: SystemTransaction, key_hash: bytes, token_hash: bytes, *
     return license_
 
 
-async def spend(tx: SystemTransaction, token_hash: bytes, now: datetime) -> bool:
+async def use_token(tx: SystemTransaction, token_hash: bytes, now: datetime) -> bool:
     """Marks the token as used. True for one of several concurrent callers; False where it was not usable."""
     unspent = (
         ActivationToken.token_hash == token_hash,
@@ -58,7 +58,7 @@ async def own_resets(tx: CustomerTransaction, license_id: UUID, since: datetime)
     return list((await tx.session.execute(statement)).scalars())
 
 
-async def forget_tokens(tx: SystemTransaction, before: datetime) -> int:
+async def delete_expired_tokens(tx: SystemTransaction, before: datetime) -> int:
     """Deletes tokens that expired before that instant; returns how many."""
     statement = delete(ActivationToken).where(ActivationToken.expires_at < before)
     gone = await tx.session.execute(statement.returning(ActivationToken.token_hash))

@@ -61,7 +61,7 @@ _AT_ONCE: Final = 4
 """Concurrent activations of this process. They are unsigned, so they must leave connections for signed calls."""
 
 
-class Attempt(NamedTuple):
+class ActivationRequest(NamedTuple):
     """A panel's request. `body` and `idempotency_key` identify a retry of it."""
 
     order: Activate
@@ -97,29 +97,29 @@ class ActivationService:
             await tx.audit("license.activation_token_created", "license", license_id)
             return await once.record(tx, made)
 
-    async def activate(self, attempt: Attempt) -> Replayable[Activated]:
+    async def activate(self, request: ActivationRequest) -> Replayable[Activated]:
         """A wrong key, and a token that is wrong, used, expired or another license's, get one and the same answer."""
         # 1. Check the key's form, without the database.
-        key = license_key.parse(attempt.order.license_key, self._secrets.license_checksum_key)
+        key = license_key.parse(request.order.license_key, self._secrets.license_checksum_key)
         if key is None:
             mistyped = FieldError("license_key", "is not a license key: a symbol is wrong or missing")
             raise InvalidInput("this is not a license key; check it symbol by symbol", errors=(mistyped,))
-        token_hash = self._token_hash(attempt.order.activation_token)
+        token_hash = self._token_hash(request.order.activation_token)
         async with self._turn, self._database.as_system() as tx:
             # 2. Lock the license. A used token is accepted only from a request that may get a stored answer.
-            repeats = attempt.idempotency_key is not None
-            license_ = await repository.opened_by(tx, key_hash(self._secrets, key), token_hash, used_too=repeats)
+            repeats = request.idempotency_key is not None
+            license_ = await repository.lock_license(tx, key_hash(self._secrets, key), token_hash, used_too=repeats)
             if license_ is None:
                 raise _refused()
             # 3. Answer a retry with the stored answer.
-            once = self._once(attempt, token_hash, license_)
+            once = self._once(request, token_hash, license_)
             if stored := await once.claim(tx, Activated):
                 return stored
             # 4. Use the token, bind the license and write the API key.
             now = self._clock()
-            if not await repository.spend(tx, token_hash, now):
+            if not await repository.use_token(tx, token_hash, now):
                 raise _refused()
-            _bind(license_, attempt.order.fingerprint, now)
+            _bind(license_, request.order.fingerprint, now)
             return await once.record(tx, await self._name_panel(tx, license_, now))
 
     async def reset_fingerprint(self, principal: Principal, license_id: UUID) -> LicenseView:
@@ -168,13 +168,13 @@ class ActivationService:
             fingerprint=license_.fingerprint,
         )
 
-    def _once(self, attempt: Attempt, token_hash: bytes, license_: License) -> Once:
+    def _once(self, request: ActivationRequest, token_hash: bytes, license_: License) -> Once:
         """The idempotency key's scope is the token: only a client that knows the token can get its answer again."""
         return Once(
             self._secrets.sealer,
             scope=f"activation {token_hash.hex()}",
-            key=attempt.idempotency_key,
-            body=attempt.body,
+            key=request.idempotency_key,
+            body=request.body,
             user_id=license_.user_id,
         )
 
@@ -197,7 +197,7 @@ class ActivationAdministration:
                 _release(license_, now)
                 await tx.audit("license.fingerprint_reset", "license", license_id, reason=reason)
                 await tx.session.flush()
-            row = await licenses.found(tx, license_id)
+            row = await licenses.one_for_staff(tx, license_id)
         return AdminLicenseView.of_row(*row, now)
 
 

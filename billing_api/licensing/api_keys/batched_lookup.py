@@ -15,7 +15,7 @@ _MOST_AT_ONCE: Final = 500
 Key = TypeVar("Key")
 
 
-class LookUp(Generic[Key]):
+class BatchedLookup(Generic[Key]):
     def __init__(self, read: Callable[[Sequence[str]], Awaitable[Mapping[str, Key | Exception]]]) -> None:
         """`read` returns the existing keys by key id, with an exception in place of a key that cannot be used."""
         self._read = read

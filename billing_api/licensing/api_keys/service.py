@@ -18,7 +18,7 @@ from uuid import UUID
 
 from billing_api.access.permissions import Principal
 from billing_api.licensing.api_keys import repository
-from billing_api.licensing.api_keys.batched_lookup import LookUp
+from billing_api.licensing.api_keys.batched_lookup import BatchedLookup
 from billing_api.licensing.api_keys.issuing import (
     SECRET_CONTEXT,
     issue_key,
@@ -187,7 +187,7 @@ class SignatureChecker:
         self._unknown: dict[str, float] = {}
         """Unknown key ids, and when each was looked up; the oldest first."""
         self._reading: dict[str, asyncio.Task[_KnownKey | None]] = {}
-        self._new = LookUp(self._read)
+        self._new = BatchedLookup(self._read)
 
     async def check(self, request: SignedRequest, permission: str) -> Signer:
         """The signer. SignatureFault names the check that failed; PermissionMissing: the key may not do this."""

@@ -85,7 +85,7 @@ _ANNOUNCE: Final = text(
 _PUBLISHED: Final = text("SELECT kid, public_key FROM lease_keys WHERE published_until > :now ORDER BY kid")
 
 
-class Lookout(NamedTuple):
+class DueCriteria(NamedTuple):
     """When a lease is due: the present instant, the earliest end that is late enough, and the published keys."""
 
     now: datetime
@@ -100,9 +100,9 @@ class SignedLease(NamedTuple):
     token: str
 
 
-async def claim_due(tx: SystemTransaction, lookout: Lookout, *, after: UUID, most: int) -> list[UUID]:
+async def claim_due(tx: SystemTransaction, criteria: DueCriteria, *, after: UUID, most: int) -> list[UUID]:
     """Locks licenses with ids above `after` whose lease is due. Fewer than `most` means that the pass is complete."""
-    found = await tx.session.scalars(_CLAIM_DUE, {"after": after, "most": most, **_values(lookout)})
+    found = await tx.session.scalars(_CLAIM_DUE, {"after": after, "most": most, **_values(criteria)})
     return list(found)
 
 
@@ -111,8 +111,8 @@ async def claim(tx: SystemTransaction, license_ids: Sequence[UUID]) -> list[UUID
     return list(await tx.session.scalars(_CLAIM, {"ids": list(license_ids)}))
 
 
-async def still_due(tx: SystemTransaction, lookout: Lookout, claimed: Sequence[UUID]) -> list[UUID]:
-    return list(await tx.session.scalars(_STILL_DUE, {"ids": list(claimed), **_values(lookout)}))
+async def still_due(tx: SystemTransaction, criteria: DueCriteria, claimed: Sequence[UUID]) -> list[UUID]:
+    return list(await tx.session.scalars(_STILL_DUE, {"ids": list(claimed), **_values(criteria)}))
 
 
 async def store(tx: SystemTransaction, leases: Sequence[SignedLease], *, kid: str, now: datetime) -> None:
@@ -139,5 +139,5 @@ async def published(tx: SystemTransaction, now: datetime) -> dict[str, bytes]:
     return {row.kid: row.public_key for row in await tx.session.execute(_PUBLISHED, {"now": now})}
 
 
-def _values(lookout: Lookout) -> dict[str, Any]:
-    return {"now": lookout.now, "renew_before": lookout.renew_before, "kids": list(lookout.kids)}
+def _values(criteria: DueCriteria) -> dict[str, Any]:
+    return {"now": criteria.now, "renew_before": criteria.renew_before, "kids": list(criteria.kids)}

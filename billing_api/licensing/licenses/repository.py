@@ -92,17 +92,17 @@ async def usage_of(tx: Transaction, license_id: UUID) -> dict[str, int]:
     return {row.resource: row.used for row in rows}
 
 
-def is_out_of_bounds(now: datetime) -> ColumnElement[bool]:
+def shows_overage(now: datetime) -> ColumnElement[bool]:
     """Whether a total of the license exceeds its limit, is below zero, or was corrected to 0 recently.
 
     A correction is listed for CORRECTION_SHOWS, or until the panel reports its full count. It means that deletions were
     reported without their creations, and staff should find out why.
     """
     is_below = LicenseUsage.below_since.is_not(None) | (LicenseUsage.corrected_at > now - CORRECTION_SHOWS)
-    return License.id.in_(union(_passing(), select(LicenseUsage.license_id).where(is_below)))
+    return License.id.in_(union(_exceeding(), select(LicenseUsage.license_id).where(is_below)))
 
 
-def _passing() -> Select[UUID]:
+def _exceeding() -> Select[UUID]:
     """Licenses with a total above its limit. A limit of NULL is unlimited: the comparison is not true then.
 
     Only candidates are read: every such license is among them (db/migrations/versions/0010_overages.sql).
@@ -127,7 +127,7 @@ async def below_zero(tx: SystemTransaction, now: datetime) -> tuple[int, int]:
     return row[0], row[1]
 
 
-async def forget_overages(tx: SystemTransaction, quiet_for: timedelta) -> int:
+async def delete_stale_candidates(tx: SystemTransaction, quiet_for: timedelta) -> int:
     """Deletes candidates that exceed no limit and were not noted for `quiet_for`; returns how many.
 
     `quiet_for` must be longer than any transaction: an open one may still see older limits. A candidate that is noted
@@ -135,7 +135,7 @@ async def forget_overages(tx: SystemTransaction, quiet_for: timedelta) -> int:
     """
     quiet = OverageCandidate.noted_at < func.statement_timestamp() - quiet_for
     result = await tx.session.execute(
-        delete(OverageCandidate).where(quiet, OverageCandidate.license_id.not_in(_passing()))
+        delete(OverageCandidate).where(quiet, OverageCandidate.license_id.not_in(_exceeding()))
     )
     return int(result.rowcount)  # type: ignore[attr-defined]  # a DELETE has one
 
@@ -162,7 +162,7 @@ def search(
     return statement
 
 
-async def found(tx: StaffTransaction, license_id: UUID) -> tuple[License, str, str]:
+async def one_for_staff(tx: StaffTransaction, license_id: UUID) -> tuple[License, str, str]:
     # Read again from the database: triggers have raised the version of a row that this transaction changed.
     statement = search().where(License.id == license_id).execution_options(populate_existing=True)
     row = (await tx.session.execute(statement)).one_or_none()

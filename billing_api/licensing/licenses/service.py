@@ -25,7 +25,7 @@ from billing_api.licensing.licenses.schemas import (
     RevealedKey,
     UsageView,
 )
-from billing_api.licensing.licenses.terms import set_by_hand
+from billing_api.licensing.licenses.terms import set_overrides
 from billing_api.licensing.licenses.usage_view import usage_view
 from core.clock import Clock, rfc3339
 from core.errors import Conflict, FieldError, InvalidInput, NotFound
@@ -120,7 +120,7 @@ class LicenseAdministration:
         if status is not None:
             statement = statement.where(repository.effective_status(now) == status)
         if overage is not None:
-            listed = repository.is_out_of_bounds(now)
+            listed = repository.shows_overage(now)
             statement = statement.where(listed if overage else ~listed)
         async with self._database.as_staff(principal.user_id) as tx:
             rows, total = await fetch_page(tx.session, statement, limit=limit, offset=offset)
@@ -128,12 +128,12 @@ class LicenseAdministration:
 
     async def one(self, principal: Principal, license_id: UUID) -> AdminLicenseView:
         async with self._database.as_staff(principal.user_id) as tx:
-            row = await repository.found(tx, license_id)
+            row = await repository.one_for_staff(tx, license_id)
         return _for_staff(row, self._clock())
 
     async def usage(self, principal: Principal, license_id: UUID) -> UsageView:
         async with self._database.as_staff(principal.user_id) as tx:
-            license_, _, _ = await repository.found(tx, license_id)
+            license_, _, _ = await repository.one_for_staff(tx, license_id)
             used = await repository.usage_of(tx, license_id)
         return await usage_view(self._hot_store, license_, used)
 
@@ -165,10 +165,10 @@ class LicenseAdministration:
             return await once.record(tx, IssuedLicense(made.license.id, made.key))
 
     async def suspend(self, principal: Principal, license_id: UUID, reason: str) -> AdminLicenseView:
-        return await self._moved(principal, license_id, Event.SUSPENDED_BY_ADMIN, reason)
+        return await self._move(principal, license_id, Event.SUSPENDED_BY_ADMIN, reason)
 
     async def resume(self, principal: Principal, license_id: UUID, reason: str) -> AdminLicenseView:
-        return await self._moved(principal, license_id, Event.RESUMED_BY_ADMIN, reason)
+        return await self._move(principal, license_id, Event.RESUMED_BY_ADMIN, reason)
 
     async def set_limits(self, principal: Principal, license_id: UUID, order: LimitsGiven) -> AdminLicenseView:
         """Effective at once. Usage above a new limit stays, and shows as overage.
@@ -182,11 +182,11 @@ class LicenseAdministration:
         async with self._database.as_staff(principal.user_id) as tx:
             license_ = await repository.lock(tx, license_id)
             before = {name: getattr(license_, name) for name in after}
-            set_by_hand(license_, await repository.plan_of(tx, license_), after)
+            set_overrides(license_, await repository.plan_of(tx, license_), after)
             reason = order.reason
             await tx.audit("license.limits_set", "license", license_id, before=before, after=after, reason=reason)
             await tx.session.flush()
-            row = await repository.found(tx, license_id)
+            row = await repository.one_for_staff(tx, license_id)
         return _for_staff(row, self._clock())
 
     async def change(self, principal: Principal, license_id: UUID, order: ChangeLicense) -> AdminLicenseView:
@@ -206,7 +206,7 @@ class LicenseAdministration:
                 told = {"before": before, "after": policy, **reason}
                 await tx.audit("license.fingerprint_policy_set", "license", license_id, **told)
                 await tx.session.flush()
-            row = await repository.found(tx, license_id)
+            row = await repository.one_for_staff(tx, license_id)
         return _for_staff(row, now)
 
     async def extend(
@@ -229,7 +229,7 @@ class LicenseAdministration:
             after, reason = order.expiry_date, order.reason
             await tx.audit("license.extended", "license", license_id, before=before, after=after, reason=reason)
             await tx.session.flush()
-            row = await repository.found(tx, license_id)
+            row = await repository.one_for_staff(tx, license_id)
             return await once.record(tx, _for_staff(row, now))
 
     async def retry_provisioning(self, principal: Principal, license_id: UUID) -> AdminLicenseView:
@@ -243,10 +243,10 @@ class LicenseAdministration:
             await tx.enqueue(Provision(license_id))
             await tx.audit("license.provisioning_retried", "license", license_id)
             await tx.session.flush()
-            row = await repository.found(tx, license_id)
+            row = await repository.one_for_staff(tx, license_id)
         return _for_staff(row, self._clock())
 
-    async def _moved(self, principal: Principal, license_id: UUID, event: Event, reason: str) -> AdminLicenseView:
+    async def _move(self, principal: Principal, license_id: UUID, event: Event, reason: str) -> AdminLicenseView:
         async with self._database.as_staff(principal.user_id) as tx:
             license_ = await repository.lock(tx, license_id)
             before, after = license_.status, move(license_.status, event)
@@ -257,7 +257,7 @@ class LicenseAdministration:
                 await tx.enqueue(AlignAccount(license_id))
             await tx.audit(f"license.{event.name.lower()}", "license", license_id, before=before, reason=reason)
             await tx.session.flush()
-            row = await repository.found(tx, license_id)
+            row = await repository.one_for_staff(tx, license_id)
         return _for_staff(row, self._clock())
 
 

@@ -24,7 +24,7 @@ def limits_on(plan: Plan, overrides: Mapping[str, Any]) -> dict[str, int | None]
     return {name: given[name].applied(getattr(plan, name)) if name in given else getattr(plan, name) for name in LIMITS}
 
 
-def set_by_hand(license_: License, plan: Plan, limits: Mapping[str, int | None]) -> None:
+def set_overrides(license_: License, plan: Plan, limits: Mapping[str, int | None]) -> None:
     """Sets limits by staff: in force at once, and kept as overrides on later plans."""
     overrides = dict(license_.limit_overrides)
     for name, limit in limits.items():
@@ -37,7 +37,7 @@ def set_by_hand(license_: License, plan: Plan, limits: Mapping[str, int | None])
     license_.limit_overrides = overrides
 
 
-async def take_plan(tx: PrivilegedTransaction, license_: License, plan: Plan) -> None:
+async def apply_plan(tx: PrivilegedTransaction, license_: License, plan: Plan) -> None:
     """Gives the license this plan, and writes the job that tells NextPanel. Usage stays as it is."""
     before = {"license_type": license_.license_type, **{name: getattr(license_, name) for name in LIMITS}}
     license_.plan_id = plan.id
@@ -51,7 +51,7 @@ async def take_plan(tx: PrivilegedTransaction, license_: License, plan: Plan) ->
     await tx.audit("license.plan_changed", "license", license_.id, before=before, after=after, overrides=kept)
 
 
-def pay_for(license_: License, term: Term) -> None:
+def set_paid_period(license_: License, term: Term) -> None:
     """Sets the paid period. The license never ends before staff's extension."""
     assert term.expiry is not None
     license_.expiry_date = max(term.expiry, license_.extended_until or term.expiry)

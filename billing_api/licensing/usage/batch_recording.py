@@ -94,7 +94,7 @@ class Recording:
         known, totals = await repository.read(driver, {(report.license_hash, report.resource) for report in reports})
         outcomes: dict[int, ReportOutcome] = {}
         before = await _recorded(driver, reports, known) if look else {}
-        fresh, repeated = _sort_out(reports, known, before, outcomes)
+        fresh, repeated = _classify(reports, known, before, outcomes)
         # 2. Pin the reservations that reports name.
         fresh = await self._with_holds(fresh, outcomes, look=look)
         # 3. Count the new reports and write them, on totals that exist and, in a retry, are locked.
@@ -112,7 +112,7 @@ class Recording:
             await self._write(driver, fresh, tallies, outcomes)
         # 4. A report that is in this batch twice gets the answer of its first place.
         for place, first in repeated.items():
-            outcomes[place] = _as_before(reports[place], reports[first], outcomes[first])
+            outcomes[place] = _repeated(reports[place], reports[first], outcomes[first])
         return [outcomes[place] for place in range(len(reports))]
 
     async def _with_holds(self, fresh: list[_Fresh], outcomes: dict[int, ReportOutcome], *, look: bool) -> list[_Fresh]:
@@ -186,7 +186,7 @@ async def _recorded(
     return await repository.recorded(driver, names) if names else {}
 
 
-def _sort_out(
+def _classify(
     reports: Sequence[CheckedReport],
     known: Mapping[bytes, KnownLicense],
     before: Mapping[tuple[UUID, str], Recorded],
@@ -201,7 +201,7 @@ def _sort_out(
         if license_ is None or (report.only_license is not None and report.only_license != license_.id):
             outcomes[place] = NotFound("there is no such license; check the license key")
         elif before and (recorded := before.get((license_.id, report.idempotency_key))):
-            outcomes[place] = _again(report, license_, recorded)
+            outcomes[place] = _replayed(report, license_, recorded)
         elif (earlier := first.setdefault((report.license_hash, report.idempotency_key), place)) != place:
             repeated[place] = earlier
         else:
@@ -209,14 +209,14 @@ def _sort_out(
     return fresh, repeated
 
 
-def _again(report: CheckedReport, license_: KnownLicense, before: Recorded) -> ReportOutcome:
+def _replayed(report: CheckedReport, license_: KnownLicense, before: Recorded) -> ReportOutcome:
     """The answer to a report that is recorded already."""
     if before.body_hash != report.body_hash:
         return _another_body()
     return Counted(left(license_.limits.of(before.resource), before.used_after), before.is_overage, replayed=True)
 
 
-def _as_before(report: CheckedReport, first: CheckedReport, outcome: ReportOutcome) -> ReportOutcome:
+def _repeated(report: CheckedReport, first: CheckedReport, outcome: ReportOutcome) -> ReportOutcome:
     """The answer to a report that is in its batch twice."""
     if report.body_hash != first.body_hash:
         return _another_body()

@@ -68,11 +68,11 @@ class UsageService:
                 errors=(FieldError("Idempotency-Key", "is required", told, {"max": _LONGEST_KEY}),),
             )
         license_hash = self._license_hash(report.license_key)
-        (outcome,) = await self._batches.add([self._read(signer, report, license_hash, idempotency_key)])
-        judged = _judged(outcome)
-        if isinstance(judged, Refusal):
-            raise judged
-        return judged
+        (outcome,) = await self._batches.add([self._check(signer, report, license_hash, idempotency_key)])
+        checked = _outcome_or_raise(outcome)
+        if isinstance(checked, Refusal):
+            raise checked
+        return checked
 
     async def report_many(self, signer: Signer, reports: Sequence[UsageItem | Refusal]) -> Sequence[Counted | Refusal]:
         """An outcome for each, in their order. Raises where the database is unavailable: no outcome is known then."""
@@ -89,21 +89,21 @@ class UsageService:
                     hashes[text] = self._license_hash(text)
                 # As in a header, where spaces around a value do not count (RFC 9110, 5.5): so it is the same key.
                 key = item.idempotency_key.strip(" \t")
-                items.append(self._read(signer, item, hashes[text], key))
+                items.append(self._check(signer, item, hashes[text], key))
                 outcomes.append(None)
             except Refusal as refusal:
                 outcomes.append(refusal)
         metrics.count(outcome for outcome in outcomes if outcome is not None)
         # 2. Record the valid ones, and put their outcomes in the free places.
         recorded = iter(await self._batches.add(items))
-        return [_judged(next(recorded)) if outcome is None else outcome for outcome in outcomes]
+        return [_outcome_or_raise(next(recorded)) if outcome is None else outcome for outcome in outcomes]
 
     def _license_hash(self, text: str) -> bytes | None:
         """None where the text cannot be one of our keys."""
         key = license_key.parse(text, self._secrets.license_checksum_key)
         return None if key is None else self._secrets.index.digest("license_key", key)
 
-    def _read(
+    def _check(
         self, signer: Signer, report: UsageReport, license_hash: bytes | None, idempotency_key: str
     ) -> CheckedReport:
         if license_hash is None:
@@ -150,7 +150,7 @@ class UsageService:
         return outcomes
 
 
-def _judged(outcome: ReportOutcome | Exception) -> Counted | Refusal:
+def _outcome_or_raise(outcome: ReportOutcome | Exception) -> Counted | Refusal:
     """The outcome of a report. Raises where the cause is not the report itself."""
     if isinstance(outcome, Counted):
         return outcome

@@ -9,7 +9,7 @@ from litestar.params import FromPath, FromQuery, QueryParameter
 
 from billing_api.access.permissions import Permission, Principal
 from billing_api.licensing.usage_history.schemas import Step, UsageHistory
-from billing_api.licensing.usage_history.service import Question, UsageHistoryService
+from billing_api.licensing.usage_history.service import HistoryQuery, UsageHistoryService
 from core.licensing.plan import Resource
 
 # Parsed by the service: Litestar would name an invalid value by its Python name, and `from` cannot be one.
@@ -35,7 +35,7 @@ class UsageHistoryController(Controller):
         since: Since = None,
         until: Until = None,
     ) -> UsageHistory:
-        return await usage_history.mine(principal, license_id, Question(resource, by, since, until))
+        return await usage_history.for_owner(principal, license_id, HistoryQuery(resource, by, since, until))
 
 
 class AdminUsageHistoryController(Controller):
@@ -53,4 +53,4 @@ class AdminUsageHistoryController(Controller):
         since: Since = None,
         until: Until = None,
     ) -> UsageHistory:
-        return await usage_history.anybodys(principal, license_id, Question(resource, by, since, until))
+        return await usage_history.for_staff(principal, license_id, HistoryQuery(resource, by, since, until))

@@ -66,7 +66,7 @@ async def buckets(tx: Transaction, license_id: UUID, resource: Resource, window:
     return {bucket.start: bucket for bucket in found}
 
 
-async def standing_before(tx: Transaction, license_id: UUID, resource: Resource, since: datetime) -> tuple[int, bool]:
+async def state_before(tx: Transaction, license_id: UUID, resource: Resource, since: datetime) -> tuple[int, bool]:
     """The total when the window begins, and whether it exceeded the limit."""
     names = {"license_id": license_id, "resource": resource, "since": since}
     row = (await tx.session.execute(BEFORE, names)).one_or_none()

@@ -27,8 +27,8 @@ _Instant = Annotated[datetime, msgspec.Meta(tz=True)]
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-class Question(NamedTuple):
-    """The query; without `since` and `until`, the last 30 days or 48 hours."""
+class HistoryQuery(NamedTuple):
+    """A query; without `since` and `until`, for the last 30 days or 48 hours."""
 
     resource: Resource
     by: Step
@@ -41,24 +41,24 @@ class UsageHistoryService:
         self._database = database
         self._clock = clock
 
-    async def mine(self, principal: Principal, license_id: UUID, question: Question) -> UsageHistory:
-        window = window_of(question, self._clock())
+    async def for_owner(self, principal: Principal, license_id: UUID, query: HistoryQuery) -> UsageHistory:
+        window = window_of(query, self._clock())
         async with self._database.as_customer(principal.user_id) as tx:
-            return await _history(tx, license_id, question, window)
+            return await _history(tx, license_id, query, window)
 
-    async def anybodys(self, principal: Principal, license_id: UUID, question: Question) -> UsageHistory:
-        window = window_of(question, self._clock())
+    async def for_staff(self, principal: Principal, license_id: UUID, query: HistoryQuery) -> UsageHistory:
+        window = window_of(query, self._clock())
         async with self._database.as_staff(principal.user_id) as tx:
-            return await _history(tx, license_id, question, window)
+            return await _history(tx, license_id, query, window)
 
 
-def window_of(question: Question, now: datetime) -> Window:
+def window_of(query: HistoryQuery, now: datetime) -> Window:
     """The smallest window of whole buckets that contains the requested time."""
     # 1. Read the bounds and round them outward to whole buckets.
-    step = question.by.length
+    step = query.by.length
     try:
-        until = _in_utc(question.until, "to") or now
-        since = _in_utc(question.since, "from") or until - _SPAN[question.by]
+        until = _in_utc(query.until, "to") or now
+        since = _in_utc(query.since, "from") or until - _SPAN[query.by]
         since -= (since - _EPOCH) % step
         until += (_EPOCH - until) % step
     except OverflowError:
@@ -71,10 +71,10 @@ def window_of(question: Question, now: datetime) -> Window:
     return Window(since, until, step)
 
 
-async def _history(tx: Transaction, license_id: UUID, question: Question, window: Window) -> UsageHistory:
+async def _history(tx: Transaction, license_id: UUID, query: HistoryQuery, window: Window) -> UsageHistory:
     await one(tx, license_id)  # 404 for an unknown license, and for another customer's
-    used, over = await repository.standing_before(tx, license_id, question.resource, window.since)
-    buckets = await repository.buckets(tx, license_id, question.resource, window)
+    used, over = await repository.state_before(tx, license_id, query.resource, window.since)
+    buckets = await repository.buckets(tx, license_id, query.resource, window)
     points = []
     for number in range((window.until - window.since) // window.step):
         at = window.since + number * window.step
@@ -85,7 +85,7 @@ async def _history(tx: Transaction, license_id: UUID, question: Question, window
             )
         else:
             points.append(UsagePoint(at, 0, 0, 0, max(0, used), over))
-    return UsageHistory(question.resource, question.by, points)
+    return UsageHistory(query.resource, query.by, points)
 
 
 def _in_utc(text: str | None, field: str) -> datetime | None:

@@ -317,9 +317,9 @@ async def test_a_change_during_the_signature_is_signed_next(world: LeaseWorld, d
 
 
 async def test_usage_reports_do_not_wait_for_a_claim(world: LeaseWorld, issued: Issued) -> None:
-    lookout = repository.Lookout(world.now, world.now + HALF, ["k1"])
+    criteria = repository.DueCriteria(world.now, world.now + HALF, ["k1"])
     async with world.database.as_system() as tx:
-        assert await repository.claim_due(tx, lookout, after=UUID(int=0), most=10) == [issued.license.id]
+        assert await repository.claim_due(tx, criteria, after=UUID(int=0), most=10) == [issued.license.id]
         async with asyncio.timeout(5):
             reported = await change(
                 world.urls,

@@ -92,7 +92,7 @@ async def test_four_customers_at_stripe_make_the_fifth_wait_without_a_connection
 
         async def at_stripe(customer: str) -> None:
             nonlocal inside
-            async with mirror.alone_with(customer):
+            async with mirror.exclusive(customer):
                 inside += 1
                 await leave.wait()
 

@@ -38,7 +38,7 @@ async def license_id(desk: Desk, database_urls: DatabaseUrls) -> UUID:
 
 async def over(database: Database) -> list[UUID]:
     async with database.as_system() as tx:
-        return list(await tx.session.scalars(select(License.id).where(repository.is_out_of_bounds(utc_now()))))
+        return list(await tx.session.scalars(select(License.id).where(repository.shows_overage(utc_now()))))
 
 
 async def noted(database: Database) -> list[UUID]:
@@ -48,7 +48,7 @@ async def noted(database: Database) -> list[UUID]:
 
 async def forgotten(database: Database, quiet_for: timedelta = timedelta(0)) -> int:
     async with database.as_system() as tx:
-        return await repository.forget_overages(tx, quiet_for)
+        return await repository.delete_stale_candidates(tx, quiet_for)
 
 
 @pytest.mark.parametrize(
@@ -141,7 +141,7 @@ async def test_those_who_pass_a_limit_are_found_without_a_walk(
         " ON CONFLICT DO NOTHING",
     )
     await change(database_urls, "ANALYZE licenses, license_usage, overage_candidates, users, plans")
-    listed = repository.search().where(repository.is_out_of_bounds(utc_now())).limit(50)
+    listed = repository.search().where(repository.shows_overage(utc_now())).limit(50)
     dialect = postgresql.dialect()  # type: ignore[no-untyped-call]  # SQLAlchemy left it untyped
     said = str(listed.compile(dialect=dialect, compile_kwargs={"literal_binds": True}))
     async with database.as_system() as tx:
