@@ -1,4 +1,4 @@
-"""The whole stack, as `make up` starts it, with ports and data of its own: one for each run of these tests."""
+"""The whole stack as `make up` starts it, with its own ports and data, once for each run of these tests."""
 
 import json
 import os
@@ -23,14 +23,14 @@ _STOPS_WITHIN = 30.0
 
 
 class RunningStack:
-    """A supervisor, and what its run.json says at this moment."""
+    """A supervisor, and the present content of its run.json."""
 
     def __init__(self, data: Path) -> None:
         self.data = data
         self._run = data / "run.json"
 
     def facts(self) -> dict[str, object]:
-        """Waits out the moment in which a part that was killed is started again."""
+        """Waits until a killed part is started again."""
         wait_until(self._run.exists, _READY_WITHIN)
         facts: dict[str, object] = json.loads(self._run.read_text(encoding="utf-8"))
         return facts
@@ -81,7 +81,7 @@ def stack() -> Iterator[RunningStack]:
 
 @pytest.fixture
 def visitor(stack: RunningStack) -> Iterator[Visitor]:
-    """A world of faultless partners to begin with."""
+    """Removes all faults of the partners' simulators before a test."""
     with httpx.Client(timeout=15) as http:
         visitor = Visitor(stack.facts(), http)
         yield visitor
@@ -99,7 +99,7 @@ def _answers(http: httpx.Client, visitor: Visitor) -> bool:
 
 
 def serves(visitor: Visitor, *parts: str) -> bool:
-    """Whether these parts, or all of ours, are ready, and see the servers behind them serve."""
+    """Whether these parts, or all of ours, are ready and reach the servers that they need."""
     for part in parts or ("billing_api", "validator", "workers"):
         url = f"{visitor.facts[part]}/health"
         try:

@@ -1,4 +1,4 @@
-"""Another plan, from the customer's click to the validator's answer and NextPanel's account."""
+"""Plan change on the whole stack: from the customer's request to the validator's answer and NextPanel's account."""
 
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -11,7 +11,7 @@ from tests.e2e.conftest import RunningStack
 
 
 def bought(visitor: Visitor, plan: str) -> tuple[str, Headers, str, str]:
-    """E-mail address, headers, license and key of somebody who has just bought the plan."""
+    """E-mail address, headers, license and key of a user who has just bought the plan."""
     email, me = visitor.new_customer()
     checkout = visitor.start_checkout(me, plan)
     visitor.pay(checkout["url"])
@@ -66,7 +66,7 @@ def test_a_declined_upgrade_changes_nothing(visitor: Visitor) -> None:
 
 
 def test_an_upgrade_whose_answer_nobody_hears_is_made_by_its_webhook(stack: RunningStack, visitor: Visitor) -> None:
-    """Stripe has charged, and the process that asked it is killed before it hears so."""
+    """Stripe has charged, and the calling process is killed before it gets the answer."""
     _, me, license_id, key = bought(visitor, "Starter")
     fault = {"kind": "timeout_after_effect", "method": "POST", "path": "/v1/subscriptions/*", "times": 1}
     assert visitor.http.post(f"{visitor.simulator('stripe')}/_sim/faults", json=fault).is_success

@@ -1,4 +1,4 @@
-"""Redis is a projection: emptied, it comes back, and meanwhile nobody is told that a license is invalid."""
+"""Projection on the whole stack: an emptied Redis is filled again, and no license is called invalid meanwhile."""
 
 import socket
 import time

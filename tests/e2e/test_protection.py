@@ -1,7 +1,7 @@
-"""A license's protection on the whole stack: what its owner changes, panels are told by the validator, at once.
+"""License protection on the whole stack: the validator applies an owner's change at once.
 
-How soon is printed and not judged here, for a busy machine is nobody's fault; `make suspension` measures the same way
-from COMMIT to refusal (p99 ≤ 250 ms).
+The delay is printed and not asserted here, because machines may be busy. `make suspension` measures the same way from
+COMMIT to refusal (p99 ≤ 250 ms).
 """
 
 import json
@@ -26,7 +26,7 @@ REPORT = "/api/v1/billing/usage"
 
 
 class Panel:
-    """A NextPanel server that was activated, with the key it was given."""
+    """An activated NextPanel server, with its API key."""
 
     def __init__(self, visitor: Visitor, given: Mapping[str, Any], license_key: str) -> None:
         self.visitor = visitor
@@ -34,12 +34,12 @@ class Panel:
         self.license_key = license_key
 
     def ask(self, secret: str | None = None, **changes: Any) -> httpx.Response:
-        """A question to the validator."""
+        """A validation call."""
         content = {"license_key": self.license_key, "feature": "create_database"} | changes
         return self._signed("validator", VALIDATE, content, secret)
 
     def code(self, secret: str | None = None, **changes: Any) -> str:
-        """Of the verdict, or of the problem."""
+        """The code of the verdict, or of the problem."""
         return str(self.ask(secret, **changes).json()["code"])
 
     def report(self) -> int:
@@ -165,7 +165,7 @@ def test_the_running_stack_is_proved_by_its_commands(stack: RunningStack, owner:
 
 
 def command(stack: RunningStack, module: str, *arguments: str) -> str:
-    """As the Makefile has it; it has to end well."""
+    """A target of the Makefile, which must succeed."""
     env = {name: value for name, value in process_environment().items() if not name.startswith("NP_")}
     done = subprocess.run(
         (sys.executable, "-m", "devstack", "run", module, *arguments),

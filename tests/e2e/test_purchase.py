@@ -1,4 +1,4 @@
-"""One purchase, whatever is killed when: one license, one account, one mail."""
+"""Purchase on the whole stack: one license, one account, one mail, at any kill."""
 
 import time
 
@@ -11,7 +11,7 @@ from tests.e2e.conftest import RunningStack, serves
 
 
 def sold_once(visitor: Visitor, email: str, me: Headers) -> None:
-    """Everything has happened, and nothing twice; a moment of quiet passes in which a double would show."""
+    """Every effect has happened exactly once, also after a pause in which a duplicate would show."""
     license_ = eventually("the account", lambda: [x for x in visitor.licenses(me) if x["nextpanel_user_id"]], 60)[0]
     eventually("the mail", lambda: visitor.ready_mails(email), 60)
     eventually("every job to be done", lambda: not waiting_jobs(visitor), 60)
@@ -80,7 +80,7 @@ def test_killed_between_any_two_steps(stack: RunningStack, visitor: Visitor, par
     email, me = visitor.new_customer()
     checkout = visitor.start_checkout(me)
     visitor.pay(checkout["url"], come_back=False)
-    time.sleep(after_ms / 1000)  # where the kill falls; what must hold afterwards is the same for every place
+    time.sleep(after_ms / 1000)  # the moment of the kill; the result must be the same for each
     stack.kill(part)
     assert stack.restarted(part, before)
     eventually("the API", lambda: serves(visitor, "billing_api"))

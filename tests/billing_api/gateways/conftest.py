@@ -1,4 +1,4 @@
-"""A partner that says whatever a test wants it to say, over real HTTP."""
+"""A partner over real HTTP, with answers that the test sets."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -10,7 +10,7 @@ from tests.support.server_thread import serving
 
 
 class Partner:
-    """Answers every request with `answer`, bytes as they go over the wire; None hangs up. `endless` never stops."""
+    """Answers every request with the bytes of `answer`; None closes the connection. `endless` never stops sending."""
 
     def __init__(self) -> None:
         self.answer: bytes | None = None

@@ -1,4 +1,4 @@
-"""The adapter against the mail relay's simulator."""
+"""Mail relay client, against the relay's simulator."""
 
 from collections.abc import Iterator
 

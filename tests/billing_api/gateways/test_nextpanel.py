@@ -1,4 +1,4 @@
-"""The adapter against NextPanel's simulator, which checks tokens, keys and bodies as strictly as a partner may."""
+"""Provisioning client, against NextPanel's simulator, which checks tokens, keys and bodies strictly."""
 
 from collections.abc import AsyncIterator, Iterator
 from datetime import timedelta

@@ -1,4 +1,4 @@
-"""What a partner's answer means: done, to be asked again, or refused for good."""
+"""HTTP client of partners: an answer means done, retryable or refused."""
 
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
@@ -82,7 +82,7 @@ async def test_nobody_there_is_no_answer() -> None:
 
 
 async def test_a_trickle_is_no_answer(partner: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every single read is in time, and the answer as a whole never comes."""
+    """Each single read is in time, but the whole answer never is."""
     monkeypatch.setattr("billing_api.gateways.http_client.TIMEOUT_SECONDS", 0.2)
     client = PartnerClient("The partner", partner.url, lambda: NOW)
     partner.answer = b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n"

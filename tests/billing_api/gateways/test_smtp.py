@@ -1,4 +1,4 @@
-"""Mails over SMTP, against a real mail server in a thread of its own: TLS, login, and what its answers mean."""
+"""Mails over SMTP, against a real mail server in a thread: TLS, login, and the meaning of its answers."""
 
 import asyncio
 import ssl
@@ -41,7 +41,7 @@ class Authority(NamedTuple):
 
 @pytest.fixture(scope="module")
 def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
-    """A certificate for the loopback address, that vouches for itself."""
+    """A self-signed certificate for the loopback address."""
     folder, key = tmp_path_factory.mktemp("tls"), Ed25519PrivateKey.generate()
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "mail of the tests")])
     now = datetime.now(UTC)  # noqa: TID251  TLS looks at the machine's own clock
@@ -62,7 +62,7 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
 
 
 class Mailbox:
-    """What the server took; `at_recipient` and `at_data` are answered in place of 250."""
+    """The mails that the server took; it answers `at_recipient` and `at_data` in place of 250."""
 
     def __init__(self) -> None:
         self.taken: list[Any] = []

@@ -13,7 +13,7 @@ from tests.support.servers import DatabaseUrls
 
 
 async def fill(urls: DatabaseUrls, user_id: UUID, **changes: Mapping[str, Any]) -> Mapping[str, Mapping[str, Any]]:
-    """A row in each customer-owned table, by table; `changes` to what would be made up."""
+    """A row in each table with a customer's data, by table; `changes` replaces generated values."""
     made: dict[str, Mapping[str, Any]] = {"plans": {"id": STARTER_PLAN}, "users": {"id": user_id}}
     events = METADATA.tables["usage_events"]  # which lead to their license without a foreign key
     async with as_owner(urls) as owner:

@@ -1,4 +1,4 @@
-"""What a deletion leaves to workers: Stripe's customer, and whatever came or stayed afterwards."""
+"""After a deletion: workers delete Stripe's customer, and erase what came later."""
 
 from datetime import timedelta
 from typing import Any

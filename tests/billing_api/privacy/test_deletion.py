@@ -1,4 +1,4 @@
-"""An account ends: nobody is named any more, nobody gets in, and what the books need is still there."""
+"""Account deletion: no personal data and no access remain; the books keep what they need."""
 
 import asyncio
 from collections.abc import Mapping
@@ -54,7 +54,7 @@ PAST: Final[Mapping[str, Mapping[str, Any]]] = {
     "checkout_sessions": {"status": CheckoutStatus.COMPLETE},
     "payments": {"description": "Invoice 7", "amount": 2900},
 }
-"""Of somebody whose purchases are over."""
+"""Rows of a user without a running purchase."""
 
 
 async def test_what_names_a_person_goes_and_the_books_stay(ada: Visitor, database_urls: DatabaseUrls) -> None:
@@ -242,7 +242,7 @@ async def test_of_many_at_once_one_deletes(ada: Visitor, database_urls: Database
 
 
 async def test_it_happens_whole_or_not_at_all(ada: Visitor, database_urls: DatabaseUrls) -> None:
-    """The last statement but one fails in the database: whatever was erased before it is there again."""
+    """The last statement but one fails in the database: everything that was erased before is rolled back."""
     headers = await ada.signed_in()
     await change(
         database_urls,
@@ -317,7 +317,7 @@ async def test_guesses_are_forgotten_with_the_account_they_were_about(
 
 
 async def test_a_checkout_under_way_is_seen(ada: Visitor, desk: Desk, database_urls: DatabaseUrls) -> None:
-    """Its intent is not committed yet when the account is to go."""
+    """Its intent is not committed yet when the account is deleted."""
     user_id = await user_of(database_urls, ada)
     headers = await ada.signed_in()
     intent = {"id": new_id(), "user_id": user_id, "plan_id": STARTER_PLAN, "interval": Interval.MONTH}
@@ -330,7 +330,7 @@ async def test_a_checkout_under_way_is_seen(ada: Visitor, desk: Desk, database_u
 
 
 async def test_a_request_under_way_brings_nothing_back(ada: Visitor, desk: Desk, database_urls: DatabaseUrls) -> None:
-    """A change of name, and a checkout, whose token was looked at just before."""
+    """A change of name, and a checkout, whose access token was checked just before."""
     user_id = await user_of(database_urls, ada)
     headers = await ada.signed_in()
     assert (await leave(ada, headers)).status_code == 204

@@ -91,7 +91,7 @@ async def test_a_page_has_an_end_and_the_next_one_goes_on(
     assert [page.next_page for page in pages] == [1, 2, None, None]
 
 
-async def test_he_reads_what_he_did_and_what_was_done_to_him_but_not_of_others(client: Client, desk: Desk) -> None:
+async def test_a_user_reads_own_actions_and_those_of_staff_but_not_of_others(client: Client, desk: Desk) -> None:
     admin = await desk.staff()
     bob = await desk.a_user()
     suspension = f"/api/v1/admin/users/{bob}"

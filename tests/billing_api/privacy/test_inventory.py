@@ -1,4 +1,4 @@
-"""The list of what is held about somebody has everything in it: every table, and every column of it."""
+"""Privacy inventory: it names every table with personal data, and every column of it."""
 
 from collections import Counter
 from typing import Final
@@ -21,7 +21,7 @@ OF_NOBODY: Final = {
     "reconciliation_differences",
     "reconciliation_runs",
 }
-"""What is in these leads to a user only through another table."""
+"""Rows of these tables refer to a user only through another table."""
 
 
 def test_every_table_is_on_one_of_the_lists_and_nothing_else_is() -> None:

@@ -1,4 +1,4 @@
-"""What keeps an account, by rule."""
+"""Deletion rules: what prevents the deletion of an account."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Final

@@ -1,4 +1,4 @@
-"""Walks over every operation that the application documents: a new route is walked without being named here."""
+"""Walks over every documented operation: a new route is included without being named here."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -16,7 +16,7 @@ Operations = list[AnyOperation]
 
 @pytest.fixture(scope="session")
 def operations(app: Litestar) -> Operations:
-    """What the application says that it does."""
+    """The application's OpenAPI document."""
     described: dict[str, Any] = app.openapi_schema.to_schema()
     found = list(from_dict(described).get_all_operations())
     readable = [one.ok() for one in found if isinstance(one, Ok)]

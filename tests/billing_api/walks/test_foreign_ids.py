@@ -1,7 +1,7 @@
-"""Somebody else's ids open nothing. Every documented route that has an id in its path is tried with another's.
+"""Object-level authorization: every documented route with an id in its path is called with another user's id.
 
-A path whose ids this walk does not know fails it, so that a new kind of thing is owned here before it is served.
-That the same calls do find something when their owner makes them is shown last: a 404 alone would prove nothing.
+A path with an id that this walk does not know fails the test, so a new kind of object must be added here first. At the
+end the owner makes the same calls and finds the objects: a 404 alone would prove nothing.
 """
 
 import re
@@ -38,7 +38,7 @@ def is_for_staff(operation: AnyOperation) -> bool:
 
 
 def ids_in(operation: AnyOperation, owner: Belongings) -> dict[str, str]:
-    """For each parameter of the path what the owner has where it stands."""
+    """For each parameter of the path, the owner's id at that place."""
     found = {}
     for match in _PARAMETER.finditer(operation.path):
         collection = operation.path[: match.start()].removeprefix("/api/v1/").removeprefix("admin/").strip("/")
@@ -48,14 +48,14 @@ def ids_in(operation: AnyOperation, owner: Belongings) -> dict[str, str]:
 
 
 def calls(operation: AnyOperation, ids: dict[str, str]) -> list[AnyCase]:
-    """Such as fit the document: what is wrong with a body must not hide whose the thing is."""
+    """Bodies that fit the document: a body's error must not hide the check of the owner."""
     return examples(
         operation.as_strategy(generation_mode=GenerationMode.POSITIVE, path_parameters=ids or None), EXAMPLES
     )
 
 
 async def a_program(client: Client, owner: Headers) -> Headers:
-    """An OAuth client with every scope there is."""
+    """An OAuth client with every scope."""
     wanted = {"name": "reads all", "scopes": list(Scope)}
     made = (await client.post("/api/v1/me/oauth-clients", json=wanted, headers=owner)).json()
     asked = {"grant_type": "client_credentials", "scope": " ".join(Scope)}
@@ -127,7 +127,7 @@ EXCUSED: Final = {
     "POST /api/v1/subscriptions/{subscription_id}/resume": "as above",
     "POST /api/v1/admin/licenses/{license_id}/limits": "what is made up to fit changes no limit, which is refused",
 }
-"""Not found, or refused, for every caller of this walk: tests of these routes show that their owner is heard."""
+"""Not found, or refused, for every caller of this walk: tests of these routes show that their owner may call them."""
 
 
 def in_an_order_that_leaves_him_there(operation: AnyOperation) -> tuple[bool, bool, bool]:

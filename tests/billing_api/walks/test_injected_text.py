@@ -1,7 +1,7 @@
-"""Text that means something to SQL, to HTTP, to a log, to HTML or to Markdown is text and nothing else.
+"""Injection: text with a meaning in SQL, HTTP, logs, HTML or Markdown stays plain text.
 
-It is put into every string that the document lets a caller send, and into headers that are looked at. What is stored
-comes back as it went in, or is refused; no header of an answer holds it; the log stays one JSON object a line.
+It is put into every string that the document allows, and into the headers that are read. It is stored unchanged or
+refused; no header of an answer contains it; the log stays one JSON object for each line.
 """
 
 import contextlib
@@ -39,7 +39,7 @@ LOOKED_AT: Final = ("User-Agent", "Idempotency-Key", "X-Request-Id", "X-Forwarde
 
 @pytest.fixture
 def log() -> Iterator[io.StringIO]:
-    """What the application writes, as a process of it would write it."""
+    """The application's log lines, as a process in production would write them."""
     written = io.StringIO()
     with contextlib.redirect_stderr(written):
         configure_logging("walk")
@@ -49,7 +49,7 @@ def log() -> Iterator[io.StringIO]:
 
 
 def with_text(case: AnyCase, text: str) -> Iterator[tuple[str, AnyCase]]:
-    """The call with the text in one of its strings, for each of them; and what that string is called."""
+    """For each string of the call: the call with the text in it, and the string's name."""
     for part in ("query", "body"):
         sent = getattr(case, part)
         if isinstance(sent, NotSet) or not isinstance(sent, dict):
@@ -62,7 +62,7 @@ def with_text(case: AnyCase, text: str) -> Iterator[tuple[str, AnyCase]]:
 
 
 def plain(operation: AnyOperation) -> AnyCase | None:
-    """The fullest call of some that fit, so that optional strings are tried too."""
+    """The valid call with the most fields, of several, so that optional strings are tried, too."""
     cases = examples(operation.as_strategy(generation_mode=GenerationMode.POSITIVE), 6)
     return max(cases, key=lambda case: len(str(case.query)) + len(str(case.body)), default=None)
 

@@ -1,8 +1,8 @@
-"""Strangers who know the OpenAPI document alone: whatever they send, the answer is one that it foresees, and no crash.
+"""Fuzzing by the OpenAPI document: every answer is a documented one, and no request causes a crash.
 
-Each operation is called as each kind of person, with what fits the document and with what does not. The person is a
-new one for each operation, so that who has just signed out or given up a right walks on as somebody else. The examples
-are the same in every run; NP_WALK_EXAMPLES=200 looks further.
+Each operation is called by each kind of user, with valid and invalid data. Each operation gets a new user, because
+operations may sign a user out or take a right away. The examples are the same in every run; NP_WALK_EXAMPLES=200 tries
+more.
 """
 
 import os
@@ -38,7 +38,7 @@ CHECKS: Final[list[CheckFunction]] = [
 
 
 async def somebody(desk: Desk, role: Role | None) -> tuple[Headers, dict[str, str]]:
-    """Just signed in, with a license; the user, and values of path parameters that meet the user's own rows."""
+    """A user with a license, just signed in, and the path parameters of the user's own rows."""
     if role is None:
         return {}, {}
     user_id = await desk.a_user(role)
@@ -51,7 +51,7 @@ def parameters(operation: AnyOperation, own: dict[str, str]) -> dict[str, str]:
 
 
 def faults(case: AnyCase, response: httpx.Response) -> list[str]:
-    """A crash, or what the document did not foresee. 502 and 503 are no crashes: a partner or a store is away."""
+    """A crash, or an undocumented answer. 502 and 503 are no crashes: a partner or a store is unavailable."""
     if response.status_code == 500:
         return ["a crash"]
     try:

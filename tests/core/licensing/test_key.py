@@ -1,4 +1,4 @@
-"""The license key: typed by people, guessed by strangers."""
+"""License key: typing errors are forgiven, guesses are refused."""
 
 from collections.abc import Callable
 

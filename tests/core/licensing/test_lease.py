@@ -164,11 +164,11 @@ def test_a_document_for_somebody_else(change: dict[str, str]) -> None:
         (0, "unheard of", None, Verdict(Code.FEATURE_NOT_INCLUDED, 0)),
         (0, "create_database", 3, Verdict(Code.VALID, 2)),
         (0, "create_database", 5, Verdict(Code.QUOTA_EXCEEDED, 0)),
-        (0, "create_database", None, None),  # the lease does not know what is used
+        (0, "create_database", None, None),  # the lease does not know the usage
         (0, "create_domain", None, Verdict(Code.VALID, None)),  # unlimited: nothing to know
         (0, "create_email", 0, Verdict(Code.FEATURE_NOT_INCLUDED, 0)),  # a resource that is not granted at all
         (LIFE, "backups", None, Verdict(Code.GRACE, None)),
-        (LIFE, "create_database", 3, None),  # nothing new on the second rung
+        (LIFE, "create_database", 3, None),  # nothing new after not_after
         (LIFE, "create_domain", None, None),
         (LIFE + OFFLINE_GRACE, "backups", None, None),
     ],

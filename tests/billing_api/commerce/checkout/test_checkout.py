@@ -1,4 +1,4 @@
-"""Buying a license: one intent, one session, one license, whichever request comes first and however often."""
+"""Checkout: one intent, one session and one license, in every order and after every repetition."""
 
 import asyncio
 from typing import Any
@@ -78,7 +78,7 @@ async def test_a_year_costs_ten_months(client: Client, desk: Desk, browser: http
     assert (subscription["interval"], payment["amount"]["amount"]) == ("year", 29000)
 
 
-async def test_everybody_who_settles_at_once_settles_one_license(
+async def test_concurrent_confirmations_make_one_license(
     client: Client, desk: Desk, database: Database, browser: httpx.AsyncClient
 ) -> None:
     me = await desk.a_customer()
@@ -167,7 +167,7 @@ async def test_a_stripe_that_hangs_takes_neither_the_page_nor_the_database(
     me = await desk.a_customer()
     checkouts = [await started(client, me) for _ in range(3)]
     fault = {"kind": "timeout_before", "method": "GET", "path": "/v1/checkout/sessions/*", "times": 50}
-    fault |= {"hang_seconds": 60}  # longer than anybody's patience
+    fault |= {"hang_seconds": 60}  # longer than every timeout
     assert (await browser.post(f"{stripe_simulator}/_sim/faults", json=fault)).is_success
     try:
         pages = [client.get(f"{RETURN}?session_id={one['session_id']}") for one in checkouts * 10]
@@ -198,7 +198,7 @@ async def test_the_return_page_tells_how_it_went_and_nothing_else(
     assert (await client.get(f"{RETURN}?session_id=x")).status_code == 400
 
 
-async def test_who_leaves_the_payment_page_is_told_so(client: Client, desk: Desk) -> None:
+async def test_a_left_payment_page_says_so(client: Client, desk: Desk) -> None:
     checkout = await started(client, await desk.a_customer())
     page = await client.get(f"{RETURN}?session_id={checkout['session_id']}&cancelled=1")
     assert "Nothing was bought" in page.text
@@ -233,7 +233,7 @@ async def test_a_try_that_stripe_refused_does_not_lock_its_key(
     assert (await client.post(PATH, json=order, headers=me)).status_code == 201
 
 
-async def test_a_customer_whose_making_was_cut_off_may_change_his_name_and_buy(
+async def test_a_customer_whose_creation_was_cut_off_may_change_the_name_and_buy(
     client: Client, desk: Desk, browser: httpx.AsyncClient, stripe_simulator: str, database: Database
 ) -> None:
     user_id = await desk.a_user()
@@ -251,7 +251,7 @@ async def test_a_customer_whose_making_was_cut_off_may_change_his_name_and_buy(
     assert [customer["name"] for customer in made] == ["Another Name"]
 
 
-async def test_somebody_elses_checkout_does_not_exist(client: Client, desk: Desk) -> None:
+async def test_another_customers_checkout_does_not_exist(client: Client, desk: Desk) -> None:
     checkout = await started(client, await desk.a_customer())
     answer = await client.get(f"{PATH}/{checkout['session_id']}", headers=await desk.a_customer())
     assert answer.status_code == 404

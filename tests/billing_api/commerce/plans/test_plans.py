@@ -1,4 +1,4 @@
-"""What is on offer, and Stripe's knowledge of it."""
+"""Plans on sale, and their products and prices at Stripe."""
 
 import httpx
 from sqlalchemy import select

@@ -1,4 +1,4 @@
-"""Not there is an answer: an id of Stripe that we have stored, and Stripe has no more, is worked off once."""
+"""Objects that were deleted at Stripe: "not found" is an answer, and the event is handled once."""
 
 from datetime import datetime, timedelta
 from typing import Any
@@ -60,7 +60,7 @@ def shopper(client: Client, browser: httpx.AsyncClient, stripe_simulator: str, d
     return Shopper(client, browser, stripe_simulator, desk)
 
 
-async def test_who_was_deleted_at_stripe_buys_again_and_again(shopper: Shopper) -> None:
+async def test_a_customer_that_was_deleted_at_stripe_buys_again_and_again(shopper: Shopper) -> None:
     for _ in range(3):
         assert (await shopper.order()).status_code == 201
         [customer] = await shopper.customers()
@@ -85,7 +85,7 @@ async def test_a_customer_that_was_deleted_before_we_noted_it_is_made_anew(
 
 
 async def test_a_missing_customer_is_understood_under_either_status(shopper: Shopper) -> None:
-    """Of an object that a form names Stripe says 400 or 404; of one in the path, 404 alone."""
+    """For a missing object in a parameter Stripe answers 400 or 404; for one in the path always 404."""
     assert (await shopper.order()).status_code == 201
     [customer] = await shopper.customers()
     said = {"type": "invalid_request_error", "code": "resource_missing", "param": "customer", "message": "none"}

@@ -1,4 +1,4 @@
-"""The mirror: events are hints, objects are facts; order, duplicates and races cannot matter."""
+"""Mirror: events are hints, objects are facts. Order, duplicates and races do not matter."""
 
 import itertools
 from datetime import timedelta
@@ -30,7 +30,7 @@ Bought = tuple[str, list[StripeObject]]
 
 @pytest.fixture
 async def bought(client: Client, desk: Desk, browser: httpx.AsyncClient, stripe_simulator: str) -> Bought:
-    """A purchase that Stripe knows to be paid and we know nothing of: its customer, and what its events point at."""
+    """A purchase that is paid at Stripe and not mirrored yet: its customer, and the objects of its events."""
     user_id = await desk.a_user()
     plan = (await client.get("/api/v1/plans")).json()["items"][0]
     order = {"plan_id": plan["id"], "interval": "month"}
@@ -94,7 +94,7 @@ async def test_a_price_that_is_no_plans_is_a_fault_that_stays_visible(
     async with database.as_system() as tx:
         await tx.session.execute(delete(PlanPrice))
         await tx.session.execute(update(Plan).values(stripe_price_id_monthly=None))
-    with pytest.raises(CannotMirror, match="no plan's"):
+    with pytest.raises(CannotMirror, match="no plan has"):
         await mirror.mirror(subjects[0])
     assert await state(database) == (0, 0, 0, 0)
 

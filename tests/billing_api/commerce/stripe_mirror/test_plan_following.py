@@ -1,4 +1,4 @@
-"""A price that changed at Stripe, by whomever: the license follows it up when it is paid, and down in its time."""
+"""Plan synchronization: a price that changed at Stripe reaches the license when it is paid, or at the period's end."""
 
 import asyncio
 from datetime import timedelta
@@ -20,7 +20,7 @@ pytestmark = [pytest.mark.usefixtures("on_sale"), pytest.mark.calendar]
 
 
 async def price_of(one: Buyer, plan: str, interval: str = "month") -> str:
-    """The price that is on offer; Stripe keeps those of other tests too."""
+    """The plan's present price; Stripe keeps those of other tests, too."""
     plans = (await one.client.get("/api/v1/plans")).json()["items"]
     offer = next(found for found in plans if found["name"] == plan)
     amount = offer[f"price_{interval}ly"]
@@ -29,7 +29,7 @@ async def price_of(one: Buyer, plan: str, interval: str = "month") -> str:
 
 
 async def by_hand(one: Buyer, plan: str, interval: str = "month", **how: str) -> None:
-    """Somebody changes the price at Stripe, past our routes."""
+    """Changes the price directly at Stripe, without our routes."""
     item = (await one.at_stripe())["items"]["data"][0]["id"]
     form = {"items[0][id]": item, "items[0][price]": await price_of(one, plan, interval)}
     await one.ask_stripe("POST", f"subscriptions/{one.stripe_id}", **form, **how)

@@ -1,4 +1,4 @@
-"""Another plan: up when it is paid, down with the next period, to an end, and back; once, whatever happens between."""
+"""Plan changes by the customer: upgrade, downgrade, cancel and resume take effect once, at any failure in between."""
 
 import asyncio
 from datetime import datetime
@@ -280,7 +280,7 @@ async def test_all_at_once_it_is_charged_once(buyer: Buying) -> None:
     assert paid == [pytest.approx(7000, abs=5)]
 
 
-async def test_somebody_elses_subscription_does_not_exist(buyer: Buying, desk: Desk) -> None:
+async def test_another_customers_subscription_does_not_exist(buyer: Buying, desk: Desk) -> None:
     one = await buyer("Starter")
     one.me = await desk.a_customer()
     for verb, plan in (

@@ -1,4 +1,4 @@
-"""One customer's calls that wait for Stripe, or for each other, take nothing from other customers."""
+"""Fairness: calls of one customer that wait for Stripe take no connection from other customers."""
 
 import asyncio
 from collections import Counter
@@ -72,7 +72,7 @@ async def test_a_lock_that_another_process_holds_is_waited_for_without_a_connect
         await waiting
 
 
-async def test_who_has_waited_long_enough_is_told_that_it_is_busy(
+async def test_a_call_that_waited_too_long_is_busy(
     buyer: Buying, settings: ApiSettings, stripe: StripeGateway, clock: FakeTime, database: Database
 ) -> None:
     one = await buyer("Starter")
@@ -100,7 +100,7 @@ async def test_four_customers_at_stripe_make_the_fifth_wait_without_a_connection
             for number in range(12):
                 group.create_task(at_stripe(f"cus_{number}"))
             async with asyncio.timeout(10):
-                while inside < 4:  # noqa: ASYNC110  the tasks count, nobody tells
+                while inside < 4:  # noqa: ASYNC110  the tasks only count, they set no event
                     await asyncio.sleep(0.01)
             async with database.as_system() as tx:
                 await tx.session.execute(text("SELECT 1"))

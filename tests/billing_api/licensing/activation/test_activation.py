@@ -1,4 +1,4 @@
-"""Activations: a token turns a license's key into one panel's API key, once, and tells a stranger nothing."""
+"""Activation: a token turns a license key into one panel's API key, once, and discloses nothing else."""
 
 import asyncio
 from collections import Counter
@@ -88,7 +88,7 @@ async def test_a_thousand_uses_of_one_token_at_once_are_one(
     answers = await asyncio.gather(*(client.post(PATH, json=order) for order in orders))
     told = Counter(answer.json().get("code") for answer in answers)
     assert told.pop(None) == 1
-    # On a machine that has no time for a thousand, some are told that nothing can be told them.
+    # On a busy machine some of the thousand get 503.
     assert set(told) <= {"activation_refused", "unavailable"}
     assert await rows(database_urls, "SELECT count(*) FROM api_keys") == [{"count": 1}]
     [winner] = [answer.json() for answer in answers if answer.status_code == 200]
@@ -198,12 +198,12 @@ async def test_a_bound_license_is_activated_by_its_panel_only(client: Client, pa
     token = await a_token(client, panel.owner, panel.license_id)
     stranger = await client.post(PATH, json=panel.order(activation_token=token, fingerprint="machine-2"))
     assert (stranger.status_code, stranger.json()["code"]) == (409, "fingerprint_mismatch")
-    assert "owner may reset it" in stranger.json()["detail"]
+    assert "owner must reset it" in stranger.json()["detail"]
     silent = await client.post(PATH, json=panel.order(activation_token=token, fingerprint=None))
     assert (silent.status_code, silent.json()["code"]) == (422, "fingerprint_required")
     assert silent.json()["errors"][0]["field"] == "fingerprint"
     for refused in (stranger, silent):
-        assert "machine-1" not in refused.text, "nobody learns what to send"
+        assert "machine-1" not in refused.text, "the bound fingerprint is not disclosed"
     assert (await client.post(PATH, json=panel.order(activation_token=token))).is_success, "the token was not spent"
 
 
@@ -239,7 +239,7 @@ async def test_a_license_is_bound_to_nothing_that_reads_as_something_else(
 async def test_a_license_that_needs_fingerprints_gives_no_key_without_one(
     client: Client, panel: Panel, database_urls: DatabaseUrls
 ) -> None:
-    """Though it is bound to none: every question of that panel would be refused."""
+    """Also while it is not bound: every validation of that panel would be refused."""
     await change(database_urls, "UPDATE licenses SET fingerprint_policy = 'required'")
     answer = await client.post(PATH, json=panel.order(fingerprint=None))
     assert (answer.status_code, answer.json()["code"]) == (422, "fingerprint_required")
@@ -269,7 +269,7 @@ async def test_a_license_that_does_not_stand_keeps_its_token(
     assert (await client.post(PATH, json=panel.order())).is_success
 
 
-async def test_somebody_elses_license_gets_no_token(client: Client, desk: Desk, panel: Panel) -> None:
+async def test_another_customers_license_gets_no_token(client: Client, desk: Desk, panel: Panel) -> None:
     stranger = await desk.a_customer()
     for path in ("activation-tokens", "reset-fingerprint"):
         answer = await client.post(f"/api/v1/licenses/{panel.license_id}/{path}", headers=stranger)
@@ -296,14 +296,14 @@ async def bind(urls: DatabaseUrls) -> None:
     await change(urls, "UPDATE licenses SET fingerprint = :machine", machine=new_id().hex)
 
 
-async def test_an_owner_frees_his_license_three_times_a_month(
+async def test_an_owner_frees_a_license_three_times_a_month(
     client: Client, desk: Desk, panel: Panel, database_urls: DatabaseUrls, clock: FakeTime
 ) -> None:
     for _ in range(3):
         await bind(database_urls)
         status, shown = await reset(client, panel)
         assert (status, shown["fingerprint"]) == (200, None)
-        assert (await reset(client, panel))[0] == 200, "what is free is freed at no cost"
+        assert (await reset(client, panel))[0] == 200, "a reset of a free license does not count"
     await bind(database_urls)
     answer = await client.post(f"/api/v1/licenses/{panel.license_id}/reset-fingerprint", headers=panel.owner)
     assert (answer.status_code, answer.json()["code"]) == (429, "too_many_requests")

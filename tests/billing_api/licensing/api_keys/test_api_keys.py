@@ -1,4 +1,4 @@
-"""API keys in their owner's hands: made, rotated with overlap, revoked at once."""
+"""API keys of an owner: created, rotated with an overlap, revoked at once."""
 
 import asyncio
 from datetime import timedelta
@@ -172,7 +172,7 @@ async def test_without_an_overlap_the_old_secret_ends_at_once(client: Client, ow
     assert await report(client, owner, key, new) == 200
 
 
-async def test_two_secrets_hold_and_never_three(client: Client, owner: Owner, services: Services) -> None:
+async def test_two_secrets_are_valid_and_never_three(client: Client, owner: Owner, services: Services) -> None:
     key = await made(client, owner)
     second = await rotate(client, owner, key)
     third = await rotate(client, owner, key)
@@ -193,12 +193,12 @@ async def test_a_revoked_key_is_refused_for_good(client: Client, owner: Owner, s
     assert shown["is_active"] is False
 
 
-async def test_a_key_that_was_believed_is_refused_a_fifth_of_a_second_later(client: Client, owner: Owner) -> None:
+async def test_a_cached_key_is_refused_a_fifth_of_a_second_after_its_revocation(client: Client, owner: Owner) -> None:
     key = await made(client, owner)
     assert await report(client, owner, key) == 200
     assert (await client.delete(f"/api/v1/api-keys/{key['id']}", headers=owner.headers)).status_code == 204
     async with asyncio.timeout(10):
-        while await report(client, owner, key) != 401:  # noqa: ASYNC110  it is the belief that has to lapse
+        while await report(client, owner, key) != 401:  # noqa: ASYNC110  the cache entry has to expire
             await asyncio.sleep(0.01)
 
 

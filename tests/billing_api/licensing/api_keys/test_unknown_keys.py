@@ -1,4 +1,4 @@
-"""Key ids that are nobody's: the database is asked once in ten seconds, and keys that are there are not mistaken."""
+"""Unknown key ids: one lookup in ten seconds for each id, and no effect on existing keys."""
 
 import asyncio
 from collections.abc import AsyncIterator, Collection, Sequence
@@ -48,7 +48,7 @@ async def checker(database: Database, settings: ApiSettings, seconds: Seconds) -
 
 
 def looked_up(checker: SignatureChecker) -> dict[str, float]:
-    """When it was read that there is no such key."""
+    """When the lookup found no such key."""
     return dict(checker._unknown)
 
 
@@ -111,7 +111,7 @@ async def test_a_key_that_cannot_be_opened_harms_no_other(
     assert isinstance(told[1], Signer)
 
 
-async def test_who_waits_with_others_learns_that_the_database_is_away(
+async def test_every_waiting_call_learns_that_the_database_is_away(
     checker: SignatureChecker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def fails(tx: SystemTransaction, key_ids: Collection[str]) -> Sequence[ApiKey]:

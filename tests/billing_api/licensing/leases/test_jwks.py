@@ -1,4 +1,4 @@
-"""The keys that leases are checked with, as anybody may fetch them."""
+"""JWK set: the public keys of leases, as any client may fetch them."""
 
 from datetime import timedelta
 

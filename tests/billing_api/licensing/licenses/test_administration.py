@@ -1,4 +1,4 @@
-"""What staff do with everybody's licenses."""
+"""License administration by staff."""
 
 from datetime import timedelta
 from typing import Any

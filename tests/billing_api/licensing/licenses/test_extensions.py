@@ -1,4 +1,4 @@
-"""What staff give one license by hand, and that neither a renewal nor a plan change nor an end takes it back."""
+"""Extensions and limits by staff: renewal, plan change and cancellation keep them."""
 
 from datetime import datetime, timedelta
 from typing import Any
@@ -44,7 +44,7 @@ async def test_a_renewal_never_shortens_what_staff_gave(buyer: Buying, admin: He
     later = end + 8 * WEEK
     shown = await give(one, admin, "extend", expiry_date=rfc3339(later))
     assert datetime.fromisoformat(shown["expiry_date"]) == datetime.fromisoformat(shown["extended_until"])
-    for _ in range(3):  # the third renewal reaches further than the gift
+    for _ in range(3):  # the third renewal reaches further than the extension
         await one.later(7200)
         await one.told()
         paid_until = datetime.fromisoformat((await one.subscription())["current_period_end"])
@@ -64,7 +64,7 @@ async def test_what_staff_gave_outlives_the_subscription(buyer: Buying, admin: H
 
 
 async def test_a_year_that_becomes_a_dearer_month_ends_with_the_month(buyer: Buying) -> None:
-    """An end that was paid for goes with what it was paid for; only a gift stays."""
+    """A paid end goes with its period; only an extension by staff stays."""
     one = await buyer("Starter", "year")
     after = await one.done("change", "Professional", "month")
     assert (await one.license())["expiry_date"] == after["current_period_end"]

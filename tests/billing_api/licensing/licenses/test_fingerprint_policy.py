@@ -1,4 +1,4 @@
-"""Whether a license's panels have to tell their fingerprint: set by staff, judged by the validator."""
+"""Fingerprint policy: set by staff, enforced by the validator."""
 
 from typing import Any
 
@@ -22,7 +22,7 @@ PATH = "/api/v1/admin/licenses"
 
 
 async def projected(database: Database) -> LicenseRecord:
-    """The validator's document as the newest outbox row has it made."""
+    """The validator's document, as made for the newest outbox row."""
     async with database.as_system() as tx:
         jobs = [from_row(row) for row in await tx.session.scalars(select(OutboxRow.job).order_by(OutboxRow.id))]
         newest = [job for job in jobs if isinstance(job, ProjectLicense)][-1:]
@@ -45,7 +45,7 @@ async def test_staff_set_what_verdicts_ask_for(
         return told
 
     async def codes() -> list[str]:
-        """Of a panel that tells nothing, its own, and another's."""
+        """Verdicts for a panel that sends no fingerprint, its own, and another one."""
         record = await projected(database)
         now = desk.clock().timestamp()
         return [judge(record, Usage(), "create_database", told, now).code.value for told in (None, "here", "there")]
@@ -54,7 +54,7 @@ async def test_staff_set_what_verdicts_ask_for(
     shown = await set_policy("required", reason="key was passed on")
     assert (shown["fingerprint_policy"], shown["version"]) == ("required", 3)
     assert await codes() == ["FINGERPRINT_REQUIRED", "VALID", "FINGERPRINT_MISMATCH"]
-    assert (await set_policy("required"))["version"] == 3, "what is so already is no change"
+    assert (await set_policy("required"))["version"] == 3, "the same policy again is no change"
     mine = await client.get(f"/api/v1/licenses/{license_id}", headers=desk.signed_in(owner))
     assert mine.json()["fingerprint_policy"] == "required"
     assert (await set_policy("none"))["fingerprint_policy"] == "none"

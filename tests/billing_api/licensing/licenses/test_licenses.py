@@ -1,4 +1,4 @@
-"""A customer's licenses: seen by their owner and by nobody else."""
+"""A customer's licenses: visible to the owner, and to no other customer."""
 
 from datetime import timedelta
 
@@ -50,7 +50,7 @@ async def test_unlimited_is_null(client: Client, desk: Desk) -> None:
     assert shown["max_storage_gb"] == 1024
 
 
-async def test_somebody_elses_license_does_not_exist(client: Client, desk: Desk) -> None:
+async def test_another_customers_license_does_not_exist(client: Client, desk: Desk) -> None:
     issued = await desk.a_license(await desk.a_user())
     stranger = await desk.a_customer()
     for method, path in (("GET", ""), ("POST", "/reveal-key"), ("GET", "/usage")):

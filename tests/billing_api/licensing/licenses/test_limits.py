@@ -1,4 +1,4 @@
-"""Limits that staff set for one license, and who passes them."""
+"""Limits by staff for one license, and the search for licenses that exceed theirs."""
 
 from typing import Any
 from uuid import UUID
@@ -40,7 +40,7 @@ async def a_used_license(desk: Desk, **used: int) -> tuple[UUID, UUID]:
 
 
 async def projected(database: Database) -> LicenseRecord:
-    """The validator's document as the newest outbox row has it made."""
+    """The validator's document, as made for the newest outbox row."""
     async with database.as_system() as tx:
         jobs = [from_row(row) for row in await tx.session.scalars(select(OutboxRow.job).order_by(OutboxRow.id))]
         newest = [job for job in jobs if isinstance(job, ProjectLicense)][-1:]

@@ -1,4 +1,4 @@
-"""Who passes a limit is noted as it happens: never too few, whatever happens at once; too many for a while only."""
+"""Overage candidates: none is missing under any concurrency; a superfluous one is deleted later."""
 
 from datetime import timedelta
 from typing import Final
@@ -84,7 +84,7 @@ async def test_no_longer_unlimited_is_a_fall(database: Database, license_id: UUI
     "way_back",
     ["UPDATE license_usage SET used = 5", "UPDATE licenses SET max_databases = 6", "DELETE FROM license_usage"],
 )
-async def test_whoever_comes_back_is_told_no_more_and_then_forgotten(
+async def test_a_license_back_within_its_limits_is_not_listed_and_then_deleted(
     database: Database, license_id: UUID, database_urls: DatabaseUrls, way_back: str
 ) -> None:
     await change(database_urls, "UPDATE license_usage SET used = 6")
@@ -100,7 +100,7 @@ async def test_whoever_comes_back_is_told_no_more_and_then_forgotten(
 async def test_a_total_and_a_limit_that_cross_are_noted(
     database: Database, license_id: UUID, *, total_first: bool
 ) -> None:
-    """Neither transaction sees the other's change, and each by itself is well within the limits."""
+    """Neither transaction sees the other's change, and each one alone is within the limits."""
     total = update(LicenseUsage).values(used=LIMIT)
     limit = update(License).values(max_databases=LIMIT - 1)
     first, second = (total, limit) if total_first else (limit, total)
@@ -111,7 +111,7 @@ async def test_a_total_and_a_limit_that_cross_are_noted(
     assert await over(database) == [license_id]
 
 
-async def test_who_is_noted_while_others_are_forgotten_stays(
+async def test_a_candidate_noted_during_the_deletion_stays(
     database: Database, license_id: UUID, database_urls: DatabaseUrls
 ) -> None:
     await change(database_urls, "UPDATE licenses SET max_databases = 4")
@@ -123,7 +123,7 @@ async def test_who_is_noted_while_others_are_forgotten_stays(
     assert await over(database) == [license_id]
 
 
-async def test_those_who_pass_a_limit_are_found_without_a_walk(
+async def test_licenses_over_a_limit_are_found_without_a_scan(
     database: Database, desk: Desk, license_id: UUID, database_urls: DatabaseUrls
 ) -> None:
     await change(

@@ -1,6 +1,6 @@
-"""Reports that cannot be true: the answer names the field, nothing at all is stored, and what is right beside them is.
+"""Invalid reports: the answer names the field, nothing of them is stored, and valid reports of the same list are.
 
-Each case comes alone and in the midst of a list.
+Each case is sent alone and inside a list.
 """
 
 from typing import Any, Final
@@ -113,7 +113,7 @@ async def test_a_foreign_license_is_unknown_to_its_stranger(
 async def test_another_license_s_reservation_is_left_alone(
     client: Client, desk: Desk, panel: tuple[str, dict[str, Any]], database: Database
 ) -> None:
-    """Its name says whose it is; so not even a platform key, which may report for both, can end it by mistake."""
+    """A reservation id contains its license. So even a platform key, which may report for both, cannot end it."""
     key_id, body = panel
     other = await desk.a_license(await desk.a_user())
     reservation = other.license.license_key_hash.hex()[:8] + new_id().hex[:24]
@@ -160,7 +160,7 @@ async def test_a_list_that_is_too_long_is_refused_whole_by_its_name(
 
 
 async def test_the_largest_counts_add_up(client: Client, panel: tuple[str, dict[str, Any]], database: Database) -> None:
-    """Absurd and possible; a total has room for them, in either direction."""
+    """They are allowed, and a total has room for them in both directions."""
     key_id, body = panel
     for action, sign in (("created", 1), ("deleted", -1)):
         item = body | {"count": 1_000_000_000, "action": action, "resource": "emails" if sign > 0 else "domains"}

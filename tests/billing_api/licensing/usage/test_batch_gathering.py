@@ -1,4 +1,4 @@
-"""Work that is done together: shared when it comes together, divided when it fails, refused when it is too much."""
+"""Group commit: work is shared when it comes together, divided when it fails, refused when it is too much."""
 
 import asyncio
 from collections.abc import Sequence
@@ -23,7 +23,7 @@ class Away(Exception):
 
 
 class Work:
-    """Doubles numbers; 13 is poison, and while `away` nothing works. `gate` holds a batch under way.
+    """Doubles numbers; 13 always fails, and while `away` everything does. `gate` stops a batch in the middle.
 
     `short` and `cancelled` are faults that nobody foresaw.
     """

@@ -1,4 +1,4 @@
-"""A batch by itself: nothing is looked up until a report turns out to have come before."""
+"""Optimistic recording of a batch: reports are looked up only after one turned out to be recorded before."""
 
 import asyncio
 import re
@@ -30,7 +30,7 @@ _HOUR_MS = 3_600_000
 
 
 class Desktop:
-    """Records reports about one license, at an hour that the test sets."""
+    """Records reports about one license, at a time that the test sets."""
 
     def __init__(self, sessions: SystemSessions, redis: Redis, issued: Issued) -> None:
         self.redis = redis
@@ -48,7 +48,7 @@ class Desktop:
         )
 
     async def hold(self, resource: str) -> str:
-        """A reservation of one. Put there by hand: reserve wants a store that is loaded."""
+        """A reservation of one. Written directly, because `reserve` needs a loaded store."""
         h = keys.short_hash(self.license_hash)
         name = h[:8] + new_id().hex[:24]
         await self.redis.hset(keys.holds(h), mapping={name: f"1:{resource}", f"={resource}": 1})  # type: ignore[misc]  # redis-py types one method for both of its clients
@@ -76,7 +76,7 @@ async def desktop(sessions: SystemSessions, redis: Redis, desk: Desk) -> Desktop
     return Desktop(sessions, redis, await desk.a_license(await desk.a_user()))
 
 
-async def test_who_comes_again_is_answered_as_before_whoever_comes_with_him(desktop: Desktop) -> None:
+async def test_a_repeated_report_gets_its_first_answer_in_any_batch(desktop: Desktop) -> None:
     record = desktop.recording.record
     (first,) = await record([desktop.report("a")])
     assert isinstance(first, Counted)
@@ -103,7 +103,7 @@ async def test_a_total_that_somebody_changed_between_reading_and_writing_is_read
     hold = desktop.recording._holds.pin
 
     async def overtaken(holds: Sequence[Hold]) -> Sequence[Pinned]:
-        """Another process is faster, once: it writes between the reading and the writing of this one."""
+        """Another process is faster, once: it writes between this one's read and write."""
         desktop.recording._holds.pin = hold  # type: ignore[method-assign]
         await Recording(other, desktop.recording._holds, utc_now).record([desktop.report("b", number=5)])
         return await hold(holds)
@@ -161,7 +161,7 @@ async def test_processes_that_write_the_same_totals_at_once_lose_nothing_and_nev
 
 
 async def test_a_report_recorded_while_redis_was_silent_is_answered_as_before(desktop: Desktop) -> None:
-    """Its reservation is for something else: told when it came first, it would have been refused."""
+    """Its reservation is for another resource. The first time that would have been refused."""
     name = await desktop.hold("domains")
     desktop.recording._holds._silent_until = float("inf")
     (first,) = await desktop.recording.record([desktop.report("a", reservation_id=name)])
@@ -197,7 +197,7 @@ async def test_looking_is_left_out_while_nobody_comes_again(desktop: Desktop) ->
 async def test_no_table_is_read_whole_though_the_planner_believes_it_small(
     sessions: SystemSessions, statement: str
 ) -> None:
-    """A plan is made once for a connection; tables that nobody has analyzed yet count as empty then."""
+    """PostgreSQL plans a statement once for each connection; tables without statistics count as empty then."""
     query: str = getattr(repository, statement)
     number = max(int(place) for place in re.findall(r"\$(\d+)", query))
     async with sessions.transaction() as driver:

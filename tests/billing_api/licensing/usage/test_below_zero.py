@@ -1,4 +1,4 @@
-"""Totals below zero: a credit on which only reports that were overtaken may draw, and that ends with a correction."""
+"""Totals below zero: a credit for overtaken reports only, which ends with a correction."""
 
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
@@ -31,7 +31,7 @@ SECOND: Final = timedelta(seconds=1)
 
 
 class Panel:
-    """Reports about the databases of one license, at an hour that the test sets."""
+    """Reports about the databases of one license, at a time that the test sets."""
 
     def __init__(self, sessions: SystemSessions, redis: Redis, issued: Issued, urls: DatabaseUrls) -> None:
         self.now = BEGIN
@@ -67,7 +67,7 @@ class Panel:
         return outcome
 
     async def chain(self) -> list[tuple[str, int, int]]:
-        """Action, count and the total after it, of each event; they add up to the total."""
+        """Action, count and total afterwards of each event; they add up to the total."""
         events = await rows(self._urls, "SELECT * FROM usage_events WHERE resource = 'databases' ORDER BY seq")
         used = 0
         for number, event in enumerate(events, 1):
@@ -110,7 +110,7 @@ async def test_a_total_below_zero_is_flagged_with_its_instant(panel: Panel) -> N
 
 
 async def test_what_was_made_with_a_reservation_counts_from_zero(panel: Panel) -> None:
-    """And whatever follows: no report after it finds a credit."""
+    """No later report finds a credit."""
     await panel.report("deleted", 1000)
     panel.now += SECOND
     assert await panel.report("created", reserved=True) == Counted(4, overage=False)
@@ -152,7 +152,7 @@ async def test_the_correction_is_named_by_its_total_and_instant(panel: Panel, da
 async def test_only_a_report_that_was_overtaken_draws_on_the_credit(
     panel: Panel, after: timedelta, occurred: timedelta | None, reserved: bool, draws: bool
 ) -> None:
-    """`after`: when it comes, and `occurred`: when it says that it happened, both from when the total fell below 0."""
+    """`after`: when it arrives; `occurred`: when it says that it happened. Both count from the fall below 0."""
     await panel.report("deleted", 3)
     panel.now += after
     occurred_at = None if occurred is None else BEGIN + occurred
@@ -192,7 +192,7 @@ async def test_a_full_count_needs_no_correction_and_forgets_the_last_one(panel: 
 
 
 async def test_the_history_ends_with_the_report_and_not_with_its_correction(panel: Panel) -> None:
-    """Both are of one instant; of what happened at one instant the later event counts."""
+    """Both have one instant; of events of one instant the later one counts."""
     await panel.report("deleted", 2)
     panel.now += MINUTES
     await panel.report("created", reserved=True, occurred_at=BEGIN + SECOND)
@@ -203,7 +203,7 @@ async def test_the_history_ends_with_the_report_and_not_with_its_correction(pane
 
 
 async def test_a_batch_may_pass_below_zero_and_be_corrected_more_than_once(panel: Panel) -> None:
-    """Though no time passes: each correction has a name of its own."""
+    """No time passes between them, and still each correction has its own key."""
     twice = [panel.says("deleted", 5), panel.says("created", reserved=True)]
     twice += [panel.says("deleted", 5), panel.says("created", reserved=True), panel.says("deleted", 3)]
     outcomes = await panel.recording.record([*twice, panel.says("created", 7, resource="emails")])
@@ -248,7 +248,7 @@ class TestTheWorker:
     async def test_names_it_as_a_report_does(
         self, panel: Panel, database: Database, database_urls: DatabaseUrls
     ) -> None:
-        """So of the two only one comes to pass, whatever happens at once."""
+        """So only one of the two is written, under any concurrency."""
         names = []
         for by_worker in (False, True):
             await change(database_urls, "DELETE FROM usage_events")
@@ -267,7 +267,7 @@ class TestTheWorker:
         assert names[0] == names[1]
 
     async def test_and_a_report_that_come_together_correct_it_once(self, panel: Panel, database: Database) -> None:
-        """The worker is faster: it corrects between the reading and the writing of the report."""
+        """The worker is faster: it corrects between the read and the write of the report."""
         await panel.report("deleted", 7)
         panel.now += 11 * MINUTES
         hold = panel.recording._holds.pin
@@ -283,7 +283,7 @@ class TestTheWorker:
 
 
 async def test_whoever_writes_a_total_below_zero_flags_it(panel: Panel, database_urls: DatabaseUrls) -> None:
-    """An older release, or a hand in psql."""
+    """An older release, or an operator in psql."""
     await panel.report("created", 1)
     await change(database_urls, "UPDATE license_usage SET used = -3")
     assert (await panel.total())["below_since"] is not None

@@ -1,6 +1,6 @@
-"""The fast path answers as the framework would, and leaves to it whatever is not plain or does not go well.
+"""Fast path: it answers like the framework, and passes to it every request that is not plain or fails.
 
-`Origin` makes a call one that the framework carries (fast_path.py), so each call can be sent on both ways.
+A request with `Origin` is answered by the framework (fast_path.py), so each request can be sent in both ways.
 """
 
 import asyncio
@@ -35,7 +35,7 @@ Message = dict[str, Any]
 
 
 class Panel:
-    """Signs reports about one starter license, and sends them on either way."""
+    """Signs reports about one starter license, and sends them in either way."""
 
     def __init__(self, client: Client, key_id: str, license_key: str) -> None:
         self.client = client
@@ -140,7 +140,7 @@ async def test_a_report_sent_on_both_ways_counts_once(panel: Panel, database: Da
 async def test_a_key_is_one_in_a_head_and_in_a_list(
     panel: Panel, database: Database, key: str, origin: dict[str, str]
 ) -> None:
-    """In a head it comes as UTF-8 and without the spaces around it; in a list as JSON has it."""
+    """In a header it is UTF-8 without surrounding spaces; in a list it is a JSON string."""
     body = json.dumps(panel.report).encode()
     signed = panel.headers(body, key.strip())[HEADER]
     headers = {HEADER.encode(): signed.encode(), b"Idempotency-Key": key.strip().encode()}
@@ -157,7 +157,7 @@ async def test_a_key_is_one_in_a_head_and_in_a_list(
 
 @pytest.mark.parametrize("key", [b"gr\xf6\xdfe", b"\xc3", b"\xed\xa0\x80"])
 async def test_a_key_that_is_no_utf_8_is_refused(panel: Panel, key: bytes) -> None:
-    """Which key it was would be a guess, and in a list it cannot be said."""
+    """Its text would be a guess, and JSON cannot contain it."""
     body = json.dumps(panel.report).encode()
     t, nonce = str(int(unix_time())), "0" * 32
     v1 = Verifier(SECRET.encode()).mac(b"POST", PATH.encode(), t.encode(), nonce.encode(), key, body_digest(body))
@@ -191,7 +191,7 @@ async def test_other_calls_are_the_framework_s(client: Client) -> None:
 
 
 class Framework:
-    """Stands where Litestar stands; tells what reached it."""
+    """Takes Litestar's place, and records what reached it."""
 
     def __init__(self) -> None:
         self.reached: list[Any] = []
@@ -201,7 +201,7 @@ class Framework:
 
 
 class Connection:
-    """One request, its body in pieces, over ASGI; without any, its sender goes away."""
+    """One request over ASGI, its body in pieces; without any piece, its client disconnects."""
 
     def __init__(self, fast_path: FastPath, pieces: Sequence[bytes], **changes: Any) -> None:
         self.fast_path = fast_path
@@ -288,7 +288,7 @@ async def test_a_body_in_pieces_is_one_and_the_framework_hears_nothing(
     assert json.loads(connection.sent[1]["body"])["success"] is True
 
 
-async def test_who_goes_away_before_the_end_of_the_body_reported_nothing(
+async def test_a_client_that_disconnects_before_the_end_of_the_body_reports_nothing(
     fast_path: FastPath, framework: Framework, database: Database
 ) -> None:
     connection = Connection(fast_path, [], headers=sized(2))

@@ -1,4 +1,4 @@
-"""Many reports in one call: an answer for each, and one that is wrong harms no other."""
+"""Lists of reports: an answer for each, and an invalid one does not affect the others."""
 
 import asyncio
 from datetime import timedelta
@@ -143,7 +143,7 @@ async def test_a_key_that_stands_for_another_report_is_a_mismatch(sender: Sender
 
 
 async def test_one_key_for_two_resources_at_once_counts_for_one(sender: Sender, database: Database) -> None:
-    """Two totals, two locks: only the events' unique key can tell, and the loser's sums are undone."""
+    """Two totals, two locks: only the events' unique key detects it, and the loser's totals are rolled back."""
     for number in range(5):
         answers = await asyncio.gather(
             sender.send(sender.item(f"k{number}")), sender.send(sender.item(f"k{number}", resource="emails"))
@@ -165,7 +165,7 @@ async def test_what_happened_in_the_past_is_kept_as_it_was(sender: Sender, desk:
 async def test_a_report_is_recorded_while_redis_is_away_and_its_hold_settled_later(
     sender: Sender, database: Database
 ) -> None:
-    """The API under test has no Redis at all; the settlement waits for the relay, with the total."""
+    """The API under test has no Redis; the settlement and the total wait for the relay."""
     async with database.as_system() as tx:
         license_hash = (await tx.session.execute(text("SELECT license_key_hash FROM licenses"))).scalar_one()
     reservation = license_hash.hex()[:8] + new_id().hex[:24]

@@ -43,7 +43,7 @@ async def an_api_key(desk: Desk, *, license_id: UUID | None = None, **changes: A
 async def report(
     client: Client, key_id: str, content: dict[str, Any], idem: str = "r-1", *, ahead: float = 0.0, **changes: Any
 ) -> tuple[int, dict[str, Any]]:
-    """`ahead`: by how many seconds the panel's clock is."""
+    """`ahead`: seconds by which the panel's clock is fast."""
     raw = json.dumps(content).encode()
     facts: dict[str, Any] = {
         "method": "POST",
@@ -95,7 +95,7 @@ async def test_the_same_key_with_another_report_is_refused(client: Client, panel
 async def test_what_a_report_is_told_apart_by_does_not_depend_on_those_before_it(
     client: Client, panel: tuple[str, dict[str, Any]], desk: Desk, database: Database
 ) -> None:
-    """One instant, written in two ways: equal to Python, and not the same report for a process that saw but one."""
+    """One instant in two spellings: equal in Python, but not the same report, in any process."""
     key_id, body = panel
     here = desk.clock().replace(microsecond=0)
     there = here.astimezone(timezone(timedelta(hours=1)))
@@ -194,7 +194,7 @@ async def test_the_previous_secret_holds_until_its_overlap_ends(
     assert (await report(client, key_id, body, "r-2", secret="old"))[0] == 200
     async with desk.database.as_system() as tx:
         (await tx.session.execute(select(ApiKey).where(ApiKey.key_id == key_id))).scalar_one().previous_until = now
-    async with asyncio.timeout(5):  # a key that was read is believed for a moment
+    async with asyncio.timeout(5):  # a key is cached for a moment
         while (await report(client, key_id, body, "r-2", secret="old"))[0] != 401:  # noqa: ASYNC110  a state to wait for
             await asyncio.sleep(0.02)
 

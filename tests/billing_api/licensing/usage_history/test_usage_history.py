@@ -1,4 +1,4 @@
-"""Usage over time: by hour and day, gaps filled, read by the index."""
+"""Usage history: by hour and day, with gaps filled, read by the index."""
 
 from datetime import datetime, timedelta
 from typing import Any
