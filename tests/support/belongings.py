@@ -1,4 +1,4 @@
-"""One of everything that a customer can own, and what staff look after besides."""
+"""Fixtures: one of everything that a customer can own, and of what staff look after."""
 
 from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
@@ -16,11 +16,11 @@ from tests.support.servers import DatabaseUrls
 OWNED: Final = [table for table in METADATA.sorted_tables if "user_id" in table.c]
 _STAFFS: Final = ("webhook_events", "outbox", "reconciliation_runs")
 _ISSUED: Final = frozenset({"licenses", "api_keys", "oauth_clients"})
-"""Made by the application itself, for their secrets are sealed."""
+"""Created by the application itself, because their secrets are sealed."""
 
 
 class Belongings(NamedTuple):
-    """`ids`: where a collection is served, below /api/v1 and /admin → the id of what the user has there."""
+    """`ids`: path of a collection below /api/v1 and /admin → the id of the user's object there."""
 
     user_id: UUID
     headers: Headers
@@ -62,7 +62,7 @@ async def belongings(client: httpx.AsyncClient, desk: Desk, urls: DatabaseUrls, 
 
 
 async def owned_rows(urls: DatabaseUrls, user_id: UUID) -> dict[str, list[dict[str, Any]]]:
-    """All that is stored of somebody, table by table."""
+    """Everything that is stored about a user, table by table."""
     found = {}
     for table in (*OWNED, METADATA.tables["users"]):
         column = "id" if table.name == "users" else "user_id"

@@ -1,4 +1,4 @@
-"""A customer who has bought a license, with Stripe's clock for that customer in the test's hands."""
+"""A customer with a license, and Stripe's test clock for that customer."""
 
 import asyncio
 from collections.abc import Iterable
@@ -17,7 +17,7 @@ PATH = "/api/v1/subscriptions"
 
 
 async def at_once(mirror: Mirror, subjects: Iterable[StripeObject]) -> None:
-    """Everybody who hears of them mirrors them; too many at a time are told so, and ask again."""
+    """Mirrors the objects as webhooks would; a call that is refused as busy is retried."""
     told = await asyncio.gather(*(mirror.mirror(subject) for subject in subjects), return_exceptions=True)
     assert [one for one in told if one is not None and not isinstance(one, Busy)] == []
     assert None in told
@@ -56,7 +56,7 @@ class Buyer:
         self.stripe_id = (await objects(self.browser, self.stripe, "subscriptions", customer=self.customer))[0]["id"]
 
     def sign_in(self) -> None:
-        """With a token of the clock's present time."""
+        """Headers with an access token of the clock's present time."""
         self.me = self.desk.signed_in(self.user_id)
 
     async def plan_id(self, name: str) -> str:
@@ -85,7 +85,7 @@ class Buyer:
         return body
 
     async def told(self) -> None:
-        """The webhook of the subscription is worked off."""
+        """Handles the webhook of the subscription."""
         await self.mirror.mirror(StripeObject("subscription", self.stripe_id, self.customer))
 
     async def ask_stripe(self, method: str, path: str, **form: Any) -> dict[str, Any]:
@@ -100,7 +100,7 @@ class Buyer:
         return await self.ask_stripe("GET", f"subscriptions/{self.stripe_id}")
 
     async def invoices(self) -> list[tuple[str, str, int]]:
-        """Newest first: why, how it stands, its total."""
+        """Invoices, newest first: reason, status, total."""
         found = await objects(self.browser, self.stripe, "invoices", subscription=self.stripe_id)
         return [(invoice["billing_reason"], invoice["status"], invoice["total"]) for invoice in found]
 
@@ -109,7 +109,7 @@ class Buyer:
         await self.ask_stripe("POST", f"subscriptions/{self.stripe_id}", default_payment_method=attached["id"])
 
     async def later(self, seconds: int) -> int:
-        """Stripe's time for this customer, so many seconds after the end of the present period."""
+        """Moves Stripe's test clock to so many seconds after the end of the present period."""
         clock = (await self.browser.post(f"{self.stripe}/_sim/customers/{self.customer}/test_clock", json={})).json()
         end: int = (await self.at_stripe())["items"]["data"][0]["current_period_end"]
         path = f"test_helpers/test_clocks/{clock['id']}/advance"
@@ -117,7 +117,7 @@ class Buyer:
         return end
 
     async def confirm(self, url: str) -> None:
-        """The owner agrees on the bank's page."""
+        """Confirms the payment on the bank's page."""
         page = (await self.browser.get(url)).text
         address = page.partition('<a href="')[2].partition('"')[0]
         assert "/3ds/" in address, page

@@ -1,9 +1,9 @@
-"""Which tests depend on calendars, so that they also run on other days: the marker `calendar`.
+"""The marker `calendar`: tests that depend on the date, so that they also run on other days.
 
-A test that adds days to today, replaces a month or asks for a partition may be right on most days only: the 31st, the
-29 February and the hour of a time change are where it breaks. `.ci/run` runs all that are marked at such instants.
-Tests whose text does such arithmetic are marked here, so that no new one is forgotten; others mark themselves. Where it
-stands in something that a module's tests share, all of them are marked.
+A test that adds days to today, replaces a month or needs a partition may fail on some days: the 31st, 29 February, the
+hour of a time change. `.ci/run` runs the marked tests at such instants. Tests whose source does such arithmetic are
+marked here, so that no new one is forgotten; others mark themselves. If shared code of a module does it, all its tests
+are marked.
 """
 
 import ast

@@ -1,4 +1,4 @@
-"""Clients that call one port without pause, and note what they hear: for processes that are stopped meanwhile."""
+"""Clients that call one port without pause and count the answers, for tests that stop a process meanwhile."""
 
 import asyncio
 from collections import Counter
@@ -15,7 +15,7 @@ _ANSWER_WITHIN: Final = 30.0
 
 
 class Callers:
-    """`heard` counts statuses, `REFUSED` and `LOST`; `closing` the answers that say `Connection: close`."""
+    """`heard` counts statuses, `REFUSED` and `LOST`; `closing` counts answers with `Connection: close`."""
 
     good: frozenset[int | str] = frozenset({200, REFUSED})
 
@@ -31,7 +31,7 @@ class Callers:
         return {what: number for what, number in self.heard.items() if what not in self.good}
 
     async def heard_more(self, than: int) -> None:
-        """Returns once so many more calls have gone well."""
+        """Returns once so many more calls have succeeded."""
         wanted = self.heard[200] + than
         async with asyncio.timeout(_ANSWER_WITHIN):
             while self.heard[200] < wanted:  # noqa: ASYNC110  any of many clients may be the one
@@ -41,7 +41,7 @@ class Callers:
         self._done.set()
 
     async def call_on(self, request: bytes, *, kept: bool) -> None:
-        """Until `stop`: on one connection for as long as it lives, or on a new one each time."""
+        """Calls until `stop`, on one connection for as long as it lives, or on a new one each time."""
         while not self._done.is_set():
             try:
                 reader, writer = await asyncio.open_connection(HOST, self._port)
@@ -84,7 +84,7 @@ async def _answer(reader: asyncio.StreamReader) -> tuple[int, bool]:
 
 @asynccontextmanager
 async def calling(port: int, *requests: bytes, kept: int = 4, new: int = 4) -> AsyncIterator[Callers]:
-    """So many clients for each request that keep their connection, and so many that make one for each call."""
+    """For each request, so many clients that keep their connection and so many that open one for each call."""
     callers = Callers(port, requests)
     async with asyncio.TaskGroup() as group:
         for request in requests:

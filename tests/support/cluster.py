@@ -1,7 +1,7 @@
-"""A Valkey Cluster on this machine: primaries with every slot between them, replicas where a test wants some.
+"""A Valkey Cluster on this machine: primaries that share all slots, and replicas where a test wants some.
 
-It is put together as its own tool does it, by commands to each node. A failure is noticed after NODE_TIMEOUT, which is
-a tenth of what one would choose in production, and one primary's death leaves the others serving.
+It is created by commands to each node, as Valkey's own tool does it. A failure is detected after NODE_TIMEOUT, a tenth
+of a production value. When one primary dies, the others go on serving.
 """
 
 import socket
@@ -47,7 +47,7 @@ class Node(Valkey):
         return Launch(argv=plain.argv + options, env=plain.env, cwd=plain.cwd)
 
     def ask(self, *words: str | int) -> Any:
-        """One command and its whole answer; raises what the node refuses with."""
+        """Sends one command and returns its whole answer; raises the node's error."""
         reader = hiredis.Reader(encoding="utf-8")
         with socket.create_connection((HOST, self.port), timeout=5) as connection:
             connection.sendall(pack(*words))
@@ -64,7 +64,7 @@ class Node(Valkey):
         return str(self.ask("CLUSTER", "MYID"))
 
     def serves(self, slot: int) -> bool:
-        """As this node itself says."""
+        """As this node itself reports."""
         return any(first <= slot <= last for first, last in self._ranges())
 
     @property

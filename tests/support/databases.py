@@ -1,7 +1,7 @@
-"""The worker's database as the code under test sees it: with the API's rights, and empty again afterwards.
+"""The test worker's database, with the API's rights, emptied after each test.
 
-Connections to it stay open from one test to the next, in one pool for each login: to connect costs PostgreSQL and the
-driver ten times what a small statement does, and most tests make several connections.
+Connections stay open from one test to the next, in one pool for each login. A new connection costs ten times as much as
+a small statement, and most tests need several.
 """
 
 import asyncio
@@ -18,17 +18,17 @@ from db.unit_of_work import Database
 from tests.support.servers import DatabaseUrls
 
 _SEEDED: Final = frozenset({"plans", "projection_epoch"})
-"""What migrations have put there, for every test to find."""
+"""Tables with rows from migrations, which every test finds."""
 
 
 _KEPT_CONNECTIONS: Final = 10
 _KEPT: Final[dict[tuple[asyncio.AbstractEventLoop, str], AsyncEngine]] = {}
-"""By the event loop that they belong to, and the URL."""
+"""By event loop and URL."""
 
 
 @asynccontextmanager
 async def kept(urls: DatabaseUrls) -> AsyncIterator[None]:
-    """While the block runs, connections of this event loop to this database are kept open."""
+    """Keeps connections of this event loop to this database open while the block runs."""
     loop = asyncio.get_running_loop()
     engines = {
         (loop, url): create_engine(url, pool_size=_KEPT_CONNECTIONS, name="test-kept")
@@ -45,7 +45,7 @@ async def kept(urls: DatabaseUrls) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def engine_for(url: str, *, pool_size: int | None = None) -> AsyncIterator[AsyncEngine]:
-    """The engine that is kept for this URL; one for this block, where none is, or the test asks for a pool's size."""
+    """The kept engine for this URL. A new one, for this block, if there is none or the test sets the pool's size."""
     engine = _KEPT.get((asyncio.get_running_loop(), url)) if pool_size is None else None
     if engine is not None:
         yield engine
@@ -59,7 +59,7 @@ async def engine_for(url: str, *, pool_size: int | None = None) -> AsyncIterator
 
 @asynccontextmanager
 async def opened(urls: DatabaseUrls, *, pool_size: int | None = None) -> AsyncIterator[Database]:
-    """Tests commit, as the application does; the rows go at the end of the block."""
+    """Tests commit, as the application does; the rows are deleted at the end of the block."""
     try:
         async with engine_for(urls.api, pool_size=pool_size) as engine:
             yield Database(engine)
@@ -69,26 +69,26 @@ async def opened(urls: DatabaseUrls, *, pool_size: int | None = None) -> AsyncIt
 
 @asynccontextmanager
 async def as_owner(urls: DatabaseUrls) -> AsyncIterator[AsyncConnection]:
-    """A committed look or change past all row security: to arrange a state, or to see what is really there."""
+    """A committed read or write without row-level security: to arrange a state, or to see the real one."""
     async with engine_for(urls.owner) as engine, engine.begin() as connection:
         yield connection
 
 
 async def rows(urls: DatabaseUrls, statement: str, **parameters: Any) -> list[dict[str, Any]]:
-    """What really is there."""
+    """Rows, read without row-level security."""
     async with as_owner(urls) as owner:
         return [dict(row) for row in (await owner.execute(text(statement), parameters)).mappings()]
 
 
 async def change(urls: DatabaseUrls, statement: str, **parameters: Any) -> int:
-    """Arranges what no code under test would do; answers how many rows it changed."""
+    """Makes a change that no code under test would make; returns how many rows it changed."""
     async with as_owner(urls) as owner:
         return (await owner.execute(text(statement), parameters)).rowcount
 
 
 async def _empty(urls: DatabaseUrls) -> None:
-    # Deleting a few rows takes a hundredth of the time that TRUNCATE needs to make new files for every table and index.
-    # The audit trail knows no other way: its rows cannot be deleted.
+    # Deleting a few rows takes a hundredth of the time of TRUNCATE, which makes new files for every table and index.
+    # The audit trail is truncated, because its rows cannot be deleted.
     trail = ("audit_log", "audit_seals")
     tables = [table.name for table in METADATA.sorted_tables if table.name not in {*_SEEDED, *trail}]
     deletions = " ".join(f"DELETE FROM {name};" for name in reversed(tables))
@@ -98,10 +98,10 @@ async def _empty(urls: DatabaseUrls) -> None:
 
 
 async def until_blocked(urls: DatabaseUrls, number: int = 1) -> None:
-    """Waits for so many statements in this database to stand at locks that other transactions hold."""
+    """Waits until so many statements in this database wait for locks of other transactions."""
     waiting = (
         "SELECT 1 FROM pg_locks JOIN pg_stat_activity USING (pid) WHERE NOT granted AND datname = current_database()"
     )
     async with asyncio.timeout(10):
-        while len(await rows(urls, waiting)) < number:  # noqa: ASYNC110  the server has to be asked, it does not tell
+        while len(await rows(urls, waiting)) < number:  # noqa: ASYNC110  the server sends no event for this
             await asyncio.sleep(0.01)

@@ -1,4 +1,4 @@
-"""Settings for processes under test: keys that are good for nothing else, and the addresses of this run's servers."""
+"""Settings for processes under test: keys that are used nowhere else, and the addresses of this run's servers."""
 
 import base64
 from typing import Final
@@ -13,11 +13,11 @@ STRIPE_KEY: Final = "sk_test_0123456789"
 WEBHOOK_SECRET: Final = "whsec_0123456789abcdef"
 NEXTPANEL_SECRET: Final = "nextpanel-jwt-secret-of-the-tests"
 WIDE_LIMITS: Final = ",".join(f"{name}=1000000/60" for name in LIMITS)
-"""All tests of a worker come from one address within a minute or so; tests of limits set their own."""
+"""All tests of a worker use one client address, so limits are high; tests of limits set their own."""
 
 
 def environment(urls: DatabaseUrls, *, redis_url: str, **more: str) -> dict[str, str]:
-    """What core.settings reads, for every kind of process; `more` adds to it or takes its place."""
+    """The variables that core.settings reads, for every kind of process; `more` adds or replaces some."""
     described = {
         "NP_ENVIRONMENT": "devstack",
         "NP_LOG_LEVEL": "warning",

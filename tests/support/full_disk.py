@@ -1,7 +1,6 @@
-"""A server whose disk is full, without a disk to fill.
+"""Full disk, simulated: no file of a server's process may grow (RLIMIT_FSIZE) while the block runs.
 
-No file of its process may grow (RLIMIT_FSIZE) for as long as the block lasts. Writes then fail with EFBIG, which
-servers take as they take ENOSPC.
+Writes then fail with EFBIG, which servers handle like ENOSPC.
 """
 
 import resource
@@ -20,7 +19,7 @@ _UNBOUND: Final = resource.RLIM_INFINITY
 
 
 class SurvivingValkey(Valkey):
-    """One that the signal for a file too large does not end: a full disk sends none."""
+    """A server that ignores SIGXFSZ, because a full disk sends no signal."""
 
     @override
     def launch(self) -> Launch:

@@ -1,4 +1,4 @@
-"""What somebody leaves behind in an account of others, to come back: planted, and looked for."""
+"""Backdoors that an intruder could leave in another user's account: planted, and searched for."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -32,14 +32,14 @@ _LIVE: Final[Mapping[str, str]] = {
 
 
 async def plant(urls: DatabaseUrls, now: datetime, *, only: str | None = None) -> None:
-    """One of each kind in the one account that there is, made at `now`."""
+    """Plants one of each kind in the only account, at `now`."""
     for kind, statement in _PLANTED.items():
         if only in {None, kind}:
             await change(urls, statement, now=now)
 
 
 async def ways_in(urls: DatabaseUrls) -> dict[str, int]:
-    """How many of each kind still let somebody in, or lead to it; kinds of which there is none are left out."""
+    """How many of each kind still give access to the account; kinds with none are left out."""
     counted = {
         kind: len(await rows(urls, f"SELECT 1 FROM {kind} WHERE {condition}")) for kind, condition in _LIVE.items()
     }

@@ -28,7 +28,7 @@ class Member(Visitor):
         self.access_token = ""
 
     def code(self, ahead: int = 0) -> str:
-        """What the app shows; `ahead` counts time steps."""
+        """The app's code; `ahead` counts time steps."""
         return totp.code_at(self.secret, totp.step_of(self.clock()) + ahead)
 
     @property
@@ -36,7 +36,7 @@ class Member(Visitor):
         return {"Authorization": f"Bearer {self.access_token}"}
 
     async def sign_in(self) -> None:
-        """With the factor, if there is one; and waits for no clock: the next step's code counts already."""
+        """Signs in, with the second factor if there is one. The next step's code is valid already, so nothing waits."""
         answer = await self.login()
         if answer.json().get("mfa_required"):
             answer = await self.answer(answer.json()["challenge"], code=self.code(1))
@@ -44,7 +44,7 @@ class Member(Visitor):
         self.access_token = answer.json()["access_token"]
 
     async def challenge(self) -> str:
-        """The right password's, where a factor is owed."""
+        """The challenge after a correct password, where the second factor is needed."""
         asked = await self.login()
         assert asked.json()["mfa_required"] is True, asked.text
         return str(asked.json()["challenge"])
@@ -59,7 +59,7 @@ class Member(Visitor):
         return await self.call("POST", "auth/step-up", {"password": password} | proof)
 
     async def enroll(self) -> list[str]:
-        """An app set up and confirmed; its recovery codes. The present time step is used up by that."""
+        """Sets up and confirms an app; returns its recovery codes. This uses the present time step."""
         begun = await self.call("POST", "me/mfa/totp")
         assert begun.status_code == 201, begun.text
         self.secret = begun.json()["secret"]
@@ -81,7 +81,7 @@ async def a_member(app: Litestar, desk: Desk, role: Role = Role.CUSTOMER) -> Asy
 
 @asynccontextmanager
 async def another_browser(app: Litestar, member: Member) -> AsyncIterator[Member]:
-    """Of the same person, not signed in."""
+    """A browser of the same person, not signed in."""
     async with browser(app) as web:
         twin = Member(web, member.email, member.clock)
         twin.secret = member.secret

@@ -1,4 +1,4 @@
-"""Customers and staff for tests, signed in without going through the sign-in."""
+"""Customers and staff for tests, signed in without the sign-in routes."""
 
 from datetime import timedelta
 from uuid import UUID
@@ -27,7 +27,7 @@ Headers = dict[str, str]
 
 
 class Desk:
-    """Makes people and licenses in the database, and tokens for them."""
+    """Creates users and licenses in the database, and tokens for them."""
 
     def __init__(self, settings: ApiSettings, database: Database, clock: Clock) -> None:
         self.settings = settings
@@ -52,7 +52,7 @@ class Desk:
         return user_id
 
     async def a_session(self, user_id: UUID, **changes: object) -> UUID:
-        """Everybody's first one is called like its user. It outlives every turn of a test's clock."""
+        """A user's first session has the user's id. It never expires, also if a test moves its clock."""
         now = self.clock()
         row = {
             "id": new_id(),

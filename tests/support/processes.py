@@ -1,4 +1,4 @@
-"""A process of the project, started as the devstack starts it, for as long as a block of code runs."""
+"""A process of the project, started as the devstack starts it, for the time of a block."""
 
 import signal
 import subprocess
@@ -23,7 +23,7 @@ _STOPS_WITHIN: Final = 15.0
 def module(
     name: str, *arguments: str, health: str, log: Path, env: Mapping[str, str] | None = None
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """`python -m name arguments`, from the moment its `health` URL answers 200."""
+    """Runs `python -m name arguments`; the block begins once its `health` URL answers 200."""
     with log.open("ab") as out:
         process = subprocess.Popen(
             (sys.executable, "-m", name, *arguments),
@@ -49,7 +49,7 @@ def module(
 
 @contextmanager
 def program(text: str, *arguments: str, env: Mapping[str, str], log: Path) -> Iterator["subprocess.Popen[bytes]"]:
-    """A program of some lines, killed at the end of the block."""
+    """Runs a short program; kills it at the end of the block."""
     with (
         log.open("wb") as out,
         subprocess.Popen((sys.executable, "-c", text, *arguments), cwd=ROOT, env=env, stderr=out) as process,

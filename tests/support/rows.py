@@ -1,4 +1,4 @@
-"""A row for any table, from the metadata alone: for tests that walk all tables, also those that come later."""
+"""A row for any table, made from the metadata: for tests that walk all tables, also future ones."""
 
 import enum
 from collections.abc import Callable, Mapping
@@ -12,7 +12,7 @@ from core.clock import utc_now
 from core.ids import new_id, new_token
 
 STARTER_PLAN: Final = UUID("0198d2f0-0000-7000-8000-000000000001")
-"""Seeded by a migration."""
+"""Filled by a migration."""
 
 _VALUES: Final[dict[type, Callable[[], Any]]] = {
     UUID: new_id,
@@ -26,7 +26,7 @@ _VALUES: Final[dict[type, Callable[[], Any]]] = {
 
 
 def a_row(table: Table, user_id: UUID, made: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """What an INSERT needs, and no more. `made`: rows of other tables, by name, for foreign keys to point at."""
+    """The values that an INSERT needs, and no more. `made`: rows of other tables, by name, for foreign keys."""
     needed = (column for column in table.c if not column.nullable and column.server_default is None)
     row = {column.name: _value(column, made) for column in needed if column.name != "user_id"}
     return row | ({"id": user_id} if table.name == "users" else {"user_id": user_id})

@@ -1,13 +1,13 @@
-"""Every secret that a run of the tests uses, everything that it writes where others read, and whether these meet.
+"""Leak detection: whether a secret of the test run appears in a log line or in an error document.
 
-    secrets   noticed where they are made, sealed, hashed, and on the wire (tests/support/secrets_in_use.py)
+    secrets   recorded where they are made, sealed, hashed, and on the wire (tests/support/secrets_in_use.py)
     told      log lines of the applications inside of pytest (after redaction, as production writes them), log files of
               the processes that tests start, and bodies of application/problem+json
-    leaks     found at the end of the run: a line may be written before the test learns what was secret in it
+    leaks     found at the end of the run: a line may be written before the test knows its secret
 
-What is told is cut into pieces of eight characters, and the beginnings of all secrets are looked up among these: one
-walk over the text, however many secrets there are. Secrets of less than ten characters are left out, for they would be
-found by chance; of ours that is the six-digit code alone, which is good for half a minute, once.
+The told text is cut into pieces of eight characters, and the beginnings of all secrets are looked up among them. So one
+pass over the text is enough for any number of secrets. Secrets of less than ten characters are left out, because they
+would be found by chance. Of ours that is only the six-digit code, which is valid for half a minute, once.
 """
 
 import json
@@ -22,7 +22,7 @@ from typing_extensions import override
 _PIECE: Final = 8
 _SHORTEST: Final = 10
 _FEWEST_SYMBOLS: Final = 6
-"""`NP-0000-0000-0000`, `aaaaaaaaaa`: what tests send to be refused is nobody's secret."""
+"""`NP-0000-0000-0000`, `aaaaaaaaaa`: values that tests send to be refused are not secrets."""
 
 
 class Told(NamedTuple):
@@ -52,7 +52,7 @@ class Watch:
         self._followed: dict[Path, int] = {}
 
     def learn(self, kind: str, secret: object) -> None:
-        """`secret` must not be read anywhere from now on, nor have been read before."""
+        """Records `secret`: it must not appear anywhere, earlier or later in the run."""
         if not self._learns:
             return
         if isinstance(secret, bytes):
@@ -63,7 +63,7 @@ class Watch:
 
     @contextmanager
     def learning_nothing(self) -> Iterator[None]:
-        """While text is made up: what stands where a password does stands elsewhere next, and is nobody's secret."""
+        """While random text is sent: the same text comes at a password's place and elsewhere, so it is not a secret."""
         self._learns = False
         try:
             yield
@@ -74,13 +74,13 @@ class Watch:
         self._told.setdefault(text, Told(where, self.test, text))
 
     def hear_line(self, _logger: Any, _method: str, line: Any) -> Any:
-        """A last processor of structlog's, behind the one that makes the line."""
+        """The last structlog processor, after the one that renders the line."""
         self.hear("an application's log", line)
         return line
 
     @contextmanager
     def following(self, log: Path) -> Iterator[None]:
-        """What a process writes to its log while the block runs; to all `*.log` there, where it is a folder."""
+        """Reads what a process writes to its log while the block runs; for a folder, to all its `*.log`."""
         self._followed.setdefault(log, 0)
         try:
             yield
@@ -90,7 +90,7 @@ class Watch:
                 del self._followed[file]
 
     def catch_up(self) -> None:
-        """Reads on in all logs. What is new in them is put down to the test that has just run."""
+        """Reads new lines of all logs, and assigns them to the test that has just run."""
         for path in list(self._followed):
             for file in sorted(path.glob("*.log")) if path.is_dir() else [path]:
                 self._read_on(file)
@@ -100,11 +100,11 @@ class Watch:
             return
         known = self._followed.get(file, 0)
         if known > file.stat().st_size:
-            known = 0  # begun anew
+            known = 0  # the file was truncated
         with file.open("rb") as log:
             log.seek(known)
             new = log.read()
-        whole = new[: new.rfind(b"\n") + 1]  # the rest of a line comes with the next look
+        whole = new[: new.rfind(b"\n") + 1]  # the rest of a line comes with the next read
         self._followed[file] = known + len(whole)
         for line in whole.decode("utf-8", "replace").splitlines():
             self.hear(f"the log {file.name} of a process", line)
@@ -135,4 +135,4 @@ class Watch:
 
 
 WATCH: Final = Watch()
-"""Of this process: pytest's, or one of xdist's workers."""
+"""The watch of this process: pytest's, or one of xdist's workers."""

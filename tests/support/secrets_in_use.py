@@ -1,8 +1,8 @@
-"""Where a run's secrets pass by: what is sealed, hashed or signed in this process, and what goes over the wire.
+"""Recording of secrets: everything that this process seals, hashes or signs, and secrets on the wire.
 
-The rule is the wide one: whatever our code seals or hashes under a key is a secret, but for the few that are listed. A
-secret that a later version adds is thus watched without a word here. Nothing is replaced: each of these functions does
-its work, and what it was given is noted beside.
+The rule is broad: everything that our code seals or hashes under a key is a secret, except for the few values listed
+here. So a secret that a later version adds is watched without a change here. The wrapped functions do their work as
+before; their arguments are recorded as well.
 """
 
 import base64
@@ -26,9 +26,9 @@ from core.telemetry import StandardLibraryLines
 from tests.support.secrecy import WATCH, Watch
 
 NOT_SECRET: Final = frozenset({"outbox.mail_reset_link"})
-"""Sealed, though no secret by itself: an e-mail address."""
+"""Sealed, but not secret: an e-mail address."""
 NOT_SECRET_KINDS: Final = ("guess_", "device", "license_key_checksum")
-"""Hashed, though none: addresses and names that guesses are counted under."""
+"""Hashed, but not secret: addresses and names by which login attempts are counted."""
 
 FIELDS: Final[Mapping[str, str]] = {
     **dict.fromkeys(("password", "new_password", "current_password"), "password"),
@@ -43,7 +43,7 @@ FIELDS: Final[Mapping[str, str]] = {
     "card_number": "card number",
 }
 _COOKIES: Final[Mapping[str, str]] = {"np_refresh": "refresh token", "np_device": "device cookie"}
-# As they are without any watch: one watch inside of another takes its place, and what a test plants stays its own.
+# The functions without any watch: an inner watch replaces an outer one, so a test's own secrets stay in its own watch.
 _SEAL, _DIGEST, _SIGN = Sealer.seal, KeyedHash.digest, TokenIssuer._signed
 _HASH_PASSWORD, _VERIFY_PASSWORD = HashingSlot.hash, HashingSlot.verify
 _SEND, _SEND_ASYNC = httpx.Client.send, httpx.AsyncClient.send
@@ -53,7 +53,7 @@ _PAIRS: Final = ("NP_DEMO_ADMIN", "NP_DEMO_CUSTOMER", "NP_DEMO_PLATFORM_KEY")
 
 
 def learn_settings(env: Mapping[str, str], watch: Watch = WATCH) -> None:
-    """The keys of a process that a test describes, in each form that somebody might print."""
+    """The keys of a process that a test describes, in each form in which code might print them."""
     for name in _SETTINGS:
         for key in filter(None, env.get(name, "").split(",")):
             encoded = key.rpartition(":")[2]
@@ -68,7 +68,7 @@ def learn_settings(env: Mapping[str, str], watch: Watch = WATCH) -> None:
 
 @contextmanager
 def stack(data: Path, watch: Watch = WATCH) -> Iterator[None]:
-    """A whole stack in this folder: what its keyring holds, and what its parts write."""
+    """Watches a whole stack in this folder: the secrets of its keyring, and the logs of its parts."""
     with watch.following(data / "log"):
         try:
             yield
@@ -85,7 +85,7 @@ def stack(data: Path, watch: Watch = WATCH) -> Iterator[None]:
 
 @contextmanager
 def noticed(watch: Watch = WATCH) -> Iterator[None]:
-    """For as long as the block runs."""
+    """Watches while the block runs."""
     records = _Records(watch)
     logging.getLogger().addHandler(records)
     with pytest.MonkeyPatch.context() as patch:
@@ -97,7 +97,7 @@ def noticed(watch: Watch = WATCH) -> Iterator[None]:
 
 
 class _Records(logging.Handler):
-    """What the standard library's loggers tell, in the lines that production makes of it."""
+    """The standard library's log records, formatted as in production."""
 
     def __init__(self, watch: Watch) -> None:
         super().__init__()
@@ -113,7 +113,7 @@ def _notice_sealed_and_hashed(patch: pytest.MonkeyPatch, watch: Watch) -> None:
     @wraps(_SEAL)
     def sealing(self: Sealer, secret: bytes, *, context: str) -> bytes:
         if context.startswith("idempotency"):
-            _learn_content(watch, secret)  # an answer: what in it is secret says the field's name
+            _learn_content(watch, secret)  # an answer: its field names say which values are secret
         elif context not in NOT_SECRET:
             watch.learn(f"sealed {context.partition(':')[0]}", secret)
         return _SEAL(self, secret, context=context)
@@ -121,7 +121,7 @@ def _notice_sealed_and_hashed(patch: pytest.MonkeyPatch, watch: Watch) -> None:
     @wraps(_DIGEST)
     def hashing(self: KeyedHash, kind: str, value: str) -> bytes:
         if not kind.startswith(NOT_SECRET_KINDS):
-            watch.learn(f"hashed {kind}", value.rpartition("\n")[2])  # a recovery code stands behind its owner
+            watch.learn(f"hashed {kind}", value.rpartition("\n")[2])  # a recovery code comes after its owner's id
         return _DIGEST(self, kind, value)
 
     patch.setattr(Sealer, "seal", sealing)
@@ -153,7 +153,7 @@ def _notice_tokens_and_passwords(patch: pytest.MonkeyPatch, watch: Watch) -> Non
 
 
 def _notice_the_wire(patch: pytest.MonkeyPatch, watch: Watch) -> None:
-    """Every client of httpx in this process: the tests', and our own towards partners."""
+    """Every httpx client in this process: those of tests, and ours for partners."""
 
     @wraps(_SEND)
     def sending(self: httpx.Client, request: httpx.Request, **options: Any) -> httpx.Response:
@@ -172,10 +172,10 @@ def _notice_the_wire(patch: pytest.MonkeyPatch, watch: Watch) -> None:
 
 
 def look_at(request: httpx.Request, answer: httpx.Response, watch: Watch) -> None:
-    """One call: its secrets; and its body, where that tells of a refusal."""
+    """Records the secrets of one call, and its body if that is an error document."""
     _learn_headers(watch, request, answer)
     for message in (request, answer):
-        content = getattr(message, "_content", b"")  # what is streamed has none yet
+        content = getattr(message, "_content", b"")  # a streamed body is not read yet
         if message.headers.get("content-type", "").startswith("application/x-www-form-urlencoded"):
             _learn_fields(watch, dict(parse_qsl(content.decode("utf-8", "replace"))))
         else:

@@ -1,4 +1,4 @@
-"""A TCP server of a test, in a thread with a loop of its own."""
+"""A TCP server for a test, in a thread with its own event loop."""
 
 import asyncio
 import threading
@@ -14,7 +14,7 @@ _WITHIN: Final = 10.0
 
 @contextmanager
 def serving(serve: Serve, port: int = 0) -> Iterator[int]:
-    """The port on which `serve` gets each connection. At the end of the block all connections are closed."""
+    """The port whose connections `serve` handles. At the end of the block all connections are closed."""
     loop = asyncio.new_event_loop()
     writers: list[asyncio.StreamWriter] = []
 
@@ -38,19 +38,19 @@ def serving(serve: Serve, port: int = 0) -> Iterator[int]:
 
 
 async def _end(server: asyncio.Server, writers: list[asyncio.StreamWriter]) -> None:
-    # asyncio would drop the socket of a connection that is being accepted, for the garbage collector to find, whose
-    # warning then fails a later test.
+    # asyncio would drop the socket of a connection that is being accepted. The garbage collector's warning about it
+    # would then fail a later test.
     while accepting := {task for task in _others() if "accept_connection" in repr(task.get_coro())}:
         await asyncio.wait(accepting)
     server.close()
-    await asyncio.sleep(0)  # what serves has begun, and so knows its connection
+    await asyncio.sleep(0)  # `serve` has begun now, and has its connection
     serving = _others()
     for task in serving:
         task.cancel()
     await asyncio.gather(*serving, return_exceptions=True)
     for writer in writers:
         writer.transport.abort()
-    # A transport closes its socket in a later turn of the loop, which must not be stopped before.
+    # A transport closes its socket in a later iteration of the loop, so the loop must not stop before.
     await asyncio.gather(*(writer.wait_closed() for writer in writers), return_exceptions=True)
 
 

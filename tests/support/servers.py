@@ -1,7 +1,7 @@
-"""Real servers for tests: PostgreSQL and Valkey as the devstack starts them, for as long as a block of code runs.
+"""Real servers for tests: PostgreSQL and Valkey as the devstack starts them, for the time of a block.
 
-Their data lies in the project's `.data/tests`, in the first slot that no other run uses. A slot is emptied when it is
-taken, so a run that was killed leaves one folder behind, and the servers die with their parent.
+Their data is in the project's `.data/tests`, in the first slot that no other run uses. A slot is emptied when a run
+takes it, so a killed run leaves only one folder behind. The servers end with their parent process.
 """
 
 import shutil
@@ -110,7 +110,7 @@ def migrate(urls: DatabaseUrls) -> None:
 
 @contextmanager
 def database(server: Postgres, template: str | None = None) -> Iterator[DatabaseUrls]:
-    """A database of one's own: empty, or a copy of another."""
+    """A separate database: empty, or a copy of another one."""
     name = f"test_{uuid4().hex}"
     if template is None:
         server.ensure_database(name, owner=OWNER, password=PASSWORD)

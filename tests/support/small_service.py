@@ -1,7 +1,7 @@
-"""A service as small as can be: answers /health/ready, and has one worker process, as Granian's masters do.
+"""Minimal service: it answers /health/ready, and has one worker process, like Granian's masters.
 
-Arguments: port, diary, and how it behaves: `deaf` ignores SIGTERM, `careless` leaves its worker behind when it is
-asked to end, `slow` is not ready for a while.
+Arguments: port, diary, and a behavior: `deaf` ignores SIGTERM, `careless` leaves its worker running when it ends,
+`slow` is not ready for a while.
 """
 
 import signal
@@ -26,7 +26,7 @@ class Answer(BaseHTTPRequestHandler):
 
     @override
     def log_message(self, *_: Any) -> None:
-        """Say nothing."""
+        """Log nothing."""
 
 
 def note(what: str) -> None:
@@ -44,5 +44,5 @@ def end(*_: Any) -> None:
 
 signal.signal(signal.SIGTERM, end)
 note("started")
-# A thread for each connection: one that says nothing must not keep the supervisor's probe from being answered.
+# A thread for each connection: a silent one must not block the supervisor's probe.
 ThreadingHTTPServer(("127.0.0.1", PORT), Answer).serve_forever()

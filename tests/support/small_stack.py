@@ -1,7 +1,7 @@
-"""A stack for tests of the supervisor: `python -m tests.support.small_stack`, with the NP_ variables of the real one.
+"""Small stack for tests of the supervisor: `python -m tests.support.small_stack`, with the real stack's NP_ variables.
 
-`below` and `above` are small services, the second after the first and after a step; a real PostgreSQL and Valkey come
-with them where SMALL_SERVERS is set. SMALL_BELOW and SMALL_ABOVE say how they behave, SMALL_STEP is the step's code.
+`below` and `above` are small services; `above` starts after `below` and after a step. With SMALL_SERVERS there are also
+a real PostgreSQL and Valkey. SMALL_BELOW and SMALL_ABOVE set their behavior, SMALL_STEP is the step's code.
 """
 
 import sys

@@ -13,7 +13,7 @@ DECLINED_CARD: Final = "4000000000000002"
 
 
 async def pay(browser: httpx.AsyncClient, url: str, card: str = GOOD_CARD) -> httpx.Response:
-    """Opens the payment page and sends its form; the answer is not followed back to the shop."""
+    """Opens the payment page and sends its form; does not follow the redirect back to the shop."""
     page = await browser.get(url)
     form = re.search(r'<form[^>]*action="([^"]*)"', page.text)
     fields = {"card_number": card, "exp": "12/99", "cvc": "123", "name": "Ada Buyer"}
@@ -21,7 +21,7 @@ async def pay(browser: httpx.AsyncClient, url: str, card: str = GOOD_CARD) -> ht
 
 
 async def objects(browser: httpx.AsyncClient, stripe: str, path: str, **query: str) -> list[dict[str, Any]]:
-    """A list of the API, as Stripe would show it to us."""
+    """A list from Stripe's API."""
     answer = await browser.get(f"{stripe}/v1/{path}", params=query, auth=(STRIPE_KEY, ""))
     assert answer.status_code == 200, answer.text
     items: list[dict[str, Any]] = answer.json()["data"]

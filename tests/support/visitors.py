@@ -1,4 +1,4 @@
-"""A visitor with a browser, in front of the application as it is served (in this process, over ASGI)."""
+"""Test client: a visitor with a browser, in front of the application in this process (over ASGI)."""
 
 import asyncio
 import base64
@@ -18,14 +18,14 @@ PASSWORD: Final = "seven green bicycles"
 
 
 def browser(app: Litestar, *, comes_from: str = "127.0.0.1", **headers: str) -> httpx.AsyncClient:
-    """Its requests run side by side in the test's own event loop; it keeps cookies as a browser does."""
+    """Its requests run concurrently in the test's own event loop; it keeps cookies like a browser."""
     transport = httpx.ASGITransport(cast("Any", app), raise_app_exceptions=False, client=(comes_from, 123))
     return httpx.AsyncClient(transport=transport, base_url=ORIGIN, headers=headers, timeout=30)
 
 
 @asynccontextmanager
 async def alive(app: Litestar) -> AsyncIterator[Litestar]:
-    """The application between its start and its stop, both in one task as anyio wants it: fixtures end in another."""
+    """The started application. It starts and stops in one task, as anyio needs; fixtures end in another task."""
     started: asyncio.Future[None] = asyncio.get_running_loop().create_future()
     over = asyncio.Event()
 
@@ -44,7 +44,7 @@ async def alive(app: Litestar) -> AsyncIterator[Litestar]:
 
 
 class Visitor:
-    """A person and their browser. Each method is one request, and answers what came back."""
+    """A person and their browser. Each method is one request, and returns the response."""
 
     def __init__(self, web: httpx.AsyncClient, email: str) -> None:
         self.web = web
@@ -79,14 +79,14 @@ class Visitor:
         return await self.post("password/reset", {"token": token, "password": password})
 
     async def signed_in(self) -> dict[str, str]:
-        """Signs in; what a request of this sign-in carries."""
+        """Signs in; returns the headers for requests of this session."""
         granted = await self.login()
         assert granted.status_code == 200, granted.text
         return {"Authorization": f"Bearer {granted.json()['access_token']}"}
 
     @property
     def cookie(self) -> str | None:
-        """The refresh token in the browser's jar."""
+        """The refresh token among the browser's cookies."""
         return self.web.cookies.get("np_refresh")
 
     @cookie.setter
@@ -96,7 +96,7 @@ class Visitor:
 
 
 class Mailbox:
-    """The mails that wait to be sent to one address, oldest first."""
+    """The unsent mails to one address, oldest first."""
 
     def __init__(self, urls: DatabaseUrls, secrets: Secrets) -> None:
         self._urls = urls

@@ -1,4 +1,4 @@
-"""Calls that the OpenAPI document foresees, and some that it does not, sent to the application as they would be."""
+"""Calls that the OpenAPI document describes, and some invalid ones, sent to the application."""
 
 from contextlib import suppress
 from typing import Any
@@ -20,7 +20,7 @@ _ASKED = ("method", "url", "headers", "cookies", "params", "data", "json", "file
 
 
 def examples(strategy: SearchStrategy[AnyCase], count: int) -> list[AnyCase]:
-    """The same ones in every run. None where there is nothing to get wrong: no parameters and no body."""
+    """The same cases in every run. None where nothing can be invalid: no parameters and no body."""
     found: list[AnyCase] = []
 
     @settings(
@@ -41,7 +41,7 @@ def examples(strategy: SearchStrategy[AnyCase], count: int) -> list[AnyCase]:
 
 
 async def send(client: httpx.AsyncClient, case: AnyCase, who: Headers) -> httpx.Response:
-    """As the owner of these headers, whatever credentials the case has made up."""
+    """Sends the case with these headers, which replace the credentials that the case generated."""
     asked = case.as_transport_kwargs(base_url=BASE)
     prepared = requests.Request(**{name: asked[name] for name in _ASKED if name in asked}).prepare()
     ours = {name.lower() for name in who} | {"content-length", "authorization"}
