@@ -184,5 +184,5 @@ def _own_session(principal: Principal | None) -> UUID | None:
 def _present(user: User | None) -> Me:
     """An access token may outlive its user's account by up to 15 minutes."""
     if user is None or not user.is_active:
-        raise Unauthenticated("this account is not active any more")
+        raise Unauthenticated("this account is not active any more: write to support")
     return Me.of(user)

@@ -80,7 +80,7 @@ class PasswordCheck:
             async with self._database.as_system(principal.user_id, caller.request_id) as tx:
                 user = await repository.user_by_id(tx, principal.user_id)
                 if user is None or not user.is_active:
-                    raise Unauthenticated("this account is not active any more")
+                    raise Unauthenticated("this account is not active any more: write to support")
                 counted = await self._counter.count(tx, user.email_key, guesser, user_id=user.id)
             guess = _admitted(counted)
             if await slot.verify(password, user.password_hash):
@@ -111,7 +111,7 @@ class PasswordCheck:
         """
         user = await self.redeem(tx, proof)
         if not user.is_active:
-            raise Unauthenticated("this account is not active any more")
+            raise Unauthenticated("this account is not active any more: write to support")
         if await sessions.live(tx, principal.session_id, user.id, self._counter.now()) is None:
             raise Unauthenticated("this sign-in has ended; sign in again")
         return user

@@ -53,7 +53,7 @@ class OAuthClientService:
                 return stored
             count = await repository.count_live(tx, principal.user_id)
             if count is None:
-                raise Unauthenticated("this account is not active any more: sign in again, or write to support")
+                raise Unauthenticated("this account is not active any more: write to support")
             # Check the session again under the owner's lock: access revocation ends sessions and clients under it.
             if await sessions.live(tx, principal.session_id, principal.user_id, self._clock()) is None:
                 raise Unauthenticated("this sign-in has ended; sign in again")
@@ -74,7 +74,7 @@ class OAuthClientService:
                 tx, client_id, principal.user_id, secret_hash=self._hash(secret), previous_until=until
             )
             if row is None:
-                raise NotFound("there is no such client")
+                raise NotFound("there is no such client: list your clients with GET me/oauth-clients")
             await tx.audit("oauth_client.rotated", "oauth_client", client_id, previous_until=until.isoformat())
             await self._tell(tx, principal, row, "rotated")
         return _issued(row, secret)
@@ -82,7 +82,7 @@ class OAuthClientService:
     async def revoke(self, principal: Principal, client_id: UUID, *, request_id: str) -> None:
         async with self._database.as_customer(principal.user_id, request_id) as tx:
             if not await repository.revoke(tx, client_id, self._clock()):
-                raise NotFound("there is no such client")
+                raise NotFound("there is no such client: list your clients with GET me/oauth-clients")
             await tx.audit("oauth_client.revoked", "oauth_client", client_id)
 
     async def _tell(self, tx: SystemTransaction, principal: Principal, row: Any, how: Made) -> None:

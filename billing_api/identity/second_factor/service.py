@@ -52,7 +52,7 @@ class SecondFactorService:
         async with self._database.as_system(principal.user_id, request_id) as tx:
             user = await repository.active_user(tx, principal.user_id)
             if user is None:
-                raise Unauthenticated("this account is not active any more")
+                raise Unauthenticated("this account is not active any more: write to support")
             if not await repository.begin_factor(tx, user.id, sealed, now):
                 raise Conflict("an authenticator app is active already: remove it first")
         uri = totp.enrollment_uri(secret, account=user.email)
@@ -76,7 +76,7 @@ class SecondFactorService:
     async def remove(self, principal: Principal, *, request_id: str) -> None:
         async with self._database.as_system(principal.user_id, request_id) as tx:
             if not await repository.remove_factor(tx, principal.user_id):
-                raise NotFound("there is no second factor to remove")
+                raise NotFound("there is no second factor to remove: nothing is left to do")
             await tx.audit("second_factor.disabled", "user", principal.user_id)
             await mail_change(tx, self._secrets, principal.user_id, "removed", self._clock())
 
@@ -93,7 +93,7 @@ class SecondFactorService:
     async def _confirmed(self, tx: SystemTransaction, principal: Principal, code: str) -> list[str] | Refusal:
         now = self._clock()
         if await repository.lock_active_user(tx, principal.user_id) is None:
-            return Unauthenticated("this account is not active any more")
+            return Unauthenticated("this account is not active any more: write to support")
         # Only an unconfirmed factor that has not expired can be confirmed.
         factor = await repository.lock_factor(tx, principal.user_id)
         if factor is not None and factor.confirmed_at is not None:

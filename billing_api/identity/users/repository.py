@@ -98,5 +98,5 @@ async def _locked(session: AsyncSession, statement: Select[UUID]) -> list[UUID]:
 
 def _found(user: User | None) -> User:
     if user is None:
-        raise NotFound("there is no such user")
+        raise NotFound("there is no such user: search for users with GET admin/users")
     return user

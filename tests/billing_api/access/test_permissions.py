@@ -89,7 +89,7 @@ def test_a_token_says_who_it_was_made_for() -> None:
 
 
 def test_a_crafted_copy_of_a_good_token_is_good() -> None:
-    """Else the forgeries below would prove nothing."""
+    """The valid token is accepted; otherwise the forgeries below would prove nothing."""
     assert issuer().read(crafted()) == ADA
 
 

@@ -31,7 +31,7 @@ Served = Callable[..., AbstractAsyncContextManager[Client]]
 
 @pytest.fixture
 def served(settings: ApiSettings, app_clock: FakeTime, valkey: str) -> Served:
-    """A process with these limits, behind a proxy at 127.0.0.1 as the test's client is one."""
+    """A process with these limits that trusts a proxy at 127.0.0.1, which the test's client plays."""
 
     @asynccontextmanager
     async def serve(redis: str = valkey, **limits: tuple[int, int]) -> AsyncIterator[Client]:
@@ -189,7 +189,7 @@ async def test_webhooks_are_counted_where_the_signature_fails_and_never_turned_a
 async def test_signatures_are_counted_where_they_fail_and_never_turned_away_where_they_hold(
     served: Served, desk: Desk
 ) -> None:
-    """On the fast path and by the framework, which a browser's `Origin` leads to; Redis counts both together."""
+    """On the fast path and in the framework (a request with `Origin`); Redis counts both together."""
     issued = await desk.a_license(await desk.a_user(), LicenseType.STARTER)
     key_id, here = await an_api_key(desk), forwarded_for("198.51.100.77")
 

@@ -181,7 +181,7 @@ async def callers(client: Client, desk: Desk) -> dict[str, Headers]:
 
 
 def concrete(path: str) -> str:
-    """With ids that exist nowhere."""
+    """The path with ids that do not exist."""
     return "/".join("0" * 32 if ":uuid}" in part else "1" if ":int}" in part else part for part in path.split("/"))
 
 
@@ -198,7 +198,7 @@ async def test_every_caller_at_every_route(client: Client, callers: dict[str, He
 
 
 async def test_what_is_open_or_signed_asks_nobody_to_sign_in(client: Client) -> None:
-    """With no token, or with a worn-out one."""
+    """Without a token, or with an expired one."""
     for row in TABLE:
         if row.who == "open":
             for headers in ({}, {"Authorization": "Bearer worn.out.token"}):

@@ -36,7 +36,7 @@ _MAY_HAVE = "it may have happened; send the same request with the same Idempoten
 
 @contextmanager
 def frozen(postgres: Postgres) -> Iterator[None]:
-    """The server and all its processes, as SIGSTOP leaves them: connections stand, nothing answers."""
+    """Freezes the server and all its processes with SIGSTOP: connections stay open, nothing answers."""
     master = int((postgres.data / "postmaster.pid").read_text().split()[0])
     with open(f"/proc/{master}/task/{master}/children") as children:  # noqa: PTH123  no path of a file system
         processes = [master, *map(int, children.read().split())]
@@ -51,7 +51,7 @@ def frozen(postgres: Postgres) -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def own_postgres() -> Iterator[Postgres]:
-    """A server that may be frozen: the run's is shared by tests that go on meanwhile."""
+    """A server of its own that may be frozen, because other tests use the shared one meanwhile."""
     with postgres_server() as server:
         yield server
 

@@ -89,7 +89,7 @@ def handlers(app: Litestar) -> Iterator[tuple[str, HTTPRouteHandler]]:
 
 
 def concrete(path: str) -> str:
-    """The path with ids in it that exist nowhere."""
+    """The path with ids that do not exist."""
     return "/".join("0" * 32 if ":uuid}" in part else "1" if ":int}" in part else part for part in path.split("/"))
 
 
@@ -120,7 +120,7 @@ def test_an_application_with_an_undeclared_route_does_not_start() -> None:
 
 
 def written(module: ModuleType) -> Iterator[str]:
-    """The handlers that stand in a module, in its controllers too."""
+    """The handlers of a module, those of its controllers included."""
     for one in vars(module).values():
         if isinstance(one, HTTPRouteHandler):
             yield name_of(one)
@@ -129,7 +129,7 @@ def written(module: ModuleType) -> Iterator[str]:
 
 
 def name_of(handler: HTTPRouteHandler) -> str:
-    """Of the function that was written; the application binds those of controllers."""
+    """The name of the written function, because the application binds those of controllers."""
     fn: Any = handler.fn
     fn = getattr(fn, "func", fn)
     return f"{fn.__module__}.{fn.__qualname__}"
@@ -145,7 +145,7 @@ def test_every_handler_that_is_written_is_reached_through_the_application(app: L
 
 
 async def test_head_is_answered_as_get_without_the_body(app: Litestar, client: Client, desk: Desk) -> None:
-    """Watchers of uptime ask so."""
+    """Uptime monitors send such requests."""
     admin, seen = await desk.staff(), set()
     for path, handler in handlers(app):
         if "GET" not in handler.http_methods:

@@ -20,7 +20,7 @@ GONE = {"type": "http.disconnect"}
 
 
 class Sender:
-    """A client: what it sends, at once, and then silence."""
+    """A client that sends this at once and then nothing more."""
 
     def __init__(self, *messages: Any) -> None:
         self._messages = list(messages)

@@ -51,7 +51,7 @@ class Served(NamedTuple):
         return socket.create_connection((HOST, self.port), timeout=ENDED_WITHIN)
 
     def faults(self) -> list[str]:
-        """What the log tells above `info`, but for how few files there may be."""
+        """Log lines above `info`, except the warning about the limit of open files."""
         lines = [json.loads(line) for line in self.log.read_text().splitlines()]
         loud = [line for line in lines if line["level"] not in {"debug", "info"}]
         return [line["event"] for line in loud if line["event"] != "process.few_files"]
@@ -75,7 +75,7 @@ def many_files() -> Iterator[None]:
 
 
 def read_to_end(connection: socket.socket) -> bytes:
-    """Until the server ends the connection."""
+    """Reads until the server ends the connection."""
     received = b""
     try:
         while chunk := connection.recv(65_536):
@@ -86,7 +86,7 @@ def read_to_end(connection: socket.socket) -> bytes:
 
 
 def status(answer: bytes) -> int:
-    """0: no answer."""
+    """The status of the answer; 0 where there is none."""
     found = re.match(rb"HTTP/1\.1 (\d{3}) ", answer)
     return int(found[1]) if found else 0
 

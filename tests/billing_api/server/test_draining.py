@@ -32,7 +32,7 @@ class Served(NamedTuple):
         return httpx.get(f"http://{HOST}:{self.port}/health/ready", timeout=10).status_code
 
     def workers(self) -> set[int]:
-        """Those that serve, by their pid."""
+        """The pids of the workers that serve."""
         found = psutil.net_connections("tcp4")
         return {c.pid for c in found if c.pid and c.status == "LISTEN" and c.laddr and c.laddr[1] == self.port}
 
@@ -43,7 +43,7 @@ class Served(NamedTuple):
 
 @pytest.fixture
 def served(database_urls: DatabaseUrls, valkey: str, tmp_path: Path) -> Iterator[Served]:
-    """Two workers, which drain for five seconds."""
+    """Two workers that drain for five seconds."""
     port, log = choose(HOST), tmp_path / "log"
     more = {"NP_API_PORT": str(port), "NP_API_PROCESSES": "2", "NP_DRAIN_SECONDS": "5"}
     env = environment(database_urls, redis_url=valkey, **more)
@@ -81,7 +81,7 @@ async def test_a_worker_that_is_ended_by_itself_drains_as_well_and_another_takes
 
 
 async def test_a_killed_master_leaves_no_worker_at_its_port(served: Served) -> None:
-    """Who starts it again finds the port free, and no old worker that answers beside the new ones."""
+    """After a restart the port is free, and no old worker answers beside the new ones."""
     assert len(served.workers()) == 2
     served.process.kill()
     served.process.wait()

@@ -99,7 +99,7 @@ async def door(database: Database, settings: ApiSettings, valkey: str) -> AsyncI
 
 @pytest.fixture
 async def stricter_door(database: Database, settings: ApiSettings, valkey: str) -> AsyncIterator[httpx.AsyncClient]:
-    """Outside of the devstack."""
+    """Settings outside of the devstack."""
     async with a_door(database, settings, valkey, staff_second_factor=True) as client:
         yield client
 
@@ -135,7 +135,7 @@ async def test_every_caller_at_every_door(
 async def test_administration_takes_a_second_factor(
     stricter_door: httpx.AsyncClient, desk: Desk, permission: Permission, amr: tuple[str, ...]
 ) -> None:
-    """And nothing else does: a new administrator has to reach the account to set one up."""
+    """Nothing else asks for it: a new administrator has to reach the own account to set a factor up."""
     admin = msgspec.structs.replace(principal(Role.ADMIN, await desk.a_user(Role.ADMIN)), amr=amr)
     answer = await stricter_door.get(f"/{permission.value}", headers=showing(admin))
     if permission.value.startswith("admin.") and "otp" not in amr:

@@ -34,7 +34,7 @@ NOBODYS: Final = str(UUID(int=1))
 
 @pytest.fixture(scope="module")
 async def production(settings: ApiSettings, app_clock: FakeTime) -> AsyncIterator[Litestar]:
-    """As it is outside of the devstack, where browsers insist on TLS as well."""
+    """The headers outside of the devstack, where HSTS is sent as well."""
     async with alive(create_app(replace(settings, environment="production"), app_clock)) as app:
         yield app
 
@@ -63,7 +63,7 @@ def hold_the_fixed_headers(answer: httpx.Response) -> None:
 
 
 def routes(app: Litestar) -> Iterator[tuple[str, str]]:
-    """Every method of every path, with ids that are nobody's."""
+    """Every method of every path, with ids that do not exist."""
     for route in app.routes:
         if isinstance(route, HTTPRoute):
             path = re.sub(r"\{[^}]*:str\}", "nothing", re.sub(r"\{[^}]*:uuid\}", NOBODYS, route.path))

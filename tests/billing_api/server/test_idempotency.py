@@ -30,7 +30,7 @@ def once(key: str | None = "key-1", *, scope: str = "licenses", body: bytes = BO
 
 
 async def carry_out(tx: Transaction, claim: Once, view: Issued) -> Replayable[Issued]:
-    """What a service does: the stored answer, or the work and its answer."""
+    """Does what a service does: returns the stored answer, or does the work and stores its answer."""
     return await claim.claim(tx, Issued) or await claim.record(tx, view)
 
 
@@ -144,7 +144,7 @@ async def test_of_many_at_once_one_does_the_work(database: Database) -> None:
 
 
 async def claim_only(database: Database) -> Replayable[Issued] | None:
-    """The first of two transactions around a partner's call."""
+    """The first of the two transactions around a call to a partner."""
     async with database.as_system() as tx:
         return await once().claim(tx, Issued)
 

@@ -25,13 +25,13 @@ ASKED = re.compile(r'billing_api_requests_total\{[^}]*path="/health/live"[^}]*\}
 
 
 def ask(url: str, times: int) -> None:
-    """Each time over a connection of its own, which any of the processes may take."""
+    """Uses a new connection each time, which any of the processes may accept."""
     for _ in range(times):
         assert httpx.get(f"{url}/health/live", timeout=5).status_code == 200
 
 
 def serving(master: int) -> list[int]:
-    """The living processes that take requests for the master; beside them it has one that minds semaphores."""
+    """The master's processes that serve requests, without its resource tracker."""
     children = [child for child in psutil.Process(master).children() if child.status() != psutil.STATUS_ZOMBIE]
     return [child.pid for child in children if "resource_tracker" not in " ".join(child.cmdline())]
 

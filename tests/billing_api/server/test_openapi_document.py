@@ -13,7 +13,7 @@ PATH = "/schema/openapi.json"
 
 
 async def raw(client: Client, **headers: str) -> tuple[httpx.Response, bytes]:
-    """The answer, and its body as it came over the wire."""
+    """Returns the answer and its body as it was sent."""
     async with client.stream("GET", PATH, headers=headers) as answer:
         body = b"".join([chunk async for chunk in answer.aiter_raw()])
     return answer, body
@@ -53,7 +53,7 @@ async def test_who_has_it_already_is_sent_nothing(client: Client, accepted: str)
 
 
 async def test_the_tag_is_the_same_in_every_process(client: Client) -> None:
-    """It names the content, so that a client may ask another process of ours the next time."""
+    """The tag depends on the content only, so that a client may ask another process the next time."""
     answer, body = await raw(client, **{"Accept-Encoding": "identity"})
     again, same = await raw(client, **{"Accept-Encoding": "identity"})
     assert (answer.headers["etag"], body) == (again.headers["etag"], same)

@@ -26,7 +26,7 @@ def served(database_urls: DatabaseUrls, valkey: str, tmp_path: Path) -> Iterator
 
 
 async def call(method: str, url: str, headers: Headers) -> httpx.Response:
-    """On a connection of its own, which either process may take."""
+    """Uses a new connection each time, which either process may accept."""
     async with httpx.AsyncClient(timeout=30) as client:
         return await client.request(method, url, headers=headers)
 

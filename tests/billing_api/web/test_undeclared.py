@@ -22,7 +22,7 @@ def fields_and_codes(problem: dict[str, Any]) -> set[tuple[str, str]]:
 
 
 def structs(kind: msgspec.inspect.Type) -> Iterator[msgspec.inspect.StructType]:
-    """Every struct within a type."""
+    """All structs within a type."""
     match kind:
         case msgspec.inspect.StructType():
             yield kind

@@ -28,7 +28,7 @@ def refresh_token_of(answer: httpx.Response) -> str:
 
 
 async def present(visitor: Visitor, token: str) -> httpx.Response:
-    """Comes with this token, whatever the jar holds."""
+    """Sends this token instead of the one in the cookie jar."""
     visitor.cookie = token
     return await visitor.refresh()
 
@@ -99,7 +99,7 @@ async def test_the_token_before_counts_for_ten_seconds(signed_in: Visitor, clock
 async def test_a_token_that_comes_back_later_ends_the_family(
     signed_in: Visitor, visitors: Visitors, database_urls: DatabaseUrls, clock: Any
 ) -> None:
-    """A thief took the first token and the owner went on; or the other way round: nobody can tell."""
+    """A thief copied the first token and the owner refreshed, or the other way round: nobody can tell which."""
     thief, first = visitors(), str(signed_in.cookie)
     second = refresh_token_of(await signed_in.refresh())
     clock.now += timedelta(seconds=10.1)
@@ -142,7 +142,7 @@ FORGE: dict[str, Callable[[str], str]] = {
 async def test_whoever_knows_the_sessions_id_alone_ends_nothing(
     signed_in: Visitor, visitors: Visitors, forge: Callable[[str], str], call: str, database_urls: DatabaseUrls
 ) -> None:
-    """It stands in access tokens and in the list of sessions."""
+    """A session id is visible in access tokens and in the list of sessions."""
     stranger, good = visitors(), str(signed_in.cookie)
     stranger.cookie = forge(good)
     assert (await stranger.post(call)).status_code == (401 if call == "refresh" else 204)

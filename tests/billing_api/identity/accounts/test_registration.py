@@ -95,7 +95,7 @@ async def test_an_address_is_one_address_in_any_case(ada: Visitor, visitors: Vis
 async def test_a_link_confirms_the_registration_that_its_own_mail_told_of(
     visitor: Visitor, mailbox: Mailbox, database_urls: DatabaseUrls
 ) -> None:
-    """A stranger was faster than the owner of the address, who follows the link in her own mail."""
+    """A stranger registered the address first; its owner then opens the link in her own mail."""
     await visitor.register(password=STRANGERS, full_name="Mallory", company_name="Mallory & Sons")
     await visitor.register()
     strangers, own = await mailbox.tokens(visitor.email)
@@ -141,7 +141,7 @@ async def test_of_two_links_followed_at_once_one_makes_the_account(visitor: Visi
 async def test_what_an_unproved_account_holds_ends_when_it_is_proved(
     visitor: Visitor, mailbox: Mailbox, database_urls: DatabaseUrls, clock: Any
 ) -> None:
-    """Nobody gets that far today; but none of it may ever survive the proof."""
+    """No unproved account can have these today. If one ever does, they must end with the proof."""
     await visitor.register()
     await change(database_urls, "UPDATE users SET email_verified_at = now()")
     await visitor.signed_in()

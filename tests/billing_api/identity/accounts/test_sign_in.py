@@ -195,7 +195,7 @@ async def test_credentials_of_a_wrong_shape_are_refused(visitor: Visitor, body: 
 async def test_another_sites_page_uses_none_of_the_cookie_routes(
     ada: Visitor, headers: dict[str, str], status: int
 ) -> None:
-    """Nor may it sign its victim in to an account of its own."""
+    """Another site must not sign its victim in to the attacker's account either."""
     await ada.login()
     held = ada.cookie
     refreshed = await ada.refresh(**headers)
@@ -226,7 +226,7 @@ async def test_the_portal_and_listed_origins_may_use_the_cookie(database_urls: D
 async def test_a_stale_access_token_does_not_keep_anybody_from_signing_in(
     ada: Visitor, app: Litestar, clock: Any
 ) -> None:
-    """Browsers send what they have: the call that gets a fresh token carries the old one."""
+    """Browsers send the old access token with the call that gets a new one."""
     granted = await ada.login()
     clock.now += timedelta(minutes=16)
     stale = {"Authorization": f"Bearer {granted.json()['access_token']}"}

@@ -33,7 +33,7 @@ def spelled(request: Any) -> tuple[str, str]:
 
 @pytest.fixture
 async def owner(visitors: Visitors, mailbox: Mailbox, spelled: tuple[str, str]) -> Visitor:
-    """Registered by the first spelling, and proved."""
+    """Registered with the first spelling, and proved."""
     visitor = visitors(spelled[0])
     assert (await visitor.register()).status_code == 201
     (token,) = await mailbox.tokens(visitor.email)
@@ -57,7 +57,7 @@ async def test_there_is_one_account_and_both_spellings_sign_in(
 async def test_a_strangers_spelling_keeps_no_link_from_the_owner(
     visitors: Visitors, mailbox: Mailbox, spelled: tuple[str, str], database_urls: DatabaseUrls
 ) -> None:
-    """Each link goes to the address that its own registration named, and makes that the account's."""
+    """Each link is mailed to the address of its own registration, and makes that the account's address."""
     stranger, owner = visitors(spelled[1]), visitors(spelled[0])
     await stranger.register(password=ANOTHER, full_name="Mallory")
     await owner.register()
@@ -101,7 +101,7 @@ async def test_respelling_ones_own_is_a_change_of_the_address_and_not_of_the_acc
 
 
 async def test_spellings_fill_no_mailbox(ada: Visitor, mailbox: Mailbox, spelled: tuple[str, str]) -> None:
-    """Five mails an hour go to a mailbox, no matter who asks and how it is spelled."""
+    """A mailbox gets at most five mails an hour, for every caller and every spelling."""
     headers = await ada.signed_in()
     for number in range(5):
         wish = {"email": spelled[number % 2], "password": PASSWORD}

@@ -14,7 +14,7 @@ Work = Callable[[], Awaitable[int]]
 
 @pytest.fixture
 def work(services: Services, database_urls: DatabaseUrls) -> Work:
-    """Performs every job that asks for a link, also those that were performed; says how many there are."""
+    """Performs every job that mails a link, also those that were performed before. Returns their number."""
 
     async def perform() -> int:
         jobs = [from_row(row["job"]) for row in await rows(database_urls, "SELECT job FROM outbox ORDER BY id")]

@@ -40,7 +40,7 @@ async def undo(visitor: Visitor, token: str) -> httpx.Response:
 
 
 async def move(visitor: Visitor, mailbox: Mailbox, email: str) -> str:
-    """Changes the address; the token with which the one before can undo it."""
+    """Changes the address. Returns the token with which the old address can undo it."""
     former = visitor.email
     assert (await ask(visitor, email)).status_code == 202
     assert (await confirm(visitor, (await mailbox.tokens(email))[-1])).status_code == 200
@@ -113,7 +113,7 @@ async def test_an_address_that_was_taken_meanwhile_stays_its_owners(
 async def test_a_registration_that_nobody_proved_keeps_no_address_from_its_owner(
     ada: Visitor, visitors: Visitors, mailbox: Mailbox, new: str, when: str
 ) -> None:
-    """A stranger typed the address into the form; the mailbox's owner has an account and moves it there."""
+    """A stranger registered the address without proof. The mailbox's owner moves an own account to it."""
     mallory = visitors(new.upper())
     if when == "before":
         await mallory.register(password=NEW_PASSWORD)
@@ -222,7 +222,7 @@ async def test_the_old_address_takes_the_account_back(
 async def test_the_owner_gets_a_link_whatever_a_thief_has_asked_for(
     ada: Visitor, mailbox: Mailbox, work: Work, new: str
 ) -> None:
-    """Nobody closes the way back by having an hour's links mailed beforehand."""
+    """An intruder cannot block the undo by using up the mails of this hour first."""
     old, thief = ada.email, Visitor(ada.web, ada.email)
     for _ in range(6):
         await thief.forgot()
@@ -261,7 +261,7 @@ async def test_a_thief_gains_nothing_by_changing_twice_or_by_a_new_password(
 async def test_whatever_lets_somebody_in_ends_with_an_undo(
     ada: Visitor, mailbox: Mailbox, new: str, database_urls: DatabaseUrls, clock: Any, made: str
 ) -> None:
-    """A thief who is going to change the address prepares a way back first: nobody can tell it from the owner's."""
+    """A thief prepares other access before changing the address. Nobody can tell it from the owner's."""
     age = {"long before": timedelta(days=30), "just before": timedelta(seconds=1), "afterwards": timedelta(0)}[made]
     if made == "afterwards":
         token = await move(ada, mailbox, new)

@@ -57,7 +57,7 @@ async def test_a_new_password_ends_every_other_sign_in_and_begins_a_fresh_one(
 async def test_the_present_password_is_asked_for_and_guesses_are_the_sessions_own(
     ada: Visitor, visitors: Visitors
 ) -> None:
-    """Who has copied an access token must not find out the password with it."""
+    """The thief of an access token must not find out the password with it."""
     headers = await ada.signed_in()
     answers = [await change_password(ada, headers, current=f"guess {number}") for number in range(5)]
     assert [answer.status_code for answer in answers] == [401] * 5

@@ -58,7 +58,7 @@ async def test_an_unreadable_hash_fits_nothing(passwords: Passwords, stored: str
 
 
 async def test_an_account_without_a_password_costs_as_much_as_one_with_it(passwords: Passwords) -> None:
-    """A user whose address was taken back has no password until they choose one; nobody else may notice."""
+    """After an undo the user has no password until they choose one. Others must not notice."""
     verified: list[str] = []
     real = passwords._hasher
 
@@ -97,7 +97,7 @@ async def test_a_turn_is_one_place_for_one_thing_after_another() -> None:
 
 
 async def test_nobody_costs_as_much_as_somebody(passwords: Passwords) -> None:
-    """Processor time, not the clock's: other work on the machine must not decide this."""
+    """Measures processor time, so that other work on the machine does not decide the result."""
     stored = await passwords.hash("seven green bicycles")
 
     async def cost(password_hash: str | None) -> float:

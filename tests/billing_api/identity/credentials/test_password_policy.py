@@ -92,7 +92,7 @@ def test_every_text_gets_a_verdict_and_length_is_never_overlooked(password: str)
 
 
 def test_people_are_not_told_what_is_known_of_others() -> None:
-    """The library keeps the facts in a global: two people at once must not be judged by each other's."""
+    """The library keeps the facts in a global variable: two users at once must not get each other's."""
     names = [
         f"{first}{last}" for first in ("zanthor", "quibbly", "mxyztplk") for last in ("vekrum", "drolfin", "paxwig")
     ]
@@ -106,7 +106,7 @@ def test_people_are_not_told_what_is_known_of_others() -> None:
 
 
 def test_no_password_keeps_a_processor_busy() -> None:
-    """The library tries every combination of look-alikes: there are few, also where all of them are in a password."""
+    """The library tries every combination of look-alikes, so there must be few even with all of them in a password."""
     assert len(enumerate_l33t_subs(L33T_TABLE)) <= 12
     assert JUDGED <= 32
 

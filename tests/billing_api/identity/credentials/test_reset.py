@@ -23,7 +23,7 @@ NEW = "eleven blue tricycles"
 
 
 async def link(visitor: Visitor, mailbox: Mailbox, work: Work) -> str:
-    """Asks for a link; the token in it."""
+    """Asks for a link. Returns the token in it."""
     assert (await visitor.forgot()).status_code == 202
     await work()
     return (await mailbox.tokens(visitor.email))[-1]
@@ -73,7 +73,7 @@ async def test_the_whole_road_back_into_an_account(
 async def test_whatever_lets_somebody_in_ends_with_a_reset(
     ada: Visitor, mailbox: Mailbox, work: Work, database_urls: DatabaseUrls, clock: Any
 ) -> None:
-    """Somebody who knew her password set up an app: it would keep her out of her own account."""
+    """An intruder who knew the password set up an app, which would lock the owner out."""
     await ada.login()
     await plant(database_urls, clock.now - timedelta(days=30))
     token = await link(ada, mailbox, work)
@@ -88,7 +88,7 @@ async def test_whatever_lets_somebody_in_ends_with_a_reset(
 async def test_no_panel_is_let_in_by_a_token_that_was_made_before(
     ada: Visitor, mailbox: Mailbox, work: Work, desk: Desk, database_urls: DatabaseUrls
 ) -> None:
-    """An intruder knows the license key and makes a token: a day later it would still give an API key."""
+    """An intruder who knows the license key made an activation token, which could still give an API key."""
     (user,) = await rows(database_urls, "SELECT id FROM users")
     issued = await desk.a_license(user["id"])
     order = {"license_key": issued.key, "fingerprint": "machine-1"}
@@ -124,7 +124,7 @@ async def test_a_link_works_once_and_takes_the_others_with_it(ada: Visitor, mail
 
 
 async def change_nothing(visitor: Visitor, token: str) -> None:
-    """A weak password is refused with a reason, and the link stays good."""
+    """A weak password is refused with a reason, and the link stays valid."""
     refused = await visitor.reset(token, "Password123!")
     (error,) = refused.json()["errors"]
     assert (refused.status_code, error["field"]) == (400, "password")
@@ -205,7 +205,7 @@ async def test_who_reads_the_owners_mail_need_not_wait_for_strangers(
     database: Database,
     clock: Any,
 ) -> None:
-    """The way in from a new device while somebody keeps guessing."""
+    """The owner can sign in on a new device while an attacker keeps guessing."""
     counter, counted = GuessCounter(settings.secrets.index, clock), None
     for number in range(100):
         async with database.as_system() as tx:

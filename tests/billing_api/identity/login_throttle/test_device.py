@@ -25,10 +25,10 @@ def test_a_device_keeps_its_name_and_knows_who_signed_in() -> None:
 
 def test_five_accounts_are_known_and_the_oldest_gives_way() -> None:
     users = [new_id() for _ in range(6)]
-    mark = None
+    cookie = None
     for user_id in users:
-        mark = DEVICES.cookie_for(mark, user_id)
-    assert [DEVICES.name(mark, user_id) is not None for user_id in users] == [False, True, True, True, True, True]
+        cookie = DEVICES.cookie_for(cookie, user_id)
+    assert [DEVICES.name(cookie, user_id) is not None for user_id in users] == [False, True, True, True, True, True]
 
 
 def test_a_proof_holds_for_its_own_name_under_our_key_only() -> None:
@@ -41,12 +41,12 @@ def test_a_proof_holds_for_its_own_name_under_our_key_only() -> None:
 
 
 def test_nobody_is_known_nowhere() -> None:
-    """An account that does not exist is looked up like others; no mark must make it exist."""
+    """An unknown account is looked up like others; no cookie must make it known."""
     assert DEVICES.name(DEVICES.cookie_for(None, UUID(int=0)), None) is None
 
 
 @pytest.mark.parametrize("junk", ["", ".", "x", "A" * 22, "A" * 22 + "." + "A" * 42, "é" * 22 + "." + "A" * 43, "\x00"])
-def test_what_is_no_mark_is_like_none(junk: str) -> None:
+def test_an_invalid_cookie_is_like_none(junk: str) -> None:
     ada = new_id()
     assert DEVICES.name(junk, ada) is None
     assert DEVICES.name(DEVICES.cookie_for(junk, ada), ada) is not None

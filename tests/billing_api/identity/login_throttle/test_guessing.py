@@ -38,7 +38,7 @@ async def guess(attacker: Visitor, times: int) -> list[httpx.Response]:
 
 
 async def exhaust_strangers(counter: GuessCounter, database: Database, email: str) -> None:
-    """A thousand addresses with a guess each: as many as are let through."""
+    """Guesses from many addresses until the count of all strangers is used up."""
     counted: Guess | Wait
     for number in range(100):
         async with database.as_system() as tx:
@@ -105,7 +105,7 @@ async def test_a_known_device_is_let_in_whatever_strangers_do(
 
 
 async def test_a_known_devices_own_guesses_count(ada: Visitor, visitors: Visitors) -> None:
-    """Also from another network: a stolen mark is worth five guesses."""
+    """Also from another network: a stolen cookie gives five guesses."""
     await ada.login()
     thief = visitors(ada.email, comes_from=ELSEWHERE)
     thief.web.cookies.set("np_device", ada.web.cookies["np_device"], domain="127.0.0.1", path="/api/v1/auth")
@@ -115,7 +115,7 @@ async def test_a_known_devices_own_guesses_count(ada: Visitor, visitors: Visitor
     assert (await ada.login()).status_code == 200, "her address was not used up by it"
 
 
-async def test_a_mark_of_another_account_is_no_ones_here(
+async def test_a_cookie_of_another_account_does_not_count(
     ada: Visitor, visitors: Visitors, counter: GuessCounter, database: Database, database_urls: DatabaseUrls
 ) -> None:
     eve = visitors()
@@ -127,14 +127,14 @@ async def test_a_mark_of_another_account_is_no_ones_here(
     assert (await eve.login()).status_code == 429
 
 
-@pytest.mark.parametrize("mark", ["x", "A" * 22 + "." + "A" * 43, "a b", '"', "A" * 5000])
-async def test_a_mark_that_is_none_opens_nothing_and_breaks_nothing(ada: Visitor, mark: str) -> None:
-    ada.web.cookies.set("np_device", mark, domain="127.0.0.1", path="/api/v1/auth")
+@pytest.mark.parametrize("cookie", ["x", "A" * 22 + "." + "A" * 43, "a b", '"', "A" * 5000])
+async def test_an_invalid_cookie_opens_nothing_and_breaks_nothing(ada: Visitor, cookie: str) -> None:
+    ada.web.cookies.set("np_device", cookie, domain="127.0.0.1", path="/api/v1/auth")
     assert (await ada.login("a wrong password")).status_code == 401
     assert (await ada.login()).status_code == 200
 
 
-async def test_the_mark_is_out_of_reach_of_scripts_and_lives_long(ada: Visitor) -> None:
+async def test_scripts_cannot_read_the_cookie_and_it_lives_long(ada: Visitor) -> None:
     refused = await ada.login("a wrong password")
     assert "set-cookie" not in refused.headers
     granted = await ada.login()
@@ -175,23 +175,23 @@ async def test_nobodys_account_leaves_the_same_traces(
 async def test_somebody_and_nobody_cost_the_same_statements(
     ada: Visitor, visitors: Visitors, infrastructure: Infrastructure, call: str
 ) -> None:
-    """What took as long by chance could differ tomorrow; what is the same work cannot."""
+    """Compares the statements, not the time: equal times may be chance, equal work is not."""
     engine = infrastructure.database.engine.sync_engine
-    told: list[list[str]] = []
+    statements: list[list[str]] = []
 
     def note(_connection: Any, _cursor: Any, statement: str, *_rest: Any) -> None:
-        told[-1].append(statement)
+        statements[-1].append(statement)
 
     event.listen(engine, "before_cursor_execute", note)
     try:
         for number, email in enumerate((ada.email, "nobody@example.com")):
-            told.append([])
+            statements.append([])
             body = {"email": email} | ({"password": "a wrong password"} if call == "login" else {})
             await visitors(comes_from=f"192.0.2.{number}").post(call, body)
     finally:
         event.remove(engine, "before_cursor_execute", note)
-    assert told[0] == told[1]
-    assert len(told[0]) > 1
+    assert statements[0] == statements[1]
+    assert len(statements[0]) > 1
 
 
 async def test_guesses_at_once_do_not_slip_through_the_count(ada: Visitor, visitors: Visitors) -> None:
@@ -208,7 +208,7 @@ async def test_guesses_at_once_do_not_slip_through_the_count(ada: Visitor, visit
 async def test_right_passwords_at_once_do_not_get_in_each_others_way(
     ada: Visitor, visitors: Visitors, database_urls: DatabaseUrls
 ) -> None:
-    """Counting and taking back meet at the same rows, in whichever order these stand."""
+    """Counting and taking back lock the same rows, so they must lock them in the same order."""
     networks = [f"192.0.2.{number}" for number in range(4)]
     for _ in range(2):
         crowd = [visitors(ada.email, comes_from=network) for network in networks for _ in range(3)]
@@ -225,7 +225,7 @@ async def test_a_guess_that_finds_no_room_is_not_counted(
     database: Database,
     database_urls: DatabaseUrls,
 ) -> None:
-    """Else a flood of sign-ins would use up everybody's guesses."""
+    """A refused hash is no guess. Otherwise a flood of sign-ins would use up the guesses of all users."""
     passwords = Passwords(threads=1, waiting_per_thread=0)
     check = PasswordCheck(
         database,

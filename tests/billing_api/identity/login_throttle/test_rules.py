@@ -19,7 +19,7 @@ def test_five_guesses_are_free_and_then_waits_double_up_to_an_hour(guesses: int,
 
 
 def most_within(backoff: Backoff, span: timedelta) -> int:
-    """As many guesses as fit, each as early as it may be."""
+    """The number of guesses in the time, each as early as allowed."""
     at, guesses = timedelta(0), 0
     while at < span:
         guesses += 1

@@ -46,7 +46,7 @@ async def test_a_client_is_made_and_its_secret_shown_once(ada: Member, database_
 
 
 async def test_none_is_made_past_the_end_of_its_makers_session(ada: Member, database_urls: DatabaseUrls) -> None:
-    """Who takes an account back ends its clients: a call that came before, and waits its turn, makes none after."""
+    """Access revocation ends all clients. A call that waits for the lock meanwhile must not create one afterwards."""
     async with as_owner(database_urls) as owner:
         await owner.execute(text("SELECT 1 FROM users FOR UPDATE"))
         making = asyncio.create_task(ada.call("POST", "me/oauth-clients", ORDER))

@@ -13,7 +13,7 @@ from tests.support.people import Desk
 
 @pytest.fixture
 async def ada(app: Litestar, desk: Desk) -> AsyncIterator[Member]:
-    """Signed in with her password."""
+    """A user, signed in with the password."""
     async with a_member(app, desk) as member:
         yield member
 

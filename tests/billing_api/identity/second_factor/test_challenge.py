@@ -98,7 +98,7 @@ async def test_a_challenge_lasts_five_minutes(phone: Member, clock: FakeTime) ->
 
 
 async def test_a_challenge_takes_five_tries(phone: Member, database_urls: DatabaseUrls) -> None:
-    """Shown with recovery codes, whose wrong ones close no account: this bound is the challenge's own."""
+    """Wrong recovery codes never block an account, so they show the challenge's own limit."""
     challenge = await phone.challenge()
     for _ in range(5):
         answer = await phone.answer(challenge, recovery_code="0000-0000-0000-0000")
@@ -141,7 +141,7 @@ async def test_success_forgives_what_went_before(phone: Member, clock: FakeTime)
 async def test_a_recovery_code_opens_once_even_where_the_app_is_kept_out(
     app: Litestar, ada: Member, database_urls: DatabaseUrls
 ) -> None:
-    """Who knows the password can close the app for a while; not the owner's way in."""
+    """An attacker who knows the password can block the app for a while, but not the owner's recovery codes."""
     first, second, *_ = await ada.enroll()
     for _ in range(5):
         await ada.answer(await ada.challenge(), code=wrong(ada))

@@ -39,7 +39,7 @@ async def test_switching_it_on_ends_the_sessions_that_never_gave_it(
 async def test_switching_it_on_ends_a_change_of_address_that_was_asked_for_without_it(
     app: Litestar, ada: Member, mailbox: Mailbox, database_urls: DatabaseUrls
 ) -> None:
-    """Somebody who knows the password asks for it; the new mailbox could reset the password, and the factor with it."""
+    """An intruder who knows the password asks for a new address: its mailbox could reset password and factor."""
     async with another_browser(app, ada) as thief:
         await thief.sign_in()
         wish = {"email": "thief@example.net", "password": "seven green bicycles"}
@@ -62,7 +62,7 @@ async def test_the_session_that_switched_it_on_has_given_it(ada: Member, clock: 
 async def test_a_recent_password_is_not_enough_where_the_account_has_a_factor(
     app: Litestar, enrolled: Member, clock: FakeTime, database_urls: DatabaseUrls, method: str, path: str
 ) -> None:
-    """However the session came to live on: it was opened in the same moment, say."""
+    """A session without the factor that is still live, for example because it was opened in the same moment."""
     await change(database_urls, "UPDATE sessions SET amr = '[\"pwd\"]' WHERE revoked_at IS NULL")
     refused = await enrolled.call(method, path, {} if method == "POST" else None)
     assert (refused.status_code, refused.json()["code"]) == (403, "step_up_required")
@@ -74,7 +74,7 @@ async def test_a_recent_password_is_not_enough_where_the_account_has_a_factor(
 
 
 async def test_a_sign_in_does_not_slip_past_the_switch(app: Litestar, ada: Member, database_urls: DatabaseUrls) -> None:
-    """One that is under way while the factor is confirmed takes its turn: it ends, or is asked for the factor."""
+    """A sign-in during the confirmation waits for the lock. Then it has ended, or is asked for the factor."""
     ada.secret = (await ada.call("POST", "me/mfa/totp")).json()["secret"]
     async with another_browser(app, ada) as other:
         async with as_owner(database_urls) as owner:
@@ -100,7 +100,7 @@ async def test_a_sign_in_does_not_slip_past_the_switch(app: Litestar, ada: Membe
 async def test_nothing_slips_past_the_switch_with_the_password(
     app: Litestar, ada: Member, database_urls: DatabaseUrls, method: str, path: str, order: dict[str, str]
 ) -> None:
-    """Asked for while the factor is confirmed, by a session that ends with that: nothing comes of it."""
+    """A session that the confirmation ends asks for a change of address meanwhile: it has no effect."""
     ada.secret = (await ada.call("POST", "me/mfa/totp")).json()["secret"]
     async with another_browser(app, ada) as thief:
         await thief.sign_in()
@@ -117,7 +117,7 @@ async def test_nothing_slips_past_the_switch_with_the_password(
 
 
 async def test_the_address_is_changed_with_the_factor_too(enrolled: Member, clock: FakeTime) -> None:
-    """A mailbox resets the password, which ends the factor: so who moves the account to another one gives it."""
+    """A mailbox can reset the password, which ends the factor. So a change of address needs the factor."""
     wish = {"email": "elsewhere@example.com", "password": "seven green bicycles"}
     clock.now += timedelta(minutes=6)
     refused = await enrolled.call("POST", "me/email", wish)

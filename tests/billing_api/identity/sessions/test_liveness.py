@@ -47,14 +47,14 @@ async def second_app(settings: ApiSettings, app_clock: FakeTime) -> AsyncIterato
 
 @pytest.fixture
 async def elsewhere(second_app: Litestar, valkey: str) -> AsyncIterator[Client]:
-    """A client of the other process, with a Redis that knows nothing yet."""
+    """A client of the other process, with an empty Redis."""
     async with browser(second_app) as client:
         yield client
 
 
 @pytest.fixture
 def long_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What Redis knows is believed for an hour, so that no test passes because it has gone stale."""
+    """Redis's answers are believed for an hour, so that no test passes because they expired."""
     monkeypatch.setattr(access, "BELIEVED_SECONDS", 3600)
 
 
@@ -138,7 +138,7 @@ async def test_what_ends_in_one_process_is_refused_by_the_other_with_the_next_re
 
 
 class Killed(BaseException):
-    """Nothing after COMMIT happens any more."""
+    """The process is killed right after COMMIT."""
 
 
 @pytest.mark.usefixtures("long_memory")
@@ -237,7 +237,7 @@ async def test_a_transaction_that_fails_ends_nothing(
 async def test_who_cannot_reach_redis_answers_when_what_it_knows_is_stale(
     database: Database, desk: Desk, liveness: Liveness, clock: FakeTime, store: AccessStore
 ) -> None:
-    """Cut off: this process has lost Redis, the others have not. Here Redis's real memory of two seconds counts."""
+    """One process cannot reach Redis, the others can. Here answers are believed for the real two seconds."""
     me = principal(desk, desk.signed_in(await desk.a_user()))
     lost = Redis.from_url(AWAY)
     cut_off = Liveness(database, AccessStore(lost), clock)
@@ -293,7 +293,7 @@ async def test_postgres_has_the_last_word(
 
 
 async def test_a_session_opens_nobody_elses_account(desk: Desk, liveness: Liveness) -> None:
-    """Our own signature under such claims would be our mistake; it must not be enough."""
+    """Such claims would be signed only by our own mistake; the signature alone must not be enough."""
     ada, bob = await desk.a_user(), await desk.a_user()
     with pytest.raises(Unauthenticated):
         await liveness.check(Principal(bob, Role.CUSTOMER, ada, desk.clock()))

@@ -13,7 +13,7 @@ from tests.support.people import Desk
 
 @pytest.fixture
 async def ada(app: Litestar, desk: Desk, clock: FakeTime) -> AsyncIterator[Member]:
-    """With a password only."""
+    """A user without an authenticator app."""
     async with a_member(app, desk) as member:
         clock.now += timedelta(minutes=6)
         yield member
@@ -21,7 +21,7 @@ async def ada(app: Litestar, desk: Desk, clock: FakeTime) -> AsyncIterator[Membe
 
 @pytest.fixture
 async def bob(app: Litestar, desk: Desk, clock: FakeTime) -> AsyncIterator[Member]:
-    """With an app as well."""
+    """A user with an authenticator app, signed in with both factors."""
     async with a_member(app, desk) as member:
         await member.enroll()
         clock.now += timedelta(minutes=6)
