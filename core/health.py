@@ -110,7 +110,7 @@ class Readiness:
             return Lack.DEAD_PART
         return None if self._reached else Lack.NOT_YET
 
-    def told(self, missing: Sequence[str] = ()) -> Ready:
+    def report(self, missing: Sequence[str] = ()) -> Ready:
         """`missing`: what a process that is not ready yet still needs."""
         lack = self.lack
         if lack is None:
@@ -143,7 +143,7 @@ class Lookout:
             await asyncio.shield(self._looking)
         return self._seen
 
-    async def told(self) -> Dependencies:
+    async def report(self) -> Dependencies:
         return Dependencies.of(await self.states())
 
     async def _look(self) -> None:

@@ -20,7 +20,7 @@ _ONE_SITE: Final = 64
 """Leading bits of an IPv6 address that name the subscriber, who may choose all others freely (RFC 6177)."""
 
 
-def told(peer: str, forwarded: Iterable[str], proxies: Sequence[Network]) -> str:
+def client_address(peer: str, forwarded: Iterable[str], proxies: Sequence[Network]) -> str:
     """The client's address. `forwarded`: the header's lines in their order; a hop that is no address ends the walk."""
     address = _parsed(peer)
     if address is None:

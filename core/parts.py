@@ -152,7 +152,7 @@ class Parts:
     def dead(self) -> list[str]:
         return [part.name for part in self._parts.values() if self._is_dead(part)]
 
-    def told(self) -> Mapping[str, Mapping[str, object]]:
+    def report(self) -> Mapping[str, Mapping[str, object]]:
         """For health: each part's state, and the unix time of its last round that succeeded."""
         return {name: self._of(part) for name, part in self._parts.items()}
 

@@ -85,14 +85,14 @@ class Health:
 
     async def _live(self, _request: Request) -> bytes:
         dead = self._parts.dead
-        told = {"status": "dead" if dead else "ok", "parts": self._parts.told()}
-        return self._letterhead.json(503 if dead else 200, told)
+        report = {"status": "dead" if dead else "ok", "parts": self._parts.report()}
+        return self._letterhead.json(503 if dead else 200, report)
 
     async def _ready(self, _request: Request) -> bytes:
         if not self.readiness.reached:
             await self._condition()
-        told = self.readiness.told((_SERVER,))
-        return self._letterhead.json(200 if told.ok else 503, told)
+        report = self.readiness.report((_SERVER,))
+        return self._letterhead.json(200 if report.ok else 503, report)
 
     async def _dependencies(self, _request: Request) -> bytes:
         return self._letterhead.ok(Dependencies.of({_SERVER: await self._condition()}))

@@ -29,7 +29,7 @@ class Health:
         *,
         sees: Callable[[Mapping[str, Dependency]], None] = lambda _: None,
     ) -> None:
-        """`lookout` looks at `postgres`, `redis` and maybe others; `sees` is told what it saw."""
+        """`lookout` looks at `postgres`, `redis` and maybe others; `sees` is called with the result."""
         self._sees = sees
         self.readiness = Readiness(lambda: parts.dead)
         self._parts = parts
@@ -56,16 +56,16 @@ class Health:
 
     async def live(self) -> StatusPage:
         dead = self._parts.dead
-        told = {"status": "dead" if dead else "ok", "parts": self._parts.told()}
-        return StatusPage(_encode(told), HTTPStatus.SERVICE_UNAVAILABLE if dead else HTTPStatus.OK)
+        report = {"status": "dead" if dead else "ok", "parts": self._parts.report()}
+        return StatusPage(_encode(report), HTTPStatus.SERVICE_UNAVAILABLE if dead else HTTPStatus.OK)
 
     async def ready(self) -> StatusPage:
         lacking = [] if self.readiness.reached else await self.look()
-        told = self.readiness.told(lacking)
-        return StatusPage(_encode(told), HTTPStatus.OK if told.ok else HTTPStatus.SERVICE_UNAVAILABLE)
+        report = self.readiness.report(lacking)
+        return StatusPage(_encode(report), HTTPStatus.OK if report.ok else HTTPStatus.SERVICE_UNAVAILABLE)
 
     async def dependencies(self) -> StatusPage:
-        return StatusPage(_encode(await self._lookout.told()))
+        return StatusPage(_encode(await self._lookout.report()))
 
 
 def _serves(name: str, state: Dependency) -> bool:

@@ -107,7 +107,7 @@ class Runtime:
     def __init__(self, settings: WorkerSettings, closing: AsyncExitStack, parts: Parts) -> None:
         self._settings = settings
         self.parts = parts
-        self.metrics = Metrics(self.parts.told)
+        self.metrics = Metrics(self.parts.report)
         # Both stores first, then what keeps Redis equal to Postgres, then the jobs; health looks at all of it.
         engine = create_engine(settings.database_url, pool_size=connection_budget.POOL, name="nextpanel-workers")
         self._database = Database(engine)

@@ -23,4 +23,4 @@ def client_address(connection: AnyConnection) -> str:
     """As text, in its shortest form."""
     peer = connection.client.host if connection.client else ""
     forwarded = connection.headers.getall("x-forwarded-for", [])
-    return ip_addresses.told(peer, forwarded, connection.app.state.api.settings.trusted_proxies)
+    return ip_addresses.client_address(peer, forwarded, connection.app.state.api.settings.trusted_proxies)

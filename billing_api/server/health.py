@@ -98,7 +98,7 @@ async def live(state: State) -> Response[Live]:
     parts: Parts = state.api.health.parts
     dead = parts.dead
     status = HTTPStatus.SERVICE_UNAVAILABLE if dead else HTTPStatus.OK
-    return Response(Live("dead" if dead else "ok", parts.told()), status_code=status)
+    return Response(Live("dead" if dead else "ok", parts.report()), status_code=status)
 
 
 @get(
@@ -112,7 +112,7 @@ async def live(state: State) -> Response[Live]:
 )
 async def ready(state: State) -> Response[Ready]:
     health: Health = state.api.health
-    report = health.readiness.told(() if health.readiness.reached else await health.missing())
+    report = health.readiness.report(() if health.readiness.reached else await health.missing())
     return Response(report, status_code=HTTPStatus.OK if report.ok else HTTPStatus.SERVICE_UNAVAILABLE)
 
 
@@ -124,4 +124,4 @@ async def ready(state: State) -> Response[Ready]:
 )
 async def dependencies(state: State) -> Dependencies:
     lookout: Lookout = state.api.health.lookout
-    return await lookout.told()
+    return await lookout.report()

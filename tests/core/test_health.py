@@ -11,14 +11,14 @@ from core.health import Dependencies, Dependency, Lack, Lookout, Readiness
 def test_a_process_is_ready_once_it_has_reached_what_it_needs_and_stays_so() -> None:
     readiness = Readiness()
     assert readiness.lack is Lack.NOT_YET
-    assert msgspec.to_builtins(readiness.told(["redis"])) == {
+    assert msgspec.to_builtins(readiness.report(["redis"])) == {
         "status": "unavailable",
         "reason": "not_yet",
         "lacking": ["redis"],
     }
     readiness.reach()
     assert readiness.lack is None
-    assert msgspec.to_builtins(readiness.told(["redis"])) == {"status": "ok"}
+    assert msgspec.to_builtins(readiness.report(["redis"])) == {"status": "ok"}
 
 
 def test_a_dead_part_is_named() -> None:
@@ -27,8 +27,8 @@ def test_a_dead_part_is_named() -> None:
     readiness.reach()
     assert readiness.lack is None
     dead.append("relay")
-    told = readiness.told()
-    assert (told.status, told.reason, told.lacking) == ("unavailable", Lack.DEAD_PART, ["relay"])
+    report = readiness.report()
+    assert (report.status, report.reason, report.lacking) == ("unavailable", Lack.DEAD_PART, ["relay"])
 
 
 def test_a_process_that_drains_is_not_ready_whatever_else() -> None:
@@ -36,7 +36,7 @@ def test_a_process_that_drains_is_not_ready_whatever_else() -> None:
     readiness.reach()
     readiness.drain()
     assert readiness.draining
-    assert readiness.told().reason is Lack.DRAINING
+    assert readiness.report().reason is Lack.DRAINING
 
 
 def test_dependencies_name_what_does_not_serve() -> None:

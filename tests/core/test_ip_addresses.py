@@ -7,8 +7,8 @@ import pytest
 
 from core.ip_addresses import (
     UNKNOWN,
+    client_address,
     group,
-    told,
 )
 
 PROXIES: Final = tuple(ip_network(text) for text in ("10.0.0.0/8", "fd00::/8", "192.0.2.7/32"))
@@ -40,11 +40,11 @@ PROXIES: Final = tuple(ip_network(text) for text in ("10.0.0.0/8", "fd00::/8", "
     ],
 )
 def test_the_client_is_the_last_hop_that_is_no_proxy_of_ours(peer: str, forwarded: list[str], client: str) -> None:
-    assert told(peer, forwarded, PROXIES) == client
+    assert client_address(peer, forwarded, PROXIES) == client
 
 
 def test_without_proxies_the_header_is_not_looked_at() -> None:
-    assert told("10.0.0.1", ["198.51.100.1"], ()) == "10.0.0.1"
+    assert client_address("10.0.0.1", ["198.51.100.1"], ()) == "10.0.0.1"
 
 
 @pytest.mark.parametrize(

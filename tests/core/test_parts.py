@@ -46,8 +46,8 @@ async def test_a_part_that_ends_by_itself_is_dead(run: Any, how: str) -> None:
     parts.watch(condemned.set)
     await asyncio.wait_for(condemned.wait(), 5)
     assert parts.dead == ["bad"]
-    assert parts.told()["bad"] == {"state": "dead", "cause": how, "last_success": None}
-    assert parts.told()["good"]["state"] == "ok"
+    assert parts.report()["bad"] == {"state": "dead", "cause": how, "last_success": None}
+    assert parts.report()["good"]["state"] == "ok"
     parts.stopping()
 
 
@@ -78,8 +78,8 @@ async def test_a_part_without_a_heartbeat_is_dead() -> None:
     parts.watch(condemned.set)
     await asyncio.wait_for(condemned.wait(), 5)
     assert parts.dead == ["silent"]
-    assert parts.told()["silent"]["cause"] == "no heartbeat"
-    assert parts.told()["resting"]["state"] == "idle"
+    assert parts.report()["silent"]["cause"] == "no heartbeat"
+    assert parts.report()["resting"]["state"] == "idle"
     parts.stopping()
 
 
@@ -97,9 +97,9 @@ async def test_a_heartbeat_comes_from_wherever_a_part_is_at_work() -> None:
 
     parts.start("part", run())
     parts.start("other", for_ever())
-    while parts.told()["part"]["last_success"] is None:  # noqa: ASYNC110  a state of another task
+    while parts.report()["part"]["last_success"] is None:  # noqa: ASYNC110  a state of another task
         await asyncio.sleep(0)
-    assert parts.told()["other"]["last_success"] is None
+    assert parts.report()["other"]["last_success"] is None
     beat()  # outside of any part
     parts.stopping()
 

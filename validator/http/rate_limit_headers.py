@@ -9,7 +9,7 @@ from functools import lru_cache
 from time import monotonic
 from typing import Final
 
-from core import ip_addresses as addresses
+from core import ip_addresses
 from core.errors import TooManyRequests
 from core.rate_limit import Allowance, Quota, RateLimit
 from validator.http.protocol import Request
@@ -26,7 +26,7 @@ class LimitReached(TooManyRequests):
 class SignatureFailures:
     """Limit of calls with an invalid signature, for each address. Other calls are neither counted nor refused."""
 
-    def __init__(self, quota: Quota, proxies: Sequence[addresses.Network]) -> None:
+    def __init__(self, quota: Quota, proxies: Sequence[ip_addresses.Network]) -> None:
         self._quota = quota
         self._proxies = proxies
         self._limit = RateLimit(quota.rate, quota.seconds)
@@ -34,8 +34,9 @@ class SignatureFailures:
     def count(self, request: Request, peer: str) -> None:
         """Raises TooManyRequests where there have been too many."""
         forwarded = request.headers.get(b"x-forwarded-for")
-        told = addresses.told(peer, () if forwarded is None else (forwarded.decode("latin-1"),), self._proxies)
-        allowance = self._limit.take(addresses.group(told), 1, monotonic())
+        lines = () if forwarded is None else (forwarded.decode("latin-1"),)
+        client = ip_addresses.client_address(peer, lines, self._proxies)
+        allowance = self._limit.take(ip_addresses.group(client), 1, monotonic())
         if not allowance.allowed:
             number, seconds = self._quota
             detail = f"an address may send {number} invalid signatures in {seconds} seconds: correct the signature"

@@ -18,8 +18,7 @@ from sqlalchemy.exc import DBAPIError
 
 import billing_api
 from billing_api.access.permissions import Permission, Principal
-from billing_api.server import app as wiring
-from billing_api.server.app import MAX_BODY_BYTES, require_permissions
+from billing_api.server.app import MAX_BODY_BYTES, _once, require_permissions
 from billing_api.server.guard import needs_step_up
 from billing_api.web import problems
 from core.clock import utc_now
@@ -248,7 +247,7 @@ async def test_a_key_for_one_thing_is_no_key_for_another(app: Litestar) -> None:
         request = asked.post(path, headers={"Idempotency-Key": "once"}, user=principal)
         request.scope["path_template"] = "/api/v1/things/{id}"
         request.scope["path_params"] = {"id": path.rpartition("/")[2]}
-        scopes.append((await wiring._once(request))._scope)
+        scopes.append((await _once(request))._scope)
     assert scopes[0] != scopes[1] == scopes[2]
 
 

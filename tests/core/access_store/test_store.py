@@ -12,8 +12,9 @@ from typing import Final
 import pytest
 from redis.asyncio import Redis
 
-from core.access_store import store as access
 from core.access_store.store import (
+    BELIEVED_SECONDS,
+    KEPT_SECONDS,
     AccessStore,
     Limit,
     Look,
@@ -147,7 +148,7 @@ async def test_what_was_kept_before_the_fence_does_not_come_back_after_it(store:
 
 async def test_postgress_word_is_believed_for_two_seconds_by_the_servers_clock(store: AccessStore, valkey: str) -> None:
     look = await known(store)
-    for age, believed in ((access.BELIEVED_SECONDS * 1_000_000 + 1, False), (-60_000_000, False), (0, True)):
+    for age, believed in ((BELIEVED_SECONDS * 1_000_000 + 1, False), (-60_000_000, False), (0, True)):
         moved = look._replace(at=(await store.look(SESSION, USER)).at - age)
         assert await store.keep(SESSION, USER, moved, "customer")
         assert ((await store.look(SESSION, USER)).role == "customer") is believed
@@ -161,7 +162,7 @@ async def test_an_entry_is_kept_for_half_an_hour_after_its_last_use(store: Acces
     await store.look(SESSION, USER)
     left = [await redis.ttl(key) for key in (keys.session(SESSION), keys.session_generation(USER))]
     await redis.aclose()
-    assert min(left) > access.KEPT_SECONDS - 60
+    assert min(left) > KEPT_SECONDS - 60
 
 
 async def test_a_server_that_comes_back_with_older_data_is_not_believed(tmp_path: Path) -> None:

@@ -21,7 +21,6 @@ from billing_api.access.permissions import Principal
 from billing_api.identity.sessions import refresh_tokens, repository
 from billing_api.identity.sessions.liveness import Liveness
 from billing_api.server.app import create_app
-from core.access_store import store as access
 from core.access_store.store import AccessStore
 from core.errors import Unauthenticated
 from core.hotstore import keys
@@ -55,7 +54,7 @@ async def elsewhere(second_app: Litestar, valkey: str) -> AsyncIterator[Client]:
 @pytest.fixture
 def long_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     """Redis's answers are believed for an hour, so that no test passes because they expired."""
-    monkeypatch.setattr(access, "BELIEVED_SECONDS", 3600)
+    monkeypatch.setattr("core.access_store.store.BELIEVED_SECONDS", 3600)
 
 
 @pytest.fixture
