@@ -1,4 +1,4 @@
 """Licensing: licenses, their activation, API keys, offline leases and usage.
 
-Licensing does not know how a license is paid for: commerce tells it.
+Licensing does not import commerce: commerce calls it when a license is paid.
 """

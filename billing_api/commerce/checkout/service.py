@@ -128,7 +128,7 @@ class CheckoutService:
 
         A customer or a price that was deleted at Stripe is created again.
         """
-        anew = bool(user.former_stripe_customer_ids)
+        recreated = bool(user.former_stripe_customer_ids)
         for _ in range(_MOST_REPLACED):
             customer_id = user.stripe_customer_id
             try:
@@ -138,7 +138,7 @@ class CheckoutService:
                     name=user.full_name,
                     generation=len(user.former_stripe_customer_ids),
                 )
-                return await self._session_for(customer_id, checkout_id, price_id, anew=anew)
+                return await self._session_for(customer_id, checkout_id, price_id, recreated=recreated)
             except GoneAtStripe as gone:
                 logger().warning("checkout.gone_at_stripe", checkout_id=str(checkout_id), parameter=gone.parameter)
                 if gone.parameter == "customer":
@@ -147,10 +147,10 @@ class CheckoutService:
                     price_id = (await self._plans.publish_one(self._stripe, order.plan_id))[order.interval]
                 else:
                     raise
-                anew = True
+                recreated = True
         raise PartnerUnavailable("objects at Stripe are being deleted while we create them; try again")
 
-    async def _session_for(self, customer_id: str, checkout_id: UUID, price_id: str, *, anew: bool) -> _Opened:
+    async def _session_for(self, customer_id: str, checkout_id: UUID, price_id: str, *, recreated: bool) -> _Opened:
         back = f"{self._public_url}{RETURN_PATH}?session_id={checkout_id}"
         session = await self._stripe.create_session(
             checkout_id,
@@ -158,7 +158,7 @@ class CheckoutService:
             price_id=price_id,
             success_url=back,
             cancel_url=f"{back}&cancelled=1",
-            anew=anew,
+            recreated=recreated,
         )
         if session.url is None:
             raise PartnerUnavailable("Stripe has no payment page for this checkout; start another purchase")

@@ -111,7 +111,7 @@ class SubscriptionService:
             try:
                 await self._carry_out(known, change, change_id, change.stripe_price_id)
             except GoneAtStripe as gone:
-                price_id = await self._price_anew(gone, change.plan_id, change.interval)
+                price_id = await self._recreated_price(gone, change.plan_id, change.interval)
                 await self._carry_out(known, change, uuid5(change_id, price_id), price_id)
             await self._mirror_now(known)
         return await self._answer(principal, subscription_id, once)
@@ -153,9 +153,9 @@ class SubscriptionService:
         try:
             return await self._changes.cost_now(facts, price_of(plan, interval))
         except GoneAtStripe as gone:
-            return await self._changes.cost_now(facts, await self._price_anew(gone, plan.id, interval))
+            return await self._changes.cost_now(facts, await self._recreated_price(gone, plan.id, interval))
 
-    async def _price_anew(self, gone: GoneAtStripe, plan_id: UUID, interval: Interval) -> str:
+    async def _recreated_price(self, gone: GoneAtStripe, plan_id: UUID, interval: Interval) -> str:
         """A new price in place of one that was deleted at Stripe."""
         if not gone.is_price:
             raise gone

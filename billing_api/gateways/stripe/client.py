@@ -69,7 +69,7 @@ class Stripe(Protocol):
     async def delete_customer(self, customer_id: str) -> None: ...
 
     async def create_session(
-        self, checkout_id: UUID, *, customer_id: str, price_id: str, success_url: str, cancel_url: str, anew: bool
+        self, checkout_id: UUID, *, customer_id: str, price_id: str, success_url: str, cancel_url: str, recreated: bool
     ) -> SessionFacts: ...
 
     async def session(self, session_id: str) -> SessionFacts | None: ...
@@ -129,11 +129,11 @@ class StripeGateway:
             logger().info("stripe.customer_gone", customer_id=customer_id)
 
     async def create_session(
-        self, checkout_id: UUID, *, customer_id: str, price_id: str, success_url: str, cancel_url: str, anew: bool
+        self, checkout_id: UUID, *, customer_id: str, price_id: str, success_url: str, cancel_url: str, recreated: bool
     ) -> SessionFacts:
-        """`anew`: customer or price replaced a deleted one, so the call needs a key of its own."""
+        """`recreated`: customer or price replaced a deleted one, so the call needs a key of its own."""
         marker = {CHECKOUT_ID: str(checkout_id)}
-        key = f"checkout-{checkout_id}-{customer_id}-{price_id}" if anew else f"checkout-{checkout_id}"
+        key = f"checkout-{checkout_id}-{customer_id}-{price_id}" if recreated else f"checkout-{checkout_id}"
         async with _missing_object_named(), stripe_errors_mapped():
             session = await self._v1.checkout.sessions.create_async(
                 {

@@ -1,10 +1,10 @@
 """Platform keys: API keys of the seller's own NextPanel, which may ask about every license.
 
-Administrators make, rotate and revoke them; the first one of an installation is made by an operator
-(`python -m billing_api create-platform-key`). A change is on its way to the validators when it is answered: a trigger
-writes the outbox row with it.
+Administrators create, rotate and revoke them. An operator creates the first one of an installation
+(`python -m billing_api create-platform-key`). A trigger writes each change to the outbox, so it is on its way to the
+validators when the call is answered.
 
-Its own file beside service.py because another circle of people looks after these keys, and no license owns them.
+A file of its own beside service.py, because staff manage these keys, and they belong to no license.
 """
 
 from collections.abc import Collection
@@ -71,7 +71,7 @@ class PlatformKeyAdministration:
             return await once.record(tx, PlatformKeySecret(PlatformKeyView.of(key, now), secret))
 
     async def revoke(self, principal: Principal, api_key_id: UUID) -> None:
-        """Twice is once."""
+        """Permanent and idempotent."""
         async with self._database.as_system(principal.user_id) as tx:
             key = await repository.lock_of_platform(tx, api_key_id)
             if revoke(key):
@@ -88,9 +88,10 @@ async def create_platform_key(
     expires_at: datetime | None = None,
     **told: str,
 ) -> IssuedKey:
-    """`told`: what the audit trail says beside the key itself. InvalidInput where `expires_at` has passed."""
+    """Writes the key. `told`: more details for the audit trail. InvalidInput where `expires_at` has passed."""
     if expires_at is not None and expires_at <= now:
-        raise InvalidInput("expires_at lies in the past", errors=(FieldError("expires_at", "lies in the past"),))
+        past = FieldError("expires_at", "is in the past")
+        raise InvalidInput("expires_at is in the past; send a later instant", errors=(past,))
     made = new_key(secrets, name=name, permissions=set(permissions), now=now, expires_at=expires_at)
     key = made.key
     tx.session.add(key)

@@ -193,7 +193,7 @@ async def plan_of_type(tx: StaffTransaction, license_type: str) -> Plan:
 
 
 async def lock_account(tx: SystemTransaction, license_id: UUID) -> bool:
-    """Whether the NextPanel account of this license is ours until the transaction ends; waits for nobody."""
+    """Takes the lock on the license's NextPanel account until the transaction ends; False where it is taken."""
     return bool(await tx.session.scalar(_LOCK_ACCOUNT, {"license_id": str(license_id)}))
 
 
@@ -225,7 +225,7 @@ async def note_account_order(tx: SystemTransaction, license_id: UUID, order: Map
 async def note_account(
     tx: SystemTransaction, license_id: UUID, account_id: UUID, login_url: str
 ) -> Row[Status, LicenseType, dict[str, Any]] | None:
-    """The license's status, type and features as they are now; None where its account was noted before."""
+    """Stores the account. Returns the license's present status, type and features; None if it was stored before."""
     done = (
         update(License)
         .where(License.id == license_id, License.provisioning != ProvisioningState.DONE)

@@ -16,7 +16,7 @@ from core.licensing.plan import RESOURCES, Resource
 from db.models.licensing import License
 
 HELD_WITHIN: Final = 0.2
-"""Seconds that Redis may take to say what is held; after that the view does without."""
+"""Seconds to wait for the held amounts from Redis; after that they are shown as not known."""
 
 
 async def usage_view(hot_store: Reader, license_: License, used: Mapping[str, int]) -> UsageView:

@@ -85,7 +85,7 @@ class Recording:
                     self._looking_until = self._monotonic() + _LOOKING
                 else:
                     lock = True
-        raise Unavailable("other requests keep changing the same totals; try again")
+        raise Unavailable("other requests keep recording the same reports or totals; try again")
 
     async def _record(
         self, driver: Driver, reports: Sequence[CheckedReport], *, look: bool, lock: bool
