@@ -2,17 +2,17 @@
 
 import re
 from collections.abc import Iterator
-from typing import Any
+from typing import Annotated, Any
 
-from litestar import Litestar, Request, Router
+from litestar import Litestar, Request
 from litestar.config.cors import CORSConfig
 from litestar.datastructures import State
 from litestar.di import Provide
 from litestar.enums import ScopeType
 from litestar.handlers import HTTPRouteHandler
 from litestar.middleware import DefineMiddleware
-from litestar.openapi import OpenAPIConfig
 from litestar.openapi.datastructures import ResponseSpec
+from litestar.params import HeaderParameter
 from litestar.plugins.prometheus import PrometheusConfig
 from litestar.routes import HTTPRoute
 from litestar.status_codes import HTTP_204_NO_CONTENT
@@ -29,13 +29,12 @@ from billing_api.server.body_timeout import BodyTimeouts
 from billing_api.server.draining import with_connection_close
 from billing_api.server.guard import Authentication, guard, needs_step_up
 from billing_api.server.head_requests import as_get
-from billing_api.server.openapi_document import OpenApiJson
+from billing_api.server.openapi_config import document_security, openapi_config, require_names
 from billing_api.server.routes import ROUTES
 from billing_api.server.wiring.services import ROOM_OF, services_lifespan
 from billing_api.web import problems, request_context, undeclared
 from billing_api.web.security_headers import answer_headers, api_headers
 from billing_api.web.strict_request import StrictRequest
-from billing_api.web.swagger import SwaggerPage
 from billing_api.web.undeclared import refuse_undeclared
 from core.clock import Clock, utc_now
 from core.health import Readiness
@@ -45,6 +44,14 @@ from db.idempotency import Once
 
 MAX_BODY_BYTES = 1_000_000
 _PARAMETER = re.compile(r"\{(\w+)(?::\w+)?\}")
+IdempotencyKey = Annotated[
+    str | None,
+    HeaderParameter(
+        name="Idempotency-Key",
+        description="A name of your own for this order. Sent again with it, the order is carried out once and answered "
+        "as before.",
+    ),
+]
 EXPOSED_HEADERS = ("Idempotency-Replayed", "RateLimit", "RateLimit-Policy", "Retry-After", "X-Request-Id")
 """The headers of an answer that scripts of other origins may read."""
 
@@ -92,7 +99,9 @@ def create_app(settings: ApiSettings, clock: Clock = utc_now) -> BillingApi:
     require_permissions(app)
     require_limits(app)
     undeclared.collect_declarations(route for route in app.routes if isinstance(route, HTTPRoute))
+    require_names(_handlers(app))
     _document_errors(app)
+    document_security(_handlers(app))
     return app
 
 
@@ -122,7 +131,7 @@ def _litestar(
         ),
         request_class=StrictRequest,
         request_max_body_size=MAX_BODY_BYTES,
-        openapi_config=_openapi(),
+        openapi_config=openapi_config(),
         logging_config=None,
         debug=False,
     )
@@ -139,19 +148,6 @@ def _dependencies(cookie: RefreshCookie) -> dict[str, Provide]:
         "once": Provide(_once),
         "refresh_cookie": Provide(lambda: cookie, sync_to_thread=False),
     }
-
-
-def _openapi() -> OpenAPIConfig:
-    return OpenAPIConfig(
-        title="NextPanel billing",
-        version="1",
-        description="Licenses for NextPanel and domain names. Errors are application/problem+json (RFC 9457).",
-        path="/schema",
-        render_plugins=[SwaggerPage(), OpenApiJson()],
-        openapi_router=Router(
-            "/schema", route_handlers=[], opt={"permission": Permission.PUBLIC}, include_in_schema=False
-        ),
-    )
 
 
 def _service(name: str) -> Provide:
@@ -179,14 +175,14 @@ def _request_id(request: Request[Any, Any, Any]) -> str:
     return str(request.state.request_id)
 
 
-async def _once(request: Request[Any, Any, Any]) -> Once:
+async def _once(request: Request[Any, Any, Any], idempotency_key: IdempotencyKey = None) -> Once:
     """The claim of this request under its Idempotency-Key. The keys of different users never collide."""
     principal: Principal = request.user
     settings: ApiSettings = request.app.state.api.settings
     return Once(
         settings.secrets.sealer,
         scope=f"{principal.user_id} {request.method} {_path(request)}",  # with ids: each resource has its own keys
-        key=request.headers.get("idempotency-key"),
+        key=idempotency_key,
         body=await request.body(),
         user_id=principal.user_id,
     )

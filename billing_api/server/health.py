@@ -94,7 +94,7 @@ class Health:
     summary="No part of the process is dead",
     responses={503: ResponseSpec(Live, generate_examples=False, description="A part is dead; the process ends")},
 )
-async def live(state: State) -> Response[Live]:
+async def get_liveness(state: State) -> Response[Live]:
     parts: Parts = state.api.health.parts
     dead = parts.dead
     status = HTTPStatus.SERVICE_UNAVAILABLE if dead else HTTPStatus.OK
@@ -110,7 +110,7 @@ async def live(state: State) -> Response[Live]:
         503: ResponseSpec(Ready, generate_examples=False, description="Not yet, or no longer: `reason` says why")
     },
 )
-async def ready(state: State) -> Response[Ready]:
+async def get_readiness(state: State) -> Response[Ready]:
     health: Health = state.api.health
     report = health.readiness.report(() if health.readiness.reached else await health.missing())
     return Response(report, status_code=HTTPStatus.OK if report.ok else HTTPStatus.SERVICE_UNAVAILABLE)
@@ -122,6 +122,6 @@ async def ready(state: State) -> Response[Ready]:
     tags=["plumbing"],
     summary="State of the shared servers; always 200",
 )
-async def dependencies(state: State) -> Dependencies:
+async def get_dependencies(state: State) -> Dependencies:
     lookout: Lookout = state.api.health.lookout
     return await lookout.report()

@@ -18,10 +18,14 @@ from billing_api.identity.second_factor.controller import SecondFactorController
 from billing_api.identity.sessions.controller import SessionController
 from billing_api.identity.step_up.controller import step_up
 from billing_api.identity.users.controller import AccountEventController, AdminUserController
-from billing_api.licensing.activation.controller import AdminActivationController, LicenseActivationController, activate
+from billing_api.licensing.activation.controller import (
+    AdminActivationController,
+    LicenseActivationController,
+    activate_panel,
+)
 from billing_api.licensing.api_keys.admin_controller import AdminPlatformKeyController
 from billing_api.licensing.api_keys.controller import ApiKeyController, LicenseApiKeyController
-from billing_api.licensing.leases.controller import published_keys
+from billing_api.licensing.leases.controller import get_lease_keys
 from billing_api.licensing.licenses.controller import AdminLicenseController, LicenseController
 from billing_api.licensing.usage.controller import report_usage
 from billing_api.licensing.usage_history.controller import AdminUsageHistoryController, UsageHistoryController
@@ -56,7 +60,7 @@ ROUTES: Final[Sequence[ControllerRouterHandler]] = (
             LicenseApiKeyController,
             LicenseEventController,
             ApiKeyController,
-            activate,
+            activate_panel,
             UsageHistoryController,
             SubscriptionController,
             InvoiceController,
@@ -79,8 +83,8 @@ ROUTES: Final[Sequence[ControllerRouterHandler]] = (
     verify_by_form,
     *CREDENTIAL_PAGES,
     show_problem,
-    published_keys,
-    health.live,
-    health.ready,
-    health.dependencies,
+    get_lease_keys,
+    health.get_liveness,
+    health.get_readiness,
+    health.get_dependencies,
 )

@@ -53,7 +53,7 @@ class SubscriptionController(Controller):
         status_code=200,
         summary="Preview a change of plan: its cost and its limits; nothing is changed",
     )
-    async def preview_change(
+    async def preview_subscription_change(
         self,
         principal: NamedDependency[Principal],
         subscriptions: NamedDependency[SubscriptionService],

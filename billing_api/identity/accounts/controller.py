@@ -90,7 +90,7 @@ class AuthController(Controller):
         return tokens_response(await accounts.answer_challenge(data.challenge, data, caller), refresh_cookie)
 
     @post("/refresh", permission=Permission.PUBLIC, status_code=200, summary="A fresh access token for the cookie's")
-    async def refresh(
+    async def refresh_token(
         self,
         request: AnyRequest,
         accounts: NamedDependency[AccountService],

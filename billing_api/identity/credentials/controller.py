@@ -44,7 +44,9 @@ class PasswordController(Controller):
         status_code=202,
         summary="Ask for a link to set a new password",
     )
-    async def forgot(self, reset_links: NamedDependency[ResetLinks], data: JSONBody[ForgottenPassword]) -> ResetAsked:
+    async def forgot_password(
+        self, reset_links: NamedDependency[ResetLinks], data: JSONBody[ForgottenPassword]
+    ) -> ResetAsked:
         await reset_links.ask(data.email)
         return ResetAsked(data.email)
 
@@ -55,7 +57,7 @@ class PasswordController(Controller):
         status_code=204,
         summary="Set a new password with the link's token",
     )
-    async def reset(
+    async def reset_password(
         self,
         credentials: NamedDependency[CredentialService],
         refresh_cookie: NamedDependency[RefreshCookie],
@@ -77,7 +79,7 @@ class EmailController(Controller):
         status_code=200,
         summary="Make the new address the account's",
     )
-    async def confirm(
+    async def confirm_email_change(
         self,
         email_changes: NamedDependency[EmailChanges],
         caller: NamedDependency[Caller],
@@ -92,7 +94,7 @@ class EmailController(Controller):
         status_code=200,
         summary="Give the account its old address back",
     )
-    async def undo(
+    async def undo_email_change(
         self,
         email_changes: NamedDependency[EmailChanges],
         caller: NamedDependency[Caller],

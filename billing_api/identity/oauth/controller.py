@@ -90,7 +90,7 @@ class OAuthClientController(Controller):
     tags = ("oauth",)
 
     @get("/", permission=Permission.OWN_CREDENTIALS, summary="Programs that act for me")
-    async def list_clients(
+    async def list_oauth_clients(
         self,
         principal: NamedDependency[Principal],
         oauth_clients: NamedDependency[OAuthClientService],
@@ -100,7 +100,7 @@ class OAuthClientController(Controller):
         return await oauth_clients.page(principal, limit=limit, offset=offset)
 
     @post("/", permission=Permission.OWN_CREDENTIALS, step_up=True, summary="A new one; its secret is shown this once")
-    async def create_client(
+    async def create_oauth_client(
         self,
         principal: NamedDependency[Principal],
         request_id: NamedDependency[str],
@@ -117,7 +117,7 @@ class OAuthClientController(Controller):
         status_code=200,
         summary="A new secret, shown this once; the old one stays valid for a while",
     )
-    async def rotate_client(
+    async def rotate_oauth_client(
         self,
         principal: NamedDependency[Principal],
         request_id: NamedDependency[str],
@@ -130,7 +130,7 @@ class OAuthClientController(Controller):
         return Response(issued, headers={"Cache-Control": "no-store"})
 
     @delete("/{client_id:uuid}", permission=Permission.OWN_CREDENTIALS, summary="Revoke it, and its tokens, at once")
-    async def revoke_client(
+    async def revoke_oauth_client(
         self,
         principal: NamedDependency[Principal],
         request_id: NamedDependency[str],

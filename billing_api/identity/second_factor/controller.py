@@ -18,7 +18,7 @@ class SecondFactorController(Controller):
     tags = ("second factor",)
 
     @get("/", permission=Permission.OWN_CREDENTIALS, summary="My second factor")
-    async def get_state(
+    async def get_second_factor(
         self, principal: NamedDependency[Principal], second_factor: NamedDependency[SecondFactorService]
     ) -> SecondFactorState:
         return await second_factor.state(principal)

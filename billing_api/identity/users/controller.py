@@ -85,7 +85,7 @@ class AdminUserController(Controller):
         status_code=200,
         summary="Give another role; needs a login within 5 minutes, and never for your own account",
     )
-    async def give_role(
+    async def set_role(
         self,
         principal: NamedDependency[Principal],
         user_administration: NamedDependency[UserAdministration],
@@ -116,7 +116,7 @@ class AccountEventController(Controller):
     tags = ("accounts",)
 
     @get("/", permission=Permission.OWN_ACCOUNT, summary="What staff did to my account; the newest first")
-    async def list_events(
+    async def list_account_events(
         self,
         principal: NamedDependency[Principal],
         account_events: NamedDependency[AccountEvents],

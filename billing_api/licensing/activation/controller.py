@@ -64,7 +64,7 @@ class LicenseActivationController(Controller):
     tags=["nextpanel"],
     summary="Exchange a license key and a token for the panel's own API key, once",
 )
-async def activate(
+async def activate_panel(
     request: Request[Any, Any, Any], activations: NamedDependency[ActivationService], data: JSONBody[Activate]
 ) -> Response[Activated]:
     """Not signed, because the panel has no API key yet. Send an Idempotency-Key, so that a retry gets the answer."""

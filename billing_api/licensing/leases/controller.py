@@ -17,6 +17,6 @@ from core.crypto.lease import JwkSet
     tags=["nextpanel"],
     summary="Public keys that verify leases",
 )
-async def published_keys(lease_keys: NamedDependency[LeaseKeys]) -> JwkSet:
+async def get_lease_keys(lease_keys: NamedDependency[LeaseKeys]) -> JwkSet:
     """If a lease names a key that is not in the set, read the set again without a cache."""
     return await lease_keys.published()

@@ -63,7 +63,7 @@ class LicenseController(Controller):
         status_code=200,
         summary="Show the key in plain text; only within 5 minutes of a login",
     )
-    async def reveal_key(
+    async def reveal_license_key(
         self,
         principal: NamedDependency[Principal],
         licenses: NamedDependency[LicenseService],
@@ -79,7 +79,7 @@ class LicenseController(Controller):
         status_code=200,
         summary="Replace the key of this license; the present one ends",
     )
-    async def rotate_key(
+    async def rotate_license_key(
         self,
         principal: NamedDependency[Principal],
         licenses: NamedDependency[LicenseService],
@@ -89,7 +89,7 @@ class LicenseController(Controller):
         return reply(await licenses.rotate_key(principal, license_id, once), status_code=200)
 
     @get("/{license_id:uuid}/usage", permission=Permission.OWN_USAGE_READ, summary="Usage of my license")
-    async def get_usage(
+    async def get_license_usage(
         self,
         principal: NamedDependency[Principal],
         licenses: NamedDependency[LicenseService],
@@ -148,7 +148,7 @@ class AdminLicenseController(Controller):
         return await license_administration.change(principal, license_id, data)
 
     @get("/{license_id:uuid}/usage", permission=Permission.LICENSES_VIEW, summary="Usage of any license")
-    async def get_any_usage(
+    async def get_any_license_usage(
         self,
         principal: NamedDependency[Principal],
         license_administration: NamedDependency[LicenseAdministration],
@@ -172,7 +172,7 @@ class AdminLicenseController(Controller):
         return await license_administration.set_limits(principal, license_id, data)
 
     @post("/find-by-key", permission=Permission.LICENSES_VIEW, status_code=200, summary="Find a license by its key")
-    async def find_by_key(
+    async def find_license_by_key(
         self,
         principal: NamedDependency[Principal],
         license_administration: NamedDependency[LicenseAdministration],

@@ -25,7 +25,7 @@ class UsageHistoryController(Controller):
     tags = ("licenses",)
 
     @get("/", permission=Permission.OWN_USAGE_READ, summary="Usage of my license over time")
-    async def get_history(
+    async def get_usage_history(
         self,
         principal: NamedDependency[Principal],
         usage_history: NamedDependency[UsageHistoryService],
@@ -43,7 +43,7 @@ class AdminUsageHistoryController(Controller):
     tags = ("admin",)
 
     @get("/", permission=Permission.LICENSES_VIEW, summary="Usage of any license over time")
-    async def get_any_history(
+    async def get_any_usage_history(
         self,
         principal: NamedDependency[Principal],
         usage_history: NamedDependency[UsageHistoryService],

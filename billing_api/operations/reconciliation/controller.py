@@ -18,7 +18,7 @@ class AdminReconciliationController(Controller):
     tags = ("admin",)
 
     @get("/", permission=Permission.OPERATIONS_VIEW, summary="Comparisons of Redis with Postgres, newest first")
-    async def list_runs(
+    async def list_reconciliation_runs(
         self,
         principal: NamedDependency[Principal],
         reconciliation_reports: NamedDependency[ReconciliationReports],
@@ -28,7 +28,7 @@ class AdminReconciliationController(Controller):
         return await reconciliation_reports.page(principal, limit=limit, offset=offset)
 
     @get("/{run_id:uuid}", permission=Permission.OPERATIONS_VIEW, summary="One comparison, and what it found")
-    async def show_run(
+    async def get_reconciliation_run(
         self,
         principal: NamedDependency[Principal],
         reconciliation_reports: NamedDependency[ReconciliationReports],

@@ -39,7 +39,7 @@ class AdminWebhookController(Controller):
     tags = ("admin",)
 
     @get("/", permission=Permission.OPERATIONS_VIEW, summary="Received events, newest first")
-    async def list_events(
+    async def list_webhook_events(
         self,
         principal: NamedDependency[Principal],
         webhook_administration: NamedDependency[WebhookAdministration],
@@ -55,7 +55,7 @@ class AdminWebhookController(Controller):
     @post(
         "/{event_id:uuid}/replay", permission=Permission.OPERATIONS_CHANGE, status_code=200, summary="Process it again"
     )
-    async def replay_event(
+    async def replay_webhook_event(
         self,
         principal: NamedDependency[Principal],
         webhook_administration: NamedDependency[WebhookAdministration],
