@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import AsyncExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Final, NamedTuple
+from urllib.parse import urlsplit
 from uuid import UUID
 
 import httpx
@@ -382,7 +383,11 @@ async def test_a_log_that_cannot_be_written_stops_no_part(worker: Worker, sale: 
     without_log = Worker(worker.env, int(worker.env["NP_WORKER_PORT"]), Path("/dev/full"))
     with without_log.started() as process:
         await eventually(without_log.ready, within=20)
-        postgres.run_sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'np_worker'")
+        postgres.run_sql(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND usename = 'np_worker'",
+            urlsplit(worker.env["OWNER_DATABASE_URL"]).path[1:],
+        )
         await eventually(sale.all_done, within=20)
         await sale.assert_happened_once()
         shown = without_log.ask("/metrics").text
