@@ -1,5 +1,7 @@
 """Rate limiting by user and by address, with tighter limits where a call guesses, sends a mail or asks a partner.
 
+The quotas themselves are `LIMITS` in core/settings.py; an operator changes them with NP_LIMITS.
+
 Redis counts for all processes together. While Redis is away each process counts for itself. With n processes a caller
 may then reach n times the quota. That is better than no limit, and better than refusing everybody.
 

@@ -16,9 +16,6 @@ import msgspec
 from core.clock import Clock
 from core.errors import PartnerUnavailable, Refusal
 
-TIMEOUT_SECONDS: Final = 10.0
-"""Limit of a whole call: connecting, sending, waiting, reading."""
-
 _RETRYABLE_STATUSES: Final = frozenset({401, 408, 425, 429})
 _LONGEST_WAIT: Final = 3600
 _LONGEST_REASON: Final = 300
@@ -42,16 +39,18 @@ class PartnerRefused(Refusal):
 class PartnerClient:
     """POSTs JSON to one partner over persistent connections. Make one for each event loop; close it with the loop."""
 
-    def __init__(self, name: str, base_url: str, clock: Clock) -> None:
+    def __init__(self, name: str, base_url: str, clock: Clock, *, timeout_seconds: float) -> None:
+        """`timeout_seconds`: limit of a whole call: connecting, sending, waiting, reading."""
         self._name = name
         self._clock = clock
-        self._http = httpx.AsyncClient(base_url=base_url, timeout=TIMEOUT_SECONDS)
+        self._timeout_seconds = timeout_seconds
+        self._http = httpx.AsyncClient(base_url=base_url, timeout=timeout_seconds)
 
     async def post(self, path: str, body: Any, headers: dict[str, str] | None = None) -> bytes:
         """The body of a 2xx answer; raises Retryable or PartnerRefused otherwise."""
         sent = {"Content-Type": "application/json", **(headers or {})}
         try:
-            async with asyncio.timeout(TIMEOUT_SECONDS):
+            async with asyncio.timeout(self._timeout_seconds):
                 response = await self._http.post(path, content=msgspec.json.encode(body), headers=sent)
         except (httpx.RequestError, TimeoutError) as failure:
             raise Retryable(f"{self._name} did not answer ({type(failure).__name__})") from failure

@@ -19,6 +19,8 @@ ISSUER: Final = "nextpanel-billing"
 AUDIENCE: Final = "nextpanel"
 TOKEN_LIFETIME: Final = timedelta(seconds=60)
 _PREFIX: Final = "/api/v1/nextpanel"
+_TIMEOUT_SECONDS: Final = 10.0
+"""Of a whole call; less than a provisioning job is claimed for."""
 
 
 class AccountOrder(msgspec.Struct, frozen=True):
@@ -61,7 +63,7 @@ class NextPanelGateway:
     """NextPanel over HTTP."""
 
     def __init__(self, base_url: str, jwt_secret: str, clock: Clock) -> None:
-        self._client = PartnerClient("NextPanel", base_url, clock)
+        self._client = PartnerClient("NextPanel", base_url, clock, timeout_seconds=_TIMEOUT_SECONDS)
         self._secret = jwt_secret
         self._clock = clock
 

@@ -1,11 +1,14 @@
 """Mail relay: the interface for sending a mail, and its HTTP client. A relay accepts each message key once."""
 
-from typing import Protocol
+from typing import Final, Protocol
 
 import msgspec
 
 from billing_api.gateways.http_client import PartnerClient
 from core.clock import Clock
+
+_TIMEOUT_SECONDS: Final = 10.0
+"""Less than a job that delivers a mail is claimed for."""
 
 
 class OutgoingMail(msgspec.Struct, frozen=True):
@@ -25,7 +28,7 @@ class MailRelay(Protocol):
 
 class HttpMailRelay:
     def __init__(self, base_url: str, clock: Clock) -> None:
-        self._client = PartnerClient("The mail relay", base_url, clock)
+        self._client = PartnerClient("The mail relay", base_url, clock, timeout_seconds=_TIMEOUT_SECONDS)
 
     async def send(self, mail: OutgoingMail) -> None:
         await self._client.post("/messages", mail)

@@ -18,7 +18,7 @@ NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
 @pytest.fixture
 async def client(partner: Any) -> AsyncIterator[PartnerClient]:
-    client = PartnerClient("The partner", partner.url, lambda: NOW)
+    client = PartnerClient("The partner", partner.url, lambda: NOW, timeout_seconds=10)
     yield client
     await client.close()
 
@@ -75,16 +75,15 @@ async def test_hanging_up_is_no_answer(partner: Any, client: PartnerClient) -> N
 
 
 async def test_nobody_there_is_no_answer() -> None:
-    client = PartnerClient("The partner", "http://127.0.0.1:1", lambda: NOW)
+    client = PartnerClient("The partner", "http://127.0.0.1:1", lambda: NOW, timeout_seconds=10)
     with pytest.raises(Retryable, match="did not answer"):
         await client.post("/messages", {})
     await client.close()
 
 
-async def test_a_trickle_is_no_answer(partner: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_trickle_is_no_answer(partner: Any) -> None:
     """Each single read is in time, but the whole answer never is."""
-    monkeypatch.setattr("billing_api.gateways.http_client.TIMEOUT_SECONDS", 0.2)
-    client = PartnerClient("The partner", partner.url, lambda: NOW)
+    client = PartnerClient("The partner", partner.url, lambda: NOW, timeout_seconds=0.2)
     partner.answer = b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n"
     partner.endless = True
     with pytest.raises(Retryable, match=r"did not answer \(TimeoutError\)"):
