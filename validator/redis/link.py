@@ -109,7 +109,8 @@ class RedisLink:
             return True
         if self._connection is not None or self._candidate is not None:
             return monotonic() - self._ticked_at < _TENDED_SECONDS
-        waiting = self._again is not None and self._again.when() >= self._loop.time()
+        # A timer may be due and not have run yet: the loop has other work in the same turn.
+        waiting = self._again is not None and self._again.when() > self._loop.time() - _TENDED_SECONDS
         return waiting or (self._attempt is not None and not self._attempt.done())
 
     @property
