@@ -33,6 +33,7 @@ from validator.redis.waiting import Reply, drive
 
 _HOPELESS_TICKS: Final = 100
 _CONNECT_SECONDS: Final = 1.0
+_LATE_SECONDS: Final = 1.0  # of a due timer, which counts as lost afterwards
 _TENDED_SECONDS: Final = 30.0
 _RETRY_FIRST: Final = 0.05
 _RETRY_MOST: Final = 0.6
@@ -109,8 +110,7 @@ class RedisLink:
             return True
         if self._connection is not None or self._candidate is not None:
             return monotonic() - self._ticked_at < _TENDED_SECONDS
-        # A timer may be due and not have run yet: the loop has other work in the same turn.
-        waiting = self._again is not None and self._again.when() > self._loop.time() - _TENDED_SECONDS
+        waiting = self._again is not None and self._again.when() > self._loop.time() - _LATE_SECONDS
         return waiting or (self._attempt is not None and not self._attempt.done())
 
     @property
