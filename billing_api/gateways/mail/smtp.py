@@ -9,6 +9,7 @@ A refused login is an error in our settings and not in the mail, so the mail is 
 
 import asyncio
 import ssl
+from contextlib import suppress
 from email.headerregistry import Address
 from email.message import EmailMessage
 from email.policy import SMTP as WIRE
@@ -24,6 +25,7 @@ from core.smtp_settings import SmtpSettings
 
 _WITHIN: Final = 12.0
 """Seconds for the whole conversation: less than the claim of a job that delivers a mail."""
+_FAREWELL_WITHIN: Final = 1.0
 _LONGEST_REASON: Final = 300
 _PERMANENT: Final = 500
 
@@ -57,18 +59,26 @@ class SmtpMailRelay:
 
     async def _submit(self, message: EmailMessage) -> None:
         given = self._settings
-        async with asyncio.timeout(_WITHIN):
-            await aiosmtplib.send(
-                message,
-                hostname=given.host,
-                port=given.port,
-                username=given.user,
-                password=given.password,
-                use_tls=given.tls == "from_the_start",
-                start_tls=given.tls == "starttls",
-                tls_context=None if given.tls == "off" else self._tls,
-                timeout=_WITHIN,
-            )
+        client = aiosmtplib.SMTP(
+            hostname=given.host,
+            port=given.port,
+            username=given.user,
+            password=given.password,
+            use_tls=given.tls == "from_the_start",
+            start_tls=given.tls == "starttls",
+            tls_context=None if given.tls == "off" else self._tls,
+            timeout=_WITHIN,
+        )
+        try:
+            async with asyncio.timeout(_WITHIN):
+                await client.connect()
+                await client.send_message(message)
+            # The mail is taken: a farewell that is not answered must not have it sent again.
+            with suppress(aiosmtplib.SMTPException, OSError):
+                async with asyncio.timeout(_FAREWELL_WITHIN):
+                    await client.quit()
+        finally:
+            client.close()
 
     def _message(self, mail: OutgoingMail) -> EmailMessage:
         name, address = parseaddr(self._settings.sender)

@@ -160,6 +160,24 @@ async def test_a_mail_whose_answer_is_lost_is_known_again_by_its_id(authority: A
     assert len(mailbox.taken) == 2
 
 
+@pytest.mark.parametrize("tls", ["starttls", "from_the_start"])
+async def test_a_mail_that_was_taken_is_not_sent_again_for_want_of_a_farewell(
+    authority: Authority, tls: Tls, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The server takes the mail and never answers QUIT."""
+    monkeypatch.setattr(smtp, "_FAREWELL_WITHIN", 0.2)
+
+    class Curt(Mailbox):
+        async def handle_QUIT(self, _server: SMTP, _session: Session, _envelope: Envelope) -> str:  # noqa: N802  as above
+            await asyncio.Event().wait()
+            return "221 Bye"
+
+    mailbox = Curt()
+    with a_server(mailbox, authority, tls) as port:
+        await a_relay(port, authority, tls).send(MAIL)
+    assert len(mailbox.taken) == 1
+
+
 async def test_a_wrong_password_is_no_fault_of_the_mail(authority: Authority) -> None:
     mailbox = Mailbox()
     with a_server(mailbox, authority, "starttls") as port, pytest.raises(Retryable, match="check MAIL_URL"):

@@ -210,6 +210,19 @@ def at_once(work: Work[object]) -> None:
         work.send(None)
 
 
+async def test_a_reconnect_that_is_due_is_not_lost() -> None:
+    """The loop was busy beyond the instant, and has not come to the timer yet."""
+    async with a_link(f"redis://{HOST}:{choose(HOST)}") as link:
+
+        async def waits() -> bool:
+            return link._again is not None and link._again.when() > asyncio.get_running_loop().time() + 0.02
+
+        await eventually(waits, bool)
+        assert link._again is not None
+        time.sleep(max(0.0, link._again.when() - asyncio.get_running_loop().time()) + 0.05)  # noqa: ASYNC251  blocks the loop
+        assert link.tended
+
+
 async def test_a_fault_that_nobody_foresaw_does_not_end_the_attempts() -> None:
     """The host name is too long, which raises a UnicodeError."""
     async with a_link(f"redis://{'x' * 64}.test:6379") as link:
