@@ -6,14 +6,16 @@ import sys
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+import msgspec
 from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from billing_api.cli import initial_users as first_people
+from billing_api.cli import initial_users
 from billing_api.commerce.plans.service import PlanService
 from billing_api.gateways.stripe.client import StripeGateway
 from billing_api.identity.credentials.password_hashing import Passwords
 from billing_api.licensing.api_keys.platform_keys import create_platform_key
+from billing_api.licensing.api_keys.schemas import NewApiKey
 from core.clock import utc_now
 from core.errors import Refusal
 from core.licensing.record import PERMISSIONS
@@ -70,11 +72,11 @@ async def _seed(_chosen: argparse.Namespace, settings: ApiSettings, database: Da
 
 async def _create_admin(chosen: argparse.Namespace, _settings: ApiSettings, database: Database) -> int:
     if chosen.promote:
-        changed = await first_people.promote_to_admin(database, email=chosen.email)
+        changed = await initial_users.promote_to_admin(database, email=chosen.email)
         _say(f"{chosen.email} is an administrator now" if changed else f"{chosen.email} is an administrator already")
         return 0
-    password = first_people.ask_password()
-    await first_people.create_admin(
+    password = initial_users.ask_password()
+    await initial_users.create_admin(
         database, Passwords(), utc_now, email=chosen.email, password=password, full_name=chosen.full_name
     )
     _say(f"{chosen.email} may sign in as administrator")
@@ -82,12 +84,18 @@ async def _create_admin(chosen: argparse.Namespace, _settings: ApiSettings, data
 
 
 async def _create_platform_key(chosen: argparse.Namespace, settings: ApiSettings, database: Database) -> int:
+    try:
+        order = msgspec.convert(
+            {"name": chosen.name, "permissions": chosen.permission or sorted(PERMISSIONS)}, NewApiKey
+        )
+    except msgspec.ValidationError:
+        return _fail(chosen, "--name must be one line of 1 to 100 characters, and each --permission given once")
     async with database.as_system() as tx:
         made = await create_platform_key(
             tx,
             settings.secrets,
-            name=chosen.name,
-            permissions=chosen.permission or PERMISSIONS,
+            name=order.name,
+            permissions=order.permissions,
             now=utc_now(),
             by="command line",
         )
@@ -98,7 +106,7 @@ async def _create_platform_key(chosen: argparse.Namespace, settings: ApiSettings
 
 
 async def _demo_users(_chosen: argparse.Namespace, settings: ApiSettings, database: Database) -> int:
-    await first_people.ensure_demo_people(
+    await initial_users.ensure_demo_people(
         database, Passwords(), settings.secrets, utc_now, demo=demo_settings(), environment=settings.environment
     )
     _say("the demo people and the platform key are there")

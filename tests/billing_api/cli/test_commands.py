@@ -18,3 +18,14 @@ def test_a_database_that_is_away_is_one_line(
     assert len(told) == 1
     assert told[0].startswith("billing_api seed: the database does not answer: ")
     assert "password" not in told[0]
+
+
+@pytest.mark.parametrize("name", ["", "two\nlines", "x" * 101, "\u202egnp"])
+def test_a_platform_key_has_a_name_that_lists_can_show(
+    name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    nowhere = "postgresql://np_api:password@127.0.0.1:1/nowhere"
+    for each, value in environment(DatabaseUrls(nowhere, nowhere, nowhere), redis_url="redis://127.0.0.1:1").items():
+        monkeypatch.setenv(each, value)
+    assert main(["create-platform-key", "--name", name]) == 1
+    assert "--name must be one line" in capsys.readouterr().err
