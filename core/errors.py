@@ -60,6 +60,10 @@ class Unauthenticated(Refusal):
     code = "unauthenticated"
 
 
+class InvalidToken(Unauthenticated):
+    """A token came with the request, and it is not valid. RFC 6750 (3.1) has a name for that in the answer's header."""
+
+
 class InvalidCredentials(Unauthenticated):
     code = "invalid_credentials"
 
@@ -70,10 +74,6 @@ class InvalidSecondFactor(Unauthenticated):
 
 class ChallengeOver(Unauthenticated):
     code = "challenge_over"
-
-
-class EmailNotVerified(Unauthenticated):
-    code = "email_not_verified"
 
 
 class InvalidSignature(Unauthenticated):
@@ -94,6 +94,20 @@ class PaymentDeclined(Refusal):
 
 class Forbidden(Refusal):
     code = "forbidden"
+
+
+class EmailNotVerified(Forbidden):
+    code = "email_not_verified"
+
+
+class InsufficientScope(Forbidden):
+    """`scope`: what the token of a program would need for this (RFC 6750, 3.1)."""
+
+    code = "insufficient_scope"
+
+    def __init__(self, scope: str) -> None:
+        super().__init__(f"the token lacks the scope {scope}: get one with it from POST oauth/token")
+        self.scope = scope
 
 
 class PermissionMissing(Forbidden):

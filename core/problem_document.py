@@ -7,7 +7,15 @@ from typing import Final
 import msgspec
 
 from core.crypto.signature import HEADER
-from core.errors import FieldError, MethodNotAllowed, Refusal, SignatureFault, Unavailable
+from core.errors import (
+    FieldError,
+    InsufficientScope,
+    InvalidToken,
+    MethodNotAllowed,
+    Refusal,
+    SignatureFault,
+    Unavailable,
+)
 from core.problems import MEDIA_TYPE, Meaning
 
 _LEAST_WAIT: Final = 1
@@ -73,6 +81,17 @@ def headers_of(refusal: Refusal) -> Mapping[str, str]:
         headers["Retry-After"] = str(_LEAST_WAIT)
     if isinstance(refusal, MethodNotAllowed):
         headers["Allow"] = refusal.allowed
-    if refusal.status == HTTPStatus.UNAUTHORIZED:
-        headers["WWW-Authenticate"] = HEADER if isinstance(refusal, SignatureFault) else "Bearer"
+    if (challenge := _challenge(refusal)) is not None:
+        headers["WWW-Authenticate"] = challenge
     return headers
+
+
+def _challenge(refusal: Refusal) -> str | None:
+    """Which credentials are asked for, and what is wrong with those that came (RFC 9110, 11.6.1; RFC 6750, 3)."""
+    if isinstance(refusal, SignatureFault):
+        return HEADER
+    if isinstance(refusal, InvalidToken):
+        return 'Bearer error="invalid_token"'
+    if isinstance(refusal, InsufficientScope):
+        return f'Bearer error="insufficient_scope", scope="{refusal.scope}"'
+    return "Bearer" if refusal.status == HTTPStatus.UNAUTHORIZED else None

@@ -73,7 +73,15 @@ _LINES: Final = (
         "Unknown names are refused, never ignored.",
         _MEND,
     ),
-    Meaning("unauthenticated", 401, "Sign in first", "There is no access token, or it has expired.", "Sign in.", _API),
+    Meaning(
+        "unauthenticated",
+        401,
+        "Sign in first",
+        "There is no access token, or it is not valid any more.",
+        "A person signs in with POST auth/login, a program with POST oauth/token; then send the token as "
+        "`Authorization: Bearer …`.",
+        _API,
+    ),
     Meaning(
         "invalid_credentials",
         401,
@@ -99,14 +107,6 @@ _LINES: Final = (
         _API,
     ),
     Meaning(
-        "email_not_verified",
-        401,
-        "Confirm your e-mail address first",
-        "The account waits for the link that was sent to its address.",
-        "Tell the user to open that mail, or request another one.",
-        _API,
-    ),
-    Meaning(
         "invalid_signature",
         401,
         "The request's signature does not hold",
@@ -127,8 +127,24 @@ _LINES: Final = (
         "forbidden",
         403,
         "This is not yours to do",
-        "The role or the scopes do not allow it.",
+        "The role does not allow it, or no scope gives a program this right.",
         "Use an account or a client that is allowed to.",
+        _API,
+    ),
+    Meaning(
+        "insufficient_scope",
+        403,
+        "The access token's scopes do not allow this",
+        "A program's token lacks the scope that this route asks for; `WWW-Authenticate` names it (RFC 6750).",
+        "Get a token with that scope from POST oauth/token. If the client itself lacks it, make another client.",
+        _API,
+    ),
+    Meaning(
+        "email_not_verified",
+        403,
+        "Confirm your e-mail address first",
+        "The password is right, and the account waits for the link that was sent to its address.",
+        "Tell the user to open that mail. Registering again sends another one.",
         _API,
     ),
     Meaning(

@@ -118,6 +118,14 @@ def may(principal: Principal, needed: Permission, *, reads: bool) -> bool:
     return in_scope and needed in PERMISSIONS[principal.role]
 
 
+def missing_scope(principal: Principal, needed: Permission) -> Scope | None:
+    """The scope that would open the route to this program; None where none would, or where no program asks."""
+    if principal.client_id is None or needed not in PERMISSIONS[principal.role]:
+        return None
+    wanted = next((scope for scope, permission in SCOPES.items() if permission is needed), None)
+    return None if wanted in principal.scopes else wanted
+
+
 def require_step_up(principal: Principal, now: datetime) -> None:
     """StepUpRequired unless the password was given within the last five minutes.
 
@@ -126,7 +134,8 @@ def require_step_up(principal: Principal, now: datetime) -> None:
     """
     if now - principal.authenticated_at > STEP_UP:
         raise StepUpRequired(
-            "the password was given more than 5 minutes ago: POST auth/step-up with it, or sign in again"
+            "the password was given more than 5 minutes ago: POST auth/step-up with it, or sign in again with POST "
+            "auth/login"
         )
 
 

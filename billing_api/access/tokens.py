@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from billing_api.access.permissions import Principal, Scope
 from core.clock import Clock
-from core.errors import Unauthenticated
+from core.errors import InvalidToken
 from core.ids import new_id
 from db.models.identity import Role
 
@@ -69,7 +69,7 @@ class TokenIssuer:
         return self._signed(claims, _CLIENT_TYPE, ACCESS_LIFETIME)
 
     def read(self, token: str) -> Principal:
-        """A user's token. Unauthenticated where it is not ours, not valid now, or of the other kind."""
+        """A user's token. InvalidToken where it is not ours, not valid now, or of the other kind."""
         try:
             claims = self._verified(token, _USER_TYPE, ["sub", "role", "sid", "auth_time", "amr"])
             return Principal(
@@ -81,17 +81,22 @@ class TokenIssuer:
                 actor_id=UUID(claims["act"]["sub"]) if "act" in claims else None,
             )
         except (jwt.InvalidTokenError, msgspec.ValidationError, KeyError, ValueError, TypeError):
-            raise Unauthenticated("the access token is invalid or has expired: refresh it, or sign in") from None
+            raise InvalidToken(
+                "the access token is invalid or has expired: refresh it with POST auth/refresh, or sign in with POST "
+                "auth/login"
+            ) from None
 
     def read_client(self, token: str) -> ClientToken | None:
-        """A client's token; None where its type is another. Unauthenticated as in `read`."""
+        """A client's token; None where it does not say that it is one. InvalidToken as in `read`."""
+        if not _says_client(token):
+            return None
         try:
-            if jwt.get_unverified_header(token).get("typ") != _CLIENT_TYPE:
-                return None
             claims = self._verified(token, _CLIENT_TYPE, ["sub", "client_id", "scope"])
             return ClientToken(UUID(claims["client_id"]), frozenset(map(Scope, claims["scope"].split())))
         except (jwt.InvalidTokenError, AttributeError, KeyError, ValueError, TypeError):
-            raise Unauthenticated("the access token is invalid or has expired: get a new one at oauth/token") from None
+            raise InvalidToken(
+                "the access token is invalid or has expired: get a new one with POST oauth/token"
+            ) from None
 
     def _signed(self, claims: Mapping[str, Any], kind: str, lifetime: timedelta) -> str:
         now = self._clock()
@@ -119,3 +124,11 @@ class TokenIssuer:
         now = self._clock().timestamp()
         if not claims["iat"] - 1 <= now < claims["exp"]:
             raise jwt.ExpiredSignatureError
+
+
+def _says_client(token: str) -> bool:
+    """What the unverified header says. Of a text that is no JWT at all, the answer is a person's: sign in."""
+    try:
+        return bool(jwt.get_unverified_header(token).get("typ") == _CLIENT_TYPE)
+    except (jwt.InvalidTokenError, AttributeError, ValueError):
+        return False

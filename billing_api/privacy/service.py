@@ -104,9 +104,9 @@ class AccountDeletion:
         administrators = await users.lock_administrators(tx) if principal.role is Role.ADMIN else set()
         user, now = await self._check.redeem(tx, proof), self._clock()
         if not user.is_active or user.role is not principal.role:
-            return Unauthenticated("what you may do here has changed; sign in again")
+            return Unauthenticated("what you may do here has changed: sign in again with POST auth/login")
         if await sessions.live(tx, principal.session_id, user.id, now) is None:  # ended while the password was hashed
-            return Unauthenticated("this sign-in has ended; sign in again")
+            return Unauthenticated("this sign-in has ended: sign in again with POST auth/login")
         if administrators == {user.id}:
             return Conflict("you are the only administrator: give somebody else the role first")
         licenses = await repository.lock_licenses_not_ended(tx, user.id)

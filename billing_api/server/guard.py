@@ -12,13 +12,16 @@ from litestar.handlers import BaseRouteHandler, HTTPRouteHandler
 from litestar.middleware import AbstractAuthenticationMiddleware, AuthenticationResult
 from typing_extensions import override
 
-from billing_api.access.permissions import Permission, Principal, may, require_second_factor
+from billing_api.access.permissions import Permission, Principal, may, missing_scope, require_second_factor
 from billing_api.access.rate_limits import RateLimiter
 from billing_api.access.tokens import TokenIssuer
 from billing_api.identity.sessions.liveness import Liveness
 from billing_api.web.single_headers import require_single
-from core.errors import Forbidden, Unauthenticated
+from core.errors import Forbidden, InsufficientScope, Refusal, Unauthenticated
 
+_FIRST_SIGN_IN: Final = (
+    "there is no access token: sign in with POST auth/login, and send its `access_token` as Authorization: Bearer"
+)
 _READS: Final = frozenset({"GET", "HEAD"})
 
 
@@ -60,17 +63,26 @@ async def guard(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRou
     if needed in {Permission.PUBLIC, Permission.SIGNED}:
         return
     if principal is None:
-        raise connection.auth or Unauthenticated
+        raise connection.auth or Unauthenticated(_FIRST_SIGN_IN)
     liveness: Liveness = api.infrastructure.liveness
     if principal.client_id is None:  # a client has no session; it was looked up with its token
         await liveness.check(principal)
     # Authorization: the permission, then the factors that the route asks for.
     if not may(principal, needed, reads=_only_reads(handler)):
-        raise Forbidden
+        raise _refusal(principal, needed)
     if needed.is_for_staff and api.settings.staff_second_factor:
         require_second_factor(principal)
     if needs_step_up(handler):
         await liveness.require_step_up(principal)
+
+
+def _refusal(principal: Principal, needed: Permission) -> Refusal:
+    scope = missing_scope(principal, needed)
+    if scope is not None:
+        return InsufficientScope(scope)
+    if principal.client_id is not None:
+        return Forbidden("no scope gives a program this right: let a person do it, signed in with POST auth/login")
+    return Forbidden()
 
 
 def _only_reads(handler: BaseRouteHandler) -> bool:

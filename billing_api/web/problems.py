@@ -24,6 +24,7 @@ from core.errors import (
     FieldError,
     Forbidden,
     IdempotencyMismatch,
+    InsufficientScope,
     Internal,
     InvalidInput,
     MethodNotAllowed,
@@ -148,7 +149,7 @@ DOCUMENTED: Final[dict[int, ResponseSpec]] = {
         PartnerUnavailable,
         Unavailable,
     )
-}
+} | {Forbidden.status: documented(Forbidden, InsufficientScope)}
 """The errors that any route under /api/v1 may answer, for the OpenAPI document."""
 STEP_UP_DOCUMENTED: Final[dict[int, ResponseSpec]] = {403: documented(StepUpRequired, Forbidden)}
 """What a route with `step_up=True` documents for 403 instead."""

@@ -19,7 +19,7 @@ async def buyer(tx: CustomerTransaction) -> User:
     active = select(User).where(User.id == tx.actor_id, User.is_active)
     user = await tx.session.scalar(active.with_for_update(key_share=True))
     if user is None:
-        raise Unauthenticated("this account is closed; sign in with another one")
+        raise Unauthenticated("this account is closed: sign in to another one with POST auth/login")
     return user
 
 

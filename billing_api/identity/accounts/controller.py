@@ -99,7 +99,7 @@ class AuthController(Controller):
     ) -> Response[AccessGranted]:
         token = refresh_cookie.read(request)
         if token is None:
-            raise Unauthenticated("the refresh cookie is missing; sign in")
+            raise Unauthenticated("the refresh cookie is missing: sign in with POST auth/login")
         return tokens_response(await accounts.refresh(token, caller), refresh_cookie)
 
     @post(

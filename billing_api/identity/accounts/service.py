@@ -69,7 +69,7 @@ class AccountService:
         ):
             signed_in = await self._next_pair(tx, refresh_token, revocation, caller)
         if signed_in is None:  # raised after the commit: a family that ends must stay ended
-            raise Unauthenticated("this sign-in has ended; sign in again")
+            raise Unauthenticated("this sign-in has ended: sign in again with POST auth/login")
         return signed_in
 
     async def sign_out(self, refresh_token: str | None, principal: Principal | None) -> None:

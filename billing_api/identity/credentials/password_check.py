@@ -28,7 +28,7 @@ from db.unit_of_work import Database, SystemTransaction
 
 MOST_WRONG: Final = ONE_GUESSER.free
 """Wrong guesses of one session; the last of them ends the session."""
-SIGNED_OUT: Final = f"{MOST_WRONG} wrong passwords or codes: this sign-in has ended; sign in again"
+SIGNED_OUT: Final = f"{MOST_WRONG} wrong passwords or codes: this sign-in has ended: sign in again with POST auth/login"
 
 
 class PasswordProof(msgspec.Struct, frozen=True):
@@ -113,7 +113,7 @@ class PasswordCheck:
         if not user.is_active:
             raise Unauthenticated("this account is not active any more: write to support")
         if await sessions.live(tx, principal.session_id, user.id, self._counter.now()) is None:
-            raise Unauthenticated("this sign-in has ended; sign in again")
+            raise Unauthenticated("this sign-in has ended: sign in again with POST auth/login")
         return user
 
     async def lock(self, tx: SystemTransaction, proof: PasswordProof) -> User:

@@ -17,7 +17,7 @@ from billing_api.identity.oauth.token_request import GRANT_TYPE, TokenError, Tok
 from billing_api.identity.sessions import repository as sessions
 from billing_api.notifications.mails.security_notices import Made, tell_of_oauth_client
 from core.clock import Clock
-from core.errors import Conflict, NotFound, Unauthenticated
+from core.errors import Conflict, InvalidToken, NotFound, Unauthenticated
 from core.ids import new_id, new_token
 from core.settings import Secrets
 from db.idempotency import Once, Replayable
@@ -56,7 +56,7 @@ class OAuthClientService:
                 raise Unauthenticated("this account is not active any more: write to support")
             # Check the session again under the owner's lock: access revocation ends sessions and clients under it.
             if await sessions.live(tx, principal.session_id, principal.user_id, self._clock()) is None:
-                raise Unauthenticated("this sign-in has ended; sign in again")
+                raise Unauthenticated("this sign-in has ended: sign in again with POST auth/login")
             if count >= MOST_CLIENTS:
                 raise Conflict(f"you have {MOST_CLIENTS} clients, the most that are allowed: revoke one that is unused")
             row = await repository.add(tx, id=client_id, user_id=principal.user_id, **columns)
@@ -116,11 +116,11 @@ class ClientTokens:
         return TokenGranted(token, " ".join(sorted(scopes)))
 
     async def principal(self, token: ClientToken) -> Principal:
-        """The user that the client acts for. Unauthenticated where the client is revoked or its owner suspended."""
+        """The user that the client acts for. InvalidToken where the client is revoked or its owner suspended."""
         async with self._database.as_system() as tx:
             found = await repository.owner_and_scopes(tx, token.client_id)
         if found is None:
-            raise Unauthenticated("this client is revoked, or its owner's account is closed: use another client")
+            raise InvalidToken("this client is revoked, or its owner's account is closed: use another client")
         owner_id, scopes = found
         return client_principal(token.client_id, owner_id, token.scopes & frozenset(map(Scope, scopes)))
 

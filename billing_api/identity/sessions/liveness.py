@@ -23,7 +23,7 @@ from billing_api.access.permissions import ONE_TIME_PASSWORD, PERMISSIONS, Permi
 from billing_api.identity.sessions import repository
 from core.access_store.store import BELIEVED_SECONDS, AccessStore, Look, StoreAway
 from core.clock import Clock
-from core.errors import StepUpRequired, Unauthenticated
+from core.errors import InvalidToken, StepUpRequired
 from core.telemetry import logger
 from db.models.identity import Role
 from db.unit_of_work import Database, SystemTransaction
@@ -67,12 +67,12 @@ class Liveness:
         self._clock = clock
 
     async def check(self, principal: Principal) -> None:
-        """Unauthenticated where the session has ended, its user is suspended, or the role differs from the token's."""
+        """InvalidToken where the session has ended, its user is suspended, or the role differs from the token's."""
         role = await self._role_now(principal)
         if role is None:
-            raise Unauthenticated("this sign-in has ended; sign in again")
+            raise InvalidToken("this sign-in has ended: sign in again with POST auth/login")
         if role is not principal.role:
-            raise Unauthenticated("your role has changed; refresh the access token")
+            raise InvalidToken("your role has changed: refresh the access token with POST auth/refresh")
 
     async def require_step_up(self, principal: Principal) -> None:
         """StepUpRequired where the sign-in is older than five minutes, or lacks the second factor of the account.

@@ -62,7 +62,7 @@ class StepUpService:
         user = await self._check.lock(tx, proof)
         session = await repository.lock_live_session(tx, principal.session_id, principal.user_id, now)
         if session is None or not user.is_active:
-            return Unauthenticated("this sign-in has ended; sign in again")
+            return Unauthenticated("this sign-in has ended: sign in again with POST auth/login")
         # The second factor, where the account has one.
         amr = [PASSWORD]
         if await second_factors.has_factor(tx, user.id):

@@ -26,7 +26,7 @@ from billing_api.access.permissions import (
     require_step_up,
 )
 from billing_api.access.tokens import ClientToken, TokenIssuer
-from core.errors import SecondFactorRequired, StepUpRequired, Unauthenticated
+from core.errors import InvalidToken, SecondFactorRequired, StepUpRequired, Unauthenticated
 from core.ids import new_id
 from db.models.identity import Role
 
@@ -182,7 +182,8 @@ FORGERIES: Final = {
 def test_a_forged_token_is_refused_and_the_answer_tells_nothing(token: str) -> None:
     with pytest.raises(Unauthenticated) as refusal:
         issuer().read(token)
-    assert refusal.value.detail == "the access token is invalid or has expired: refresh it, or sign in"
+    assert "POST auth/login" in refusal.value.detail
+    assert token[:20] not in refusal.value.detail or not token
     assert refusal.value.__suppress_context__
 
 
@@ -203,9 +204,6 @@ CLIENT_FORGERIES: Final = {
     "unknown scope": crafted(CLIENT_HEADER, {**CLIENT_CLAIMS, "scope": "licenses:read admin"}),
     "scope a list": crafted(CLIENT_HEADER, {**CLIENT_CLAIMS, "scope": ["licenses:read"]}),
     "client no id": crafted(CLIENT_HEADER, {**CLIENT_CLAIMS, "client_id": "1 OR 1=1"}),
-    "garbage": "garbage",
-    "nothing": "",
-    "header a list": crafted([]),
     **{f"{name} missing": crafted(CLIENT_HEADER, without(CLIENT_CLAIMS, name)) for name in CLIENT_CLAIMS},
 }
 
@@ -215,6 +213,14 @@ def test_a_clients_token_is_not_forged_either(token: str) -> None:
     with pytest.raises(Unauthenticated) as refusal:
         issuer().read_client(token)
     assert refusal.value.__suppress_context__
+
+
+@pytest.mark.parametrize("token", ["garbage", "", "a.b.c", "\x00", crafted([]), crafted({**HEADER, "typ": 7})])
+def test_what_does_not_say_that_it_is_a_clients_is_refused_as_a_persons(token: str) -> None:
+    """A person whose token was cut on the way is told to sign in, not to ask for a program's token."""
+    assert issuer().read_client(token) is None
+    with pytest.raises(InvalidToken, match="auth/login"):
+        issuer().read(token)
 
 
 def test_a_client_may_what_its_scopes_open_and_never_steps_up() -> None:

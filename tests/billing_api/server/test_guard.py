@@ -127,7 +127,7 @@ async def test_every_caller_at_every_door(
         refused = (401, "unauthenticated") if caller is None else (403, "forbidden")
         assert (answer.status_code, answer.json()["code"]) == refused
         assert answer.headers["content-type"] == "application/problem+json"
-        assert ("www-authenticate" in answer.headers) == (caller is None)
+        assert answer.headers.get("www-authenticate") == ("Bearer" if caller is None else None)
 
 
 @pytest.mark.parametrize("permission", sorted(PERMISSIONS[Role.ADMIN]))
@@ -175,6 +175,7 @@ async def test_what_is_no_good_token_opens_nothing(door: httpx.AsyncClient, head
     answer = await door.get("/own_account", headers={"Authorization": header})
     assert (answer.status_code, answer.json()["code"]) == (401, "unauthenticated")
     assert "garbage" not in answer.text
+    assert "auth/login" in answer.json()["detail"]
 
 
 @pytest.mark.parametrize("scheme", ["Bearer", "bearer", "BEARER"])
@@ -188,15 +189,22 @@ async def test_an_expired_token_is_told_what_to_do(door: httpx.AsyncClient) -> N
     earlier = TokenIssuer({"k1": bytes(range(32))}, lambda: utc_now() - timedelta(minutes=16))
     stale = earlier.issue(principal(Role.ADMIN))
     answer = await door.get("/own_account", headers={"Authorization": f"Bearer {stale}"})
-    assert answer.status_code == 401
-    assert "refresh" in answer.json()["detail"]
+    assert (answer.status_code, answer.headers["www-authenticate"]) == (401, 'Bearer error="invalid_token"')
+    assert "auth/refresh" in answer.json()["detail"]
+    assert "auth/login" in answer.json()["detail"]
+
+
+async def test_without_a_token_the_answer_names_the_sign_in(door: httpx.AsyncClient) -> None:
+    answer = await door.get("/own_account")
+    assert (answer.status_code, answer.headers["www-authenticate"]) == (401, "Bearer")
+    assert "auth/login" in answer.json()["detail"]
 
 
 async def test_a_good_token_without_a_live_session_opens_nothing_that_is_closed(door: httpx.AsyncClient) -> None:
     headers = {"Authorization": f"Bearer {TOKENS.issue(principal(Role.ADMIN))}"}
     assert (await door.get("/public", headers=headers)).status_code == 200
     refused = await door.get("/own_account", headers=headers)
-    assert (refused.status_code, refused.headers["www-authenticate"]) == (401, "Bearer")
+    assert (refused.status_code, refused.headers["www-authenticate"]) == (401, 'Bearer error="invalid_token"')
     assert "sign in again" in refused.json()["detail"]
 
 

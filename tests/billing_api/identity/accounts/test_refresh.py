@@ -204,7 +204,8 @@ async def test_what_is_no_token_of_ours_is_refused(signed_in: Visitor, visitors:
 
 async def test_without_a_cookie_there_is_nothing_to_refresh(visitor: Visitor) -> None:
     refused = await visitor.refresh()
-    assert (refused.status_code, refused.json()["detail"]) == (401, "the refresh cookie is missing; sign in")
+    assert (refused.status_code, refused.json()["code"]) == (401, "unauthenticated")
+    assert refused.json()["detail"] == "the refresh cookie is missing: sign in with POST auth/login"
 
 
 async def test_an_access_token_refreshes_nothing(ada: Visitor, visitors: Visitors) -> None:

@@ -29,7 +29,7 @@ async def test_the_whole_road_from_a_stranger_to_a_customer(
     assert jobs == [{"lane": "partner", "job": {"type": "deliver_mail", "mail_id": str(mail["id"])}}]
 
     too_early = await visitor.login()
-    assert (too_early.status_code, too_early.json()["code"]) == (401, "email_not_verified")
+    assert (too_early.status_code, too_early.json()["code"]) == (403, "email_not_verified")
 
     (token,) = await mailbox.tokens(visitor.email)
     verified = await visitor.verify(token)

@@ -103,7 +103,7 @@ async def test_only_the_right_password_hears_that_the_address_is_unproved(visito
     await visitor.register()
     assert (await visitor.login("not the password")).json()["code"] == "invalid_credentials"
     right = await visitor.login()
-    assert (right.status_code, right.json()["code"]) == (401, "email_not_verified")
+    assert (right.status_code, right.json()["code"]) == (403, "email_not_verified")
     assert "set-cookie" not in right.headers
 
 

@@ -144,8 +144,15 @@ async def test_of_all_routes_it_opens_those_of_its_scope(app: Litestar, ada: Mem
             if permission is SCOPES[scope]:
                 assert answer.status_code != 403, (scope, method, path)
                 opened.add((method, path))
+            elif permission in SCOPES.values():
+                assert (answer.status_code, answer.json()["code"]) == (403, "insufficient_scope"), (scope, method, path)
+                [wanted] = [scope for scope, opened_by in SCOPES.items() if opened_by is permission]
+                challenge = f'Bearer error="insufficient_scope", scope="{wanted}"'  # RFC 6750, 3.1
+                assert answer.headers["www-authenticate"] == challenge
+                assert wanted in answer.json()["detail"]
             else:
                 assert (answer.status_code, answer.json()["code"]) == (403, "forbidden"), (scope, method, path)
+                assert "www-authenticate" not in answer.headers, "no token of a program would do"
     assert {method for method, _ in opened} == {"GET"}, "scopes read and change nothing"
     assert len(opened) >= 8
 
