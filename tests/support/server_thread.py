@@ -37,13 +37,18 @@ def serving(serve: Serve, port: int = 0) -> Iterator[int]:
         loop.close()
 
 
-async def _end(server: asyncio.Server, writers: list[asyncio.StreamWriter]) -> None:
+async def stop_accepting(server: asyncio.AbstractServer) -> None:
+    """Close `server`. Connections it has accepted stay, and their protocols have them."""
     # asyncio would drop the socket of a connection that is being accepted. The garbage collector's warning about it
     # would then fail a later test.
     while accepting := {task for task in _others() if "accept_connection" in repr(task.get_coro())}:
         await asyncio.wait(accepting)
     server.close()
-    await asyncio.sleep(0)  # `serve` has begun now, and has its connection
+    await asyncio.sleep(0)  # what handles a connection has begun now
+
+
+async def _end(server: asyncio.Server, writers: list[asyncio.StreamWriter]) -> None:
+    await stop_accepting(server)
     serving = _others()
     for task in serving:
         task.cancel()

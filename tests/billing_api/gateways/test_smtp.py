@@ -3,12 +3,13 @@
 import asyncio
 import ssl
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from email import message_from_bytes
 from email.policy import default
 from ipaddress import ip_address
 from pathlib import Path
+from socket import SHUT_RDWR
 from typing import Any, Literal, NamedTuple
 
 import pytest
@@ -18,6 +19,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
+from typing_extensions import override
 
 from billing_api.gateways.http_client import PartnerRefused, Retryable
 from billing_api.gateways.mail import smtp
@@ -27,7 +29,7 @@ from core.clock import utc_now
 from core.smtp_settings import SmtpSettings
 from devstack.ports import choose
 from tests.support.callers import HOST
-from tests.support.server_thread import serving
+from tests.support.server_thread import serving, stop_accepting
 
 MAIL = OutgoingMail("ada@example.com", "Grüße", "Hello — you\n.\nend", "<p>Hello — you</p>", "0190-mail")
 PASSWORD = "p@ss:word"
@@ -95,17 +97,47 @@ class Mailbox:
         return AuthResult(success=given.password == PASSWORD.encode(), handled=False)
 
 
+class MailServer(Controller):
+    """Ends when the sockets of its connections are closed. aiosmtpd's own end leaves them to the garbage collector."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.sockets: list[Any] = []
+
+    @override
+    def factory(self) -> SMTP:
+        sockets = self.sockets
+
+        class Connection(SMTP):
+            @override
+            def connection_made(self, transport: asyncio.BaseTransport) -> None:
+                sockets.append(transport.get_extra_info("socket"))
+                super().connection_made(transport)
+
+        return Connection(self.handler, **self.SMTP_kwargs)
+
+    async def close(self) -> None:
+        assert self.server is not None
+        await stop_accepting(self.server)
+        for socket in self.sockets:
+            with suppress(OSError):  # it is closed already
+                socket.shutdown(SHUT_RDWR)
+        while any(socket.fileno() != -1 for socket in self.sockets):  # noqa: ASYNC110  its transport tells nobody
+            await asyncio.sleep(0)
+
+
 @contextmanager
 def a_server(mailbox: Mailbox, authority: Authority, tls: Tls, **more: Any) -> Iterator[int]:
     port = choose(HOST)
     context: dict[str, Any] = {"from_the_start": {"ssl_context": authority.serves}}
     context["starttls"] = {"tls_context": authority.serves, "auth_required": True}
     login = {"authenticator": mailbox.authenticate, "auth_require_tls": tls == "starttls"}
-    controller = Controller(mailbox, HOST, port, **(context.get(tls, {}) | login | more))
+    controller = MailServer(mailbox, HOST, port, **(context.get(tls, {}) | login | more))
     controller.start()
     try:
         yield port
     finally:
+        asyncio.run_coroutine_threadsafe(controller.close(), controller.loop).result(10)
         controller.stop()
 
 
