@@ -21,10 +21,10 @@ from core.telemetry import PROCESSORS
 from devstack.ports import choose
 from devstack.postgres import Postgres
 from devstack.valkey import Valkey
-from tests.support import calendars, quick
+from tests.support import calendars, quick, second_chance
 from tests.support.databases import kept
 from tests.support.no_process import no_process
-from tests.support.secrecy import WATCH
+from tests.support.secrecy import LEAK, WATCH
 from tests.support.secrets_in_use import noticed
 from tests.support.servers import (
     OWNER,
@@ -55,8 +55,13 @@ _RUN: Final = pytest.StashKey[ExitStack]()
 _SERVER: Final = pytest.StashKey[Postgres]()
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    second_chance.add_option(parser)
+
+
 def pytest_configure(config: pytest.Config) -> None:
     config.stash[_RUN] = ExitStack()
+    second_chance.configure(config)
 
 
 @pytest.hookimpl(tryfirst=True)  # before pytest deselects by marker
@@ -133,7 +138,7 @@ def secrecy() -> Iterator[None]:
     with noticed():
         yield
     if leaks := WATCH.leaks():
-        pytest.fail("\n".join(["secrets were written where others read:", *map(str, leaks)]), pytrace=False)
+        pytest.fail("\n".join([LEAK, *map(str, leaks)]), pytrace=False)
 
 
 @pytest.fixture(autouse=True)

@@ -19,6 +19,7 @@ from urllib.parse import quote
 
 from typing_extensions import override
 
+LEAK: Final = "secrets were written where others read:"
 _PIECE: Final = 8
 _SHORTEST: Final = 10
 _FEWEST_SYMBOLS: Final = 6
