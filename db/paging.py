@@ -1,12 +1,41 @@
-"""Pagination: a bounded page of a list in a stable order, and how many items there are in all."""
+"""Pagination: a bounded page of a list in a stable order, and how many items there are in all.
 
-from typing import Any, Generic, TypeVar
+A client goes on by `offset`, which counts rows from the beginning, or by `cursor` (keyset pagination): the place of the
+last row that it has, in the list's order. Rows that are added or deleted meanwhile move an offset, so that a row comes
+twice or not at all. They do not move a cursor, and the database finds its place by an index, however far down it is.
+
+A cursor is opaque and checks itself. It consists of a checksum, a digest of the list and its filters, and the values of
+the order's columns in the last row. So a cut, a mistyped and another list's cursor are refused, instead of showing some
+other page. It is no secret and gives no right: a forged one can only name a place, in a list that the session may see.
+"""
+
+import binascii
+import hashlib
+from base64 import b64decode, urlsafe_b64encode
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from typing import Annotated, Any, Final, Generic, NamedTuple, TypeVar
 
 import msgspec
-from sqlalchemy import Select, func, literal_column, select
+from sqlalchemy import ColumnElement, Row, Select, func, literal, literal_column, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from core.errors import FieldError, InvalidInput
+
 T = TypeVar("T")
+
+_DIGEST: Final = 8
+_LARGEST: Final = 2**63 - 1
+_CHECKED: Final[dict[type, Any]] = {
+    datetime: Annotated[datetime, msgspec.Meta(tz=True)],
+    int: Annotated[int, msgspec.Meta(ge=-_LARGEST, le=_LARGEST)],
+    str: Annotated[str, msgspec.Meta(pattern=r"^[^\x00]*$")],
+}
+"""What a value of a cursor has to be, so that the database can compare with it: by its column's type in Python."""
+_UNKNOWN: Final = "is no cursor of this API: send a next_cursor as it came, or begin again without a cursor"
+_FOREIGN: Final = (
+    "belongs to another list or to other filters: send the filters that it came with, or begin again without a cursor"
+)
 
 
 class Page(msgspec.Struct, Generic[T], frozen=True):
@@ -14,14 +43,101 @@ class Page(msgspec.Struct, Generic[T], frozen=True):
     total: int
     limit: int
     offset: int
+    next_cursor: str | None = None
 
 
-async def fetch_page(
-    session: AsyncSession, statement: Select[*tuple[Any, ...]], *, limit: int, offset: int
-) -> tuple[list[Any], int]:
-    """The page's rows and the number of all rows; `statement` is ordered and unpaged."""
+class Paging(NamedTuple):
+    """What a client asks for. `list_name` says which list, with its filters: a cursor of another one is refused."""
+
+    list_name: str
+    limit: int = 20
+    offset: int = 0
+    cursor: str | None = None
+
+
+class Order:
+    """The order of a list: columns that together are unique and never change. Descending, unless it says otherwise."""
+
+    def __init__(self, *columns: Any, descending: bool = True) -> None:
+        self.columns: Sequence[Any] = columns
+        self._descending = descending
+
+    def sorted(self, statement: Select[*tuple[Any, ...]]) -> Select[*tuple[Any, ...]]:
+        return statement.order_by(*(column.desc() if self._descending else column for column in self.columns))
+
+    def behind(self, place: Sequence[Any]) -> ColumnElement[bool]:
+        """Whether a row comes after this place."""
+        values = [literal(value, column.type) for column, value in zip(self.columns, place, strict=True)]
+        # Written out where it is one column: an index is walked by it, which a row of one is not sure to be.
+        mine, last = (self.columns[0], values[0]) if len(values) == 1 else (tuple_(*self.columns), tuple_(*values))
+        return mine < last if self._descending else mine > last
+
+    def place_of(self, row: Row[*tuple[Any, ...]]) -> list[Any]:
+        """The row has the order's columns, or the entity that they belong to."""
+        has = row._mapping  # noqa: SLF001  SQLAlchemy's public name for it
+        return [has[column] if column in has else getattr(has[column.class_], column.key) for column in self.columns]
+
+
+class Rows(NamedTuple):
+    """A page's rows as they were selected."""
+
+    rows: list[Any]
+    total: int
+    paging: Paging
+    next_cursor: str | None
+
+    def page(self, items: Iterable[T]) -> Page[T]:
+        return Page(list(items), self.total, self.paging.limit, self.paging.offset, self.next_cursor)
+
+
+async def fetch_page(session: AsyncSession, statement: Select[*tuple[Any, ...]], order: Order, paging: Paging) -> Rows:
+    """The page's rows and the number of all rows; `statement` has no order and is not paged."""
+    listed = order.sorted(statement)
+    if paging.cursor is not None:
+        listed = listed.where(order.behind(_place(paging, order)))
     # Rows are counted, not columns: this session may have no right to read some columns of an entity.
-    bare: Select[Any] = statement.order_by(None).with_only_columns(literal_column("1"), maintain_column_froms=True)
+    bare: Select[Any] = statement.with_only_columns(literal_column("1"), maintain_column_froms=True)
     total = await session.scalar(select(func.count()).select_from(bare.subquery()))
-    rows = (await session.execute(statement.limit(limit).offset(offset))).all()
-    return list(rows), total or 0
+    # One row more than is shown tells whether there is a next page.
+    found = (await session.execute(listed.limit(paging.limit + 1).offset(paging.offset))).all()
+    shown = found[: paging.limit]
+    following = _cursor(paging, order.place_of(shown[-1])) if len(found) > len(shown) else None
+    return Rows(list(shown), total or 0, paging, following)
+
+
+def _cursor(paging: Paging, place: Sequence[Any]) -> str:
+    content = _digest(paging.list_name.encode()) + msgspec.json.encode(list(place))
+    return urlsafe_b64encode(_digest(content) + content).rstrip(b"=").decode()
+
+
+def _place(paging: Paging, order: Order) -> list[Any]:
+    """The values that a cursor holds; InvalidInput where it is not one of this list."""
+    content = _content(paging.cursor or "")
+    if content is None:
+        raise _refused(_UNKNOWN)
+    if content[:_DIGEST] != _digest(paging.list_name.encode()):
+        raise _refused(_FOREIGN)
+    types = [_CHECKED.get(column.type.python_type, column.type.python_type) for column in order.columns]
+    try:
+        values = msgspec.json.decode(content[_DIGEST:], type=tuple[*types])  # type: ignore[valid-type]  # known at run time
+        return [value.astimezone(UTC) if isinstance(value, datetime) else value for value in values]
+    except (msgspec.MsgspecError, UnicodeDecodeError, OverflowError):
+        raise _refused(_UNKNOWN) from None
+
+
+def _content(cursor: str) -> bytes | None:
+    """What follows the checksum; None where the text is not exactly what was given out."""
+    try:
+        raw = b64decode(cursor + "=" * (-len(cursor) % 4), altchars="-_", validate=True)
+    except (binascii.Error, ValueError):
+        return None
+    is_spelled_so = urlsafe_b64encode(raw).rstrip(b"=").decode() == cursor
+    return raw[_DIGEST:] if is_spelled_so and raw[:_DIGEST] == _digest(raw[_DIGEST:]) else None
+
+
+def _digest(content: bytes) -> bytes:
+    return hashlib.blake2b(content, digest_size=_DIGEST).digest()
+
+
+def _refused(what: str) -> InvalidInput:
+    return InvalidInput(f"cursor {what}", errors=(FieldError("cursor", what),))

@@ -1,6 +1,5 @@
 """Litestar application: routes, dependencies, and the middleware and guards around every handler."""
 
-import re
 from collections.abc import Iterator
 from typing import Annotated, Any
 
@@ -33,6 +32,7 @@ from billing_api.server.openapi_config import document_security, openapi_config,
 from billing_api.server.routes import ROUTES
 from billing_api.server.wiring.services import ROOM_OF, services_lifespan
 from billing_api.web import problems, request_context, undeclared
+from billing_api.web.paging import canonical_path, requested_paging
 from billing_api.web.security_headers import answer_headers, api_headers
 from billing_api.web.strict_request import StrictRequest
 from billing_api.web.undeclared import refuse_undeclared
@@ -43,7 +43,6 @@ from core.settings import LIMITS, ApiSettings
 from db.idempotency import Once
 
 MAX_BODY_BYTES = 1_000_000
-_PARAMETER = re.compile(r"\{(\w+)(?::\w+)?\}")
 IdempotencyKey = Annotated[
     str | None,
     HeaderParameter(
@@ -146,6 +145,7 @@ def _dependencies(cookie: RefreshCookie) -> dict[str, Provide]:
         "request_id": Provide(_request_id, sync_to_thread=False),
         "caller": Provide(_caller, sync_to_thread=False),
         "once": Provide(_once),
+        "paging": Provide(requested_paging, sync_to_thread=False),
         "refresh_cookie": Provide(lambda: cookie, sync_to_thread=False),
     }
 
@@ -181,18 +181,12 @@ async def _once(request: Request[Any, Any, Any], idempotency_key: IdempotencyKey
     settings: ApiSettings = request.app.state.api.settings
     return Once(
         settings.secrets.sealer,
-        scope=f"{principal.user_id} {request.method} {_path(request)}",  # with ids: each resource has its own keys
+        # With ids: each resource has its own keys.
+        scope=f"{principal.user_id} {request.method} {canonical_path(request)}",
         key=idempotency_key,
         body=await request.body(),
         user_id=principal.user_id,
     )
-
-
-def _path(request: Request[Any, Any, Any]) -> str:
-    """The path in one canonical form: an id with capitals or without dashes is the same id."""
-    given = request.path_params
-    template: str = request.scope["path_template"]
-    return _PARAMETER.sub(lambda found: str(given.get(found[1], found[0])), template)
 
 
 def require_permissions(app: Litestar) -> None:

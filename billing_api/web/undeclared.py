@@ -54,7 +54,7 @@ def collect_declarations(routes: Iterable[HTTPRoute]) -> None:
         for handler, model in set(route.route_handler_map.values()):
             if not route.path.startswith(_UNDER) or route.path.startswith(_EXEMPT):
                 continue
-            types = handler.signature_model.__annotations__
+            types = _types_of(handler)
             expected = model.expected_query_params
             handler.opt[_DECLARED] = DeclaredInput(
                 names={one.field_alias: _value_type(types.get(one.field_name, str)) for one in expected},
@@ -62,6 +62,13 @@ def collect_declarations(routes: Iterable[HTTPRoute]) -> None:
                 several=frozenset(one.field_alias for one in expected if one.is_sequence),
                 reads_body=handler.parsed_data_field is not None or bool(handler.opt.get("reads_body")),
             )
+
+
+def _types_of(handler: HTTPRouteHandler) -> Mapping[str, Any]:
+    """The types of what a handler and the dependencies that it asks for declare."""
+    mine = handler.signature_model.__annotations__
+    asked = (provider for name, provider in handler.resolve_dependencies().items() if name in mine)
+    return {name: kind for provider in asked for name, kind in provider.signature_model.__annotations__.items()} | mine
 
 
 def _value_type(declared: Any) -> Any:

@@ -76,7 +76,7 @@ async def _run(settings: StoreSettings, *, quick: bool, wait: float) -> int:
             )
             return 3
         async with database.as_system() as tx:
-            statement = repository.differences_of(report.run_id).limit(_MOST_SHOWN)
+            statement = repository.AS_FOUND.sorted(repository.differences_of(report.run_id)).limit(_MOST_SHOWN)
             shown = list((await tx.session.execute(statement)).scalars())
     _print(report, shown)
     return int(report.state == "differing")

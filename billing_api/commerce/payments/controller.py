@@ -9,8 +9,7 @@ from litestar.params import FromPath
 from billing_api.access.permissions import Permission, Principal
 from billing_api.commerce.payments.schemas import InvoiceView, PaymentView
 from billing_api.commerce.payments.service import PaymentService
-from billing_api.web.parameters import Limit, Offset
-from db.paging import Page
+from db.paging import Page, Paging
 
 
 class InvoiceController(Controller):
@@ -22,10 +21,9 @@ class InvoiceController(Controller):
         self,
         principal: NamedDependency[Principal],
         payments: NamedDependency[PaymentService],
-        limit: Limit = 20,
-        offset: Offset = 0,
+        paging: NamedDependency[Paging],
     ) -> Page[InvoiceView]:
-        return await payments.invoices(principal, limit=limit, offset=offset)
+        return await payments.invoices(principal, paging)
 
     @get("/{invoice_id:uuid}", permission=Permission.OWN_INVOICES_READ, summary="One of my invoices")
     async def get_invoice(
@@ -46,10 +44,9 @@ class PaymentController(Controller):
         self,
         principal: NamedDependency[Principal],
         payments: NamedDependency[PaymentService],
-        limit: Limit = 20,
-        offset: Offset = 0,
+        paging: NamedDependency[Paging],
     ) -> Page[PaymentView]:
-        return await payments.payments(principal, limit=limit, offset=offset)
+        return await payments.payments(principal, paging)
 
     @get("/{payment_id:uuid}", permission=Permission.OWN_PAYMENTS_READ, summary="One of my payments")
     async def get_payment(

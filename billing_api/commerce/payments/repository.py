@@ -1,22 +1,25 @@
 """Payment repository: every SQL statement about invoices and payments as their owner sees them."""
 
+from typing import Final
 from uuid import UUID
 
 from sqlalchemy import Select, select
 
 from core.errors import NotFound
 from db.models.commerce import Invoice, Payment
+from db.paging import Order
 from db.unit_of_work import CustomerTransaction
+
+NEWEST_INVOICES: Final = Order(Invoice.created_at, Invoice.id)
+NEWEST_PAYMENTS: Final = Order(Payment.created_at, Payment.id)
 
 
 def invoices() -> Select[Invoice]:
-    """Newest first."""
-    return select(Invoice).order_by(Invoice.created_at.desc(), Invoice.id.desc())
+    return select(Invoice)
 
 
 def payments() -> Select[Payment]:
-    """Newest first."""
-    return select(Payment).order_by(Payment.created_at.desc(), Payment.id.desc())
+    return select(Payment)
 
 
 async def invoice(tx: CustomerTransaction, invoice_id: UUID) -> Invoice:

@@ -14,14 +14,12 @@ from billing_api.commerce.subscriptions.schemas import (
 )
 from billing_api.commerce.subscriptions.service import SubscriptionService
 from billing_api.web.parameters import (
-    Limit,
-    Offset,
     reply,
 )
 from billing_api.web.problems import documented
 from core.errors import PaymentDeclined
 from db.idempotency import Once
-from db.paging import Page
+from db.paging import Page, Paging
 
 
 class SubscriptionController(Controller):
@@ -33,10 +31,9 @@ class SubscriptionController(Controller):
         self,
         principal: NamedDependency[Principal],
         subscriptions: NamedDependency[SubscriptionService],
-        limit: Limit = 20,
-        offset: Offset = 0,
+        paging: NamedDependency[Paging],
     ) -> Page[SubscriptionView]:
-        return await subscriptions.page(principal, limit=limit, offset=offset)
+        return await subscriptions.page(principal, paging)
 
     @get("/{subscription_id:uuid}", permission=Permission.OWN_SUBSCRIPTIONS_READ, summary="One of my subscriptions")
     async def get_subscription(

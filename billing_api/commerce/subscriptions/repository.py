@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 from uuid import UUID
 
 from sqlalchemy import Select, select
@@ -16,8 +16,10 @@ from db.models.commerce import PlanChange, Subscription
 from db.models.identity import User
 from db.models.licensing import License, Plan
 from db.models.usage import LicenseUsage
+from db.paging import Order
 from db.unit_of_work import CustomerTransaction, Transaction
 
+NEWEST_FIRST: Final = Order(Subscription.created_at, Subscription.id)
 _Pending = aliased(Plan, name="pending_plan")
 
 
@@ -26,19 +28,18 @@ class StripeIds(NamedTuple):
     customer_id: str
 
 
-def newest_first() -> Select[Subscription, License, Plan, Plan]:
+def details() -> Select[Subscription, License, Plan, Plan]:
     """Rows for `SubscriptionDetails`: the subscriptions that the session may see."""
     return (
         select(Subscription, License, Plan, _Pending)
         .join(License, License.id == Subscription.license_id)
         .join(Plan, Plan.id == Subscription.plan_id)
         .outerjoin(_Pending, _Pending.id == Subscription.pending_plan_id)
-        .order_by(Subscription.created_at.desc(), Subscription.id.desc())
     )
 
 
 async def one(tx: Transaction, subscription_id: UUID) -> SubscriptionDetails:
-    row = (await tx.session.execute(newest_first().where(Subscription.id == subscription_id))).one_or_none()
+    row = (await tx.session.execute(details().where(Subscription.id == subscription_id))).one_or_none()
     if row is None:
         raise NotFound("there is no such subscription; check its id")
     return SubscriptionDetails(*row)

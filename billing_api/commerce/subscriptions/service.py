@@ -39,7 +39,7 @@ from core.money import Money
 from db.idempotency import Once, Replayable
 from db.models.commerce import ChangeDirection, PlanChange, SubscriptionStatus
 from db.models.licensing import Interval, Plan
-from db.paging import Page, fetch_page
+from db.paging import Page, Paging, fetch_page
 from db.unit_of_work import Database, Transaction
 
 _ASKED_WITHIN: Final = 8
@@ -55,12 +55,12 @@ class SubscriptionService:
         self._mirror = mirror
         self._plans = PlanService(database)
 
-    async def page(self, principal: Principal, *, limit: int, offset: int) -> Page[SubscriptionView]:
+    async def page(self, principal: Principal, paging: Paging) -> Page[SubscriptionView]:
         async with self._database.as_customer(principal.user_id) as tx:
-            rows, total = await fetch_page(tx.session, repository.newest_first(), limit=limit, offset=offset)
-            details = [SubscriptionDetails(*row) for row in rows]
+            found = await fetch_page(tx.session, repository.details(), repository.NEWEST_FIRST, paging)
+            details = [SubscriptionDetails(*row) for row in found.rows]
             usage = await repository.usage_of(tx, [one.license.id for one in details])
-        return Page([SubscriptionView.of(one, usage.get(one.license.id, {})) for one in details], total, limit, offset)
+        return found.page(SubscriptionView.of(one, usage.get(one.license.id, {})) for one in details)
 
     async def one(self, principal: Principal, subscription_id: UUID) -> SubscriptionView:
         async with self._database.as_customer(principal.user_id) as tx:

@@ -16,10 +16,10 @@ from billing_api.identity.oauth import token_request
 from billing_api.identity.oauth.schemas import ClientIssued, ClientView, NewClient, TokenFault, TokenGranted
 from billing_api.identity.oauth.service import ClientTokens, OAuthClientService
 from billing_api.identity.oauth.token_request import FORM, GRANT_TYPE, TokenError, TokenRefused
-from billing_api.web.parameters import Limit, Offset, reply
+from billing_api.web.parameters import reply
 from core.errors import InvalidInput
 from db.idempotency import Once
-from db.paging import Page
+from db.paging import Page, Paging
 
 _NO_STORE: Final = {"Cache-Control": "no-store", "Pragma": "no-cache"}  # RFC 6749, 5.1
 _LONGEST_OVERLAP_HOURS: Final = 168
@@ -94,10 +94,9 @@ class OAuthClientController(Controller):
         self,
         principal: NamedDependency[Principal],
         oauth_clients: NamedDependency[OAuthClientService],
-        limit: Limit = 20,
-        offset: Offset = 0,
+        paging: NamedDependency[Paging],
     ) -> Page[ClientView]:
-        return await oauth_clients.page(principal, limit=limit, offset=offset)
+        return await oauth_clients.page(principal, paging)
 
     @post("/", permission=Permission.OWN_CREDENTIALS, step_up=True, summary="A new one; its secret is shown this once")
     async def create_oauth_client(

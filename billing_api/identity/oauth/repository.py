@@ -9,8 +9,10 @@ from sqlalchemy import Select, func, insert, select, update
 from sqlalchemy.orm import undefer
 
 from db.models.identity import OAuthClient, User
+from db.paging import Order
 from db.unit_of_work import CustomerTransaction, SystemTransaction
 
+OLDEST_FIRST: Final = Order(OAuthClient.created_at, OAuthClient.id, descending=False)
 _SHOWN: Final = (
     OAuthClient.id,
     OAuthClient.name,
@@ -22,7 +24,7 @@ _SHOWN: Final = (
 
 def live() -> Select[*tuple[Any, ...]]:
     """Live clients of the transaction's user (row-level security)."""
-    return select(*_SHOWN).where(OAuthClient.revoked_at.is_(None)).order_by(OAuthClient.created_at, OAuthClient.id)
+    return select(*_SHOWN).where(OAuthClient.revoked_at.is_(None))
 
 
 async def count_live(tx: SystemTransaction, user_id: UUID) -> int | None:

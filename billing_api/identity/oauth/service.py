@@ -22,7 +22,7 @@ from core.ids import new_id, new_token
 from core.settings import Secrets
 from db.idempotency import Once, Replayable
 from db.models.identity import OAuthClient
-from db.paging import Page, fetch_page
+from db.paging import Page, Paging, fetch_page
 from db.unit_of_work import Database, SystemTransaction
 
 MOST_CLIENTS: Final = 20
@@ -38,10 +38,10 @@ class OAuthClientService:
         self._secrets = secrets
         self._clock = clock
 
-    async def page(self, principal: Principal, *, limit: int, offset: int) -> Page[ClientView]:
+    async def page(self, principal: Principal, paging: Paging) -> Page[ClientView]:
         async with self._database.as_customer(principal.user_id) as tx:
-            rows, total = await fetch_page(tx.session, repository.live(), limit=limit, offset=offset)
-        return Page([ClientView.of(row) for row in rows], total, limit, offset)
+            found = await fetch_page(tx.session, repository.live(), repository.OLDEST_FIRST, paging)
+        return found.page(ClientView.of(row) for row in found.rows)
 
     async def create(
         self, principal: Principal, order: NewClient, once: Once, *, request_id: str

@@ -9,8 +9,7 @@ from litestar.params import FromPath
 from billing_api.access.permissions import Permission, Principal
 from billing_api.identity.sessions.schemas import SessionsEnded, SessionView
 from billing_api.identity.sessions.service import SessionService
-from billing_api.web.parameters import Limit, Offset
-from db.paging import Page
+from db.paging import Page, Paging
 
 
 class SessionController(Controller):
@@ -22,10 +21,9 @@ class SessionController(Controller):
         self,
         principal: NamedDependency[Principal],
         sessions: NamedDependency[SessionService],
-        limit: Limit = 20,
-        offset: Offset = 0,
+        paging: NamedDependency[Paging],
     ) -> Page[SessionView]:
-        return await sessions.page(principal, limit=limit, offset=offset)
+        return await sessions.page(principal, paging)
 
     @delete("/{session_id:uuid}", permission=Permission.OWN_CREDENTIALS, summary="Sign out there, at once")
     async def end_session(

@@ -1,15 +1,18 @@
 """SQL of live sessions. The rotation of refresh tokens is in identity/accounts/repository.py."""
 
 from datetime import datetime
-from typing import NamedTuple
+from typing import Final, NamedTuple
 from uuid import UUID
 
 from sqlalchemy import ColumnElement, Select, select, update
 from sqlalchemy.orm import InstrumentedAttribute
 
 from db.models.identity import Role, Session, TotpFactor, User
+from db.paging import Order
 from db.unit_of_work import CustomerTransaction, SystemTransaction, Transaction
 
+LAST_USED_FIRST: Final = Order(Session.last_seen_at, Session.id)
+"""The one order that changes: a session that is used comes to the front, where a new walk finds it."""
 _SHOWN: tuple[InstrumentedAttribute[object], ...] = (
     Session.id,
     Session.user_agent,
@@ -57,8 +60,8 @@ async def touch(tx: SystemTransaction, session_id: UUID, now: datetime) -> None:
 
 
 def own_live(now: datetime) -> Select[UUID, str | None, str | None, datetime, datetime, datetime]:
-    """Live sessions of the transaction's user (row-level security); the last used comes first."""
-    return select(*_SHOWN).where(_lives(now)).order_by(Session.last_seen_at.desc(), Session.id)  # type: ignore[return-value]  # as typed above
+    """Live sessions of the transaction's user (row-level security)."""
+    return select(*_SHOWN).where(_lives(now))  # type: ignore[return-value]  # as typed above
 
 
 async def exists(tx: CustomerTransaction, session_id: UUID) -> bool:

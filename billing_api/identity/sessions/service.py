@@ -8,7 +8,7 @@ from billing_api.identity.sessions.liveness import Liveness
 from billing_api.identity.sessions.schemas import SessionsEnded, SessionView
 from core.clock import Clock
 from core.errors import NotFound
-from db.paging import Page, fetch_page
+from db.paging import Page, Paging, fetch_page
 from db.unit_of_work import Database
 
 _CAUSE = "ended by its owner"
@@ -20,12 +20,12 @@ class SessionService:
         self._liveness = liveness
         self._clock = clock
 
-    async def page(self, principal: Principal, *, limit: int, offset: int) -> Page[SessionView]:
+    async def page(self, principal: Principal, paging: Paging) -> Page[SessionView]:
         statement = repository.own_live(self._clock())
         async with self._database.as_customer(principal.user_id) as tx:
-            rows, total = await fetch_page(tx.session, statement, limit=limit, offset=offset)
-        items = [SessionView(current=row.id == principal.session_id, **row._asdict()) for row in rows]
-        return Page(items, total, limit, offset)
+            found = await fetch_page(tx.session, statement, repository.LAST_USED_FIRST, paging)
+        items = [SessionView(current=row.id == principal.session_id, **row._asdict()) for row in found.rows]
+        return found.page(items)
 
     async def end(self, principal: Principal, session_id: UUID) -> None:
         """The session has ended when this returns. A second call is no error; NotFound for another user's session."""

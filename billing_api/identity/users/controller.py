@@ -17,9 +17,9 @@ from billing_api.identity.users.schemas import (
     UserView,
 )
 from billing_api.identity.users.service import AccountEvents, UserAdministration
-from billing_api.web.parameters import Limit, Offset, ReasonGiven
+from billing_api.web.parameters import ReasonGiven
 from db.models.identity import Role
-from db.paging import Page
+from db.paging import Page, Paging
 
 
 class AdminUserController(Controller):
@@ -31,18 +31,15 @@ class AdminUserController(Controller):
         self,
         principal: NamedDependency[Principal],
         user_administration: NamedDependency[UserAdministration],
+        paging: NamedDependency[Paging],
         q: Annotated[
             str | None, QueryParameter(max_length=200, description="a part of the address, the name or the company's")
         ] = None,
         email: FromQuery[str | None] = None,
         role: FromQuery[Role | None] = None,
         status: FromQuery[UserStatus | None] = None,
-        limit: Limit = 20,
-        offset: Offset = 0,
     ) -> Page[UserView]:
-        return await user_administration.search(
-            principal, q=q, email=email, role=role, status=status, limit=limit, offset=offset
-        )
+        return await user_administration.search(principal, paging, q=q, email=email, role=role, status=status)
 
     @get("/{user_id:uuid}", permission=Permission.USERS_VIEW, summary="One user")
     async def get_user(
@@ -120,7 +117,6 @@ class AccountEventController(Controller):
         self,
         principal: NamedDependency[Principal],
         account_events: NamedDependency[AccountEvents],
-        limit: Limit = 20,
-        offset: Offset = 0,
+        paging: NamedDependency[Paging],
     ) -> Page[AccountEvent]:
-        return await account_events.page(principal, limit=limit, offset=offset)
+        return await account_events.page(principal, paging)

@@ -10,8 +10,11 @@ from core.errors import Conflict, Forbidden, NotFound
 from core.mailbox import folded_part, mailbox_key
 from db.models.identity import Role, User
 from db.models.messaging import AuditRow
+from db.paging import Order
 from db.unit_of_work import PrivilegedTransaction, SystemTransaction
 
+NEWEST_FIRST: Final = Order(User.created_at, User.id)
+LATEST_FIRST: Final = Order(AuditRow.id)
 IMPERSONATED: Final = "user.impersonated"
 SUSPENDED: Final = "user.suspended"
 RESUMED: Final = "user.resumed"
@@ -26,8 +29,8 @@ class AccountStanding(NamedTuple):
 
 
 def search(*, q: str | None, email: str | None, role: Role | None, standing: AccountStanding | None) -> Select[User]:
-    """Newest first; every given condition must hold. `q` is a part of the address, the name or the company's name."""
-    statement = select(User).order_by(User.created_at.desc(), User.id.desc())
+    """Every given condition must hold. `q` is a part of the address, the name or the company's name."""
+    statement = select(User)
     if q is not None:
         named = (User.email, User.full_name, User.company_name)
         by_key = User.email_key.contains(folded_part(q), autoescape=True)
@@ -83,12 +86,10 @@ async def written(tx: SystemTransaction, user: User) -> User:
 
 
 def account_events(user_id: UUID) -> Select[AuditRow]:
-    """What staff did to this account, newest first."""
+    """What staff did to this account."""
     shown = (IMPERSONATED, SUSPENDED, RESUMED, ROLE_CHANGED)
-    return (
-        select(AuditRow)
-        .where(AuditRow.target_kind == "user", AuditRow.target_id == str(user_id), AuditRow.action.in_(shown))
-        .order_by(AuditRow.id.desc())
+    return select(AuditRow).where(
+        AuditRow.target_kind == "user", AuditRow.target_id == str(user_id), AuditRow.action.in_(shown)
     )
 
 

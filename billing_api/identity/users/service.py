@@ -15,7 +15,7 @@ from billing_api.identity.users.schemas import AccountEvent, Impersonation, Role
 from core.clock import Clock
 from core.errors import Conflict, Forbidden
 from db.models.identity import Role
-from db.paging import Page, fetch_page
+from db.paging import Page, Paging, fetch_page
 from db.unit_of_work import Database
 
 
@@ -29,19 +29,18 @@ class UserAdministration:
     async def search(
         self,
         principal: Principal,
+        paging: Paging,
         *,
         q: str | None,
         email: str | None,
         role: Role | None,
         status: UserStatus | None,
-        limit: int,
-        offset: int,
     ) -> Page[UserView]:
         standing = None if status is None else repository.AccountStanding(status == "active", status == "deleted")
         statement = repository.search(q=q, email=email, role=role, standing=standing)
         async with self._database.as_staff(principal.user_id) as tx:
-            rows, total = await fetch_page(tx.session, statement, limit=limit, offset=offset)
-        return Page([UserView.of(row[0]) for row in rows], total, limit, offset)
+            found = await fetch_page(tx.session, statement, repository.NEWEST_FIRST, paging)
+        return found.page(UserView.of(row[0]) for row in found.rows)
 
     async def one(self, principal: Principal, user_id: UUID) -> UserView:
         async with self._database.as_staff(principal.user_id) as tx:
@@ -103,12 +102,12 @@ class AccountEvents:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def page(self, principal: Principal, *, limit: int, offset: int) -> Page[AccountEvent]:
+    async def page(self, principal: Principal, paging: Paging) -> Page[AccountEvent]:
         # Customers may not read the audit trail itself, so the application reads it for them.
         async with self._database.as_system(principal.user_id) as tx:
             statement = repository.account_events(principal.user_id)
-            rows, total = await fetch_page(tx.session, statement, limit=limit, offset=offset)
-        return Page([AccountEvent.of(row[0]) for row in rows], total, limit, offset)
+            found = await fetch_page(tx.session, statement, repository.LATEST_FIRST, paging)
+        return found.page(AccountEvent.of(row[0]) for row in found.rows)
 
 
 def _refuse_self(principal: Principal, user_id: UUID, what: str) -> None:

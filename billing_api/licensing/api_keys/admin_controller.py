@@ -9,9 +9,9 @@ from litestar.params import FromPath, JSONBody
 from billing_api.access.permissions import Permission, Principal
 from billing_api.licensing.api_keys.platform_keys import PlatformKeyAdministration
 from billing_api.licensing.api_keys.schemas import NewApiKey, PlatformKeySecret, PlatformKeyView, RotateApiKey
-from billing_api.web.parameters import Limit, Offset, reply
+from billing_api.web.parameters import reply
 from db.idempotency import Once
-from db.paging import Page
+from db.paging import Page, Paging
 
 
 class AdminPlatformKeyController(Controller):
@@ -22,10 +22,9 @@ class AdminPlatformKeyController(Controller):
     async def list_platform_keys(
         self,
         platform_keys: NamedDependency[PlatformKeyAdministration],
-        limit: Limit = 20,
-        offset: Offset = 0,
+        paging: NamedDependency[Paging],
     ) -> Page[PlatformKeyView]:
-        return await platform_keys.page(limit=limit, offset=offset)
+        return await platform_keys.page(paging)
 
     @post(
         "/",

@@ -15,12 +15,10 @@ from billing_api.licensing.api_keys.schemas import (
 )
 from billing_api.licensing.api_keys.service import ApiKeyService
 from billing_api.web.parameters import (
-    Limit,
-    Offset,
     reply,
 )
 from db.idempotency import Once
-from db.paging import Page
+from db.paging import Page, Paging
 
 
 class LicenseApiKeyController(Controller):
@@ -32,11 +30,10 @@ class LicenseApiKeyController(Controller):
         self,
         principal: NamedDependency[Principal],
         api_keys: NamedDependency[ApiKeyService],
+        paging: NamedDependency[Paging],
         license_id: FromPath[UUID],
-        limit: Limit = 20,
-        offset: Offset = 0,
     ) -> Page[ApiKeyView]:
-        return await api_keys.page(principal, license_id, limit=limit, offset=offset)
+        return await api_keys.page(principal, license_id, paging)
 
     @post(
         "/",

@@ -20,7 +20,7 @@ from core.errors import FieldError, InvalidInput
 from core.licensing.record import Permission
 from core.settings import Secrets
 from db.idempotency import Once, Replayable
-from db.paging import Page, fetch_page
+from db.paging import Page, Paging, fetch_page
 from db.unit_of_work import Database, SystemTransaction
 
 
@@ -30,11 +30,11 @@ class PlatformKeyAdministration:
         self._secrets = secrets
         self._clock = clock
 
-    async def page(self, *, limit: int, offset: int) -> Page[PlatformKeyView]:
+    async def page(self, paging: Paging) -> Page[PlatformKeyView]:
         now = self._clock()
         async with self._database.as_system() as tx:
-            rows, total = await fetch_page(tx.session, repository.of_platform(), limit=limit, offset=offset)
-        return Page([PlatformKeyView.of(row[0], now) for row in rows], total, limit, offset)
+            found = await fetch_page(tx.session, repository.of_platform(), repository.NEWEST_FIRST, paging)
+        return found.page(PlatformKeyView.of(row[0], now) for row in found.rows)
 
     async def create(self, principal: Principal, order: NewApiKey, once: Once) -> Replayable[PlatformKeySecret]:
         async with self._database.as_system(principal.user_id) as tx:

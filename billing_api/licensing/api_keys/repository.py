@@ -2,13 +2,17 @@
 
 from collections.abc import Collection, Sequence
 from datetime import datetime
+from typing import Final
 from uuid import UUID
 
 from sqlalchemy import ColumnElement, Select, func, or_, select, update
 
 from core.errors import NotFound
 from db.models.licensing import ApiKey
+from db.paging import Order
 from db.unit_of_work import CustomerTransaction, SystemTransaction, Transaction
+
+NEWEST_FIRST: Final = Order(ApiKey.created_at, ApiKey.id)
 
 
 async def by_key_ids(tx: SystemTransaction, key_ids: Collection[str]) -> Sequence[ApiKey]:
@@ -17,13 +21,13 @@ async def by_key_ids(tx: SystemTransaction, key_ids: Collection[str]) -> Sequenc
 
 
 def of_license(license_id: UUID) -> Select[ApiKey]:
-    """Newest first, including revoked ones."""
-    return select(ApiKey).where(ApiKey.license_id == license_id).order_by(ApiKey.created_at.desc(), ApiKey.id.desc())
+    """Including revoked ones."""
+    return select(ApiKey).where(ApiKey.license_id == license_id)
 
 
 def of_platform() -> Select[ApiKey]:
-    """Newest first, revoked ones among them."""
-    return select(ApiKey).where(ApiKey.license_id.is_(None)).order_by(ApiKey.created_at.desc(), ApiKey.id.desc())
+    """Revoked ones among them."""
+    return select(ApiKey).where(ApiKey.license_id.is_(None))
 
 
 async def lock_of_platform(tx: SystemTransaction, api_key_id: UUID) -> ApiKey:

@@ -41,7 +41,7 @@ from core.errors import FieldError, InvalidInput, PermissionMissing, SignatureFa
 from core.settings import Secrets
 from db.idempotency import Once, Replayable
 from db.models.licensing import ApiKey
-from db.paging import Page, fetch_page
+from db.paging import Page, Paging, fetch_page
 from db.unit_of_work import Database, SystemTransaction
 
 _READ_WITHIN: Final = 5.0
@@ -66,12 +66,12 @@ class ApiKeyService:
         self._secrets = secrets
         self._clock = clock
 
-    async def page(self, principal: Principal, license_id: UUID, *, limit: int, offset: int) -> Page[ApiKeyView]:
+    async def page(self, principal: Principal, license_id: UUID, paging: Paging) -> Page[ApiKeyView]:
         now = self._clock()
         async with self._database.as_customer(principal.user_id) as tx:
             await licenses.one(tx, license_id)
-            rows, total = await fetch_page(tx.session, repository.of_license(license_id), limit=limit, offset=offset)
-        return Page([ApiKeyView.of(row[0], now) for row in rows], total, limit, offset)
+            found = await fetch_page(tx.session, repository.of_license(license_id), repository.NEWEST_FIRST, paging)
+        return found.page(ApiKeyView.of(row[0], now) for row in found.rows)
 
     async def create(
         self, principal: Principal, license_id: UUID, order: NewApiKey, once: Once

@@ -21,15 +21,13 @@ from billing_api.licensing.licenses.schemas import (
 )
 from billing_api.licensing.licenses.service import LicenseAdministration, LicenseService
 from billing_api.web.parameters import (
-    Limit,
-    Offset,
     ReasonGiven,
     reply,
 )
 from core.licensing.state import Status
 from db.idempotency import Once
 from db.models.licensing import ProvisioningState
-from db.paging import Page
+from db.paging import Page, Paging
 
 
 class LicenseController(Controller):
@@ -41,11 +39,10 @@ class LicenseController(Controller):
         self,
         principal: NamedDependency[Principal],
         licenses: NamedDependency[LicenseService],
+        paging: NamedDependency[Paging],
         status: FromQuery[Status | None] = None,
-        limit: Limit = 20,
-        offset: Offset = 0,
     ) -> Page[LicenseView]:
-        return await licenses.page(principal, status=status, limit=limit, offset=offset)
+        return await licenses.page(principal, paging, status=status)
 
     @get("/{license_id:uuid}", permission=Permission.OWN_LICENSES_READ, summary="One of my licenses")
     async def get_license(
@@ -107,21 +104,19 @@ class AdminLicenseController(Controller):
         self,
         principal: NamedDependency[Principal],
         license_administration: NamedDependency[LicenseAdministration],
+        paging: NamedDependency[Paging],
         email: FromQuery[str | None] = None,
         status: FromQuery[Status | None] = None,
         provisioning: FromQuery[ProvisioningState | None] = None,
         overage: FromQuery[bool | None] = None,
-        limit: Limit = 20,
-        offset: Offset = 0,
     ) -> Page[AdminLicenseView]:
         return await license_administration.search(
             principal,
+            paging,
             email=email,
             status=status,
             provisioning=provisioning,
             overage=overage,
-            limit=limit,
-            offset=offset,
         )
 
     @get("/{license_id:uuid}", permission=Permission.LICENSES_VIEW, summary="Any customer's license")

@@ -15,8 +15,10 @@ from core.mailbox import mailbox_key
 from db.models.identity import User
 from db.models.licensing import License, LicenseType, Plan, ProvisioningState
 from db.models.usage import LicenseUsage, OverageCandidate
+from db.paging import Order
 from db.unit_of_work import StaffTransaction, SystemTransaction, Transaction
 
+NEWEST_FIRST: Final = Order(License.created_at, License.id)
 CORRECTION_SHOWS: Final = timedelta(days=30)
 
 _LOCK_ACCOUNT: Final = text(
@@ -47,12 +49,8 @@ def effective_status(now: datetime) -> ColumnElement[Status]:
 
 
 def visible() -> Select[License, str]:
-    """The licenses that the session may see, with their plan's name, newest first."""
-    return (
-        select(License, Plan.name)
-        .join(Plan, Plan.id == License.plan_id)
-        .order_by(License.created_at.desc(), License.id.desc())
-    )
+    """The licenses that the session may see, with their plan's name."""
+    return select(License, Plan.name).join(Plan, Plan.id == License.plan_id)
 
 
 async def one(tx: Transaction, license_id: UUID) -> tuple[License, str]:
@@ -151,7 +149,6 @@ def search(
         select(License, Plan.name, User.email)
         .join(Plan, Plan.id == License.plan_id)
         .join(User, User.id == License.user_id)
-        .order_by(License.created_at.desc(), License.id.desc())
     )
     if email is not None:
         statement = statement.where(User.email_key == mailbox_key(email))

@@ -36,7 +36,7 @@ from core.licensing.state import Event, Status, move
 from core.settings import Secrets
 from db.idempotency import Once, Replayable
 from db.models.licensing import License, ProvisioningState
-from db.paging import Page, fetch_page
+from db.paging import Page, Paging, fetch_page
 from db.unit_of_work import Database
 
 
@@ -49,14 +49,14 @@ class LicenseService:
         self._clock = clock
         self._hot_store = hot_store
 
-    async def page(self, principal: Principal, *, status: Status | None, limit: int, offset: int) -> Page[LicenseView]:
+    async def page(self, principal: Principal, paging: Paging, *, status: Status | None) -> Page[LicenseView]:
         now = self._clock()
         statement = repository.visible()
         if status is not None:
             statement = statement.where(repository.effective_status(now) == status)
         async with self._database.as_customer(principal.user_id) as tx:
-            rows, total = await fetch_page(tx.session, statement, limit=limit, offset=offset)
-        return Page([LicenseView.of(license_, plan, now) for license_, plan in rows], total, limit, offset)
+            found = await fetch_page(tx.session, statement, repository.NEWEST_FIRST, paging)
+        return found.page(LicenseView.of(license_, plan, now) for license_, plan in found.rows)
 
     async def one(self, principal: Principal, license_id: UUID) -> LicenseView:
         async with self._database.as_customer(principal.user_id) as tx:
@@ -107,13 +107,12 @@ class LicenseAdministration:
     async def search(
         self,
         principal: Principal,
+        paging: Paging,
         *,
         email: str | None,
         status: Status | None,
         provisioning: ProvisioningState | None,
         overage: bool | None,
-        limit: int,
-        offset: int,
     ) -> Page[AdminLicenseView]:
         now = self._clock()
         statement = repository.search(email=email, provisioning=provisioning)
@@ -123,8 +122,8 @@ class LicenseAdministration:
             listed = repository.shows_overage(now)
             statement = statement.where(listed if overage else ~listed)
         async with self._database.as_staff(principal.user_id) as tx:
-            rows, total = await fetch_page(tx.session, statement, limit=limit, offset=offset)
-        return Page([_for_staff(row, now) for row in rows], total, limit, offset)
+            found = await fetch_page(tx.session, statement, repository.NEWEST_FIRST, paging)
+        return found.page(_for_staff(row, now) for row in found.rows)
 
     async def one(self, principal: Principal, license_id: UUID) -> AdminLicenseView:
         async with self._database.as_staff(principal.user_id) as tx:
@@ -144,10 +143,10 @@ class LicenseAdministration:
             raise NotFound("this is not a license key: a symbol is wrong or missing; check it symbol by symbol")
         statement = repository.search(key_hash=key_hash(self._secrets, key))
         async with self._database.as_staff(principal.user_id) as tx:
-            rows, _ = await fetch_page(tx.session, statement, limit=1, offset=0)
-        if not rows:
+            row = (await tx.session.execute(statement)).one_or_none()
+        if row is None:
             raise NotFound("no license has this key")
-        return _for_staff(rows[0], self._clock())
+        return _for_staff((row[0], row[1], row[2]), self._clock())
 
     async def issue(self, principal: Principal, order: IssueLicense, once: Once) -> Replayable[IssuedLicense]:
         """Issues a license without a purchase. Its key is shown only in this answer."""

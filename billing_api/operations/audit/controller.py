@@ -12,11 +12,9 @@ from billing_api.operations.audit.schemas import AuditView, LicenseEventView
 from billing_api.operations.audit.service import AuditTrail
 from billing_api.web.parameters import (
     STORABLE,
-    Limit,
-    Offset,
     instant,
 )
-from db.paging import Page
+from db.paging import Page, Paging
 
 Word = Annotated[str | None, QueryParameter(max_length=200, pattern=STORABLE)]
 
@@ -30,25 +28,23 @@ class AdminAuditController(Controller):
         self,
         principal: NamedDependency[Principal],
         audit_trail: NamedDependency[AuditTrail],
+        paging: NamedDependency[Paging],
         actor_id: Annotated[UUID | None, QueryParameter(description="who did it")] = None,
         action: Word = None,
         target_kind: Word = None,
         target_id: Word = None,
         since: Annotated[str | None, QueryParameter(format="date-time", description="from this instant on")] = None,
         until: Annotated[str | None, QueryParameter(format="date-time", description="before this instant")] = None,
-        limit: Limit = 20,
-        offset: Offset = 0,
     ) -> Page[AuditView]:
         return await audit_trail.search(
             principal,
+            paging,
             actor_id=actor_id,
             action=action,
             target_kind=target_kind,
             target_id=target_id,
             since=instant(since, "since"),
             until=instant(until, "until"),
-            limit=limit,
-            offset=offset,
         )
 
 
@@ -61,8 +57,7 @@ class LicenseEventController(Controller):
         self,
         principal: NamedDependency[Principal],
         audit_trail: NamedDependency[AuditTrail],
+        paging: NamedDependency[Paging],
         license_id: FromPath[UUID],
-        limit: Limit = 20,
-        offset: Offset = 0,
     ) -> Page[LicenseEventView]:
-        return await audit_trail.license_events(principal, license_id, limit=limit, offset=offset)
+        return await audit_trail.license_events(principal, license_id, paging)

@@ -5,23 +5,26 @@ from datetime import datetime
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import DateTime, Select, Text, Uuid, cast, column, delete, func, insert, select, table
+from sqlalchemy import BigInteger, DateTime, Select, Text, Uuid, cast, column, delete, func, insert, select, table
 from sqlalchemy.dialects.postgresql import JSONB
 
 from core.crypto.audit_chain import EMPTY, Entry, Head
 from db.models.audit import AuditSeal, AuditUnsealed
 from db.models.messaging import AuditRow
+from db.paging import Order
 from db.unit_of_work import SystemTransaction
 
 _EVENTS: Final = table(
     "license_events",
-    column("id"),
+    column("id", BigInteger()),
     column("license_id", Uuid()),
     column("at", DateTime(timezone=True)),
     column("action", Text()),
     column("actor", Text()),
     column("detail", JSONB()),
 )
+NEWEST_FIRST: Final = Order(AuditRow.id)
+NEWEST_EVENTS: Final = Order(_EVENTS.c.id)
 _ENTRY: Final = (
     AuditRow.id,
     AuditRow.at,
@@ -63,8 +66,8 @@ def search(
     since: datetime | None,
     until: datetime | None,
 ) -> Select[AuditRow]:
-    """Newest first; every given condition must hold."""
-    statement = select(AuditRow).order_by(AuditRow.id.desc())
+    """Every given condition must hold."""
+    statement = select(AuditRow)
     equal = {"actor_id": actor_id, "action": action, "target_kind": target_kind, "target_id": target_id}
     for name, value in equal.items():
         if value is not None:
@@ -77,9 +80,9 @@ def search(
 
 
 def events_of(license_id: UUID) -> Select[*tuple[Any, ...]]:
-    """The events that a license's owner is shown, newest first; the view hides other customers' licenses."""
-    shown = select(_EVENTS.c.at, _EVENTS.c.action, _EVENTS.c.actor, _EVENTS.c.detail)
-    return shown.where(_EVENTS.c.license_id == license_id).order_by(_EVENTS.c.id.desc())
+    """The events that a license's owner is shown; the view hides other customers' licenses."""
+    shown = select(_EVENTS.c.id, _EVENTS.c.at, _EVENTS.c.action, _EVENTS.c.actor, _EVENTS.c.detail)
+    return shown.where(_EVENTS.c.license_id == license_id)
 
 
 def own_events() -> Select[*tuple[Any, ...]]:

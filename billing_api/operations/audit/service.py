@@ -7,7 +7,7 @@ from billing_api.access.permissions import Principal
 from billing_api.licensing.licenses import repository as licenses
 from billing_api.operations.audit import repository
 from billing_api.operations.audit.schemas import AuditView, LicenseEventView
-from db.paging import Page, fetch_page
+from db.paging import Page, Paging, fetch_page
 from db.unit_of_work import Database
 
 
@@ -18,6 +18,7 @@ class AuditTrail:
     async def search(
         self,
         principal: Principal,
+        paging: Paging,
         *,
         actor_id: UUID | None,
         action: str | None,
@@ -25,23 +26,19 @@ class AuditTrail:
         target_id: str | None,
         since: datetime | None,
         until: datetime | None,
-        limit: int,
-        offset: int,
     ) -> Page[AuditView]:
         statement = repository.search(
             actor_id=actor_id, action=action, target_kind=target_kind, target_id=target_id, since=since, until=until
         )
         async with self._database.as_staff(principal.user_id) as tx:
-            rows, total = await fetch_page(tx.session, statement, limit=limit, offset=offset)
-        return Page([AuditView.of(row[0]) for row in rows], total, limit, offset)
+            found = await fetch_page(tx.session, statement, repository.NEWEST_FIRST, paging)
+        return found.page(AuditView.of(row[0]) for row in found.rows)
 
-    async def license_events(
-        self, principal: Principal, license_id: UUID, *, limit: int, offset: int
-    ) -> Page[LicenseEventView]:
+    async def license_events(self, principal: Principal, license_id: UUID, paging: Paging) -> Page[LicenseEventView]:
         async with self._database.as_customer(principal.user_id) as tx:
             await licenses.one(tx, license_id)
-            rows, total = await fetch_page(tx.session, repository.events_of(license_id), limit=limit, offset=offset)
-        events = [
-            LicenseEventView(at=at, action=action, actor=actor, detail=detail) for at, action, actor, detail in rows
-        ]
-        return Page(events, total, limit, offset)
+            found = await fetch_page(tx.session, repository.events_of(license_id), repository.NEWEST_EVENTS, paging)
+        return found.page(
+            LicenseEventView(at=at, action=action, actor=actor, detail=detail)
+            for _, at, action, actor, detail in found.rows
+        )

@@ -9,9 +9,8 @@ from litestar.params import FromPath, QueryParameter
 from billing_api.access.permissions import Permission, Principal
 from billing_api.operations.jobs.schemas import JobView
 from billing_api.operations.jobs.service import JobAdministration
-from billing_api.web.parameters import Limit, Offset
 from db.models.messaging import JobState
-from db.paging import Page
+from db.paging import Page, Paging
 
 
 class AdminJobController(Controller):
@@ -23,11 +22,10 @@ class AdminJobController(Controller):
         self,
         principal: NamedDependency[Principal],
         job_administration: NamedDependency[JobAdministration],
+        paging: NamedDependency[Paging],
         job_state: Annotated[JobState | None, QueryParameter(name="state")] = None,
-        limit: Limit = 20,
-        offset: Offset = 0,
     ) -> Page[JobView]:
-        return await job_administration.page(principal, state=job_state, limit=limit, offset=offset)
+        return await job_administration.page(principal, paging, state=job_state)
 
     @post("/{job_id:int}/retry", permission=Permission.OPERATIONS_CHANGE, status_code=200, summary="Try it again now")
     async def retry_job(

@@ -1,11 +1,15 @@
 """Every SQL statement about jobs as staff see them; db/outbox.py has those that perform them."""
 
+from typing import Final
+
 from sqlalchemy import ColumnElement, Select, select
 
 from core.errors import NotFound
 from db.models.messaging import JobState, OutboxRow
+from db.paging import Order
 from db.unit_of_work import StaffTransaction
 
+NEWEST_FIRST: Final = Order(OutboxRow.id)
 _CONDITION: dict[JobState, ColumnElement[bool]] = {
     "waiting": OutboxRow.done_at.is_(None) & OutboxRow.dead_at.is_(None),
     "done": OutboxRow.done_at.is_not(None),
@@ -14,8 +18,7 @@ _CONDITION: dict[JobState, ColumnElement[bool]] = {
 
 
 def in_state(state: JobState | None) -> Select[OutboxRow]:
-    """Newest first."""
-    statement = select(OutboxRow).order_by(OutboxRow.id.desc())
+    statement = select(OutboxRow)
     return statement if state is None else statement.where(_CONDITION[state])
 
 

@@ -6,7 +6,7 @@ from billing_api.operations.jobs.schemas import JobView
 from core.clock import Clock
 from core.errors import Conflict
 from db.models.messaging import JobState
-from db.paging import Page, fetch_page
+from db.paging import Page, Paging, fetch_page
 from db.unit_of_work import Database
 
 
@@ -15,10 +15,10 @@ class JobAdministration:
         self._database = database
         self._clock = clock
 
-    async def page(self, principal: Principal, *, state: JobState | None, limit: int, offset: int) -> Page[JobView]:
+    async def page(self, principal: Principal, paging: Paging, *, state: JobState | None) -> Page[JobView]:
         async with self._database.as_staff(principal.user_id) as tx:
-            rows, total = await fetch_page(tx.session, repository.in_state(state), limit=limit, offset=offset)
-        return Page([JobView.of(row[0]) for row in rows], total, limit, offset)
+            found = await fetch_page(tx.session, repository.in_state(state), repository.NEWEST_FIRST, paging)
+        return found.page(JobView.of(row[0]) for row in found.rows)
 
     async def retry(self, principal: Principal, job_id: int) -> JobView:
         """Makes a dead job due at once; a worker finds it within a second.

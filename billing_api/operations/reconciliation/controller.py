@@ -9,8 +9,7 @@ from litestar.params import FromPath
 from billing_api.access.permissions import Permission, Principal
 from billing_api.operations.reconciliation.schemas import RunView, RunWithDifferences
 from billing_api.operations.reconciliation.service import ReconciliationReports
-from billing_api.web.parameters import Limit, Offset
-from db.paging import Page
+from db.paging import Page, Paging
 
 
 class AdminReconciliationController(Controller):
@@ -22,18 +21,16 @@ class AdminReconciliationController(Controller):
         self,
         principal: NamedDependency[Principal],
         reconciliation_reports: NamedDependency[ReconciliationReports],
-        limit: Limit = 20,
-        offset: Offset = 0,
+        paging: NamedDependency[Paging],
     ) -> Page[RunView]:
-        return await reconciliation_reports.page(principal, limit=limit, offset=offset)
+        return await reconciliation_reports.page(principal, paging)
 
     @get("/{run_id:uuid}", permission=Permission.OPERATIONS_VIEW, summary="One comparison, and what it found")
     async def get_reconciliation_run(
         self,
         principal: NamedDependency[Principal],
         reconciliation_reports: NamedDependency[ReconciliationReports],
+        paging: NamedDependency[Paging],
         run_id: FromPath[UUID],
-        limit: Limit = 20,
-        offset: Offset = 0,
     ) -> RunWithDifferences:
-        return await reconciliation_reports.one(principal, run_id, limit=limit, offset=offset)
+        return await reconciliation_reports.one(principal, run_id, paging)

@@ -19,8 +19,14 @@ from db.models.reconciliation import (
     RunState,
     Subject,
 )
+from db.paging import Order
 from db.unit_of_work import PrivilegedTransaction, SystemTransaction
 
+_FOUND: Final = ReconciliationDifference
+NEWEST_FIRST: Final = Order(ReconciliationRun.started_at, ReconciliationRun.id)
+AS_FOUND: Final = Order(
+    _FOUND.created_at, _FOUND.subject, _FOUND.fault, _FOUND.name, _FOUND.id, descending=False
+)  # differences of one look have one instant
 _BROKEN_OFF: Final = "it was broken off: its process ended, or lost its database"
 
 # One row for a range of buckets. The window numbers the events and computes the total after each of them. The array
@@ -181,8 +187,8 @@ async def stuck_jobs(tx: SystemTransaction, seconds: float, most: int) -> list[F
     ]
 
 
-def newest_first() -> Select[ReconciliationRun]:
-    return select(ReconciliationRun).order_by(ReconciliationRun.started_at.desc(), ReconciliationRun.id.desc())
+def runs() -> Select[ReconciliationRun]:
+    return select(ReconciliationRun)
 
 
 async def one(tx: PrivilegedTransaction, run_id: UUID) -> ReconciliationRun:
@@ -193,9 +199,7 @@ async def one(tx: PrivilegedTransaction, run_id: UUID) -> ReconciliationRun:
 
 
 def differences_of(run_id: UUID) -> Select[ReconciliationDifference]:
-    of_run = select(ReconciliationDifference).where(ReconciliationDifference.run_id == run_id)
-    found = ReconciliationDifference  # differences of one look have one instant
-    return of_run.order_by(found.created_at, found.subject, found.fault, found.name, found.id)
+    return select(ReconciliationDifference).where(ReconciliationDifference.run_id == run_id)
 
 
 def _wrong_events(wrong: dict[str, Any]) -> FoundDifference:

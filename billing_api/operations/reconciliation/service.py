@@ -9,7 +9,7 @@ from billing_api.operations.reconciliation.schemas import (
     RunView,
     RunWithDifferences,
 )
-from db.paging import Page, fetch_page
+from db.paging import Page, Paging, fetch_page
 from db.unit_of_work import Database
 
 
@@ -17,16 +17,16 @@ class ReconciliationReports:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def page(self, principal: Principal, *, limit: int, offset: int) -> Page[RunView]:
+    async def page(self, principal: Principal, paging: Paging) -> Page[RunView]:
         async with self._database.as_staff(principal.user_id) as tx:
-            rows, total = await fetch_page(tx.session, repository.newest_first(), limit=limit, offset=offset)
-        return Page([RunView.of(row[0]) for row in rows], total, limit, offset)
+            found = await fetch_page(tx.session, repository.runs(), repository.NEWEST_FIRST, paging)
+        return found.page(RunView.of(row[0]) for row in found.rows)
 
-    async def one(self, principal: Principal, run_id: UUID, *, limit: int, offset: int) -> RunWithDifferences:
+    async def one(self, principal: Principal, run_id: UUID, paging: Paging) -> RunWithDifferences:
         """The run, and a page of its differences in the order they were found."""
         async with self._database.as_staff(principal.user_id) as tx:
             run = await repository.one(tx, run_id)
             statement = repository.differences_of(run_id)
-            rows, total = await fetch_page(tx.session, statement, limit=limit, offset=offset)
-        found = Page([DifferenceView.of(row[0]) for row in rows], total, limit, offset)
-        return RunWithDifferences(RunView.of(run), found)
+            found = await fetch_page(tx.session, statement, repository.AS_FOUND, paging)
+        differences = found.page(DifferenceView.of(row[0]) for row in found.rows)
+        return RunWithDifferences(RunView.of(run), differences)

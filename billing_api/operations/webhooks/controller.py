@@ -15,8 +15,7 @@ from billing_api.operations.webhooks.service import (
     WebhookAdministration,
     WebhookReceiver,
 )
-from billing_api.web.parameters import Limit, Offset
-from db.paging import Page
+from db.paging import Page, Paging
 
 
 @post("/webhooks/stripe", permission=Permission.SIGNED, failures="webhook_failures", status_code=200, tags=["webhooks"])
@@ -43,14 +42,11 @@ class AdminWebhookController(Controller):
         self,
         principal: NamedDependency[Principal],
         webhook_administration: NamedDependency[WebhookAdministration],
+        paging: NamedDependency[Paging],
         processed: FromQuery[bool | None] = None,
         event_type: FromQuery[str | None] = None,
-        limit: Limit = 20,
-        offset: Offset = 0,
     ) -> Page[WebhookEventView]:
-        return await webhook_administration.page(
-            principal, processed=processed, event_type=event_type, limit=limit, offset=offset
-        )
+        return await webhook_administration.page(principal, paging, processed=processed, event_type=event_type)
 
     @post(
         "/{event_id:uuid}/replay", permission=Permission.OPERATIONS_CHANGE, status_code=200, summary="Process it again"

@@ -1,6 +1,6 @@
 """Every SQL statement about received events."""
 
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
 from sqlalchemy import Select, select, update
@@ -10,7 +10,10 @@ from sqlalchemy.sql import func
 from core.errors import NotFound
 from core.ids import new_id
 from db.models.messaging import WebhookEvent, WebhookSource
+from db.paging import Order
 from db.unit_of_work import PrivilegedTransaction, SystemTransaction
+
+NEWEST_FIRST: Final = Order(WebhookEvent.created_at, WebhookEvent.id)
 
 
 async def store(
@@ -43,8 +46,8 @@ async def note_failed(tx: SystemTransaction, event_id: UUID, error: str) -> None
     await tx.session.execute(update(WebhookEvent).where(WebhookEvent.id == event_id).values(error_message=error))
 
 
-def newest_first(*, processed: bool | None, event_type: str | None) -> Select[WebhookEvent]:
-    statement = select(WebhookEvent).order_by(WebhookEvent.created_at.desc(), WebhookEvent.id.desc())
+def received(*, processed: bool | None, event_type: str | None) -> Select[WebhookEvent]:
+    statement = select(WebhookEvent)
     if processed is not None:
         statement = statement.where(WebhookEvent.processed == processed)
     if event_type is not None:

@@ -17,7 +17,7 @@ from core.clock import Clock, utc_now
 from core.errors import InvalidInput
 from core.jobs import ProcessWebhook
 from db.models.messaging import WebhookEvent, WebhookSource
-from db.paging import Page, fetch_page
+from db.paging import Page, Paging, fetch_page
 from db.unit_of_work import Database
 
 
@@ -74,12 +74,12 @@ class WebhookAdministration:
         self._database = database
 
     async def page(
-        self, principal: Principal, *, processed: bool | None, event_type: str | None, limit: int, offset: int
+        self, principal: Principal, paging: Paging, *, processed: bool | None, event_type: str | None
     ) -> Page[WebhookEventView]:
-        statement = repository.newest_first(processed=processed, event_type=event_type)
+        statement = repository.received(processed=processed, event_type=event_type)
         async with self._database.as_staff(principal.user_id) as tx:
-            rows, total = await fetch_page(tx.session, statement, limit=limit, offset=offset)
-        return Page([WebhookEventView.of(row[0]) for row in rows], total, limit, offset)
+            found = await fetch_page(tx.session, statement, repository.NEWEST_FIRST, paging)
+        return found.page(WebhookEventView.of(row[0]) for row in found.rows)
 
     async def replay(self, principal: Principal, event_id: UUID) -> WebhookEventView:
         """Has the event processed again; harmless, because its object is read again."""

@@ -141,7 +141,7 @@ async def test_licenses_over_a_limit_are_found_without_a_scan(
         " ON CONFLICT DO NOTHING",
     )
     await change(database_urls, "ANALYZE licenses, license_usage, overage_candidates, users, plans")
-    listed = repository.search().where(repository.shows_overage(utc_now())).limit(50)
+    listed = repository.NEWEST_FIRST.sorted(repository.search()).where(repository.shows_overage(utc_now())).limit(50)
     dialect = postgresql.dialect()  # type: ignore[no-untyped-call]  # SQLAlchemy left it untyped
     said = str(listed.compile(dialect=dialect, compile_kwargs={"literal_binds": True}))
     async with database.as_system() as tx:
