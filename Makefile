@@ -31,8 +31,8 @@ test-quick: install  ## the tests that start no process: rules, parsers, schemas
 	@exec $(RUN) pytest -m quick -n $(WORKERS) --dist worksteal $(ARGS)
 
 check: install  ## format, lint, types, import contracts, compose.yaml, wording, and a list of long places
-	$(BIN)/ruff format --check $(CODE)
-	$(BIN)/ruff check $(CODE)
+	$(BIN)/ruff format --check $(CODE) clients
+	$(BIN)/ruff check $(CODE) clients
 	$(BIN)/mypy $(CODE)
 	$(BIN)/lint-imports
 	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec compose.yaml
@@ -86,8 +86,8 @@ openapi: install  ## write the validator's OpenAPI document and its table of err
 	@exec $(RUN) validator.reference.openapi docs
 
 fmt: install  ## format the code and fix what can be fixed
-	$(BIN)/ruff check --fix $(CODE)
-	$(BIN)/ruff format $(CODE)
+	$(BIN)/ruff check --fix $(CODE) clients
+	$(BIN)/ruff format $(CODE) clients
 
 # Pins stay unless pyproject.toml no longer allows them; UPGRADE=--upgrade takes the newest versions.
 COMPILE = $(RUN) uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header $(UPGRADE)

@@ -9,7 +9,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-from nextpanel_billing_client.client import BillingClient
+from nextpanel_billing_client import BillingClient
 
 from core.settings import process_environment
 from devstack.ports import choose

@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
-from nextpanel_billing_client.answers import Declined, Question, Refused, Unreachable, Verdict
-from nextpanel_billing_client.client import BillingClient
+from nextpanel_billing_client import BillingClient, Declined, Question, Refused, Unreachable, Verdict
 
 from core.clock import unix_time
 from core.licensing.lease import LIFE, OFFLINE_GRACE, TOLERANCE

@@ -4,12 +4,13 @@ import asyncio
 import json
 import subprocess
 import sys
+from datetime import UTC
 from pathlib import Path
 from typing import Any, Final
 
+import httpx
 import pytest
-from nextpanel_billing_client.answers import BillingError, Declined, Unreachable
-from nextpanel_billing_client.client import BillingClient
+from nextpanel_billing_client import BillingClient, BillingError, Declined, Refused, Unreachable
 from nextpanel_billing_client.store import CLAIM_SECONDS, Store
 from redis.asyncio import Redis
 
@@ -91,7 +92,7 @@ async def test_a_process_killed_between_the_answer_and_crossing_it_out(service: 
     code = f"""
 import asyncio, os, signal
 from pathlib import Path
-from nextpanel_billing_client.client import BillingClient
+from nextpanel_billing_client import BillingClient
 from nextpanel_billing_client.store import Store
 Store.delivered = lambda self, reports: os.kill(os.getpid(), signal.SIGKILL)
 asyncio.run(BillingClient(validator_url={service.url("validator")!r}, billing_url={service.url("billing_api")!r},
@@ -110,6 +111,41 @@ asyncio.run(BillingClient(validator_url={service.url("validator")!r}, billing_ur
     assert await client.waiting_reports() == 0
     assert await total(service) == [{"used": 50, "events": 50}]
     await client.__aexit__(None, None, None)
+
+
+async def test_a_panel_killed_between_its_activation_and_storing_it(service: Service, desk: Desk, store: Path) -> None:
+    """The token is spent, and its secret was seen by nobody. The same words bring the same answer."""
+    user = await desk.a_user()
+    issued = await desk.a_license(user, LicenseType.STARTER)
+    async with httpx.AsyncClient(base_url=service.url("billing_api"), headers=desk.signed_in(user)) as owner:
+        made = await owner.post(f"/api/v1/licenses/{issued.license.id}/activation-tokens")
+    token = made.json()["activation_token"]
+    code = f"""
+import asyncio, os, signal
+from pathlib import Path
+from nextpanel_billing_client import BillingClient
+from nextpanel_billing_client.api_key import ApiKeys
+ApiKeys.keep = lambda self, activated: os.kill(os.getpid(), signal.SIGKILL)
+asyncio.run(BillingClient(validator_url={service.url("validator")!r}, billing_url={service.url("billing_api")!r},
+                          store=Path({str(store)!r})).activate({issued.key!r}, {token!r}, fingerprint="machine-1"))
+"""
+    env = process_environment() | {"PYTHONPATH": str(ROOT / "clients" / "python" / "src")}
+    killed = await asyncio.to_thread(subprocess.run, (sys.executable, "-c", code), env=env, check=False, timeout=60)
+    assert killed.returncode == -9
+    urls: dict[str, Any] = {"validator_url": service.url("validator"), "billing_url": service.url("billing_api")}
+    async with BillingClient(**urls, store=store) as panel:
+        assert await panel.activation() is None
+        activation = await panel.activate(issued.key, token, fingerprint="machine-1")
+        assert activation.license_id == str(issued.license.id)
+        verdict = await panel.validate(issued.key, "backups", fingerprint="machine-1")  # known from the first moment
+        assert (verdict.valid, verdict.as_of is not None and verdict.as_of.tzinfo) == (True, UTC)
+        await panel.report(issued.key, "emails", "created", 1)
+        await eventually(lambda: nothing_waits(panel))
+    keys = await rows(service.urls, "SELECT key_id FROM api_keys WHERE license_id = :of", of=issued.license.id)
+    assert keys == [{"key_id": activation.key_id}]
+    async with BillingClient(**urls, store=store.with_name("other.db")) as other:
+        with pytest.raises(Refused, match="activation_refused"):
+            await other.activate(issued.key, token, fingerprint="machine-2")
 
 
 async def test_the_service_goes_and_comes_back(service: Service, store: Path, key: str) -> None:

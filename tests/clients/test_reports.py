@@ -10,8 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
-from nextpanel_billing_client.answers import Refused, Unreachable
-from nextpanel_billing_client.client import BillingClient
+from nextpanel_billing_client import BillingClient, Refused, Unreachable
 from nextpanel_billing_client.store import CLAIM_SECONDS, Store
 
 from core.clock import unix_time, utc_now
@@ -105,7 +104,7 @@ async def test_a_killed_process_loses_none(server: ScriptedServer, store: Path) 
     code = f"""
 import asyncio, os, signal
 from pathlib import Path
-from nextpanel_billing_client.client import BillingClient
+from nextpanel_billing_client import BillingClient
 async def main():
     async with BillingClient(validator_url={NOWHERE!r}, billing_url={NOWHERE!r}, key_id="k", secret="s",
                              store=Path({str(store)!r})) as client:

@@ -14,8 +14,7 @@ from uuid import UUID
 
 import msgspec
 import pytest
-from nextpanel_billing_client.answers import Question, Unreachable
-from nextpanel_billing_client.client import BillingClient
+from nextpanel_billing_client import BillingClient, Question, StoreUnusable, Unreachable
 from nextpanel_billing_client.leases import _name
 from nextpanel_billing_client.store import Store
 from nextpanel_billing_client.transport import seconds_until
@@ -88,12 +87,12 @@ async def test_reports_are_delivered_after_the_store_was_locked(
 ) -> None:
     with locked(store):
         client._reports.wake()
-        await until_told(caplog, "usage reports wait, for a fault of this machine or of this package: OperationalError")
+        await until_told(caplog, f"usage reports wait: the store {store} cannot be used: database is locked; another")
     await client.report(KEY, "databases", "created", 1)
     await all_delivered(client)
     await until_told(caplog, "usage reports are delivered again")
     assert counts(server.asked) == [1]
-    assert caplog.text.count("OperationalError") == 1
+    assert caplog.text.count("is locked") == 1
 
 
 async def test_reports_are_delivered_after_an_answer_that_is_nested_too_deeply(
@@ -135,7 +134,7 @@ async def test_nothing_that_a_round_raises_ends_the_delivery(
     client._reports.wake()
     await asyncio.sleep(0)
     assert client._delivery is not None
-    with pytest.raises(sqlite3.OperationalError):
+    with pytest.raises(StoreUnusable, match="no such table: reports"):
         await client.deliver_reports()
     other.execute("ALTER TABLE hidden RENAME TO reports")
     other.close()
@@ -245,7 +244,7 @@ async def test_a_refusal_stays_heard_though_the_lease_cannot_be_deleted(
             assert time.monotonic() - began < PATIENCE + SLACK
             with pytest.raises(Unreachable):
                 await client.validate(KEY, "backups")
-        assert "a lease was not deleted: OperationalError" in caplog.text
+        assert f"a lease was not deleted: the store {store} cannot be used: database is locked" in caplog.text
         server.script = [says(suspended)]
         await client.validate("NP-2222-2222-2222", "backups")  # the next refusal takes it along
     kept = Store(store)
@@ -262,7 +261,7 @@ async def test_a_fetch_that_fails_at_the_store_is_told(
     async with asking(store, server) as client:
         client._store._run("DROP TABLE facts")
         assert (await client.validate(KEY, "backups")).valid
-        await until_told(caplog, "no lease for now, for a fault of the store or of this package: OperationalError")
+        await until_told(caplog, f"no lease for now: the store {store} cannot be used: no such table: facts")
 
 
 async def test_a_key_has_one_lease_however_it_is_written(server: ScriptedServer, store: Path) -> None:

@@ -10,8 +10,7 @@ from uuid import UUID
 
 import msgspec
 import pytest
-from nextpanel_billing_client.answers import Refused, Unreachable
-from nextpanel_billing_client.client import BillingClient
+from nextpanel_billing_client import BillingClient, Refused, Unreachable
 from nextpanel_billing_client.leases import _name
 
 from core.clock import unix_time

@@ -5,6 +5,7 @@ Only the first is about the license.
 """
 
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from types import NoneType
 from typing import Any
 
@@ -27,6 +28,17 @@ def _quota(value: Any) -> int | None:
     return number
 
 
+def _instant(value: Any) -> datetime | None:
+    """An aware datetime in UTC, None where the service names none."""
+    text: str | None = one_of(value, str, NoneType)
+    if text is None:
+        return None
+    instant = datetime.fromisoformat(text)
+    if instant.tzinfo is None:
+        raise ValueError("an instant without a time zone")
+    return instant.astimezone(UTC)
+
+
 @dataclass(frozen=True, slots=True)
 class Question:
     """May this license do that? `used`: how many of the resource you count yourself, for an answer while offline."""
@@ -45,15 +57,15 @@ class Question:
 class Verdict:
     """`remaining_quota` counts before the asked action; None: there is nothing to count.
 
-    `offline`: the service could not be asked, a lease answers, and `as_of` is when that was signed. `reduced`: the
-    lease is past its full life, and answers for what runs already, not for anything new. `stale`: the service itself
-    answers from memory.
+    `as_of`: every change committed before this instant is in the answer (UTC, aware). `offline`: the service could not
+    be asked, a lease answers, and `as_of` is when that was signed. `reduced`: the lease is past its full life, and
+    answers for what runs already, not for anything new. `stale`: the service itself answers from memory.
     """
 
     valid: bool
     code: str
     remaining_quota: int | None
-    as_of: str | None = None
+    as_of: datetime | None = None
     stale: bool = False
     offline: bool = False
     reduced: bool = False
@@ -65,7 +77,7 @@ class Verdict:
             valid=one_of(answer["valid"], bool),
             code=in_utf_8(one_of(answer["code"], str)),
             remaining_quota=_quota(answer["remaining_quota"]),
-            as_of=one_of(answer["as_of"], str, NoneType),
+            as_of=_instant(answer["as_of"]),
             stale=one_of(answer["stale"], bool),
             request_id=one_of(answer["request_id"], str, NoneType),
         )
@@ -84,6 +96,17 @@ class Hold:
         if not one_of(answer["granted"], bool):
             return Declined(in_utf_8(one_of(answer["code"], str)), remaining)
         return cls(one_of(answer["reservation_id"], str), remaining)
+
+
+@dataclass(frozen=True, slots=True)
+class Activation:
+    """Identity of a panel. The secret of its API key lies in the store, and is not shown."""
+
+    license_id: str
+    instance_id: str
+    key_id: str
+    permissions: tuple[str, ...] = ()
+    fingerprint: str | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,3 +146,11 @@ class Declined(BillingError):
         super().__init__(code)
         self.code = code
         self.remaining_quota = remaining_quota
+
+
+class NotActivated(BillingError):
+    """The client has no API key: none was given, and none is in its store."""
+
+
+class StoreUnusable(BillingError):
+    """The store's file or folder cannot be made, read or written. The text says why and what to do."""

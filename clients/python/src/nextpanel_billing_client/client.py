@@ -25,7 +25,9 @@ from uuid import uuid4
 
 import httpx
 
+from nextpanel_billing_client.activation import Activations
 from nextpanel_billing_client.answers import (
+    Activation,
     BillingError,
     Declined,
     Hold,
@@ -35,6 +37,7 @@ from nextpanel_billing_client.answers import (
     Unreachable,
     Verdict,
 )
+from nextpanel_billing_client.api_key import ApiKey, ApiKeys
 from nextpanel_billing_client.leases import Leases
 from nextpanel_billing_client.reports import Reports
 from nextpanel_billing_client.store import Store
@@ -47,6 +50,7 @@ Resource = Literal["accounts", "domains", "databases", "emails", "storage_gb"]
 Action = Literal["created", "deleted", "set"]
 
 _MOST_ITEMS: Final = 100
+_LONGEST_KEY: Final = 255
 _RELEASE_WITHIN: Final = 1.0
 _FOR_THE_STORE: Final = 0.25
 """Seconds of the patience in which the store may answer when the service has not."""
@@ -58,26 +62,32 @@ class BillingClient:
         *,
         validator_url: str,
         billing_url: str,
-        key_id: str,
-        secret: str,
         store: Path,
+        key_id: str | None = None,
+        secret: str | None = None,
         http: httpx.AsyncClient | None = None,
         attempts: int = 3,
         patience: float = 2.0,
         clock: Callable[[], float] = time.time,  # noqa: TID251  a package of its own has its own clock
     ) -> None:
-        """`store`: a file of this client's own. `patience`: seconds for a question with all its attempts."""
+        """`store`: a file of this client's own, made with its folder. `patience`: seconds for a question, all attempts.
+
+        Without `key_id` and `secret` the API key is the one that `activate` has stored. Raises StoreUnusable.
+        """
         self._validator_url = validator_url.rstrip("/")
         self._http = http or httpx.AsyncClient(cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])))
         self._closes_http = http is None
         self._clock = clock
         self._store = Store(store)
-        self._ask = Transport(self._http, key_id, secret, attempts=attempts, patience=patience, clock=clock)
-        tell = Transport(self._http, key_id, secret, attempts=1, patience=10, clock=clock)
+        self._keys = ApiKeys(self._store, _given(key_id, secret))
+        self._ask = Transport(self._http, self._keys, attempts=attempts, patience=patience, clock=clock)
+        tell = Transport(self._http, self._keys, attempts=1, patience=10, clock=clock)
+        activate = Transport(self._http, self._keys, attempts=3, patience=10, clock=clock)
         self._patience = patience
         self._for_asking = patience - min(_FOR_THE_STORE, patience / 4)
         self._leases = Leases(self._store, self._ask, self._validator_url, clock)
         self._reports = Reports(self._store, tell, billing_url.rstrip("/"), clock)
+        self._activations = Activations(self._keys, activate, self._leases, billing_url.rstrip("/"))
         self._delivery: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
@@ -97,10 +107,29 @@ class BillingClient:
             await self._http.aclose()
         await asyncio.to_thread(self._store.close)
 
+    async def activate(self, license_key: str, activation_token: str, *, fingerprint: str | None = None) -> Activation:
+        """Exchanges license key and one-time token for this panel's API key, which is stored and used from then on.
+
+        Call it again with the same words after any failure or crash: they activate once, and what is stored already is
+        answered without a call. Another token activates anew, and replaces what is stored. Raises Unreachable where
+        there was no answer, Refused where the license or the token is not accepted, StoreUnusable.
+        """
+        if self._keys.is_given:
+            raise ValueError("this client was given key_id and secret; leave them out to activate")
+        activation = await self._activations.activate(license_key, activation_token, fingerprint)
+        self._reports.wake()
+        return activation
+
+    async def activation(self) -> Activation | None:
+        """What the store holds of an activation; None where there was none."""
+        return await self._activations.current()
+
     async def validate(
         self, license_key: str, feature: str, *, fingerprint: str | None = None, used: int | None = None
     ) -> Verdict:
-        """Asks for a verdict. Raises Unreachable where there is no answer, Refused where the call is wrong.
+        """Asks for a verdict.
+
+        Raises Unreachable where there is no answer, Refused where the call is wrong, NotActivated without an API key.
 
         `used`: how many of the resource you count yourself; without it a lease cannot answer for counted features.
         """
@@ -155,12 +184,18 @@ class BillingClient:
     ) -> str:
         """Returns once the report is on this machine's disk; it is delivered from there. Answers its idempotency key.
 
+        Raises StoreUnusable where it cannot be written down; nothing is reported then.
+
         With an `idempotency_key` of your own the same report may be made twice and counts once. It needs its own
         `occurred_at` then: two reports under one key must be alike.
         """
         if idempotency_key is not None and occurred_at is None:
             raise ValueError("a report with your own idempotency_key needs occurred_at")
+        if idempotency_key is not None and not _is_a_key(idempotency_key):
+            raise ValueError("an idempotency_key is 1 to 255 printable ASCII characters")
         occurred_at = occurred_at or datetime.fromtimestamp(self._clock(), UTC)
+        if occurred_at.tzinfo is None:
+            raise ValueError("occurred_at needs a time zone: datetime.now(UTC), for example")
         report: dict[str, Any] = {
             "license_key": license_key,
             "resource": resource,
@@ -175,7 +210,7 @@ class BillingClient:
     async def deliver_reports(self) -> int:
         """Delivers now, without waiting for the background task; returns how many were delivered.
 
-        Raises Unreachable, Refused or sqlite3.Error.
+        Raises Unreachable, Refused, NotActivated or StoreUnusable.
         """
         return await self._reports.deliver()
 
@@ -240,6 +275,16 @@ class BillingClient:
         url = f"{self._validator_url}/api/v1/nextpanel/{call}"
         body = json.dumps(content).encode()
         return await self._ask.post(url, body, read, idempotency_key=idempotency_key, within=within)
+
+
+def _given(key_id: str | None, secret: str | None) -> ApiKey | None:
+    if (key_id is None) != (secret is None):
+        raise ValueError("key_id and secret belong together: give both, or none after an activation")
+    return None if key_id is None or secret is None else ApiKey(key_id, secret)
+
+
+def _is_a_key(idempotency_key: str) -> bool:
+    return 0 < len(idempotency_key) <= _LONGEST_KEY and idempotency_key.isascii() and idempotency_key.isprintable()
 
 
 def _delivery_ended(task: asyncio.Task[None]) -> None:

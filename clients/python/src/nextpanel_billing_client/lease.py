@@ -153,7 +153,7 @@ def _verdict(reading: Reading, terms: Terms, refusal: str | None, remaining: int
         valid=refusal is None,
         code=refusal or reading.code,
         remaining_quota=remaining if refusal is None else 0,
-        as_of=datetime.fromtimestamp(terms.iat, UTC).isoformat().replace("+00:00", "Z"),
+        as_of=datetime.fromtimestamp(terms.iat, UTC),
         offline=True,
         reduced=reading.reduced,
     )

@@ -11,7 +11,6 @@ import asyncio
 import hashlib
 import json
 import logging
-import sqlite3
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -20,7 +19,7 @@ from time import monotonic
 from typing import Any, Final, ParamSpec, TypeVar
 
 from nextpanel_billing_client import lease
-from nextpanel_billing_client.answers import BillingError, Question, Verdict
+from nextpanel_billing_client.answers import BillingError, Question, StoreUnusable, Verdict
 from nextpanel_billing_client.key import tidy
 from nextpanel_billing_client.store import Store
 from nextpanel_billing_client.transport import Transport
@@ -29,6 +28,8 @@ _TRY_AGAIN_AFTER: Final = 60.0
 _REMEMBERED: Final = 100_000
 _NOTED_EACH: Final = 60.0
 """Seconds between two notes of the latest instant seen: far fewer than a clock may be set back by unnoticed."""
+_PERHAPS_OF_A_NEW_KEY: Final = frozenset({"UNKNOWN_KEY", "BAD_SIGNATURE"})
+"""The second: an installation that was set up anew may give an old name to a new key."""
 _DOES_NOT_STAND: Final = frozenset({"NOT_FOUND", "SUSPENDED", "CANCELLED", "EXPIRED"})
 
 P = ParamSpec("P")
@@ -145,15 +146,17 @@ class Leases:
     async def _fetch(self, license_key: str, fingerprint: str | None) -> None:
         try:
             await self.fetch(license_key, fingerprint)
+        except StoreUnusable as fault:
+            log.warning("no lease for now: %s", fault)
         except BillingError as failure:
             log.info("no lease for now: %s", failure)
         except Exception as fault:  # noqa: BLE001  nobody waits for this task, so nobody else could tell
-            log.warning("no lease for now, for a fault of the store or of this package: %s", type(fault).__name__)
+            log.warning("no lease for now, for a fault of this package: %s", type(fault).__name__)
 
     async def _read(self, token: str, fingerprint: str | None, *, renew_keys: bool) -> lease.Reading:
         now = self._clock()
         reading = await self._ask(self._read_with_kept_keys, token, fingerprint, now)
-        if renew_keys and reading.code == "UNKNOWN_KEY":
+        if renew_keys and reading.code in _PERHAPS_OF_A_NEW_KEY:
             published = await self._transport.get(self._keys_url, _key_set)
             await asyncio.to_thread(self._store.keep_fact, "jwks", published)
             reading = await self._ask(self._read_with_kept_keys, token, fingerprint, now)
@@ -178,8 +181,8 @@ class Leases:
         """What cannot be noted now is noted with what is seen a minute later."""
         try:
             await asyncio.to_thread(self._store.saw, seen)
-        except sqlite3.Error as fault:
-            log.warning("the store cannot be written: %s", type(fault).__name__)
+        except StoreUnusable as fault:
+            log.warning("%s", fault)
 
 
 async def _by(until: float, work: Awaitable[T], otherwise: str) -> T | None:
@@ -188,7 +191,7 @@ async def _by(until: float, work: Awaitable[T], otherwise: str) -> T | None:
         async with asyncio.timeout(max(until - monotonic(), 0)):
             return await work
     except Exception as fault:  # noqa: BLE001  what lies on a disk may be damaged in every way
-        log.warning("%s: %s", otherwise, type(fault).__name__)
+        log.warning("%s: %s", otherwise, fault if isinstance(fault, StoreUnusable) else type(fault).__name__)
         return None
 
 

@@ -18,13 +18,12 @@ import asyncio
 import json
 import logging
 import random
-import sqlite3
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any, Final, NamedTuple
 from uuid import uuid4
 
-from nextpanel_billing_client.answers import BillingError, Refused, Unreachable, in_utf_8
+from nextpanel_billing_client.answers import BillingError, Refused, StoreUnusable, Unreachable, in_utf_8
 from nextpanel_billing_client.store import Report, Store
 from nextpanel_billing_client.transport import Transport
 
@@ -109,8 +108,8 @@ class Reports:
         """Reports that cannot be given back now are free again when the claim on them has run out."""
         try:
             await asyncio.to_thread(self._store.give_back, reports)
-        except sqlite3.Error as fault:
-            log.warning("the store cannot be written: %s", type(fault).__name__)
+        except StoreUnusable as fault:
+            log.warning("%s", fault)
 
     async def _send(self, reports: Sequence[Report]) -> list[_Outcome]:
         items = [json.loads(report.body) | {"idempotency_key": report.idempotency_key} for report in reports]
@@ -157,7 +156,7 @@ def _tell(failure: BaseException, told: str) -> str:
         return said
     said = type(failure).__name__
     if said != told:
-        log.error("usage reports wait, for a fault of this machine or of this package: %s", said)
+        log.error("usage reports wait, for a fault of this package: %s", said)
     return said
 
 

@@ -1,19 +1,21 @@
-"""Durable state: reports on their way, leases, the keys to check them, the latest instant seen.
+"""Durable state: the API key of an activation, reports on their way, leases, their public keys, the time.
 
-One SQLite file, readable by its owner only, for reports carry license keys. Several processes may share it. A report is
-on the disk before `add_report` returns (WAL with synchronous=FULL), and leaves with the answer to it.
+One SQLite file, readable by its owner only, for it holds a secret, and reports carry license keys. Several processes
+may share it. A report is on the disk before `add_report` returns (WAL with synchronous=FULL), and leaves with the
+answer to it.
 """
 
 import json
 import os
 import sqlite3
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import closing
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from pathlib import Path
 from threading import Lock
 from typing import Any, Final, NamedTuple
 
-from nextpanel_billing_client.answers import RefusedReport
+from nextpanel_billing_client.answers import RefusedReport, StoreUnusable
+from nextpanel_billing_client.one_process import OneProcess
 
 CLAIM_SECONDS: Final = 30
 """For so long one process has the queue's head for itself. A report is taken from one that died with it."""
@@ -43,6 +45,20 @@ _REFUSE: Final = """
 _REMEMBER: Final = "INSERT INTO {} VALUES (?, ?) ON CONFLICT DO UPDATE SET {} = excluded.{}"
 
 
+_WHAT_TO_DO: Final = {
+    sqlite3.SQLITE_FULL: "make room on its disk",
+    sqlite3.SQLITE_IOERR: "make room on its disk, or look for a fault of it",
+    sqlite3.SQLITE_READONLY: "make the file and its folder writable for the user that runs this",
+    sqlite3.SQLITE_CANTOPEN: "make the file and its folder writable for the user that runs this",
+    sqlite3.SQLITE_PERM: "make the file and its folder writable for the user that runs this",
+    sqlite3.SQLITE_BUSY: "another process is writing to it; try again",
+    sqlite3.SQLITE_LOCKED: "another process is writing to it; try again",
+    sqlite3.SQLITE_NOTADB: "move it away to begin a new one, then activate again and report every count with `set`",
+    sqlite3.SQLITE_CORRUPT: "move it away to begin a new one, then activate again and report every count with `set`",
+}
+"""By SQLite's primary result code."""
+
+
 class Report(NamedTuple):
     id: int
     idempotency_key: str
@@ -50,26 +66,31 @@ class Report(NamedTuple):
 
 
 class Store:
-    """Blocks; callers on an event loop ask from a thread.
+    """Blocks; callers on an event loop ask from a thread. Raises StoreUnusable where the file cannot be used.
 
     Questions have a connection of their own: they need no lock of the file, so that they are answered while a change
     waits for another process to let go of it.
     """
 
     def __init__(self, path: Path) -> None:
-        os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
-        self._changes = _connected(path, timeout=_CHANGED_WITHIN)
-        self._questions = _connected(path, timeout=_READ_WITHIN)
+        """Makes file and folder where they are missing. Nothing stays open: a fork may follow."""
+        self._path = path
+        self._process = OneProcess()
+        self._opened: dict[float, sqlite3.Connection] = {}
+        self._is_closed = False
         self._changing, self._asking = Lock(), Lock()
-        for statement in ("PRAGMA journal_mode = WAL", "PRAGMA synchronous = FULL", *_TABLES):
-            self._run(statement)
+        with self._told():
+            _make(path)
+            with closing(_connected(path, timeout=_CHANGED_WITHIN)) as connection:
+                for statement in ("PRAGMA journal_mode = WAL", *_TABLES):
+                    connection.execute(statement).close()
 
     def close(self) -> None:
         """Waits for a change that is under way."""
-        with self._changing:
-            self._changes.close()
-        with self._asking:
-            self._questions.close()
+        with self._changing, self._asking:
+            self._is_closed = True
+            while self._opened:
+                self._opened.popitem()[1].close()
 
     def add_report(self, idempotency_key: str, body: str) -> None:
         """The same key again is the same report."""
@@ -130,16 +151,47 @@ class Store:
 
     def _run(self, statement: str, *values: Any) -> Sequence[Any]:
         bound = values[0] if values and isinstance(values[0], dict) else values
-        with self._changing, closing(self._changes.execute(statement, bound)) as cursor:
+        with self._told(), self._changing, closing(self._open(_CHANGED_WITHIN).execute(statement, bound)) as cursor:
             return cursor.fetchall()
 
     def _ask(self, statement: str, *values: str) -> Sequence[Any]:
-        with self._asking, closing(self._questions.execute(statement, values)) as cursor:
+        with self._told(), self._asking, closing(self._open(_READ_WITHIN).execute(statement, values)) as cursor:
             return cursor.fetchall()
+
+    def _open(self, timeout: float) -> sqlite3.Connection:
+        """The connection whose statements wait for so many seconds; opened on its first use."""
+        self._process.check()
+        if self._is_closed:
+            raise StoreUnusable("this client is closed: make another")
+        if timeout not in self._opened:
+            self._opened[timeout] = _connected(self._path, timeout=timeout)
+        return self._opened[timeout]
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        try:
+            yield
+        except (sqlite3.Error, OSError) as fault:
+            raise StoreUnusable(f"the store {self._path} cannot be used: {_explained(fault)}") from fault
+
+
+def _make(path: Path) -> None:
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
 
 
 def _connected(path: Path, *, timeout: float) -> sqlite3.Connection:
-    return sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=timeout)
+    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=timeout)
+    connection.execute("PRAGMA synchronous = FULL").close()
+    return connection
+
+
+def _explained(fault: sqlite3.Error | OSError) -> str:
+    """What is wrong, then what to do. SQLite's texts name tables, never what is in them."""
+    if isinstance(fault, OSError):
+        return f"{fault.strerror}; make its folder for the user that runs this, or name another file"
+    code = getattr(fault, "sqlite_errorcode", 0) & 0xFF
+    return f"{fault}; {_WHAT_TO_DO.get(code, 'see whether another program uses this file')}"
 
 
 def _ids(reports: Iterable[Report]) -> str:

@@ -8,21 +8,33 @@ idempotency key, and so is a report.
 import asyncio
 import json
 import random
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from datetime import UTC
 from email.utils import parsedate_to_datetime
+from importlib.metadata import PackageNotFoundError, version
 from time import monotonic
 from typing import Any, Final, TypeVar
 
 import httpx
 
 from nextpanel_billing_client.answers import Refused, Unreachable, in_utf_8, one_of
+from nextpanel_billing_client.api_key import ApiKey, ApiKeys
+from nextpanel_billing_client.one_process import OneProcess
 from nextpanel_billing_client.signing import sign
 
 T = TypeVar("T")
 Read = Callable[[dict[str, Any]], T]
 """Parses an answer; raises one of _NO_ANSWER where it is not the service's."""
 
+
+def _user_agent() -> str:
+    try:
+        return f"nextpanel-billing-client/{version('nextpanel-billing-client')}"
+    except PackageNotFoundError:  # it runs from its source
+        return "nextpanel-billing-client"
+
+
+_USER_AGENT: Final = _user_agent()
 # RecursionError: nested deeper than can be read. OverflowError: 1e999 is a number of JSON's.
 _NO_ANSWER: Final = (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError)
 _PROBLEM: Final = "application/problem+json"
@@ -38,8 +50,7 @@ class Transport:
     def __init__(
         self,
         http: httpx.AsyncClient,
-        key_id: str,
-        secret: str,
+        keys: ApiKeys,
         *,
         attempts: int,
         patience: float,
@@ -47,21 +58,28 @@ class Transport:
     ) -> None:
         """`patience`: seconds for a call with all its attempts and the pauses between them."""
         self._http = http
-        self._key_id = key_id
-        self._secret = secret
+        self._keys = keys
+        self._process = OneProcess()
         self._attempts = attempts
         self._patience = patience
         self._clock = clock
 
     async def post(
-        self, url: str, body: bytes, read: Read[T], *, idempotency_key: str = "", within: float | None = None
+        self,
+        url: str,
+        body: bytes,
+        read: Read[T],
+        *,
+        idempotency_key: str = "",
+        within: float | None = None,
+        signed: bool = True,
     ) -> T:
         """`within`: seconds for this call, where they are not the usual ones."""
         give_up_at = monotonic() + (self._patience if within is None else within)
         attempt = 1
         while True:
             try:
-                return await self._once(url, body, read, idempotency_key, give_up_at - monotonic())
+                return await self._once(url, body, read, idempotency_key, give_up_at, signed=signed)
             except Unreachable as failure:
                 spread = random.uniform(0.5, 1)  # noqa: S311  spreads retries, guards nothing
                 pause = max(_FIRST_PAUSE * 2**attempt * spread, failure.retry_after or 0)
@@ -74,19 +92,37 @@ class Transport:
         """Unsigned, and past every cache."""
         return await self._exchange("GET", url, b"", {"Cache-Control": "no-cache"}, read, self._patience)
 
-    async def _once(self, url: str, body: bytes, read: Read[T], idempotency_key: str, within: float) -> T:
-        target = httpx.URL(url).raw_path.decode()
-        signature = sign(
-            self._key_id, self._secret, target=target, body=body, now=self._clock(), idempotency_key=idempotency_key
-        )
-        headers = {"NP-Signature": signature, "Content-Type": "application/json"}
+    async def _once(
+        self, url: str, body: bytes, read: Read[T], idempotency_key: str, give_up_at: float, *, signed: bool
+    ) -> T:
+        headers = {"Content-Type": "application/json"}
         if idempotency_key:
             headers["Idempotency-Key"] = idempotency_key
-        return await self._exchange("POST", url, body, headers, read, within)
+        if not signed:
+            return await self._exchange("POST", url, body, headers, read, give_up_at - monotonic())
+        key = await _by(give_up_at, self._keys.current())
+        while True:
+            more = {"NP-Signature": self._signature(key, url, body, idempotency_key)}
+            try:
+                return await self._exchange("POST", url, body, headers | more, read, give_up_at - monotonic())
+            except Refused as refusal:
+                if refusal.status != httpx.codes.UNAUTHORIZED:
+                    raise
+                another = await _by(give_up_at, self._keys.instead_of(key))
+                if another is None:
+                    raise
+                key = another
+
+    def _signature(self, key: ApiKey, url: str, body: bytes, idempotency_key: str) -> str:
+        target = httpx.URL(url).raw_path.decode()
+        now = self._clock()
+        return sign(key.key_id, key.secret, target=target, body=body, now=now, idempotency_key=idempotency_key)
 
     async def _exchange(
         self, method: str, url: str, body: bytes, headers: dict[str, str], read: Read[T], within: float
     ) -> T:
+        self._process.check()
+        headers = {"Accept-Encoding": "identity", "User-Agent": _USER_AGENT, **headers}
         try:
             async with (
                 asyncio.timeout(within),  # httpx limits each step, a slow trickle would pass it for ever
@@ -100,9 +136,18 @@ class Transport:
         return _sorted(response, content, read, self._clock())
 
 
+async def _by(until: float, work: Awaitable[T]) -> T:
+    """The API key, read from a store that may be slow."""
+    try:
+        async with asyncio.timeout(max(until - monotonic(), 0)):
+            return await work
+    except TimeoutError as failure:
+        raise Unreachable("the API key could not be read in time") from failure
+
+
 async def _content(response: httpx.Response) -> bytes:
     content = bytearray()
-    async for part in response.aiter_bytes():
+    async for part in response.aiter_raw():  # decompressed, a short answer may be a very long one
         content += part
         if len(content) > _LONGEST_ANSWER:
             raise Unreachable(f"HTTP {response.status_code} with an answer that is too long")
