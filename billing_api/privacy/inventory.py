@@ -37,6 +37,7 @@ class Holding(NamedTuple):
 
 _SECRET: Final = "opens something, or is compared with what does"  # noqa: S105  a reason
 _SPELLING: Final = "the address beside it, as it is compared"
+_STAFFS_OWN: Final = "words of staff for staff; what the owner is told stands beside them"
 _LIMITS: Final = " ".join(LIMITS)
 _PLAN: Final = "plan_id interval"
 
@@ -131,10 +132,14 @@ HOLDINGS: Final = (
     Holding(
         "licenses",
         Fate.REDUCED,
-        f"id plan_id checkout_id license_type status status_reason features {_LIMITS} fingerprint_policy fingerprint"
+        f"id plan_id checkout_id license_type status status_message features {_LIMITS} fingerprint_policy fingerprint"
         " nextpanel_user_id nextpanel_login_url provisioning provisioning_error activation_date expiry_date grace_until"
         " auto_renew limit_overrides extended_until account_order created_at updated_at",
-        {_SECRET: "license_key license_key_hash", "counts changes for Redis": "version"},
+        {
+            _SECRET: "license_key license_key_hash",
+            "counts changes for Redis": "version",
+            _STAFFS_OWN: "status_reason",
+        },
     ),
     Holding(
         "leases",

@@ -47,11 +47,16 @@ async def page_of(tx: Transaction, holding: Holding, user_id: UUID, *, page: int
 
 
 async def audit_page(tx: SystemTransaction, user_id: UUID, *, page: int, most: int) -> list[Mapping[str, Any]]:
-    """Acts of the user and acts on the account. Details of acts on others, which staff have, are others' data."""
+    """Acts of the user and acts on the account. Details of acts on others, which staff have, are others' data.
+
+    The reason that staff give for an act is for staff; what they wrote to the user is its message.
+    """
     is_own = AuditRow.actor_id == user_id
     is_about_him = and_(AuditRow.target_kind == "user", AuditRow.target_id == str(user_id))
     actor = case((AuditRow.actor_id.is_(None), "system"), (is_own, "owner"), else_="staff").label("actor")
-    detail = case((is_about_him, AuditRow.detail), else_=null()).label("detail")
+    is_by_staff = is_about_him & (AuditRow.actor_id != user_id)
+    told = case((is_by_staff, AuditRow.detail.op("-")("reason")), (is_about_him, AuditRow.detail), else_=null())
+    detail = told.label("detail")
     statement = select(AuditRow.at, AuditRow.action, actor, AuditRow.target_kind, AuditRow.target_id, detail)
     return await rows_of(tx, statement.where(or_(is_own, is_about_him)).order_by(AuditRow.id), page=page, most=most)
 

@@ -136,9 +136,9 @@ class AccountDeletion:
         """All of them, also those that had expired: a panel keeps an account until its license is cancelled."""
         for license_ in licenses:
             license_.status = move(license_.status, Event.CANCELLED)
-            license_.status_reason = "its owner deleted the account"
+            license_.status_reason = license_.status_message = "its owner deleted the account"
             license_.grace_until, license_.auto_renew = None, False
-            await tx.audit("license.cancelled", "license", license_.id, reason=license_.status_reason)
+            await tx.audit("license.cancelled", "license", license_.id, message=license_.status_message)
             await tx.enqueue(AlignAccount(license_.id))
         await tx.session.flush()
 

@@ -7,6 +7,7 @@ import msgspec
 from litestar import Response
 from litestar.params import QueryParameter
 
+from billing_api.access.staff_reason import StaffReason
 from billing_api.web.text_patterns import LINES, LINES_IN_WORDS, ONE_LINE, ONE_LINE_IN_WORDS
 from core.errors import FieldError, InvalidInput
 from core.field_errors import FORM
@@ -30,13 +31,39 @@ PersonName = Annotated[
     ),
 ]
 
-Reason = Annotated[str, msgspec.Meta(min_length=1, max_length=500, pattern=LINES, extra={FORM: LINES_IN_WORDS})]
+Reason = Annotated[
+    str,
+    msgspec.Meta(
+        min_length=1,
+        max_length=500,
+        pattern=LINES,
+        description="Why, for the audit trail and for staff. Customers never read it.",
+        examples=["chargeback on invoice 4711, ticket 93"],
+        extra={FORM: LINES_IN_WORDS},
+    ),
+]
+Message = Annotated[
+    str,
+    msgspec.Meta(
+        min_length=1,
+        max_length=500,
+        pattern=LINES,
+        description="What the customer reads about it. Absent or null: only that it was done.",
+        examples=["Your bank took the last payment back. Please pay the open invoice."],
+        extra={FORM: LINES_IN_WORDS},
+    ),
+]
 
 
 class ReasonGiven(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The reason that a member of staff gives, for the audit trail."""
+    """The reason of a member of staff, and optionally a message to the customer."""
 
     reason: Reason
+    message: Message | None = None
+
+    @property
+    def said(self) -> StaffReason:
+        return StaffReason(self.reason, self.message)
 
 
 INSTANT = Annotated[datetime, msgspec.Meta(tz=True)]

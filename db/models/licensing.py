@@ -107,6 +107,8 @@ class License(_Limited, Table):
     license_type: Mapped[LicenseType] = mapped_column(enum_type(LicenseType, "license_type"))
     status: Mapped[Status] = mapped_column(enum_type(Status, "license_status"), default=Status.ACTIVE)
     status_reason: Mapped[str | None]
+    """The words of staff for staff; what the owner reads is `status_message`."""
+    status_message: Mapped[str | None]
     features: Mapped[dict[str, Any]]
     fingerprint_policy: Mapped[FingerprintPolicy] = mapped_column(
         enum_type(FingerprintPolicy, "fingerprint_policy"), default=FingerprintPolicy.NONE

@@ -220,9 +220,9 @@ class Mirror:
         except IllegalMove:
             logger().error("mirror.illegal_cancellation", license_id=str(license_.id), status=license_.status)
             return
-        license_.status_reason = "the subscription ended"
+        license_.status_reason = license_.status_message = "the subscription ended"
         license_.grace_until = None
-        await tx.audit("license.cancelled", "license", license_.id, reason=license_.status_reason)
+        await tx.audit("license.cancelled", "license", license_.id, message=license_.status_message)
         await tx.enqueue(AlignAccount(license_.id))
 
     async def _write_invoice(

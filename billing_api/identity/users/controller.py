@@ -11,7 +11,6 @@ from billing_api.access.permissions import Permission, Principal
 from billing_api.identity.users.schemas import (
     AccountEvent,
     Impersonation,
-    ImpersonationReason,
     RoleGiven,
     UserStatus,
     UserView,
@@ -63,7 +62,7 @@ class AdminUserController(Controller):
         user_id: FromPath[UUID],
         data: JSONBody[ReasonGiven],
     ) -> UserView:
-        return await user_administration.suspend(principal, user_id, data.reason)
+        return await user_administration.suspend(principal, user_id, data.said)
 
     @post("/{user_id:uuid}/resume", permission=Permission.USERS_CHANGE, status_code=200, summary="Resume a user")
     async def resume_user(
@@ -73,7 +72,7 @@ class AdminUserController(Controller):
         user_id: FromPath[UUID],
         data: JSONBody[ReasonGiven],
     ) -> UserView:
-        return await user_administration.resume(principal, user_id, data.reason)
+        return await user_administration.resume(principal, user_id, data.said)
 
     @post(
         "/{user_id:uuid}/role",
@@ -102,9 +101,9 @@ class AdminUserController(Controller):
         principal: NamedDependency[Principal],
         user_administration: NamedDependency[UserAdministration],
         user_id: FromPath[UUID],
-        data: JSONBody[ImpersonationReason],
+        data: JSONBody[ReasonGiven],
     ) -> Response[Impersonation]:
-        token = await user_administration.impersonate(principal, user_id, data.reason)
+        token = await user_administration.impersonate(principal, user_id, data.said)
         return Response(token, headers={"Cache-Control": "no-store"})
 
 

@@ -1,13 +1,14 @@
 """Users on the wire, for staff; and an account's events, for its owner."""
 
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Literal
 from uuid import UUID
 
 import msgspec
 
+from billing_api.access.staff_reason import StaffReason
 from billing_api.access.tokens import IMPERSONATION_LIFETIME
-from billing_api.web.parameters import Reason
+from billing_api.web.parameters import Message, Reason
 from db.models.identity import Role, User
 from db.models.messaging import AuditRow
 
@@ -51,12 +52,11 @@ def _status(user: User) -> UserStatus:
 class RoleGiven(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     role: Role
     reason: Reason | None = None
+    message: Message | None = None
 
-
-class ImpersonationReason(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The customer can read the reason."""
-
-    reason: Annotated[Reason, msgspec.Meta(description="shown to the customer")]
+    @property
+    def said(self) -> StaffReason:
+        return StaffReason(self.reason, self.message)
 
 
 class Impersonation(msgspec.Struct, frozen=True):
@@ -68,13 +68,13 @@ class Impersonation(msgspec.Struct, frozen=True):
 
 
 class AccountEvent(msgspec.Struct, frozen=True):
-    """Something that staff did to the account."""
+    """Something that staff did to the account. `message`: what they wrote to the owner about it, or null."""
 
     id: int
     at: datetime
     action: str
-    reason: str | None
+    message: str | None
 
     @classmethod
     def of(cls, row: AuditRow) -> "AccountEvent":
-        return cls(row.id, row.at, row.action, row.detail.get("reason"))
+        return cls(row.id, row.at, row.action, row.detail.get("message"))

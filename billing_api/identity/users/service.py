@@ -7,6 +7,7 @@ with an old role is refused (billing_api/identity/sessions/liveness.py).
 from uuid import UUID
 
 from billing_api.access.permissions import Principal
+from billing_api.access.staff_reason import StaffReason
 from billing_api.access.tokens import TokenIssuer
 from billing_api.identity.sessions import repository as sessions
 from billing_api.identity.sessions.liveness import Liveness
@@ -46,7 +47,7 @@ class UserAdministration:
         async with self._database.as_staff(principal.user_id) as tx:
             return UserView.of(await repository.one(tx, user_id))
 
-    async def suspend(self, principal: Principal, user_id: UUID, reason: str) -> UserView:
+    async def suspend(self, principal: Principal, user_id: UUID, said: StaffReason) -> UserView:
         """The user is signed out everywhere when this returns. Licenses stay; other calls suspend them."""
         _refuse_self(principal, user_id, "suspend yourself")
         now = self._clock()
@@ -54,17 +55,17 @@ class UserAdministration:
             user = await repository.lock_for_administration(tx, user_id)
             user.is_active = False
             ended = await sessions.end(tx, user_id, now)
-            await tx.audit(repository.SUSPENDED, "user", user_id, reason=reason, sessions_ended=len(ended))
+            await tx.audit(repository.SUSPENDED, "user", user_id, **said.detail, sessions_ended=len(ended))
             view = UserView.of(await repository.written(tx, user))
             await revocation.fence(user_id)
         return view
 
-    async def resume(self, principal: Principal, user_id: UUID, reason: str) -> UserView:
+    async def resume(self, principal: Principal, user_id: UUID, said: StaffReason) -> UserView:
         """The user may sign in again; ended sessions stay ended."""
         async with self._database.as_system(principal.user_id) as tx:
             user = await repository.lock_for_administration(tx, user_id)
             user.is_active = True
-            await tx.audit(repository.RESUMED, "user", user_id, reason=reason)
+            await tx.audit(repository.RESUMED, "user", user_id, **said.detail)
             return UserView.of(await repository.written(tx, user))
 
     async def give_role(self, principal: Principal, user_id: UUID, order: RoleGiven) -> UserView:
@@ -74,14 +75,14 @@ class UserAdministration:
             user = await repository.lock_for_administration(tx, user_id)
             if order.role is not Role.CUSTOMER and user.email_verified_at is None:
                 raise Conflict("the user's e-mail address is not verified: let the user verify it first")
-            facts = {"role": order.role.value, "was": user.role.value, "reason": order.reason}
+            facts = {"role": order.role.value, "was": user.role.value, **order.said.detail}
             user.role = order.role
             await tx.audit(repository.ROLE_CHANGED, "user", user_id, **facts)
             view = UserView.of(await repository.written(tx, user))
             await revocation.fence(user_id)
         return view
 
-    async def impersonate(self, principal: Principal, user_id: UUID, reason: str) -> Impersonation:
+    async def impersonate(self, principal: Principal, user_id: UUID, said: StaffReason) -> Impersonation:
         """A short-lived token that reads what the customer sees. It names the actor; the customer sees the event."""
         async with self._database.as_system(principal.user_id) as tx:
             user = await repository.one(tx, user_id)
@@ -89,7 +90,7 @@ class UserAdministration:
                 raise Forbidden("this user is a member of staff: impersonate customers only")
             if not user.is_active:
                 raise Conflict(f"this user is {UserView.of(user).status}: only active users can be impersonated")
-            await tx.audit(repository.IMPERSONATED, "user", user_id, reason=reason)
+            await tx.audit(repository.IMPERSONATED, "user", user_id, **said.detail)
         customer = Principal(
             user_id, Role.CUSTOMER, principal.session_id, principal.authenticated_at, actor_id=principal.user_id
         )

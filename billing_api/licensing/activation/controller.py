@@ -89,4 +89,4 @@ class AdminActivationController(Controller):
         license_id: FromPath[UUID],
         data: JSONBody[ReasonGiven],
     ) -> AdminLicenseView:
-        return await activation_administration.reset_fingerprint(principal, license_id, data.reason)
+        return await activation_administration.reset_fingerprint(principal, license_id, data.said)

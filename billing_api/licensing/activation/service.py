@@ -16,6 +16,7 @@ from typing import Final, NamedTuple
 from uuid import UUID
 
 from billing_api.access.permissions import Principal
+from billing_api.access.staff_reason import StaffReason
 from billing_api.licensing.activation import repository
 from billing_api.licensing.activation.schemas import (
     Activate,
@@ -189,13 +190,13 @@ class ActivationAdministration:
         self._database = database
         self._clock = clock
 
-    async def reset_fingerprint(self, principal: Principal, license_id: UUID, reason: str) -> AdminLicenseView:
+    async def reset_fingerprint(self, principal: Principal, license_id: UUID, said: StaffReason) -> AdminLicenseView:
         now = self._clock()
         async with self._database.as_staff(principal.user_id) as tx:
             license_ = await licenses.lock(tx, license_id)
             if license_.fingerprint is not None:
                 _release(license_, now)
-                await tx.audit("license.fingerprint_reset", "license", license_id, reason=reason)
+                await tx.audit("license.fingerprint_reset", "license", license_id, **said.detail)
                 await tx.session.flush()
             row = await licenses.one_for_staff(tx, license_id)
         return AdminLicenseView.of_row(*row, now)

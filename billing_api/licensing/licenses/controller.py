@@ -193,7 +193,7 @@ class AdminLicenseController(Controller):
         license_id: FromPath[UUID],
         data: JSONBody[ReasonGiven],
     ) -> AdminLicenseView:
-        return await license_administration.suspend(principal, license_id, data.reason)
+        return await license_administration.suspend(principal, license_id, data.said)
 
     @post("/{license_id:uuid}/resume", permission=Permission.LICENSES_CHANGE, status_code=200)
     async def resume_license(
@@ -203,7 +203,7 @@ class AdminLicenseController(Controller):
         license_id: FromPath[UUID],
         data: JSONBody[ReasonGiven],
     ) -> AdminLicenseView:
-        return await license_administration.resume(principal, license_id, data.reason)
+        return await license_administration.resume(principal, license_id, data.said)
 
     @post(
         "/{license_id:uuid}/extend",

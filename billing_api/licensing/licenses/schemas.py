@@ -6,8 +6,9 @@ from uuid import UUID
 
 import msgspec
 
-from billing_api.web.parameters import STORABLE, Reason
-from core.licensing.plan import with_limits
+from billing_api.access.staff_reason import StaffReason
+from billing_api.web.parameters import STORABLE, Message, Reason
+from core.licensing.plan import LIMITS, with_limits
 from core.licensing.state import Status
 from db.models.licensing import FingerprintPolicy, License, LicenseType, ProvisioningState
 
@@ -17,12 +18,17 @@ class _LicenseFacts(msgspec.Struct, frozen=True, kw_only=True):
     plan: str
     license_type: LicenseType
     status: Status
-    status_reason: str | None
+    status_message: str | None
     features: dict[str, Any]
 
 
 class _ReasonGiven(msgspec.Struct, frozen=True, kw_only=True):
     reason: Reason
+    message: Message | None = None
+
+    @property
+    def said(self) -> StaffReason:
+        return StaffReason(self.reason, self.message)
 
 
 _Limit = Annotated[int, msgspec.Meta(ge=0, le=2_147_483_647)]
@@ -38,6 +44,7 @@ else:
 class LicenseView(_LicenseFactsWithLimits, frozen=True, kw_only=True):
     """A license as its owner sees it. A limit of null is unlimited. Use reveal-key to see the key.
 
+    `status_message`: what staff wrote to the owner with the last suspension or resumption, or why the license ended.
     `fingerprint`: the panel that an activation bound it to, or null. `fingerprint_policy`: whether panels must send
     their fingerprint with each validation.
     """
@@ -62,12 +69,15 @@ class LicenseView(_LicenseFactsWithLimits, frozen=True, kw_only=True):
 class AdminLicenseView(LicenseView, frozen=True, kw_only=True):
     """A license as staff see it: with its owner, the error of its account, overrides and extension.
 
+    `status_reason`: the reason of the last suspension or resumption, for staff alone.
+
     `limit_overrides`: `{"max_databases": {"at_least": 60}}` or `at_most`, on every plan; null is unlimited.
     `extended_until`: renewal and cancellation never end the license sooner.
     """
 
     user_id: UUID
     email: str
+    status_reason: str | None
     provisioning_error: str | None
     limit_overrides: dict[str, dict[str, int | None]]
     extended_until: datetime | None
@@ -79,6 +89,7 @@ class AdminLicenseView(LicenseView, frozen=True, kw_only=True):
             **_facts(license_, plan, now),
             user_id=license_.user_id,
             email=email,
+            status_reason=license_.status_reason,
             provisioning_error=license_.provisioning_error,
             limit_overrides=license_.limit_overrides,
             extended_until=license_.extended_until,
@@ -108,13 +119,18 @@ class ExtendLicense(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     expiry_date: Annotated[datetime, msgspec.Meta(tz=True)]
     reason: Reason
+    message: Message | None = None
+
+    @property
+    def said(self) -> StaffReason:
+        return StaffReason(self.reason, self.message)
 
 
 class LimitsGiven(_ReasonGivenWithLimits, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Limits of this license: null is unlimited, absent limits stay as they are. A limit may be below present usage."""
 
     def given(self) -> dict[str, int | None]:
-        values = {name: getattr(self, name) for name in self.__struct_fields__ if name != "reason"}
+        values = {name: getattr(self, name) for name in LIMITS}
         return {name: value for name, value in values.items() if value is not msgspec.UNSET}
 
 
@@ -127,6 +143,11 @@ class ChangeLicense(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
 
     fingerprint_policy: FingerprintPolicy | msgspec.UnsetType = msgspec.UNSET
     reason: Reason | msgspec.UnsetType = msgspec.UNSET
+    message: Message | None = None
+
+    @property
+    def said(self) -> StaffReason:
+        return StaffReason(None if self.reason is msgspec.UNSET else self.reason, self.message)
 
 
 class KeyGiven(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -158,7 +179,7 @@ def effective_status(license_: License, now: datetime) -> Status:
 
 def _facts(license_: License, plan: str, now: datetime) -> dict[str, Any]:
     same = (
-        "id license_type status_reason features fingerprint_policy fingerprint"
+        "id license_type status_message features fingerprint_policy fingerprint"
         " nextpanel_user_id nextpanel_login_url provisioning activation_date expiry_date grace_until auto_renew"
     )
     return {

@@ -6,6 +6,7 @@ from uuid import UUID
 import msgspec
 
 from billing_api.access.permissions import Principal
+from billing_api.access.staff_reason import StaffReason
 from billing_api.licensing.licenses import repository
 from billing_api.licensing.licenses.issuing import (
     Term,
@@ -163,11 +164,11 @@ class LicenseAdministration:
             await tx.audit("license.issued", "license", made.license.id, plan=order.plan, user_id=str(user.id))
             return await once.record(tx, IssuedLicense(made.license.id, made.key))
 
-    async def suspend(self, principal: Principal, license_id: UUID, reason: str) -> AdminLicenseView:
-        return await self._move(principal, license_id, Event.SUSPENDED_BY_ADMIN, reason)
+    async def suspend(self, principal: Principal, license_id: UUID, said: StaffReason) -> AdminLicenseView:
+        return await self._move(principal, license_id, Event.SUSPENDED_BY_ADMIN, said)
 
-    async def resume(self, principal: Principal, license_id: UUID, reason: str) -> AdminLicenseView:
-        return await self._move(principal, license_id, Event.RESUMED_BY_ADMIN, reason)
+    async def resume(self, principal: Principal, license_id: UUID, said: StaffReason) -> AdminLicenseView:
+        return await self._move(principal, license_id, Event.RESUMED_BY_ADMIN, said)
 
     async def set_limits(self, principal: Principal, license_id: UUID, order: LimitsGiven) -> AdminLicenseView:
         """Effective at once. Usage above a new limit stays, and shows as overage.
@@ -182,8 +183,8 @@ class LicenseAdministration:
             license_ = await repository.lock(tx, license_id)
             before = {name: getattr(license_, name) for name in after}
             set_overrides(license_, await repository.plan_of(tx, license_), after)
-            reason = order.reason
-            await tx.audit("license.limits_set", "license", license_id, before=before, after=after, reason=reason)
+            said = order.said.detail
+            await tx.audit("license.limits_set", "license", license_id, before=before, after=after, **said)
             await tx.session.flush()
             row = await repository.one_for_staff(tx, license_id)
         return _for_staff(row, self._clock())
@@ -201,8 +202,7 @@ class LicenseAdministration:
             if policy is not before:
                 license_.fingerprint_policy = policy
                 license_.updated_at = now
-                reason = {} if order.reason is msgspec.UNSET else {"reason": order.reason}
-                told = {"before": before, "after": policy, **reason}
+                told = {"before": before, "after": policy, **order.said.detail}
                 await tx.audit("license.fingerprint_policy_set", "license", license_id, **told)
                 await tx.session.flush()
             row = await repository.one_for_staff(tx, license_id)
@@ -225,8 +225,8 @@ class LicenseAdministration:
                 await tx.enqueue(AlignAccount(license_id))
             license_.expiry_date = license_.extended_until = order.expiry_date
             license_.updated_at = now
-            after, reason = order.expiry_date, order.reason
-            await tx.audit("license.extended", "license", license_id, before=before, after=after, reason=reason)
+            after, said = order.expiry_date, order.said.detail
+            await tx.audit("license.extended", "license", license_id, before=before, after=after, **said)
             await tx.session.flush()
             row = await repository.one_for_staff(tx, license_id)
             return await once.record(tx, _for_staff(row, now))
@@ -245,16 +245,17 @@ class LicenseAdministration:
             row = await repository.one_for_staff(tx, license_id)
         return _for_staff(row, self._clock())
 
-    async def _move(self, principal: Principal, license_id: UUID, event: Event, reason: str) -> AdminLicenseView:
+    async def _move(self, principal: Principal, license_id: UUID, event: Event, said: StaffReason) -> AdminLicenseView:
         async with self._database.as_staff(principal.user_id) as tx:
             license_ = await repository.lock(tx, license_id)
             before, after = license_.status, move(license_.status, event)
             license_.status = after
-            license_.status_reason = reason  # the latest reason is kept, also where the status stays the same
+            # The latest words are kept, also where the status stays the same.
+            license_.status_reason, license_.status_message = said
             license_.updated_at = self._clock()
             if after is not before:
                 await tx.enqueue(AlignAccount(license_id))
-            await tx.audit(f"license.{event.name.lower()}", "license", license_id, before=before, reason=reason)
+            await tx.audit(f"license.{event.name.lower()}", "license", license_id, before=before, **said.detail)
             await tx.session.flush()
             row = await repository.one_for_staff(tx, license_id)
         return _for_staff(row, self._clock())

@@ -9,7 +9,9 @@ from sqlalchemy import BigInteger, DateTime, Select, Text, Uuid, cast, column, d
 from sqlalchemy.dialects.postgresql import JSONB
 
 from core.crypto.audit_chain import EMPTY, Entry, Head
+from core.mailbox import mailbox_key
 from db.models.audit import AuditSeal, AuditUnsealed
+from db.models.identity import Role, User
 from db.models.messaging import AuditRow
 from db.paging import Order
 from db.unit_of_work import SystemTransaction
@@ -57,17 +59,33 @@ class Waiting(NamedTuple):
     first_unannounced: int | None
 
 
+SYSTEM: Final = "system"
+"""The actor of what the application does by itself."""
+
+
+def named() -> Select[AuditRow, Role, str, str, datetime | None]:
+    """All entries, each a `Named`: the actors' accounts come by one join."""
+    account = (User.role, User.full_name, User.email, User.deleted_at)
+    return select(AuditRow, *account).outerjoin(User, User.id == AuditRow.actor_id)
+
+
 def search(
     *,
     actor_id: UUID | None,
+    actor: str | None,
     action: str | None,
     target_kind: str | None,
     target_id: str | None,
     since: datetime | None,
     until: datetime | None,
-) -> Select[AuditRow]:
-    """Every given condition must hold."""
-    statement = select(AuditRow)
+) -> Select[AuditRow, Role, str, str, datetime | None]:
+    """Every given condition must hold. `actor`: `SYSTEM`, or a user's e-mail address."""
+    statement = named()
+    if actor == SYSTEM:
+        statement = statement.where(AuditRow.actor_id.is_(None))
+    elif actor is not None:
+        addressed = select(User.id).where(User.email_key == mailbox_key(actor)).scalar_subquery()
+        statement = statement.where(AuditRow.actor_id == addressed)
     equal = {"actor_id": actor_id, "action": action, "target_kind": target_kind, "target_id": target_id}
     for name, value in equal.items():
         if value is not None:

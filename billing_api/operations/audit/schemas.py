@@ -1,35 +1,96 @@
 """The audit trail on the wire."""
 
 from datetime import datetime
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
 import msgspec
+from msgspec import Meta
 
-from db.models.messaging import AuditRow
+from billing_api.operations.audit.views import Named
+from db.models.identity import Role
+
+ActorKind = Literal["system", "customer", "staff", "erased", "unknown"]
+
+
+class Actor(msgspec.Struct, frozen=True, kw_only=True):
+    """Who did something, as the account is called now."""
+
+    kind: Annotated[
+        ActorKind,
+        Meta(
+            description="`system`: the application itself. `erased`: the account was deleted, and its name with it. "
+            "`unknown`: no account has this id."
+        ),
+    ]
+    id: Annotated[UUID | None, Meta(description="Null for the application itself.")]
+    name: Annotated[str | None, Meta(description="Null where there is none, or where it was erased.")]
+    email: Annotated[str | None, Meta(description="Null where there is none, or where it was erased.")]
+
+    @classmethod
+    def of(cls, row: Named) -> "Actor":
+        kind = _kind(row)
+        is_told = kind in {"customer", "staff"}
+        return cls(
+            kind=kind,
+            id=row.entry.actor_id,
+            name=row.full_name if is_told else None,
+            email=row.email if is_told else None,
+        )
 
 
 class AuditView(msgspec.Struct, frozen=True, kw_only=True):
-    """A privileged act. `actor_id` null is the application itself."""
+    """A privileged act: who did it, to what, and why."""
 
-    id: int
+    id: Annotated[int, Meta(description="Rises with time.")]
     at: datetime
-    actor_id: UUID | None
-    action: str
-    target_kind: str
-    target_id: str
-    detail: dict[str, Any]
-    request_id: str | None
+    actor_id: Annotated[UUID | None, Meta(description="As in `actor`; null is the application itself.")]
+    actor: Actor
+    action: Annotated[str, Meta(examples=["license.suspended_by_admin"])]
+    target_kind: Annotated[str, Meta(examples=["license"])]
+    target_id: Annotated[str, Meta(description="What was acted on: the id of an object of this kind.")]
+    detail: Annotated[
+        dict[str, Any],
+        Meta(
+            description="What is known of the act; `reason` is for staff, `message` is what the customer reads.",
+            examples=[{"before": "active", "reason": "ticket 93", "message": "Please pay the open invoice."}],
+        ),
+    ]
+    request_id: Annotated[str | None, Meta(description="The request that did it, as in the logs.")]
 
     @classmethod
-    def of(cls, row: AuditRow) -> "AuditView":
-        return msgspec.convert(row, cls, from_attributes=True)
+    def of(cls, row: Named) -> "AuditView":
+        entry = row.entry
+        return cls(
+            id=entry.id,
+            at=entry.at,
+            actor_id=entry.actor_id,
+            actor=Actor.of(row),
+            action=entry.action,
+            target_kind=entry.target_kind,
+            target_id=entry.target_id,
+            detail=entry.detail,
+            request_id=entry.request_id,
+        )
 
 
 class LicenseEventView(msgspec.Struct, frozen=True, kw_only=True):
-    """An event of a license as its owner is told it: staff have no names here."""
+    """An event of a license as its owner is told it: staff have no names here, and their reasons are not shown.
+
+    `detail.message`: what staff wrote to the owner about it, or why the application did it.
+    """
 
     at: datetime
     action: str
     actor: Literal["owner", "staff", "system"]
     detail: dict[str, Any]
+
+
+def _kind(row: Named) -> ActorKind:
+    if row.entry.actor_id is None:
+        return "system"
+    if row.role is None:
+        return "unknown"
+    if row.deleted_at is not None:
+        return "erased"
+    return "customer" if row.role is Role.CUSTOMER else "staff"

@@ -7,6 +7,7 @@ from billing_api.access.permissions import Principal
 from billing_api.licensing.licenses import repository as licenses
 from billing_api.operations.audit import repository
 from billing_api.operations.audit.schemas import AuditView, LicenseEventView
+from billing_api.operations.audit.views import Named
 from db.paging import Page, Paging, fetch_page
 from db.unit_of_work import Database
 
@@ -21,6 +22,7 @@ class AuditTrail:
         paging: Paging,
         *,
         actor_id: UUID | None,
+        actor: str | None,
         action: str | None,
         target_kind: str | None,
         target_id: str | None,
@@ -28,11 +30,17 @@ class AuditTrail:
         until: datetime | None,
     ) -> Page[AuditView]:
         statement = repository.search(
-            actor_id=actor_id, action=action, target_kind=target_kind, target_id=target_id, since=since, until=until
+            actor_id=actor_id,
+            actor=actor,
+            action=action,
+            target_kind=target_kind,
+            target_id=target_id,
+            since=since,
+            until=until,
         )
         async with self._database.as_staff(principal.user_id) as tx:
             found = await fetch_page(tx.session, statement, repository.NEWEST_FIRST, paging)
-        return found.page(AuditView.of(row[0]) for row in found.rows)
+        return found.page(AuditView.of(Named(*row)) for row in found.rows)
 
     async def license_events(self, principal: Principal, license_id: UUID, paging: Paging) -> Page[LicenseEventView]:
         async with self._database.as_customer(principal.user_id) as tx:

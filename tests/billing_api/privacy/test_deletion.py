@@ -202,8 +202,8 @@ async def test_licenses_end_with_the_account_by_its_owners_word(
     headers = await ada.signed_in()
     assert (await leave(ada, headers)).status_code == 409
     assert (await leave(ada, headers, end_licenses=True)).status_code == 204
-    standing = await rows(database_urls, "SELECT DISTINCT status, status_reason, auto_renew FROM licenses")
-    assert standing == [{"status": "cancelled", "status_reason": "its owner deleted the account", "auto_renew": False}]
+    standing = await rows(database_urls, "SELECT DISTINCT status, status_message, auto_renew FROM licenses")
+    assert standing == [{"status": "cancelled", "status_message": "its owner deleted the account", "auto_renew": False}]
     told = await rows(database_urls, "SELECT job FROM outbox WHERE job ->> 'type' = 'align_account'")
     assert {job["job"]["license_id"] for job in told} == {str(license_id) for license_id in issued}
     (audit,) = await rows(database_urls, "SELECT detail FROM audit_log WHERE action = 'account.deleted'")

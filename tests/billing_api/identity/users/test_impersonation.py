@@ -26,7 +26,7 @@ async def ada(desk: Desk) -> Headers:
 
 async def as_ada(client: Client, desk: Desk, admin: Headers, ada: Headers) -> Headers:
     path = f"{PATH}/{desk.user_of(ada)}/impersonate"
-    answer = await client.post(path, json={"reason": "her ticket 7"}, headers=admin)
+    answer = await client.post(path, json={"reason": "a suspicion", "message": "her ticket 7"}, headers=admin)
     assert (answer.status_code, answer.headers["cache-control"]) == (200, "no-store")
     assert answer.json().keys() == {"access_token", "token_type", "expires_in"}
     assert answer.json()["expires_in"] == 300
@@ -75,7 +75,7 @@ async def test_the_customer_reads_of_it_and_so_does_the_audit_trail(
     bob = desk.signed_in(await desk.a_user())
     await as_ada(client, desk, admin, ada)
     (event,) = (await client.get("/api/v1/me/events", headers=ada)).json()["items"]
-    assert (event["action"], event["reason"]) == ("user.impersonated", "her ticket 7")
+    assert (event["action"], event["message"]) == ("user.impersonated", "her ticket 7")
     assert (await client.get("/api/v1/me/events", headers=bob)).json()["total"] == 0
     (audit,) = await rows(database_urls, "SELECT actor_id, action, target_id FROM audit_log")
     assert (audit["actor_id"], audit["target_id"]) == (desk.user_of(admin), str(desk.user_of(ada)))

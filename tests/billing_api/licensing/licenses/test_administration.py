@@ -90,12 +90,14 @@ async def test_suspend_and_resume_follow_the_state_table(
 ) -> None:
     issued = await desk.a_license(await desk.a_user())
     path = f"{PATH}/{issued.license.id}"
-    reason = {"reason": "unpaid chargeback"}
+    reason = {"reason": "unpaid chargeback", "message": "your bank took it back"}
     suspended = await client.post(f"{path}/suspend", json=reason, headers=admin)
     assert (suspended.status_code, suspended.json()["status"]) == (200, "suspended")
     assert suspended.json()["version"] == 2
+    assert suspended.json()["status_message"] == "your bank took it back"
     again = await client.post(f"{path}/suspend", json={"reason": "fraud"}, headers=admin)
     assert (again.status_code, again.json()["status"], again.json()["status_reason"]) == (200, "suspended", "fraud")
+    assert again.json()["status_message"] is None
     resumed = await client.post(f"{path}/resume", json=reason, headers=admin)
     assert (resumed.status_code, resumed.json()["status"], resumed.json()["version"]) == (200, "active", 4)
     async with database.as_system() as tx:

@@ -47,6 +47,37 @@ async def test_acts_are_found_by_who_what_and_whom(
     assert (page.json()["total"], page.json()["items"][0]["detail"]) == (4, {"reason": "r"})
 
 
+async def test_an_entry_names_its_actor_as_the_account_is_called_now(
+    client: Client, desk: Desk, database: Database, clock: FakeTime
+) -> None:
+    admin, nobody = await desk.staff(), new_id()
+    ada = await desk.a_user(full_name="Ada Löwe", email="Ada@Example.com")
+    gone = await desk.a_user(full_name="", email="deleted@invalid", is_active=False, deleted_at=clock.now)
+    for actor in (ada, desk.user_of(admin), gone, nobody, None):
+        async with database.as_system(actor) as tx:
+            await tx.audit("a.done", "license", "1")
+    answer = await client.get(PATH, headers=admin)
+    staff_id = desk.user_of(admin)
+    assert [item["actor"] for item in answer.json()["items"]] == [
+        {"kind": "system", "id": None, "name": None, "email": None},
+        {"kind": "unknown", "id": str(nobody), "name": None, "email": None},
+        {"kind": "erased", "id": str(gone), "name": None, "email": None},
+        {"kind": "staff", "id": str(staff_id), "name": "Ada Buyer", "email": f"{staff_id.hex}@example.com"},
+        {"kind": "customer", "id": str(ada), "name": "Ada Löwe", "email": "Ada@Example.com"},
+    ]
+
+    async def kinds(**query: str) -> list[str]:
+        found = await client.get(PATH, headers=admin, params=query)
+        assert found.json()["total"] == len(found.json()["items"]), found.text
+        return [item["actor"]["kind"] for item in found.json()["items"]]
+
+    assert await kinds(actor="system") == ["system"]
+    assert await kinds(actor="ADA@example.com") == ["customer"]
+    assert await kinds(actor="ada@example") == []
+    assert await kinds(actor="system", actor_id=str(ada)) == []
+    assert await kinds(actor="ada@example.com", actor_id=str(ada), action="a.done") == ["customer"]
+
+
 @pytest.mark.parametrize(
     "query",
     [
@@ -56,6 +87,8 @@ async def test_acts_are_found_by_who_what_and_whom(
         "since=9999-12-31T23:59:59-14:00",
         "limit=101",
         "action=%00",
+        "actor=%00",
+        "actor=" + 255 * "a",
     ],
 )
 async def test_a_question_that_makes_no_sense_is_refused(client: Client, desk: Desk, query: str) -> None:
@@ -75,9 +108,10 @@ async def test_an_owner_is_told_what_was_done_to_his_license(client: Client, des
     license_id = issued.license.id
     await client.post(f"/api/v1/licenses/{license_id}/reveal-key", headers=me)
     staff = f"/api/v1/admin/licenses/{license_id}"
-    await client.post(f"{staff}/suspend", headers=admin, json={"reason": "unpaid"})
+    await client.post(f"{staff}/suspend", headers=admin, json={"reason": "ticket 93", "message": "please pay"})
+    await client.post(f"{staff}/resume", headers=admin, json={"reason": "a friend of Bob's"})
     async with database.as_system() as tx:
-        await tx.audit("license.cancelled", "license", license_id, reason="it ended", internal="not for owners")
+        await tx.audit("license.cancelled", "license", license_id, message="it ended", internal="not for owners")
         await tx.audit("license.cancelled", "user", license_id, reason="another kind of thing")
     other = await desk.a_license(owner)
     await client.post(f"/api/v1/licenses/{other.license.id}/reveal-key", headers=me)
@@ -85,12 +119,25 @@ async def test_an_owner_is_told_what_was_done_to_his_license(client: Client, des
     assert answer.status_code == 200, answer.text
     told = [(item["action"], item["actor"], item["detail"]) for item in answer.json()["items"]]
     assert told == [
-        ("license.cancelled", "system", {"reason": "it ended"}),
-        ("license.suspended_by_admin", "staff", {"reason": "unpaid", "before": "active"}),
+        ("license.cancelled", "system", {"message": "it ended"}),
+        ("license.resumed_by_admin", "staff", {"before": "suspended"}),
+        ("license.suspended_by_admin", "staff", {"message": "please pay", "before": "active"}),
         ("license.key_revealed", "owner", {}),
     ]
     stranger = await desk.a_customer()
     assert (await client.get(f"/api/v1/licenses/{license_id}/events", headers=stranger)).status_code == 404
+
+
+async def test_reasons_that_no_person_gave_are_told_as_messages(client: Client, desk: Desk, database: Database) -> None:
+    """Rows from before messages: the application wrote its reason for the owner."""
+    owner = await desk.a_user()
+    license_id = (await desk.a_license(owner)).license.id
+    for actor in (None, owner, desk.user_of(await desk.staff())):
+        async with database.as_system(actor) as tx:
+            await tx.audit("license.cancelled", "license", license_id, reason="it ended")
+    answer = await client.get(f"/api/v1/licenses/{license_id}/events", headers=desk.signed_in(owner))
+    told = [(item["actor"], item["detail"]) for item in answer.json()["items"]]
+    assert told == [("staff", {}), ("owner", {"message": "it ended"}), ("system", {"message": "it ended"})]
 
 
 async def test_the_view_shows_nothing_to_others_and_the_log_nothing_to_customers(
