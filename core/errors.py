@@ -114,6 +114,18 @@ class PermissionMissing(Forbidden):
     code = "permission_missing"
 
 
+class NetworkNotAllowed(Forbidden):
+    """The key is right, and is used from a network that it does not name."""
+
+    code = "network_not_allowed"
+
+    def __init__(self, address: str, what: str) -> None:
+        super().__init__(
+            f"{what} may not be used from {address}: send the call from one of its networks, or ask an administrator"
+            " to add this one"
+        )
+
+
 class StepUpRequired(Forbidden):
     code = "step_up_required"
 

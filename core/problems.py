@@ -179,6 +179,14 @@ _LINES: Final = (
         "Use a key that has it.",
     ),
     Meaning(
+        "network_not_allowed",
+        403,
+        "The key may not be used from this network",
+        "The key, or the service account, names the networks it may be used from, and the call came from another. "
+        "`detail` has the address that we saw.",
+        "Call from an allowed network, or have an administrator add this one.",
+    ),
+    Meaning(
         "not_found",
         404,
         "There is no such thing here",

@@ -50,7 +50,7 @@ class Validator:
         most = settings.remembered
         self._store = Store(settings.redis_url, secrets.sealer, near_cache=settings.near_cache, most=most)
         # The handlers of calls, and what they share.
-        gate = Gate(self._store.api_keys, RateLimit(settings.license_rate))
+        gate = Gate(self._store.api_keys, RateLimit(settings.license_rate), settings.trusted_proxies)
         hashes = LicenseHashes(secrets.index, secrets.license_checksum_key, most)
         verdicts = Verdicts(self._store, gate, Questions(hashes, 2 * most), self._letterhead, self._tally)
         reservations = Reservations(self._store, gate, hashes, self._letterhead, self._tally)

@@ -15,7 +15,7 @@ from billing_api.commerce.plans.service import PlanService
 from billing_api.gateways.stripe.client import StripeGateway
 from billing_api.identity.credentials.password_hashing import Passwords
 from billing_api.licensing.api_keys.platform_keys import create_platform_key
-from billing_api.licensing.api_keys.schemas import NewApiKey
+from billing_api.licensing.api_keys.schemas import NewPlatformKey
 from core.clock import utc_now
 from core.errors import Refusal
 from core.licensing.record import PERMISSIONS
@@ -37,6 +37,7 @@ def describe(subcommands: "argparse._SubParsersAction[argparse.ArgumentParser]")
     key = subcommands.add_parser("create-platform-key", help="create an API key for NextPanel; shows its secret once")
     key.add_argument("--name", required=True, help="what it is for, as it stands in lists")
     key.add_argument("--permission", action="append", choices=sorted(PERMISSIONS), help="repeat it; default: all")
+    key.add_argument("--network", action="append", metavar="CIDR", help="it may be used from there; default: anywhere")
     key.set_defaults(run=_create_platform_key)
     demo = subcommands.add_parser("demo-users", help="create the devstack's demo users and platform key (NP_DEMO_*)")
     demo.set_defaults(run=_demo_users)
@@ -86,16 +87,26 @@ async def _create_admin(chosen: argparse.Namespace, _settings: ApiSettings, data
 async def _create_platform_key(chosen: argparse.Namespace, settings: ApiSettings, database: Database) -> int:
     try:
         order = msgspec.convert(
-            {"name": chosen.name, "permissions": chosen.permission or sorted(PERMISSIONS)}, NewApiKey
+            {
+                "name": chosen.name,
+                "permissions": chosen.permission or sorted(PERMISSIONS),
+                "networks": chosen.network or [],
+            },
+            NewPlatformKey,
         )
     except msgspec.ValidationError:
-        return _fail(chosen, "--name must be one line of 1 to 100 characters, and each --permission given once")
+        return _fail(
+            chosen,
+            "--name must be one line of 1 to 100 characters, each --permission given once, and --network 16 times at"
+            " most",
+        )
     async with database.as_system() as tx:
         made = await create_platform_key(
             tx,
             settings.secrets,
             name=order.name,
             permissions=order.permissions,
+            networks=order.networks,
             now=utc_now(),
             by="command line",
         )

@@ -55,7 +55,8 @@ class ApiKeyRecord(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
 
     Secrets are sealed (core.crypto.sealing) with the context `api_key:<key_id>`. `previous_secret` is valid
     until `previous_until`, the overlap of a rotation. `license_hash` is the keyed hash of the one license that the key
-    belongs to; None is a platform key, which may ask about every license.
+    belongs to; None is a platform key, which may ask about every license. `networks`: those that the key may be used
+    from, in CIDR notation; none means any.
     """
 
     epoch: int
@@ -68,6 +69,7 @@ class ApiKeyRecord(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     previous_secret: bytes | None = None
     previous_until: float | None = None
     expires_at: float | None = None
+    networks: tuple[str, ...] = ()
 
     def live(self, now: float) -> bool:
         return self.active and (self.expires_at is None or now < self.expires_at)

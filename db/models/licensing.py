@@ -144,7 +144,8 @@ class ApiKey(Table):
 
     `key_id` is public and names the key in a signature. `key_hash` is the secret's keyed hash. The secret itself is
     sealed, because an HMAC cannot be verified with a hash. During a rotation two secrets are valid. `instance_id` is
-    the panel that the activation created the key for; a key that a user made has none.
+    the panel that the activation created the key for; a key that a user made has none. `networks`: those it may be used
+    from, in CIDR notation; an empty list is any.
     """
 
     __tablename__ = "api_keys"
@@ -164,6 +165,7 @@ class ApiKey(Table):
     name: Mapped[str]
     permissions: Mapped[list[str]]
     instance_id: Mapped[UUID | None]
+    networks: Mapped[list[str]] = mapped_column(server_default=text("'[]'"), default=list)
     last_used_at: Mapped[datetime | None]
     expires_at: Mapped[datetime | None]
     is_active: Mapped[bool] = mapped_column(default=True)

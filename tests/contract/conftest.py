@@ -34,9 +34,16 @@ async def doors(
             await projection.load()
             issued = await desk.a_license(await desk.a_user(), LicenseType.STARTER)
             strong, weak = await an_api_key(desk), await an_api_key(desk, permissions=[])
-            for key_id, permissions in ((strong, frozenset({"validate"})), (weak, frozenset[str]())):
+            distant = await an_api_key(desk, networks=["203.0.113.0/24"])
+            for key_id, permissions, networks in (
+                (strong, frozenset({"validate"}), ()),
+                (weak, frozenset[str](), ()),
+                (distant, frozenset({"validate"}), ("203.0.113.0/24",)),
+            ):
                 secret = sealed(key_id, "panel-secret")
-                await projection.api_key(key_id=key_id, current_secret=secret, permissions=permissions)
+                await projection.api_key(
+                    key_id=key_id, current_secret=secret, permissions=permissions, networks=networks
+                )
             with (
                 relayed(valkey.url),
                 validator(valkey.url, folder / "validator.log") as process,
@@ -44,19 +51,19 @@ async def doors(
             ):
                 assert ready(process.url)
                 yield (
-                    _billing_api(port, issued.key, strong, weak),
-                    _validator(process.port, issued.key, strong, weak),
+                    _billing_api(port, issued.key, strong, weak, distant),
+                    _validator(process.port, issued.key, strong, weak, distant),
                 )
 
 
-def _billing_api(port: int, license_key: str, strong: str, weak: str) -> Door:
+def _billing_api(port: int, license_key: str, strong: str, weak: str, distant: str) -> Door:
     report = {"license_key": license_key, "resource": "databases", "action": "created", "count": 1}
-    return Door("billing_api", port, "/api/v1/billing/usage", report, strong, weak)
+    return Door("billing_api", port, "/api/v1/billing/usage", report, strong, weak, distant)
 
 
-def _validator(port: int, license_key: str, strong: str, weak: str) -> Door:
+def _validator(port: int, license_key: str, strong: str, weak: str, distant: str) -> Door:
     question = {"license_key": license_key, "feature": "create_database"}
-    return Door("validator", port, "/api/v1/nextpanel/validate-license", question, strong, weak)
+    return Door("validator", port, "/api/v1/nextpanel/validate-license", question, strong, weak, distant)
 
 
 @pytest.fixture(params=[0, 1], ids=["billing_api", "validator"])

@@ -36,6 +36,8 @@ class Door(NamedTuple):
     key_id: str
     """Of a key that may make this call, and of one that may not."""
     weak_key_id: str
+    distant_key_id: str
+    """Of a key that may be used from another network only."""
 
     @property
     def body(self) -> bytes:

@@ -69,6 +69,12 @@ FAULTS: Final = (
         "permission_missing",
         lambda door: door.request(*signed(door, key_id=door.weak_key_id)),
     ),
+    Fault(
+        "another network",
+        403,
+        "network_not_allowed",
+        lambda door: door.request(*signed(door, key_id=door.distant_key_id)),
+    ),
     Fault("no JSON", 400, "invalid_input", bad_body(b"{")),
     Fault("no UTF-8", 400, "invalid_input", bad_body(b'{"license_key":"\xff"}')),
     Fault("no fields", 400, "invalid_input", bad_body(b"{}")),

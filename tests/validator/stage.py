@@ -166,6 +166,12 @@ class Projection:
         await self.apply()
         return key
 
+    async def change_api_key(self, key: ApiKey, **changes: Any) -> None:
+        """The key's next version."""
+        record = self._api_keys[key.key_id]
+        self._api_keys[key.key_id] = msgspec.structs.replace(record, version=record.version + 1, **changes)
+        await self.apply()
+
 
 @contextmanager
 def relayed(redis_url: str) -> Iterator[None]:

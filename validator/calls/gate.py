@@ -1,18 +1,21 @@
-"""Gate (authentication and authorization) of each call: signature, API key, permission, rate limit.
+"""Gate (authentication and authorization) of each call: signature, API key, network, permission, rate limit.
 
 Nothing of a body is decoded before this.
 """
 
+from collections.abc import Sequence
 from time import monotonic
 
 import msgspec
 
 from core.clock import unix_time
 from core.crypto.signature import Signature, SignatureDefect, SignatureReader, body_digest
-from core.errors import PermissionMissing, SignatureFault
+from core.errors import NetworkNotAllowed, PermissionMissing, SignatureFault
 from core.hotstore.functions import NotReady
+from core.ip_addresses import Network, is_within
 from core.licensing.record import Permission
 from core.rate_limit import RateLimit
+from validator.http.client_address import client_address
 from validator.http.protocol import Request
 from validator.http.rate_limit_headers import LimitReached, rate_limit_lines
 from validator.store.keyring import KeyRing, OpenKey
@@ -34,15 +37,17 @@ class Caller(msgspec.Struct, gc=False):
 
 
 class Gate:
-    def __init__(self, api_keys: KeyRing, limit: RateLimit) -> None:
+    def __init__(self, api_keys: KeyRing, limit: RateLimit, proxies: Sequence[Network]) -> None:
+        """`proxies`: the proxies of ours, which are believed in where a request comes from."""
         self._api_keys = api_keys
         self._limit = limit
+        self._proxies = proxies
         self._headers = SignatureReader()
 
     def recognize(self, request: Request, permission: Permission, digest: bytes | None = None) -> Caller | None:
         """The caller, if the API key is in memory and believed; None where it must be looked up with `admit`.
 
-        `digest`: the body's, where it is known already. Raises SignatureFault or PermissionMissing.
+        `digest`: the body's, where it is known already. Raises SignatureFault, NetworkNotAllowed or PermissionMissing.
         """
         now, at = unix_time(), monotonic()
         signature = self._headers.read(request.signature, now)
@@ -103,5 +108,16 @@ class Gate:
                 if not self._api_keys.denies(key, stale=stale):
                     raise NotReady("the API key may have a new secret that is not known here yet: try again")
                 raise SignatureFault(SignatureDefect.MISMATCH)
+        if key.networks is not None:
+            self._check_network(request, key, key.networks, stale=stale)
         if permission not in key.permissions:
             raise PermissionMissing(f"the API key lacks the permission `{permission}`")
+
+    def _check_network(self, request: Request, key: OpenKey, networks: Sequence[Network], *, stale: bool) -> None:
+        """After the signature: a stranger does not learn that the key exists."""
+        address = client_address(request, self._proxies)
+        if is_within(address, networks):
+            return
+        if not self._api_keys.denies(key, stale=stale):
+            raise NotReady("the API key may have other networks that are not known here yet: try again")
+        raise NetworkNotAllowed(address, "this API key")

@@ -33,7 +33,7 @@ _CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 class Application(Protocol):
     def respond(self, request: Request) -> bytes | Work[bytes]: ...
-    def refuse(self, fault: Exception, request: Request, peer: str) -> bytes: ...
+    def refuse(self, fault: Exception, request: Request) -> bytes: ...
     def malformed(self, fault: ProtocolFault) -> bytes: ...
 
 
@@ -92,6 +92,7 @@ class Connection(asyncio.Protocol):
         "_leaving",
         "_owed",
         "_parser",
+        "_peer",
         "_reading",
         "_seconds",
         "_server",
@@ -117,6 +118,8 @@ class Connection(asyncio.Protocol):
     @override
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
+        name = transport.get_extra_info("peername")
+        self._peer: str = name[0] if isinstance(name, tuple) else ""
         if not self._server.welcome(self):
             refusal = ProtocolFault(503, "this process has as many clients as it may have: try again later")
             self._transport.write(_closing(self._app.malformed(refusal)))
@@ -214,6 +217,7 @@ class Connection(asyncio.Protocol):
 
     def _respond(self, request: Request) -> bytes | None:
         """Like `_answer`, but without the changes that this request needs (`_dressed`)."""
+        request.peer = self._peer
         try:
             work = self._app.respond(request)
             if isinstance(work, bytes):
@@ -244,8 +248,7 @@ class Connection(asyncio.Protocol):
             self._end_if_done()
 
     def refuse(self, fault: Exception, request: Request) -> bytes:
-        name = self._transport.get_extra_info("peername")
-        return self._app.refuse(fault, request, name[0] if isinstance(name, tuple) else "")
+        return self._app.refuse(fault, request)
 
     def _write(self, ready: list[bytes]) -> None:
         if self._server.draining and not (self._owed or self._parser.in_midst or self._parser.deaf):

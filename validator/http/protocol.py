@@ -51,7 +51,7 @@ class Request(msgspec.Struct, gc=False):
     """`target` is the path with its query as the request line has them; header names are in lower case.
 
     Do not change `headers`: requests of one connection share them. The signature, which they never share, has a field
-    of its own.
+    of its own. `peer` is the address of the connection's other end, which the parser cannot know.
     """
 
     method: bytes
@@ -61,6 +61,7 @@ class Request(msgspec.Struct, gc=False):
     body: bytes
     keep_alive: bool = True
     http_1_0: bool = False
+    peer: str = ""
 
 
 class Continue(msgspec.Struct, frozen=True):

@@ -12,6 +12,7 @@ from typing import Final
 from core import ip_addresses
 from core.errors import TooManyRequests
 from core.rate_limit import Allowance, Quota, RateLimit
+from validator.http.client_address import client_address
 from validator.http.protocol import Request
 
 SIGNATURE_FAILURES: Final = "signature_failures"
@@ -31,11 +32,9 @@ class SignatureFailures:
         self._proxies = proxies
         self._limit = RateLimit(quota.rate, quota.seconds)
 
-    def count(self, request: Request, peer: str) -> None:
+    def count(self, request: Request) -> None:
         """Raises TooManyRequests where there have been too many."""
-        forwarded = request.headers.get(b"x-forwarded-for")
-        lines = () if forwarded is None else (forwarded.decode("latin-1"),)
-        client = ip_addresses.client_address(peer, lines, self._proxies)
+        client = client_address(request, self._proxies)
         allowance = self._limit.take(ip_addresses.group(client), 1, monotonic())
         if not allowance.allowed:
             number, seconds = self._quota

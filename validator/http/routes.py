@@ -56,11 +56,11 @@ class Routes:
             _check_content(request)
         return route.handler(request)
 
-    def refuse(self, fault: Exception, request: Request, peer: str) -> bytes:
-        """The answer to an exception of a handler. `peer`: the address of the client's end of the connection."""
+    def refuse(self, fault: Exception, request: Request) -> bytes:
+        """The answer to an exception of a handler."""
         if isinstance(fault, SignatureFault):
             try:
-                self._failures.count(request, peer)
+                self._failures.count(request)
             except Refusal as refusal:
                 fault = refusal
         return self._told(fault)

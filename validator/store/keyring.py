@@ -20,6 +20,7 @@ from core.hotstore.snapshot import (
     decode_key_reading,
     read_key_command,
 )
+from core.ip_addresses import Network, network
 from core.licensing.record import ApiKeyRecord, Permission
 from validator.redis.eras import Era, Eras
 from validator.redis.link import checked
@@ -47,6 +48,7 @@ class OpenKey:
         "exists",
         "license_hash",
         "live_until",
+        "networks",
         "permissions",
         "previous",
         "previous_until",
@@ -65,6 +67,7 @@ class OpenKey:
         self.live_until = self.previous_until = float("-inf")
         self.permissions: frozenset[Permission] = frozenset()
         self.license_hash: str | None = None
+        self.networks: tuple[Network, ...] | None = None
         self.verifier: Verifier | None = None
         self.previous: Verifier | None = None
         if record is not None and record.active:
@@ -74,6 +77,7 @@ class OpenKey:
         context = f"api_key:{record.key_id}"
         self.live_until = float("inf") if record.expires_at is None else record.expires_at
         self.permissions = _PERMISSION_SETS.setdefault(record.permissions, record.permissions)
+        self.networks = tuple(map(network, record.networks)) or None
         self.verifier = Verifier(sealer.open(record.current_secret, context=context))
         if record.previous_secret is not None and record.previous_until is not None:
             self.previous = Verifier(sealer.open(record.previous_secret, context=context))

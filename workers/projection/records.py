@@ -60,6 +60,7 @@ API_KEYS: Final = select(
     ApiKey.previous_secret,
     ApiKey.previous_until,
     ApiKey.expires_at,
+    ApiKey.networks,
     License.license_key_hash,
 ).outerjoin(License, License.id == ApiKey.license_id)
 LEASES: Final = select(
@@ -199,6 +200,7 @@ def api_key_record(row: Row[Any]) -> ApiKeyRecord:
         previous_secret=row.previous_secret,
         previous_until=_unix(row.previous_until),
         expires_at=_unix(row.expires_at),
+        networks=tuple(row.networks),
     )
 
 

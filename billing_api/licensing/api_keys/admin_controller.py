@@ -2,13 +2,19 @@
 
 from uuid import UUID
 
-from litestar import Controller, Response, delete, get, post
+from litestar import Controller, Response, delete, get, patch, post
 from litestar.di import NamedDependency
 from litestar.params import FromPath, JSONBody
 
 from billing_api.access.permissions import Permission, Principal
 from billing_api.licensing.api_keys.platform_keys import PlatformKeyAdministration
-from billing_api.licensing.api_keys.schemas import NewApiKey, PlatformKeySecret, PlatformKeyView, RotateApiKey
+from billing_api.licensing.api_keys.schemas import (
+    ChangePlatformKey,
+    NewPlatformKey,
+    PlatformKeySecret,
+    PlatformKeyView,
+    RotateApiKey,
+)
 from billing_api.web.parameters import reply
 from db.idempotency import Once
 from db.paging import Page, Paging
@@ -37,9 +43,24 @@ class AdminPlatformKeyController(Controller):
         principal: NamedDependency[Principal],
         platform_keys: NamedDependency[PlatformKeyAdministration],
         once: NamedDependency[Once],
-        data: JSONBody[NewApiKey],
+        data: JSONBody[NewPlatformKey],
     ) -> Response[PlatformKeySecret]:
         return reply(await platform_keys.create(principal, data, once), status_code=201)
+
+    @patch(
+        "/{api_key_id:uuid}",
+        permission=Permission.PLATFORM_KEYS,
+        step_up=True,
+        summary="Change its name, its permissions or its networks; what is absent stays",
+    )
+    async def change_platform_key(
+        self,
+        principal: NamedDependency[Principal],
+        platform_keys: NamedDependency[PlatformKeyAdministration],
+        api_key_id: FromPath[UUID],
+        data: JSONBody[ChangePlatformKey],
+    ) -> PlatformKeyView:
+        return await platform_keys.change(principal, api_key_id, data)
 
     @post(
         "/{api_key_id:uuid}/rotate",

@@ -9,14 +9,24 @@ A file of its own beside service.py, because staff manage these keys, and they b
 
 from collections.abc import Collection
 from datetime import datetime, timedelta
+from typing import Any
 from uuid import UUID
 
+import msgspec
+
+from billing_api.access.networks import normalized
 from billing_api.access.permissions import Principal
 from billing_api.licensing.api_keys import repository
 from billing_api.licensing.api_keys.issuing import IssuedKey, new_key, revoke, rotate
-from billing_api.licensing.api_keys.schemas import NewApiKey, PlatformKeySecret, PlatformKeyView, RotateApiKey
+from billing_api.licensing.api_keys.schemas import (
+    ChangePlatformKey,
+    NewPlatformKey,
+    PlatformKeySecret,
+    PlatformKeyView,
+    RotateApiKey,
+)
 from core.clock import Clock, rfc3339
-from core.errors import FieldError, InvalidInput
+from core.errors import Conflict, FieldError, InvalidInput
 from core.licensing.record import Permission
 from core.settings import Secrets
 from db.idempotency import Once, Replayable
@@ -36,7 +46,7 @@ class PlatformKeyAdministration:
             found = await fetch_page(tx.session, repository.of_platform(), repository.NEWEST_FIRST, paging)
         return found.page(PlatformKeyView.of(row[0], now) for row in found.rows)
 
-    async def create(self, principal: Principal, order: NewApiKey, once: Once) -> Replayable[PlatformKeySecret]:
+    async def create(self, principal: Principal, order: NewPlatformKey, once: Once) -> Replayable[PlatformKeySecret]:
         async with self._database.as_system(principal.user_id) as tx:
             if stored := await once.claim(tx, PlatformKeySecret):
                 return stored
@@ -45,11 +55,27 @@ class PlatformKeyAdministration:
                 self._secrets,
                 name=order.name,
                 permissions=order.permissions,
+                networks=order.networks,
                 now=self._clock(),
                 expires_at=order.expires_at,
             )
             view = PlatformKeyView.of(made.key, self._clock())
             return await once.record(tx, PlatformKeySecret(view, made.secret))
+
+    async def change(self, principal: Principal, api_key_id: UUID, order: ChangePlatformKey) -> PlatformKeyView:
+        """Sets what the order names; the same order twice changes nothing. Conflict where the key is revoked."""
+        now, wanted = self._clock(), _wanted(order)
+        async with self._database.as_system(principal.user_id) as tx:
+            key = await repository.lock_of_platform(tx, api_key_id)
+            if not key.is_active:
+                raise Conflict("this platform key is revoked; create a new one")
+            before = {name: getattr(key, name) for name in wanted}
+            if before != wanted:
+                for name, value in wanted.items():
+                    setattr(key, name, value)
+                told = {"key_id": key.key_id, "before": before, "after": wanted}
+                await tx.audit("platform_key.changed", "api_key", key.id, **told)
+        return PlatformKeyView.of(key, now)
 
     async def rotate(
         self, principal: Principal, api_key_id: UUID, order: RotateApiKey, once: Once
@@ -85,14 +111,19 @@ async def create_platform_key(
     name: str,
     permissions: Collection[Permission],
     now: datetime,
+    networks: Collection[str] = (),
     expires_at: datetime | None = None,
     **told: str,
 ) -> IssuedKey:
-    """Writes the key. `told`: more details for the audit trail. InvalidInput where `expires_at` has passed."""
+    """Writes the key. `told`: more details for the audit trail.
+
+    InvalidInput where `expires_at` has passed, or a network is none.
+    """
     if expires_at is not None and expires_at <= now:
         past = FieldError("expires_at", "is in the past")
         raise InvalidInput("expires_at is in the past; send a later instant", errors=(past,))
-    made = new_key(secrets, name=name, permissions=set(permissions), now=now, expires_at=expires_at)
+    allowed = normalized(networks)
+    made = new_key(secrets, name=name, permissions=set(permissions), now=now, expires_at=expires_at, networks=allowed)
     key = made.key
     tx.session.add(key)
     await tx.session.flush()
@@ -103,7 +134,20 @@ async def create_platform_key(
         key_id=key.key_id,
         name=key.name,
         permissions=key.permissions,
+        networks=key.networks,
         expires_at=None if key.expires_at is None else rfc3339(key.expires_at),
         **told,
     )
     return made
+
+
+def _wanted(order: ChangePlatformKey) -> dict[str, Any]:
+    """Columns and their new values, in the form in which they are stored."""
+    wanted: dict[str, Any] = {}
+    if order.name is not msgspec.UNSET:
+        wanted["name"] = order.name
+    if order.permissions is not msgspec.UNSET:
+        wanted["permissions"] = sorted(set(order.permissions))
+    if order.networks is not msgspec.UNSET:
+        wanted["networks"] = normalized(order.networks)
+    return wanted

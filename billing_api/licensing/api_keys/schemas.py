@@ -6,6 +6,7 @@ from uuid import UUID
 
 import msgspec
 
+from billing_api.access.networks import Networks
 from billing_api.web.text_patterns import ONE_LINE, ONE_LINE_IN_WORDS
 from core.field_errors import FORM
 from core.licensing.record import PERMISSIONS, Permission
@@ -53,12 +54,30 @@ class ApiKeyView(msgspec.Struct, frozen=True, kw_only=True):
         )
 
 
+KeyName = Annotated[str, msgspec.Meta(min_length=1, max_length=100, pattern=ONE_LINE, extra={FORM: ONE_LINE_IN_WORDS})]
+KeyPermissions = Annotated[list[Permission], msgspec.Meta(min_length=1, max_length=len(PERMISSIONS))]
+
+
 class NewApiKey(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """`expires_at` absent or null: valid until it is revoked."""
 
-    name: Annotated[str, msgspec.Meta(min_length=1, max_length=100, pattern=ONE_LINE, extra={FORM: ONE_LINE_IN_WORDS})]
-    permissions: Annotated[list[Permission], msgspec.Meta(min_length=1, max_length=len(PERMISSIONS))]
+    name: KeyName
+    permissions: KeyPermissions
     expires_at: Annotated[datetime, msgspec.Meta(tz=True)] | None = None
+
+
+class NewPlatformKey(NewApiKey, frozen=True, forbid_unknown_fields=True):
+    """`networks` absent or empty: it may be used from anywhere."""
+
+    networks: Networks = []
+
+
+class ChangePlatformKey(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What is absent stays as it is. Secrets and the end do not change here: rotate or revoke the key."""
+
+    name: KeyName | msgspec.UnsetType = msgspec.UNSET
+    permissions: KeyPermissions | msgspec.UnsetType = msgspec.UNSET
+    networks: Networks | msgspec.UnsetType = msgspec.UNSET
 
 
 class RotateApiKey(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -75,12 +94,16 @@ class ApiKeySecret(msgspec.Struct, frozen=True):
 
 
 class PlatformKeyView(msgspec.Struct, frozen=True, kw_only=True):
-    """A key of our own NextPanel, without its secret; the fields are those of a license's key."""
+    """A key of our own NextPanel, without its secret; the fields are those of a license's key.
+
+    `networks`: those it may be used from; an empty list is any.
+    """
 
     id: UUID
     key_id: str
     name: str
     permissions: list[Permission]
+    networks: list[str]
     is_active: bool
     expires_at: datetime | None
     previous_until: datetime | None
@@ -94,6 +117,7 @@ class PlatformKeyView(msgspec.Struct, frozen=True, kw_only=True):
             key_id=key.key_id,
             name=key.name,
             permissions=sorted(PERMISSIONS.intersection(key.permissions)),
+            networks=key.networks,
             is_active=key.is_active,
             expires_at=key.expires_at,
             previous_until=overlap_end(key, now),

@@ -19,25 +19,16 @@ from uuid import UUID
 from billing_api.access.permissions import Principal
 from billing_api.licensing.api_keys import repository
 from billing_api.licensing.api_keys.batched_lookup import BatchedLookup
-from billing_api.licensing.api_keys.issuing import (
-    SECRET_CONTEXT,
-    issue_key,
-    revoke,
-    rotate,
-)
+from billing_api.licensing.api_keys.issuing import SECRET_CONTEXT, issue_key, revoke, rotate
 from billing_api.licensing.api_keys.last_use import LastUse
-from billing_api.licensing.api_keys.schemas import (
-    ApiKeySecret,
-    ApiKeyView,
-    NewApiKey,
-    RotateApiKey,
-)
+from billing_api.licensing.api_keys.schemas import ApiKeySecret, ApiKeyView, NewApiKey, RotateApiKey
 from billing_api.licensing.licenses import repository as licenses
 from billing_api.notifications.mails.security_notices import Made, tell_of_api_key
 from core.clock import Clock, rfc3339
 from core.crypto.sealing import CannotOpen
 from core.crypto.signature import SignatureDefect, SignatureReader, Verifier, body_digest
-from core.errors import FieldError, InvalidInput, PermissionMissing, SignatureFault
+from core.errors import FieldError, InvalidInput, NetworkNotAllowed, PermissionMissing, SignatureFault
+from core.ip_addresses import Network, client_address, is_within, network
 from core.settings import Secrets
 from db.idempotency import Once, Replayable
 from db.models.licensing import ApiKey
@@ -143,13 +134,15 @@ class ApiKeyService:
 
 
 class SignedRequest(NamedTuple):
-    """The bytes that a signature covers, as received."""
+    """The bytes that a signature covers, as received; and where they come from, as `client_address` takes it."""
 
     signature: bytes | None
     method: bytes
     target: bytes
     idempotency_key: bytes
     body: bytes
+    peer: str = ""
+    headers: Sequence[tuple[bytes, bytes]] = ()
 
 
 class Signer(NamedTuple):
@@ -169,15 +162,24 @@ class _KnownKey(NamedTuple):
     current: Verifier
     previous: Verifier | None
     previous_until: datetime | None
+    networks: tuple[Network, ...]
     last_used_at: datetime | None
     read_at: float
 
 
 class SignatureChecker:
     def __init__(
-        self, database: Database, secrets: Secrets, clock: Clock, monotonic: Callable[[], float] = time.monotonic
+        self,
+        database: Database,
+        secrets: Secrets,
+        clock: Clock,
+        *,
+        proxies: Sequence[Network] = (),
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
+        """`proxies`: the proxies of ours, which are believed in where a request comes from."""
         self._database = database
+        self._proxies = proxies
         self._secrets = secrets
         self._clock = clock
         self._monotonic = monotonic
@@ -190,7 +192,10 @@ class SignatureChecker:
         self._new = BatchedLookup(self._read)
 
     async def check(self, request: SignedRequest, permission: str) -> Signer:
-        """The signer. SignatureFault names the check that failed; PermissionMissing: the key may not do this."""
+        """The signer. SignatureFault names the check that failed.
+
+        NetworkNotAllowed: the key may not be used from there. PermissionMissing: not for this.
+        """
         # 1. The header's form and the age of its timestamp.
         now = self._clock()
         signature = self._signatures.read(request.signature, now.timestamp())
@@ -206,11 +211,20 @@ class SignatureChecker:
             overlaps = known.previous is not None and not _has_passed(known.previous_until, now)
             if known.previous is None or not overlaps or not known.previous.holds(*signed):
                 raise SignatureFault(SignatureDefect.MISMATCH)
-        # 4. The permission.
+        # 4. The network, for keys that name some.
+        if known.networks:
+            self._check_network(request, known.networks)
+        # 5. The permission.
         if permission not in known.permissions:
             raise PermissionMissing(f"the API key lacks the permission `{permission}`")
         self.last_use.note(known.signer.key_id, known.last_used_at, now)
         return known.signer
+
+    def _check_network(self, request: SignedRequest, networks: Sequence[Network]) -> None:
+        forwarded = [value.decode("latin-1") for name, value in request.headers if name == b"x-forwarded-for"]
+        address = client_address(request.peer, forwarded, self._proxies)
+        if not is_within(address, networks):
+            raise NetworkNotAllowed(address, "this API key")
 
     async def _key(self, key_id: str) -> _KnownKey | None:
         known = self._known.get(key_id)
@@ -268,6 +282,7 @@ class SignatureChecker:
             current=self._verifier(row.key_id, row.secret),
             previous=None if row.previous_secret is None else self._verifier(row.key_id, row.previous_secret),
             previous_until=row.previous_until,
+            networks=tuple(map(network, row.networks)),
             last_used_at=row.last_used_at,
             read_at=read_at,
         )

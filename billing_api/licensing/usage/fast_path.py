@@ -85,6 +85,8 @@ def signed_request(scope: HTTPScope, body: bytes) -> SignedRequest:
         target=scope["raw_path"].partition(b"?")[0] + (b"?" + query if query else b""),
         idempotency_key=headers.get(b"idempotency-key", b""),
         body=body,
+        peer=(scope["client"] or ("",))[0],
+        headers=pairs,
     )
 
 

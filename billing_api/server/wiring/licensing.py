@@ -38,7 +38,7 @@ def licensing(on: Infrastructure, until_stopped: AsyncExitStack) -> LicensingSer
         clock,
         on.parts.add("usage_reports", idle=True),
     )
-    checker = SignatureChecker(database, secrets, clock)
+    checker = SignatureChecker(database, secrets, clock, proxies=on.settings.trusted_proxies)
     checker.last_use.part = on.parts.add("last_use", idle=True)
     until_stopped.push_async_callback(checker.last_use.written)
     until_stopped.push_async_callback(usage.close)

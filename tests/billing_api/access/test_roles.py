@@ -121,6 +121,7 @@ support   GET     /api/v1/admin/licenses/{license_id:uuid}/usage/history
 admin     GET     /api/v1/admin/platform-keys
 admin     POST    /api/v1/admin/platform-keys
 admin     DELETE  /api/v1/admin/platform-keys/{api_key_id:uuid}
+admin     PATCH   /api/v1/admin/platform-keys/{api_key_id:uuid}
 admin     POST    /api/v1/admin/platform-keys/{api_key_id:uuid}/rotate
 support   GET     /api/v1/admin/reconciliation
 support   GET     /api/v1/admin/reconciliation/{run_id:uuid}

@@ -60,6 +60,7 @@ STEP_UP = {
     ("DELETE", "/api/v1/me"),
     ("DELETE", "/api/v1/me/mfa/totp"),
     ("GET", "/api/v1/me/export"),
+    ("PATCH", "/api/v1/admin/platform-keys/{api_key_id:uuid}"),
     ("POST", "/api/v1/admin/platform-keys"),
     ("POST", "/api/v1/admin/platform-keys/{api_key_id:uuid}/rotate"),
     ("POST", "/api/v1/admin/users/{user_id:uuid}/role"),

@@ -105,6 +105,11 @@ def test_a_long_hash_is_shortened_to_the_one_that_redis_knows() -> None:
     assert codec.decode_api_key(codec.encode_api_key(record)).license_hash == bytes(range(16))
 
 
+def test_a_record_from_before_there_were_networks_names_none() -> None:
+    older = [1, 1, "k", True, None, ["validate"], b"sealed", None, None, None]
+    assert codec.decode_api_key(msgspec.msgpack.encode(older)).networks == ()
+
+
 @pytest.mark.parametrize("packed", [b"", b"\x00", b"\x93\x01\x01\x80", b"not msgpack"])
 def test_what_cannot_be_read_is_an_error_and_not_a_license(packed: bytes) -> None:
     with pytest.raises(ValueError, match=r"."):

@@ -40,7 +40,7 @@ class Echo:
         body = request.target + b" " + request.body
         return b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body)
 
-    def refuse(self, _fault: Exception, _request: Request, _peer: str) -> bytes:
+    def refuse(self, _fault: Exception, _request: Request) -> bytes:
         return b"HTTP/1.1 500 Internal Server Error\r\nContent-Length: 0\r\n\r\n"
 
     def malformed(self, fault: ProtocolFault) -> bytes:

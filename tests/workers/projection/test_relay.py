@@ -176,13 +176,16 @@ async def test_usage_and_keys_are_projected(
     assert key.license_hash == digest[: keys.HASH_BYTES]
     assert key.permissions == {"validate", "usage"}  # "fly" is nothing that we could grant
 
+    assert key.networks == ()
+
     await change(database_urls, "UPDATE license_usage SET used = 2 WHERE resource = 'databases'")
-    await change(database_urls, "UPDATE api_keys SET is_active = false")
+    await change(database_urls, "UPDATE api_keys SET is_active = false, networks = '[\"203.0.113.0/24\"]'")
     await relay.catch_up()
     assert await hot_store.used(digest, "databases") == 2
     key = await hot_store.api_key("k-used")
     assert key is not None
     assert not key.active
+    assert key.networks == ("203.0.113.0/24",)
 
 
 async def test_a_rotated_license_key_leads_nowhere_and_the_new_one_has_everything(

@@ -42,7 +42,7 @@ def seconds() -> Seconds:
 
 @pytest.fixture
 async def checker(database: Database, settings: ApiSettings, seconds: Seconds) -> AsyncIterator[SignatureChecker]:
-    checker = SignatureChecker(database, settings.secrets, utc_now, seconds)
+    checker = SignatureChecker(database, settings.secrets, utc_now, monotonic=seconds)
     yield checker
     await checker.last_use.written()  # or it would write while the database is being closed
 
