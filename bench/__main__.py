@@ -21,6 +21,7 @@ import msgspec
 from bench import contenders, cost, load, material, report, running
 from bench.contenders import HOST, ROOT, Absent, Contender, Place
 from bench.options import read as read_options
+from core.counted import counted
 from core.settings import validator_settings
 
 _WARM_UP: Final = 1.5
@@ -73,7 +74,7 @@ def _round(
         tally = running.load_on(one, requests, options.connections, options.seconds)
         spent = cost.cpu_seconds(pid) - before
         if tally.wrong or not tally.answered:
-            sys.exit(f"bench: {one.name} gave {tally.wrong} wrong answers of {tally.answered}")
+            sys.exit(f"bench: {one.name} gave {counted(tally.wrong, 'wrong answer')} of {tally.answered}")
         figures[one.name] = report.Measured(
             micros=spent / tally.answered * 1e6,
             per_second=tally.answered / tally.seconds,

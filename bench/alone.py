@@ -25,6 +25,7 @@ from typing_extensions import override
 
 from bench import contenders, cost, load, material, running
 from bench.contenders import HOST, ROOT, Contender, Place
+from core.counted import counted
 from core.settings import validator_settings
 from validator.metrics import Tally
 
@@ -141,7 +142,7 @@ def _memory(place: Place, folder: Path, core: int, connections: int) -> Line:
         for number, request in enumerate(_questions(keys)):
             _ask(peers[number % connections], request)
         resident = max(process.memory_info().rss for process in cost.family(pid)) / 1e6
-    return Line(f"memory with {connections:,} connections, all caches full, MB", [resident], 120.0)
+    return Line(f"memory with {counted(connections, 'connection', ',')}, all caches full, MB", [resident], 120.0)
 
 
 def _ask(peer: socket.socket, request: bytes) -> None:

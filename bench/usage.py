@@ -23,6 +23,7 @@ from bench import cost, load, running
 from bench.contenders import ROOT, Absent, Contender
 from bench.ledger import Ledger, ledger
 from bench.options import read as read_options
+from core.counted import counted
 from loadtest.usage_calls import UsageCalls
 
 _WARM_UP: Final = 3.0
@@ -104,7 +105,9 @@ def _measure(
     tally, ready = loaded(options.seconds)
     spent, database = cost.cpu_seconds(pid) - before, cost.cpu_seconds(books.postgres) - database_before
     if tally.wrong or not 0 < tally.answered < ready:
-        sys.exit(f"bench: {one.name} gave {tally.wrong} wrong answers of {tally.answered}, {ready} were ready")
+        sys.exit(
+            f"bench: {one.name} gave {counted(tally.wrong, 'wrong answer')} of {tally.answered}, {ready} were ready"
+        )
     reports = tally.answered * items
     return Spent(
         micros=spent / reports * 1e6,

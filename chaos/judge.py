@@ -18,6 +18,7 @@ from chaos import grants
 from chaos.calls import Outages
 from chaos.history import Books, Counter, Event, History, UsageReport
 from chaos.violation import Violation
+from core.counted import counted
 
 CORRECTED: Final = "corrected"
 CORRECTIONS_BEGIN: Final = "floor:"
@@ -39,7 +40,7 @@ def crashed(outages: Mapping[str, Outages]) -> Iterator[Violation]:
     """A service that cannot work says so (503). 500 means that it met something it does not handle."""
     for service, seen in outages.items():
         if seen.crashes:
-            text = f"{service} answered 500 {len(seen.crashes)} times"
+            text = f"{service} answered 500 {counted(len(seen.crashes), 'time')}"
             yield Violation("crashed", text, Counter("any", "any resource"), seen.crashes[:20])
 
 
@@ -66,7 +67,7 @@ def _recorded(reports: Sequence[UsageReport], events: Sequence[Event]) -> Iterat
         mine = found.pop(_Place(report.counter.license_id, report.key), [])
         evidence = [*report.log, *(f"event: {event}" for event in mine)]
         if len(mine) > 1:
-            yield Violation("doubled", f"{report.key} is {len(mine)} events", report.counter, evidence)
+            yield Violation("doubled", f"{report.key} is {counted(len(mine), 'event')}", report.counter, evidence)
         if report.acknowledged_at is not None and not mine:
             yield Violation("lost", f"acknowledged report {report.key} is no event", report.counter, evidence)
         if any(not _same(report, event) for event in mine):
@@ -104,7 +105,7 @@ def _replayed(books: Books) -> Iterator[Violation]:
                 yield Violation("used_after", text, counter, [f"event: {event}"])
                 break
         if used != books.totals.get(counter, 0):
-            text = f"the total is {books.totals.get(counter, 0)}, {len(events)} events make {used}"
+            text = f"the total is {books.totals.get(counter, 0)}, {used} come from {counted(len(events), 'event')}"
             yield Violation("total", text, counter, [f"event: {event}" for event in events[-20:]])
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from chaos.judge import CORRECTED
 from chaos.plan import Target
 from chaos.run import TurnOutcome
+from core.counted import counted
 
 
 def report(outcome: TurnOutcome) -> str:
@@ -18,9 +19,9 @@ def _rows(outcome: TurnOutcome) -> Iterator[tuple[str, object]]:
     abandoned = sum(report.abandoned for report in history.reports)
     tried = sum(len(report.log) for report in history.reports)
     yield "seed, seconds", f"{setting.seed}, {setting.seconds:g}"
-    yield "clients", f"{setting.licenses * setting.panels} on {setting.licenses} licenses"
+    yield "clients", f"{setting.licenses * setting.panels} on {counted(setting.licenses, 'license')}"
     yield "list call", "used" if outcome.lists else "this API has none"
-    yield "reports", f"{acknowledged} acknowledged after {tried} tries, {abandoned} abandoned"
+    yield "reports", f"{acknowledged} acknowledged after {counted(tried, 'try')}, {abandoned} abandoned"
     yield "events in PostgreSQL", len(outcome.books.events)
     yield "corrections", sum(event.action == CORRECTED for event in outcome.books.events)
     yield "reported late", f"{outcome.late} not surely within their hold"
@@ -49,6 +50,6 @@ def _verdict(outcome: TurnOutcome) -> Iterator[str]:
             f"--seed {of.seed} --seconds {of.seconds:g} --licenses {of.licenses} --panels {of.panels} --ttl {of.ttl:g}"
         )
         replay = f"make chaos ARGS='{chosen}'"
-        yield f"FAILED: {len(outcome.violations)} violations ({kinds}); replay: {replay}"
+        yield f"FAILED: {counted(len(outcome.violations), 'violation')} ({kinds}); replay: {replay}"
     else:
         yield "PASSED: every acknowledged report counted once, all totals agree, nothing granted beyond its limit"

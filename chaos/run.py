@@ -22,6 +22,7 @@ from chaos.stores import Stores
 from chaos.system import System, running
 from chaos.violation import Violation
 from core.clock import unix_time
+from core.counted import counted
 from devstack.visitor import Visitor, eventually
 
 _DELIVERED_WITHIN: Final = 60.0
@@ -172,7 +173,8 @@ class _Turn:
         acknowledged = sum(report.acknowledged_at is not None for report in self._history.reports)
         granted = sum(each.granted for each in self._history.reservations)
         struck = self._struck.total()
-        return f"{now:4.0f} s  {granted} reservations, {acknowledged} reports acknowledged, {struck} strikes"
+        told = counted(granted, "reservation"), counted(acknowledged, "report"), counted(struck, "strike")
+        return f"{now:4.0f} s  {told[0]}, {told[1]} acknowledged, {told[2]}"
 
     def _keep(self, books: Books) -> None:
         """Keeps history and books as JSON, for a closer look than the judge gives."""

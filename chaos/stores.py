@@ -65,7 +65,7 @@ class Stores:
             connection = await asyncpg.connect(self._system.facts["owner_database_url"])
             try:
                 if waiting := await connection.fetchval(_UNAPPLIED):
-                    return f"{waiting} changes are not projected"
+                    return f"changes that are not projected: {waiting}"
                 hashes = await connection.fetch("SELECT license_key_hash FROM licenses WHERE id = ANY ($1)", self._ids)
             finally:
                 await connection.close()
@@ -74,7 +74,7 @@ class Stores:
                 held = sum([any((await reader.read(row[0])).usage.held.values()) for row in hashes])
         except (OSError, asyncpg.PostgresError, RedisError, Unavailable) as fault:
             return f"a store does not answer ({fault})"
-        return f"{held} licenses have holds that did not end" if held else ""
+        return f"licenses with holds that did not end: {held}" if held else ""
 
     async def _hot(self, licenses: Sequence[Any]) -> dict[Counter, int]:
         found: dict[Counter, int] = {}

@@ -18,8 +18,9 @@ with its type. Each error has a `code` for programs and the `params` that its wo
     repeated                               a query name that stands more than once
     invalid                                anything else; `detail` says what
 
-A type can add two things to its Meta's `extra`. `FORM` describes its pattern in words, which a pattern is not. `JUDGE`
-is a function that says what else is wrong with a text, so that this is told together with all other errors.
+A type can add two things to its Meta's `extra`. `FORM` describes its pattern in words: no regular expression is told,
+and a test finds a route's pattern that has no words. `JUDGE` is a function that says what else is wrong with a text, so
+that this is told together with all other errors.
 
 No value is ever repeated, and no odd name: where a whole form was sent as a name, it would contain the password.
 """
@@ -200,7 +201,7 @@ _RULES: Final = tuple(
         (r"Expected `\w+` that's a multiple of " + _NUMBER.format("of"), "not_multiple", "must be a multiple of {of}"),
         (r"Expected `(?P<expected>[^`]+)`, got `(?P<got>[^`]+)`", "wrong_type", "must be {expected}, not {got}"),
         (r"Expected `str` matching regex '\^\[\^\\\\x00\]\*\$'", "bad_format", "must not contain a NUL character"),
-        (r"Expected `str` matching regex '(?P<expected>.*)'", "bad_format", "must have the form {expected}"),
+        (r"Expected `str` matching regex '.*'", "bad_format", "must have another form"),
         (r"Expected `(?P<expected>datetime|time)` with a timezone component", "bad_format", "must have a UTC offset"),
         (r"Invalid (?P<expected>UUID|RFC3339 encoded \w+|ISO8601 duration|base64 encoded string)", "bad_format",
          "must be {expected}"),
@@ -209,6 +210,7 @@ _RULES: Final = tuple(
         (r"Object contains unknown field .*", "unknown", "has an unknown field: remove it"),
     )
 )  # fmt: skip
+_ONE: Final = re.compile(r"\b1 (character|item)s$")
 _WORDS: Final = {
     "int": "an integer",
     "float": "a number",
@@ -248,7 +250,7 @@ def _fault(message: str, field: str, wanted: Any) -> FieldError:
             return FieldError(place, "has an unknown field: remove it", rule.code)
         return FieldError(
             place if name is None else _joined(place, f".{sayable(name)}"),
-            rule.words.format(**{key: _said(value) for key, value in params.items()}),
+            _ONE.sub(r"1 \1", rule.words.format(**{key: _said(value) for key, value in params.items()})),
             rule.code,
             params,
         )

@@ -82,7 +82,7 @@ class Demo:
         self._visitor.at_stripe(email, "test_clock", after_period=7200)
         eventually("the downgrade", lambda: self._visitor.judged(key, "VALID", remaining=4))
         used = self._visitor.call("GET", f"/licenses/{license_id}/usage", me)["resources"]["databases"]
-        self._say("a month passes at Stripe", f"{used['used']} of {used['limit']} databases used")
+        self._say("a month passes at Stripe", f"databases: {used['used']} of {used['limit']} used")
 
     def _suspend_and_resume(self, key: str, license_id: str) -> None:
         admin = self._visitor.admin()

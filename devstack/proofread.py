@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
+from core.counted import counted
 from devstack import wording
 
 _FAULTS: Final = {
@@ -26,11 +27,12 @@ _FUNCTION_LINES: Final = 40
 
 SPELLING: Final = "British spellings"
 PRONOUNS: Final = "pronouns without a name"
+COUNTS: Final = "plurals after any number"
 HEADS: Final = "module heads"
 SENTENCES: Final = "long sentences in docstrings"
 METAPHORS: Final = "metaphors"
 LONG_PLACES: Final = "long places"
-GATES: Final = frozenset({SPELLING, PRONOUNS})
+GATES: Final = frozenset({SPELLING, PRONOUNS, COUNTS})
 """The kinds that fail the check."""
 
 _SPELLINGS_THAT_STAY: Final[Mapping[str, frozenset[str]]] = {
@@ -59,6 +61,8 @@ def slips(path: str, text: str) -> Iterator[tuple[str, str]]:
         yield from ((LONG_PLACES, place) for place in long_places(path, text, tree))
         if prose:
             yield from _in_docstrings(path, tree)
+        if prose and not path.startswith("tests/"):
+            yield from ((COUNTS, f"{path}:{number}: {what}") for number, what in wording.numbers_before_plurals(tree))
 
 
 def _in_lines(path: str, text: str) -> Iterator[tuple[str, str]]:
@@ -84,11 +88,11 @@ def _in_docstrings(path: str, tree: ast.Module) -> Iterator[tuple[str, str]]:
 def long_places(path: str, text: str, tree: ast.Module) -> Iterator[str]:
     lines = text.count("\n")
     if lines > (_TEST_FILE_LINES if path.startswith("tests/") else _FILE_LINES):
-        yield f"{path}: {lines} lines"
+        yield f"{path}: {counted(lines, 'line')}"
     for node in wording.definitions(tree):
         length = (node.end_lineno or node.lineno) - node.lineno + 1
         if length > _FUNCTION_LINES and not isinstance(node, ast.ClassDef):
-            yield f"{path}:{node.lineno}: {node.name} has {length} lines"
+            yield f"{path}:{node.lineno}: {node.name} has {counted(length, 'line')}"
 
 
 def tracked(root: Path) -> list[str]:
@@ -115,7 +119,8 @@ def _report(places: Mapping[str, Sequence[str]]) -> None:
 
 def main(root: Path, *beginnings: str, gates: frozenset[str] = GATES) -> int:
     found: list[str] = []
-    places: dict[str, list[str]] = {kind: [] for kind in (LONG_PLACES, SENTENCES, METAPHORS, HEADS, PRONOUNS, SPELLING)}
+    kinds = (LONG_PLACES, SENTENCES, METAPHORS, HEADS, COUNTS, PRONOUNS, SPELLING)
+    places: dict[str, list[str]] = {kind: [] for kind in kinds}
     for path, text in _texts(root, beginnings):
         found += faults(path, text)
         for kind, place in slips(path, text):

@@ -1,4 +1,4 @@
-"""Rules of wording: American spelling, no pronoun for an unnamed person, module heads, sentences, metaphors.
+"""Rules of wording: American spelling, no pronoun for an unnamed person, singulars, heads, sentences, metaphors.
 
 `devstack/proofread.py` asks them of every tracked text. Migrations that are written stay as they are and are not asked.
 Patterns hold a character class here and there, so that this file does not match itself.
@@ -8,6 +8,7 @@ import ast
 import re
 from collections.abc import Callable, Iterator
 from functools import cache
+from itertools import pairwise
 from typing import Final
 
 _HEAD_WORDS: Final = 25
@@ -27,6 +28,14 @@ _BRITISH: Final = re.compile(
 _PUBLISHED_SPELLINGS: Final = frozenset({"Enro" + "lment"})
 _PRONOUNS: Final = frozenset({"h" + "e", "h" + "is", "h" + "im", "h" + "imself", "sh" + "e", "who" + "ever"})
 _METAPHOR: Final = re.compile(r"(?:her[a]lds?|another[ ]tr[y]|rin[g]s|r[u]ng[ ]for|ho[p]es)(?!\w)", re.IGNORECASE)
+_PLURAL: Final = re.compile(
+    r" (?:(?!within)\w+ )?(?:seconds|minutes|hours|days|weeks|months|years|times|tries|attempts|words|lines|characters"
+    r"|digits|bytes|items|rows|records|entries|links|changes|events|jobs|mails|calls|requests|validations|questions|results"
+    r"|errors|faults|differences|violations|licenses|customers|users|visitors|plans|subscriptions|panels|keys|codes"
+    r"|passwords|addresses|sessions|clients|domains|databases|accounts|reports|reservations|resets|suspensions"
+    r"|strikes|connections|servers|processes|workers|buckets|places)\b"
+)
+_SCREAMING: Final = re.compile(r"_?[A-Z][A-Z0-9_]*")
 _WORD: Final = re.compile(r"\w+")
 
 _SENTENCE_END: Final = re.compile(r"(?<=[.!?])[)*`\"]*\s+|\n\s*\n|\n\s*(?=[-*|]\s|\d+\.\s)|\n(?=\s{2,}\S)")
@@ -59,7 +68,7 @@ def module_heads(tree: ast.Module) -> Iterator[tuple[int, str]]:
     if _FIELD_TERM_FIRST.match(first):
         yield 1, f"begins with no term: {first}"
     if (words := len(first.split())) > _HEAD_WORDS:
-        yield 1, f"first sentence has {words} words"
+        yield 1, f"words in the first sentence: {words}"
 
 
 def long_sentences(tree: ast.Module) -> Iterator[tuple[int, str]]:
@@ -67,7 +76,24 @@ def long_sentences(tree: ast.Module) -> Iterator[tuple[int, str]]:
     for node in [tree, *definitions(tree)]:
         for sentence in sentences(ast.get_docstring(node) or ""):
             if (words := len(sentence.split())) > _SENTENCE_WORDS:
-                yield node.body[0].lineno, f"{words} words: {sentence}"
+                yield node.body[0].lineno, f"words: {words}: {sentence}"
+
+
+def numbers_before_plurals(tree: ast.AST) -> Iterator[tuple[int, str]]:
+    """Each f-string that writes a value, not a constant, before a plural: "1 seconds" (core/counted.py)."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.JoinedStr):
+            for value, text in pairwise(node.values):
+                if not (isinstance(value, ast.FormattedValue) and isinstance(text, ast.Constant)):
+                    continue
+                if not _is_constant(value.value) and (found := _PLURAL.match(str(text.value))):
+                    yield node.lineno, ast.unparse(value.value) + found.group()
+
+
+def _is_constant(value: ast.expr) -> bool:
+    """It has one value, which the author of the text knew."""
+    name = value.attr if isinstance(value, ast.Attribute) else getattr(value, "id", "")
+    return bool(_SCREAMING.fullmatch(name))
 
 
 def definitions(node: ast.AST) -> Iterator[ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef]:

@@ -14,6 +14,7 @@ from time import perf_counter, sleep
 from typing import NamedTuple
 
 from core.clock import rfc3339, utc_now
+from core.counted import counted
 from loadtest import processor, results
 from loadtest.arguments import positive_count, positive_number
 from loadtest.driver import CannotDrive, Driven, Plan
@@ -42,9 +43,10 @@ def measure(target: Target, plan: Plan, *, processes: int, pids: Sequence[int], 
     checks = [Check("requests that failed", 0, sum(recorder.faults.values()))]
     if p99_ms is not None:
         checks.append(Check("p99 in ms", p99_ms, whole.percentile(99) / 1000))
+    over = counted(plan.connections, "connection", ",")
     return Result(
         tool="openloop",
-        title=f"Open loop: {plan.rate:,.0f} {_asked(target)} a second over {plan.connections:,} connections",
+        title=f"Open loop: {plan.rate:,.0f} {_asked(target)} a second over {over}",
         began=began,
         settings={**plan._asdict(), "processes": processes, "license keys": len(target.license_keys)},
         facts=_facts(recorder, driven, plan, target.reports) | used.facts(whole.count, plan.seconds),
@@ -64,7 +66,7 @@ def _asked(target: Target) -> str:
         case 1:
             return "usage reports"
         case many:
-            return f"lists of {many:,} usage reports"
+            return f"lists of {counted(many, 'usage report', ',')}"
 
 
 def _facts(recorder: Recorder, driven: Sequence[Driven], plan: Plan, reports: int) -> dict[str, str | Number]:

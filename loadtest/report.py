@@ -12,6 +12,7 @@ from typing import Any, Final
 import msgspec
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from core.counted import counted
 from loadtest import plots, results
 from loadtest.plots import Linear, Logarithmic, Percentiles, Series
 from loadtest.results import Number, Result
@@ -117,7 +118,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     out = chosen.out or folder / "report.html"
     out.write_text(page, encoding="utf-8")
-    print(f"{len(files)} results: {out}")
+    print(f"{counted(len(files), 'result')}: {out}")
     return 0
 
 

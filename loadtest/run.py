@@ -18,6 +18,7 @@ import gevent  # type: ignore[import-untyped]  # ships no types
 from locust.env import Environment
 
 from core.clock import rfc3339, utc_now
+from core.counted import counted
 from loadtest import results
 from loadtest.arguments import positive_count, positive_number
 from loadtest.histogram import Histogram
@@ -90,7 +91,7 @@ def play(scenario: str, *, users: int, seconds: float, tags: list[str], p99_ms: 
         checks.append(Check("p99 of all calls in ms", p99_ms, whole.percentile(99) / 1000))
     return Result(
         tool="scenario",
-        title=f"Scenario {scenario}: {users} users for {seconds:g} s",
+        title=f"Scenario {scenario}: {counted(users, 'user')} for {seconds:g} s",
         began=began,
         settings={"scenario": scenario, "users": users, "seconds": seconds, "tags": " ".join(tags)},
         facts={"calls": whole.count, "calls per second": whole.count / seconds},

@@ -21,6 +21,7 @@ import httpx
 import msgspec
 from redis.exceptions import RedisError
 
+from core.counted import counted
 from core.settings import BadSettings, migration_settings
 from loadtest.arguments import positive_count
 from loadtest.progress import Progress
@@ -70,9 +71,10 @@ def _seed(environment: dict[str, str], files: SeedFiles, chosen: argparse.Namesp
             progress.add(len(made.keys))
             late += 0 if made.projected else len(made.keys)
     took = perf_counter() - began
-    print(f"{chosen.licenses:,} licenses for {len(customers):,} customers in {took:.1f} s; their keys: {files.keys}")
+    licenses, owners = counted(chosen.licenses, "license", ","), counted(len(customers), "customer", ",")
+    print(f"{licenses} for {owners} in {took:.1f} s; their keys: {files.keys}")
     if late:
-        print(f"Redis did not take {late:,} of them; the relay will, in {batch.GUARD_SECONDS // 60} minutes")
+        print(f"Redis did not take {late:,} of them; the relay will, in {counted(batch.GUARD_SECONDS // 60, 'minute')}")
 
 
 async def _prepare(
@@ -118,7 +120,7 @@ def _remove(environment: dict[str, str]) -> None:
     with Progress("removing earlier seeds", 0) as progress:
         removed = asyncio.run(removal.remove(environment, progress.reach))
     if removed:
-        print(f"{removed:,} licenses of earlier seeds are removed")
+        print(f"removed from earlier seeds: {counted(removed, 'license', ',')}")
 
 
 def _sign_some_in(data: Path, files: SeedFiles) -> None:

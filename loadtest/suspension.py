@@ -26,6 +26,7 @@ import msgspec
 import uvloop
 
 from core.clock import rfc3339, unix_time, utc_now
+from core.counted import counted
 from core.licensing.verdict import Code
 from loadtest import answer, results
 from loadtest.arguments import positive_count, positive_number
@@ -202,7 +203,7 @@ def measure(stack: Stack, target: Target, plan: Plan, trial: Trial, p99_ms: floa
         answering.record(round(lag.from_answer * 1e6))
     return Result(
         tool="suspension",
-        title=f"Suspensions under {plan.rate:,.0f} validations a second",
+        title=f"Suspensions under {counted(round(plan.rate), 'validation', ',')} a second",
         began=began,
         settings=plan._asdict() | trial._asdict(),
         facts=_facts(sending, answering, load.recorder),

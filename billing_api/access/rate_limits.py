@@ -26,6 +26,7 @@ from litestar.handlers import BaseRouteHandler
 from billing_api.access.client_address import client_address
 from core import ip_addresses
 from core.access_store.store import AccessStore, Limit, StoreAway
+from core.counted import counted
 from core.errors import TooManyRequests
 from core.rate_limit import Allowance, Quota, RateLimit
 
@@ -84,8 +85,8 @@ class RateLimiter:
         wait = max(1, math.ceil(max(allowance.wait for allowance in allowances)))
         reached = next(limit for limit, allowance in zip(limits, allowances, strict=True) if not allowance.allowed)
         raise TooManyRequests(
-            f"the limit {reached.name!r} is {reached.quota.requests} requests in {reached.quota.seconds} seconds;"
-            f" wait {wait} seconds, then try again",
+            f"the limit {reached.name!r} is {counted(reached.quota.requests, 'request')} in"
+            f" {counted(reached.quota.seconds, 'second')}; wait {counted(wait, 'second')}, then try again",
             retry_after=wait,
         )
 

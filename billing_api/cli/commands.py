@@ -17,6 +17,7 @@ from billing_api.identity.credentials.password_hashing import Passwords
 from billing_api.licensing.api_keys.platform_keys import create_platform_key
 from billing_api.licensing.api_keys.schemas import NewPlatformKey
 from core.clock import utc_now
+from core.counted import counted
 from core.errors import Refusal
 from core.licensing.record import PERMISSIONS
 from core.settings import ApiSettings, api_settings, demo_settings
@@ -67,7 +68,7 @@ async def _seed(_chosen: argparse.Namespace, settings: ApiSettings, database: Da
         changed = await PlanService(database).publish(stripe)
     finally:
         await stripe.close()
-    _say(f"{changed} plans published at Stripe" if changed else "every plan is at Stripe already")
+    _say(f"{counted(changed, 'plan')} published at Stripe" if changed else "every plan is at Stripe already")
     return 0
 
 

@@ -15,6 +15,7 @@ import hashlib
 from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
+from core.counted import counted
 from core.hotstore import keys
 
 SECTIONS: Final = ("server", "cluster", "replication", "memory", "persistence")
@@ -72,9 +73,9 @@ def _unfitness(info: Mapping[str, Any]) -> str | None:
     if policy != _NOEVICTION:
         return f"maxmemory-policy is {policy}, so keys may be evicted: set it to {_NOEVICTION}"
     most, used = int(info.get("maxmemory", 0)), int(info.get("used_memory", 0))
-    counted = used - int(info.get("mem_not_counted_for_evict", 0))
-    if most and counted >= most:
-        return f"memory is full (maxmemory is {most} bytes), so writes are refused: raise maxmemory"
+    held = used - int(info.get("mem_not_counted_for_evict", 0))
+    if most and held >= most:
+        return f"memory is full (maxmemory is {counted(most, 'byte')}), so writes are refused: raise maxmemory"
     if str(info.get("aof_enabled", "0")) == "1" and info.get("aof_last_write_status", "ok") != "ok":
         return "its append-only file cannot be written, so writes are refused: check whether its disk is full"
     return None

@@ -9,6 +9,7 @@ comes only with a yes. Every refusal says 0, so that a client that reads only th
 """
 
 import enum
+from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple
 
 from core.licensing.plan import RESOURCE_OF_FEATURE
@@ -30,6 +31,7 @@ class Code(enum.StrEnum):
     VALID = "VALID"
 
 
+_LAST_SECOND: Final = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC).timestamp()
 STANDS: Final = frozenset({Code.VALID, Code.GRACE})
 """The codes of a license that is usable."""
 
@@ -115,7 +117,7 @@ def _included(record: LicenseRecord, feature: str) -> bool:
 
 
 class Finding(NamedTuple):
-    """One rule, whether it applies, and the values it looked at."""
+    """One rule, whether it applies, and the values it looked at, instants among them in UTC."""
 
     rule: Code
     applies: bool
@@ -130,12 +132,13 @@ def explain(
     if record is None:
         return found
     found += [Finding(code, record.status is status, {"status": record.status}) for status, code in _REFUSED.items()]
-    until = {"now": now, "valid_until": record.valid_until, "grace_until": record.grace_until}
+    clock = {"now": _instant(now)}
+    until = clock | {"valid_until": _instant(record.valid_until), "grace_until": _instant(record.grace_until)}
     printed = {"required": record.fingerprint_required, "bound": record.fingerprint is not None, "sent": fingerprint}
     fault = _fingerprint_fault(record, fingerprint)
     found += [
         Finding(Code.EXPIRED, _lapsed(record, now) and not _in_grace(record, now), until),
-        Finding(Code.NOT_YET_VALID, not _begun(record, now), {"now": now, "valid_from": record.valid_from}),
+        Finding(Code.NOT_YET_VALID, not _begun(record, now), clock | {"valid_from": _instant(record.valid_from)}),
         Finding(Code.FINGERPRINT_REQUIRED, fault is Code.FINGERPRINT_REQUIRED, printed),
         Finding(Code.FINGERPRINT_MISMATCH, fault is Code.FINGERPRINT_MISMATCH, printed),
         *_findings_on_feature(record, usage, feature),
@@ -143,6 +146,11 @@ def explain(
         Finding(Code.VALID, applies=True, saw={}),
     ]
     return found
+
+
+def _instant(unix: float | None) -> datetime | None:
+    """An expiry at the end of the year 9999, which means never, may be rounded up to a year that no datetime has."""
+    return None if unix is None else datetime.fromtimestamp(min(unix, _LAST_SECOND), UTC)
 
 
 def _findings_on_feature(record: LicenseRecord, usage: Usage, feature: str) -> list[Finding]:

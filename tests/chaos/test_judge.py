@@ -321,5 +321,5 @@ def test_an_answer_that_nobody_foresaw_is_a_violation_and_a_refusal_is_none() ->
     assert list(crashed(seen)) == []
     seen[API].saw(Answer(500, {"code": "internal"}), 1001.0)
     (found,) = crashed(seen)
-    assert (found.kind, found.text) == ("crashed", "billing_api answered 500 1 times")
+    assert (found.kind, found.text) == ("crashed", "billing_api answered 500 1 time")
     assert found.evidence == ['1001.000 500 {"code":"internal"}']

@@ -85,6 +85,30 @@ def test_one_fault_is_told_with_its_place(changes: dict[str, Any], expected: tup
     assert told(json.dumps(GOOD | changes).encode()) == [expected]
 
 
+class Coded(msgspec.Struct, frozen=True):
+    code: Annotated[str, msgspec.Meta(pattern=r"^[0-9]{6}(?![\s\S])")]
+    words: Annotated[list[str], msgspec.Meta(min_length=1, max_length=2)] = []
+    name: Annotated[str, msgspec.Meta(min_length=1)] = "x"
+
+
+@pytest.mark.parametrize(
+    ("body", "detail"),
+    [
+        (b'{"code":"12"}', "code must have another form"),
+        (b'{"code":"123456","name":""}', "name must have at least 1 character"),
+        (b'{"code":"123456","words":[]}', "words must have at least 1 item"),
+        (b'{"code":"123456","words":["1","2","3"]}', "words must have at most 2 items"),
+    ],
+)
+def test_rules_are_told_in_words(body: bytes, detail: str) -> None:
+    """No regular expression, also where a type forgot to describe its own; and one character is no plural."""
+    with pytest.raises(msgspec.ValidationError) as failure:
+        msgspec.json.decode(body, type=Coded)
+    refusal = invalid_body(failure.value, body, Coded)
+    assert refusal.detail == detail
+    assert refusal.errors[0].params in ({}, {"min": 1}, {"max": 2})
+
+
 @pytest.mark.parametrize("at", ["yesterday", "2026-03-10T00:00:00"])
 def test_an_instant_must_be_one_and_have_its_offset(at: str) -> None:
     ((field, code, params),) = told(json.dumps(GOOD | {"at": at}).encode())

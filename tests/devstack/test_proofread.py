@@ -107,6 +107,15 @@ def test_a_head_that_names_its_term_is_fine() -> None:
     assert _kinds("core/a.py", f'"""Token bucket: a limit.\n\nWhat follows may be {"long " * 20}."""\n') == set()
 
 
+def test_a_number_before_a_plural_is_found_where_it_varies() -> None:
+    found, fine = ["{seconds} seconds", "{len(rows):,} old rows"], ["{LIMIT} bytes", "{a.LIMIT} bytes", "{name} takes"]
+    text = "".join(f'f"{one}"\n' for one in [*found, *fine])
+    assert [place for kind, place in slips("core/a.py", f'"""Module: a."""\n{text}') if kind == proofread.COUNTS] == [
+        "core/a.py:2: seconds seconds",
+        "core/a.py:3: len(rows) old rows",
+    ]
+
+
 def test_a_sentence_of_more_than_forty_words_is_found_wherever_a_docstring_stands() -> None:
     long = f'"""Short. {"word " * 41}end."""'
     for text in (long, f'"""A term."""\nclass A:\n  if 1:\n    def f():\n      {long}\n'):

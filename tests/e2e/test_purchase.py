@@ -44,7 +44,7 @@ def test_the_demo_plays(stack: RunningStack, visitor: Visitor, capsys: pytest.Ca
         "50 left",
         "the validator knows",
         "no limit of databases",
-        "1 of 5 databases used",
+        "databases: 1 of 5 used",
         "SUSPENDED",
         "resumes it: VALID",
     ):

@@ -48,7 +48,7 @@ async def test_seed_append_begin_anew_and_remove(
     assert len(files.read_customers()) == 6
 
     anew = run("seed", "--licenses", "10", data=tmp_path, env=settings)
-    assert "320 licenses of earlier seeds are removed" in anew.stdout
+    assert "removed from earlier seeds: 320 licenses" in anew.stdout
     assert not await agree() & both
 
     assert run("seed", "--remove", data=tmp_path, env=settings).returncode == 0

@@ -9,6 +9,7 @@ from time import monotonic
 import msgspec
 
 from core.clock import unix_time
+from core.counted import counted
 from core.crypto.signature import Signature, SignatureDefect, SignatureReader, body_digest
 from core.errors import NetworkNotAllowed, PermissionMissing, SignatureFault
 from core.hotstore.functions import NotReady
@@ -79,7 +80,7 @@ class Gate:
             return b""
         allowance = self._limit.take(license_hash, number, caller.at)
         if not allowance.allowed:
-            detail = f"a license may make {self._limit.rate} requests a second: wait for Retry-After"
+            detail = f"a license may make {counted(round(self._limit.rate), 'request')} a second: wait for Retry-After"
             raise LimitReached(detail, allowance, self._limit, "license")
         return rate_limit_lines(self._limit, allowance.remaining)
 

@@ -5,12 +5,14 @@ problem. A single verdict from memory is asked for thousands of times a second: 
 last judged, and is sent again.
 """
 
+from collections.abc import Mapping
+from datetime import datetime
 from time import monotonic
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
-from core.clock import unix_time
+from core.clock import rfc3339, unix_time
 from core.hotstore.snapshot import NOTHING_USED
 from core.licensing.verdict import explain, holds_until, judge
 from validator.calls.gate import Caller, Gate
@@ -76,7 +78,7 @@ class Verdicts:
             valid=verdict.valid,
             remaining_quota=verdict.remaining,
             code=verdict.code,
-            rules=[Rule(found.rule, found.applies, found.saw) for found in explain(*facts)],
+            rules=[Rule(found.rule, found.applies, _told(found.saw)) for found in explain(*facts)],
             license_id=None if record is None else str(record.license_id),
             epoch=None if record is None else record.epoch,
             version=None if record is None else record.version,
@@ -126,6 +128,11 @@ class Verdicts:
                 given.keep(kept)
         self._tally.by_place[kept.place] += 1
         return kept.text, known.stale or caller.stale
+
+
+def _told(saw: Mapping[str, Any]) -> dict[str, Any]:
+    """Instants as in the rest of the answer, and not in unix seconds, which nobody can read."""
+    return {name: rfc3339(value) if isinstance(value, datetime) else value for name, value in saw.items()}
 
 
 def _judge(known: KnownLicense, question: Question, now: float) -> CachedVerdict:

@@ -138,7 +138,9 @@ class Lease(msgspec.Struct, frozen=True):
 class Rule(msgspec.Struct, frozen=True):
     code: Code
     applies: bool
-    saw: Annotated[dict[str, Any], msgspec.Meta(description="The values that the rule looked at.")]
+    saw: Annotated[
+        dict[str, Any], msgspec.Meta(description="The values that the rule looked at; instants as in RFC 3339.")
+    ]
 
 
 class Explanation(msgspec.Struct, frozen=True, kw_only=True):

@@ -7,6 +7,7 @@ could send them forever without a byte of body.
 import re
 from typing import Final
 
+from core.counted import counted
 from validator.http.faults import BadStream
 from validator.http.limits import CHUNK_LINE_LIMIT, TRAILERS_LIMIT
 
@@ -76,7 +77,7 @@ class ChunkedBody:
         size = int(match[1], 16)
         self._size += size
         if self._size > self._limit:
-            raise BadStream(413, f"the body is longer than {self._limit} bytes")
+            raise BadStream(413, f"the body is longer than {counted(self._limit, 'byte')}")
         if size:
             self._missing = size + 2
         else:

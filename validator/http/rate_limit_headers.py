@@ -10,6 +10,7 @@ from time import monotonic
 from typing import Final
 
 from core import ip_addresses
+from core.counted import counted
 from core.errors import TooManyRequests
 from core.rate_limit import Allowance, Quota, RateLimit
 from validator.http.client_address import client_address
@@ -38,7 +39,8 @@ class SignatureFailures:
         allowance = self._limit.take(ip_addresses.group(client), 1, monotonic())
         if not allowance.allowed:
             number, seconds = self._quota
-            detail = f"an address may send {number} invalid signatures in {seconds} seconds: correct the signature"
+            allowed = f"{counted(number, 'invalid signature')} in {counted(seconds, 'second')}"
+            detail = f"an address may send {allowed}: correct the signature"
             raise LimitReached(detail, allowance, self._limit, SIGNATURE_FAILURES)
 
 

@@ -79,6 +79,11 @@ CALLS: Final = (
         | {
             "rules": [
                 {"code": "NOT_FOUND", "applies": False, "saw": {"known": True}},
+                {
+                    "code": "EXPIRED",
+                    "applies": False,
+                    "saw": {"now": _AS_OF, "valid_until": "2026-12-01T00:00:00.000Z", "grace_until": None},
+                },
                 {"code": "VALID", "applies": True, "saw": {}},
             ],
             "license_id": "019aa9c2-77b1-7c44-a1ce-2b6a6f6f0c11",

@@ -68,7 +68,7 @@ async def prove(
         waiting = await repository.waiting(tx)
     broken = _cut(head, anchors)
     if broken is None and waiting.unannounced:
-        says = f"{waiting.unannounced} rows have no seal and wait for none"
+        says = f"rows that have no seal and wait for none: {waiting.unannounced}"
         broken = ChainBreak("inserted", head.position, waiting.first_unannounced, says)
     return Proof(head, waiting.rows, waiting.oldest_seconds, broken)
 

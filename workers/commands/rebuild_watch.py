@@ -18,6 +18,7 @@ from redis.exceptions import RedisError
 from sqlalchemy import func, select
 from sqlalchemy.exc import SQLAlchemyError
 
+from core.counted import counted
 from core.errors import Unavailable
 from core.hotstore import keys
 from core.hotstore.bulk_load import load_progress
@@ -61,7 +62,7 @@ async def _run(settings: StoreSettings, *, empty: bool, wait: float) -> int:
         loaded = await _watch(writer, licenses, began + wait)
     took = monotonic() - began
     what = "loaded" if loaded else "not loaded yet"
-    say(f"{licenses:,} licenses {what} after {took:.1f} s")
+    say(f"{counted(licenses, 'license', ',')} {what} after {took:.1f} s")
     return int(not loaded)
 
 

@@ -18,6 +18,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from billing_api.operations.reconciliation import repository
 from core.clock import utc_now
+from core.counted import counted
 from core.errors import Unavailable
 from core.hotstore import keys
 from core.hotstore.client import HotStoreClient
@@ -98,7 +99,10 @@ def _print(report: RunReport, shown: Sequence[ReconciliationDifference]) -> None
     lines = (
         ("events", f"{count['events']:,} added up again"),
         ("totals", f"{count['totals']:,} beside what their events come to"),
-        ("Redis", f"{count['licenses']:,} licenses and {count['api_keys']:,} API keys by digest"),
+        (
+            "Redis",
+            f"{counted(count['licenses'], 'license', ',')} and {counted(count['api_keys'], 'API key', ',')} by digest",
+        ),
         ("", f"{count['records']:,} of them field by field"),
         ("differences", f"{found:,}"),
         ("repaired", f"{repaired:,}"),

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 
 from sqlalchemy.exc import SQLAlchemyError
 
+from core.counted import counted
 from core.crypto.audit_chain import AuditChain, Head
 from core.settings import AuditSettings, BadSettings, audit_settings
 from core.telemetry import configure_logging
@@ -54,9 +55,9 @@ def _print(proof: Proof) -> None:
         at = proof.broken
         row = "" if at.audit_id is None else f", row {at.audit_id}"
         say(f"BROKEN       {at.fault} at position {at.position}{row}: {at.says}")
-    say(f"holds        {proof.head.position:,} links")
+    say(f"holds        {counted(proof.head.position, 'link', ',')}")
     if proof.broken is None:
-        say(f"waiting      {proof.waiting:,} rows, the oldest for {proof.oldest_seconds:.0f} s")
+        say(f"waiting      {counted(proof.waiting, 'row', ',')}, the oldest for {proof.oldest_seconds:.0f} s")
     say(f"head         {proof.head.text}")
 
 

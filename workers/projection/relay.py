@@ -18,6 +18,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from core.clock import Clock
+from core.counted import counted
 from core.errors import Unavailable
 from core.hotstore import functions
 from core.hotstore.writer import Writer
@@ -50,7 +51,7 @@ class _CannotApply(Exception):
     """Some of these rows cannot be applied, though all servers are there."""
 
     def __init__(self, ids: Sequence[int]) -> None:
-        super().__init__(f"of {len(ids)} rows")
+        super().__init__(f"of {counted(len(ids), 'row')}")
         self.ids = ids
 
 

@@ -21,6 +21,7 @@ from billing_api.identity.login_throttle.rules import ONE_GUESSER, Guesser, Gues
 from billing_api.identity.login_throttle.service import Guess, GuessCounter, Wait
 from billing_api.identity.sessions import repository as sessions
 from billing_api.identity.sessions.liveness import Liveness, SessionRevocation
+from core.counted import counted
 from core.errors import InvalidCredentials, TooManyRequests, Unauthenticated
 from core.mailbox import mailbox_key
 from db.models.identity import User
@@ -146,12 +147,12 @@ def _id(user: User | None) -> UUID | None:
     return None if user is None else user.id
 
 
-def _admitted(counted: Guess | Wait) -> Guess:
+def _admitted(guess: Guess | Wait) -> Guess:
     """TooManyRequests where the guess has to wait. Called after the commit, so that the refusal is on record."""
-    if isinstance(counted, Wait):
+    if isinstance(guess, Wait):
         raise TooManyRequests(
-            f"too many wrong passwords for this account: wait {counted.seconds} seconds, or ask for a link to set a new"
-            " password; after that this device does not have to wait",
-            retry_after=counted.seconds,
+            f"too many wrong passwords for this account: wait {counted(guess.seconds, 'second')}, or ask for a link to"
+            " set a new password; after that this device does not have to wait",
+            retry_after=guess.seconds,
         )
-    return counted
+    return guess

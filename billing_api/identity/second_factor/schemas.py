@@ -1,15 +1,17 @@
 """Schemas of the second factor."""
 
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Final
 
 import msgspec
 from msgspec import Meta
 
 from billing_api.identity.second_factor.rules import CHALLENGE_LIFETIME
 from core.errors import FieldError, InvalidInput
+from core.field_errors import FORM
 
-Code = Annotated[str, Meta(pattern=r"^[0-9]{6}(?![\s\S])", description="six digits, as the app shows them")]
+SIX_DIGITS: Final = "six digits, as the app shows them"
+Code = Annotated[str, Meta(pattern=r"^[0-9]{6}(?![\s\S])", description=SIX_DIGITS, extra={FORM: SIX_DIGITS})]
 GivenRecoveryCode = Annotated[
     str, Meta(min_length=1, max_length=100, description="one of the ten, with or without dashes")
 ]

@@ -14,6 +14,7 @@ from uuid import UUID
 from billing_api.identity.second_factor import recovery_codes, repository, totp
 from billing_api.identity.second_factor.notices import mail_recovery_code_used
 from billing_api.identity.second_factor.schemas import FactorProof
+from core.counted import counted
 from core.errors import InvalidSecondFactor, Refusal, TooManyRequests
 from core.settings import Secrets
 from db.models.identity import TotpFactor
@@ -66,8 +67,8 @@ async def _fault_of_recovery_code(
 
 
 def _blocked(until: datetime, now: datetime) -> TooManyRequests:
-    seconds = int((until - now).total_seconds()) + 1
+    seconds = max(1, int((until - now).total_seconds()) + 1)
     return TooManyRequests(
-        f"too many wrong codes for this account: wait {max(1, seconds)} seconds, or use a recovery code",
-        retry_after=max(1, seconds),
+        f"too many wrong codes for this account: wait {counted(seconds, 'second')}, or use a recovery code",
+        retry_after=seconds,
     )

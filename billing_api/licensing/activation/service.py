@@ -33,6 +33,7 @@ from billing_api.licensing.licenses.schemas import (
 )
 from billing_api.notifications.mails.security_notices import tell_of_api_key
 from core.clock import Clock
+from core.counted import counted
 from core.errors import (
     ActivationRefused,
     Conflict,
@@ -239,6 +240,7 @@ def _refused() -> ActivationRefused:
 def _too_many_resets(resets: list[datetime], now: datetime) -> TooManyRequests:
     free_again = resets[-MOST_RESETS] + RESET_WINDOW
     return TooManyRequests(
-        f"only {MOST_RESETS} resets are allowed within {RESET_WINDOW.days} days; wait, or ask support to reset it",
+        f"only {MOST_RESETS} resets are allowed within {counted(RESET_WINDOW.days, 'day')}; wait, or ask support to"
+        " reset it",
         retry_after=max(1, round((free_again - now).total_seconds())),
     )

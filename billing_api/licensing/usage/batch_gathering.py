@@ -99,7 +99,7 @@ class Batches(Generic[ItemT, OutcomeT]):
         items = [item for part in parts for item in part.items]
         outcomes = await self._divide(items)
         if len(outcomes) != len(items):
-            raise RuntimeError(f"{len(outcomes)} outcomes of {len(items)} items")
+            raise RuntimeError(f"outcomes: {len(outcomes)}, items: {len(items)}")
         left = iter(outcomes)
         for part in parts:
             mine = [next(left) for _ in part.items]

@@ -9,6 +9,7 @@ from uuid import UUID
 from sqlalchemy import Select, delete, insert, select, text, update
 from sqlalchemy.sql import func
 
+from core.counted import counted
 from core.errors import NotFound
 from core.ids import new_id
 from db.models.reconciliation import (
@@ -180,7 +181,7 @@ async def stuck_jobs(tx: SystemTransaction, seconds: float, most: int) -> list[F
             fault="stuck",
             name=str(row.id),
             expected=f"{row.job.get('type')} within seconds",
-            found=f"waits for {row.age:.0f} s, {row.attempts} attempts, last error: {row.last_error}",
+            found=f"waits for {row.age:.0f} s, {counted(row.attempts, 'attempt')}, last error: {row.last_error}",
             outcome="evidence",
         )
         for row in rows
@@ -209,7 +210,7 @@ def _wrong_events(wrong: dict[str, Any]) -> FoundDifference:
         fault="wrong",
         name=f"{wrong['license_id']} {wrong['resource']}",
         license_id=UUID(wrong["license_id"]),
-        expected=f"{wrong['events']} events that come to {wrong['used']}{at}",
-        found=f"a total of {wrong['said_used']} from {wrong['said_events']} events",
+        expected=f"a total of {wrong['used']} from {counted(wrong['events'], 'event')}{at}",
+        found=f"a total of {wrong['said_used']} from {counted(wrong['said_events'], 'event')}",
         outcome="evidence",
     )

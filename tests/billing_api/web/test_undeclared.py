@@ -9,6 +9,8 @@ import msgspec
 import pytest
 from litestar import Litestar
 
+from billing_api.web.parameters import STORABLE
+from core.field_errors import FORM
 from db.models.licensing import LicenseType
 from tests.billing_api.conftest import Client
 from tests.billing_api.server.test_app import concrete, handlers
@@ -35,6 +37,37 @@ def structs(kind: msgspec.inspect.Type) -> Iterator[msgspec.inspect.StructType]:
             inner = ()
     for one in inner:
         yield from structs(one)
+
+
+def patterns_without_words(kind: msgspec.inspect.Type, form: bool = False) -> Iterator[str]:
+    """NUL characters are told by the rule of every text."""
+    match kind:
+        case msgspec.inspect.Metadata():
+            yield from patterns_without_words(kind.type, form or FORM in (kind.extra or {}))
+        case msgspec.inspect.StrType():
+            if kind.pattern not in {None, STORABLE} and not form:
+                yield str(kind.pattern)
+        case msgspec.inspect.UnionType():
+            yield from chain.from_iterable(patterns_without_words(one, form) for one in kind.types)
+        case msgspec.inspect.ListType() | msgspec.inspect.VarTupleType():
+            yield from patterns_without_words(kind.item_type)
+        case _:
+            pass
+
+
+def test_every_pattern_has_its_words(app: Litestar) -> None:
+    """A person is told "six digits", not a regular expression."""
+    seen, silent = 0, []
+    for path, handler in handlers(app):
+        declared = handler.opt.get("declared")
+        kinds = [] if declared is None else [msgspec.inspect.type_info(one) for one in declared.names.values()]
+        if handler.parsed_data_field is not None:
+            body = msgspec.inspect.type_info(handler.parsed_data_field.raw)
+            kinds += [field.type for struct in structs(body) for field in struct.fields]
+        for kind in kinds:
+            seen += 1
+            silent += [(path, pattern) for pattern in patterns_without_words(kind)]
+    assert (silent, seen > 100) == ([], True)
 
 
 async def test_every_route_refuses_a_query_name_that_it_does_not_know(

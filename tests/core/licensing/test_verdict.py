@@ -1,5 +1,6 @@
 """Verdict: the rules, compared with a second implementation that is written in another way."""
 
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
@@ -97,6 +98,20 @@ def test_an_explanation_leads_to_the_verdict(question: Any) -> None:
     assert next(finding.rule for finding in found if finding.applies) is judge(*question).code
     order = list(Code)
     assert [order.index(finding.rule) for finding in found] == sorted(order.index(finding.rule) for finding in found)
+
+
+@pytest.mark.parametrize("until", [200.0, datetime.max.replace(tzinfo=UTC).timestamp(), 1e18])
+def test_an_explanation_names_instants_that_people_read(until: float) -> None:
+    """Also that of a license that never ends, whose last microsecond is rounded up into the year 10000."""
+    record = msgspec.structs.replace(RECORD, valid_until=until, grace_until=None)
+    found = {finding.rule: finding.saw for finding in explain(record, NOTHING, "backups", None, 150.0)}
+    assert found[Code.EXPIRED]["now"] == datetime.fromtimestamp(150, UTC)
+    assert found[Code.EXPIRED]["valid_until"] == datetime.fromtimestamp(min(until, 253_402_300_799), UTC)
+    assert found[Code.EXPIRED]["grace_until"] is None
+    assert found[Code.NOT_YET_VALID] == {
+        "now": found[Code.EXPIRED]["now"],
+        "valid_from": datetime.fromtimestamp(100, UTC),
+    }
 
 
 @given(QUESTIONS)

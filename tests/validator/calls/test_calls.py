@@ -2,8 +2,9 @@
 
 import asyncio
 import json
+import re
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import httpx
 import pytest
@@ -27,6 +28,7 @@ from tests.validator.stage import (
 )
 
 VALIDATE = PATH + "validate-license"
+INSTANT: Final = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z"
 
 
 async def verdict_of(panel: Panel, issued: License, code: str) -> dict[str, Any]:
@@ -165,7 +167,7 @@ class TestBatches:
 
 class TestExplain:
     async def test_tells_every_rule_and_what_it_saw(self, panel: Panel, projection: Projection) -> None:
-        issued = await projection.license(version=7)
+        issued = await projection.license(version=7, valid_until=4_102_444_800.0)
         await projection.use(issued, "domains", 3, 1)
         response = await panel.call("explain", {"license_key": issued.key, "feature": "create_domain"})
         answer = response.json()
@@ -178,6 +180,9 @@ class TestExplain:
             "saw": {"resource": "domains", "limit": 3, "used": 3, "held": 0},
         }
         assert not rules["SUSPENDED"]["applies"]
+        until = rules["EXPIRED"]["saw"]
+        assert re.fullmatch(INSTANT, until["now"])
+        assert (until["valid_until"], until["grace_until"]) == ("2100-01-01T00:00:00.000Z", None)
         assert 0 <= answer["age_seconds"] < 5
         assert answer["license_id"] == str(issued.record.license_id)
 

@@ -93,14 +93,14 @@ class Reports:
             await asyncio.to_thread(self._conclude, readable, outcomes)
             number += sum(outcome.recorded for outcome in outcomes)
             if readable and not any(outcome.recorded or outcome.refused for outcome in outcomes):
-                raise Unreachable(f"the service cannot record {len(reports)} reports now")
+                raise Unreachable(f"the service cannot record usage reports now; waiting: {len(reports)}")
         return number
 
     def _readable(self, reports: Sequence[Report]) -> list[Report]:
         """The reports that a damaged file left readable. The others are set aside."""
         spoilt = {report: "unreadable: this is no report any more" for report in reports if not _is_readable(report)}
         if spoilt:
-            log.error("%d usage reports cannot be read and are set aside", len(spoilt))
+            log.error("usage reports that cannot be read are set aside: %d", len(spoilt))
             self._store.refuse(spoilt)
         return [report for report in reports if report not in spoilt]
 
@@ -170,7 +170,7 @@ def _pause_after(failures: int, failure: BaseException) -> float:
 def _outcomes(answer: dict[str, Any], number: int) -> list[_Outcome]:
     items: list[dict[str, Any]] = answer["items"]
     if len(items) != number:
-        raise ValueError(f"{len(items)} answers to {number} reports")
+        raise ValueError(f"reports: {number}, answers: {len(items)}")
     return [_outcome(item) for item in items]
 
 
