@@ -55,6 +55,12 @@ def form_page(title: str, text: str, *, path: str, token: str, button: str, fiel
     return _page("#3d6fd8", "@", title, text, form)
 
 
+def guide_page(title: str, text: str, *, path: str, button: str) -> str:
+    """A page without a token; its button leads to another page of ours."""
+    form = f'<form method="get" action="{path}"><button>{escape(button)}</button></form>'
+    return _page("#3d6fd8", "i", title, text, form)
+
+
 def success_page(title: str, text: str) -> str:
     return _page("#1f9d61", "✓", title, text)
 

@@ -2,11 +2,12 @@
 
 from uuid import UUID
 
-from litestar import Controller, Response, get, patch, post
+from litestar import Controller, MediaType, Response, get, patch, post
 from litestar.di import NamedDependency
 from litestar.params import FromPath, FromQuery, JSONBody
 
 from billing_api.access.permissions import Permission, Principal
+from billing_api.licensing.licenses import key_page
 from billing_api.licensing.licenses.schemas import (
     AdminLicenseView,
     ChangeLicense,
@@ -20,6 +21,7 @@ from billing_api.licensing.licenses.schemas import (
     UsageView,
 )
 from billing_api.licensing.licenses.service import LicenseAdministration, LicenseService
+from billing_api.web import link_page
 from billing_api.web.parameters import (
     ReasonGiven,
     reply,
@@ -28,6 +30,12 @@ from core.licensing.state import Status
 from db.idempotency import Once
 from db.models.licensing import ProvisioningState
 from db.paging import Page, Paging
+
+
+@get(key_page.PATH, permission=Permission.PUBLIC, media_type=MediaType.HTML, include_in_schema=False)
+async def show_key_page(license_id: FromPath[UUID]) -> Response[str]:
+    """Where the mail "your license is ready" leads without a portal. Whether there is such a license is not told."""
+    return link_page.reply(key_page.page(license_id))
 
 
 class LicenseController(Controller):

@@ -41,6 +41,7 @@ open      POST    /confirm-email
 open      GET     /health/dependencies
 open      GET     /health/live
 open      GET     /health/ready
+open      GET     /licenses/{license_id:uuid}
 open      GET     /problems/{code:str}
 open      GET     /reset-password
 open      POST    /reset-password

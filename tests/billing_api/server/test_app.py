@@ -48,6 +48,7 @@ OPEN = {
     "/health/dependencies",
     "/health/live",
     "/health/ready",
+    "/licenses/{license_id:uuid}",
     "/problems/{code:str}",
     "/reset-password",
     "/undo-email-change",

@@ -194,20 +194,21 @@ async def test_without_a_portal_no_mail_links_to_one(letters: Letters, mailbox: 
     await letters.delivery(None).deliver(DeliverMail(mail.id))
     [message] = await mailbox.messages(mail.recipient)
     links = set(re.findall(r"https?://\S+?(?=[\s\"<])", message["text"] + message["html"]))
-    api = {f"{PUBLIC}/api/v1/auth/login", f"{PUBLIC}/api/v1/licenses/1/reveal-key", PUBLIC}
-    assert links <= {"https://panel.example/1", *api}
+    assert links <= {"https://panel.example/1", f"{PUBLIC}/licenses/1"}
     assert "portal" not in message["text"] + message["html"]
     assert "None" not in message["text"] + message["html"]
 
 
-async def test_without_a_portal_the_license_mail_says_how_to_get_the_key(letters: Letters, mailbox: Simulator) -> None:
+async def test_without_a_portal_the_license_mail_has_a_button_to_a_page(letters: Letters, mailbox: Simulator) -> None:
+    """A customer reads it: no route of the API, which a browser cannot open."""
     mail = await letters.write(
         "license_ready", license_id="1", plan_name="Starter", login_url="https://panel.example/1"
     )
     await letters.delivery(None).deliver(DeliverMail(mail.id))
     [message] = await mailbox.messages(mail.recipient)
-    assert f"POST {PUBLIC}/api/v1/licenses/1/reveal-key" in message["text"]
-    assert "POST /api/v1/licenses/1/reveal-key" in message["html"]
+    assert f'<a href="{PUBLIC}/licenses/1"' in message["html"]
+    assert message["text"].rstrip().endswith(f"\n{PUBLIC}/licenses/1")
+    assert "/api/" not in message["text"] + message["html"]
 
 
 @pytest.mark.parametrize(
