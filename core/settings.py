@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 from core.crypto.sealing import KEY_BYTES, KeyedHash, Sealer
 from core.environment import Reader
+from core.portal_settings import PortalSettings, portal_settings
 from core.rate_limit import Quota
 from core.smtp_settings import SCHEMES as SMTP_SCHEMES
 from core.smtp_settings import SmtpSettings, is_sender, smtp_settings
@@ -80,6 +81,7 @@ class ApiSettings:
     staff_second_factor: bool
     """Whether what only staff may do takes a sign-in with a second factor."""
     stripe: "StripeSettings"
+    portal: PortalSettings
     drain_seconds: int
     """For how long a process that was asked to stop serves on, so that its load balancer sends it nothing more."""
     log_level: str
@@ -242,6 +244,7 @@ def api_settings(source: Mapping[str, str] | None = None) -> ApiSettings:
     redis_url = r.url("REDIS_URL", "redis", "rediss", "unix")
     port = r.port("NP_API_PORT", 8001)
     public_url = r.url("NP_PUBLIC_URL", "http", "https", default=f"http://127.0.0.1:{port}")
+    stripe = r.stripe(receives_events=True)
     return r.done(
         ApiSettings(
             environment=r.environment(),
@@ -260,7 +263,8 @@ def api_settings(source: Mapping[str, str] | None = None) -> ApiSettings:
             secrets=r.secrets(),
             jwt_keys=r.keys("NP_JWT_KEYS"),
             staff_second_factor=r.flag("NP_STAFF_SECOND_FACTOR", default=r.environment() != "devstack"),
-            stripe=r.stripe(receives_events=True),
+            stripe=stripe,
+            portal=portal_settings(r, stripe.api_key),
             drain_seconds=r.drain_seconds(),
             log_level=r.log_level(),
         )

@@ -35,6 +35,7 @@ class Keyring(msgspec.Struct, frozen=True, kw_only=True):
     jwt_keys: str = field(default_factory=_key)
     audit_keys: str = field(default_factory=_key)
     stripe_api_key: str = field(default_factory=lambda: f"sk_test_{token_hex(24)}")
+    stripe_publishable_key: str = field(default_factory=lambda: f"pk_test_{token_hex(24)}")
     stripe_webhook_secret: str = field(default_factory=lambda: f"whsec_{token_hex(24)}")
     nextpanel_jwt_secret: str = field(default_factory=_word)
     admin_password: str = field(default_factory=lambda: token_hex(10))

@@ -24,7 +24,7 @@ import msgspec
 from devstack.faults import CannotStart
 from devstack.waiting import wait_until
 
-WELL_KNOWN: Final = {"api": 8001, "validator": 8002, "nextpanel": 9000}
+WELL_KNOWN: Final = {"api": 8001, "validator": 8002, "portal": 3001, "nextpanel": 9000}
 _CHOSEN_FROM: Final = range(20_000, 30_000)
 _TRIES: Final = 200
 _KEPT: Final[set[int]] = set()
@@ -46,7 +46,7 @@ def allot(
     ports: dict[str, int] = {}
     taken: set[int] = set()
     for name, count in wanted.items():
-        named = _named(name, env)
+        named = fixed_port(name, env)
         if named is None:
             ports[name] = _unnamed(host, before.get(name, 0), count, taken)
         elif taken.intersection(range(named, named + count)):
@@ -119,7 +119,8 @@ def _claim(host: str, port: int, count: int, name: str, patience: float) -> None
             raise CannotStart(f"{host} port {each} ({variable(name)}) cannot be used: {obstacle.strerror}")
 
 
-def _named(name: str, env: Mapping[str, str]) -> int | None:
+def fixed_port(name: str, env: Mapping[str, str]) -> int | None:
+    """The port that this part must have: of its variable, else its well-known one."""
     raw = env.get(variable(name), "").strip()
     if not raw:
         return WELL_KNOWN.get(name)

@@ -14,6 +14,7 @@ from devstack.choices import Choices
 from devstack.keyring import Keyring
 from devstack.leash import Launch
 from devstack.parts import Node, Part, Plan, Service, Stack, Step
+from devstack.ports import fixed_port
 from devstack.postgres import Postgres
 from devstack.valkey import Valkey
 
@@ -28,6 +29,8 @@ _SEALING: Final = ("NP_KEK", "NP_INDEX_KEY")
 _REDIS: Final = ("REDIS_URL", "QUEUE_REDIS_URL")
 _EVENTS: Final = ("STRIPE_API_KEY", "STRIPE_WEBHOOK_SECRETS")
 _DEMO: Final = ("NP_DEMO_ADMIN", "NP_DEMO_CUSTOMER", "NP_DEMO_PLATFORM_KEY")
+_PUBLISHED: Final = "STRIPE_PUBLISHABLE_KEY"
+"""Named like a secret, and none: the portal's pages hold it."""
 _API: Final = ("DATABASE_URL", *_REDIS, *_SEALING, "NP_JWT_KEYS", *_EVENTS)
 _NEEDED: Final[Mapping[str, tuple[str, ...]]] = {
     "stripe": _EVENTS,
@@ -36,7 +39,7 @@ _NEEDED: Final[Mapping[str, tuple[str, ...]]] = {
     "migrate": _DATABASES,
     "seed": _API,
     "demo-users": (*_API, *_DEMO),
-    "billing_api": _API,
+    "billing_api": (*_API, _PUBLISHED),
     "workers": (
         "WORKER_DATABASE_URL",
         *_REDIS,
@@ -95,6 +98,8 @@ def _environment(
         "NP_DEMO_CUSTOMER": f"customer@example.com:{keyring.customer_password}",
         "NP_DEMO_PLATFORM_KEY": f"{keyring.platform_key_id}:{keyring.platform_key_secret}",
         "NP_LIMITS": _LIMITS,
+        "NP_SELLER_NAME": "NextPanel",
+        "NP_SUPPORT_EMAIL": "support@example.com",
         "NP_PUBLIC_URL": f"http://{_reached_at(choices.host)}:{ports['api']}",
         "XDG_CONFIG_HOME": str(choices.data / "config"),  # the stripe package leaves a file there
     }
@@ -109,9 +114,17 @@ def _environment(
         "NP_VALIDATOR_PROCESSES": str(choices.validator_processes),
         "NP_VALIDATOR_METRICS_PORT": str(ports["validator_metrics"]),
         "NP_WORKER_PORT": str(ports["worker"]),
+        "NP_CORS_ORIGINS": ",".join(_origins(choices, ports)),
         "PYTHONUNBUFFERED": "1",
     }
     return defaults | dict(choices.env) | _stand_ins(keyring, ports, postgres, valkey) | settled
+
+
+def _origins(choices: Choices, ports: Mapping[str, int]) -> list[str]:
+    """A person opens pages by either name of this machine, and browsers take these for two origins."""
+    names = dict.fromkeys(("localhost", _HERE, _reached_at(choices.host)))
+    own = [f"http://{name}:{port}" for name in names for port in (ports["api"], fixed_port("portal", choices.env))]
+    return [*own, *filter(None, [choices.env.get("NP_CORS_ORIGINS")])]
 
 
 def _stand_ins(keyring: Keyring, ports: Mapping[str, int], postgres: Postgres, valkey: Valkey) -> dict[str, str]:
@@ -125,6 +138,7 @@ def _stand_ins(keyring: Keyring, ports: Mapping[str, int], postgres: Postgres, v
         "valkey": {"REDIS_URL": valkey.url},
         "stripe": {
             "STRIPE_API_KEY": keyring.stripe_api_key,
+            _PUBLISHED: keyring.stripe_publishable_key,
             "STRIPE_API_BASE": _local(ports, "stripe"),
             "STRIPE_WEBHOOK_SECRETS": keyring.stripe_webhook_secret,
         },

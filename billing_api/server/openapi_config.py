@@ -24,6 +24,7 @@ _SIGNATURE: Final = "signature"
 
 TAGS: Final = {
     "accounts": "Open an account, sign in, and change what it says of you.",
+    "portal": "What a page needs in one call.",
     "second factor": "An authenticator app beside the password, and its recovery codes.",
     "oauth": "Programs of yours that read your account, within scopes (OAuth 2.0 client credentials).",
     "plans": "What is on offer.",

@@ -33,6 +33,7 @@ from billing_api.operations.audit.controller import AdminAuditController, Licens
 from billing_api.operations.jobs.controller import AdminJobController
 from billing_api.operations.reconciliation.controller import AdminReconciliationController
 from billing_api.operations.webhooks.controller import AdminWebhookController, receive_stripe_event
+from billing_api.portal.config.controller import get_portal_config
 from billing_api.privacy.controller import PrivacyController
 from billing_api.server import health
 from billing_api.web.problem_pages import show_problem
@@ -53,6 +54,7 @@ ROUTES: Final[Sequence[ControllerRouterHandler]] = (
             SessionController,
             AccountEventController,
             PrivacyController,
+            get_portal_config,
             PlanController,
             CheckoutController,
             LicenseController,

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from core import settings
+from core.portal_settings import PortalSettings
 from core.rate_limit import Quota
 from core.settings import BadSettings
 from core.smtp_settings import SmtpSettings
@@ -118,6 +119,38 @@ def test_limits_and_proxies_are_lists_that_may_be_short() -> None:
     api = settings.api_settings(GOOD | {"NP_TRUSTED_PROXIES": "10.0.0.0/8, ::1", "NP_LIMITS": "user=7/1, login=1/60"})
     assert [str(network) for network in api.trusted_proxies] == ["10.0.0.0/8", "::1/128"]
     assert api.limits == {**settings.LIMITS, "user": Quota(7, 1), "login": Quota(1, 60)}
+
+
+def test_what_the_portal_shows_may_be_absent() -> None:
+    assert settings.api_settings(GOOD).portal == PortalSettings(None, None, None)
+    told = {
+        "STRIPE_PUBLISHABLE_KEY": "pk_test_1",
+        "NP_SELLER_NAME": "Höchst AG",
+        "NP_SUPPORT_EMAIL": "help@höchst.test",
+    }
+    assert settings.api_settings(GOOD | told).portal == PortalSettings(*told.values())
+    unknown = GOOD | {"STRIPE_API_KEY": "mock", "STRIPE_PUBLISHABLE_KEY": "pk_live_1"}
+    assert settings.api_settings(unknown).portal.stripe_publishable_key == "pk_live_1"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "told"),
+    [
+        ("STRIPE_PUBLISHABLE_KEY", "sk_test_secret", "STRIPE_PUBLISHABLE_KEY must begin with pk_test_ or pk_live_"),
+        ("STRIPE_PUBLISHABLE_KEY", "rk_test_1", "STRIPE_PUBLISHABLE_KEY must begin"),
+        ("STRIPE_PUBLISHABLE_KEY", "pk_test_1 sk_test_2", "STRIPE_PUBLISHABLE_KEY must begin"),
+        ("STRIPE_PUBLISHABLE_KEY", "pk_live_1", "is of live mode and STRIPE_API_KEY of test mode: take both of one"),
+        ("NP_SELLER_NAME", "two\nlines", "NP_SELLER_NAME must be one line of at most 200 characters"),
+        ("NP_SELLER_NAME", "N" * 201, "NP_SELLER_NAME must be one line of at most 200 characters"),
+        ("NP_SUPPORT_EMAIL", "Help <help@example.com>", "NP_SUPPORT_EMAIL must be an e-mail address"),
+        ("NP_SUPPORT_EMAIL", "help", "NP_SUPPORT_EMAIL must be an e-mail address"),
+    ],
+)
+def test_what_the_portal_must_not_show_stops_the_start(name: str, value: str, told: str) -> None:
+    """Above all a secret key in the wrong place, which is not repeated in the text either."""
+    with pytest.raises(BadSettings, match=told) as fault:
+        settings.api_settings(GOOD | {name: value})
+    assert value not in str(fault.value)
 
 
 def test_a_log_level_may_be_in_capitals() -> None:

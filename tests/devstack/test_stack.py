@@ -54,6 +54,26 @@ def test_every_process_can_read_its_settings_from_what_it_is_given(tmp_path: Pat
     assert demo.admin == ("admin@example.com", stack.facts["admin"]["password"])
 
 
+@pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0"])
+def test_pages_of_this_machine_may_call_by_either_of_its_names(tmp_path: Path, host: str) -> None:
+    env = {"NP_HOST": host, "NP_PORTAL_PORT": "3301"}
+    choices = Choices.read({"NP_DATA": str(tmp_path)} | env)
+    ports = dict.fromkeys(THE_STACK.wanted_ports(choices), 8301)
+    origins = api_settings(launch(THE_STACK.describe(choices, KEYRING, ports), "billing_api").env).cors_origins
+    assert set(origins) == ORIGINS
+    more = launch(describe(tmp_path, NP_CORS_ORIGINS="http://a.test,http://b.test"), "billing_api").env
+    assert {"http://localhost:3001", "http://a.test", "http://b.test"} < set(api_settings(more).cors_origins)
+
+
+def test_the_api_alone_publishes_the_simulators_publishable_key(tmp_path: Path) -> None:
+    stack = describe(tmp_path)
+    given = {name: launch(stack, name).env.get("STRIPE_PUBLISHABLE_KEY") for name in PROCESSES}
+    assert {name for name, key in given.items() if key} == {"billing_api"}
+    assert api_settings(launch(stack, "billing_api").env).portal.stripe_publishable_key == given["billing_api"]
+    own = {"STRIPE_API_KEY": "sk_live_1", "STRIPE_WEBHOOK_SECRETS": "whsec_1"}
+    assert "STRIPE_PUBLISHABLE_KEY" not in launch(describe(tmp_path, **own), "billing_api").env
+
+
 def test_nobody_gets_a_database_role_that_is_not_his(tmp_path: Path) -> None:
     stack = describe(tmp_path)
     roles = {
@@ -72,6 +92,10 @@ def test_nobody_gets_a_database_role_that_is_not_his(tmp_path: Path) -> None:
 
 
 PROCESSES = ("migrate", "seed", "demo-users", "billing_api", "workers", "validator", "stripe", "nextpanel", "mail")
+ORIGINS = {
+    f"http://{name}:{port}" for name in ("localhost", "127.0.0.1") for port in (8301, 3301)
+}  # fmt: skip
+"""The API's and the portal's, by both names of this machine."""
 SECRETS = {
     "NP_KEK": KEYRING.kek,
     "NP_INDEX_KEY": KEYRING.index_key,

@@ -10,6 +10,7 @@ from tests.support.servers import DatabaseUrls
 
 _KEY: Final = base64.b64encode(bytes(range(32))).decode()
 STRIPE_KEY: Final = "sk_test_0123456789"
+PUBLISHABLE_KEY: Final = "pk_test_0123456789"
 WEBHOOK_SECRET: Final = "whsec_0123456789abcdef"
 NEXTPANEL_SECRET: Final = "nextpanel-jwt-secret-of-the-tests"
 WIDE_LIMITS: Final = ",".join(f"{name}=1000000/60" for name in LIMITS)
@@ -30,6 +31,7 @@ def environment(urls: DatabaseUrls, *, redis_url: str, **more: str) -> dict[str,
         "NP_JWT_KEYS": f"j1:{_KEY}",
         "NP_AUDIT_KEYS": f"a1:{_KEY}",
         "STRIPE_API_KEY": STRIPE_KEY,
+        "STRIPE_PUBLISHABLE_KEY": PUBLISHABLE_KEY,
         "STRIPE_API_BASE": "http://127.0.0.1:1",
         "STRIPE_WEBHOOK_SECRETS": WEBHOOK_SECRET,
         "NEXTPANEL_URL": "http://127.0.0.1:1",

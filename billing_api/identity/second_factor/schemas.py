@@ -1,7 +1,7 @@
 """Schemas of the second factor."""
 
 from datetime import datetime
-from typing import Annotated, Final
+from typing import Annotated, Final, Literal
 
 import msgspec
 from msgspec import Meta
@@ -10,6 +10,8 @@ from billing_api.identity.second_factor.rules import CHALLENGE_LIFETIME
 from core.errors import FieldError, InvalidInput
 from core.field_errors import FORM
 
+FactorKind = Literal["totp"]
+"""What can be added to a password. Recovery codes come with it and are no kind of their own."""
 SIX_DIGITS: Final = "six digits, as the app shows them"
 Code = Annotated[str, Meta(pattern=r"^[0-9]{6}(?![\s\S])", description=SIX_DIGITS, extra={FORM: SIX_DIGITS})]
 GivenRecoveryCode = Annotated[

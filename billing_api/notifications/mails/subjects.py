@@ -6,6 +6,9 @@ To add a mail, add a line here and two templates of the same name, `templates/<k
 from collections.abc import Mapping
 from typing import Final, NamedTuple
 
+LOCALES: Final = ("en",)
+"""The languages that mails, pages and errors are written in (BCP 47)."""
+
 
 class MailKind(NamedTuple):
     subject: str

@@ -16,6 +16,7 @@ from billing_api.server.wiring.identity import IdentityServices, identity, passw
 from billing_api.server.wiring.infrastructure import Infrastructure, open_infrastructure
 from billing_api.server.wiring.licensing import LicensingServices, licensing
 from billing_api.server.wiring.operations import OperationsServices, operations
+from billing_api.server.wiring.portal import PortalServices, portal
 from billing_api.server.wiring.privacy import PrivacyServices, privacy
 from core.clock import Clock
 from core.health import Lookout, Probe, Readiness
@@ -31,6 +32,7 @@ class Services:
     licensing: LicensingServices
     commerce: CommerceServices
     operations: OperationsServices
+    portal: PortalServices
     privacy: PrivacyServices
 
 
@@ -39,6 +41,7 @@ _ROOMS: Final = {
     "licensing": LicensingServices,
     "commerce": CommerceServices,
     "operations": OperationsServices,
+    "portal": PortalServices,
     "privacy": PrivacyServices,
 }
 ROOM_OF: Final[Mapping[str, str]] = {service.name: room for room, kind in _ROOMS.items() for service in fields(kind)}
@@ -89,6 +92,7 @@ def _services(on: Infrastructure, until_stopped: AsyncExitStack) -> Services:
         licensing=licensing(on, until_stopped),
         commerce=commerce(on),
         operations=operations(on),
+        portal=portal(on),
         privacy=privacy(on, check),
     )
 

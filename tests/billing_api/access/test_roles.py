@@ -32,6 +32,7 @@ open      POST    /api/v1/auth/password/reset
 open      POST    /api/v1/auth/refresh
 open      POST    /api/v1/auth/register
 open      POST    /api/v1/auth/verify-email
+open      GET     /api/v1/config
 open      POST    /api/v1/nextpanel/activate
 open      POST    /api/v1/oauth/token
 open      GET     /api/v1/plans

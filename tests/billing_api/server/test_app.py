@@ -42,6 +42,7 @@ OPEN = {
     "/api/v1/nextpanel/activate",  # guarded by its token
     "/api/v1/auth/mfa",
     "/api/v1/oauth/token",
+    "/api/v1/config",
     "/api/v1/plans",
     "/checkout/return",
     "/confirm-email",

@@ -1,7 +1,9 @@
 """Sign-in: what the right password gives, and how little a wrong one shows."""
 
 import asyncio
+import itertools
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from http.cookies import SimpleCookie
 from typing import Any
@@ -14,12 +16,17 @@ from sqlalchemy import text
 
 from billing_api.access.tokens import TokenIssuer
 from billing_api.identity.sessions.cookies import RefreshCookie
+from billing_api.server.app import create_app
 from core.settings import ApiSettings, api_settings
 from db.models.identity import Role
+from devstack.choices import Choices
+from devstack.keyring import Keyring
+from devstack.parts import Part
+from devstack.stack import THE_STACK
 from tests.support.databases import as_owner, change, rows, until_blocked
 from tests.support.environment import environment
 from tests.support.servers import DatabaseUrls
-from tests.support.visitors import PASSWORD, Visitor, browser
+from tests.support.visitors import PASSWORD, Visitor, alive, browser
 
 Visitors = Callable[..., Visitor]
 
@@ -221,6 +228,31 @@ async def test_the_portal_and_listed_origins_may_use_the_cookie(database_urls: D
         "http://localhost:3001",
         "http://intranet.example.com",
     }
+
+
+async def test_in_the_devstack_pages_sign_in_by_either_name_of_this_machine(
+    settings: ApiSettings, app_clock: Any, ada: Visitor
+) -> None:
+    """The portal's page calls the API by the name that the page has: another origin, and the same site."""
+    choices = Choices.read({"NP_DATA": "unused"})
+    stack = THE_STACK.describe(choices, Keyring(), dict.fromkeys(THE_STACK.wanted_ports(choices), 8001))
+    (env,) = (node.server.launch().env for node in stack.nodes if isinstance(node, Part) and node.name == "billing_api")
+    origins = tuple(env["NP_CORS_ORIGINS"].split(","))
+    credentials = {"email": ada.email, "password": PASSWORD}
+    async with alive(create_app(replace(settings, cors_origins=origins), app_clock)) as app:
+        for name, port in itertools.product(("localhost", "127.0.0.1"), (8001, 3001)):
+            page = {"Origin": f"http://{name}:{port}", "Sec-Fetch-Site": "same-origin" if port == 8001 else "same-site"}
+            async with browser(app) as web:
+                web.base_url = f"http://{name}:8001"
+                signed_in = await web.post("/api/v1/auth/login", json=credentials, headers=page)
+                assert (signed_in.status_code, signed_in.headers["access-control-allow-origin"]) == (
+                    200,
+                    page["Origin"],
+                )
+                assert signed_in.headers["access-control-allow-credentials"] == "true"
+                assert (await web.post("/api/v1/auth/refresh", headers=page)).status_code == 200, "it kept the cookie"
+                other = page | {"Origin": f"http://{name}:3999"}
+                assert (await web.post("/api/v1/auth/refresh", headers=other)).status_code == 403
 
 
 async def test_a_stale_access_token_does_not_keep_anybody_from_signing_in(

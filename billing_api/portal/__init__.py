@@ -1,0 +1,1 @@
+"""Portal: what reads across domains for one person, so that a page needs one call."""

@@ -1,0 +1,1 @@
+"""Configuration of the portal: what it has to know before anybody signs in."""
