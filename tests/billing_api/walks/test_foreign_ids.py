@@ -126,6 +126,7 @@ EXCUSED: Final = {
     "POST /api/v1/subscriptions/{subscription_id}/preview-change": "as above",
     "POST /api/v1/subscriptions/{subscription_id}/resume": "as above",
     "POST /api/v1/admin/licenses/{license_id}/limits": "what is made up to fit changes no limit, which is refused",
+    "PATCH /api/v1/admin/licenses/{license_id}": "what is made up to fit may change nothing, which is refused",
 }
 """Not found, or refused, for every caller of this walk: tests of these routes show that their owner may call them."""
 
