@@ -29,6 +29,7 @@ from billing_api.server.draining import with_connection_close
 from billing_api.server.guard import Authentication, guard, needs_step_up
 from billing_api.server.head_requests import as_get
 from billing_api.server.openapi_config import document_security, openapi_config, require_names
+from billing_api.server.reference.operations import document_texts
 from billing_api.server.routes import ROUTES
 from billing_api.server.wiring.services import ROOM_OF, services_lifespan
 from billing_api.web import problems, request_context, undeclared
@@ -94,14 +95,19 @@ def create_app(settings: ApiSettings, clock: Clock = utc_now) -> BillingApi:
         most_bytes=MAX_BODY_BYTES,
         headers=api_headers(settings.environment),
     )
-    # Checks of all routes: the application does not start with a route that is not declared completely.
+    declare(app)
+    return app
+
+
+def declare(app: Litestar) -> None:
+    """Checks and documents all routes: the application does not start with a route that is not declared completely."""
     require_permissions(app)
     require_limits(app)
     undeclared.collect_declarations(route for route in app.routes if isinstance(route, HTTPRoute))
     require_names(_handlers(app))
+    document_texts(app)
     _document_errors(app)
     document_security(_handlers(app))
-    return app
 
 
 def _litestar(
@@ -114,7 +120,7 @@ def _litestar(
 ) -> BillingApi:
     return BillingApi(
         route_handlers=ROUTES,
-        dependencies=_dependencies(cookie),
+        dependencies=dependencies(cookie),
         guards=[guard, refuse_undeclared],
         middleware=[
             request_context.request_context,
@@ -136,7 +142,7 @@ def _litestar(
     )
 
 
-def _dependencies(cookie: RefreshCookie) -> dict[str, Provide]:
+def dependencies(cookie: RefreshCookie) -> dict[str, Provide]:
     """What handlers may ask for by name: every service, and facts of the current request."""
     return {
         **{name: _service(name) for name in ROOM_OF},

@@ -6,7 +6,7 @@ The process is ready after its first successful transaction, and stays ready unt
 import asyncio
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 from litestar import Response, get
@@ -36,7 +36,7 @@ _LINES_LOST: Final = Counter("np_log_lines_lost", "Lines that could not be writt
 class Live(msgspec.Struct, frozen=True):
     status: str
     """`ok` or `dead`."""
-    parts: Mapping[str, Mapping[str, object]]
+    parts: Mapping[str, Mapping[str, Any]]
     """By name: `state` is ok, idle or dead; `last_success` is in Unix seconds."""
 
 

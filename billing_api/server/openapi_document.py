@@ -7,7 +7,6 @@ the document, but they must ask each time whether it is still current.
 
 import gzip
 import hashlib
-import re
 from typing import Any, Final
 
 import msgspec
@@ -16,9 +15,9 @@ from litestar.enums import OpenAPIMediaType
 from litestar.openapi.plugins import OpenAPIRenderPlugin
 from typing_extensions import override
 
+from billing_api.server.reference.document import encoded
+
 _LEVEL: Final = 9
-_PAGES: Final = re.compile(rb"Page_[\w.]*\.(\w+)_(?=\")")
-"""Litestar names a page by the module of its items; generated clients must not change when a module moves."""
 
 
 class OpenApiJson(OpenAPIRenderPlugin):
@@ -31,7 +30,7 @@ class OpenApiJson(OpenAPIRenderPlugin):
     @override
     def render(self, request: Request[Any, Any, Any], openapi_schema: dict[str, Any]) -> Any:
         if self._document is None:
-            self._document = _EncodedDocument(_PAGES.sub(rb"\1Page", self.render_json(request, openapi_schema)))
+            self._document = _EncodedDocument(encoded(request.app))
         return self._document.answer(
             request.headers.get("if-none-match", ""), request.headers.get("accept-encoding", "")
         )

@@ -1,6 +1,5 @@
 """OAuth over HTTP: the token endpoint of RFC 6749, and the customer's clients."""
 
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import Annotated, Any, Final
 from uuid import UUID
@@ -8,14 +7,13 @@ from uuid import UUID
 from litestar import Controller, Request, Response, delete, get, post
 from litestar.di import NamedDependency
 from litestar.openapi.datastructures import ResponseSpec
-from litestar.openapi.spec import OpenAPIMediaType, OpenAPIType, Operation, Reference, RequestBody, Schema
 from litestar.params import FromPath, JSONBody, QueryParameter
 
-from billing_api.access.permissions import Permission, Principal, Scope
+from billing_api.access.permissions import Permission, Principal
 from billing_api.identity.oauth import token_request
-from billing_api.identity.oauth.schemas import ClientIssued, ClientView, NewClient, TokenFault, TokenGranted
+from billing_api.identity.oauth.schemas import ClientIssued, ClientView, NewClient, TokenFault, TokenForm, TokenGranted
 from billing_api.identity.oauth.service import ClientTokens, OAuthClientService
-from billing_api.identity.oauth.token_request import FORM, GRANT_TYPE, TokenError, TokenRefused
+from billing_api.identity.oauth.token_request import FORM, TokenError, TokenRefused
 from billing_api.web.parameters import reply
 from core.errors import InvalidInput
 from db.idempotency import Once
@@ -27,22 +25,6 @@ _LONGEST_OVERLAP_HOURS: Final = 168
 OverlapHours = Annotated[
     int, QueryParameter(ge=0, le=_LONGEST_OVERLAP_HOURS, description="how long the old secret stays valid")
 ]
-
-
-@dataclass
-class _TokenForm(Operation):
-    """Documents the form. Litestar must not decode it: RFC 6749 has rules of its own for form and errors."""
-
-    def __post_init__(self) -> None:
-        text = Schema(type=OpenAPIType.STRING)
-        fields: dict[str, Schema | Reference] = {
-            "grant_type": Schema(type=OpenAPIType.STRING, enum=[GRANT_TYPE]),
-            "scope": Schema(type=OpenAPIType.STRING, description="of: " + " ".join(Scope)),
-            "client_id": text,
-            "client_secret": text,
-        }
-        form = Schema(type=OpenAPIType.OBJECT, properties=fields, required=["grant_type"])
-        self.request_body = RequestBody({FORM: OpenAPIMediaType(form)}, required=True)
 
 
 def error_response(_request: Request[Any, Any, Any], refusal: TokenRefused) -> Response[TokenFault]:
@@ -69,7 +51,8 @@ def query_error_response(request: Request[Any, Any, Any], refusal: InvalidInput)
     status_code=200,
     tags=["oauth"],
     summary="An access token for a client's credentials (RFC 6749, 4.4)",
-    operation_class=_TokenForm,
+    documented_body=TokenForm,
+    documented_body_type=FORM,
     exception_handlers={TokenRefused: error_response, InvalidInput: query_error_response},
     responses={
         400: ResponseSpec(TokenFault, generate_examples=False, description="RFC 6749, 5.2"),

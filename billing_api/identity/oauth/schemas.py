@@ -10,6 +10,7 @@ from msgspec import Meta
 from billing_api.access.permissions import Scope
 from billing_api.access.tokens import ACCESS_LIFETIME
 from billing_api.identity.oauth.token_request import TokenError
+from billing_api.web import fields
 from billing_api.web.parameters import PersonName
 
 
@@ -46,6 +47,25 @@ def facts_of(row: Any) -> dict[str, Any]:
         "created_at": row.created_at,
         "previous_secret_until": row.previous_until,
     }
+
+
+class TokenForm(msgspec.Struct, frozen=True):
+    """The form of RFC 6749, 4.4.2, for the OpenAPI document; it is read by token_request.py, by the RFC's own rules."""
+
+    grant_type: Annotated[Literal["client_credentials"], Meta(description="The only grant that is supported.")]
+    scope: Annotated[
+        str,
+        Meta(
+            description="What the token may read: scopes of the client, separated by spaces. Absent: all of them.",
+            examples=["licenses:read usage:read"],
+        ),
+    ] = ""
+    client_id: Annotated[
+        str, Meta(description="The client's id; here, or by HTTP Basic.", examples=[fields.CLIENT])
+    ] = ""
+    client_secret: Annotated[
+        str, Meta(description="The client's secret; here, or by HTTP Basic.", examples=[fields.CLIENT_SECRET])
+    ] = ""
 
 
 class TokenGranted(msgspec.Struct, frozen=True):

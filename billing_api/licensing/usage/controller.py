@@ -3,13 +3,8 @@
 Plain requests are answered before the framework (fast_path.py). From the signature on, both ways are the same.
 """
 
-from dataclasses import dataclass
-from typing import Any, cast
-
-import msgspec
 from litestar import Response, post
 from litestar.di import NamedDependency
-from litestar.openapi.spec import OpenAPIMediaType, Operation, RequestBody, Schema
 
 from billing_api.access.permissions import Permission
 from billing_api.access.rate_limits import RateLimiter
@@ -30,27 +25,6 @@ from billing_api.web.strict_request import StrictRequest
 from core.errors import InvalidSignature
 
 
-def _inline(*structs: type) -> list[Schema]:
-    """The schemas of structs without references: Litestar documents only the components that it made itself."""
-    tops, named = msgspec.json.schema_components(structs, ref_template="{name}")
-
-    def full(node: Any) -> Any:
-        if isinstance(node, dict):
-            return full(named[node["$ref"]]) if "$ref" in node else {key: full(value) for key, value in node.items()}
-        return [full(item) for item in node] if isinstance(node, list) else node
-
-    return cast("list[Schema]", full(list(tops)))
-
-
-@dataclass
-class _ReportOrList(Operation):
-    """Describes a body that is one of two structs, which Litestar cannot do."""
-
-    def __post_init__(self) -> None:
-        schema = Schema(one_of=_inline(UsageReport, UsageReports))
-        self.request_body = RequestBody({"application/json": OpenAPIMediaType(schema)}, required=True)
-
-
 @post(
     "/billing/usage",
     permission=Permission.SIGNED,
@@ -59,7 +33,7 @@ class _ReportOrList(Operation):
     status_code=200,
     tags=["nextpanel"],
     summary="Report what was created, deleted or counted",
-    operation_class=_ReportOrList,
+    documented_body=UsageReport | UsageReports,
 )
 async def report_usage(
     request: StrictRequest,

@@ -315,9 +315,14 @@ async def test_the_interface_describes_itself(client: Client) -> None:
     schema = (await client.get("/schema/openapi.json")).json()
     assert schema["openapi"].startswith("3.1")
     assert {"/api/v1/checkout/sessions", "/api/v1/licenses", "/api/v1/billing/usage"} <= set(schema["paths"])
+    shared = schema["components"]["responses"]
     answers = schema["paths"]["/api/v1/checkout/sessions"]["post"]["responses"]
     assert {"201", "400", "401", "403", "409", "422", "502", "503"} <= set(answers)
-    assert answers["422"]["content"]["application/problem+json"]["examples"]
-    refusals = schema["paths"]["/api/v1/licenses/{license_id}/reveal-key"]["post"]["responses"]["403"]["content"]
-    told = [example["value"]["code"] for example in refusals["application/problem+json"]["examples"].values()]
-    assert told == ["step_up_required", "forbidden"]
+    assert shared[_name(answers["422"])]["content"]["application/problem+json"]["examples"]
+    refusals = schema["paths"]["/api/v1/licenses/{license_id}/reveal-key"]["post"]["responses"]["403"]
+    examples = shared[_name(refusals)]["content"]["application/problem+json"]["examples"]
+    assert [example["value"]["code"] for example in examples.values()] == ["step_up_required", "forbidden"]
+
+
+def _name(reference: dict[str, str]) -> str:
+    return reference["$ref"].removeprefix("#/components/responses/")
