@@ -3,7 +3,7 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help up down demo test test-quick check fmt lock clean install seed load openloop suspension load-report bench bench-usage bench-alone chaos histories reconcile rebuild verify-audit rotate-kek openapi
+.PHONY: help up down demo test test-quick check fmt lock clean install seed load openloop suspension load-report bench bench-usage bench-alone chaos histories reconcile rebuild verify-audit rotate-kek openapi client
 
 # PYTHON=... overrides the script's choice.
 PYTHON = $(shell sh devstack/choose_python.sh)
@@ -81,6 +81,10 @@ chaos: install  ## 5 minutes of kills, full disks, frozen and read-only servers,
 
 histories: install  ## check the Redis functions with thousands of random histories of grants and reports
 	@exec $(RUN) pytest tests/core/hotstore/test_histories.py --hypothesis-profile=many $(ARGS)
+
+# The build backend comes with the locked uv: no network, and no environment of its own.
+client: install  ## build the Python client's wheel and sdist into dist/
+	@exec $(RUN) uv build -q --offline --no-build-isolation --clear --out-dir dist clients/python
 
 openapi: install  ## write the validator's OpenAPI document and its table of errors into docs/
 	@exec $(RUN) validator.reference.openapi docs

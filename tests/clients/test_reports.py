@@ -4,6 +4,7 @@ import asyncio
 import json
 import subprocess
 import sys
+import threading
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -89,6 +90,34 @@ async def test_what_was_reported_while_nobody_listened(server: ScriptedServer, s
     async with a_client(store, server.url) as back:
         await all_delivered(back)
     assert counts(server.asked) == [0, 1, 2, 3, 4]  # a `set` must not overtake another
+
+
+@pytest.mark.parametrize("when", ["take_reports", "delivered"])
+async def test_a_restart_waits_for_no_claim_of_the_process_before(
+    server: ScriptedServer, store: Path, when: str
+) -> None:
+    """It ended while the store was at work, in a thread that cannot be cancelled."""
+    server.script = [RECORDED]
+    begun, go_on = threading.Event(), threading.Event()
+    async with a_client(store, server.url) as client:
+        work = getattr(client._store, when)
+
+        def slow(*asked: Any) -> Any:
+            done = work(*asked) if when == "take_reports" else None
+            begun.set()
+            assert go_on.wait(10)
+            return done or work(*asked)
+
+        setattr(client._store, when, slow)
+        await client.report(KEY, "databases", "created", 1)
+        assert await asyncio.to_thread(begun.wait, 10)
+        assert client._delivery is not None
+        client._delivery.cancel()
+        asyncio.get_running_loop().call_later(0.05, go_on.set)
+    kept = Store(store)
+    expected = 1 if when == "take_reports" else 0
+    assert (kept.waiting(), len(kept.take_reports(unix_time(), 10))) == (expected, expected)
+    kept.close()
 
 
 async def test_an_answer_that_got_lost_counts_once(client: BillingClient, server: ScriptedServer) -> None:

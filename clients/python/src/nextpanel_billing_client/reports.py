@@ -83,18 +83,31 @@ class Reports:
     async def deliver(self) -> int:
         """Delivers what waits; returns how many. Raises Unreachable, or Refused where our key is not taken."""
         number = 0
-        while reports := await asyncio.to_thread(self._store.take_reports, self._clock(), MOST_ITEMS):
+        while reports := await self._take():
             try:
                 readable = await asyncio.to_thread(self._readable, reports)
                 outcomes = await self._send(readable) if readable else []
             except BaseException:
                 await self._give_back(reports)
                 raise
-            await asyncio.to_thread(self._conclude, readable, outcomes)
+            concluding = asyncio.create_task(asyncio.to_thread(self._conclude, readable, outcomes))
+            try:
+                await asyncio.shield(concluding)
+            finally:
+                await concluding  # its thread goes on when this task is cancelled; the store is closed afterwards
             number += sum(outcome.recorded for outcome in outcomes)
             if readable and not any(outcome.recorded or outcome.refused for outcome in outcomes):
                 raise Unreachable(f"the service cannot record usage reports now; waiting: {len(reports)}")
         return number
+
+    async def _take(self) -> list[Report]:
+        """The oldest reports. When cancelled it leaves no claim on them: the next start would wait for its end."""
+        taking = asyncio.create_task(asyncio.to_thread(self._store.take_reports, self._clock(), MOST_ITEMS))
+        try:
+            return await asyncio.shield(taking)
+        except asyncio.CancelledError:
+            await self._give_back(await taking)
+            raise
 
     def _readable(self, reports: Sequence[Report]) -> list[Report]:
         """The reports that a damaged file left readable. The others are set aside."""
