@@ -14,8 +14,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, Literal
 
-from fastapi import FastAPI, HTTPException, Request  # type: ignore[import-not-found]  # not installed beside our code
-from pydantic import BaseModel, Field  # type: ignore[import-not-found]  # noqa: TID251  # FastAPI's own
+from fastapi import FastAPI, HTTPException, Request
+from pydantic import BaseModel, Field  # noqa: TID251  # FastAPI's own
 from sqlalchemy import BigInteger, Identity, UniqueConstraint, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import async_sessionmaker, create_async_engine
@@ -68,7 +68,7 @@ async def lifespan(_: FastAPI) -> AsyncIterator[None]:
 app = FastAPI(lifespan=lifespan)
 
 
-class Report(BaseModel):  # type: ignore[misc]  # its base is not known here
+class Report(BaseModel):
     license_key: str = Field(max_length=64)
     resource: Literal["databases", "domains", "emails"]
     action: Literal["created", "deleted"]
@@ -84,7 +84,7 @@ def holds(request: Request, body: bytes, parts: dict[str, str], idempotency_key:
     return hmac.compare_digest(mac, parts["v1"])
 
 
-@app.post("/api/v1/billing/usage")  # type: ignore[untyped-decorator]  # as above
+@app.post("/api/v1/billing/usage")
 async def report_usage(report: Report, request: Request) -> dict[str, Any]:
     header, idempotency_key = request.headers.get("np-signature"), request.headers.get("idempotency-key")
     if header is None or idempotency_key is None:
