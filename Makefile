@@ -3,7 +3,7 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help up down demo test test-quick check fmt lock clean install seed load openloop suspension load-report bench bench-usage bench-alone chaos histories reconcile rebuild verify-audit rotate-kek openapi client
+.PHONY: help up down demo test test-quick check fmt lock clean install seed load openloop suspension load-report bench bench-usage bench-alone chaos histories reconcile rebuild verify-audit rotate-kek fill-key-hints openapi client
 
 # PYTHON=... overrides the script's choice.
 PYTHON = $(shell sh devstack/choose_python.sh)
@@ -72,6 +72,9 @@ verify-audit: install  ## check the audit trail against its seals: ARGS="--head 
 
 rotate-kek: install  ## re-encrypt every secret under the first key of NP_KEK, without downtime: ARGS=--help
 	@exec $(RUN) devstack run workers.commands.rotate_kek $(ARGS)
+
+fill-key-hints: install  ## give licenses from before key hints theirs, without downtime: ARGS=--help
+	@exec $(RUN) devstack run workers.commands.fill_key_hints $(ARGS)
 
 rebuild: install  ## watch the workers fill Redis; ARGS=--empty empties it first
 	@exec $(RUN) devstack run workers.commands.rebuild_watch $(ARGS)

@@ -79,15 +79,32 @@ class _Row(msgspec.Struct):
     job: Job
 
 
-_LANES: Final[dict[type, Lane]] = {
+_LANES: Final[dict[type[msgspec.Struct], Lane]] = {
     ProjectLicense: "projection",
     ProjectUsage: "projection",
     ProjectApiKey: "projection",
 }
 
+JobKind = Literal[
+    "project_license",
+    "project_usage",
+    "project_api_key",
+    "process_webhook",
+    "provision",
+    "align_account",
+    "deliver_mail",
+    "mail_reset_link",
+    "forget_customer",
+]
+"""The tags of all jobs, as staff name them in a filter."""
+
 
 def lane(job: Job) -> Lane:
     return _LANES.get(type(job), "partner")
+
+
+def lane_of_kind(kind: JobKind) -> Lane:
+    return "projection" if kind in {job.__struct_config__.tag for job in _LANES} else "partner"
 
 
 def to_row(job: Job) -> dict[str, Any]:

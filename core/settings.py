@@ -143,6 +143,14 @@ class ResealSettings:
 
 
 @dataclass(frozen=True, repr=False)
+class HintSettings:
+    """For the command that writes key hints: the database, and the key-encryption keys."""
+
+    database_url: str
+    secrets: Secrets
+
+
+@dataclass(frozen=True, repr=False)
 class ValidatorSettings:
     environment: Environment
     host: str
@@ -317,6 +325,11 @@ def reseal_settings(source: Mapping[str, str] | None = None) -> ResealSettings:
             r.url("WORKER_DATABASE_URL", "postgresql"), r.url("REDIS_URL", "redis", "rediss", "unix"), r.secrets()
         )
     )
+
+
+def hint_settings(source: Mapping[str, str] | None = None) -> HintSettings:
+    r = _reader(source)
+    return r.done(HintSettings(r.url("WORKER_DATABASE_URL", "postgresql"), r.secrets()))
 
 
 def validator_settings(source: Mapping[str, str] | None = None) -> ValidatorSettings:

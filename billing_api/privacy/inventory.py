@@ -135,7 +135,7 @@ HOLDINGS: Final = (
         Fate.REDUCED,
         f"id plan_id checkout_id license_type status status_message features {_LIMITS} fingerprint_policy fingerprint"
         " nextpanel_user_id nextpanel_login_url provisioning provisioning_error activation_date expiry_date grace_until"
-        " auto_renew limit_overrides extended_until account_order created_at updated_at",
+        " auto_renew limit_overrides extended_until account_order key_hint created_at updated_at",
         {
             _SECRET: "license_key license_key_hash",
             "counts changes for Redis": "version",

@@ -18,6 +18,7 @@ ALPHABET: Final = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 _LETTERS: Final = frozenset(ALPHABET)
 _PREFIX: Final = "NP"
 _SYMBOLS: Final = 12
+HINT_LENGTH: Final = 4
 _READ_AS: Final = str.maketrans("OIL", "011", "- \t\n\v\f\r")
 _LONGEST: Final = 64
 _ODD_DASHES: Final = frozenset("\u02d7\u2043\u207b\u208b\u2212\u2500")
@@ -50,6 +51,17 @@ def parse(text: str, checksum_key: bytes) -> str | None:
     if symbols[-1] != _checksum(symbols[:-1], checksum_key):
         return None
     return _dashed(symbols)
+
+
+def hint(key: str) -> str:
+    """The last four symbols of a canonical key. They leave 40 bits secret: eight random symbols of five bits each."""
+    return key[-HINT_LENGTH:]
+
+
+def read_hint(text: str) -> str | None:
+    """The last four symbols of a key as somebody typed them, in canonical form; None where it cannot be these."""
+    symbols = text.strip().upper().translate(_READ_AS)
+    return symbols if len(symbols) == HINT_LENGTH and _LETTERS.issuperset(symbols) else None
 
 
 def _plain(text: str) -> str:

@@ -109,7 +109,6 @@ class InvoiceStatus(enum.StrEnum):
 
 class Invoice(Table):
     __tablename__ = "invoices"
-
     id: Mapped[RowId]
     user_id: Mapped[UUID] = mapped_column(ForeignKey("users.id"), index=True)
     stripe_invoice_id: Mapped[str] = mapped_column(unique=True)
@@ -123,6 +122,9 @@ class Invoice(Table):
     created_at: Mapped[CreatedAt]
     due_date: Mapped[datetime | None]
     paid_at: Mapped[datetime | None]
+
+
+Index("ix_invoices_number", func.upper(Invoice.number).label("folded"), postgresql_ops={"folded": "text_pattern_ops"})
 
 
 class PaymentStatus(enum.StrEnum):

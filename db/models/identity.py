@@ -2,9 +2,10 @@
 
 import enum
 from datetime import datetime
+from typing import Final
 from uuid import UUID
 
-from sqlalchemy import ForeignKey, Index, text
+from sqlalchemy import ForeignKey, Index, Text, func, text
 from sqlalchemy.engine.default import DefaultExecutionContext
 from sqlalchemy.orm import Mapped, mapped_column, validates
 
@@ -34,6 +35,7 @@ class User(Table):
             postgresql_using="gin",
             postgresql_ops={"former_stripe_customer_ids": "jsonb_path_ops"},
         ),
+        Index("ix_users_created_at", "created_at", "id"),
     )
 
     id: Mapped[RowId]
@@ -58,6 +60,17 @@ class User(Table):
     def _follow(self, _name: str, email: str) -> str:
         self.email_key = mailbox_key(email)
         return email
+
+
+PERSON_TEXT: Final = func.np_person_text(User.email_key, User.email, User.full_name, User.company_name, type_=Text())
+"""All that a person is looked for by, folded: db/migrations/versions/0029_search.sql."""
+
+Index(
+    "ix_users_person_text",
+    PERSON_TEXT.label("person_text"),
+    postgresql_using="gin",
+    postgresql_ops={"person_text": "gin_trgm_ops"},
+)
 
 
 class Session(Table):

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ForeignKey, ForeignKeyConstraint, Index, Integer, UniqueConstraint, text
+from sqlalchemy import ForeignKey, ForeignKeyConstraint, Index, Integer, String, UniqueConstraint, text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 from sqlalchemy.sql import func
@@ -96,7 +96,10 @@ class License(_Limited, Table):
     """
 
     __tablename__ = "licenses"
-    __table_args__ = (UniqueConstraint("id", "user_id"), Index("ix_licenses_created_at", "created_at", "id"))
+    __table_args__ = (
+        UniqueConstraint("id", "user_id"),
+        Index("ix_licenses_created_at", "created_at", "id"),
+    )
 
     id: Mapped[RowId]
     user_id: Mapped[UUID] = mapped_column(ForeignKey("users.id"), index=True)
@@ -104,6 +107,8 @@ class License(_Limited, Table):
     checkout_id: Mapped[UUID | None] = mapped_column(ForeignKey("checkout_sessions.id"), unique=True)
     license_key: Mapped[bytes]
     license_key_hash: Mapped[bytes] = mapped_column(unique=True)
+    key_hint: Mapped[str | None] = mapped_column(String(4), index=True)
+    """The key's last four symbols, by which people tell keys apart; NULL until workers/commands/fill_key_hints.py."""
     license_type: Mapped[LicenseType] = mapped_column(enum_type(LicenseType, "license_type"))
     status: Mapped[Status] = mapped_column(enum_type(Status, "license_status"), default=Status.ACTIVE)
     status_reason: Mapped[str | None]

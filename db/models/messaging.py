@@ -24,6 +24,9 @@ class OutboxRow(Table):
     __tablename__ = "outbox"
     __table_args__ = (
         Index("ix_outbox_waiting", "lane", "due_at", postgresql_where=text("done_at IS NULL AND dead_at IS NULL")),
+        Index("ix_outbox_kind", text("(job ->> 'type')"), "id", postgresql_where=text("lane = 'partner'")),
+        Index("ix_outbox_dead", "id", postgresql_where=text("dead_at IS NOT NULL")),
+        Index("ix_outbox_created_at", "created_at"),
         CheckConstraint("lane IN ('projection', 'partner')", name="lane"),
     )
 
@@ -85,6 +88,8 @@ class WebhookEvent(Table):
         UniqueConstraint("source", "source_event_id"),
         Index("ix_webhook_events_unprocessed", "created_at", postgresql_where=text("NOT processed")),
         Index("ix_webhook_events_customer", text("np_event_customer(payload)")),
+        Index("ix_webhook_events_created_at", "created_at", "id"),
+        Index("ix_webhook_events_event_type", "event_type", "created_at", "id"),
     )
 
     id: Mapped[RowId]

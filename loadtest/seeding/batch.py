@@ -49,7 +49,8 @@ _TERM: Final = timedelta(days=365)
 _NO_ACCOUNT: Final = "seeded for load tests: NextPanel was not asked for an account"
 _FIRST_VERSION: Final = 1
 _COLUMNS: Final = (
-    *("id", "user_id", "license_key", "license_key_hash", "plan_id", "license_type", "status", "features"),
+    *("id", "user_id", "license_key", "license_key_hash", "key_hint", "plan_id"),
+    *("license_type", "status", "features"),
     *("fingerprint_policy", "provisioning", "provisioning_error", "activation_date", "expiry_date", "auto_renew"),
     "version",
     *LIMITS,
@@ -133,6 +134,7 @@ def _copy_text(licenses: Sequence[_License], start: datetime) -> BytesIO:
     tails = {license_.plan.id: _tail(license_.plan, start) for license_ in licenses}
     lines = [
         f"{license_.id}\t{license_.user_id}\t\\\\x{license_.sealed.hex()}\t\\\\x{license_.hash.hex()}"
+        f"\t{license_key.hint(license_.key)}"
         f"{tails[license_.plan.id]}"
         for license_ in licenses
     ]

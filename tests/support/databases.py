@@ -9,8 +9,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
-from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from sqlalchemy import Select, text
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession
 
 from db.engine import create_engine
 from db.models.all_tables import METADATA
@@ -84,6 +84,12 @@ async def change(urls: DatabaseUrls, statement: str, **parameters: Any) -> int:
     """Makes a change that no code under test would make; returns how many rows it changed."""
     async with as_owner(urls) as owner:
         return (await owner.execute(text(statement), parameters)).rowcount
+
+
+async def plan_of(session: AsyncSession, statement: Select[*tuple[Any, ...]]) -> str:
+    """How PostgreSQL would perform the statement, with its values in it."""
+    said = str(statement.compile(dialect=session.get_bind().dialect, compile_kwargs={"literal_binds": True}))
+    return "\n".join(await session.scalars(text("EXPLAIN " + said.replace(":", r"\:"))))
 
 
 async def _empty(urls: DatabaseUrls) -> None:

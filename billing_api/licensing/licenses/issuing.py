@@ -53,6 +53,7 @@ async def issue(
         checkout_id=checkout_id,
         license_key=seal_key(secrets, license_id, key),
         license_key_hash=key_hash(secrets, key),
+        key_hint=license_key.hint(key),
         license_type=plan.license_type,
         status=Status.ACTIVE,
         features=plan.features,

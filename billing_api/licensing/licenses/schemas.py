@@ -19,6 +19,7 @@ class _LicenseFacts(msgspec.Struct, frozen=True, kw_only=True):
     license_type: LicenseType
     status: Status
     status_message: str | None
+    key_hint: str | None
     features: dict[str, Any]
 
 
@@ -45,6 +46,7 @@ class LicenseView(_LicenseFactsWithLimits, frozen=True, kw_only=True):
     """A license as its owner sees it. A limit of null is unlimited. Use reveal-key to see the key.
 
     `status_message`: what staff wrote to the owner with the last suspension or resumption, or why the license ended.
+    `key_hint`: the end of the key, such as "…7Q4K", to tell it from others; null where nobody has looked it up yet.
     `fingerprint`: the panel that an activation bound it to, or null. `fingerprint_policy`: whether panels must send
     their fingerprint with each validation.
     """
@@ -186,6 +188,7 @@ def _facts(license_: License, plan: str, now: datetime) -> dict[str, Any]:
         **{name: getattr(license_, name) for name in same.split()},
         **license_.limits.by_name(),
         "plan": plan,
+        "key_hint": None if license_.key_hint is None else f"…{license_.key_hint}",
         "status": effective_status(license_, now),
         "created_at": license_.created_at.astimezone(UTC),
         "updated_at": license_.updated_at.astimezone(UTC),

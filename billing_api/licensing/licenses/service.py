@@ -85,6 +85,7 @@ class LicenseService:
             key = license_key.generate(self._secrets.license_checksum_key)
             license_.license_key = seal_key(self._secrets, license_id, key)
             license_.license_key_hash = key_hash(self._secrets, key)
+            license_.key_hint = license_key.hint(key)
             license_.updated_at = now
             await tx.audit("license.key_rotated", "license", license_id)
             return await once.record(tx, RevealedKey(key))

@@ -9,6 +9,8 @@ from litestar.params import FromPath, QueryParameter
 from billing_api.access.permissions import Permission, Principal
 from billing_api.operations.jobs.schemas import JobView
 from billing_api.operations.jobs.service import JobAdministration
+from billing_api.web.parameters import instant
+from core.jobs import JobKind
 from db.models.messaging import JobState
 from db.paging import Page, Paging
 
@@ -17,15 +19,31 @@ class AdminJobController(Controller):
     path = "/admin/jobs"
     tags = ("admin",)
 
-    @get("/", permission=Permission.OPERATIONS_VIEW, summary="The outbox: waiting, done and dead jobs")
+    @get("/", permission=Permission.OPERATIONS_VIEW, summary="The outbox: waiting, done and dead jobs, newest first")
     async def list_jobs(
         self,
         principal: NamedDependency[Principal],
         job_administration: NamedDependency[JobAdministration],
         paging: NamedDependency[Paging],
-        job_state: Annotated[JobState | None, QueryParameter(name="state")] = None,
+        kind: Annotated[JobKind | None, QueryParameter(description="only jobs of this kind: `type` in `job`")] = None,
+        job_state: Annotated[
+            JobState | None, QueryParameter(name="state", description="only jobs in this state")
+        ] = None,
+        created_after: Annotated[
+            str | None, QueryParameter(format="date-time", description="written at this instant or later")
+        ] = None,
+        created_before: Annotated[
+            str | None, QueryParameter(format="date-time", description="written before this instant")
+        ] = None,
     ) -> Page[JobView]:
-        return await job_administration.page(principal, paging, state=job_state)
+        return await job_administration.page(
+            principal,
+            paging,
+            kind=kind,
+            state=job_state,
+            created_after=instant(created_after, "created_after"),
+            created_before=instant(created_before, "created_before"),
+        )
 
     @post("/{job_id:int}/retry", permission=Permission.OPERATIONS_CHANGE, status_code=200, summary="Try it again now")
     async def retry_job(

@@ -1,10 +1,13 @@
 """Job administration: staff list jobs, and have a dead one tried again."""
 
+from datetime import datetime
+
 from billing_api.access.permissions import Principal
 from billing_api.operations.jobs import repository
 from billing_api.operations.jobs.schemas import JobView
 from core.clock import Clock
 from core.errors import Conflict
+from core.jobs import JobKind
 from db.models.messaging import JobState
 from db.paging import Page, Paging, fetch_page
 from db.unit_of_work import Database
@@ -15,9 +18,21 @@ class JobAdministration:
         self._database = database
         self._clock = clock
 
-    async def page(self, principal: Principal, paging: Paging, *, state: JobState | None) -> Page[JobView]:
+    async def page(
+        self,
+        principal: Principal,
+        paging: Paging,
+        *,
+        kind: JobKind | None,
+        state: JobState | None,
+        created_after: datetime | None,
+        created_before: datetime | None,
+    ) -> Page[JobView]:
+        statement = repository.search(
+            kind=kind, state=state, created_after=created_after, created_before=created_before
+        )
         async with self._database.as_staff(principal.user_id) as tx:
-            found = await fetch_page(tx.session, repository.in_state(state), repository.NEWEST_FIRST, paging)
+            found = await fetch_page(tx.session, statement, repository.NEWEST_FIRST, paging)
         return found.page(JobView.of(row[0]) for row in found.rows)
 
     async def retry(self, principal: Principal, job_id: int) -> JobView:

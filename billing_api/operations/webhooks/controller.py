@@ -9,7 +9,7 @@ from litestar.params import FromPath, FromQuery, HeaderParameter
 
 from billing_api.access.permissions import Permission, Principal
 from billing_api.access.rate_limits import RateLimiter
-from billing_api.operations.webhooks.schemas import Received, WebhookEventView
+from billing_api.operations.webhooks.schemas import Received, WebhookEventSummary, WebhookEventView
 from billing_api.operations.webhooks.service import (
     UnverifiedEvent,
     WebhookAdministration,
@@ -37,7 +37,7 @@ class AdminWebhookController(Controller):
     path = "/admin/webhook-events"
     tags = ("admin",)
 
-    @get("/", permission=Permission.OPERATIONS_VIEW, summary="Received events, newest first")
+    @get("/", permission=Permission.OPERATIONS_VIEW, summary="Received events without their payloads, newest first")
     async def list_webhook_events(
         self,
         principal: NamedDependency[Principal],
@@ -45,8 +45,17 @@ class AdminWebhookController(Controller):
         paging: NamedDependency[Paging],
         processed: FromQuery[bool | None] = None,
         event_type: FromQuery[str | None] = None,
-    ) -> Page[WebhookEventView]:
+    ) -> Page[WebhookEventSummary]:
         return await webhook_administration.page(principal, paging, processed=processed, event_type=event_type)
+
+    @get("/{event_id:uuid}", permission=Permission.OPERATIONS_VIEW, summary="One received event, with its payload")
+    async def get_webhook_event(
+        self,
+        principal: NamedDependency[Principal],
+        webhook_administration: NamedDependency[WebhookAdministration],
+        event_id: FromPath[UUID],
+    ) -> WebhookEventView:
+        return await webhook_administration.one(principal, event_id)
 
     @post(
         "/{event_id:uuid}/replay", permission=Permission.OPERATIONS_CHANGE, status_code=200, summary="Process it again"

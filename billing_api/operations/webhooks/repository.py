@@ -13,6 +13,16 @@ from db.models.messaging import WebhookEvent, WebhookSource
 from db.paging import Order
 from db.unit_of_work import PrivilegedTransaction, SystemTransaction
 
+_SUMMARY: Final = (
+    WebhookEvent.id,
+    WebhookEvent.source,
+    WebhookEvent.source_event_id,
+    WebhookEvent.event_type,
+    WebhookEvent.processed,
+    WebhookEvent.processed_at,
+    WebhookEvent.error_message,
+    WebhookEvent.created_at,
+)
 NEWEST_FIRST: Final = Order(WebhookEvent.created_at, WebhookEvent.id)
 
 
@@ -46,8 +56,9 @@ async def note_failed(tx: SystemTransaction, event_id: UUID, error: str) -> None
     await tx.session.execute(update(WebhookEvent).where(WebhookEvent.id == event_id).values(error_message=error))
 
 
-def received(*, processed: bool | None, event_type: str | None) -> Select[WebhookEvent]:
-    statement = select(WebhookEvent)
+def received(*, processed: bool | None, event_type: str | None) -> Select[*tuple[Any, ...]]:
+    """Without payloads: a page of them would be megabytes."""
+    statement = select(*_SUMMARY)
     if processed is not None:
         statement = statement.where(WebhookEvent.processed == processed)
     if event_type is not None:

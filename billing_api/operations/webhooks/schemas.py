@@ -16,16 +16,23 @@ class Received(msgspec.Struct, frozen=True):
     duplicate: bool
 
 
-class WebhookEventView(msgspec.Struct, frozen=True, kw_only=True):
+class WebhookEventSummary(msgspec.Struct, frozen=True, kw_only=True):
+    """A received event without its payload, as lists have it."""
+
     id: UUID
     source: WebhookSource
     source_event_id: str
     event_type: str
-    payload: dict[str, Any]
     processed: bool
     processed_at: datetime | None
     error_message: str | None
     created_at: datetime
+
+
+class WebhookEventView(WebhookEventSummary, frozen=True, kw_only=True):
+    """`payload`: the event as it was received. Of a deleted customer only ids are left."""
+
+    payload: dict[str, Any]
 
     @classmethod
     def of(cls, event: WebhookEvent) -> "WebhookEventView":

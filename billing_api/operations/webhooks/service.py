@@ -11,7 +11,7 @@ from uuid import UUID
 from billing_api.access.permissions import Principal
 from billing_api.commerce.stripe_mirror.service import Mirror, StripeObject
 from billing_api.operations.webhooks import repository
-from billing_api.operations.webhooks.schemas import Received, WebhookEventView
+from billing_api.operations.webhooks.schemas import Received, WebhookEventSummary, WebhookEventView
 from billing_api.operations.webhooks.stripe_event import is_signed, read
 from core.clock import Clock, utc_now
 from core.errors import InvalidInput
@@ -75,11 +75,15 @@ class WebhookAdministration:
 
     async def page(
         self, principal: Principal, paging: Paging, *, processed: bool | None, event_type: str | None
-    ) -> Page[WebhookEventView]:
+    ) -> Page[WebhookEventSummary]:
         statement = repository.received(processed=processed, event_type=event_type)
         async with self._database.as_staff(principal.user_id) as tx:
             found = await fetch_page(tx.session, statement, repository.NEWEST_FIRST, paging)
-        return found.page(WebhookEventView.of(row[0]) for row in found.rows)
+        return found.page(WebhookEventSummary(**row._asdict()) for row in found.rows)
+
+    async def one(self, principal: Principal, event_id: UUID) -> WebhookEventView:
+        async with self._database.as_staff(principal.user_id) as tx:
+            return WebhookEventView.of(await repository.one(tx, event_id))
 
     async def replay(self, principal: Principal, event_id: UUID) -> WebhookEventView:
         """Has the event processed again; harmless, because its object is read again."""

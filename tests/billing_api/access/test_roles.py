@@ -134,6 +134,7 @@ admin     POST    /api/v1/admin/users/{user_id:uuid}/resume
 admin     POST    /api/v1/admin/users/{user_id:uuid}/role
 admin     POST    /api/v1/admin/users/{user_id:uuid}/suspend
 support   GET     /api/v1/admin/webhook-events
+support   GET     /api/v1/admin/webhook-events/{event_id:uuid}
 admin     POST    /api/v1/admin/webhook-events/{event_id:uuid}/replay
 """
 

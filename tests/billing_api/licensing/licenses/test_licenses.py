@@ -5,6 +5,7 @@ from datetime import timedelta
 import pytest
 from redis.asyncio import Redis
 from sqlalchemy import update
+from sqlalchemy.exc import DBAPIError
 
 from billing_api.access.permissions import Principal
 from billing_api.licensing.licenses.service import LicenseService
@@ -23,7 +24,7 @@ from core.settings import ApiSettings
 from db.models.identity import Role
 from db.models.licensing import License, LicenseType
 from tests.billing_api.conftest import Client, FakeTime
-from tests.support.databases import rows
+from tests.support.databases import change, rows
 from tests.support.people import Desk
 from tests.support.servers import DatabaseUrls
 
@@ -40,6 +41,7 @@ async def test_a_license_is_shown_with_its_plans_limits(client: Client, desk: De
     limits = {name: shown[f"max_{name}"] for name in ("accounts", "domains", "databases", "emails", "storage_gb")}
     assert limits == {"accounts": 1, "domains": 3, "databases": 5, "emails": 10, "storage_gb": 10}
     assert issued.key not in answer.text
+    assert shown["key_hint"] == f"…{issued.key[-4:]}"
 
 
 async def test_unlimited_is_null(client: Client, desk: Desk) -> None:
@@ -187,6 +189,7 @@ async def test_a_rotated_key_is_another_one_for_the_same_license(
     assert first.headers["cache-control"] == "no-store"
     new = first.json()["license_key"]
     assert new != issued.key
+    assert (await client.get(path, headers=me)).json()["key_hint"] == f"…{new[-4:]}"
     again = await client.post(f"{path}/rotate-key", headers=once)
     assert (again.json(), again.headers["idempotency-replayed"]) == ({"license_key": new}, "true")
     assert (await client.post(f"{path}/reveal-key", headers=me)).json() == {"license_key": new}
@@ -205,3 +208,17 @@ async def test_a_rotated_key_is_another_one_for_the_same_license(
     assert (late.status_code, late.json()["code"]) == (403, "step_up_required")
     stranger = await client.post(f"{path}/rotate-key", headers=await desk.a_customer())
     assert stranger.status_code == 404
+
+
+async def test_a_hint_that_nobody_knows_yet_is_null(client: Client, desk: Desk, database_urls: DatabaseUrls) -> None:
+    issued = await desk.a_license(await desk.a_user())
+    await change(database_urls, "UPDATE licenses SET key_hint = NULL")
+    shown = (await client.get(f"/api/v1/admin/licenses/{issued.license.id}", headers=await desk.staff())).json()
+    assert shown["key_hint"] is None
+
+
+async def test_no_more_of_a_key_than_its_hint_is_ever_stored(desk: Desk, database_urls: DatabaseUrls) -> None:
+    issued = await desk.a_license(await desk.a_user())
+    for more in (issued.key, issued.key[-5:]):
+        with pytest.raises(DBAPIError, match="too long"):
+            await change(database_urls, "UPDATE licenses SET key_hint = :more", more=more)

@@ -1,18 +1,22 @@
 """The outbox as staff see it."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
+from typing import Any, get_args
 from uuid import uuid4
 
 import pytest
 from sqlalchemy import select, update
 
+from billing_api.operations.jobs import repository
 from core.clock import utc_now
-from core.jobs import DeliverMail, Provision
+from core.jobs import DeliverMail, Job, JobKind, Provision
 from db import outbox
 from db.models.messaging import OutboxRow
 from db.unit_of_work import Database
 from tests.billing_api.conftest import Client
+from tests.support.databases import change, plan_of
 from tests.support.people import Desk, Headers
+from tests.support.servers import DatabaseUrls
 
 PATH = "/api/v1/admin/jobs"
 
@@ -100,3 +104,64 @@ async def test_a_done_job_is_not_done_again(client: Client, admin: Headers, data
     job_id = (await client.get(PATH, headers=admin)).json()["items"][0]["id"]
     assert (await client.post(f"{PATH}/{job_id}/retry", headers=admin)).status_code == 409
     assert (await client.post(f"{PATH}/{job_id + 1}/retry", headers=admin)).status_code == 404
+
+
+async def test_jobs_are_found_by_kind_and_time(client: Client, admin: Headers, database: Database) -> None:
+    async with database.as_system() as tx:
+        await tx.enqueue(Provision(uuid4()), DeliverMail(uuid4()), Provision(uuid4()))
+    every = (await client.get(PATH, headers=admin)).json()["items"]
+    third, second, first = [item["id"] for item in every]
+    days = {first: "2026-03-01", second: "2026-03-02", third: "2026-03-03"}
+    async with database.as_system() as tx:
+        for job_id, day in days.items():
+            made = datetime.fromisoformat(f"{day}T12:00:00+00:00")
+            await tx.session.execute(update(OutboxRow).where(OutboxRow.id == job_id).values(created_at=made))
+
+    async def found(**query: str) -> list[int]:
+        answer = await client.get(PATH, params=query, headers=admin)
+        assert answer.status_code == 200, answer.text
+        assert answer.json()["total"] == len(answer.json()["items"])
+        return [item["id"] for item in answer.json()["items"]]
+
+    assert await found(kind="provision") == [third, first]
+    assert await found(kind="deliver_mail") == [second]
+    assert await found(kind="project_usage") == []
+    assert await found(created_after="2026-03-02T12:00:00Z") == [third, second]
+    assert await found(created_before="2026-03-02T12:00:00Z") == [first]
+    assert await found(created_after="2026-03-01T13:00:00+01:00", created_before="2026-03-03T00:00:00Z") == [
+        second,
+        first,
+    ]
+    assert await found(kind="provision", state="waiting", created_after="2026-03-02T00:00:00Z") == [third]
+
+
+@pytest.mark.parametrize("query", ["kind=mail", "created_after=2026-03-02", "created_before=yesterday"])
+async def test_filters_that_mean_nothing_are_refused(client: Client, admin: Headers, query: str) -> None:
+    answer = await client.get(f"{PATH}?{query}", headers=admin)
+    assert answer.status_code == 400
+    assert [error["field"] for error in answer.json()["errors"]] == [query.partition("=")[0]]
+
+
+def test_every_kind_of_job_can_be_named() -> None:
+    tags = {member.__struct_config__.tag for member in get_args(Job) for member in (get_args(member) or (member,))}
+    assert set(get_args(JobKind)) == tags
+
+
+async def test_jobs_of_a_kind_are_found_by_an_index(database_urls: DatabaseUrls, database: Database) -> None:
+    await change(
+        database_urls,
+        """INSERT INTO outbox (lane, job, created_at, done_at) SELECT 'partner', jsonb_build_object('type',
+        CASE WHEN n % 100 = 0 THEN 'provision' ELSE 'deliver_mail' END),
+        '2026-03-01'::timestamptz + make_interval(mins => n), now() FROM generate_series(1, 5000) AS n""",
+    )
+    await change(database_urls, "ANALYZE outbox")
+    start = datetime.fromisoformat("2026-03-01T01:00:00+00:00")
+    nothing: dict[str, Any] = dict.fromkeys(("kind", "state", "created_after", "created_before"))
+    asked = {"kind": "ix_outbox_kind", "state": "ix_outbox_dead", "created_before": "ix_outbox_created_at"}
+    values = {"kind": "provision", "state": "dead", "created_before": start}
+    for name, index in asked.items():
+        statement = repository.NEWEST_FIRST.sorted(repository.search(**nothing | {name: values[name]})).limit(20)
+        async with database.as_staff(uuid4()) as tx:
+            plan = await plan_of(tx.session, statement)
+        assert index in plan, plan
+        assert "Seq Scan" not in plan

@@ -1,0 +1,10 @@
+DROP INDEX ix_outbox_created_at;
+DROP INDEX ix_outbox_dead;
+DROP INDEX ix_outbox_kind;
+DROP INDEX ix_webhook_events_event_type;
+DROP INDEX ix_webhook_events_created_at;
+DROP INDEX ix_invoices_number;
+DROP INDEX ix_users_created_at;
+DROP INDEX ix_users_person_text;
+DROP FUNCTION np_person_text;
+DROP EXTENSION pg_trgm;
