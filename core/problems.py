@@ -417,6 +417,8 @@ def table() -> str:
 
 _HEAD: Final = """# Problems: what a refusal means, and what to do about it
 
+You want to know what a `code` means, and what a client or a person should do about it.
+
 Made by `make openapi` from `core/problems.py`. The billing API and the validator answer every refusal as
 `application/problem+json` (RFC 9457), with the same members:
 

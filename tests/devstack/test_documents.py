@@ -38,6 +38,25 @@ def test_what_is_not_there_is_found() -> None:
     assert list(missing(ROOT / "docs" / "README.md", text)) == ["core/nowhere.py", "tests/nowhere.py", "nowhere.md"]
 
 
+def anchors(page: Path) -> set[str]:
+    """What GitHub calls the headings of a page."""
+    headings = re.findall(r"^#+ (.+)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_a_link_into_a_page_finds_its_heading(page: Path) -> None:
+    links = re.findall(r"\]\(([^)#\s:]*)#([^)\s]+)\)", page.read_text(encoding="utf-8"))
+    lost = [f"{to}#{heading}" for to, heading in links if heading not in anchors((page.parent / to) if to else page)]
+    assert lost == []
+
+
+@pytest.mark.parametrize("page", sorted((ROOT / "docs").glob("*.md")), ids=lambda page: page.name)
+def test_a_page_begins_with_what_its_reader_wants(page: Path) -> None:
+    title, blank, first = page.read_text(encoding="utf-8").splitlines()[:3]
+    assert (title[:2], blank, first[:9]) == ("# ", "", "You want ")
+
+
 def test_every_decision_is_in_the_list() -> None:
     index = (ROOT / "docs/decisions/README.md").read_text(encoding="utf-8")
     listed = {match["to"] for match in _LINK.finditer(index)}

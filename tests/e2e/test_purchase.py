@@ -5,7 +5,6 @@ import time
 import httpx
 import pytest
 
-from devstack import demo
 from devstack.visitor import DECLINED_CARD, Headers, Visitor, eventually
 from tests.e2e.conftest import RunningStack, serves
 
@@ -34,21 +33,6 @@ def buy(visitor: Visitor, *, come_back: bool) -> tuple[str, Headers]:
     checkout = visitor.start_checkout(me)
     assert not visitor.pay(checkout["url"], come_back=come_back).is_error
     return email, me
-
-
-def test_the_demo_plays(stack: RunningStack, visitor: Visitor, capsys: pytest.CaptureFixture[str]) -> None:
-    demo.Demo(visitor).play()
-    told = capsys.readouterr().out
-    for step in (
-        "the license is there",
-        "50 left",
-        "the validator knows",
-        "no limit of databases",
-        "databases: 1 of 5 used",
-        "SUSPENDED",
-        "resumes it: VALID",
-    ):
-        assert step in told
 
 
 def test_a_purchase_whose_browser_never_comes_back(visitor: Visitor) -> None:

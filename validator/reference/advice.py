@@ -39,6 +39,8 @@ def table() -> str:
 
 _HEAD: Final = """# The validator's answers, and what to do about them
 
+You want to know what your panel should do about a verdict, or about anything else that the validator answered.
+
 Made by `make openapi` from `validator/reference/advice.py` and `core/problems.py`. The calls themselves, with schemas
 and examples: [validator-openapi.json](validator-openapi.json), which a running validator serves at
 `/schema/openapi.json`.
