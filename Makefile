@@ -3,7 +3,7 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help up down demo test test-quick check fmt lock clean install seed load openloop suspension load-report bench bench-usage bench-alone chaos histories reconcile rebuild verify-audit rotate-kek fill-key-hints openapi client
+.PHONY: help up down demo test test-quick check fmt lock clean install seed load openloop suspension load-report bench bench-usage bench-api bench-alone chaos histories reconcile rebuild verify-audit rotate-kek fill-key-hints openapi client
 
 # PYTHON=... overrides the script's choice.
 PYTHON = $(shell sh devstack/choose_python.sh)
@@ -54,12 +54,16 @@ suspension: install  ## from COMMIT of a suspension to its refusal, under 5,000 
 load-report: install  ## all results of load tests as one page with plots
 	@exec $(RUN) loadtest.report $(ARGS)
 
-bench: install  ## cost of a validation, compared with FastAPI, Litestar and nginx with LuaJIT; then of a usage report
+bench: install  ## cost of a validation, compared with FastAPI, Litestar and nginx with LuaJIT; then of a usage report, and of the API
 	@$(RUN) bench $(ARGS)
-	@exec $(RUN) bench.usage
+	@$(RUN) bench.usage
+	@exec $(RUN) bench.api
 
 bench-usage: install  ## cost of a usage report, compared with FastAPI with SQLAlchemy and a COMMIT each
 	@exec $(RUN) bench.usage $(ARGS)
+
+bench-api: install  ## cost of the API's routes for customers, compared with FastAPI, and layer by layer: ARGS=--help
+	@exec $(RUN) bench.api $(ARGS)
 
 bench-alone: install  ## start, memory, metrics, and whether a million licenses make a validation slower
 	@exec $(RUN) bench.alone $(ARGS)

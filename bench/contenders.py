@@ -38,6 +38,8 @@ class Place(NamedTuple):
     folder: Path
     redis_url: str
     redis_port: int
+    redis: int
+    """The pid of Redis."""
     env: Mapping[str, str]
     """Settings of the validator."""
 

@@ -2,7 +2,8 @@
 
 import os
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import Final
 
 import psutil
@@ -24,6 +25,19 @@ def pin(pid: int, cores: Iterable[int]) -> None:
 
 def cpu_seconds(pid: int) -> float:
     return sum(sum(process.cpu_times()[:2]) for process in family(pid))
+
+
+def fine_cpu_seconds(pid: int) -> float:
+    """`cpu_seconds` to the nanosecond, as the scheduler of Linux counts, of the threads that live.
+
+    The clock of `cpu_seconds` ticks every 10 ms: too coarse where a server spends a few microseconds on each request.
+    """
+    return sum(int(file.read_text().split()[0]) for file in _accounts(pid)) / 1e9
+
+
+def _accounts(pid: int) -> Iterator[Path]:
+    for process in family(pid):
+        yield from Path(f"/proc/{process.pid}/task").glob("*/schedstat")
 
 
 def idle(pid: int, *, seconds: float) -> float:

@@ -1,4 +1,4 @@
-"""Database of `bench.usage`: one durable PostgreSQL with our tables and those of the yardstick.
+"""Database of `bench.usage` and `bench.api`: one durable PostgreSQL with our tables and those of the yardstick.
 
 Both have the same licenses, with the same quota left, and the same API key.
 """
@@ -52,6 +52,8 @@ class Ledger(NamedTuple):
     owner_url: str
     postgres: int
     """The pid of PostgreSQL; its sessions are child processes."""
+    redis: int
+    """The pid of Redis."""
     license_keys: Sequence[str]
     api_key: tuple[str, str] = _API_KEY
 
@@ -70,15 +72,16 @@ class Ledger(NamedTuple):
 
 
 @contextmanager
-def ledger(folder: Path, licenses: int) -> Iterator[Ledger]:
-    """A new database; the yardstick's packages are kept."""
+def ledger(folder: Path, licenses: int, customers: int | None = None) -> Iterator[Ledger]:
+    """A new database; the yardstick's packages are kept. `customers`: default one for each hundred licenses."""
     with running.place(folder) as place, _postgres(folder) as (server, pid):
         env = {**place.env, **_settings(server)}
         running.command(folder, env, "db", "migrate")
-        running.command(folder, env | {"NP_DATA": str(folder)}, "loadtest.seed", "--licenses", str(licenses))
+        chosen = ("--licenses", str(licenses), *(("--customers", str(customers)) if customers else ()))
+        running.command(folder, env | {"NP_DATA": str(folder)}, "loadtest.seed", *chosen)
         keys = SeedFiles(folder).read_keys()
         asyncio.run(_fill(env, keys))
-        yield Ledger(folder, env, env["OWNER_DATABASE_URL"], pid, keys)
+        yield Ledger(folder, env, env["OWNER_DATABASE_URL"], pid, place.redis, keys)
 
 
 @contextmanager

@@ -90,11 +90,16 @@ def run(port: int, requests: list[bytes], connections: int, seconds: float, expe
         peer.close()
     if not waits:
         raise WrongEnd(f"no answer within {seconds:g} s")
+    return tally(waits, wrong, now - began)
+
+
+def tally(waits: list[float], wrong: int, seconds: float) -> Tally:
+    """`waits`: seconds that each answer took."""
     waits.sort()
     return Tally(
         answered=len(waits),
         wrong=wrong,
-        seconds=now - began,
+        seconds=seconds,
         p50_ms=waits[len(waits) // 2] * 1000,
         p99_ms=waits[len(waits) * 99 // 100] * 1000,
     )
@@ -115,8 +120,8 @@ def main() -> None:
     port, file, connections, seconds, *told = sys.argv[1:]
     expected = Expected(*(part.encode() for part in told))
     requests = Path(file).read_bytes().split(_SEPARATOR)
-    tally = run(int(port), requests, int(connections), float(seconds), expected)
-    sys.stdout.buffer.write(msgspec.json.encode(tally))
+    done = run(int(port), requests, int(connections), float(seconds), expected)
+    sys.stdout.buffer.write(msgspec.json.encode(done))
 
 
 if __name__ == "__main__":

@@ -33,7 +33,7 @@ def place(folder: Path) -> Iterator[Place]:
     with ending(process):
         if not wait_until(server.is_ready, _READY_WITHIN):
             sys.exit("bench: Valkey does not start")
-        yield Place(folder, server.url, server.port, env)
+        yield Place(folder, server.url, server.port, process.pid, env)
 
 
 @contextmanager
@@ -44,6 +44,10 @@ def process_of(one: Contender, folder: Path) -> Iterator["subprocess.Popen[bytes
         process = subprocess.Popen(one.argv, env=env, cwd=ROOT, stdout=out, stderr=out)  # noqa: S603  # our own words
     with ending(process):
         yield process
+
+
+def python_argv(module: str, *arguments: str) -> tuple[str, ...]:
+    return (sys.executable, "-m", module, *arguments)
 
 
 @contextmanager
@@ -81,7 +85,7 @@ def load_on(
     one: Contender, requests: Path, connections: int, seconds: float, expected: load.Expected = load.VALID
 ) -> load.Tally:
     numbers = (str(one.port), str(requests), str(connections), str(seconds))
-    argv = (sys.executable, "-m", "bench.load", *numbers, *(part.decode() for part in expected))
+    argv = python_argv("bench.load", *numbers, *(part.decode() for part in expected))
     done = subprocess.run(argv, cwd=ROOT, capture_output=True, check=False)  # noqa: S603  # our own words
     if done.returncode:
         sys.exit(f"bench: the load on {one.name} failed: {done.stderr.decode()[-300:]}")
@@ -90,7 +94,7 @@ def load_on(
 
 def command(folder: Path, env: Mapping[str, str], module: str, *arguments: str) -> None:
     """Runs one of our own commands to its end."""
-    argv = (sys.executable, "-m", module, *arguments)
+    argv = python_argv(module, *arguments)
     with (folder / "commands.log").open("ab") as out:
         whole = process_environment() | dict(env)
         done = subprocess.run(argv, cwd=ROOT, env=whole, stdout=out, stderr=out, check=False)  # noqa: S603  # our own words

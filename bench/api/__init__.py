@@ -1,0 +1,1 @@
+"""Benchmark of the API's routes for customers: `python -m bench.api` measures each, and the layers of one."""

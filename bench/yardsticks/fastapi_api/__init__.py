@@ -1,0 +1,1 @@
+"""The API's routes for customers in FastAPI, SQLAlchemy's async ORM, Pydantic and redis-py."""
