@@ -66,7 +66,7 @@ def litestar(place: Place) -> Contender:
 
 
 def fastapi(place: Place, *, hiredis: bool) -> Contender | Absent:
-    """FastAPI in an environment of its own, built on the first run: nothing else here needs these packages.
+    """FastAPI in an environment of its own, built on the first run: with the packages that its users install.
 
     There are two: with its default packages, and with the parser in C that redis-py uses where it is installed.
     """

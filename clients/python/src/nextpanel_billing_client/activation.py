@@ -80,6 +80,6 @@ def _key_and_activation(answer: dict[str, Any]) -> tuple[ApiKey, Activation]:
         license_id=one_of(answer["license_id"], str),
         instance_id=one_of(answer["instance_id"], str),
         key_id=key.key_id,
-        permissions=tuple(one_of(name, str) for name in answer["permissions"]),
+        permissions=tuple(one_of(name, str) for name in one_of(answer["permissions"], list)),
         fingerprint=one_of(answer["fingerprint"], str, type(None)),
     )

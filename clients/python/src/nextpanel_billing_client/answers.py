@@ -7,12 +7,22 @@ Only the first is about the license.
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from types import NoneType
-from typing import Any
+from typing import Any, Final
+
+_LONGEST_LINE: Final = 1000
 
 
-def in_utf_8(text: str) -> str:
-    """The same text, with half surrogate pairs escaped: SQLite could store them, but not read them again."""
-    return text.encode(errors="backslashreplace").decode()
+def one_line(text: str) -> str:
+    """The same text, fit for a log: on one line, not too long, with nothing in it that a terminal obeys.
+
+    Half surrogate pairs are escaped: SQLite could store them, but not read them again.
+    """
+    line = "".join(each if each.isprintable() else _escaped(each) for each in text[:_LONGEST_LINE])
+    return line if len(text) <= _LONGEST_LINE else f"{line}…"
+
+
+def _escaped(character: str) -> str:
+    return character.encode("unicode_escape").decode()
 
 
 def one_of(value: Any, *kinds: type) -> Any:
@@ -75,7 +85,7 @@ class Verdict:
     def of(cls, answer: dict[str, Any]) -> "Verdict":
         return cls(
             valid=one_of(answer["valid"], bool),
-            code=in_utf_8(one_of(answer["code"], str)),
+            code=one_line(one_of(answer["code"], str)),
             remaining_quota=_quota(answer["remaining_quota"]),
             as_of=_instant(answer["as_of"]),
             stale=one_of(answer["stale"], bool),
@@ -94,7 +104,7 @@ class Hold:
     def of(cls, answer: dict[str, Any]) -> "Hold | Declined":
         remaining = _quota(answer["remaining_quota"])
         if not one_of(answer["granted"], bool):
-            return Declined(in_utf_8(one_of(answer["code"], str)), remaining)
+            return Declined(one_line(one_of(answer["code"], str)), remaining)
         return cls(one_of(answer["reservation_id"], str), remaining)
 
 

@@ -22,6 +22,16 @@ class ApiKey:
     key_id: str
     secret: str = field(repr=False)
 
+    @classmethod
+    def given(cls, key_id: str | None, secret: str | None) -> "ApiKey | None":
+        """By the program. What was read from a file or a variable may have a line's end on it."""
+        if key_id is None and secret is None:
+            return None
+        key = cls((key_id or "").strip(), (secret or "").strip())
+        if not key.key_id or not key.secret:
+            raise ValueError("key_id and secret belong together: give both, or none after an activation")
+        return key
+
 
 @dataclass(frozen=True, slots=True)
 class Activated:

@@ -41,7 +41,7 @@ from nextpanel_billing_client.api_key import ApiKey, ApiKeys
 from nextpanel_billing_client.leases import Leases
 from nextpanel_billing_client.reports import Reports
 from nextpanel_billing_client.store import Store
-from nextpanel_billing_client.transport import Read, Transport
+from nextpanel_billing_client.transport import Read, Transport, address
 
 log = logging.getLogger(__name__)
 
@@ -62,7 +62,7 @@ class BillingClient:
         *,
         validator_url: str,
         billing_url: str,
-        store: Path,
+        store: Path | str,
         key_id: str | None = None,
         secret: str | None = None,
         http: httpx.AsyncClient | None = None,
@@ -72,25 +72,30 @@ class BillingClient:
     ) -> None:
         """`store`: a file of this client's own, made with its folder. `patience`: seconds for a question, all attempts.
 
-        Without `key_id` and `secret` the API key is the one that `activate` has stored. Raises StoreUnusable.
+        Without `key_id` and `secret` the API key is the one that `activate` has stored. Raises StoreUnusable, or
+        ValueError for an address or a key that cannot be one.
         """
-        self._validator_url = validator_url.rstrip("/")
+        self._validator_url = address(validator_url, "validator_url")
+        billing_url = address(billing_url, "billing_url")
+        given = ApiKey.given(key_id, secret)
+        self._store = Store(Path(store))
         self._http = http or httpx.AsyncClient(cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])))
         self._closes_http = http is None
         self._clock = clock
-        self._store = Store(store)
-        self._keys = ApiKeys(self._store, _given(key_id, secret))
+        self._keys = ApiKeys(self._store, given)
         self._ask = Transport(self._http, self._keys, attempts=attempts, patience=patience, clock=clock)
         tell = Transport(self._http, self._keys, attempts=1, patience=10, clock=clock)
         activate = Transport(self._http, self._keys, attempts=3, patience=10, clock=clock)
         self._patience = patience
         self._for_asking = patience - min(_FOR_THE_STORE, patience / 4)
         self._leases = Leases(self._store, self._ask, self._validator_url, clock)
-        self._reports = Reports(self._store, tell, billing_url.rstrip("/"), clock)
-        self._activations = Activations(self._keys, activate, self._leases, billing_url.rstrip("/"))
+        self._reports = Reports(self._store, tell, billing_url, clock)
+        self._activations = Activations(self._keys, activate, self._leases, billing_url)
         self._delivery: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
+        if self._delivery is not None:
+            raise RuntimeError("this client was entered before: make another for each start")
         self._delivery = asyncio.create_task(self._reports.run())
         self._delivery.add_done_callback(_delivery_ended)
         return self
@@ -275,12 +280,6 @@ class BillingClient:
         url = f"{self._validator_url}/api/v1/nextpanel/{call}"
         body = json.dumps(content).encode()
         return await self._ask.post(url, body, read, idempotency_key=idempotency_key, within=within)
-
-
-def _given(key_id: str | None, secret: str | None) -> ApiKey | None:
-    if (key_id is None) != (secret is None):
-        raise ValueError("key_id and secret belong together: give both, or none after an activation")
-    return None if key_id is None or secret is None else ApiKey(key_id, secret)
 
 
 def _is_a_key(idempotency_key: str) -> bool:

@@ -23,7 +23,7 @@ from contextlib import suppress
 from typing import Any, Final, NamedTuple
 from uuid import uuid4
 
-from nextpanel_billing_client.answers import BillingError, Refused, StoreUnusable, Unreachable, in_utf_8
+from nextpanel_billing_client.answers import BillingError, Refused, StoreUnusable, Unreachable, one_line
 from nextpanel_billing_client.store import Report, Store
 from nextpanel_billing_client.transport import Transport
 
@@ -194,4 +194,4 @@ def _outcome(item: dict[str, Any]) -> _Outcome:
     if problem["conclusive"] is not True:
         return _Outcome(recorded=False)
     faults = "".join(f"; {fault['field']} {fault['detail']}" for fault in problem.get("errors", ()))
-    return _Outcome(recorded=False, refused=in_utf_8(f"{problem['code']}: {problem['detail']}{faults}"))
+    return _Outcome(recorded=False, refused=one_line(f"{problem['code']}: {problem['detail']}{faults}"))

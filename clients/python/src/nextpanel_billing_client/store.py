@@ -74,14 +74,15 @@ class Store:
 
     def __init__(self, path: Path) -> None:
         """Makes file and folder where they are missing. Nothing stays open: a fork may follow."""
-        self._path = path
+        self._path = path.absolute()
         self._process = OneProcess()
         self._opened: dict[float, sqlite3.Connection] = {}
         self._is_closed = False
+        self._file: tuple[int, int] | None = None
         self._changing, self._asking = Lock(), Lock()
         with self._told():
-            _make(path)
-            with closing(_connected(path, timeout=_CHANGED_WITHIN)) as connection:
+            _make(self._path)
+            with closing(_connected(self._path, timeout=_CHANGED_WITHIN)) as connection:
                 for statement in ("PRAGMA journal_mode = WAL", *_TABLES):
                     connection.execute(statement).close()
 
@@ -165,6 +166,10 @@ class Store:
             raise StoreUnusable("this client is closed: make another")
         if timeout not in self._opened:
             self._opened[timeout] = _connected(self._path, timeout=timeout)
+        found = _identity(self._path)
+        self._file = self._file or found
+        if found is None or found != self._file:  # SQLite would go on writing to a file that nobody finds
+            raise StoreUnusable(f"the store {self._path} was moved or deleted while in use: restart this program")
         return self._opened[timeout]
 
     @contextmanager
@@ -180,8 +185,19 @@ def _make(path: Path) -> None:
     os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
 
 
+def _identity(path: Path) -> tuple[int, int] | None:
+    """Which file it is; None where there is none."""
+    try:
+        facts = path.stat()
+    except FileNotFoundError:
+        return None
+    return facts.st_dev, facts.st_ino
+
+
 def _connected(path: Path, *, timeout: float) -> sqlite3.Connection:
-    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=timeout)
+    """Of a file that is there: SQLite would make another for everybody to read."""
+    address = f"{path.as_uri()}?mode=rw"
+    connection = sqlite3.connect(address, uri=True, isolation_level=None, check_same_thread=False, timeout=timeout)
     connection.execute("PRAGMA synchronous = FULL").close()
     return connection
 

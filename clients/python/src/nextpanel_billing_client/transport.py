@@ -17,7 +17,7 @@ from typing import Any, Final, TypeVar
 
 import httpx
 
-from nextpanel_billing_client.answers import Refused, Unreachable, in_utf_8, one_of
+from nextpanel_billing_client.answers import Refused, Unreachable, one_line, one_of
 from nextpanel_billing_client.api_key import ApiKey, ApiKeys
 from nextpanel_billing_client.one_process import OneProcess
 from nextpanel_billing_client.signing import sign
@@ -44,6 +44,17 @@ _LONGEST_PAUSE: Final = 3600.0
 """Seconds that a Retry-After may ask for: a proxy on the way may answer, and ask for a year."""
 _LONGEST_ANSWER: Final = 16 * 1024 * 1024
 """Bytes. A thousand reports are answered in a few hundred thousand."""
+
+
+def address(url: str, name: str) -> str:
+    """The URL without a slash at its end; ValueError where nothing can be asked there."""
+    try:
+        parsed = httpx.URL(url.strip())
+    except httpx.InvalidURL as fault:
+        raise ValueError(f"{name} is no URL: {fault}") from fault
+    if parsed.scheme not in {"http", "https"} or not parsed.host or parsed.query or parsed.fragment:
+        raise ValueError(f"{name} must be like https://billing.example.com, not {url!r}")
+    return url.strip().rstrip("/")
 
 
 class Transport:
@@ -163,7 +174,7 @@ def _sorted(response: httpx.Response, content: bytes, read: Read[T], now: float)
             return read(json.loads(content))
         if response.headers.get("content-type", "").lower().startswith(_PROBLEM):
             problem = json.loads(content)
-            code, detail = (in_utf_8(one_of(problem[name], str)) for name in ("code", "detail"))
+            code, detail = (one_line(one_of(problem[name], str)) for name in ("code", "detail"))
             if problem.get("conclusive") is False:
                 raise Unreachable(f"HTTP {status}, {code}: nothing can be concluded")
             raise Refused(status, code, detail)
