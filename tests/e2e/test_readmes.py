@@ -3,13 +3,16 @@
 A new block is run without a word here. One that cannot be run says so in the page, and is in the list below.
 """
 
+import re
 import sys
 from pathlib import Path
 from typing import Final
 
 import pytest
 
+from core.licensing.plan import RESOURCE_OF_FEATURE, RESOURCES
 from core.settings import process_environment
+from devstack.visitor import Visitor
 from tests.e2e.conftest import RunningStack
 from tests.support.readme_blocks import SHELL, TEXT, Block, BlockFailed, blocks, pages, run, shown_otherwise
 from tests.support.servers import ROOT
@@ -74,6 +77,21 @@ def test_every_block_runs(stack: RunningStack, tmp_path: Path) -> None:
     demo = next(one.output for one in ran if one.block.text.startswith("make demo"))
     assert [step for step in DEMO if step not in demo] == []
     assert shown_otherwise(everything(), ran) == []
+
+
+def test_the_tables_of_resources_and_flags_are_those_of_the_plans(visitor: Visitor) -> None:
+    plans = [visitor.plan(name) for name in ("Starter", "Professional", "Enterprise")]
+    rows = re.findall(r"^\| `(\w+)` \| (.*) \|$", (ROOT / "README.md").read_text(encoding="utf-8"), re.MULTILINE)
+    said = {name: cells.split(" | ") for name, cells in rows}
+    for resource in RESOURCES:
+        limits = [plan[f"max_{resource}"] for plan in plans]
+        assert said[resource][-3:] == ["no limit" if limit is None else f"{limit:,}" for limit in limits]
+        feature = next((name for name, counted in RESOURCE_OF_FEATURE.items() if counted == resource), None)
+        assert said[resource][1] == f"`{feature}`" or (feature is None and said[resource][1].startswith("none"))
+    flags = {name for plan in plans for name, value in plan["features"].items() if isinstance(value, bool)}
+    assert flags == set(said) - set(RESOURCES)
+    for flag in flags:
+        assert said[flag] == ["yes" if plan["features"].get(flag) else "no" for plan in plans]
 
 
 def test_a_block_that_fails_is_named(tmp_path: Path) -> None:

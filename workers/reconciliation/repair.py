@@ -18,11 +18,13 @@ does not know become tombstones; API keys are switched off.
 import asyncio
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
 from time import monotonic
 from typing import Final, NamedTuple
 from uuid import UUID
 
 from billing_api.operations.reconciliation.repository import FoundDifference
+from core.clock import rfc3339
 from core.hotstore import codec
 from core.hotstore.comparison import (
     Comparison,
@@ -142,7 +144,11 @@ def _told(truth: Truth, case: _Case) -> list[FoundDifference]:
             FoundDifference(truth.subject, difference.document, case.name, license_id, expected, difference.found)
         )
     if difference.lease is not None and case.expected is not None:
-        said = None if case.expected.lease is None else f"signed at {case.expected.lease.signed_at}"
+        said = (
+            None
+            if case.expected.lease is None
+            else f"signed at {rfc3339(datetime.fromtimestamp(case.expected.lease.signed_at, UTC))}"
+        )
         told.append(FoundDifference("lease", difference.lease, case.name, license_id, said, None))
     for resource, fault in difference.totals.items():
         total = case.expected.totals.get(resource) if case.expected else None

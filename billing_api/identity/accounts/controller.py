@@ -22,7 +22,8 @@ from billing_api.identity.second_factor.schemas import ChallengeAnswer, SecondFa
 from billing_api.identity.sessions.cookies import AnyRequest, RefreshCookie, tokens_response
 from billing_api.identity.sessions.schemas import AccessGranted
 from billing_api.web import link_page
-from core.errors import InvalidInput, Unauthenticated
+from billing_api.web.problems import documented
+from core.errors import EmailNotVerified, Forbidden, InvalidInput, Unauthenticated
 
 
 class AuthController(Controller):
@@ -56,6 +57,7 @@ class AuthController(Controller):
         limit="login",
         status_code=200,
         summary="Sign in with e-mail address and password",
+        responses={403: documented(EmailNotVerified, Forbidden)},
     )
     async def login(
         self,

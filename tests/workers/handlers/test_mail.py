@@ -109,6 +109,7 @@ async def test_a_notice_to_the_owner_carries_no_link_to_follow(
         ("second_factor_changed", {"change": "removed"}, "your password alone"),
         ("second_factor_changed", {"change": "codes_renewed"}, "The old ones do not work any more"),
         ("recovery_code_used", {"left": "3"}, "3 of them are left"),
+        ("recovery_code_used", {"left": "1"}, "One of them is left"),
         ("api_key_made", {"key_id": "npk_1", "license_id": "7", "how": "made"}, "A new API key was made"),
         ("api_key_made", {"key_id": "npk_1", "license_id": "7", "how": "rotated"}, "was given a new secret"),
         ("api_key_made", {"key_id": "npk_1", "license_id": "7", "how": "activated"}, "A panel was activated"),
