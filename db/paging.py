@@ -39,11 +39,17 @@ _FOREIGN: Final = (
 
 
 class Page(msgspec.Struct, Generic[T], frozen=True):
-    items: list[T]
-    total: int
-    limit: int
-    offset: int
-    next_cursor: str | None = None
+    items: Annotated[list[T], msgspec.Meta(description="The page, in the list's order.")]
+    total: Annotated[int, msgspec.Meta(description="How many items the whole list has.", examples=[1])]
+    limit: Annotated[int, msgspec.Meta(description="How many items a page has at most.", examples=[20])]
+    offset: Annotated[int, msgspec.Meta(description="How many items were skipped.", examples=[0])]
+    next_cursor: Annotated[
+        str | None,
+        msgspec.Meta(
+            description="Send it as `cursor`, with the same filters, for the next page; null on the last page.",
+            examples=[None],
+        ),
+    ] = None
 
 
 class Paging(NamedTuple):

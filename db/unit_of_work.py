@@ -103,9 +103,13 @@ class Database:
             in_doubt()
 
     @asynccontextmanager
-    async def as_staff(self, staff_id: UUID, request_id: str | None = None) -> AsyncIterator[StaffTransaction]:
+    async def as_staff(
+        self, staff_id: UUID, request_id: str | None = None, *, by_index: bool = False
+    ) -> AsyncIterator[StaffTransaction]:
+        """`by_index`: as in `as_system`."""
         async with self._session() as session:
-            await session.execute(_BECOME, {"role": "np_staff", "user_id": str(staff_id)})
+            become = _BECOME_BY_INDEX if by_index else _BECOME
+            await session.execute(become, {"role": "np_staff", "user_id": str(staff_id)})
             yield StaffTransaction(session, staff_id, request_id)
             in_doubt()
 

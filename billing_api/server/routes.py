@@ -32,6 +32,7 @@ from billing_api.licensing.usage_history.controller import AdminUsageHistoryCont
 from billing_api.operations.audit.controller import AdminAuditController, LicenseEventController
 from billing_api.operations.jobs.controller import AdminJobController
 from billing_api.operations.reconciliation.controller import AdminReconciliationController
+from billing_api.operations.search.controller import AdminSearchController
 from billing_api.operations.webhooks.controller import AdminWebhookController, receive_stripe_event
 from billing_api.portal.config.controller import get_portal_config
 from billing_api.privacy.controller import PrivacyController
@@ -78,6 +79,7 @@ ROUTES: Final[Sequence[ControllerRouterHandler]] = (
             AdminWebhookController,
             AdminJobController,
             AdminReconciliationController,
+            AdminSearchController,
         ],
     ),
     checkout_return,

@@ -76,6 +76,8 @@ class IdempotencyKey(Table):
 
 
 class WebhookSource(enum.StrEnum):
+    """A sender of events."""
+
     STRIPE = "stripe"
     REGISTRAR = "registrar"
 

@@ -19,7 +19,7 @@ class AdminJobController(Controller):
     path = "/admin/jobs"
     tags = ("admin",)
 
-    @get("/", permission=Permission.OPERATIONS_VIEW, summary="The outbox: waiting, done and dead jobs, newest first")
+    @get("/", permission=Permission.OPERATIONS_VIEW)
     async def list_jobs(
         self,
         principal: NamedDependency[Principal],
@@ -36,6 +36,10 @@ class AdminJobController(Controller):
             str | None, QueryParameter(format="date-time", description="written before this instant")
         ] = None,
     ) -> Page[JobView]:
+        """Jobs of the outbox: waiting, done and dead ones, newest first.
+
+        Done jobs are kept for some days; those that bring Redis up to date are deleted when they are done.
+        """
         return await job_administration.page(
             principal,
             paging,

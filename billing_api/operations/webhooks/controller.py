@@ -5,7 +5,7 @@ from uuid import UUID
 
 from litestar import Controller, Request, get, post
 from litestar.di import NamedDependency
-from litestar.params import FromPath, FromQuery, HeaderParameter
+from litestar.params import FromPath, HeaderParameter, QueryParameter
 
 from billing_api.access.permissions import Permission, Principal
 from billing_api.access.rate_limits import RateLimiter
@@ -15,6 +15,7 @@ from billing_api.operations.webhooks.service import (
     WebhookAdministration,
     WebhookReceiver,
 )
+from billing_api.web.parameters import STORABLE
 from db.paging import Page, Paging
 
 
@@ -37,33 +38,48 @@ class AdminWebhookController(Controller):
     path = "/admin/webhook-events"
     tags = ("admin",)
 
-    @get("/", permission=Permission.OPERATIONS_VIEW, summary="Received events without their payloads, newest first")
+    @get("/", permission=Permission.OPERATIONS_VIEW)
     async def list_webhook_events(
         self,
         principal: NamedDependency[Principal],
         webhook_administration: NamedDependency[WebhookAdministration],
         paging: NamedDependency[Paging],
-        processed: FromQuery[bool | None] = None,
-        event_type: FromQuery[str | None] = None,
+        processed: Annotated[
+            bool | None,
+            QueryParameter(description="only events that have had their effect, or only those that have not"),
+        ] = None,
+        event_type: Annotated[
+            str | None, QueryParameter(pattern=STORABLE, max_length=200, description="only events of this type")
+        ] = None,
     ) -> Page[WebhookEventSummary]:
+        """Received events without their payloads, newest first.
+
+        An event that stays unprocessed has an `error_message`; its job is retried, and then listed as dead.
+        """
         return await webhook_administration.page(principal, paging, processed=processed, event_type=event_type)
 
-    @get("/{event_id:uuid}", permission=Permission.OPERATIONS_VIEW, summary="One received event, with its payload")
+    @get("/{event_id:uuid}", permission=Permission.OPERATIONS_VIEW)
     async def get_webhook_event(
         self,
         principal: NamedDependency[Principal],
         webhook_administration: NamedDependency[WebhookAdministration],
         event_id: FromPath[UUID],
     ) -> WebhookEventView:
+        """One received event, with its payload.
+
+        The payload of a deleted customer's event is reduced to the ids that it names.
+        """
         return await webhook_administration.one(principal, event_id)
 
-    @post(
-        "/{event_id:uuid}/replay", permission=Permission.OPERATIONS_CHANGE, status_code=200, summary="Process it again"
-    )
+    @post("/{event_id:uuid}/replay", permission=Permission.OPERATIONS_CHANGE, status_code=200)
     async def replay_webhook_event(
         self,
         principal: NamedDependency[Principal],
         webhook_administration: NamedDependency[WebhookAdministration],
         event_id: FromPath[UUID],
     ) -> WebhookEventView:
+        """Process a received event again.
+
+        This is always safe: an event only says which object of Stripe's to look at, and that is read again.
+        """
         return await webhook_administration.replay(principal, event_id)

@@ -1,12 +1,16 @@
 """Received events on the wire."""
 
 from datetime import datetime
-from typing import Any
+from typing import Annotated, Any, Final
 from uuid import UUID
 
 import msgspec
 
+from billing_api.web import fields
 from db.models.messaging import WebhookEvent, WebhookSource
+
+_RECEIVED: Final = "2026-03-10T09:30:00Z"
+_PROCESSED: Final = "2026-03-10T09:30:01Z"
 
 
 class Received(msgspec.Struct, frozen=True):
@@ -19,20 +23,35 @@ class Received(msgspec.Struct, frozen=True):
 class WebhookEventSummary(msgspec.Struct, frozen=True, kw_only=True):
     """A received event without its payload, as lists have it."""
 
-    id: UUID
-    source: WebhookSource
-    source_event_id: str
-    event_type: str
-    processed: bool
-    processed_at: datetime | None
-    error_message: str | None
-    created_at: datetime
+    id: Annotated[UUID, msgspec.Meta(description="The event's id with us.", examples=[fields.EVENT])]
+    source: Annotated[WebhookSource, msgspec.Meta(description="Who sent it.")]
+    source_event_id: Annotated[
+        str, msgspec.Meta(description="The event's id with its sender.", examples=["evt_1QAbCdEfGhIjKlMn"])
+    ]
+    event_type: Annotated[
+        str, msgspec.Meta(description="What happened, in the sender's words.", examples=["invoice.paid"])
+    ]
+    processed: Annotated[bool, msgspec.Meta(description="Whether it has had its effect.", examples=[True])]
+    processed_at: Annotated[
+        datetime | None,
+        msgspec.Meta(description="When it had its effect; null where it has had none yet.", examples=[_PROCESSED]),
+    ]
+    error_message: Annotated[
+        str | None, msgspec.Meta(description="Why the last attempt failed; null where none has.", examples=[None])
+    ]
+    created_at: Annotated[datetime, msgspec.Meta(description="When it was received.", examples=[_RECEIVED])]
 
 
 class WebhookEventView(WebhookEventSummary, frozen=True, kw_only=True):
     """`payload`: the event as it was received. Of a deleted customer only ids are left."""
 
-    payload: dict[str, Any]
+    payload: Annotated[
+        dict[str, Any],
+        msgspec.Meta(
+            description="The event as it was received.",
+            examples=[{"id": "evt_1QAbCdEfGhIjKlMn", "object": "event", "type": "invoice.paid"}],
+        ),
+    ]
 
     @classmethod
     def of(cls, event: WebhookEvent) -> "WebhookEventView":

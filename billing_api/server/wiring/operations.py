@@ -1,10 +1,11 @@
-"""Wiring of operations: the audit trail, jobs, received webhooks, reconciliation."""
+"""Wiring of operations: the audit trail, jobs, received webhooks, reconciliation, search."""
 
 from dataclasses import dataclass
 
 from billing_api.operations.audit.service import AuditTrail
 from billing_api.operations.jobs.service import JobAdministration
 from billing_api.operations.reconciliation.service import ReconciliationReports
+from billing_api.operations.search.service import SearchService
 from billing_api.operations.webhooks.service import WebhookAdministration, WebhookReceiver
 from billing_api.server.wiring.infrastructure import Infrastructure
 
@@ -16,6 +17,7 @@ class OperationsServices:
     webhook_administration: WebhookAdministration
     job_administration: JobAdministration
     reconciliation_reports: ReconciliationReports
+    search_service: SearchService
 
 
 def operations(on: Infrastructure) -> OperationsServices:
@@ -26,4 +28,5 @@ def operations(on: Infrastructure) -> OperationsServices:
         webhook_administration=WebhookAdministration(database),
         job_administration=JobAdministration(database, on.clock),
         reconciliation_reports=ReconciliationReports(database),
+        search_service=SearchService(database, on.settings.secrets, on.clock),
     )

@@ -127,6 +127,7 @@ admin     PATCH   /api/v1/admin/platform-keys/{api_key_id:uuid}
 admin     POST    /api/v1/admin/platform-keys/{api_key_id:uuid}/rotate
 support   GET     /api/v1/admin/reconciliation
 support   GET     /api/v1/admin/reconciliation/{run_id:uuid}
+support   GET     /api/v1/admin/search
 support   GET     /api/v1/admin/users
 support   GET     /api/v1/admin/users/{user_id:uuid}
 admin     POST    /api/v1/admin/users/{user_id:uuid}/impersonate

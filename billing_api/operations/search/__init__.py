@@ -1,0 +1,1 @@
+"""Search for staff: users, licenses and what Stripe knows of them, by whatever somebody has at hand."""
