@@ -8,7 +8,7 @@ from litestar.di import NamedDependency
 from litestar.params import FromPath, FromQuery, QueryParameter
 
 from billing_api.access.permissions import Permission, Principal
-from billing_api.licensing.usage_history.schemas import Step, UsageHistory
+from billing_api.licensing.usage_history.schemas import Step, UsageHistories, UsageHistory
 from billing_api.licensing.usage_history.service import HistoryQuery, UsageHistoryService
 from core.licensing.plan import Resource
 
@@ -16,6 +16,9 @@ from core.licensing.plan import Resource
 Since = Annotated[
     str | None,
     QueryParameter(name="from", format="date-time", description="default: 30 days or 48 hours before `to`"),
+]
+AskedResource = Annotated[
+    Resource | None, QueryParameter(description="one resource; absent: all of them, each with its points")
 ]
 Until = Annotated[str | None, QueryParameter(name="to", format="date-time", description="default: now")]
 
@@ -30,11 +33,12 @@ class UsageHistoryController(Controller):
         principal: NamedDependency[Principal],
         usage_history: NamedDependency[UsageHistoryService],
         license_id: FromPath[UUID],
-        resource: FromQuery[Resource],
+        resource: AskedResource = None,
         by: FromQuery[Step] = Step.DAY,
         since: Since = None,
         until: Until = None,
-    ) -> UsageHistory:
+    ) -> UsageHistory | UsageHistories:
+        """One point for each hour or day. At most 750 points for each resource are answered at once."""
         return await usage_history.for_owner(principal, license_id, HistoryQuery(resource, by, since, until))
 
 
@@ -48,9 +52,10 @@ class AdminUsageHistoryController(Controller):
         principal: NamedDependency[Principal],
         usage_history: NamedDependency[UsageHistoryService],
         license_id: FromPath[UUID],
-        resource: FromQuery[Resource],
+        resource: AskedResource = None,
         by: FromQuery[Step] = Step.DAY,
         since: Since = None,
         until: Until = None,
-    ) -> UsageHistory:
+    ) -> UsageHistory | UsageHistories:
+        """As the owner sees it."""
         return await usage_history.for_staff(principal, license_id, HistoryQuery(resource, by, since, until))

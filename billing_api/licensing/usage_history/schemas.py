@@ -2,8 +2,10 @@
 
 import enum
 from datetime import datetime, timedelta
+from typing import Annotated
 
 import msgspec
+from msgspec import Meta
 
 from core.licensing.plan import Resource
 
@@ -19,22 +21,32 @@ class Step(enum.StrEnum):
 
 
 class UsagePoint(msgspec.Struct, frozen=True):
-    """`used`: the total at the end of the bucket that begins at `at`. A full count (`set`) changes only this field.
+    """What was reported in one hour or day."""
 
-    `corrected`: how many deletions had no counted creation; corrections brought the total back to 0.
-    """
-
-    at: datetime
-    created: int
-    deleted: int
-    corrected: int
-    used: int
-    overage: bool
+    at: Annotated[datetime, Meta(description="when the hour or day begins, UTC", examples=["2026-03-10T00:00:00Z"])]
+    created: Annotated[int, Meta(description="how many were created", examples=[3])]
+    deleted: Annotated[int, Meta(description="how many were deleted", examples=[1])]
+    corrected: Annotated[
+        int,
+        Meta(description="deletions without a counted creation; corrections brought the total back to 0", examples=[0]),
+    ]
+    used: Annotated[
+        int,
+        Meta(description="the total at the end; a full count (`set`) changes only this field", examples=[5]),
+    ]
+    overage: Annotated[bool, Meta(description="whether a report exceeded the limit", examples=[False])]
 
 
 class UsageHistory(msgspec.Struct, frozen=True):
-    """A point for each hour or day (UTC), oldest first, also where there were no reports."""
+    """One resource: a point for each hour or day (UTC), oldest first, also where there were no reports."""
 
-    resource: Resource
-    by: Step
-    points: list[UsagePoint]
+    resource: Annotated[Resource, Meta(description="the resource that was asked for", examples=["databases"])]
+    by: Annotated[Step, Meta(description="the length of a point", examples=["day"])]
+    points: Annotated[list[UsagePoint], Meta(description="oldest first")]
+
+
+class UsageHistories(msgspec.Struct, frozen=True):
+    """All resources: for each the points of the same hours or days, oldest first."""
+
+    by: Annotated[Step, Meta(description="the length of a point", examples=["day"])]
+    resources: Annotated[dict[Resource, list[UsagePoint]], Meta(description="points by resource")]

@@ -1,5 +1,6 @@
 """Usage history use cases: for the owner, and for staff."""
 
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Final, NamedTuple
 from uuid import UUID
@@ -12,25 +13,27 @@ from billing_api.licensing.usage_history import repository
 from billing_api.licensing.usage_history.repository import Window
 from billing_api.licensing.usage_history.schemas import (
     Step,
+    UsageHistories,
     UsageHistory,
     UsagePoint,
 )
 from core.clock import Clock
 from core.errors import FieldError, InvalidInput
-from core.licensing.plan import Resource
+from core.licensing.plan import RESOURCES, Resource
 from db.unit_of_work import Database, Transaction
 
 MOST_POINTS: Final = 750
-"""A month by the hour, two years by the day."""
+"""Of each resource: a month by the hour, two years by the day."""
 _SPAN: Final = {Step.HOUR: timedelta(hours=48), Step.DAY: timedelta(days=30)}
 _Instant = Annotated[datetime, msgspec.Meta(tz=True)]
+AnyHistory = UsageHistory | UsageHistories
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class HistoryQuery(NamedTuple):
-    """A query; without `since` and `until`, for the last 30 days or 48 hours."""
+    """A query; without `since` and `until`, for the last 30 days or 48 hours. Without a resource, for all of them."""
 
-    resource: Resource
+    resource: Resource | None
     by: Step
     since: str | None
     until: str | None
@@ -41,12 +44,12 @@ class UsageHistoryService:
         self._database = database
         self._clock = clock
 
-    async def for_owner(self, principal: Principal, license_id: UUID, query: HistoryQuery) -> UsageHistory:
+    async def for_owner(self, principal: Principal, license_id: UUID, query: HistoryQuery) -> AnyHistory:
         window = window_of(query, self._clock())
         async with self._database.as_customer(principal.user_id) as tx:
             return await _history(tx, license_id, query, window)
 
-    async def for_staff(self, principal: Principal, license_id: UUID, query: HistoryQuery) -> UsageHistory:
+    async def for_staff(self, principal: Principal, license_id: UUID, query: HistoryQuery) -> AnyHistory:
         window = window_of(query, self._clock())
         async with self._database.as_staff(principal.user_id) as tx:
             return await _history(tx, license_id, query, window)
@@ -71,21 +74,35 @@ def window_of(query: HistoryQuery, now: datetime) -> Window:
     return Window(since, until, step)
 
 
-async def _history(tx: Transaction, license_id: UUID, query: HistoryQuery, window: Window) -> UsageHistory:
+async def _history(tx: Transaction, license_id: UUID, query: HistoryQuery, window: Window) -> AnyHistory:
     await one(tx, license_id)  # 404 for an unknown license, and for another customer's
-    used, over = await repository.state_before(tx, license_id, query.resource, window.since)
-    buckets = await repository.buckets(tx, license_id, query.resource, window)
-    points = []
+    asked = RESOURCES if query.resource is None else (query.resource,)
+    before = await repository.states_before(tx, license_id, asked, window.since)
+    buckets = await repository.buckets(tx, license_id, asked, window)
+    points = {resource: _points(window, resource, before.get(resource, (0, False)), buckets) for resource in asked}
+    if query.resource is None:
+        return UsageHistories(query.by, points)
+    return UsageHistory(query.resource, query.by, points[query.resource])
+
+
+def _points(
+    window: Window,
+    resource: Resource,
+    before: tuple[int, bool],
+    buckets: Mapping[tuple[str, datetime], repository.Bucket],
+) -> list[UsagePoint]:
+    """Fills the gaps with the state that the bucket before them left."""
+    (used, over), points = before, []
     for number in range((window.until - window.since) // window.step):
         at = window.since + number * window.step
-        if bucket := buckets.get(at):
+        if bucket := buckets.get((resource, at)):
             used, over = bucket.used, bucket.ends_over
             points.append(
                 UsagePoint(at, bucket.created, bucket.deleted, bucket.corrected, max(0, used), bucket.overage)
             )
         else:
             points.append(UsagePoint(at, 0, 0, 0, max(0, used), over))
-    return UsageHistory(query.resource, query.by, points)
+    return points
 
 
 def _in_utc(text: str | None, field: str) -> datetime | None:

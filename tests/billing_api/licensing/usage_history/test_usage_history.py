@@ -1,5 +1,6 @@
 """Usage history: by hour and day, with gaps filled, read by the index."""
 
+import itertools
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -8,6 +9,7 @@ import pytest
 from sqlalchemy import text
 
 from billing_api.licensing.usage_history.repository import BEFORE, BUCKETS
+from core.licensing.plan import RESOURCES
 from tests.billing_api.conftest import Client
 from tests.support.databases import change
 from tests.support.people import Desk, Headers
@@ -18,13 +20,15 @@ pytestmark = pytest.mark.calendar
 DAY = datetime.fromisoformat("2026-03-10T00:00:00Z")
 
 
-async def happened(urls: DatabaseUrls, license_id: UUID, *events: tuple[datetime, str, int, int, bool]) -> None:
+async def happened(
+    urls: DatabaseUrls, license_id: UUID, *events: tuple[datetime, str, int, int, bool], resource: str = "databases"
+) -> None:
     """Instant, action, count, total afterwards, overage."""
     for seq, (at, action, count, used, over) in enumerate(events):
         await change(
             urls,
             "INSERT INTO usage_events (license_id, user_id, resource, action, count, idempotency_key, body_hash,"
-            " used_after, seq, is_overage, occurred_at) SELECT id, user_id, 'databases',"
+            " used_after, seq, is_overage, occurred_at) SELECT id, user_id, :resource,"
             " CAST(:action AS usage_action), :count, :key, '', :used, :seq, :over, :at FROM licenses WHERE id = :id",
             id=license_id,
             at=at,
@@ -33,14 +37,16 @@ async def happened(urls: DatabaseUrls, license_id: UUID, *events: tuple[datetime
             used=used,
             over=over,
             seq=seq,
-            key=str(seq),
+            key=f"{resource}-{seq}",
+            resource=resource,
         )
 
 
-async def asked(client: Client, path: str, headers: Headers, **query: str) -> tuple[int, Any]:
-    answer = await client.get(
-        f"/api/v1/{path}/usage/history", params={"resource": "databases"} | query, headers=headers
-    )
+async def asked(
+    client: Client, path: str, headers: Headers, *, resource: str | None = "databases", **query: str
+) -> tuple[int, Any]:
+    params = query if resource is None else query | {"resource": resource}
+    answer = await client.get(f"/api/v1/{path}/usage/history", params=params, headers=headers)
     return answer.status_code, answer.json()
 
 
@@ -73,6 +79,37 @@ async def test_each_day_has_its_point_also_where_nothing_happened(
     window = {"by": "hour", "from": "2026-03-09T23:00:00Z", "to": "2026-03-10T01:30:00Z"}
     _, hours = await asked(client, f"licenses/{license_id}", desk.signed_in(owner), **window)
     assert [(p["created"], p["used"]) for p in hours["points"]] == [(2, 2), (3, 5), (0, 5)]
+
+
+async def test_without_a_resource_all_are_told_as_each_alone_is(
+    client: Client, desk: Desk, database_urls: DatabaseUrls
+) -> None:
+    owner = await desk.a_user()
+    license_id = (await desk.a_license(owner)).license.id
+    hour = timedelta(hours=1)
+    before = (DAY - 5 * hour, "created", 7, 7, True)
+    await happened(database_urls, license_id, (DAY + hour, "created", 3, 3, False), resource="emails")
+    await happened(database_urls, license_id, before, (DAY, "deleted", 6, 1, False), resource="domains")
+    await happened(database_urls, license_id, before, resource="storage_gb")
+    path, me = f"licenses/{license_id}", desk.signed_in(owner)
+    window = {"from": "2026-03-10T00:00:00Z", "to": "2026-03-12T00:00:00Z"}
+    status, told = await asked(client, path, me, resource=None, **window)
+    assert (status, told.keys(), told["by"]) == (200, {"by", "resources"}, "day")
+    used = {name: [point["used"] for point in points] for name, points in told["resources"].items()}
+    assert used == {
+        "accounts": [0, 0],
+        "domains": [1, 1],
+        "databases": [0, 0],
+        "emails": [3, 3],
+        "storage_gb": [7, 7],
+    }
+    assert [point["overage"] for point in told["resources"]["storage_gb"]] == [True, True]
+    for name, points in told["resources"].items():
+        _, alone = await asked(client, path, me, resource=name, **window)
+        assert alone == {"resource": name, "by": "day", "points": points}
+    assert await asked(client, f"admin/{path}", await desk.staff(), resource=None, **window) == (200, told)
+    foreign = await asked(client, path, await desk.a_customer(), resource=None)
+    assert foreign[0] == 404
 
 
 async def test_corrections_are_told(client: Client, desk: Desk, database_urls: DatabaseUrls) -> None:
@@ -137,10 +174,10 @@ async def test_it_is_read_by_the_index(client: Client, desk: Desk, database_urls
     )
     await change(database_urls, "ANALYZE usage_events")
     since = DAY + timedelta(days=10)
-    names = {"license_id": ids[0], "resource": "databases", "since": since, "until": since + timedelta(days=2)}
+    names = {"license_id": ids[0], "since": since, "until": since + timedelta(days=2)}
     async with desk.database.as_customer(owner) as tx:
-        for statement in (BUCKETS, BEFORE):
-            given = names | ({"step": timedelta(hours=1)} if statement is BUCKETS else {})
+        for statement, resources in itertools.product((BUCKETS, BEFORE), (["databases"], list(RESOURCES))):
+            given = names | {"resources": resources} | ({"step": timedelta(hours=1)} if statement is BUCKETS else {})
             plan = "\n".join(await tx.session.scalars(text(f"EXPLAIN {statement.text}"), given))
             assert "ix_usage_events_license_id_occurred_at" in plan, plan
             assert "Seq Scan" not in plan, plan
