@@ -126,6 +126,11 @@ def missing_scope(principal: Principal, needed: Permission) -> Scope | None:
     return None if wanted in principal.scopes else wanted
 
 
+def permissions_of(principal: Principal) -> frozenset[Permission]:
+    """Everything that `may` allows this user. In a customer's place: for reading alone."""
+    return IMPERSONATION if principal.actor_id is not None else PERMISSIONS[principal.role]
+
+
 def require_step_up(principal: Principal, now: datetime) -> None:
     """StepUpRequired unless the password was given within the last five minutes.
 

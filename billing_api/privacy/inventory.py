@@ -45,7 +45,8 @@ HOLDINGS: Final = (
     Holding(
         "users",
         Fate.REDUCED,
-        "id email full_name company_name stripe_customer_id former_stripe_customer_ids role email_verified_at is_active"
+        "id email full_name company_name locale time_zone"
+        " stripe_customer_id former_stripe_customer_ids role email_verified_at is_active"
         " deleted_at created_at updated_at",
         {_SECRET: "password_hash", _SPELLING: "email_key"},
         found_by="id",
@@ -133,9 +134,9 @@ HOLDINGS: Final = (
     Holding(
         "licenses",
         Fate.REDUCED,
-        f"id plan_id checkout_id license_type status status_message features {_LIMITS} fingerprint_policy fingerprint"
-        " nextpanel_user_id nextpanel_login_url provisioning provisioning_error activation_date expiry_date grace_until"
-        " auto_renew limit_overrides extended_until account_order key_hint created_at updated_at",
+        f"id label plan_id checkout_id license_type status status_message features {_LIMITS} fingerprint_policy"
+        " fingerprint nextpanel_user_id nextpanel_login_url provisioning provisioning_error activation_date expiry_date"
+        " grace_until auto_renew limit_overrides extended_until account_order key_hint created_at updated_at",
         {
             _SECRET: "license_key license_key_hash",
             "counts changes for Redis": "version",

@@ -117,6 +117,7 @@ async def reduce(tx: SystemTransaction, whose: Whose) -> int:
     """Takes personal data out of rows that stay. Rows that hold no more of it are not written again."""
     keys = update(ApiKey).where(ApiKey.user_id.in_(whose), or_(ApiKey.is_active, ApiKey.name != ""))
     nothing: dict[Any, Any] = {
+        "label": None,
         "account_order": null(),
         "fingerprint": None,
         "nextpanel_login_url": None,

@@ -145,6 +145,7 @@ class AccountDeletion:
     async def _take_out_the_person(self, tx: SystemTransaction, user: User) -> None:
         user.email = f"deleted+{user.id}@invalid"  # a name that never leads anywhere (RFC 2606)
         user.full_name, user.company_name, user.password_hash = "", None, NO_PASSWORD
+        user.locale = user.time_zone = None
         user.is_active, user.deleted_at = False, self._clock()
         await tx.session.flush()
         await repository.reduce(tx, repository.only(user.id))

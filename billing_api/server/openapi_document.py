@@ -16,6 +16,7 @@ from litestar.openapi.plugins import OpenAPIRenderPlugin
 from typing_extensions import override
 
 from billing_api.server.reference.document import encoded
+from billing_api.web.conditional_get import etag_matches
 
 _LEVEL: Final = 9
 
@@ -53,12 +54,6 @@ class _EncodedDocument:
             headers["Content-Encoding"] = "gzip"
         content = self._compressed if compressed else self._plain
         return Response(content, headers=headers, media_type=OpenAPIMediaType.OPENAPI_JSON)
-
-
-def etag_matches(known: str, tag: str) -> bool:
-    """Whether `known` (If-None-Match) names `tag`, by weak comparison (RFC 9110, 13.1.2)."""
-    tags = {each.strip().removeprefix("W/") for each in known.split(",")}
-    return known.strip() == "*" or tag in tags
 
 
 def accepts_gzip(accepted: str) -> bool:

@@ -29,12 +29,12 @@ def cacheable(request: Request[Any, Any, Any], view: msgspec.Struct, *, fresh_fo
         "Cache-Control": f"public, max-age={int(fresh_for.total_seconds())}",
         "Vary": "Origin",
     }
-    if matches(request.headers.get("if-none-match", ""), tag):
+    if etag_matches(request.headers.get("if-none-match", ""), tag):
         return Response(None, status_code=HTTP_304_NOT_MODIFIED, headers=headers)
     return Response(view, status_code=HTTP_200_OK, headers=headers)
 
 
-def matches(if_none_match: str, tag: str) -> bool:
-    """The weak comparison: a proxy that compresses answers makes a tag weak."""
-    given = {one.strip().removeprefix("W/") for one in if_none_match.split(",")}
-    return tag in given or given == {"*"}
+def etag_matches(known: str, tag: str) -> bool:
+    """Whether `known` (If-None-Match) names `tag`, by weak comparison (RFC 9110, 13.1.2)."""
+    tags = {each.strip().removeprefix("W/") for each in known.split(",")}
+    return known.strip() == "*" or tag in tags

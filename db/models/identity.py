@@ -45,6 +45,9 @@ class User(Table):
     password_hash: Mapped[str] = mapped_column(deferred=True, deferred_raiseload=True)  # asked for by sign-in alone
     full_name: Mapped[str]
     company_name: Mapped[str | None]
+    locale: Mapped[str | None]
+    """A language tag (BCP 47), as the user chose it; NULL: not chosen. The same for `time_zone` (IANA)."""
+    time_zone: Mapped[str | None]
     stripe_customer_id: Mapped[str | None] = mapped_column(unique=True)
     former_stripe_customer_ids: Mapped[list[str]] = mapped_column(server_default=text("'[]'"))
     """Customers that were deleted at Stripe, oldest first. Their events and subscriptions still belong to this user."""

@@ -105,6 +105,8 @@ class License(_Limited, Table):
     user_id: Mapped[UUID] = mapped_column(ForeignKey("users.id"), index=True)
     plan_id: Mapped[UUID] = mapped_column(ForeignKey("plans.id"))
     checkout_id: Mapped[UUID | None] = mapped_column(ForeignKey("checkout_sessions.id"), unique=True)
+    label: Mapped[str | None]
+    """The owner's own name for it. Its change raises no version: nothing in Redis knows it."""
     license_key: Mapped[bytes]
     license_key_hash: Mapped[bytes] = mapped_column(unique=True)
     key_hint: Mapped[str | None] = mapped_column(String(4), index=True)

@@ -154,15 +154,20 @@ class MeController(Controller):
     path = "/me"
     tags = ("accounts",)
 
-    @get("/", permission=Permission.OWN_ACCOUNT, summary="My account")
+    @get("/", permission=Permission.OWN_ACCOUNT, summary="My account, this sign-in, and what it may do")
     async def get_me(self, principal: NamedDependency[Principal], accounts: NamedDependency[AccountService]) -> Me:
+        """For a page's header, and for which pages to show: `permissions` are what the other routes ask for.
+
+        An administrator in a customer's place reads the customer's account; `impersonated_by` says so.
+        """
         return await accounts.me(principal)
 
-    @patch("/", permission=Permission.OWN_ACCOUNT, summary="Change my name or my company's")
+    @patch("/", permission=Permission.OWN_ACCOUNT, summary="Change my name, my company's, language or time zone")
     async def change_me(
         self,
         principal: NamedDependency[Principal],
         accounts: NamedDependency[AccountService],
         data: JSONBody[MyChanges],
     ) -> Me:
+        """Absent fields stay as they are. `null` removes the company, the language or the time zone."""
         return await accounts.change_me(principal, data)

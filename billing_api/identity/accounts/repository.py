@@ -7,11 +7,15 @@ from uuid import UUID
 
 from sqlalchemy import ColumnElement, delete, select, update
 from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.orm import aliased
 from sqlalchemy.sql import func
 
+from billing_api.identity.accounts.profile import Profile
 from core.mailbox import mailbox_key
-from db.models.identity import Registration, Session, User
+from db.models.identity import Registration, Session, TotpFactor, User
 from db.unit_of_work import CustomerTransaction, SystemTransaction
+
+_Actor = aliased(User, name="actor")
 
 
 async def lock_user(tx: SystemTransaction, email: str) -> User | None:
@@ -26,15 +30,25 @@ async def insert_user(tx: SystemTransaction, **columns: Any) -> User | None:
     return user
 
 
-async def own_user(tx: CustomerTransaction, user_id: UUID) -> User | None:
-    user: User | None = await tx.session.scalar(select(User).where(User.id == user_id))
-    return user
+async def profile(tx: SystemTransaction, user_id: UUID, *, session_id: UUID, actor_id: UUID | None) -> Profile | None:
+    """Read by the application: what proves a sign-in is hidden from customers' own transactions."""
+    factor = (TotpFactor.user_id == User.id) & TotpFactor.confirmed_at.is_not(None)
+    its_session = (Session.id == session_id) & (Session.user_id == User.id)
+    statement = (
+        select(User, TotpFactor.confirmed_at, Session.created_at, _Actor.full_name)
+        .outerjoin(TotpFactor, factor)
+        .outerjoin(Session, its_session)
+        .outerjoin(_Actor, _Actor.id == actor_id)
+        .where(User.id == user_id)
+    )
+    row = (await tx.session.execute(statement)).one_or_none()
+    return None if row is None else Profile(*row)
 
 
-async def change_own_user(tx: CustomerTransaction, user_id: UUID, changes: Mapping[str, str | None]) -> User | None:
-    statement = update(User).where(User.id == user_id).values(changes).returning(User)
-    user: User | None = await tx.session.scalar(statement)
-    return user
+async def change_own_user(tx: CustomerTransaction, user_id: UUID, changes: Mapping[str, str | None]) -> None:
+    """Nothing changes in an account that is not active any more."""
+    mine = (User.id == user_id, User.is_active)
+    await tx.session.execute(update(User).where(*mine).values(changes).execution_options(synchronize_session=False))
 
 
 async def add_registration(tx: SystemTransaction, **columns: Any) -> None:

@@ -7,9 +7,14 @@ from uuid import UUID
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
+from billing_api.access.permissions import Permission, Principal, permissions_of
+from billing_api.identity.accounts.preferences import Locale, TimeZone, canonical_locale, checked_time_zone
+from billing_api.identity.accounts.profile import Profile
 from billing_api.identity.credentials.schemas import ChosenEmail, ChosenPassword, GivenPassword
+from billing_api.identity.second_factor.schemas import FactorKind
+from billing_api.web import fields
 from billing_api.web.parameters import PersonName
-from db.models.identity import Role, User
+from db.models.identity import Role
 
 # An impossible address is refused at registration, with a reason. At sign-in it is wrong like any other guess, so that
 # the answer shows nothing; this bound only stops oversized input.
@@ -44,34 +49,105 @@ class Credentials(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     password: GivenPassword
 
 
+class MySecondFactor(msgspec.Struct, frozen=True):
+    """The factor that the account has beside its password."""
+
+    kind: Annotated[FactorKind, Meta(description="an authenticator app", examples=["totp"])]
+    since: Annotated[datetime, Meta(description="when it was confirmed", examples=["2026-03-01T09:00:00Z"])]
+
+
+class MySession(msgspec.Struct, frozen=True):
+    """The sign-in of this request."""
+
+    id: Annotated[UUID, Meta(description="its id in me/sessions", examples=[fields.SESSION])]
+    created_at: Annotated[datetime, Meta(description="when it began", examples=["2026-03-10T08:00:00Z"])]
+    authenticated_at: Annotated[
+        datetime,
+        Meta(description="when the password was last given; a step-up renews it", examples=["2026-03-10T08:00:00Z"]),
+    ]
+    methods: Annotated[
+        tuple[str, ...],
+        Meta(description="what was given then: `pwd`, `otp` (RFC 8176)", examples=[["pwd", "otp"]]),
+    ]
+
+
+class Impersonator(msgspec.Struct, frozen=True):
+    """The administrator who looks at this account in the customer's place."""
+
+    id: Annotated[UUID, Meta(description="the administrator", examples=[fields.STAFF])]
+    full_name: Annotated[str, Meta(description="the administrator's name", examples=["Root"])]
+
+
 class Me(msgspec.Struct, frozen=True, kw_only=True):
-    id: UUID
-    email: str
-    full_name: str
-    company_name: str | None
-    role: Role
-    email_verified: bool
-    created_at: datetime
+    """The user of this request."""
+
+    id: Annotated[UUID, Meta(description="the user's id", examples=[fields.USER])]
+    email: Annotated[str, Meta(description="the address that signs in", examples=[fields.EMAIL])]
+    full_name: Annotated[str, Meta(description="the user's name", examples=["Ada Byron"])]
+    company_name: Annotated[str | None, Meta(description="the user's company", examples=["Analytical Engines Ltd"])]
+    locale: Annotated[
+        str | None,
+        Meta(description="language tag for dates and numbers; null: not chosen; mails are English", examples=["de-AT"]),
+    ]
+    time_zone: Annotated[str | None, Meta(description="IANA name; null: not chosen", examples=["Europe/Vienna"])]
+    role: Annotated[Role, Meta(description="what the user is here", examples=["customer"])]
+    permissions: Annotated[
+        list[Permission],
+        Meta(
+            description="what this sign-in may do; of an administrator in a customer's place: what may be read",
+            examples=[["own_account", "own.licenses.read"]],
+        ),
+    ]
+    email_verified: Annotated[bool, Meta(description="whether the address is confirmed", examples=[True])]
+    second_factor: Annotated[MySecondFactor | None, Meta(description="null: a password alone signs in")]
+    session: Annotated[
+        MySession | None, Meta(description="this sign-in; null in a customer's place: it is the administrator's own")
+    ]
+    impersonated_by: Annotated[
+        Impersonator | None, Meta(description="who looks at the account in the customer's place; null: nobody")
+    ]
+    created_at: Annotated[datetime, Meta(description="when the account was opened", examples=["2026-01-05T10:00:00Z"])]
 
     @classmethod
-    def of(cls, user: User) -> "Me":
+    def of(cls, profile: Profile, principal: Principal) -> "Me":
+        user, since, actor = profile.user, profile.factor_since, principal.actor_id
         return cls(
             id=user.id,
             email=user.email,
             full_name=user.full_name,
             company_name=user.company_name,
+            locale=user.locale,
+            time_zone=user.time_zone,
             role=user.role,
+            permissions=sorted(permissions_of(principal)),
             email_verified=user.email_verified_at is not None,
+            second_factor=None if since is None else MySecondFactor("totp", since),
+            session=_session(profile, principal),
+            impersonated_by=None if actor is None else Impersonator(actor, profile.actors_name or ""),
             created_at=user.created_at,
         )
 
 
 class MyChanges(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """An absent field stays as it is; `company_name: null` removes the company."""
+    """An absent field stays as it is; null removes what may be absent."""
 
     full_name: PersonName | UnsetType = UNSET
     company_name: PersonName | UnsetType | None = UNSET
+    locale: Locale | UnsetType | None = UNSET
+    time_zone: TimeZone | UnsetType | None = UNSET
 
     def given(self) -> dict[str, str | None]:
-        facts = {"full_name": self.full_name, "company_name": self.company_name}
-        return {name: value for name, value in facts.items() if value is not UNSET}
+        """As it is stored. InvalidInput where there is no such time zone."""
+        facts = {name: getattr(self, name) for name in self.__struct_fields__}
+        given = {name: value for name, value in facts.items() if value is not UNSET}
+        if given.get("locale"):
+            given["locale"] = canonical_locale(given["locale"])
+        if given.get("time_zone") is not None:
+            given["time_zone"] = checked_time_zone(given["time_zone"])
+        return given
+
+
+def _session(profile: Profile, principal: Principal) -> MySession | None:
+    if profile.session_began is None:
+        return None
+    return MySession(principal.session_id, profile.session_began, principal.authenticated_at, principal.amr)

@@ -85,15 +85,19 @@ class AccountService:
                     await revocation.fence(user_id)
 
     async def me(self, principal: Principal) -> Me:
-        async with self._database.as_customer(principal.user_id) as tx:
-            return _present(await repository.own_user(tx, principal.user_id))
+        session_id, actor_id = principal.session_id, principal.actor_id
+        async with self._database.as_system() as tx:
+            profile = await repository.profile(tx, principal.user_id, session_id=session_id, actor_id=actor_id)
+        # An access token may outlive its user's account by up to 15 minutes.
+        if profile is None or not profile.user.is_active:
+            raise Unauthenticated("this account is not active any more: write to support")
+        return Me.of(profile, principal)
 
     async def change_me(self, principal: Principal, changes: MyChanges) -> Me:
-        given = changes.given()
-        async with self._database.as_customer(principal.user_id) as tx:
-            if not given:
-                return _present(await repository.own_user(tx, principal.user_id))
-            return _present(await repository.change_own_user(tx, principal.user_id, given))
+        if given := changes.given():
+            async with self._database.as_customer(principal.user_id) as tx:
+                await repository.change_own_user(tx, principal.user_id, given)
+        return await self.me(principal)
 
     async def _admit(
         self, tx: SystemTransaction, proof: PasswordProof, caller: Caller
@@ -179,10 +183,3 @@ def _own_session(principal: Principal | None) -> UUID | None:
     """The session of an access token. A program has none; an impersonation belongs to the administrator's sign-in."""
     is_own = principal is not None and principal.client_id is None and principal.actor_id is None
     return principal.session_id if principal is not None and is_own else None
-
-
-def _present(user: User | None) -> Me:
-    """An access token may outlive its user's account by up to 15 minutes."""
-    if user is None or not user.is_active:
-        raise Unauthenticated("this account is not active any more: write to support")
-    return Me.of(user)

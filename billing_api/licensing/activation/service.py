@@ -136,8 +136,8 @@ class ActivationService:
                 _release(license_, now)
                 await tx.audit("license.fingerprint_reset", "license", license_id)
                 await tx.session.flush()
-            _, plan = await licenses.one(tx, license_id)
-        return LicenseView.of(license_, plan, now)
+            row = await licenses.one(tx, license_id)
+        return LicenseView.of(*row, now)
 
     async def _name_panel(self, tx: SystemTransaction, license_: License, now: datetime) -> Activated:
         instance_id = new_id()

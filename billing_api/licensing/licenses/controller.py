@@ -15,6 +15,7 @@ from billing_api.licensing.licenses.schemas import (
     IssuedLicense,
     IssueLicense,
     KeyGiven,
+    LabelGiven,
     LicenseView,
     LimitsGiven,
     RevealedKey,
@@ -60,6 +61,20 @@ class LicenseController(Controller):
         license_id: FromPath[UUID],
     ) -> LicenseView:
         return await licenses.one(principal, license_id)
+
+    @patch("/{license_id:uuid}", permission=Permission.OWN_ACCOUNT, summary="Name one of my licenses")
+    async def label_license(
+        self,
+        principal: NamedDependency[Principal],
+        licenses: NamedDependency[LicenseService],
+        license_id: FromPath[UUID],
+        data: JSONBody[LabelGiven],
+    ) -> LicenseView:
+        """The label is for people: its owner and staff are shown it, and nothing depends on it.
+
+        It is stored in Unicode's NFC, without white space around it. `null` removes it.
+        """
+        return await licenses.set_label(principal, license_id, data)
 
     @post(
         "/{license_id:uuid}/reveal-key",

@@ -5,18 +5,32 @@ from datetime import datetime, timedelta
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Row, Select, case, delete, func, literal, select, text, union, update
+from sqlalchemy import (
+    ColumnElement,
+    Row,
+    ScalarSelect,
+    Select,
+    case,
+    delete,
+    func,
+    literal,
+    select,
+    text,
+    union,
+    update,
+)
 from sqlalchemy.orm import aliased
 
 from core.errors import NotFound
 from core.licensing.plan import RESOURCES
 from core.licensing.state import Status
 from core.mailbox import mailbox_key
+from db.models.commerce import Subscription, SubscriptionStatus
 from db.models.identity import User
 from db.models.licensing import License, LicenseType, Plan, ProvisioningState
 from db.models.usage import LicenseUsage, OverageCandidate
 from db.paging import Order
-from db.unit_of_work import StaffTransaction, SystemTransaction, Transaction
+from db.unit_of_work import CustomerTransaction, StaffTransaction, SystemTransaction, Transaction
 
 NEWEST_FIRST: Final = Order(License.created_at, License.id)
 CORRECTION_SHOWS: Final = timedelta(days=30)
@@ -48,16 +62,23 @@ def effective_status(now: datetime) -> ColumnElement[Status]:
     return case(((License.status == Status.ACTIVE) & lapsed, expired), else_=License.status)
 
 
-def visible() -> Select[License, str]:
-    """The licenses that the session may see, with their plan's name."""
-    return select(License, Plan.name).join(Plan, Plan.id == License.plan_id)
+def subscription_id() -> ScalarSelect[Any]:
+    """The subscription that pays for the license: the newest, but one that has ended only where there is no other."""
+    its = select(Subscription.id).where(Subscription.license_id == License.id).correlate(License)
+    ended = Subscription.status == SubscriptionStatus.CANCELLED
+    return its.order_by(ended, Subscription.created_at.desc()).limit(1).scalar_subquery()
 
 
-async def one(tx: Transaction, license_id: UUID) -> tuple[License, str]:
+def visible() -> Select[License, str, UUID | None]:
+    """The licenses that the session may see, each with its plan's name and its subscription."""
+    return select(License, Plan.name, subscription_id()).join(Plan, Plan.id == License.plan_id)
+
+
+async def one(tx: Transaction, license_id: UUID) -> tuple[License, str, UUID | None]:
     row = (await tx.session.execute(visible().where(License.id == license_id))).one_or_none()
     if row is None:
         raise NotFound("there is no such license")
-    return row[0], row[1]
+    return row[0], row[1], row[2]
 
 
 async def lock(tx: Transaction, license_id: UUID) -> License:
@@ -66,6 +87,13 @@ async def lock(tx: Transaction, license_id: UUID) -> License:
     if license_ is None:
         raise NotFound("there is no such license")
     return license_
+
+
+async def set_label(tx: CustomerTransaction, license_id: UUID, label: str | None, now: datetime) -> bool:
+    """False where the license has this label already, or is not the customer's."""
+    other = (License.id == license_id, License.label.is_distinct_from(label))
+    statement = update(License).where(*other).values(label=label, updated_at=now).returning(License.id)
+    return await tx.session.scalar(statement.execution_options(synchronize_session=False)) is not None
 
 
 async def lock_own(tx: SystemTransaction, license_id: UUID, user_id: UUID) -> License:
@@ -143,10 +171,10 @@ def search(
     email: str | None = None,
     key_hash: bytes | None = None,
     provisioning: ProvisioningState | None = None,
-) -> Select[License, str, str]:
-    """For staff: licenses with plan name and owner's address. Every given condition must be true."""
+) -> Select[License, str, str, UUID | None]:
+    """For staff: licenses with plan name, owner's address and subscription. Every given condition must be true."""
     statement = (
-        select(License, Plan.name, User.email)
+        select(License, Plan.name, User.email, subscription_id())
         .join(Plan, Plan.id == License.plan_id)
         .join(User, User.id == License.user_id)
     )
@@ -159,13 +187,13 @@ def search(
     return statement
 
 
-async def one_for_staff(tx: StaffTransaction, license_id: UUID) -> tuple[License, str, str]:
+async def one_for_staff(tx: StaffTransaction, license_id: UUID) -> tuple[License, str, str, UUID | None]:
     # Read again from the database: triggers have raised the version of a row that this transaction changed.
     statement = search().where(License.id == license_id).execution_options(populate_existing=True)
     row = (await tx.session.execute(statement)).one_or_none()
     if row is None:
         raise NotFound("there is no such license")
-    return row[0], row[1], row[2]
+    return row[0], row[1], row[2], row[3]
 
 
 async def user_by_email(tx: StaffTransaction, email: str) -> User:

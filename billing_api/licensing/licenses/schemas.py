@@ -5,8 +5,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from uuid import UUID
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from billing_api.access.staff_reason import StaffReason
+from billing_api.licensing.licenses.label import Label
+from billing_api.web import fields
 from billing_api.web.parameters import STORABLE, Message, Reason
 from core.licensing.plan import LIMITS, with_limits
 from core.licensing.state import Status
@@ -62,10 +65,21 @@ class LicenseView(_LicenseFactsWithLimits, frozen=True, kw_only=True):
     auto_renew: bool
     created_at: datetime
     updated_at: datetime
+    # With defaults: an answer that was stored under an Idempotency-Key before these were there can still be replayed.
+    label: Annotated[str | None, msgspec.Meta(description="the owner's own name for it", examples=["Shop, Graz"])] = (
+        None
+    )
+    subscription_id: Annotated[
+        UUID | None,
+        msgspec.Meta(
+            description="the subscription that pays for it; null: none does",
+            examples=[fields.SUBSCRIPTION],
+        ),
+    ] = None
 
     @classmethod
-    def of(cls, license_: License, plan: str, now: datetime) -> "LicenseView":
-        return cls(**_facts(license_, plan, now))
+    def of(cls, license_: License, plan: str, subscription_id: UUID | None, now: datetime) -> "LicenseView":
+        return cls(**_facts(license_, plan, now), subscription_id=subscription_id)
 
 
 class AdminLicenseView(LicenseView, frozen=True, kw_only=True):
@@ -86,9 +100,12 @@ class AdminLicenseView(LicenseView, frozen=True, kw_only=True):
     version: int
 
     @classmethod
-    def of_row(cls, license_: License, plan: str, email: str, now: datetime) -> "AdminLicenseView":
+    def of_row(
+        cls, license_: License, plan: str, email: str, subscription_id: UUID | None, now: datetime
+    ) -> "AdminLicenseView":
         return cls(
             **_facts(license_, plan, now),
+            subscription_id=subscription_id,
             user_id=license_.user_id,
             email=email,
             status_reason=license_.status_reason,
@@ -152,6 +169,14 @@ class ChangeLicense(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
         return StaffReason(None if self.reason is msgspec.UNSET else self.reason, self.message)
 
 
+class LabelGiven(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What owners set of their licenses. Absent: it stays as it is."""
+
+    label: Annotated[Label | None, msgspec.Meta(description="null removes it", examples=["Shop, Graz"])] | UnsetType = (
+        UNSET
+    )
+
+
 class KeyGiven(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     license_key: Annotated[str, msgspec.Meta(max_length=64)]
 
@@ -182,7 +207,7 @@ def effective_status(license_: License, now: datetime) -> Status:
 def _facts(license_: License, plan: str, now: datetime) -> dict[str, Any]:
     same = (
         "id license_type status_message features fingerprint_policy fingerprint"
-        " nextpanel_user_id nextpanel_login_url provisioning activation_date expiry_date grace_until auto_renew"
+        " nextpanel_user_id nextpanel_login_url provisioning activation_date expiry_date grace_until auto_renew label"
     )
     return {
         **{name: getattr(license_, name) for name in same.split()},

@@ -4,10 +4,11 @@ from datetime import datetime
 from uuid import UUID
 
 import msgspec
+from msgspec import UNSET
 
 from billing_api.access.permissions import Principal
 from billing_api.access.staff_reason import StaffReason
-from billing_api.licensing.licenses import repository
+from billing_api.licensing.licenses import label, repository
 from billing_api.licensing.licenses.issuing import (
     Term,
     issue,
@@ -21,6 +22,7 @@ from billing_api.licensing.licenses.schemas import (
     ExtendLicense,
     IssuedLicense,
     IssueLicense,
+    LabelGiven,
     LicenseView,
     LimitsGiven,
     RevealedKey,
@@ -57,17 +59,33 @@ class LicenseService:
             statement = statement.where(repository.effective_status(now) == status)
         async with self._database.as_customer(principal.user_id) as tx:
             found = await fetch_page(tx.session, statement, repository.NEWEST_FIRST, paging)
-        return found.page(LicenseView.of(license_, plan, now) for license_, plan in found.rows)
+        return found.page(
+            LicenseView.of(license_, plan, subscription_id, now) for license_, plan, subscription_id in found.rows
+        )
 
     async def one(self, principal: Principal, license_id: UUID) -> LicenseView:
         async with self._database.as_customer(principal.user_id) as tx:
-            license_, plan = await repository.one(tx, license_id)
-        return LicenseView.of(license_, plan, self._clock())
+            row = await repository.one(tx, license_id)
+        return LicenseView.of(*row, self._clock())
+
+    async def set_label(self, principal: Principal, license_id: UUID, order: LabelGiven) -> LicenseView:
+        """Validators and panels know nothing of labels: no new version, nothing to project.
+
+        The audit trail says that the label was changed and not to what: it cannot forget a person's words.
+        """
+        now = self._clock()
+        async with self._database.as_customer(principal.user_id) as tx:
+            if order.label is not UNSET:
+                wanted = None if order.label is None else label.checked(order.label)
+                if await repository.set_label(tx, license_id, wanted, now):
+                    await tx.audit("license.label_changed", "license", license_id)
+            row = await repository.one(tx, license_id)
+        return LicenseView.of(*row, now)
 
     async def reveal_key(self, principal: Principal, license_id: UUID) -> RevealedKey:
         """The key in plain text. Each call is written to the audit trail; the route needs a step-up."""
         async with self._database.as_customer(principal.user_id) as tx:
-            license_, _ = await repository.one(tx, license_id)
+            license_, *_ = await repository.one(tx, license_id)
             await tx.audit("license.key_revealed", "license", license_id)
         return RevealedKey(open_key(self._secrets, license_))
 
@@ -92,7 +110,7 @@ class LicenseService:
 
     async def usage(self, principal: Principal, license_id: UUID) -> UsageView:
         async with self._database.as_customer(principal.user_id) as tx:
-            license_, _ = await repository.one(tx, license_id)
+            license_, *_ = await repository.one(tx, license_id)
             used = await repository.usage_of(tx, license_id)
         return await usage_view(self._hot_store, license_, used)
 
@@ -134,7 +152,7 @@ class LicenseAdministration:
 
     async def usage(self, principal: Principal, license_id: UUID) -> UsageView:
         async with self._database.as_staff(principal.user_id) as tx:
-            license_, _, _ = await repository.one_for_staff(tx, license_id)
+            license_, *_ = await repository.one_for_staff(tx, license_id)
             used = await repository.usage_of(tx, license_id)
         return await usage_view(self._hot_store, license_, used)
 
@@ -148,7 +166,7 @@ class LicenseAdministration:
             row = (await tx.session.execute(statement)).one_or_none()
         if row is None:
             raise NotFound("no license has this key")
-        return _for_staff((row[0], row[1], row[2]), self._clock())
+        return _for_staff((row[0], row[1], row[2], row[3]), self._clock())
 
     async def issue(self, principal: Principal, order: IssueLicense, once: Once) -> Replayable[IssuedLicense]:
         """Issues a license without a purchase. Its key is shown only in this answer."""
@@ -270,6 +288,5 @@ def _require_later(wanted: datetime, present: datetime | None, now: datetime) ->
         raise InvalidInput(f"expiry_date {told}", errors=(FieldError("expiry_date", told),))
 
 
-def _for_staff(row: tuple[License, str, str], now: datetime) -> AdminLicenseView:
-    license_, plan, email = row
-    return AdminLicenseView.of_row(license_, plan, email, now)
+def _for_staff(row: tuple[License, str, str, UUID | None], now: datetime) -> AdminLicenseView:
+    return AdminLicenseView.of_row(*row, now)

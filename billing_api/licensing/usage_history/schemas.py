@@ -2,7 +2,7 @@
 
 import enum
 from datetime import datetime, timedelta
-from typing import Annotated
+from typing import Annotated, Final
 
 import msgspec
 from msgspec import Meta
@@ -37,6 +37,16 @@ class UsagePoint(msgspec.Struct, frozen=True):
     overage: Annotated[bool, Meta(description="whether a report exceeded the limit", examples=[False])]
 
 
+_POINT: Final = {
+    "at": "2026-03-10T00:00:00Z",
+    "created": 3,
+    "deleted": 1,
+    "corrected": 0,
+    "used": 5,
+    "overage": False,
+}
+
+
 class UsageHistory(msgspec.Struct, frozen=True):
     """One resource: a point for each hour or day (UTC), oldest first, also where there were no reports."""
 
@@ -49,4 +59,6 @@ class UsageHistories(msgspec.Struct, frozen=True):
     """All resources: for each the points of the same hours or days, oldest first."""
 
     by: Annotated[Step, Meta(description="the length of a point", examples=["day"])]
-    resources: Annotated[dict[Resource, list[UsagePoint]], Meta(description="points by resource")]
+    resources: Annotated[
+        dict[Resource, list[UsagePoint]], Meta(description="points by resource", examples=[{"databases": [_POINT]}])
+    ]

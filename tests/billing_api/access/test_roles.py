@@ -67,6 +67,7 @@ looks     GET     /api/v1/invoices
 looks     GET     /api/v1/invoices/{invoice_id:uuid}
 looks     GET     /api/v1/licenses
 looks     GET     /api/v1/licenses/{license_id:uuid}
+customer  PATCH   /api/v1/licenses/{license_id:uuid}
 customer  POST    /api/v1/licenses/{license_id:uuid}/activation-tokens
 customer  GET     /api/v1/licenses/{license_id:uuid}/api-keys
 customer  POST    /api/v1/licenses/{license_id:uuid}/api-keys

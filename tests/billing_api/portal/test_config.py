@@ -1,10 +1,8 @@
 """Portal configuration: public, the same for everybody, and kept by caches."""
 
 import httpx
-import pytest
 
 from billing_api.portal.config.service import PortalConfigService
-from billing_api.web.conditional_get import matches
 from core.portal_settings import PortalSettings
 from db.unit_of_work import Database
 from tests.billing_api.conftest import Client
@@ -85,8 +83,3 @@ async def test_it_can_be_asked_for_its_head(client: Client) -> None:
 async def test_a_filter_is_refused(client: Client) -> None:
     refused: httpx.Response = await client.get(PATH, params={"locale": "de"})
     assert (refused.status_code, refused.headers["cache-control"]) == (400, "no-store")
-
-
-@pytest.mark.parametrize("given", ["", "abc", '"ab"', 'W/"ab"', '"abcd"', "**"])
-def test_another_tag_is_another(given: str) -> None:
-    assert not matches(given, '"abc"')

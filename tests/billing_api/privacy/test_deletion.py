@@ -49,6 +49,7 @@ PAST: Final[Mapping[str, Mapping[str, Any]]] = {
         "status": Status.CANCELLED,
         "account_order": {"user_email": "ada@old.example"},
         "fingerprint": "ab:cd",
+        "label": "Ada's shop",
     },
     "subscriptions": {"status": SubscriptionStatus.CANCELLED, "cancel_at_period_end": False},
     "checkout_sessions": {"status": CheckoutStatus.COMPLETE},
@@ -61,6 +62,7 @@ async def test_what_names_a_person_goes_and_the_books_stay(ada: Visitor, databas
     user_id = await user_of(database_urls, ada)
     headers = await ada.signed_in()
     await change(database_urls, "UPDATE users SET company_name = 'Engines Ltd', stripe_customer_id = 'cus_1'")
+    await change(database_urls, "UPDATE users SET locale = 'de-AT', time_zone = 'Europe/Vienna'")
     await fill(database_urls, user_id, **PAST)
     await change(database_urls, "UPDATE mails SET created_at = now() - interval '2 hours'")
     kept = {holding.table: await count(database_urls, holding.table) for holding in HOLDINGS}
@@ -78,6 +80,7 @@ async def test_what_names_a_person_goes_and_the_books_stay(ada: Visitor, databas
     assert (user["email"], user["full_name"], user["company_name"]) == (f"deleted+{user_id}@invalid", "", None)
     assert (user["password_hash"], user["is_active"], user["stripe_customer_id"]) == ("!", False, "cus_1")
     assert user["deleted_at"] is not None
+    assert user["locale"] is user["time_zone"] is None
     (payment,) = await rows(database_urls, "SELECT amount, user_id, description FROM payments")
     assert payment == {"amount": 2900, "user_id": user_id, "description": "Invoice 7"}
     jobs = [row["job"] for row in await rows(database_urls, "SELECT job FROM outbox WHERE lane = 'partner'")]
@@ -108,7 +111,7 @@ async def test_no_table_holds_the_address_or_the_name_afterwards(ada: Visitor, d
         database_urls, "SELECT c.relname AS name FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
         " WHERE n.nspname = 'public' AND c.relkind IN ('r', 'p')",
     )  # fmt: skip
-    for trace in (ada.email, NAME, "ada@old.example", "192.0.2.7", "ab:cd"):
+    for trace in (ada.email, NAME, "ada@old.example", "192.0.2.7", "ab:cd", "Ada's shop"):
         for table in tables:
             found = await rows(
                 database_urls,

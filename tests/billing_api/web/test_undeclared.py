@@ -113,7 +113,7 @@ async def test_every_route_that_reads_no_body_refuses_one(app: Litestar, client:
                 assert fields_and_codes(answer.json()) == {("body", "unknown")}
                 seen += 1
             for body in (b"", b"{}", b" { } \n"):
-                answer = await client.request(method, concrete(path) + needed, content=body, headers=admin)
+                answer = await client.request(method, concrete(path), content=body, headers=admin)
                 assert answer.status_code != 400 or "body" not in answer.json()["detail"], (method, path, body)
     assert seen > 100
 

@@ -41,6 +41,19 @@ async def test_he_sees_what_the_customer_sees(client: Client, desk: Desk, admin:
     assert [license_["id"] for license_ in seen] == [str(license_id)]
 
 
+async def test_the_account_says_who_looks_and_what_may_be_read(client: Client, desk: Desk, ada: Headers) -> None:
+    root = await desk.a_user(Role.ADMIN, full_name="Root")
+    seen = (
+        await client.get("/api/v1/me", headers=await as_ada(client, desk, desk.signed_in(root, Role.ADMIN), ada))
+    ).json()
+    assert (seen["id"], seen["full_name"], seen["role"]) == (str(desk.user_of(ada)), "Ada", "customer")
+    assert seen["impersonated_by"] == {"id": str(root), "full_name": "Root"}
+    assert seen["session"] is None, "it is the administrator's own"
+    assert {"own_account", "own.licenses.read"} <= set(seen["permissions"])
+    assert not {"own_credentials", "purchase"} & set(seen["permissions"])
+    assert (await client.get("/api/v1/me", headers=ada)).json()["impersonated_by"] is None
+
+
 async def test_the_token_says_who_it_really_is(client: Client, desk: Desk, admin: Headers, ada: Headers) -> None:
     looking = await as_ada(client, desk, admin, ada)
     claims = jwt.decode(looking["Authorization"].removeprefix("Bearer "), options={"verify_signature": False})
