@@ -86,14 +86,17 @@ def run(
     for block, output in zip(session, outputs, strict=True):
         lines += [f"echo {block.place} >{place}", f"exec >{output} 2>&1", _translated(block.text, as_here)]
     script.write_text("\n".join(lines), encoding="utf-8")
-    ended = subprocess.run(
-        ("bash", script), cwd=root, env=env, timeout=_PATIENCE, stdin=subprocess.DEVNULL, check=False
-    )
+    words = ("bash", str(script))
+    try:
+        ended = subprocess.run(words, cwd=root, env=env, timeout=_PATIENCE, stdin=subprocess.DEVNULL, check=False)
+        how = f"ended with {ended.returncode}" if ended.returncode else ""
+    except subprocess.TimeoutExpired:
+        how = f"did not end within {_PATIENCE:.0f} s"
     said = [output.read_text(encoding="utf-8") if output.exists() else "" for output in outputs]
-    if ended.returncode:
+    if how:
         at = place.read_text(encoding="utf-8").strip()
         failed = next(number for number, block in enumerate(session) if block.place == at)
-        raise BlockFailed(f"{at} ended with {ended.returncode}:\n{session[failed].text}\nprinted:\n{said[failed]}")
+        raise BlockFailed(f"{at} {how}:\n{session[failed].text}\nprinted:\n{said[failed]}")
     return [Ran(block, output) for block, output in zip(session, said, strict=True)]
 
 
