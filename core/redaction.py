@@ -12,6 +12,7 @@ use.
 
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any, Final
 
 BLOT: Final = "[redacted]"
@@ -49,10 +50,20 @@ def is_secret(name: str) -> bool:
 
 def blotted(text: str) -> str:
     """The text without the secrets that can be recognized in it."""
-    text = _IN_ADDRESS.sub(rf"\1{BLOT}@", text)
-    text = _SHOWN.sub(rf"\1 {BLOT}", text)
-    text = _ASSIGNED.sub(rf"\1{BLOT}", text)
+    # Most texts are a path or an id. What a pattern cannot do without is looked for first, which is ten times quicker.
+    if "://" in text:
+        text = _IN_ADDRESS.sub(rf"\1{BLOT}@", text)
+    if len(text.split(maxsplit=1)) > 1:
+        text = _SHOWN.sub(rf"\1 {BLOT}", text)
+    if "=" in text or ":" in text:
+        text = _ASSIGNED.sub(rf"\1{BLOT}", text)
     return _SHAPES.sub(BLOT, text)
+
+
+@lru_cache(maxsize=1024)
+def _field(name: str) -> tuple[str, bool]:
+    """How a field's name is logged, and whether its value is a secret. The names are few, and the same in each line."""
+    return blotted(name), is_secret(name)
 
 
 def without_secrets(value: Any) -> Any:
@@ -62,9 +73,8 @@ def without_secrets(value: Any) -> Any:
     if isinstance(value, str):
         return blotted(value)
     if isinstance(value, Mapping):
-        return {
-            blotted(str(name)): BLOT if is_secret(str(name)) else without_secrets(part) for name, part in value.items()
-        }
+        fields = ((_field(str(name)), part) for name, part in value.items())
+        return {name: BLOT if secret else without_secrets(part) for (name, secret), part in fields}
     if isinstance(value, list | tuple | set | frozenset):
         return [without_secrets(part) for part in value]
     return blotted(repr(value))

@@ -7,6 +7,7 @@ Logging never raises, so that code can log inside an `except` and go on. An even
 (core/line_stream.py) or made a line of is dropped and counted; metrics show `lines_lost()`.
 """
 
+import json
 import logging
 import os
 import re
@@ -15,6 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final, TextIO, cast
 
+import msgspec
 import structlog
 from structlog.typing import EventDict, Processor
 from typing_extensions import override
@@ -28,15 +30,22 @@ def redact(_logger: Any, _method: str, event: EventDict) -> EventDict:
     return redacted
 
 
-_FACTS: Final[Sequence[Processor]] = (
-    structlog.contextvars.merge_contextvars,
-    structlog.processors.add_log_level,
-    structlog.processors.TimeStamper(fmt="iso", utc=True),
-)
+def _as_json(event: EventDict, **_: Any) -> str:
+    """Plain data as one line of ASCII. msgspec is ten times quicker than json, but encodes ASCII only as we want it."""
+    try:
+        line = msgspec.json.encode(event).decode()
+    except (UnicodeEncodeError, OverflowError):  # a lone surrogate; a number of more than 64 bits
+        return json.dumps(event)
+    return line if line.isascii() else json.dumps(event)
+
+
+_FACTS: Final[Sequence[Processor]] = (structlog.contextvars.merge_contextvars,)
 _LINE: Final[Sequence[Processor]] = (
     structlog.processors.format_exc_info,
     redact,
-    structlog.processors.JSONRenderer(),
+    structlog.processors.add_log_level,
+    structlog.processors.TimeStamper(fmt="iso", utc=True),
+    structlog.processors.JSONRenderer(_as_json),
 )
 PROCESSORS: Final[Sequence[Processor]] = (*_FACTS, *_LINE)
 """From an event to its line."""

@@ -39,6 +39,16 @@ def test_a_line_is_one_json_object() -> None:
     assert KEY not in text
 
 
+def test_every_text_and_number_becomes_a_line_of_ascii() -> None:
+    script = r"""
+configure_logging('tests')
+logger().info('it.happened', name='Grüße', cut='half \ud800', many=2**70, line='a\u2028b\nc')
+"""
+    (line,), text = lines(script)
+    assert (line["name"], line["cut"], line["many"], line["line"]) == ("Grüße", "half \ud800", 2**70, "a\u2028b\nc")
+    assert text.isascii()
+
+
 def test_what_others_log_ends_in_the_same_lines() -> None:
     script = (
         "configure_logging('tests')\n"
