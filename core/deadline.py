@@ -1,6 +1,6 @@
 """Request deadline, carried in a context variable: how long the calls of this request may still take.
 
-The billing API answers each request within a time limit (billing_api/server/answer_deadline.py). Calls to a partner
+The billing API answers each request within a time limit (billing_api/server/request_layer.py). Calls to a partner
 have to end sooner, so that there is time left to record their result and to answer. Jobs of the workers have no such
 deadline: the time of their claim is their limit.
 """

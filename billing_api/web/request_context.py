@@ -2,13 +2,10 @@
 
 import re
 import secrets
-import time
 from typing import Any, Final
 
 import structlog
-from litestar.datastructures import MutableScopeHeaders
-from litestar.enums import ScopeType
-from litestar.types import ASGIApp, Message, Receive, Scope, Send
+from litestar.types import Scope
 
 from core.telemetry import logger
 
@@ -19,7 +16,10 @@ _COUNTED: Final = "/api/v1/billing/usage"
 
 
 def bind_request_id(scope: Any) -> str:
-    """The request's id, which every log line carries from here on. A second call returns the same id."""
+    """The request's id, which every log line carries from here on. A second call returns the same id.
+
+    A well-formed `X-Request-Id` of a proxy in front is taken over.
+    """
     state: dict[str, Any] = scope.setdefault("state", {})
     request_id: str = state.get("request_id") or _request_id(scope)
     state["request_id"] = request_id
@@ -28,39 +28,14 @@ def bind_request_id(scope: Any) -> str:
     return request_id
 
 
-def request_context(app: ASGIApp) -> ASGIApp:
-    """The middleware. It takes over a well-formed `X-Request-Id` of a proxy in front, or makes one."""
-
-    async def middleware(scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != ScopeType.HTTP:
-            await app(scope, receive, send)
-            return
-        request_id = bind_request_id(scope)
-        began = time.perf_counter()
-        status = 0
-
-        async def send_with_id(message: Message) -> None:
-            nonlocal status
-            if message["type"] == "http.response.start":
-                status = message["status"]
-                MutableScopeHeaders.from_message(message)["X-Request-Id"] = request_id
-            await send(message)
-
-        try:
-            await app(scope, receive, send_with_id)
-        finally:
-            _log(scope, status, time.perf_counter() - began)
-
-    return middleware
+def log_request(scope: Any, status: int, seconds: float) -> None:
+    """The line of a request that has ended."""
+    # The path only: a query may hold secrets, which must not be logged.
+    path: str = scope["path"]
+    if not path.startswith(_QUIET) and not (path == _COUNTED and status == 200):
+        logger().info("request", method=scope["method"], path=path, status=status, ms=round(seconds * 1000, 1))
 
 
 def _request_id(scope: Scope) -> str:
     given = next((value for name, value in scope["headers"] if name == b"x-request-id"), b"")
     return given.decode() if given and _GIVEN_ID.fullmatch(given) else secrets.token_hex(16)
-
-
-def _log(scope: Any, status: int, seconds: float) -> None:
-    # The path only: a query may hold secrets, which must not be logged.
-    path: str = scope["path"]
-    if not path.startswith(_QUIET) and not (path == _COUNTED and status == 200):
-        logger().info("request", method=scope["method"], path=path, status=status, ms=round(seconds * 1000, 1))

@@ -22,7 +22,6 @@ from typing import Any, Final, NamedTuple
 import msgspec
 from litestar.datastructures import State
 from litestar.enums import ScopeType
-from litestar.plugins.prometheus import PrometheusConfig, PrometheusMiddleware
 from litestar.types import ASGIApp, HTTPScope, Receive, Scope, Send
 
 from billing_api.licensing.api_keys.service import SignatureChecker, SignedRequest
@@ -39,6 +38,7 @@ from billing_api.licensing.usage.schemas import (
 )
 from billing_api.licensing.usage.service import UsageService
 from billing_api.web.request_context import bind_request_id
+from billing_api.web.request_metrics import route_metrics
 from billing_api.web.single_headers import require_single
 from core.errors import FieldError, InvalidInput, Refusal
 from core.field_errors import BAD_JSON, invalid_body
@@ -156,7 +156,6 @@ class FastPath:
         framework: ASGIApp,
         state: State,
         *,
-        counted_by: PrometheusConfig,
         most_bytes: int,
         headers: Mapping[str, str],
     ) -> None:
@@ -166,7 +165,7 @@ class FastPath:
         self._headers += [(name.lower().encode(), value.encode()) for name, value in headers.items()]
         self._state = state
         self._most_bytes = most_bytes
-        self._meter = _Meter(PrometheusMiddleware(framework, counted_by), counted_by.app_name)
+        self._metrics = route_metrics("POST", PATH)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != ScopeType.HTTP or not self._is_plain(scope):
@@ -177,14 +176,14 @@ class FastPath:
         licensing = self._state.api.services.licensing
         try:
             body = await _body(receive)
-            with self._meter.in_progress:
+            with self._metrics.in_progress.track_inprogress():
                 answered = await answer(licensing.signature_checker, licensing.usage, signed_request(scope, body))
         except Exception as failure:  # noqa: BLE001  the framework answers every failure
             scope["state"][FAILURE] = failure
             await self._framework(scope, receive, send)
             return
         await self._tell(send, answered, request_id)
-        self._meter.succeeded(perf_counter() - began)
+        self._metrics.count(200, perf_counter() - began)
 
     async def _tell(self, send: Send, answered: Answer, request_id: str) -> None:
         content = _encode(answered.content)
@@ -218,17 +217,3 @@ async def _body(receive: Receive) -> bytes:
         parts.append(message["body"])
         if not message.get("more_body"):
             return parts[0] if len(parts) == 1 else b"".join(parts)
-
-
-class _Meter:
-    """Litestar's metrics for successes of this route; the label lookups are done once."""
-
-    def __init__(self, counters: PrometheusMiddleware, app_name: str) -> None:
-        labels: dict[str, Any] = {"method": "POST", "path": PATH, "status_code": 200, "app_name": app_name}
-        self.in_progress = counters.requests_in_progress(labels).labels(*labels.values()).track_inprogress()
-        self._number = counters.request_count(labels).labels(*labels.values())
-        self._seconds = counters.request_time(labels).labels(*labels.values())
-
-    def succeeded(self, seconds: float) -> None:
-        self._number.inc()
-        self._seconds.observe(seconds)

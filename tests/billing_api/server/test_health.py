@@ -172,4 +172,4 @@ def test_a_process_with_a_dead_part_ends_with_the_code_that_says_so(database_url
         (sys.executable, "-c", DOOMED), cwd=ROOT, env=env, capture_output=True, text=True, timeout=60, check=False
     )
     assert done.returncode == EXIT_CODE, done.stderr
-    assert '"part": "doomed"' in done.stderr
+    assert '"part":"doomed"' in done.stderr

@@ -55,8 +55,8 @@ def test_where_a_part_hangs(env: Mapping[str, str], tmp_path: Path) -> None:
     log = tmp_path / "log"
     with started(env, log, "pins") as process:
         assert process.wait(60) == EXIT_CODE
-    assert '"parts": ["pins"]' in log.read_text()
-    assert '"event": "workers.stopping"' in log.read_text()  # the rest of it has ended tidily
+    assert '"parts":["pins"]' in log.read_text()
+    assert '"event":"workers.stopping"' in log.read_text()  # the rest of it has ended tidily
 
 
 def test_where_the_loop_hangs(env: Mapping[str, str], tmp_path: Path) -> None:

@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 from litestar import Litestar
-from litestar.plugins.prometheus import PrometheusConfig
 from prometheus_client import REGISTRY
 from sqlalchemy import select
 
@@ -212,6 +211,7 @@ class Connection:
             "raw_path": PATH.encode(),
             "query_string": b"",
             "headers": [],
+            "client": ("127.0.0.1", 1),
             "state": {},
         } | changes
         self.incoming: list[Message] = [
@@ -239,8 +239,7 @@ def framework() -> Framework:
 
 @pytest.fixture
 def fast_path(app: Litestar, framework: Framework) -> FastPath:
-    counters = PrometheusConfig(app_name="billing_api", prefix="billing_api", group_path=True)
-    return FastPath(framework, app.state, counted_by=counters, most_bytes=1000, headers={})
+    return FastPath(framework, app.state, most_bytes=1000, headers={})
 
 
 def sized(number: int, *more: tuple[bytes, bytes]) -> list[tuple[bytes, bytes]]:
