@@ -136,9 +136,10 @@ asyncio.run(main())
     assert "make room on its disk" in full
 
 
-def test_a_fork_before_the_first_use_does_no_harm_and_one_after_it_is_told(store: Path) -> None:
-    code = """
-client = a_client(sys.argv[1])
+@pytest.mark.parametrize("given", [{"key_id": "k", "secret": "s"}, {}])
+def test_a_fork_before_the_first_use_does_no_harm_and_one_after_it_is_told(store: Path, given: dict[str, str]) -> None:
+    code = f"""
+client = BillingClient(validator_url={NOWHERE!r}, billing_url={NOWHERE!r}, store=sys.argv[1], **{given})
 for _ in range(2):
     sys.stdout.flush()
     if os.fork() == 0:

@@ -41,7 +41,9 @@ def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
     pip = fresh / "bin" / "pip"
     pip.write_text(f'#!/bin/sh\nexec {sys.executable} -m pip --no-input --python {python} "$@"\n')
     pip.chmod(0o755)
-    env = process_environment() | {"PATH": f"{pip.parent}{os.pathsep}{os.defpath}", "PIP_NO_INDEX": "1"}
+    path = f"{pip.parent}{os.pathsep}{process_environment()['PATH']}"
+    # The environment of the tests is not to be installed anew with the Python that comes first in this PATH.
+    env = process_environment() | {"PATH": path, "PIP_NO_INDEX": "1", "MAKEFLAGS": f"PYTHON={sys.executable}"}
     ran = subprocess.run(
         ("bash", "-euc", INSTALL), cwd=ROOT, env=env, capture_output=True, text=True, check=False, timeout=100
     )

@@ -9,7 +9,7 @@ import logging
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from nextpanel_billing_client.answers import Activation, NotActivated
+from nextpanel_billing_client.answers import Activation, NotActivated, StoreUnusable
 from nextpanel_billing_client.store import Store
 
 _FACT: Final = "activation"
@@ -44,11 +44,10 @@ class Activated:
 
 class ApiKeys:
     def __init__(self, store: Store, given: ApiKey | None) -> None:
-        """Reads the store: raises StoreUnusable."""
+        """Reads nothing yet: a fork may follow."""
         self._store = store
         self._is_given = given is not None
-        kept = None if given else self.kept()
-        self._key = given or (kept.key if kept else None)
+        self._key = given
 
     @property
     def is_given(self) -> bool:
@@ -62,8 +61,12 @@ class ApiKeys:
         return key
 
     async def instead_of(self, refused: ApiKey) -> ApiKey | None:
-        """The key that another process has stored meanwhile."""
-        key = await self._looked_up()
+        """The key that another process has stored meanwhile; None, too, where the store cannot be read."""
+        try:
+            key = await self._looked_up()
+        except StoreUnusable as fault:
+            log.warning("%s", fault)
+            return None
         return None if key == refused else key
 
     def kept(self) -> Activated | None:
