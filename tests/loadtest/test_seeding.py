@@ -18,6 +18,7 @@ from core.hotstore.writer import Writer
 from core.jobs import ProjectLicense, from_row
 from core.licensing import key as license_key
 from core.settings import Secrets, validator_settings
+from db.license_records import LICENSE_ROWS, license_record
 from db.models.all_tables import METADATA
 from loadtest.seeding import batch, people, projecting, removal
 from loadtest.seeding.catalogue import SHARES, plans_for
@@ -25,7 +26,6 @@ from tests.support.databases import as_owner, change, opened, rows
 from tests.support.environment import environment
 from tests.support.rows import a_row
 from tests.support.servers import DatabaseUrls
-from workers.projection import records
 
 
 @pytest.fixture
@@ -83,7 +83,7 @@ async def test_redis_holds_what_the_relay_would_have_written(
     made = await batch.make(await order(settings))
     assert made.projected
     async with opened(database_urls) as database, database.as_system() as tx:
-        expected = dict(map(records.license_record, (await tx.session.execute(records.LICENSES)).all()))
+        expected = dict(map(license_record, (await tx.session.execute(LICENSE_ROWS)).all()))
     assert len(expected) == 60
     assert await documents(valkey, list(expected)) == list(expected.values())
     assert await rows(database_urls, "SELECT * FROM outbox") == [], "nothing is left for the relay"

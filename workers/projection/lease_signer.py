@@ -38,6 +38,7 @@ from core.licensing.lease import LIFE, OFFLINE_GRACE, draft, encode, leasable
 from core.licensing.record import LeaseRecord, LicenseRecord
 from core.parts import step, succeeded
 from core.telemetry import logger
+from db.license_records import LICENSE_ROWS, license_record
 from db.models.licensing import License
 from db.unit_of_work import Database, SystemTransaction
 from workers.process.supervision import Wakeup
@@ -54,7 +55,7 @@ _SPREAD: Final = LIFE / 8
 
 _PUBLISHED_FOR: Final = timedelta(seconds=LIFE + _SPREAD + OFFLINE_GRACE + 3600)
 _BEFORE_ALL_IDS: Final = UUID(int=0)
-_NAMED: Final = records.LICENSES.where(License.id == any_(bindparam("ids", type_=ARRAY(Uuid()))))
+_NAMED: Final = LICENSE_ROWS.where(License.id == any_(bindparam("ids", type_=ARRAY(Uuid()))))
 
 Claim = Callable[[SystemTransaction, DueCriteria], Awaitable[list[UUID]]]
 
@@ -176,7 +177,7 @@ class Leases:
         signed: list[SignedLease] = []
         withdrawn: list[UUID] = []
         leases: list[tuple[bytes, LeaseRecord]] = []
-        for _, (digest, record) in records.fit(rows, records.license_record):
+        for _, (digest, record) in records.fit(rows, license_record):
             if leasable(record, now.timestamp()):
                 lease = self._sign(record, now)
                 signed.append(lease)

@@ -2,11 +2,10 @@
 
 Nothing here knows what changed. A job names a row, the row is read as it is now and applied, and the hot store keeps
 the newest by (epoch, version). So a job may be doubled, late or overtaken, and any number of relays and rebuilds may
-run at once. The epoch is read in the statement that reads the rows.
+run at once. The epoch is read in the statement that reads the rows. Licenses: db/license_records.py.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import datetime
 from itertools import product
 from typing import Any, Final, NamedTuple, TypeVar, cast, get_args
 from uuid import UUID
@@ -15,42 +14,26 @@ from sqlalchemy import ARRAY, Double, Row, Select, Text, Uuid, any_, bindparam, 
 from sqlalchemy import cast as cast_sql
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from core.hotstore import keys
 from core.hotstore.writer import UsageTotal, Writer
 from core.jobs import ProjectApiKey, ProjectionJob, ProjectLicense, ProjectUsage
-from core.licensing.plan import LIMITS, RESOURCES, Resource
+from core.licensing.plan import RESOURCES, Resource
 from core.licensing.record import PERMISSIONS, ApiKeyRecord, LeaseRecord, LicenseRecord
 from core.licensing.state import Status
 from core.telemetry import logger
-from db.models.licensing import ApiKey, FingerprintPolicy, LeaseRow, License
-from db.models.messaging import ProjectionEpoch
+from db.license_records import EPOCH, LICENSE_ROWS, license_record, unix
+from db.models.licensing import ApiKey, LeaseRow, License
 from db.models.usage import LicenseUsage
 
 RowT = TypeVar("RowT", bound=Row[Any])
 RecordT = TypeVar("RecordT")
 
-_EPOCH: Final = select(ProjectionEpoch.epoch).scalar_subquery().label("epoch")
 _IDS: Final = any_(bindparam("ids", type_=ARRAY(Uuid())))
 
-LICENSES: Final = select(
-    _EPOCH,
-    License.id,
-    License.license_key_hash,
-    License.version,
-    License.status,
-    License.activation_date,
-    License.expiry_date,
-    License.grace_until,
-    License.features,
-    License.fingerprint_policy,
-    License.fingerprint,
-    *(getattr(License, name) for name in LIMITS),
-)
 USAGE: Final = select(
-    _EPOCH, License.id, License.license_key_hash, LicenseUsage.resource, LicenseUsage.used, LicenseUsage.version
+    EPOCH, License.id, License.license_key_hash, LicenseUsage.resource, LicenseUsage.used, LicenseUsage.version
 ).join(License, License.id == LicenseUsage.license_id)
 API_KEYS: Final = select(
-    _EPOCH,
+    EPOCH,
     ApiKey.id,
     ApiKey.key_id,
     ApiKey.version,
@@ -64,7 +47,7 @@ API_KEYS: Final = select(
     License.license_key_hash,
 ).outerjoin(License, License.id == ApiKey.license_id)
 LEASES: Final = select(
-    _EPOCH,
+    EPOCH,
     License.license_key_hash,
     LeaseRow.version,
     cast_sql(extract("epoch", LeaseRow.not_after), Double).label("not_after"),
@@ -72,7 +55,7 @@ LEASES: Final = select(
     cast_sql(extract("epoch", LeaseRow.signed_at), Double).label("signed_at"),
 ).join(License, License.id == LeaseRow.license_id)
 
-_NAMED_LICENSES: Final = LICENSES.where(License.id == _IDS)
+_NAMED_LICENSES: Final = LICENSE_ROWS.where(License.id == _IDS)
 _NAMED_USAGE: Final = USAGE.where(
     tuple_(LicenseUsage.license_id, LicenseUsage.resource).in_(
         select(
@@ -159,25 +142,6 @@ async def read(session: AsyncSession, jobs: Iterable[ProjectionJob]) -> Rows:
     )
 
 
-def license_record(row: Row[Any]) -> tuple[bytes, LicenseRecord]:
-    """A row of LICENSES, and the hash in its key; ValueError where that is no hash."""
-    keys.short_hash(row.license_key_hash)
-    record = LicenseRecord(
-        epoch=row.epoch,
-        version=row.version,
-        license_id=row.id,
-        status=row.status,
-        valid_from=_unix(row.activation_date),
-        valid_until=_unix(row.expiry_date),
-        grace_until=_unix(row.grace_until),
-        features=flags(row.features),
-        limits={resource: getattr(row, name) for resource, name in zip(RESOURCES, LIMITS, strict=True)},
-        fingerprint_required=row.fingerprint_policy is FingerprintPolicy.REQUIRED,
-        fingerprint=row.fingerprint,
-    )
-    return row.license_key_hash, record
-
-
 def usage_totals(rows: Iterable[Row[*tuple[Any, ...]]], settled: Settled = _NOTHING_SETTLED) -> list[UsageTotal]:
     """Rows of USAGE, and the holds they end. A resource of a newer release is left to that release."""
     return [
@@ -198,8 +162,8 @@ def api_key_record(row: Row[Any]) -> ApiKeyRecord:
         permissions=PERMISSIONS.intersection(row.permissions),
         current_secret=row.secret,
         previous_secret=row.previous_secret,
-        previous_until=_unix(row.previous_until),
-        expires_at=_unix(row.expires_at),
+        previous_until=unix(row.previous_until),
+        expires_at=unix(row.expires_at),
         networks=tuple(row.networks),
     )
 
@@ -263,14 +227,3 @@ def _columns(totals: set[tuple[UUID, str]]) -> dict[str, list[Any]]:
 
 async def _rows(session: AsyncSession, statement: Select[Any], ids: set[UUID]) -> Sequence[Row[Any]]:
     return (await session.execute(statement, {"ids": list(ids)})).all() if ids else ()
-
-
-def flags(features: object) -> dict[str, bool]:
-    """Plain flags. All else in `features` ("support": "email") describes, and grants nothing."""
-    if not isinstance(features, dict):
-        return {}
-    return {name: value for name, value in features.items() if isinstance(value, bool)}
-
-
-def _unix(instant: datetime | None) -> float | None:
-    return None if instant is None else instant.timestamp()

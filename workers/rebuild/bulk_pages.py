@@ -25,8 +25,8 @@ from core.licensing.plan import LIMITS, RESOURCES, Resource
 from core.licensing.record import LeaseRecord, LicenseRecord
 from core.telemetry import logger
 from db.driver import Driver
+from db.license_records import flags
 from db.unit_of_work import Database
-from workers.projection import records
 
 _AT_A_TIME: Final = 500
 """Rows packed before the event loop runs something else: 5 ms."""
@@ -134,5 +134,5 @@ def _lease(row: Any) -> bytes:
 def _common(columns: tuple[str, *tuple[int | None, ...]]) -> codec.Common:
     """Features as the text of their JSON, then the limits in the order of RESOURCES."""
     features, *limits = columns
-    flags = records.flags(msgspec.json.decode(features))
-    return codec.pack_common(dict(zip(RESOURCES, limits, strict=True)), flags)
+    granted = flags(msgspec.json.decode(features))
+    return codec.pack_common(dict(zip(RESOURCES, limits, strict=True)), granted)

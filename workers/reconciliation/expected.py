@@ -17,6 +17,7 @@ from core.hotstore.comparison import (
 from core.licensing.plan import Resource
 from core.licensing.record import ApiKeyRecord, LeaseRecord, LicenseRecord
 from core.licensing.state import Status
+from db.license_records import LICENSE_ROWS, license_record
 from db.models.licensing import ApiKey, LeaseRow, License
 from db.models.reconciliation import Subject
 from db.models.usage import LicenseUsage
@@ -26,7 +27,7 @@ SelectT = TypeVar("SelectT", bound=Select[Any])
 
 _IDS: Final = any_(bindparam("ids", type_=ARRAY(Uuid())))
 _NAMES: Final = any_(bindparam("names", type_=ARRAY(Text())))
-_LICENSES: Final = records.LICENSES.where(License.id == _IDS)
+_LICENSES: Final = LICENSE_ROWS.where(License.id == _IDS)
 _USAGE: Final = records.USAGE.where(LicenseUsage.license_id == _IDS)
 _LEASES: Final = records.LEASES.where(LeaseRow.license_id == _IDS)
 _API_KEYS: Final = records.API_KEYS.add_columns(ApiKey.license_id).where(ApiKey.key_id == _NAMES)
@@ -122,7 +123,7 @@ class LicenseTruth:
         # A signer locks the license first, so a lease cannot change while its license is locked.
         leases = dict(records.lease_record(row) for row in await session.execute(_LEASES, ids))
         found = {}
-        for row, (digest, record) in records.fit(rows, records.license_record):
+        for row, (digest, record) in records.fit(rows, license_record):
             packed = codec.encode_license(record)
             lease = leases.get(digest)
             if lease is not None and lease.version != record.version:
