@@ -39,6 +39,9 @@ class Permission(enum.StrEnum):
     AUDIT_VIEW = "admin.audit.view"
     PLATFORM_KEYS = "admin.platform_keys"
     USERS_VIEW = "admin.users.view"
+    BILLING_VIEW = "admin.billing.view"
+    NOTES_VIEW = "admin.notes.view"
+    NOTES_CHANGE = "admin.notes.change"
     USERS_CHANGE = "admin.users.change"
     USERS_IMPERSONATE = "admin.users.impersonate"
 
@@ -67,7 +70,14 @@ SCOPES: Final[Mapping[Scope, Permission]] = {
 IMPERSONATION: Final = frozenset({Permission.OWN_ACCOUNT, *SCOPES.values()})
 """What an administrator who impersonates a customer may read."""
 _CUSTOMER: Final = IMPERSONATION | {Permission.OWN_CREDENTIALS, Permission.PURCHASE}
-_SUPPORT: Final = _CUSTOMER | {Permission.LICENSES_VIEW, Permission.OPERATIONS_VIEW, Permission.USERS_VIEW}
+_SUPPORT: Final = _CUSTOMER | {
+    Permission.LICENSES_VIEW,
+    Permission.OPERATIONS_VIEW,
+    Permission.USERS_VIEW,
+    Permission.BILLING_VIEW,
+    Permission.NOTES_VIEW,
+    Permission.NOTES_CHANGE,
+}
 PERMISSIONS: Final[Mapping[Role, frozenset[Permission]]] = {
     Role.CUSTOMER: _CUSTOMER,
     Role.SUPPORT: _SUPPORT,

@@ -38,6 +38,7 @@ class Holding(NamedTuple):
 _SECRET: Final = "opens something, or is compared with what does"  # noqa: S105  a reason
 _SPELLING: Final = "the address beside it, as it is compared"
 _STAFFS_OWN: Final = "words of staff for staff; what the owner is told stands beside them"
+_NOTES: Final = "staff's notes may name other people: given out by hand, on request (decision 0039)"
 _LIMITS: Final = " ".join(LIMITS)
 _PLAN: Final = "plan_id interval"
 
@@ -199,6 +200,18 @@ HOLDINGS: Final = (
         Fate.KEPT,
         "id license_id domain_name registrar registrar_domain_id registration_date expiry_date auto_renew nameservers"
         " status created_at updated_at",
+    ),
+    Holding(
+        "customer_note_versions",
+        Fate.ERASED,
+        "",
+        {_NOTES: "note_id version author_id body written_at"},
+    ),
+    Holding(
+        "customer_notes",
+        Fate.ERASED,
+        "",
+        {_NOTES: "id author_id editor_id body is_pinned version deleted_at created_at updated_at"},
     ),
     Holding(
         "idempotency_keys",

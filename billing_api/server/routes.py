@@ -30,6 +30,8 @@ from billing_api.licensing.licenses.controller import AdminLicenseController, Li
 from billing_api.licensing.usage.controller import report_usage
 from billing_api.licensing.usage_history.controller import AdminUsageHistoryController, UsageHistoryController
 from billing_api.operations.audit.controller import AdminAuditController, LicenseEventController
+from billing_api.operations.customers.explain.controller import AdminExplanationController
+from billing_api.operations.customers.notes.controller import AdminNoteController
 from billing_api.operations.jobs.controller import AdminJobController
 from billing_api.operations.reconciliation.controller import AdminReconciliationController
 from billing_api.operations.search.controller import AdminSearchController
@@ -74,6 +76,8 @@ ROUTES: Final[Sequence[ControllerRouterHandler]] = (
             AdminLicenseController,
             AdminActivationController,
             AdminPlatformKeyController,
+            AdminNoteController,
+            AdminExplanationController,
             AdminAuditController,
             AdminUsageHistoryController,
             AdminWebhookController,

@@ -19,6 +19,7 @@ API_KEY: Final = "019ab3f6-3e6f-7b69-9aeb-5f2b4a3c8d09"
 INSTANCE: Final = "019ab3f6-3e6b-7c7a-abfc-6a3c5b4d9e10"
 STAFF: Final = "019ab100-4f70-7d8b-bc0d-7b4d6c5eaf11"
 EVENT: Final = "019ab3f4-8a11-7e9c-8d1e-8c5e7d6fba12"
+NOTE: Final = "019ab3f9-6c11-7d0e-8a55-1f2e3d4c5b6a"
 RUN: Final = "019ab400-5a82-7fad-9e2f-9d6f8e7acb13"
 JOB: Final = 48211
 KEY: Final = "NP-7Q2M-XK4D-9RWT"

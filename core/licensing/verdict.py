@@ -18,6 +18,8 @@ from core.licensing.state import Status
 
 
 class Code(enum.StrEnum):
+    """The code of a verdict. VALID and GRACE are a yes; of the others the first that applies is told."""
+
     NOT_FOUND = "NOT_FOUND"
     SUSPENDED = "SUSPENDED"
     CANCELLED = "CANCELLED"

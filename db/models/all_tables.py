@@ -1,6 +1,16 @@
 """Table registry: importing this module registers every table in the metadata, for Alembic and for tests of all."""
 
-from db.models import audit, commerce, identity, licensing, messaging, reconciliation, usage
+from db.models import audit, commerce, customer_care, identity, licensing, messaging, reconciliation, usage
 from db.models.columns import METADATA
 
-__all__ = ["METADATA", "audit", "commerce", "identity", "licensing", "messaging", "reconciliation", "usage"]
+__all__ = [
+    "METADATA",
+    "audit",
+    "commerce",
+    "customer_care",
+    "identity",
+    "licensing",
+    "messaging",
+    "reconciliation",
+    "usage",
+]

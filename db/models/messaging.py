@@ -27,6 +27,11 @@ class OutboxRow(Table):
         Index("ix_outbox_kind", text("(job ->> 'type')"), "id", postgresql_where=text("lane = 'partner'")),
         Index("ix_outbox_dead", "id", postgresql_where=text("dead_at IS NOT NULL")),
         Index("ix_outbox_created_at", "created_at"),
+        Index(
+            "ix_outbox_unsent_mail",
+            text("(job ->> 'mail_id')"),
+            postgresql_where=text("job ->> 'type' = 'deliver_mail' AND done_at IS NULL"),
+        ),
         CheckConstraint("lane IN ('projection', 'partner')", name="lane"),
     )
 

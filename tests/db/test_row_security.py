@@ -24,8 +24,8 @@ OWNED_OR_USERS: Final = [*OWNED, METADATA.tables["users"]]
 SIGN_IN: Final = frozenset(
     {"one_time_tokens", "registrations", "email_changes", "totp_factors", "recovery_codes", "sign_in_challenges"}
 )
-HIDDEN_FROM_CUSTOMERS: Final = SIGN_IN | {"mails"}
-HIDDEN_FROM_STAFF: Final = SIGN_IN | {"mails", "sessions"}
+HIDDEN_FROM_CUSTOMERS: Final = SIGN_IN | {"mails", "customer_notes", "customer_note_versions"}
+HIDDEN_FROM_STAFF: Final = SIGN_IN - {"totp_factors", "recovery_codes"}
 
 
 class Two(NamedTuple):
@@ -133,6 +133,23 @@ async def test_a_clients_secret_is_compared_by_the_application_alone(database: D
                     await tx.session.execute(text(f"SELECT {column} FROM oauth_clients"))
 
 
+@pytest.mark.parametrize(
+    "column",
+    [
+        *("mails.key", "mails.parameters", "mails.recipient_key"),
+        *("sessions.refresh_hash", "sessions.previous_hash"),
+        *("totp_factors.secret", "totp_factors.last_step", "recovery_codes.code_hash"),
+    ],
+)
+async def test_staff_see_the_state_of_sign_in_and_mails_and_nothing_that_opens_something(
+    database: Database, two: Two, column: str
+) -> None:
+    table, _, name = column.partition(".")
+    with pytest.raises(DBAPIError, match="permission denied"):
+        async with database.as_staff(two.ada) as tx:
+            await tx.session.execute(text(f"SELECT {name} FROM {table}"))
+
+
 async def attempt(database: Database, user_id: UUID, statement: str, **parameters: Any) -> int | str:
     """What a customer's statement did: the number of rows, or which fence stopped it."""
     try:
@@ -163,8 +180,8 @@ async def test_a_customer_changes_nobody_elses_rows(
 async def test_a_customer_writes_no_row_in_anothers_name(
     database: Database, database_urls: DatabaseUrls, two: Two, table: Table
 ) -> None:
-    made = {"plans": {"id": STARTER_PLAN}}
-    for owned in ("licenses", "subscriptions"):
+    made: dict[str, Mapping[str, Any]] = {"plans": {"id": STARTER_PLAN}, "users": {"id": two.bob}}
+    for owned in ("licenses", "subscriptions", "customer_notes"):
         [made[owned]] = await rows(database_urls, f"SELECT id FROM {owned} WHERE user_id = :bob", bob=two.bob)
     of_bob = "SELECT token_hash FROM one_time_tokens WHERE user_id = :bob"
     [made["one_time_tokens"]] = await rows(database_urls, of_bob, bob=two.bob)

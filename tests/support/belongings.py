@@ -45,6 +45,7 @@ async def belongings(client: httpx.AsyncClient, desk: Desk, urls: DatabaseUrls, 
     program: dict[str, Any] = {"name": "the books", "scopes": ["licenses:read"]}
     ids = {
         "users": str(user_id),
+        "users/{user_id}/notes": str(made["customer_notes"]["id"]),
         "licenses": str(license_.id),
         "api-keys": (await _posted(client, f"licenses/{license_.id}/api-keys", key, headers))["api_key"]["id"],
         "platform-keys": (await _posted(client, "admin/platform-keys", key, await desk.staff()))["platform_key"]["id"],
@@ -72,7 +73,11 @@ async def owned_rows(urls: DatabaseUrls, user_id: UUID) -> dict[str, list[dict[s
 
 
 def _row(table: Table, user_id: UUID, made: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    allowed = {"outbox": {"lane": "partner"}, "reconciliation_runs": {"cause": "command", "state": "agreed"}}
+    allowed: dict[str, dict[str, Any]] = {
+        "outbox": {"lane": "partner"},
+        "reconciliation_runs": {"cause": "command", "state": "agreed"},
+        "customer_notes": {"version": 2},  # the former text is version 1
+    }
     row = a_row(table, user_id, made) | allowed.get(table.name, {})
     return {name: value for name, value in row.items() if name in table.c and table.c[name].identity is None}
 

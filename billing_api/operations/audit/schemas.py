@@ -7,7 +7,7 @@ from uuid import UUID
 import msgspec
 from msgspec import Meta
 
-from billing_api.operations.audit.views import Named
+from billing_api.operations.audit.views import Account, Named
 from db.models.identity import Role
 
 ActorKind = Literal["system", "customer", "staff", "erased", "unknown"]
@@ -23,19 +23,27 @@ class Actor(msgspec.Struct, frozen=True, kw_only=True):
             "`unknown`: no account has this id."
         ),
     ]
-    id: Annotated[UUID | None, Meta(description="Null for the application itself.")]
-    name: Annotated[str | None, Meta(description="Null where there is none, or where it was erased.")]
-    email: Annotated[str | None, Meta(description="Null where there is none, or where it was erased.")]
+    id: Annotated[
+        UUID | None,
+        Meta(description="Null for the application itself.", examples=["019ab100-4f70-7d8b-bc0d-7b4d6c5eaf11"]),
+    ]
+    name: Annotated[
+        str | None, Meta(description="Null where there is none, or where it was erased.", examples=["Grace Hopper"])
+    ]
+    email: Annotated[
+        str | None,
+        Meta(description="Null where there is none, or where it was erased.", examples=["grace@example.com"]),
+    ]
 
     @classmethod
-    def of(cls, row: Named) -> "Actor":
-        kind = _kind(row)
+    def of(cls, actor_id: UUID | None, account: Account) -> "Actor":
+        kind = _kind(actor_id, account)
         is_told = kind in {"customer", "staff"}
         return cls(
             kind=kind,
-            id=row.entry.actor_id,
-            name=row.full_name if is_told else None,
-            email=row.email if is_told else None,
+            id=actor_id,
+            name=account.full_name if is_told else None,
+            email=account.email if is_told else None,
         )
 
 
@@ -65,7 +73,7 @@ class AuditView(msgspec.Struct, frozen=True, kw_only=True):
             id=entry.id,
             at=entry.at,
             actor_id=entry.actor_id,
-            actor=Actor.of(row),
+            actor=Actor.of(entry.actor_id, row.account),
             action=entry.action,
             target_kind=entry.target_kind,
             target_id=entry.target_id,
@@ -86,11 +94,11 @@ class LicenseEventView(msgspec.Struct, frozen=True, kw_only=True):
     detail: dict[str, Any]
 
 
-def _kind(row: Named) -> ActorKind:
-    if row.entry.actor_id is None:
+def _kind(actor_id: UUID | None, account: Account) -> ActorKind:
+    if actor_id is None:
         return "system"
-    if row.role is None:
+    if account.role is None:
         return "unknown"
-    if row.deleted_at is not None:
+    if account.deleted_at is not None:
         return "erased"
-    return "customer" if row.role is Role.CUSTOMER else "staff"
+    return "customer" if account.role is Role.CUSTOMER else "staff"

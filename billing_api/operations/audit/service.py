@@ -40,7 +40,7 @@ class AuditTrail:
         )
         async with self._database.as_staff(principal.user_id) as tx:
             found = await fetch_page(tx.session, statement, repository.NEWEST_FIRST, paging)
-        return found.page(AuditView.of(Named(*row)) for row in found.rows)
+        return found.page(AuditView.of(Named.of(*row)) for row in found.rows)
 
     async def license_events(self, principal: Principal, license_id: UUID, paging: Paging) -> Page[LicenseEventView]:
         async with self._database.as_customer(principal.user_id) as tx:

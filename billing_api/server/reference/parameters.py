@@ -23,6 +23,7 @@ _IN_PATHS: Final[Mapping[str, _Known]] = {
     "client_id": _Known("The OAuth client's id.", fields.CLIENT),
     "api_key_id": _Known("The API key's `id` (not its `key_id`, which signs).", fields.API_KEY),
     "user_id": _Known("The user's id.", fields.USER),
+    "note_id": _Known("The note's id.", fields.NOTE),
     "event_id": _Known("The event's id with us (not Stripe's).", fields.EVENT),
     "run_id": _Known("The id of the comparison.", fields.RUN),
     "job_id": _Known("The job's number.", fields.JOB),

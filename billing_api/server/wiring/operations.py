@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 
 from billing_api.operations.audit.service import AuditTrail
+from billing_api.operations.customers.explain.service import Explanations
+from billing_api.operations.customers.notes.service import CustomerNotes
 from billing_api.operations.jobs.service import JobAdministration
 from billing_api.operations.reconciliation.service import ReconciliationReports
 from billing_api.operations.search.service import SearchService
@@ -13,6 +15,8 @@ from billing_api.server.wiring.infrastructure import Infrastructure
 @dataclass(frozen=True)
 class OperationsServices:
     audit_trail: AuditTrail
+    explanations: Explanations
+    customer_notes: CustomerNotes
     webhook_receiver: WebhookReceiver
     webhook_administration: WebhookAdministration
     job_administration: JobAdministration
@@ -24,6 +28,8 @@ def operations(on: Infrastructure) -> OperationsServices:
     database = on.database
     return OperationsServices(
         audit_trail=AuditTrail(database),
+        explanations=Explanations(database, on.hot_store_reader, on.clock),
+        customer_notes=CustomerNotes(database, on.clock),
         webhook_receiver=WebhookReceiver(database, on.settings.stripe.webhook_secrets, on.clock),
         webhook_administration=WebhookAdministration(database),
         job_administration=JobAdministration(database, on.clock),

@@ -113,6 +113,7 @@ admin     POST    /api/v1/admin/licenses
 support   POST    /api/v1/admin/licenses/find-by-key
 support   GET     /api/v1/admin/licenses/{license_id:uuid}
 admin     PATCH   /api/v1/admin/licenses/{license_id:uuid}
+support   POST    /api/v1/admin/licenses/{license_id:uuid}/explain
 admin     POST    /api/v1/admin/licenses/{license_id:uuid}/extend
 admin     POST    /api/v1/admin/licenses/{license_id:uuid}/limits
 admin     POST    /api/v1/admin/licenses/{license_id:uuid}/reset-fingerprint
@@ -132,6 +133,11 @@ support   GET     /api/v1/admin/search
 support   GET     /api/v1/admin/users
 support   GET     /api/v1/admin/users/{user_id:uuid}
 admin     POST    /api/v1/admin/users/{user_id:uuid}/impersonate
+support   GET     /api/v1/admin/users/{user_id:uuid}/notes
+support   POST    /api/v1/admin/users/{user_id:uuid}/notes
+support   DELETE  /api/v1/admin/users/{user_id:uuid}/notes/{note_id:uuid}
+support   GET     /api/v1/admin/users/{user_id:uuid}/notes/{note_id:uuid}
+support   PATCH   /api/v1/admin/users/{user_id:uuid}/notes/{note_id:uuid}
 admin     POST    /api/v1/admin/users/{user_id:uuid}/resume
 admin     POST    /api/v1/admin/users/{user_id:uuid}/role
 admin     POST    /api/v1/admin/users/{user_id:uuid}/suspend

@@ -1,0 +1,1 @@
+"""Verdicts explained: every rule as PostgreSQL has its input, and as Redis has it."""
