@@ -19,6 +19,7 @@ from core.errors import (
 from core.problems import MEDIA_TYPE, Meaning
 
 _LEAST_WAIT: Final = 1
+_BEARER: Final = 'Bearer realm="nextpanel-billing"'  # RFC 6750, 3: never without a parameter
 
 
 class Problem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -91,7 +92,7 @@ def _challenge(refusal: Refusal) -> str | None:
     if isinstance(refusal, SignatureFault):
         return HEADER
     if isinstance(refusal, InvalidToken):
-        return 'Bearer error="invalid_token"'
+        return f'{_BEARER}, error="invalid_token"'
     if isinstance(refusal, InsufficientScope):
-        return f'Bearer error="insufficient_scope", scope="{refusal.scope}"'
-    return "Bearer" if refusal.status == HTTPStatus.UNAUTHORIZED else None
+        return f'{_BEARER}, error="insufficient_scope", scope="{refusal.scope}"'
+    return _BEARER if refusal.status == HTTPStatus.UNAUTHORIZED else None

@@ -33,6 +33,7 @@ from tests.support.people import Desk
 from tests.support.visitors import browser
 
 TOKENS: Final = TokenIssuer({"k1": bytes(range(32))}, utc_now)
+BEARER: Final = 'Bearer realm="nextpanel-billing"'
 ANYBODY: Final = {Permission.PUBLIC, Permission.SIGNED}
 CUSTOMER: Final = ANYBODY | {
     Permission.OWN_ACCOUNT,
@@ -127,7 +128,7 @@ async def test_every_caller_at_every_door(
         refused = (401, "unauthenticated") if caller is None else (403, "forbidden")
         assert (answer.status_code, answer.json()["code"]) == refused
         assert answer.headers["content-type"] == "application/problem+json"
-        assert answer.headers.get("www-authenticate") == ("Bearer" if caller is None else None)
+        assert answer.headers.get("www-authenticate") == (BEARER if caller is None else None)
 
 
 @pytest.mark.parametrize("permission", sorted(PERMISSIONS[Role.ADMIN]))
@@ -189,14 +190,14 @@ async def test_an_expired_token_is_told_what_to_do(door: httpx.AsyncClient) -> N
     earlier = TokenIssuer({"k1": bytes(range(32))}, lambda: utc_now() - timedelta(minutes=16))
     stale = earlier.issue(principal(Role.ADMIN))
     answer = await door.get("/own_account", headers={"Authorization": f"Bearer {stale}"})
-    assert (answer.status_code, answer.headers["www-authenticate"]) == (401, 'Bearer error="invalid_token"')
+    assert (answer.status_code, answer.headers["www-authenticate"]) == (401, f'{BEARER}, error="invalid_token"')
     assert "auth/refresh" in answer.json()["detail"]
     assert "auth/login" in answer.json()["detail"]
 
 
 async def test_without_a_token_the_answer_names_the_sign_in(door: httpx.AsyncClient) -> None:
     answer = await door.get("/own_account")
-    assert (answer.status_code, answer.headers["www-authenticate"]) == (401, "Bearer")
+    assert (answer.status_code, answer.headers["www-authenticate"]) == (401, BEARER)
     assert "auth/login" in answer.json()["detail"]
 
 
@@ -204,7 +205,7 @@ async def test_a_good_token_without_a_live_session_opens_nothing_that_is_closed(
     headers = {"Authorization": f"Bearer {TOKENS.issue(principal(Role.ADMIN))}"}
     assert (await door.get("/public", headers=headers)).status_code == 200
     refused = await door.get("/own_account", headers=headers)
-    assert (refused.status_code, refused.headers["www-authenticate"]) == (401, 'Bearer error="invalid_token"')
+    assert (refused.status_code, refused.headers["www-authenticate"]) == (401, f'{BEARER}, error="invalid_token"')
     assert "sign in again" in refused.json()["detail"]
 
 

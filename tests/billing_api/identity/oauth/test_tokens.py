@@ -147,7 +147,7 @@ async def test_of_all_routes_it_opens_those_of_its_scope(app: Litestar, ada: Mem
             elif permission in SCOPES.values():
                 assert (answer.status_code, answer.json()["code"]) == (403, "insufficient_scope"), (scope, method, path)
                 [wanted] = [scope for scope, opened_by in SCOPES.items() if opened_by is permission]
-                challenge = f'Bearer error="insufficient_scope", scope="{wanted}"'  # RFC 6750, 3.1
+                challenge = f'Bearer realm="nextpanel-billing", error="insufficient_scope", scope="{wanted}"'
                 assert answer.headers["www-authenticate"] == challenge
                 assert wanted in answer.json()["detail"]
             else:
