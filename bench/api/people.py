@@ -19,6 +19,9 @@ from bench.ledger import Ledger
 from billing_api.access.permissions import Principal
 from billing_api.access.tokens import TokenIssuer
 from core.clock import utc_now
+from core.hotstore.client import HotStoreClient
+from core.hotstore.keys import BUCKETS
+from core.hotstore.writer import Writer
 from core.licensing.plan import RESOURCES
 from core.settings import api_settings, process_environment
 from db.models.identity import Role
@@ -100,10 +103,19 @@ async def gather(books: Ledger, env: Mapping[str, str]) -> Crowd:
         people = [Person(*row) for row in await connection.fetch(_PEOPLE)]
     finally:
         await connection.close()
-    async with Redis.from_url(books.env["REDIS_URL"]) as redis, redis.pipeline(transaction=False) as pipe:
-        for one in people:
-            stored = msgspec.json.encode({"id": one.user_id, "role": "customer"})
-            pipe.set(f"yard:session:{one.session_id}", stored)
-        await pipe.execute()
+    async with Redis.from_url(books.env["REDIS_URL"]) as redis:
+        await _mark_loaded(redis)
+        async with redis.pipeline(transaction=False) as pipe:
+            for one in people:
+                stored = msgspec.json.encode({"id": one.user_id, "role": "customer"})
+                pipe.set(f"yard:session:{one.session_id}", stored)
+            await pipe.execute()
     password = SeedFiles(books.folder).read_customers()[-1].password
     return Crowd(people, password, secrets.token_urlsafe(32), env)
+
+
+async def _mark_loaded(redis: Redis) -> None:
+    """As workers do after a rebuild. Otherwise the API cannot tell whether anything is reserved."""
+    writer = Writer(HotStoreClient(redis))
+    for bucket, token in (await writer.begin_rebuild(range(BUCKETS), holds_lost=False)).items():
+        await writer.mark_loaded(bucket, token)

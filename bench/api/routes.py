@@ -1,5 +1,6 @@
 """Routes that the benchmark calls, and their requests: one for each customer, in turn."""
 
+import secrets
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
@@ -8,6 +9,8 @@ import msgspec
 from bench.api.people import Crowd, Person
 
 _API: Final = "/api/v1"
+_CHANGES: Final = 5
+"""Names that a customer takes in turn."""
 
 
 class Route(NamedTuple):
@@ -36,12 +39,14 @@ ROUTES: Final = (*READS, *WRITES)
 
 
 def requests(route: Route, crowd: Crowd, tokens: Sequence[str]) -> list[bytes]:
-    """`tokens`: the customers', in their order."""
-    return [_request(route, one, token, crowd) for one, token in zip(crowd.people, tokens, strict=True)]
+    """`tokens`: the customers', in their order. A change has another value each time, or an ORM would write nothing."""
+    turns = [secrets.token_hex(4) for _ in range(_CHANGES if route.name == "change-me" else 1)]
+    signed_in = list(zip(crowd.people, tokens, strict=True))
+    return [_request(route, one, token, crowd, turn) for turn in turns for one, token in signed_in]
 
 
-def _request(route: Route, one: Person, token: str, crowd: Crowd) -> bytes:
-    body = _body(route, one, crowd)
+def _request(route: Route, one: Person, token: str, crowd: Crowd, turn: str) -> bytes:
+    body = _body(route, one, crowd, turn)
     lines = [
         f"{route.method} {_API}{route.path.format(license_id=one.license_id)} HTTP/1.1",
         "Host: 127.0.0.1",
@@ -55,10 +60,10 @@ def _request(route: Route, one: Person, token: str, crowd: Crowd) -> bytes:
     return "\r\n".join([*lines, "", ""]).encode() + body
 
 
-def _body(route: Route, one: Person, crowd: Crowd) -> bytes:
+def _body(route: Route, one: Person, crowd: Crowd, turn: str) -> bytes:
     contents = {
         "checkout": {"plan_id": str(one.plan_id), "interval": "month"},
-        "change-me": {"full_name": f"Customer {one.user_id}"},
+        "change-me": {"full_name": f"Customer {turn}"},
         "sign-in": {"email": one.email, "password": crowd.password},
     }
     content = contents.get(route.name)

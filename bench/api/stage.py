@@ -48,13 +48,16 @@ class Stage(NamedTuple):
         python = contenders.environment_of(self.bed.folder / "fastapi-api", _PACKAGES, YARDSTICK)
         if isinstance(python, Absent):
             return python
-        env = {
+        return contenders.uvicorn(YARDSTICK, python, "bench.yardsticks.fastapi_api.app:app", self.yard_env())
+
+    def yard_env(self) -> dict[str, str]:
+        """Settings of the yardstick."""
+        return {
             "YARD_DATABASE_URL": self.bed.books.owner_url.replace("postgresql://", "postgresql+asyncpg://"),
             "YARD_JWT_SECRET": self.crowd.yard_secret,
             "REDIS_URL": self.env["REDIS_URL"],
             "STRIPE_API_BASE": self.env["STRIPE_API_BASE"],
         }
-        return contenders.uvicorn(YARDSTICK, python, "bench.yardsticks.fastapi_api.app:app", env)
 
     def _ours(self, module: str, more: Mapping[str, str]) -> Contender:
         port = choose(HOST)

@@ -4,11 +4,16 @@ No figure is judged: other tests run on the same machine. The yardstick needs pa
 """
 
 import asyncio
+import importlib
 import os
 from collections.abc import AsyncIterator, Iterator
+from contextlib import suppress
+from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import asyncpg  # type: ignore[import-untyped]  # ships no types
+import httpx
 import msgspec
 import pytest
 from redis.asyncio import Redis
@@ -16,9 +21,10 @@ from redis.asyncio import Redis
 from bench.api import __main__ as bench_api
 from bench.api import sampling
 from bench.api.load import read_answer
+from bench.api.measuring import ask
 from bench.api.probed import SAMPLES
 from bench.api.report import profile_text
-from bench.api.routes import ROUTES
+from bench.api.routes import READS, ROUTES, requests
 from bench.api.sampling import Samples
 from bench.api.stage import Stage, stage_with
 from bench.ledger import Ledger
@@ -31,6 +37,7 @@ from tests.support.environment import environment
 from tests.support.servers import DatabaseUrls
 
 _CUSTOMERS = 4
+_READS = [route for route in READS if route.name != "overview"]
 _SECONDS = 0.05
 
 
@@ -69,13 +76,43 @@ async def _functions_called(url: str) -> tuple[int, int]:
         return facts["calls"], facts["failed_calls"]
 
 
-def test_routes_and_layers_are_measured_and_profiled_and_a_refusal_is_shown(stage: Stage, valkey: str) -> None:
+async def _yardstick(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> dict[str, tuple[int, Any]]:
+    """Status and answer of each reading route, from the yardstick's application in this process."""
+    for name, value in stage.yard_env().items():
+        monkeypatch.setenv(name, value)
+    yard = importlib.import_module("bench.yardsticks.fastapi_api.app")
+    token, license_id = stage.crowd.yard_tokens()[0], stage.crowd.people[0].license_id
+    transport = httpx.ASGITransport(yard.app)
+    async with yard.lifespan(yard.app), httpx.AsyncClient(transport=transport, base_url="http://yard") as http:
+        http.headers["Authorization"] = f"Bearer {token}"
+        paths = {route.name: f"/api/v1{route.path.format(license_id=license_id)}" for route in _READS}
+        found = {name: await http.get(path) for name, path in paths.items()}
+    return {name: (answer.status_code, answer.json()) for name, answer in found.items()}
+
+
+def _common(answer: Any, other: Any) -> Any:
+    """What both show, as this one shows it, with instants in one spelling."""
+    if isinstance(answer, dict):
+        return {name: _common(value, other[name]) for name, value in answer.items() if name in other}
+    if isinstance(answer, list):
+        return [_common(one, another) for one, another in zip(answer, other, strict=True)]
+    with suppress(TypeError, ValueError):
+        return datetime.fromisoformat(answer)
+    return answer
+
+
+def test_routes_and_layers_are_measured_and_profiled_and_a_refusal_is_shown(
+    stage: Stage, valkey: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     samples = stage.bed.folder / "samples.json"
     with stage.started(stage.probed({SAMPLES: str(samples)})) as probed:
         figures = bench_api.measure_round(stage, [probed], probed, ROUTES, sign_in=True)
         strangers = stage._replace(crowd=stage.crowd._replace(env={**stage.env, "NP_JWT_KEYS": f"j1:{'A' * 43}="}))
         with pytest.raises(SystemExit, match=r"refused .* 401"):
             bench_api.measure_round(strangers, [probed], None, [ROUTES[1]], sign_in=False)
+        answers = {
+            route.name: ask(probed, requests(route, stage.crowd, stage.crowd.our_tokens())[0]) for route in _READS
+        }
     asked, failed = asyncio.run(_functions_called(valkey))
     assert asked > 10 * failed  # limits and sessions are looked up in Redis: nobody works around a server that is away
     present = {name for name, by_contender in figures.routes.items() if by_contender}
@@ -84,6 +121,9 @@ def test_routes_and_layers_are_measured_and_profiled_and_a_refusal_is_shown(stag
     assert figures.sign_in is not None
     told = bench_api.report_of([figures, figures])
     assert all(word in told for word in (*present, *bench_api.LAYERS, "hashing"))
+    for name, (status, body) in asyncio.run(_yardstick(stage, monkeypatch)).items():
+        ours = msgspec.json.decode(answers[name][1])
+        assert (status, _common(body, ours)) == (200, _common(ours, body)), name
     assert "litestar" in profile_text(msgspec.json.decode(samples.read_bytes(), type=Samples), micros=1000)
 
 
