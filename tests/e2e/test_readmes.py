@@ -63,6 +63,7 @@ def test_blocks_that_are_not_run_are_few_and_say_why() -> None:
     assert found == listed
 
 
+@pytest.mark.usefixtures("visitor")  # it waits until the tests before have left a calm stack
 def test_every_block_runs(stack: RunningStack, tmp_path: Path) -> None:
     facts = stack.facts()
     as_here = {
