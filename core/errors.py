@@ -5,7 +5,7 @@ reservation that is not granted) is a value, not an exception.
 """
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import msgspec
 from typing_extensions import override
@@ -20,10 +20,34 @@ class FieldError(msgspec.Struct, frozen=True):
     `code` and `params` are for programs that tell it in their own words; codes: core/field_errors.py.
     """
 
-    field: str
-    detail: str
-    code: str = "invalid"
-    params: Mapping[str, Any] = {}
+    field: Annotated[
+        str,
+        msgspec.Meta(
+            description="Where the error is: a path such as `items[3].count`, or the name of a query parameter.",
+            examples=["email"],
+        ),
+    ]
+    detail: Annotated[
+        str,
+        msgspec.Meta(
+            description="What is wrong, for people; read it behind the field's name.", examples=["is missing"]
+        ),
+    ]
+    code: Annotated[
+        str,
+        msgspec.Meta(
+            description=(
+                "What is wrong, for programs: missing, unknown, wrong_type, too_short, too_long, "
+                "too_small, too_large, not_multiple, not_one_of, bad_format, malformed, repeated or "
+                "invalid."
+            ),
+            examples=["missing"],
+        ),
+    ] = "invalid"
+    params: Annotated[
+        Mapping[str, Any],
+        msgspec.Meta(description="What the words of `detail` are made of, such as `min` or `allowed`.", examples=[{}]),
+    ] = {}
 
 
 class Refusal(Exception):

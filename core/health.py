@@ -14,7 +14,7 @@ import asyncio
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from enum import StrEnum
 from time import monotonic
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
 import msgspec
 
@@ -34,13 +34,16 @@ class Dependency(StrEnum):
 
 
 class Dependencies(msgspec.Struct, frozen=True):
-    """The answer of /health/dependencies."""
+    """The state of the servers that processes share."""
 
-    status: str
-    """`ok` or `degraded`."""
-    lacking: Sequence[str]
-    """Those that are not `ok`, by name."""
-    dependencies: Mapping[str, Dependency]
+    status: Annotated[str, msgspec.Meta(description="`ok` or `degraded`.", examples=["ok"])]
+    lacking: Annotated[Sequence[str], msgspec.Meta(description="Those that are not `ok`, by name.", examples=[[]])]
+    dependencies: Annotated[
+        Mapping[str, Dependency],
+        msgspec.Meta(
+            description="The state of each, by name.", examples=[{"postgres": "ok", "redis": "ok", "queue_redis": "ok"}]
+        ),
+    ]
 
     @classmethod
     def of(cls, states: Mapping[str, Dependency]) -> "Dependencies":
@@ -60,13 +63,17 @@ class Lack(StrEnum):
 
 
 class Ready(msgspec.Struct, frozen=True, omit_defaults=True):
-    """The answer of /health/ready."""
+    """Whether the process may be sent requests."""
 
-    status: str
-    """`ok` or `unavailable`."""
-    reason: Lack | None = None
-    lacking: Sequence[str] = ()
-    """Not yet: what has not been reached. Dead part: its name."""
+    status: Annotated[str, msgspec.Meta(description="`ok` or `unavailable`.", examples=["ok"])]
+    reason: Annotated[Lack | None, msgspec.Meta(description="Why not; absent where it is ready.")] = None
+    lacking: Annotated[
+        Sequence[str],
+        msgspec.Meta(
+            description="Not yet: what has not been reached. Dead part: its name. Absent where it is ready.",
+            examples=[["postgres"]],
+        ),
+    ] = ()
 
     @property
     def ok(self) -> bool:

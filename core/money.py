@@ -1,6 +1,9 @@
 """Money: an integer number of minor units and a currency; no float ever holds an amount."""
 
+from typing import Annotated
+
 import msgspec
+from msgspec import Meta
 from typing_extensions import override
 
 
@@ -11,8 +14,10 @@ class CurrencyMismatch(ValueError):
 class Money(msgspec.Struct, frozen=True, order=False):
     """An amount in minor units (cents for usd) and a lower-case ISO 4217 code, as Stripe writes both."""
 
-    amount: int
-    currency: str
+    amount: Annotated[
+        int, Meta(description="In minor units of the currency: cents for usd. Never a fraction.", examples=[9900])
+    ]
+    currency: Annotated[str, Meta(description="ISO 4217, in lower case.", examples=["usd"])]
 
     def __add__(self, other: "Money") -> "Money":
         self._same_currency(other)

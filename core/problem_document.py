@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from http import HTTPStatus
-from typing import Final
+from typing import Annotated, Final
 
 import msgspec
 
@@ -25,21 +25,58 @@ _BEARER: Final = 'Bearer realm="nextpanel-billing"'  # RFC 6750, 3: never withou
 class Problem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Why the request was not carried out (RFC 9457). `code` is for programs, `detail` for people."""
 
-    type: str
-    """`/problems/<code>`, relative to the answer's address: the text there says what it means and what to do."""
-    title: str
-    status: int
-    detail: str
-    code: str
-    request_id: str
-    conclusive: bool
-    """False: nothing can be concluded. True: the same request is refused again."""
-    errors: tuple[FieldError, ...] = ()
-    """For invalid content: every place where it is wrong."""
-    check: str | msgspec.UnsetType = msgspec.UNSET
-    """For an NP-Signature: which check failed."""
-    server_time: int | msgspec.UnsetType = msgspec.UNSET
-    """For an NP-Signature: unix seconds here, to compare your clock with."""
+    type: Annotated[
+        str,
+        msgspec.Meta(
+            description=(
+                "`/problems/<code>`, relative to the answer's address: the text there says what it means "
+                "and what to do."
+            ),
+            examples=["/problems/not_found"],
+        ),
+    ]
+    title: Annotated[
+        str,
+        msgspec.Meta(description="What this kind of problem is, for people.", examples=["There is no such thing here"]),
+    ]
+    status: Annotated[int, msgspec.Meta(description="The HTTP status, as in the head of the answer.", examples=[404])]
+    detail: Annotated[
+        str,
+        msgspec.Meta(
+            description="What is wrong here and what to do, for people.",
+            examples=["there is no such license: read the list again, and take the id from there"],
+        ),
+    ]
+    code: Annotated[
+        str,
+        msgspec.Meta(description="What is wrong, for programs: a line of docs/problems.md.", examples=["not_found"]),
+    ]
+    request_id: Annotated[
+        str,
+        msgspec.Meta(
+            description="The name of this answer in our logs; send it to us with questions.",
+            examples=["01a2043a1cd676b1916112de232bc4f6"],
+        ),
+    ]
+    conclusive: Annotated[
+        bool,
+        msgspec.Meta(
+            description="True: the same request is refused again. False: nothing can be concluded.", examples=[True]
+        ),
+    ]
+    errors: Annotated[
+        tuple[FieldError, ...], msgspec.Meta(description="For invalid content: every place where it is wrong.")
+    ] = ()
+    check: Annotated[
+        str | msgspec.UnsetType,
+        msgspec.Meta(description="For an NP-Signature: which check failed.", examples=["too_old"]),
+    ] = msgspec.UNSET
+    server_time: Annotated[
+        int | msgspec.UnsetType,
+        msgspec.Meta(
+            description="For an NP-Signature: unix seconds here, to compare your clock with.", examples=[1795363200]
+        ),
+    ] = msgspec.UNSET
 
 
 def problem_of(refusal: Refusal, request_id: str, now: float) -> Problem:

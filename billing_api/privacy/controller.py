@@ -13,7 +13,7 @@ from billing_api.privacy.schemas import Deletion, PersonalData
 from billing_api.privacy.service import MOST_ROWS, AccountDeletion, DataExport
 
 PageNumber = Annotated[
-    int, QueryParameter(ge=0, le=100_000, description=f"counted from 0; a page has {MOST_ROWS:,} rows of each table")
+    int, QueryParameter(ge=0, le=100_000, description=f"Counted from 0; a page has {MOST_ROWS:,} rows of each table.")
 ]
 _AS_A_FILE: Final = {
     "Cache-Control": "no-store",
@@ -25,7 +25,7 @@ class PrivacyController(Controller):
     path = "/me"
     tags = ("accounts",)
 
-    @get("/export", permission=Permission.OWN_CREDENTIALS, step_up=True, summary="Everything held about me, as JSON")
+    @get("/export", permission=Permission.OWN_CREDENTIALS, step_up=True)
     async def export_me(
         self,
         principal: NamedDependency[Principal],
@@ -33,6 +33,10 @@ class PrivacyController(Controller):
         data_export: NamedDependency[DataExport],
         page: PageNumber = 0,
     ) -> Response[PersonalData]:
+        """Export everything held about me.
+
+        As JSON, by tables, in pages: go on with `page` until `next_page` is null. Secrets and hashes are left out.
+        """
         exported = await data_export.page(principal, page, caller)
         return Response(exported, headers={name: text.format(page=page) for name, text in _AS_A_FILE.items()})
 
@@ -41,7 +45,6 @@ class PrivacyController(Controller):
         permission=Permission.OWN_CREDENTIALS,
         step_up=True,
         status_code=204,
-        summary="Delete my account, for good; what tax law wants kept stays without my name",
     )
     async def delete_me(
         self,
@@ -51,5 +54,10 @@ class PrivacyController(Controller):
         refresh_cookie: NamedDependency[RefreshCookie],
         data: JSONBody[Deletion],
     ) -> Response[None]:
+        """Delete my account for good.
+
+        Needs the password. Refused while a subscription renews, a payment page is open, or a license is live (unless
+        `end_licenses` is true). What tax law wants kept stays, without the name.
+        """
         await account_deletion.delete(principal, data, caller)
         return Response(None, status_code=204, cookies=[refresh_cookie.cleared()])

@@ -6,12 +6,13 @@ The process is ready after its first successful transaction, and stays ready unt
 import asyncio
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
 import msgspec
 from litestar import Response, get
 from litestar.datastructures import State
 from litestar.openapi.datastructures import ResponseSpec
+from msgspec import Meta
 from prometheus_client import Counter, Gauge
 from sqlalchemy import text
 
@@ -34,10 +35,16 @@ _LINES_LOST: Final = Counter("np_log_lines_lost", "Lines that could not be writt
 
 
 class Live(msgspec.Struct, frozen=True):
-    status: str
-    """`ok` or `dead`."""
-    parts: Mapping[str, Mapping[str, Any]]
-    """By name: `state` is ok, idle or dead; `last_success` is in Unix seconds."""
+    """Whether a part of the process is dead."""
+
+    status: Annotated[str, Meta(description="`ok` or `dead`.", examples=["ok"])]
+    parts: Annotated[
+        Mapping[str, Mapping[str, Any]],
+        Meta(
+            description="By name: `state` is ok, idle or dead; `last_success` is in Unix seconds.",
+            examples=[{"usage batches": {"state": "ok", "last_success": 1795363200}}],
+        ),
+    ]
 
 
 class Health:
@@ -91,10 +98,13 @@ class Health:
     "/health/live",
     permission=Permission.PUBLIC,
     tags=["plumbing"],
-    summary="No part of the process is dead",
     responses={503: ResponseSpec(Live, generate_examples=False, description="A part is dead; the process ends")},
 )
 async def get_liveness(state: State) -> Response[Live]:
+    """Check that no part of the process is dead.
+
+    For supervisors: 503 means that a part is dead, and that the process is about to end.
+    """
     parts: Parts = state.api.health.parts
     dead = parts.dead
     status = HTTPStatus.SERVICE_UNAVAILABLE if dead else HTTPStatus.OK
@@ -105,12 +115,15 @@ async def get_liveness(state: State) -> Response[Live]:
     "/health/ready",
     permission=Permission.PUBLIC,
     tags=["plumbing"],
-    summary="The process may be sent requests",
     responses={
         503: ResponseSpec(Ready, generate_examples=False, description="Not yet, or no longer: `reason` says why")
     },
 )
 async def get_readiness(state: State) -> Response[Ready]:
+    """Check that the process may be sent requests.
+
+    For load balancers: 503 until it has reached what it needs, and again while it ends; `reason` says why.
+    """
     health: Health = state.api.health
     report = health.readiness.report(() if health.readiness.reached else await health.missing())
     return Response(report, status_code=HTTPStatus.OK if report.ok else HTTPStatus.SERVICE_UNAVAILABLE)
@@ -120,8 +133,11 @@ async def get_readiness(state: State) -> Response[Ready]:
     "/health/dependencies",
     permission=Permission.PUBLIC,
     tags=["plumbing"],
-    summary="State of the shared servers; always 200",
 )
 async def get_dependencies(state: State) -> Dependencies:
+    """Read the state of the shared servers.
+
+    Always 200: a server that is away is no reason to restart this process.
+    """
     lookout: Lookout = state.api.health.lookout
     return await lookout.report()

@@ -1,8 +1,8 @@
 """OpenAPI document as JSON: encoded once for each process, compressed, and sent again only after a change.
 
-It is half a megabyte that changes with a release. So it has an entity tag (RFC 9110, 8.8.3): a client that sends the
-tag is answered 304. A client that accepts gzip gets a tenth of the bytes. `Cache-Control: no-cache` lets clients store
-the document, but they must ask each time whether it is still current.
+It is a third of a megabyte that changes with a release. So it has an entity tag (RFC 9110, 8.8.3): a client that sends
+the tag is answered 304. A client that accepts gzip gets a seventh of the bytes. `Cache-Control: no-cache` lets clients
+store the document, but they must ask each time whether it is still current.
 """
 
 import gzip

@@ -19,8 +19,8 @@ Cursor = Annotated[
     str | None,
     QueryParameter(
         max_length=1000,
-        description="the next_cursor of the page before: the list goes on behind it, whatever was added or deleted "
-        "since; with the same filters, without offset",
+        description="The `next_cursor` of the page before: the list goes on behind it, whatever was added or deleted "
+        "since. Send the same filters, and no offset.",
     ),
 ]
 

@@ -18,15 +18,18 @@ ViewT = TypeVar("ViewT", bound=msgspec.Struct)
 STORABLE: Final = r"^[^\x00]*$"
 """PostgreSQL's text type holds every character except NUL."""
 
-Limit = Annotated[int, QueryParameter(ge=1, le=100, description="how many items at most")]
-Offset = Annotated[int, QueryParameter(ge=0, le=1_000_000, description="how many items to skip")]
+Limit = Annotated[int, QueryParameter(ge=1, le=100, description="How many items at most.")]
+Offset = Annotated[
+    int, QueryParameter(ge=0, le=1_000_000, description="How many items to skip. With many pages use `cursor`.")
+]
 
 PersonName = Annotated[
     str,
     msgspec.Meta(
         max_length=200,
         pattern=ONE_LINE,
-        description="one line, without controls of writing direction",
+        description="A name on one line, without controls of writing direction.",
+        examples=["Ada Byron"],
         extra={FORM: ONE_LINE_IN_WORDS},
     ),
 ]

@@ -13,7 +13,7 @@ import base64
 import enum
 import re
 from collections.abc import Mapping
-from typing import Any, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 import msgspec
 from cryptography.exceptions import InvalidSignature
@@ -45,16 +45,24 @@ class _Header(msgspec.Struct, frozen=True):
 class PublicJwk(msgspec.Struct, frozen=True, kw_only=True):
     """An Ed25519 public key; `x` is its 32 bytes (RFC 8037, 2)."""
 
-    kty: Literal["OKP"] = "OKP"
-    crv: Literal["Ed25519"] = "Ed25519"
-    alg: Literal["EdDSA"] = "EdDSA"
-    use: Literal["sig"] = "sig"
-    kid: str
-    x: str
+    kty: Annotated[Literal["OKP"], msgspec.Meta(description="Key type: an octet key pair.")] = "OKP"
+    crv: Annotated[Literal["Ed25519"], msgspec.Meta(description="The curve.")] = "Ed25519"
+    alg: Annotated[Literal["EdDSA"], msgspec.Meta(description="The algorithm of the leases' signatures.")] = "EdDSA"
+    use: Annotated[Literal["sig"], msgspec.Meta(description="Signatures only.")] = "sig"
+    kid: Annotated[str, msgspec.Meta(description="The key's name; a lease carries it in its header.", examples=["l1"])]
+    x: Annotated[
+        str,
+        msgspec.Meta(
+            description="The public key: 32 bytes in base64url, without padding.",
+            examples=["11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"],
+        ),
+    ]
 
 
 class JwkSet(msgspec.Struct, frozen=True):
-    keys: list[PublicJwk]
+    """The public keys of leases (RFC 7517)."""
+
+    keys: Annotated[list[PublicJwk], msgspec.Meta(description="All keys that valid leases may be signed with.")]
 
     @classmethod
     def of(cls, public_keys: Mapping[str, bytes]) -> "JwkSet":

@@ -4,7 +4,7 @@ A new resource is one more name in `Resource`, and a migration that adds its col
 """
 
 from collections.abc import Mapping
-from typing import Any, Final, Literal, get_args
+from typing import Annotated, Any, Final, Literal, get_args
 
 import msgspec
 
@@ -13,6 +13,14 @@ Resource = Literal["accounts", "domains", "databases", "emails", "storage_gb"]
 RESOURCES: Final[tuple[Resource, ...]] = get_args(Resource)
 LIMITS: Final = tuple(f"max_{resource}" for resource in RESOURCES)
 """The name of each resource's limit, in the order of `RESOURCES`: its column, and its field in JSON."""
+_EXAMPLES: Final[Mapping[Resource, int]] = {
+    "accounts": 5,
+    "domains": 25,
+    "databases": 50,
+    "emails": 100,
+    "storage_gb": 100,
+}
+"""The limits of the plan that the API's examples speak of."""
 _PLACE: Final = {resource: place for place, resource in enumerate(RESOURCES)}
 
 RESOURCE_OF_FEATURE: Final[dict[str, Resource]] = {
@@ -44,10 +52,18 @@ class Limits(msgspec.Struct, frozen=True):
         return dict(zip(LIMITS, self.values, strict=True))
 
 
+def _described(kind: Any, resource: Resource) -> Any:
+    of_what = "GB of storage" if resource == "storage_gb" else resource
+    text = f"How many {of_what} at most; null is unlimited."
+    return Annotated[kind, msgspec.Meta(description=text, examples=[_EXAMPLES[resource]])]
+
+
 def with_limits(before: type[msgspec.Struct], kind: Any, **default: Any) -> Any:
     """A struct with the fields of `before` and, behind them, one of type `kind` for each of `LIMITS`.
 
     `default`, if it is given, is that of each limit.
     """
-    fields = [(name, kind, *default.values()) for name in LIMITS]
+    fields = [
+        (name, _described(kind, resource), *default.values()) for name, resource in zip(LIMITS, RESOURCES, strict=True)
+    ]
     return msgspec.defstruct(f"{before.__name__}WithLimits", fields, bases=(before,), frozen=True, kw_only=True)

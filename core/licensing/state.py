@@ -12,6 +12,8 @@ from core.errors import IllegalMove
 
 
 class Status(enum.StrEnum):
+    """State of a license. `cancelled` is final; a suspended and an expired license can come back."""
+
     ACTIVE = "active"
     SUSPENDED = "suspended"
     EXPIRED = "expired"

@@ -17,6 +17,8 @@ from db.models.licensing import Interval
 
 
 class CheckoutStatus(enum.StrEnum):
+    """State of a purchase: open, complete (paid), expired (the page was left, or nobody paid in time)."""
+
     OPEN = "open"
     COMPLETE = "complete"
     EXPIRED = "expired"
@@ -41,6 +43,8 @@ class Checkout(Table):
 
 
 class SubscriptionStatus(enum.StrEnum):
+    """State of a subscription. `past_due`: a renewal is unpaid and is being retried."""
+
     ACTIVE = "active"
     PAST_DUE = "past_due"
     CANCELLED = "cancelled"
@@ -100,6 +104,8 @@ class PlanChange(Table):
 
 
 class InvoiceStatus(enum.StrEnum):
+    """State of an invoice, as Stripe names it. `void`: cancelled; `uncollectible`: given up."""
+
     DRAFT = "draft"
     OPEN = "open"
     PAID = "paid"
@@ -128,6 +134,8 @@ Index("ix_invoices_number", func.upper(Invoice.number).label("folded"), postgres
 
 
 class PaymentStatus(enum.StrEnum):
+    """State of a payment. `pending`: the bank has not answered yet."""
+
     SUCCEEDED = "succeeded"
     PENDING = "pending"
     FAILED = "failed"

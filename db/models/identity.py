@@ -14,6 +14,8 @@ from db.models.columns import BigInt, CreatedAt, RowId, Table, UpdatedAt, enum_t
 
 
 class Role(enum.StrEnum):
+    """What a user may do: customers their own things, support staff read, administrators change."""
+
     CUSTOMER = "customer"
     SUPPORT = "support"
     ADMIN = "admin"

@@ -16,6 +16,8 @@ from db.models.columns import BigInt, CreatedAt, RowId, Table, UpdatedAt, enum_t
 
 
 class LicenseType(enum.StrEnum):
+    """The plan's kind."""
+
     STARTER = "starter"
     PROFESSIONAL = "professional"
     ENTERPRISE = "enterprise"
@@ -77,12 +79,16 @@ class PlanPrice(Table):
 
 
 class ProvisioningState(enum.StrEnum):
+    """State of the account on NextPanel. `failed`: NextPanel refused it; staff can have it tried again."""
+
     PENDING = "pending"
     DONE = "done"
     FAILED = "failed"
 
 
 class FingerprintPolicy(enum.StrEnum):
+    """Whether a panel must send its fingerprint with each validation. `none`: it is compared if it is sent."""
+
     NONE = "none"
     REQUIRED = "required"
 

@@ -81,7 +81,7 @@ class IdempotencyKey(Table):
 
 
 class WebhookSource(enum.StrEnum):
-    """A sender of events."""
+    """Who sent an event."""
 
     STRIPE = "stripe"
     REGISTRAR = "registrar"

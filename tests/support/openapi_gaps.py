@@ -7,8 +7,8 @@ A new route has no gap if it is written like this:
 - A query parameter or a header: `Annotated[T, QueryParameter(description="...")]`. Parameters of the path are described
   once, by name, in billing_api/server/reference/parameters.py.
 - A field of a body or an answer: `Annotated[T, msgspec.Meta(description="...", examples=[...])]`, or a type of
-  billing_api/web/fields.py that has both already. Say the unit, and what null means. A field whose type is a struct or
-  an enumeration needs no example of its own.
+  billing_api/web/fields.py that has both already. Say the unit, and what null means. A field whose type is a struct
+  needs no example of its own; an enumeration is described by its docstring and needs neither.
 - A struct and an enumeration: a docstring. The first line of an answer's struct describes the answer.
 - Examples of bodies and answers are composed from those of their fields (billing_api/server/reference/examples.py).
 - Errors: `responses={402: documented(PaymentDeclined)}` for those that are not common to all routes.
@@ -29,7 +29,7 @@ def gaps(document: Json) -> dict[str, list[str]]:
     """What each operation and each schema lacks, by its name; those that lack nothing are left out."""
     found = {name: list(_of_operation(each)) for name, each in operations(document)}
     for name, schema in document["components"]["schemas"].items():
-        found[name] = list(_of_schema(schema))
+        found[name] = list(_of_schema(schema, document["components"]["schemas"]))
     for name, response in document["components"].get("responses", {}).items():
         found[f"error {name}"] = list(_of_content(response, "error"))
     return {name: lacking for name, lacking in found.items() if lacking}
@@ -42,7 +42,7 @@ def operations(document: Json) -> Iterator[tuple[str, Json]]:
 
 
 def _of_operation(operation: Json) -> Iterator[str]:
-    if not operation.get("summary"):
+    if " " not in operation.get("summary", ""):  # without a docstring it is made of the handler's name
         yield "summary"
     if not operation.get("description", "").partition(ACCESS)[0].strip():
         yield "description"
@@ -62,18 +62,21 @@ def _of_content(place: Json, name: str) -> Iterator[str]:
     )
 
 
-def _of_schema(schema: Json) -> Iterator[str]:
+def _of_schema(schema: Json, schemas: Json) -> Iterator[str]:
     if not schema.get("description") and not schema["title"].startswith("Page["):
         yield "description"
     for name, field in schema.get("properties", {}).items():
-        if not _text(field):
+        if not _text(field, schemas):
             yield f"description of the field {name}"
 
 
-def _text(field: Json) -> str:
-    """A field's text: its own, or that of the named type which it may hold."""
+def _text(field: Json, schemas: Json) -> str:
+    """A field's text: its own, that of the named type which it may hold, or that of its enumeration."""
     members = [member for member in field.get("anyOf", ()) if member != _NULL]
-    return str(field.get("description") or (members[0].get("description", "") if len(members) == 1 else ""))
+    if not field.get("description") and len(members) == 1:
+        return _text(members[0], schemas)
+    named = schemas.get(field.get("$ref", "").rpartition("/")[2], {})
+    return str(field.get("description") or (named.get("description", "") if "enum" in named else ""))
 
 
 def missing_examples(document: Json) -> dict[str, str]:

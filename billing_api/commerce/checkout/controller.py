@@ -23,7 +23,7 @@ class CheckoutController(Controller):
     path = "/checkout/sessions"
     tags = ("checkout",)
 
-    @post("/", permission=Permission.PURCHASE, summary="Start a purchase; send the customer to `url`")
+    @post("/", permission=Permission.PURCHASE)
     async def start_checkout(
         self,
         principal: NamedDependency[Principal],
@@ -31,15 +31,26 @@ class CheckoutController(Controller):
         once: NamedDependency[Once],
         data: JSONBody[StartCheckout],
     ) -> Response[StartedCheckout]:
+        """Start a purchase.
+
+        Send the customer to the `url` of the answer, Stripe's payment page. The license is issued once Stripe confirms
+        the payment; `checkout/sessions/{session_id}` tells. Send an Idempotency-Key: a retry gets the same page instead
+        of a second purchase.
+        """
         return reply(await checkouts.start(principal, data, once), status_code=201)
 
-    @get("/{session_id:uuid}", permission=Permission.PURCHASE, summary="Get the state of a purchase, read from Stripe")
+    @get("/{session_id:uuid}", permission=Permission.PURCHASE)
     async def get_checkout(
         self,
         principal: NamedDependency[Principal],
         checkouts: NamedDependency[CheckoutService],
         session_id: FromPath[UUID],
     ) -> CheckoutView:
+        """Read the state of a purchase.
+
+        An open purchase is read from Stripe first, so that nobody has to wait for a webhook. `license_id` is there once
+        it is paid.
+        """
         return await checkouts.one(principal, session_id)
 
 

@@ -16,22 +16,30 @@ class InvoiceController(Controller):
     path = "/invoices"
     tags = ("payments",)
 
-    @get("/", permission=Permission.OWN_INVOICES_READ, summary="My invoices")
+    @get("/", permission=Permission.OWN_INVOICES_READ)
     async def list_invoices(
         self,
         principal: NamedDependency[Principal],
         payments: NamedDependency[PaymentService],
         paging: NamedDependency[Paging],
     ) -> Page[InvoiceView]:
+        """List my invoices.
+
+        The newest first, as Stripe has them.
+        """
         return await payments.invoices(principal, paging)
 
-    @get("/{invoice_id:uuid}", permission=Permission.OWN_INVOICES_READ, summary="One of my invoices")
+    @get("/{invoice_id:uuid}", permission=Permission.OWN_INVOICES_READ)
     async def get_invoice(
         self,
         principal: NamedDependency[Principal],
         payments: NamedDependency[PaymentService],
         invoice_id: FromPath[UUID],
     ) -> InvoiceView:
+        """Read one of my invoices.
+
+        With the address of its PDF at Stripe.
+        """
         return await payments.invoice(principal, invoice_id)
 
 
@@ -39,20 +47,28 @@ class PaymentController(Controller):
     path = "/payments"
     tags = ("payments",)
 
-    @get("/", permission=Permission.OWN_PAYMENTS_READ, summary="My payments")
+    @get("/", permission=Permission.OWN_PAYMENTS_READ)
     async def list_payments(
         self,
         principal: NamedDependency[Principal],
         payments: NamedDependency[PaymentService],
         paging: NamedDependency[Paging],
     ) -> Page[PaymentView]:
+        """List my payments.
+
+        The newest first; failed attempts too.
+        """
         return await payments.payments(principal, paging)
 
-    @get("/{payment_id:uuid}", permission=Permission.OWN_PAYMENTS_READ, summary="One of my payments")
+    @get("/{payment_id:uuid}", permission=Permission.OWN_PAYMENTS_READ)
     async def get_payment(
         self,
         principal: NamedDependency[Principal],
         payments: NamedDependency[PaymentService],
         payment_id: FromPath[UUID],
     ) -> PaymentView:
+        """Read one of my payments.
+
+        A payment or an attempt, as Stripe has it.
+        """
         return await payments.payment(principal, payment_id)

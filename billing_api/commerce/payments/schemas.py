@@ -1,27 +1,43 @@
 """Payment schemas: invoices and payments as JSON."""
 
 from datetime import datetime
-from uuid import UUID
+from typing import Annotated
 
 import msgspec
+from msgspec import Meta
 
+from billing_api.web.fields import CreatedAt, InvoiceId, LicenseId, PaymentId, SubscriptionId
 from core.money import Money
 from db.models.commerce import Invoice, InvoiceStatus, Payment, PaymentStatus
 
 
 class InvoiceView(msgspec.Struct, frozen=True, kw_only=True):
-    """`number` is Stripe's invoice number."""
+    """An invoice, as Stripe has it."""
 
-    id: UUID
-    number: str | None
-    subscription_id: UUID | None
-    amount_due: Money
-    amount_paid: Money
+    id: InvoiceId
+    number: Annotated[
+        str | None,
+        Meta(description="Stripe's invoice number, as printed on the PDF; null for a draft.", examples=["NPB-0042"]),
+    ]
+    subscription_id: SubscriptionId | None
+    amount_due: Annotated[Money, Meta(description="What the customer has to pay, after discounts and taxes.")]
+    amount_paid: Annotated[Money, Meta(description="What has been paid of it.")]
     status: InvoiceStatus
-    invoice_pdf_url: str | None
-    created_at: datetime
-    due_date: datetime | None
-    paid_at: datetime | None
+    invoice_pdf_url: Annotated[
+        str | None,
+        Meta(
+            description="Where Stripe has the PDF; null for a draft.",
+            examples=["https://pay.stripe.com/invoice/acct_1/test_1/pdf"],
+        ),
+    ]
+    created_at: CreatedAt
+    due_date: Annotated[
+        datetime | None,
+        Meta(description="Until when to pay it; null where the card is charged at once.", examples=[None]),
+    ]
+    paid_at: Annotated[
+        datetime | None, Meta(description="When it was paid; null while it is not.", examples=["2026-11-22T16:00:04Z"])
+    ]
 
     @classmethod
     def of(cls, row: Invoice) -> "InvoiceView":
@@ -40,13 +56,20 @@ class InvoiceView(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PaymentView(msgspec.Struct, frozen=True, kw_only=True):
-    id: UUID
-    license_id: UUID | None
-    amount: Money
+    """A payment, or an attempt at one."""
+
+    id: PaymentId
+    license_id: LicenseId | None
+    amount: Annotated[Money, Meta(description="What was charged.")]
     status: PaymentStatus
-    payment_method: str | None
-    description: str | None
-    created_at: datetime
+    payment_method: Annotated[
+        str | None,
+        Meta(description="Stripe's kind of payment method; null where it could be one of several.", examples=["card"]),
+    ]
+    description: Annotated[
+        str | None, Meta(description="What it was for; null where nothing is said.", examples=["Professional, monthly"])
+    ]
+    created_at: CreatedAt
 
     @classmethod
     def of(cls, row: Payment) -> "PaymentView":

@@ -13,7 +13,11 @@ class PlanController(Controller):
     path = "/plans"
     tags = ("plans",)
 
-    @get("/", permission=Permission.PUBLIC, summary="Plans on sale, cheapest first")
+    @get("/", permission=Permission.PUBLIC)
     async def list_plans(self, plans: NamedDependency[PlanService]) -> Page[PlanView]:
+        """List the plans on sale.
+
+        The cheapest first, with prices before taxes and discounts.
+        """
         items = [PlanView.of(plan) for plan in await plans.on_offer()]
         return Page(items, total=len(items), limit=100, offset=0)

@@ -1,23 +1,32 @@
 """Plan schemas: plans as JSON."""
 
-from typing import TYPE_CHECKING, Any
-from uuid import UUID
+from typing import TYPE_CHECKING, Annotated
 
 import msgspec
+from msgspec import Meta
 
+from billing_api.web.fields import FeatureFlags, PlanId, PlanName
 from core.licensing.plan import with_limits
 from core.money import Money
 from db.models.licensing import LicenseType, Plan
 
 
 class _PlanFacts(msgspec.Struct, frozen=True, kw_only=True):
-    id: UUID
-    name: str
+    id: PlanId
+    name: PlanName
     license_type: LicenseType
-    description: str
-    price_monthly: Money
-    price_yearly: Money
-    features: dict[str, Any]
+    description: Annotated[
+        str, Meta(description="What it is for, for people.", examples=["For agencies and growing teams."])
+    ]
+    price_monthly: Annotated[Money, Meta(description="What a month costs, before taxes and discounts.")]
+    price_yearly: Annotated[
+        Money,
+        Meta(
+            description="What a year costs, before taxes and discounts.",
+            examples=[{"amount": 99000, "currency": "usd"}],
+        ),
+    ]
+    features: FeatureFlags
 
 
 if TYPE_CHECKING:
@@ -27,7 +36,7 @@ else:
 
 
 class PlanView(_PlanFactsWithLimits, frozen=True, kw_only=True):
-    """A plan on sale. Prices are in minor units; a limit of null is unlimited."""
+    """A plan on sale."""
 
     @classmethod
     def of(cls, plan: Plan) -> "PlanView":

@@ -26,29 +26,36 @@ class SubscriptionController(Controller):
     path = "/subscriptions"
     tags = ("subscriptions",)
 
-    @get("/", permission=Permission.OWN_SUBSCRIPTIONS_READ, summary="My subscriptions")
+    @get("/", permission=Permission.OWN_SUBSCRIPTIONS_READ)
     async def list_subscriptions(
         self,
         principal: NamedDependency[Principal],
         subscriptions: NamedDependency[SubscriptionService],
         paging: NamedDependency[Paging],
     ) -> Page[SubscriptionView]:
+        """List my subscriptions.
+
+        The newest first.
+        """
         return await subscriptions.page(principal, paging)
 
-    @get("/{subscription_id:uuid}", permission=Permission.OWN_SUBSCRIPTIONS_READ, summary="One of my subscriptions")
+    @get("/{subscription_id:uuid}", permission=Permission.OWN_SUBSCRIPTIONS_READ)
     async def get_subscription(
         self,
         principal: NamedDependency[Principal],
         subscriptions: NamedDependency[SubscriptionService],
         subscription_id: FromPath[UUID],
     ) -> SubscriptionView:
+        """Read one of my subscriptions.
+
+        Its plan, its period, and a change that is pending.
+        """
         return await subscriptions.one(principal, subscription_id)
 
     @post(
         "/{subscription_id:uuid}/preview-change",
         permission=Permission.PURCHASE,
         status_code=200,
-        summary="Preview a change of plan: its cost and its limits; nothing is changed",
     )
     async def preview_subscription_change(
         self,
@@ -57,13 +64,16 @@ class SubscriptionController(Controller):
         subscription_id: FromPath[UUID],
         data: JSONBody[ChangeGiven],
     ) -> ChangePreview:
+        """Preview a change of plan.
+
+        Its cost and its limits, as if it were made now. Nothing is changed.
+        """
         return await subscriptions.preview(principal, subscription_id, data)
 
     @post(
         "/{subscription_id:uuid}/change",
         permission=Permission.PURCHASE,
         status_code=200,
-        summary="Change the plan: an upgrade takes effect once it is paid, any other change with the next period",
         responses={402: documented(PaymentDeclined)},
     )
     async def change_subscription(
@@ -74,13 +84,17 @@ class SubscriptionController(Controller):
         subscription_id: FromPath[UUID],
         data: JSONBody[ChangeGiven],
     ) -> Response[SubscriptionView]:
+        """Change the plan.
+
+        An upgrade takes effect once it is paid; any other change takes effect with the next period. Where the bank
+        wants the customer to confirm, the answer has `pending_change.payment_url`.
+        """
         return reply(await subscriptions.change(principal, subscription_id, data, once), status_code=200)
 
     @post(
         "/{subscription_id:uuid}/cancel",
         permission=Permission.PURCHASE,
         status_code=200,
-        summary="Cancel at the end of the paid period",
     )
     async def cancel_subscription(
         self,
@@ -89,13 +103,16 @@ class SubscriptionController(Controller):
         once: NamedDependency[Once],
         subscription_id: FromPath[UUID],
     ) -> Response[SubscriptionView]:
+        """Cancel a subscription.
+
+        It ends with the paid period, and its license with it. Until then `resume` withdraws this.
+        """
         return reply(await subscriptions.cancel(principal, subscription_id, once), status_code=200)
 
     @post(
         "/{subscription_id:uuid}/resume",
         permission=Permission.PURCHASE,
         status_code=200,
-        summary="Withdraw a cancellation or a pending change",
     )
     async def resume_subscription(
         self,
@@ -104,4 +121,8 @@ class SubscriptionController(Controller):
         once: NamedDependency[Once],
         subscription_id: FromPath[UUID],
     ) -> Response[SubscriptionView]:
+        """Withdraw a cancellation or a pending change.
+
+        The subscription goes on as it is.
+        """
         return reply(await subscriptions.resume(principal, subscription_id, once), status_code=200)

@@ -2,13 +2,14 @@
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Literal
-from uuid import UUID
+from typing import Annotated, Literal
 
 import msgspec
+from msgspec import Meta
 
 from billing_api.commerce.subscriptions.views import SubscriptionDetails
 from billing_api.licensing.licenses.terms import limits_on
+from billing_api.web.fields import CreatedAt, LicenseId, LimitOrNone, NumberUsed, PlanId, PlanName, SubscriptionId
 from core.licensing.plan import RESOURCES
 from core.money import Money
 from db.models.commerce import SubscriptionStatus
@@ -16,34 +17,60 @@ from db.models.licensing import Interval, License, Plan
 
 
 class PendingChange(msgspec.Struct, frozen=True, kw_only=True):
-    """The change takes effect at `takes_effect_at`, or if that is null, as soon as it is paid.
+    """A change of plan that is not in force yet."""
 
-    `payment_url`: where the customer confirms the payment with the bank. `over`: by how much present usage exceeds the
-    future limits, for each resource that does. Nothing is deleted then, but nothing more can be created.
-    """
-
-    plan_id: UUID
-    plan: str
+    plan_id: PlanId
+    plan: PlanName
     interval: Interval
-    takes_effect_at: datetime | None
-    payment_url: str | None
-    over: dict[str, int]
+    takes_effect_at: Annotated[
+        datetime | None,
+        Meta(
+            description="When the change takes effect; null: as soon as it is paid.", examples=["2026-12-22T16:00:00Z"]
+        ),
+    ]
+    payment_url: Annotated[
+        str | None,
+        Meta(
+            description="Where the customer confirms the payment with the bank; null where nothing is to be done.",
+            examples=[None],
+        ),
+    ]
+    over: Annotated[
+        dict[str, int],
+        Meta(
+            description=(
+                "By how much present usage exceeds the future limits, for each resource that does. Nothing "
+                "is deleted then, but nothing more can be created."
+            ),
+            examples=[{"databases": 2}],
+        ),
+    ]
 
 
 class SubscriptionView(msgspec.Struct, frozen=True, kw_only=True):
-    """`cancel_at_period_end`: the subscription will not be renewed."""
+    """A subscription: how its license is paid for."""
 
-    id: UUID
-    license_id: UUID
-    plan_id: UUID
-    plan: str
+    id: SubscriptionId
+    license_id: LicenseId
+    plan_id: PlanId
+    plan: PlanName
     interval: Interval
     status: SubscriptionStatus
-    current_period_start: datetime
-    current_period_end: datetime
-    cancel_at_period_end: bool
-    pending_change: PendingChange | None
-    created_at: datetime
+    current_period_start: Annotated[
+        datetime, Meta(description="When the paid period began.", examples=["2026-11-22T16:00:00Z"])
+    ]
+    current_period_end: Annotated[
+        datetime,
+        Meta(description="When the paid period ends, and the next one is charged.", examples=["2026-12-22T16:00:00Z"]),
+    ]
+    cancel_at_period_end: Annotated[
+        bool, Meta(description="True: it ends with the paid period and is not renewed.", examples=[False])
+    ]
+    pending_change: Annotated[
+        PendingChange | None,
+        Meta(description="A change of plan that is not in force yet; null where there is none.", examples=[None]),
+    ]
+    created_at: CreatedAt
 
     @classmethod
     def of(cls, details: SubscriptionDetails, used: Mapping[str, int]) -> "SubscriptionView":
@@ -64,33 +91,54 @@ class SubscriptionView(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ChangeGiven(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    plan_id: UUID
+    """The plan to change to."""
+
+    plan_id: PlanId
     interval: Interval
 
 
 class LimitToCome(msgspec.Struct, frozen=True):
-    """`limit` null is unlimited. `over`: by how much present usage exceeds it."""
+    """A limit of the future plan, and how present usage fits into it."""
 
-    used: int
-    limit: int | None
-    over: int
+    used: NumberUsed
+    limit: LimitOrNone
+    over: Annotated[
+        int, Meta(description="By how much present usage exceeds the limit; 0 where it fits.", examples=[0])
+    ]
 
 
 class ChangePreview(msgspec.Struct, frozen=True, kw_only=True):
-    """The effect of a change, if it were made now.
+    """The effect of a change, if it were made now. Nothing has been changed."""
 
-    `due_now` is charged at once: the new plan for the rest of the period, less the unused part of the present plan.
-    `price` is charged for each later period, before taxes and discounts. `takes_effect_at` null: once it is paid.
-    """
-
-    direction: Literal["upgrade", "downgrade"]
-    plan_id: UUID
-    plan: str
+    direction: Annotated[
+        Literal["upgrade", "downgrade"],
+        Meta(description="Whether the plan becomes larger (at once) or smaller (with the next period)."),
+    ]
+    plan_id: PlanId
+    plan: PlanName
     interval: Interval
-    takes_effect_at: datetime | None
-    due_now: Money
-    price: Money
-    limits: dict[str, LimitToCome]
+    takes_effect_at: Annotated[
+        datetime | None, Meta(description="When the change takes effect; null: as soon as it is paid.", examples=[None])
+    ]
+    due_now: Annotated[
+        Money,
+        Meta(
+            description=(
+                "Charged at once: the new plan for the rest of the period, less the unused part of the present one."
+            ),
+            examples=[{"amount": 4120, "currency": "usd"}],
+        ),
+    ]
+    price: Annotated[Money, Meta(description="Charged for each later period, before taxes and discounts.")]
+    limits: Annotated[
+        dict[str, LimitToCome],
+        Meta(
+            description="The limits to come, by resource.",
+            examples=[
+                {"accounts": {"used": 3, "limit": 5, "over": 0}, "databases": {"used": 7, "limit": 50, "over": 0}}
+            ],
+        ),
+    ]
 
 
 def future_limits(license_: License, plan: Plan, used: Mapping[str, int]) -> dict[str, LimitToCome]:

@@ -34,9 +34,13 @@ class AuthController(Controller):
         "/register",
         permission=Permission.PUBLIC,
         limit="register",
-        summary="Open an account; a mail asks to confirm the address",
     )
     async def register(self, registrations: NamedDependency[Registrations], data: JSONBody[Registration]) -> Registered:
+        """Open an account.
+
+        A mail with a link asks to confirm the address; it is good for 24 hours. The answer is the same for every
+        address, so that it does not show who has an account. An address that has an account gets a mail that says so.
+        """
         return await registrations.register(data)
 
     @post(
@@ -44,11 +48,14 @@ class AuthController(Controller):
         permission=Permission.PUBLIC,
         limit="password",
         status_code=200,
-        summary="Confirm the address with the token",
     )
     async def verify_email(
         self, registrations: NamedDependency[Registrations], data: JSONBody[EmailProof]
     ) -> EmailVerified:
+        """Confirm the address of a new account.
+
+        The token is in the mail's link, which opens a page that does this as well. After that the account can sign in.
+        """
         return await registrations.verify(data.token)
 
     @post(
@@ -56,7 +63,6 @@ class AuthController(Controller):
         permission=Permission.PUBLIC,
         limit="login",
         status_code=200,
-        summary="Sign in with e-mail address and password",
         responses={403: documented(EmailNotVerified, Forbidden)},
     )
     async def login(
@@ -67,6 +73,12 @@ class AuthController(Controller):
         caller: NamedDependency[Caller],
         data: JSONBody[Credentials],
     ) -> Response[AccessGranted | SecondFactorAsked]:
+        """Sign in with e-mail address and password.
+
+        The answer holds an access token for 15 minutes, and sets a cookie with a refresh token for `auth/refresh`. An
+        account with a second factor is answered with a challenge instead: send it to `auth/mfa` within 5 minutes. After
+        a few wrong passwords each further one has to wait, longer each time (429, `Retry-After`).
+        """
         refresh_cookie.refuse_other_sites(request)
         outcome = await accounts.sign_in(data.email, data.password, caller)
         if isinstance(outcome, SecondFactorAsked):
@@ -78,7 +90,6 @@ class AuthController(Controller):
         permission=Permission.PUBLIC,
         limit="login",
         status_code=200,
-        summary="The second step of a sign-in: the challenge, with a code of the app or a recovery code",
     )
     async def answer_challenge(
         self,
@@ -88,10 +99,15 @@ class AuthController(Controller):
         caller: NamedDependency[Caller],
         data: JSONBody[ChallengeAnswer],
     ) -> Response[AccessGranted]:
+        """Finish a sign-in with the second factor.
+
+        Send the challenge of `auth/login` with either a code of the app or a recovery code. A challenge is good for 5
+        minutes and 5 tries; then begin the sign-in again.
+        """
         refresh_cookie.refuse_other_sites(request)
         return tokens_response(await accounts.answer_challenge(data.challenge, data, caller), refresh_cookie)
 
-    @post("/refresh", permission=Permission.PUBLIC, status_code=200, summary="A fresh access token for the cookie's")
+    @post("/refresh", permission=Permission.PUBLIC, status_code=200)
     async def refresh_token(
         self,
         request: AnyRequest,
@@ -99,6 +115,11 @@ class AuthController(Controller):
         refresh_cookie: NamedDependency[RefreshCookie],
         caller: NamedDependency[Caller],
     ) -> Response[AccessGranted]:
+        """Get a fresh access token.
+
+        Reads the refresh token from the cookie, and sets the next one: each works once. The sign-in ends 7 days after
+        it was last refreshed. Browsers may call it from listed origins only.
+        """
         token = refresh_cookie.read(request)
         if token is None:
             raise Unauthenticated("the refresh cookie is missing: sign in with POST auth/login")
@@ -108,7 +129,6 @@ class AuthController(Controller):
         "/logout",
         permission=Permission.PUBLIC,
         status_code=204,
-        summary="End this sign-in: the cookie's, and that of the access token",
     )
     async def logout(
         self,
@@ -116,6 +136,11 @@ class AuthController(Controller):
         accounts: NamedDependency[AccountService],
         refresh_cookie: NamedDependency[RefreshCookie],
     ) -> Response[None]:
+        """Sign out.
+
+        Ends the sign-in of the cookie and that of the access token, if either is sent. It succeeds without any, so that
+        a client may always call it.
+        """
         await accounts.sign_out(refresh_cookie.read(request), request.user)
         return Response(None, status_code=204, cookies=[refresh_cookie.cleared()])
 
@@ -154,20 +179,23 @@ class MeController(Controller):
     path = "/me"
     tags = ("accounts",)
 
-    @get("/", permission=Permission.OWN_ACCOUNT, summary="My account, this sign-in, and what it may do")
+    @get("/", permission=Permission.OWN_ACCOUNT)
     async def get_me(self, principal: NamedDependency[Principal], accounts: NamedDependency[AccountService]) -> Me:
-        """For a page's header, and for which pages to show: `permissions` are what the other routes ask for.
+        """Read my account.
 
-        An administrator in a customer's place reads the customer's account; `impersonated_by` says so.
+        Name, address and role of the caller.
         """
         return await accounts.me(principal)
 
-    @patch("/", permission=Permission.OWN_ACCOUNT, summary="Change my name, my company's, language or time zone")
+    @patch("/", permission=Permission.OWN_ACCOUNT)
     async def change_me(
         self,
         principal: NamedDependency[Principal],
         accounts: NamedDependency[AccountService],
         data: JSONBody[MyChanges],
     ) -> Me:
-        """Absent fields stay as they are. `null` removes the company, the language or the time zone."""
+        """Change my name or my company's.
+
+        Absent fields stay as they are. For the address and the password there are routes of their own.
+        """
         return await accounts.change_me(principal, data)

@@ -13,38 +13,54 @@ from billing_api.identity.accounts.profile import Profile
 from billing_api.identity.credentials.schemas import ChosenEmail, ChosenPassword, GivenPassword
 from billing_api.identity.second_factor.schemas import FactorKind
 from billing_api.web import fields
+from billing_api.web.fields import Email, EmailIsVerified
 from billing_api.web.parameters import PersonName
 from db.models.identity import Role
 
 # An impossible address is refused at registration, with a reason. At sign-in it is wrong like any other guess, so that
 # the answer shows nothing; this bound only stops oversized input.
-GivenEmail = Annotated[str, Meta(max_length=1000)]
+GivenEmail = Annotated[str, Meta(max_length=1000, description="The account's e-mail address.", examples=[fields.EMAIL])]
 
 
 class Registration(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Who opens an account."""
+
     email: ChosenEmail
     password: ChosenPassword
     full_name: PersonName
-    company_name: PersonName | None = None
+    company_name: Annotated[
+        PersonName | None,
+        Meta(
+            description="The company's name; null or absent for a private person.", examples=["Analytical Engines Ltd"]
+        ),
+    ] = None
 
 
 class Registered(msgspec.Struct, frozen=True):
     """The same for every address, so that the answer does not show who has an account."""
 
-    email: str
-    message: str = "We have sent a mail to this address; follow the link in it to go on."
+    email: Email
+    message: Annotated[str, Meta(description="What to do next, for people.")] = (
+        "We have sent a mail to this address; follow the link in it to go on."
+    )
 
 
 class EmailProof(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    token: Annotated[str, Meta(min_length=1, max_length=200)]
+    """The token of the mail that asks to confirm an address."""
+
+    token: Annotated[fields.LinkToken, Meta(min_length=1, max_length=200)]
 
 
 class EmailVerified(msgspec.Struct, frozen=True):
-    email: str
-    email_verified: bool = True
+    """The address is confirmed: the account can be used."""
+
+    email: Email
+    email_verified: EmailIsVerified = True
 
 
 class Credentials(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Address and password of an account."""
+
     email: GivenEmail
     password: GivenPassword
 
@@ -79,7 +95,7 @@ class Impersonator(msgspec.Struct, frozen=True):
 
 
 class Me(msgspec.Struct, frozen=True, kw_only=True):
-    """The user of this request."""
+    """The account of the caller."""
 
     id: Annotated[UUID, Meta(description="the user's id", examples=[fields.USER])]
     email: Annotated[str, Meta(description="the address that signs in", examples=[fields.EMAIL])]
@@ -132,7 +148,10 @@ class MyChanges(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """An absent field stays as it is; null removes what may be absent."""
 
     full_name: PersonName | UnsetType = UNSET
-    company_name: PersonName | UnsetType | None = UNSET
+    company_name: Annotated[
+        PersonName | UnsetType | None,
+        Meta(description="The company's name; null removes it, absent leaves it.", examples=["Analytical Engines Ltd"]),
+    ] = UNSET
     locale: Locale | UnsetType | None = UNSET
     time_zone: TimeZone | UnsetType | None = UNSET
 

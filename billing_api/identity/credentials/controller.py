@@ -42,11 +42,15 @@ class PasswordController(Controller):
         permission=Permission.PUBLIC,
         limit="password",
         status_code=202,
-        summary="Ask for a link to set a new password",
     )
     async def forgot_password(
         self, reset_links: NamedDependency[ResetLinks], data: JSONBody[ForgottenPassword]
     ) -> ResetAsked:
+        """Ask for a link to set a new password.
+
+        A mail with a link goes to the address, if it has an account; the link is good for an hour. The answer is the
+        same for every address.
+        """
         await reset_links.ask(data.email)
         return ResetAsked(data.email)
 
@@ -55,7 +59,6 @@ class PasswordController(Controller):
         permission=Permission.PUBLIC,
         limit="password",
         status_code=204,
-        summary="Set a new password with the link's token",
     )
     async def reset_password(
         self,
@@ -64,6 +67,10 @@ class PasswordController(Controller):
         caller: NamedDependency[Caller],
         data: JSONBody[PasswordReset],
     ) -> Response[None]:
+        """Set a new password with the token of a mailed link.
+
+        All sessions of the account end. A second factor stays, and is asked for at the next sign-in.
+        """
         device = await credentials.reset_password(data.token, data.password, caller)
         return Response(None, status_code=204, cookies=[refresh_cookie.for_device(device)])
 
@@ -77,7 +84,6 @@ class EmailController(Controller):
         permission=Permission.PUBLIC,
         limit="password",
         status_code=200,
-        summary="Make the new address the account's",
     )
     async def confirm_email_change(
         self,
@@ -85,6 +91,11 @@ class EmailController(Controller):
         caller: NamedDependency[Caller],
         data: JSONBody[LinkToken],
     ) -> EmailChanged:
+        """Make the new address the account's.
+
+        The token is in the link that was mailed to the new address; it is good for 24 hours. The old address gets a
+        mail with a link to undo this within 7 days.
+        """
         return EmailChanged(await email_changes.confirm(data.token, caller))
 
     @post(
@@ -92,7 +103,6 @@ class EmailController(Controller):
         permission=Permission.PUBLIC,
         limit="password",
         status_code=200,
-        summary="Give the account its old address back",
     )
     async def undo_email_change(
         self,
@@ -100,6 +110,11 @@ class EmailController(Controller):
         caller: NamedDependency[Caller],
         data: JSONBody[LinkToken],
     ) -> EmailChanged:
+        """Give the account its old address back.
+
+        The token is in the link that was mailed to the old address. It is for owners whose account somebody else has
+        taken over: all sessions end, and a link for a new password is mailed.
+        """
         return EmailChanged(await email_changes.undo(data.token, caller))
 
 
@@ -107,7 +122,7 @@ class MyCredentialsController(Controller):
     path = "/me"
     tags = ("accounts",)
 
-    @post("/password", permission=Permission.OWN_CREDENTIALS, status_code=200, summary="Change my password")
+    @post("/password", permission=Permission.OWN_CREDENTIALS, status_code=200)
     async def change_password(
         self,
         principal: NamedDependency[Principal],
@@ -116,6 +131,11 @@ class MyCredentialsController(Controller):
         caller: NamedDependency[Caller],
         data: JSONBody[PasswordChange],
     ) -> Response[AccessGranted]:
+        """Change my password.
+
+        Needs the present password. Every sign-in of the account ends, this one too; the answer holds the access token
+        of a new one.
+        """
         signed_in = await credentials.change_password(principal, data.current_password, data.new_password, caller)
         return tokens_response(signed_in, refresh_cookie)
 
@@ -124,7 +144,6 @@ class MyCredentialsController(Controller):
         permission=Permission.OWN_CREDENTIALS,
         status_code=202,
         responses={403: documented(StepUpRequired, Forbidden)},
-        summary="Ask for another e-mail address; an account with a second factor needs a step-up within 5 minutes",
     )
     async def change_email(
         self,
@@ -133,6 +152,11 @@ class MyCredentialsController(Controller):
         caller: NamedDependency[Caller],
         data: JSONBody[NewEmail],
     ) -> EmailChangeAsked:
+        """Ask for another e-mail address.
+
+        A mail with a link goes to the new address, and one that warns to the old address. Nothing changes until the
+        link is opened. An account with a second factor needs a sign-in or a step-up within 5 minutes.
+        """
         await email_changes.ask(principal, data.email, data.password, caller)
         return EmailChangeAsked(data.email)
 

@@ -23,7 +23,7 @@ _NO_STORE: Final = {"Cache-Control": "no-store", "Pragma": "no-cache"}  # RFC 67
 _LONGEST_OVERLAP_HOURS: Final = 168
 
 OverlapHours = Annotated[
-    int, QueryParameter(ge=0, le=_LONGEST_OVERLAP_HOURS, description="how long the old secret stays valid")
+    int, QueryParameter(ge=0, le=_LONGEST_OVERLAP_HOURS, description="For how many hours the old secret stays valid.")
 ]
 
 
@@ -50,7 +50,6 @@ def query_error_response(request: Request[Any, Any, Any], refusal: InvalidInput)
     reads_body=True,
     status_code=200,
     tags=["oauth"],
-    summary="An access token for a client's credentials (RFC 6749, 4.4)",
     documented_body=TokenForm,
     documented_body_type=FORM,
     exception_handlers={TokenRefused: error_response, InvalidInput: query_error_response},
@@ -62,7 +61,11 @@ def query_error_response(request: Request[Any, Any, Any], refusal: InvalidInput)
 async def grant_token(
     request: Request[Any, Any, Any], client_tokens: NamedDependency[ClientTokens]
 ) -> Response[TokenGranted]:
-    """Send the credentials by HTTP Basic or in the form. Without `scope` the token has all scopes of the client."""
+    """Get an access token for a program.
+
+    The client credentials grant of OAuth 2.0 (RFC 6749, 4.4). Send the credentials by HTTP Basic or in the form.
+    Without `scope` the token has all scopes of the client. Errors are those of RFC 6749, not problems.
+    """
     headers = request.headers
     wanted = token_request.read(headers.get("content-type", ""), headers.get("authorization"), await request.body())
     return Response(await client_tokens.grant(wanted), headers=_NO_STORE)
@@ -72,16 +75,20 @@ class OAuthClientController(Controller):
     path = "/me/oauth-clients"
     tags = ("oauth",)
 
-    @get("/", permission=Permission.OWN_CREDENTIALS, summary="Programs that act for me")
+    @get("/", permission=Permission.OWN_CREDENTIALS)
     async def list_oauth_clients(
         self,
         principal: NamedDependency[Principal],
         oauth_clients: NamedDependency[OAuthClientService],
         paging: NamedDependency[Paging],
     ) -> Page[ClientView]:
+        """List the programs that read my account.
+
+        The oldest first, without their secrets.
+        """
         return await oauth_clients.page(principal, paging)
 
-    @post("/", permission=Permission.OWN_CREDENTIALS, step_up=True, summary="A new one; its secret is shown this once")
+    @post("/", permission=Permission.OWN_CREDENTIALS, step_up=True)
     async def create_oauth_client(
         self,
         principal: NamedDependency[Principal],
@@ -90,6 +97,11 @@ class OAuthClientController(Controller):
         once: NamedDependency[Once],
         data: JSONBody[NewClient],
     ) -> Response[ClientIssued]:
+        """Let a program read my account.
+
+        The answer holds its secret, which is shown this once. A program reads what its scopes name; it never changes
+        anything.
+        """
         return reply(await oauth_clients.create(principal, data, once, request_id=request_id), status_code=201)
 
     @post(
@@ -97,7 +109,6 @@ class OAuthClientController(Controller):
         permission=Permission.OWN_CREDENTIALS,
         step_up=True,
         status_code=200,
-        summary="A new secret, shown this once; the old one stays valid for a while",
     )
     async def rotate_oauth_client(
         self,
@@ -107,11 +118,16 @@ class OAuthClientController(Controller):
         client_id: FromPath[UUID],
         overlap_hours: OverlapHours = 24,
     ) -> Response[ClientIssued]:
+        """Give a program a new secret.
+
+        The answer holds it; it is shown this once. The previous secret works for `overlap_hours` more, so that the
+        program can be changed meanwhile.
+        """
         overlap = timedelta(hours=overlap_hours)
         issued = await oauth_clients.rotate(principal, client_id, overlap=overlap, request_id=request_id)
         return Response(issued, headers={"Cache-Control": "no-store"})
 
-    @delete("/{client_id:uuid}", permission=Permission.OWN_CREDENTIALS, summary="Revoke it, and its tokens, at once")
+    @delete("/{client_id:uuid}", permission=Permission.OWN_CREDENTIALS)
     async def revoke_oauth_client(
         self,
         principal: NamedDependency[Principal],
@@ -119,4 +135,8 @@ class OAuthClientController(Controller):
         oauth_clients: NamedDependency[OAuthClientService],
         client_id: FromPath[UUID],
     ) -> None:
+        """Revoke a program.
+
+        Its secret and all of its access tokens are refused at once.
+        """
         await oauth_clients.revoke(principal, client_id, request_id=request_id)

@@ -2,7 +2,6 @@
 
 from datetime import datetime
 from typing import Annotated, Any, Literal
-from uuid import UUID
 
 import msgspec
 from msgspec import Meta
@@ -11,22 +10,36 @@ from billing_api.access.permissions import Scope
 from billing_api.access.tokens import ACCESS_LIFETIME
 from billing_api.identity.oauth.token_request import TokenError
 from billing_api.web import fields
+from billing_api.web.fields import AccessToken, ClientId, CreatedAt, ExpiresIn, TokenType
 from billing_api.web.parameters import PersonName
 
 
 class NewClient(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    name: PersonName
-    scopes: Annotated[list[Scope], Meta(min_length=1, max_length=len(Scope), description="what it may read")]
+    """A program that is to read the account."""
+
+    name: Annotated[PersonName, Meta(description="The program's name in lists.", examples=["Bookkeeping"])]
+    scopes: Annotated[
+        list[Scope],
+        Meta(
+            min_length=1,
+            max_length=len(Scope),
+            description="What it may read.",
+            examples=[["invoices:read", "payments:read"]],
+        ),
+    ]
 
 
 class ClientView(msgspec.Struct, frozen=True, kw_only=True):
-    """`previous_secret_until`: until when the previous secret stays valid."""
+    """A program that may read the account, without its secret."""
 
-    client_id: UUID
-    name: str
-    scopes: list[Scope]
-    created_at: datetime
-    previous_secret_until: datetime | None
+    client_id: ClientId
+    name: Annotated[str, Meta(description="The program's name, as its owner gave it.", examples=["Bookkeeping"])]
+    scopes: Annotated[list[Scope], Meta(description="What it may read.", examples=[["invoices:read", "payments:read"]])]
+    created_at: CreatedAt
+    previous_secret_until: Annotated[
+        datetime | None,
+        Meta(description="Until when the previous secret works too; null: it does not.", examples=[None]),
+    ]
 
     @classmethod
     def of(cls, row: Any) -> "ClientView":
@@ -34,9 +47,11 @@ class ClientView(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ClientIssued(ClientView, frozen=True, kw_only=True):
-    """The secret is shown this once."""
+    """A program with its secret, which is shown this once."""
 
-    client_secret: str
+    client_secret: Annotated[
+        str, Meta(description="The secret. It is stored as a hash only.", examples=[fields.CLIENT_SECRET])
+    ]
 
 
 def facts_of(row: Any) -> dict[str, Any]:
@@ -69,16 +84,24 @@ class TokenForm(msgspec.Struct, frozen=True):
 
 
 class TokenGranted(msgspec.Struct, frozen=True):
-    """RFC 6749, 5.1. `scope`: what was granted, separated by spaces."""
+    """An access token for a program (RFC 6749, 5.1)."""
 
-    access_token: str
-    scope: str
-    token_type: Literal["Bearer"] = "Bearer"  # noqa: S105  a scheme's name
-    expires_in: int = int(ACCESS_LIFETIME.total_seconds())
+    access_token: AccessToken
+    scope: Annotated[
+        str, Meta(description="What was granted, separated by spaces.", examples=["invoices:read payments:read"])
+    ]
+    token_type: TokenType = "Bearer"  # noqa: S105  a scheme's name
+    expires_in: ExpiresIn = int(ACCESS_LIFETIME.total_seconds())
 
 
 class TokenFault(msgspec.Struct, frozen=True):
-    """RFC 6749, 5.2."""
+    """Why no token was granted (RFC 6749, 5.2)."""
 
     error: TokenError
-    error_description: str
+    error_description: Annotated[
+        str,
+        Meta(
+            description="What is wrong and what to do, for people.",
+            examples=["client or secret is wrong, or the client was revoked"],
+        ),
+    ]

@@ -1,33 +1,49 @@
 """Sessions on the wire."""
 
 from datetime import datetime
-from typing import Literal
-from uuid import UUID
+from typing import Annotated
 
 import msgspec
+from msgspec import Meta
 
 from billing_api.access.tokens import ACCESS_LIFETIME
+from billing_api.web.fields import AccessToken, CreatedAt, ExpiresIn, SessionId, TokenType
 
 
 class AccessGranted(msgspec.Struct, frozen=True):
-    """`expires_in` is in seconds. The refresh token is in a cookie that scripts cannot read."""
+    """Signed in. The refresh token is in a cookie that scripts cannot read."""
 
-    access_token: str
-    token_type: Literal["Bearer"] = "Bearer"  # noqa: S105  a scheme's name
-    expires_in: int = int(ACCESS_LIFETIME.total_seconds())
+    access_token: AccessToken
+    token_type: TokenType = "Bearer"  # noqa: S105  a scheme's name
+    expires_in: ExpiresIn = int(ACCESS_LIFETIME.total_seconds())
 
 
 class SessionView(msgspec.Struct, frozen=True, kw_only=True):
-    """A live sign-in. `current`: the one of this request. `last_seen_at` is exact to about a minute."""
+    """A live sign-in."""
 
-    id: UUID
-    current: bool
-    user_agent: str | None
-    address: str | None
-    created_at: datetime
-    last_seen_at: datetime
-    expires_at: datetime
+    id: SessionId
+    current: Annotated[bool, Meta(description="Whether it is the sign-in of this request.", examples=[True])]
+    user_agent: Annotated[
+        str | None,
+        Meta(
+            description="The browser or program, as it named itself at the sign-in; null where it did not.",
+            examples=["Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"],
+        ),
+    ]
+    address: Annotated[
+        str | None,
+        Meta(description="The IP address that signed in; null where it is not known.", examples=["203.0.113.7"]),
+    ]
+    created_at: CreatedAt
+    last_seen_at: Annotated[
+        datetime, Meta(description="When it was last used, to about a minute.", examples=["2026-11-23T09:30:00Z"])
+    ]
+    expires_at: Annotated[
+        datetime, Meta(description="When it ends, if it is not used until then.", examples=["2026-12-23T09:30:00Z"])
+    ]
 
 
 class SessionsEnded(msgspec.Struct, frozen=True):
-    ended: int
+    """Signed out everywhere else."""
+
+    ended: Annotated[int, Meta(description="How many sign-ins were ended.", examples=[2])]

@@ -20,7 +20,6 @@ from core.errors import Forbidden, SecondFactorRequired
     status_code=200,
     tags=["accounts"],
     responses={403: documented(SecondFactorRequired, Forbidden)},
-    summary="Give the password again, and the second factor if there is one, for calls that need a recent sign-in",
 )
 async def step_up(
     principal: NamedDependency[Principal],
@@ -28,6 +27,10 @@ async def step_up(
     step_ups: NamedDependency[StepUpService],
     data: JSONBody[StepUp],
 ) -> Response[AccessGranted]:
-    """The access token in the answer is good for such calls for five minutes."""
+    """Confirm the sign-in again.
+
+    For calls that need a recent sign-in: give the password again and, where the account has one, the second factor. The
+    access token in the answer is good for such calls for five minutes.
+    """
     token = await step_ups.step_up(principal, data, caller)
     return Response(AccessGranted(token), headers={"Cache-Control": "no-store"})

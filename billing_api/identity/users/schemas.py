@@ -1,13 +1,25 @@
 """Users on the wire, for staff; and an account's events, for its owner."""
 
 from datetime import datetime
-from typing import Literal
-from uuid import UUID
+from typing import Annotated, Literal
 
 import msgspec
+from msgspec import Meta
 
 from billing_api.access.staff_reason import StaffReason
 from billing_api.access.tokens import IMPERSONATION_LIFETIME
+from billing_api.web.fields import (
+    AccessToken,
+    CompanyName,
+    CreatedAt,
+    Email,
+    EmailIsVerified,
+    ExpiresIn,
+    FullName,
+    TokenType,
+    UpdatedAt,
+    UserId,
+)
 from billing_api.web.parameters import Message, Reason
 from db.models.identity import Role, User
 from db.models.messaging import AuditRow
@@ -16,16 +28,23 @@ UserStatus = Literal["active", "suspended", "deleted"]
 
 
 class UserView(msgspec.Struct, frozen=True, kw_only=True):
-    id: UUID
-    email: str
-    email_verified: bool
-    full_name: str
-    company_name: str | None
+    """A user as staff see it."""
+
+    id: UserId
+    email: Email
+    email_verified: EmailIsVerified
+    full_name: FullName
+    company_name: CompanyName
     role: Role
-    status: UserStatus
-    stripe_customer_id: str | None
-    created_at: datetime
-    updated_at: datetime
+    status: Annotated[
+        UserStatus, Meta(description="`suspended`: staff closed it for now. `deleted`: its personal data is gone.")
+    ]
+    stripe_customer_id: Annotated[
+        str | None,
+        Meta(description="The customer at Stripe; null before the first purchase.", examples=["cus_R4nd0mEx4mpl3"]),
+    ]
+    created_at: CreatedAt
+    updated_at: UpdatedAt
 
     @classmethod
     def of(cls, user: User) -> "UserView":
@@ -50,6 +69,8 @@ def _status(user: User) -> UserStatus:
 
 
 class RoleGiven(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The role that a user is to have."""
+
     role: Role
     reason: Reason | None = None
     message: Message | None = None
@@ -62,18 +83,24 @@ class RoleGiven(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Impersonation(msgspec.Struct, frozen=True):
     """Reads what the customer sees and changes nothing. It ends with its time, or with the administrator's session."""
 
-    access_token: str
-    token_type: Literal["Bearer"] = "Bearer"  # noqa: S105  a scheme's name
-    expires_in: int = int(IMPERSONATION_LIFETIME.total_seconds())
+    access_token: AccessToken
+    token_type: TokenType = "Bearer"  # noqa: S105  a scheme's name
+    expires_in: ExpiresIn = int(IMPERSONATION_LIFETIME.total_seconds())
 
 
 class AccountEvent(msgspec.Struct, frozen=True):
-    """Something that staff did to the account. `message`: what they wrote to the owner about it, or null."""
+    """Something that staff did to the account."""
 
-    id: int
-    at: datetime
-    action: str
-    message: str | None
+    id: Annotated[int, Meta(description="Rises with time.", examples=[9137])]
+    at: Annotated[datetime, Meta(description="When it was done.", examples=["2026-11-23T09:30:00Z"])]
+    action: Annotated[str, Meta(description="What was done.", examples=["user.suspended"])]
+    message: Annotated[
+        str | None,
+        Meta(
+            description="What staff wrote to the owner about it; null where they wrote nothing.",
+            examples=["Please pay the open invoice."],
+        ),
+    ]
 
     @classmethod
     def of(cls, row: AuditRow) -> "AccountEvent":

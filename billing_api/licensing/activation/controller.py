@@ -30,7 +30,6 @@ class LicenseActivationController(Controller):
     @post(
         "/activation-tokens",
         permission=Permission.OWN_CREDENTIALS,
-        summary="Create a token for one panel, shown only now and valid for 24 hours; a sixth token ends the oldest",
     )
     async def create_activation_token(
         self,
@@ -39,13 +38,16 @@ class LicenseActivationController(Controller):
         once: NamedDependency[Once],
         license_id: FromPath[UUID],
     ) -> Response[NewActivationToken]:
+        """Create an activation token for one panel.
+
+        It is shown only now, works once, and is valid for 24 hours. A sixth token ends the oldest.
+        """
         return reply(await activations.make_token(principal, license_id, once), status_code=201)
 
     @post(
         "/reset-fingerprint",
         permission=Permission.OWN_CREDENTIALS,
         status_code=200,
-        summary="Free the license for another panel; at most three times in 30 days",
     )
     async def reset_fingerprint(
         self,
@@ -53,6 +55,11 @@ class LicenseActivationController(Controller):
         activations: NamedDependency[ActivationService],
         license_id: FromPath[UUID],
     ) -> LicenseView:
+        """Free my license for another panel.
+
+        The binding to a fingerprint ends; the next activation binds it again. At most three times in 30 days. The old
+        panel's API key stays valid until it is revoked.
+        """
         return await activations.reset_fingerprint(principal, license_id)
 
 
@@ -62,12 +69,15 @@ class LicenseActivationController(Controller):
     limit="activation",
     status_code=200,
     tags=["nextpanel"],
-    summary="Exchange a license key and a token for the panel's own API key, once",
 )
 async def activate_panel(
     request: Request[Any, Any, Any], activations: NamedDependency[ActivationService], data: JSONBody[Activate]
 ) -> Response[Activated]:
-    """Not signed, because the panel has no API key yet. Send an Idempotency-Key, so that a retry gets the answer."""
+    """Activate a panel.
+
+    Exchanges the license key and an activation token for the panel's own API key, once. It is not signed, because the
+    panel has no API key yet. Send an Idempotency-Key, so that a retry gets the same answer.
+    """
     attempt = ActivationRequest(data, await request.body(), request.headers.get("idempotency-key"))
     return reply(await activations.activate(attempt), status_code=200)
 
@@ -80,7 +90,6 @@ class AdminActivationController(Controller):
         "/reset-fingerprint",
         permission=Permission.LICENSES_CHANGE,
         status_code=200,
-        summary="Free the license for another panel; a reason is required",
     )
     async def reset_any_fingerprint(
         self,
@@ -89,4 +98,9 @@ class AdminActivationController(Controller):
         license_id: FromPath[UUID],
         data: JSONBody[ReasonGiven],
     ) -> AdminLicenseView:
+        """Free any license for another panel.
+
+        The binding to a fingerprint ends; the next activation binds it again. It does not count against the owner's
+        three resets.
+        """
         return await activation_administration.reset_fingerprint(principal, license_id, data.said)

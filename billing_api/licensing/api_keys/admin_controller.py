@@ -24,19 +24,22 @@ class AdminPlatformKeyController(Controller):
     path = "/admin/platform-keys"
     tags = ("admin",)
 
-    @get("/", permission=Permission.PLATFORM_KEYS, summary="Keys of our own NextPanel, newest first, revoked ones too")
+    @get("/", permission=Permission.PLATFORM_KEYS)
     async def list_platform_keys(
         self,
         platform_keys: NamedDependency[PlatformKeyAdministration],
         paging: NamedDependency[Paging],
     ) -> Page[PlatformKeyView]:
+        """List the platform keys.
+
+        Keys of our own NextPanel, which may ask about every license. The newest first, revoked ones too.
+        """
         return await platform_keys.page(paging)
 
     @post(
         "/",
         permission=Permission.PLATFORM_KEYS,
         step_up=True,
-        summary="A new key that may ask about every license; its secret is shown this once",
     )
     async def create_platform_key(
         self,
@@ -45,13 +48,16 @@ class AdminPlatformKeyController(Controller):
         once: NamedDependency[Once],
         data: JSONBody[NewPlatformKey],
     ) -> Response[PlatformKeySecret]:
+        """Create a platform key.
+
+        A key of our own NextPanel, which may ask about every license. Its secret is shown this once.
+        """
         return reply(await platform_keys.create(principal, data, once), status_code=201)
 
     @patch(
         "/{api_key_id:uuid}",
         permission=Permission.PLATFORM_KEYS,
         step_up=True,
-        summary="Change its name, its permissions or its networks; what is absent stays",
     )
     async def change_platform_key(
         self,
@@ -60,6 +66,10 @@ class AdminPlatformKeyController(Controller):
         api_key_id: FromPath[UUID],
         data: JSONBody[ChangePlatformKey],
     ) -> PlatformKeyView:
+        """Change a platform key.
+
+        Its name, its permissions or its networks; what is absent stays.
+        """
         return await platform_keys.change(principal, api_key_id, data)
 
     @post(
@@ -67,7 +77,6 @@ class AdminPlatformKeyController(Controller):
         permission=Permission.PLATFORM_KEYS,
         step_up=True,
         status_code=200,
-        summary="A new secret; the present one works for an overlap",
     )
     async def rotate_platform_key(
         self,
@@ -77,14 +86,23 @@ class AdminPlatformKeyController(Controller):
         api_key_id: FromPath[UUID],
         data: JSONBody[RotateApiKey | None] = None,
     ) -> Response[PlatformKeySecret]:
+        """Replace the secret of a platform key.
+
+        The new secret is shown this once. The present one works for `overlap_seconds` more (a day unless the body says
+        otherwise).
+        """
         order = data or RotateApiKey()
         return reply(await platform_keys.rotate(principal, api_key_id, order, once), status_code=200)
 
-    @delete("/{api_key_id:uuid}", permission=Permission.PLATFORM_KEYS, summary="Refused everywhere from now on")
+    @delete("/{api_key_id:uuid}", permission=Permission.PLATFORM_KEYS)
     async def revoke_platform_key(
         self,
         principal: NamedDependency[Principal],
         platform_keys: NamedDependency[PlatformKeyAdministration],
         api_key_id: FromPath[UUID],
     ) -> None:
+        """Revoke a platform key.
+
+        It is refused everywhere, at once. A revoked key cannot come back.
+        """
         await platform_keys.revoke(principal, api_key_id)

@@ -25,7 +25,7 @@ class LicenseApiKeyController(Controller):
     path = "/licenses/{license_id:uuid}/api-keys"
     tags = ("api keys",)
 
-    @get("/", permission=Permission.OWN_CREDENTIALS, summary="API keys of my license, including revoked ones")
+    @get("/", permission=Permission.OWN_CREDENTIALS)
     async def list_api_keys(
         self,
         principal: NamedDependency[Principal],
@@ -33,13 +33,16 @@ class LicenseApiKeyController(Controller):
         paging: NamedDependency[Paging],
         license_id: FromPath[UUID],
     ) -> Page[ApiKeyView]:
+        """List the API keys of my license.
+
+        The newest first, revoked ones too, without their secrets.
+        """
         return await api_keys.page(principal, license_id, paging)
 
     @post(
         "/",
         permission=Permission.OWN_CREDENTIALS,
         step_up=True,
-        summary="Create an API key; its secret is shown only now",
     )
     async def create_api_key(
         self,
@@ -49,6 +52,10 @@ class LicenseApiKeyController(Controller):
         license_id: FromPath[UUID],
         data: JSONBody[NewApiKey],
     ) -> Response[ApiKeySecret]:
+        """Create an API key for my license.
+
+        Its secret is shown only now. A panel usually gets its own key by activation instead.
+        """
         return reply(await api_keys.create(principal, license_id, data, once), status_code=201)
 
 
@@ -61,7 +68,6 @@ class ApiKeyController(Controller):
         permission=Permission.OWN_CREDENTIALS,
         step_up=True,
         status_code=200,
-        summary="Replace the secret; the present one works for an overlap",
     )
     async def rotate_api_key(
         self,
@@ -71,15 +77,22 @@ class ApiKeyController(Controller):
         api_key_id: FromPath[UUID],
         data: JSONBody[RotateApiKey | None] = None,
     ) -> Response[ApiKeySecret]:
+        """Replace the secret of an API key.
+
+        The new secret is shown only now. The present one works for `overlap_seconds` more (a day unless the body says
+        otherwise).
+        """
         return reply(await api_keys.rotate(principal, api_key_id, data or RotateApiKey(), once), status_code=200)
 
-    @delete(
-        "/{api_key_id:uuid}", permission=Permission.OWN_CREDENTIALS, summary="Revoke an API key, everywhere and at once"
-    )
+    @delete("/{api_key_id:uuid}", permission=Permission.OWN_CREDENTIALS)
     async def revoke_api_key(
         self,
         principal: NamedDependency[Principal],
         api_keys: NamedDependency[ApiKeyService],
         api_key_id: FromPath[UUID],
     ) -> None:
+        """Revoke an API key.
+
+        It is refused everywhere, at once. A revoked key cannot come back.
+        """
         await api_keys.revoke(principal, api_key_id)

@@ -2,11 +2,13 @@
 
 from datetime import UTC, datetime
 from typing import Annotated, Final
-from uuid import UUID
 
 import msgspec
+from msgspec import Meta
 
 from billing_api.access.networks import Networks
+from billing_api.web import fields
+from billing_api.web.fields import ApiKeyId, CreatedAt, InstanceId, KeyId, LicenseId
 from billing_api.web.text_patterns import ONE_LINE, ONE_LINE_IN_WORDS
 from core.field_errors import FORM
 from core.licensing.record import PERMISSIONS, Permission
@@ -18,23 +20,32 @@ LONGEST_OVERLAP: Final = 7 * DAY
 
 
 class ApiKeyView(msgspec.Struct, frozen=True, kw_only=True):
-    """A key without its secret.
+    """A key without its secret."""
 
-    `instance_id`: the panel whose activation created it. `previous_until`: until then the previous secret works, too.
-    `last_used_at`: when it last signed a usage report, to the minute; validations do not count.
-    """
-
-    id: UUID
-    key_id: str
-    license_id: UUID
-    name: str
-    permissions: list[Permission]
-    instance_id: UUID | None
-    is_active: bool
-    expires_at: datetime | None
-    previous_until: datetime | None
-    last_used_at: datetime | None
-    created_at: datetime
+    id: ApiKeyId
+    key_id: KeyId
+    license_id: LicenseId
+    name: Annotated[str, Meta(description="The key's name, as its owner gave it.", examples=["panel 1"])]
+    permissions: Annotated[
+        list[Permission], Meta(description="What the key may do.", examples=[["validate", "reserve", "usage", "lease"]])
+    ]
+    instance_id: Annotated[
+        InstanceId | None, Meta(description="The panel whose activation created the key; null where its owner did.")
+    ]
+    is_active: Annotated[bool, Meta(description="False: it was revoked, and is refused everywhere.", examples=[True])]
+    expires_at: Annotated[datetime | None, Meta(description="When it ends; null: never.", examples=[None])]
+    previous_until: Annotated[
+        datetime | None,
+        Meta(description="Until when the previous secret works too; null: it does not.", examples=[None]),
+    ]
+    last_used_at: Annotated[
+        datetime | None,
+        Meta(
+            description=("When it last signed a usage report, to the minute; validations do not count. Null: never."),
+            examples=["2026-11-23T09:30:00Z"],
+        ),
+    ]
+    created_at: CreatedAt
 
     @classmethod
     def of(cls, key: ApiKey, now: datetime) -> "ApiKeyView":
@@ -54,16 +65,40 @@ class ApiKeyView(msgspec.Struct, frozen=True, kw_only=True):
         )
 
 
-KeyName = Annotated[str, msgspec.Meta(min_length=1, max_length=100, pattern=ONE_LINE, extra={FORM: ONE_LINE_IN_WORDS})]
-KeyPermissions = Annotated[list[Permission], msgspec.Meta(min_length=1, max_length=len(PERMISSIONS))]
+KeyName = Annotated[
+    str,
+    Meta(
+        min_length=1,
+        max_length=100,
+        pattern=ONE_LINE,
+        description="The name that the key is to have in lists.",
+        examples=["panel 1"],
+        extra={FORM: ONE_LINE_IN_WORDS},
+    ),
+]
+KeyPermissions = Annotated[
+    list[Permission],
+    Meta(
+        min_length=1,
+        max_length=len(PERMISSIONS),
+        description="What the key may do.",
+        examples=[["validate", "reserve", "usage", "lease"]],
+    ),
+]
 
 
 class NewApiKey(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """`expires_at` absent or null: valid until it is revoked."""
+    """A key to create."""
 
     name: KeyName
     permissions: KeyPermissions
-    expires_at: Annotated[datetime, msgspec.Meta(tz=True)] | None = None
+    expires_at: Annotated[
+        Annotated[datetime, msgspec.Meta(tz=True)] | None,
+        Meta(
+            description="When it is to end, with a UTC offset; absent or null: valid until it is revoked.",
+            examples=[None],
+        ),
+    ] = None
 
 
 class NewPlatformKey(NewApiKey, frozen=True, forbid_unknown_fields=True):
@@ -81,34 +116,53 @@ class ChangePlatformKey(msgspec.Struct, frozen=True, forbid_unknown_fields=True)
 
 
 class RotateApiKey(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """For how long the present secret keeps working beside the new one: 0 to 7 days."""
+    """How long the present secret goes on beside the new one."""
 
-    overlap_seconds: Annotated[int, msgspec.Meta(ge=0, le=LONGEST_OVERLAP)] = DAY
+    overlap_seconds: Annotated[
+        Annotated[int, msgspec.Meta(ge=0, le=LONGEST_OVERLAP)],
+        Meta(description="In seconds: 0 (the present secret ends now) to 604800 (7 days).", examples=[86400]),
+    ] = DAY
 
 
 class ApiKeySecret(msgspec.Struct, frozen=True):
-    """The secret is shown only now."""
+    """The key with its secret, which is shown only now."""
 
-    api_key: ApiKeyView
-    secret: str
+    api_key: Annotated[ApiKeyView, Meta(description="The key.")]
+    secret: Annotated[
+        str, Meta(description="Signs calls (HMAC-SHA256). Keep it as a secret.", examples=[fields.BEARER_SECRET])
+    ]
 
 
 class PlatformKeyView(msgspec.Struct, frozen=True, kw_only=True):
-    """A key of our own NextPanel, without its secret; the fields are those of a license's key.
+    """A key of our own NextPanel, without its secret."""
 
-    `networks`: those it may be used from; an empty list is any.
-    """
-
-    id: UUID
-    key_id: str
-    name: str
-    permissions: list[Permission]
-    networks: list[str]
-    is_active: bool
-    expires_at: datetime | None
-    previous_until: datetime | None
-    last_used_at: datetime | None
-    created_at: datetime
+    id: ApiKeyId
+    key_id: KeyId
+    name: Annotated[str, Meta(description="The key's name, as staff gave it.", examples=["panel cluster"])]
+    permissions: Annotated[
+        list[Permission], Meta(description="What the key may do.", examples=[["validate", "reserve", "usage", "lease"]])
+    ]
+    networks: Annotated[
+        list[str],
+        Meta(
+            description="Networks it may be used from, in CIDR notation; an empty list is any network.",
+            examples=[["203.0.113.0/24"]],
+        ),
+    ]
+    is_active: Annotated[bool, Meta(description="False: it was revoked, and is refused everywhere.", examples=[True])]
+    expires_at: Annotated[datetime | None, Meta(description="When it ends; null: never.", examples=[None])]
+    previous_until: Annotated[
+        datetime | None,
+        Meta(description="Until when the previous secret works too; null: it does not.", examples=[None]),
+    ]
+    last_used_at: Annotated[
+        datetime | None,
+        Meta(
+            description=("When it last signed a usage report, to the minute; validations do not count. Null: never."),
+            examples=["2026-11-23T09:30:00Z"],
+        ),
+    ]
+    created_at: CreatedAt
 
     @classmethod
     def of(cls, key: ApiKey, now: datetime) -> "PlatformKeyView":
@@ -127,10 +181,12 @@ class PlatformKeyView(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PlatformKeySecret(msgspec.Struct, frozen=True):
-    """The secret is shown this once."""
+    """The key with its secret, which is shown only now."""
 
-    platform_key: PlatformKeyView
-    secret: str
+    platform_key: Annotated[PlatformKeyView, Meta(description="The key.")]
+    secret: Annotated[
+        str, Meta(description="Signs calls (HMAC-SHA256). Keep it as a secret.", examples=[fields.BEARER_SECRET])
+    ]
 
 
 def overlap_end(key: ApiKey, now: datetime) -> datetime | None:

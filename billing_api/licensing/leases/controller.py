@@ -15,8 +15,10 @@ from core.crypto.lease import JwkSet
     media_type="application/jwk-set+json",
     cache_control=CacheControlHeader(public=True, max_age=300),
     tags=["nextpanel"],
-    summary="Public keys that verify leases",
 )
 async def get_lease_keys(lease_keys: NamedDependency[LeaseKeys]) -> JwkSet:
-    """If a lease names a key that is not in the set, read the set again without a cache."""
+    """Read the public keys of leases.
+
+    A JWK set (RFC 7517). If a lease names a key that is not in the set, read the set again without a cache.
+    """
     return await lease_keys.published()

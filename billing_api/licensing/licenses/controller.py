@@ -1,10 +1,11 @@
 """License routes: for the owner, and for staff."""
 
+from typing import Annotated
 from uuid import UUID
 
 from litestar import Controller, MediaType, Response, get, patch, post
 from litestar.di import NamedDependency
-from litestar.params import FromPath, FromQuery, JSONBody
+from litestar.params import FromPath, JSONBody, QueryParameter
 
 from billing_api.access.permissions import Permission, Principal
 from billing_api.licensing.licenses import key_page
@@ -39,27 +40,38 @@ async def show_key_page(license_id: FromPath[UUID]) -> Response[str]:
     return link_page.reply(key_page.page(license_id))
 
 
+StatusFilter = Annotated[Status | None, QueryParameter(description="Licenses in this state now.")]
+
+
 class LicenseController(Controller):
     path = "/licenses"
     tags = ("licenses",)
 
-    @get("/", permission=Permission.OWN_LICENSES_READ, summary="My licenses")
+    @get("/", permission=Permission.OWN_LICENSES_READ)
     async def list_licenses(
         self,
         principal: NamedDependency[Principal],
         licenses: NamedDependency[LicenseService],
         paging: NamedDependency[Paging],
-        status: FromQuery[Status | None] = None,
+        status: StatusFilter = None,
     ) -> Page[LicenseView]:
+        """List my licenses.
+
+        The newest first. The key is not shown here: see `reveal-key`.
+        """
         return await licenses.page(principal, paging, status=status)
 
-    @get("/{license_id:uuid}", permission=Permission.OWN_LICENSES_READ, summary="One of my licenses")
+    @get("/{license_id:uuid}", permission=Permission.OWN_LICENSES_READ)
     async def get_license(
         self,
         principal: NamedDependency[Principal],
         licenses: NamedDependency[LicenseService],
         license_id: FromPath[UUID],
     ) -> LicenseView:
+        """Read one of my licenses.
+
+        Its plan, state, limits and account on NextPanel.
+        """
         return await licenses.one(principal, license_id)
 
     @patch("/{license_id:uuid}", permission=Permission.OWN_ACCOUNT, summary="Name one of my licenses")
@@ -81,7 +93,6 @@ class LicenseController(Controller):
         permission=Permission.OWN_CREDENTIALS,
         step_up=True,
         status_code=200,
-        summary="Show the key in plain text; only within 5 minutes of a login",
     )
     async def reveal_license_key(
         self,
@@ -89,6 +100,10 @@ class LicenseController(Controller):
         licenses: NamedDependency[LicenseService],
         license_id: FromPath[UUID],
     ) -> Response[RevealedKey]:
+        """Show the license key in plain text.
+
+        It is stored encrypted, and each look is recorded in the audit trail.
+        """
         revealed = await licenses.reveal_key(principal, license_id)
         return Response(revealed, headers={"Cache-Control": "no-store"})
 
@@ -97,7 +112,6 @@ class LicenseController(Controller):
         permission=Permission.OWN_CREDENTIALS,
         step_up=True,
         status_code=200,
-        summary="Replace the key of this license; the present one ends",
     )
     async def rotate_license_key(
         self,
@@ -106,15 +120,24 @@ class LicenseController(Controller):
         once: NamedDependency[Once],
         license_id: FromPath[UUID],
     ) -> Response[RevealedKey]:
+        """Replace the license key.
+
+        The present key is refused at once, everywhere; panels need the new one. API keys stay. The new key is shown in
+        the answer.
+        """
         return reply(await licenses.rotate_key(principal, license_id, once), status_code=200)
 
-    @get("/{license_id:uuid}/usage", permission=Permission.OWN_USAGE_READ, summary="Usage of my license")
+    @get("/{license_id:uuid}/usage", permission=Permission.OWN_USAGE_READ)
     async def get_license_usage(
         self,
         principal: NamedDependency[Principal],
         licenses: NamedDependency[LicenseService],
         license_id: FromPath[UUID],
     ) -> UsageView:
+        """Read the use of my license.
+
+        For each resource: how much is used, reserved and allowed now.
+        """
         return await licenses.usage(principal, license_id)
 
 
@@ -122,17 +145,27 @@ class AdminLicenseController(Controller):
     path = "/admin/licenses"
     tags = ("admin",)
 
-    @get("/", permission=Permission.LICENSES_VIEW, summary="Search by e-mail, status, stuck provisioning or overage")
+    @get("/", permission=Permission.LICENSES_VIEW)
     async def search_licenses(
         self,
         principal: NamedDependency[Principal],
         license_administration: NamedDependency[LicenseAdministration],
         paging: NamedDependency[Paging],
-        email: FromQuery[str | None] = None,
-        status: FromQuery[Status | None] = None,
-        provisioning: FromQuery[ProvisioningState | None] = None,
-        overage: FromQuery[bool | None] = None,
+        email: Annotated[str | None, QueryParameter(description="Licenses of the account with this address.")] = None,
+        status: StatusFilter = None,
+        provisioning: Annotated[
+            ProvisioningState | None,
+            QueryParameter(description="Licenses whose account on NextPanel is in this state."),
+        ] = None,
+        overage: Annotated[
+            bool | None,
+            QueryParameter(description="True: licenses whose usage exceeds a limit, or had to be corrected lately."),
+        ] = None,
     ) -> Page[AdminLicenseView]:
+        """Search licenses.
+
+        Every condition that is given must hold. The newest first.
+        """
         return await license_administration.search(
             principal,
             paging,
@@ -142,19 +175,22 @@ class AdminLicenseController(Controller):
             overage=overage,
         )
 
-    @get("/{license_id:uuid}", permission=Permission.LICENSES_VIEW, summary="Any customer's license")
+    @get("/{license_id:uuid}", permission=Permission.LICENSES_VIEW)
     async def get_any_license(
         self,
         principal: NamedDependency[Principal],
         license_administration: NamedDependency[LicenseAdministration],
         license_id: FromPath[UUID],
     ) -> AdminLicenseView:
+        """Read any customer's license.
+
+        With its owner, overrides, and the error of its account.
+        """
         return await license_administration.one(principal, license_id)
 
     @patch(
         "/{license_id:uuid}",
         permission=Permission.LICENSES_CHANGE,
-        summary="Set whether panels must send their fingerprint; absent fields stay as they are",
     )
     async def change_license(
         self,
@@ -163,22 +199,29 @@ class AdminLicenseController(Controller):
         license_id: FromPath[UUID],
         data: JSONBody[ChangeLicense],
     ) -> AdminLicenseView:
+        """Change the settings of a license.
+
+        Whether panels must send their fingerprint. Absent fields stay as they are.
+        """
         return await license_administration.change(principal, license_id, data)
 
-    @get("/{license_id:uuid}/usage", permission=Permission.LICENSES_VIEW, summary="Usage of any license")
+    @get("/{license_id:uuid}/usage", permission=Permission.LICENSES_VIEW)
     async def get_any_license_usage(
         self,
         principal: NamedDependency[Principal],
         license_administration: NamedDependency[LicenseAdministration],
         license_id: FromPath[UUID],
     ) -> UsageView:
+        """Read the use of any license.
+
+        For each resource: how much is used, reserved and allowed now.
+        """
         return await license_administration.usage(principal, license_id)
 
     @post(
         "/{license_id:uuid}/limits",
         permission=Permission.LICENSES_CHANGE,
         status_code=200,
-        summary="Set limits of this license; null is unlimited, absent limits stay as they are",
     )
     async def set_limits(
         self,
@@ -187,18 +230,28 @@ class AdminLicenseController(Controller):
         license_id: FromPath[UUID],
         data: JSONBody[LimitsGiven],
     ) -> AdminLicenseView:
+        """Set limits of one license.
+
+        They hold on every plan, in place of the plan's; null is unlimited, absent limits stay as they are. The plan's
+        own limit removes the override. A limit may be below present usage: nothing is deleted, but nothing more can be
+        created.
+        """
         return await license_administration.set_limits(principal, license_id, data)
 
-    @post("/find-by-key", permission=Permission.LICENSES_VIEW, status_code=200, summary="Find a license by its key")
+    @post("/find-by-key", permission=Permission.LICENSES_VIEW, status_code=200)
     async def find_license_by_key(
         self,
         principal: NamedDependency[Principal],
         license_administration: NamedDependency[LicenseAdministration],
         data: JSONBody[KeyGiven],
     ) -> AdminLicenseView:
+        """Find a license by its key.
+
+        The key is in the body, so that it appears in no log.
+        """
         return await license_administration.find_by_key(principal, data.license_key)
 
-    @post("/", permission=Permission.LICENSES_CHANGE, summary="Issue a license; its key is shown only now")
+    @post("/", permission=Permission.LICENSES_CHANGE)
     async def issue_license(
         self,
         principal: NamedDependency[Principal],
@@ -206,6 +259,10 @@ class AdminLicenseController(Controller):
         once: NamedDependency[Once],
         data: JSONBody[IssueLicense],
     ) -> Response[IssuedLicense]:
+        """Issue a license without a payment.
+
+        For an account that exists. The key is shown only now.
+        """
         return reply(await license_administration.issue(principal, data, once), status_code=201)
 
     @post("/{license_id:uuid}/suspend", permission=Permission.LICENSES_CHANGE, status_code=200)
@@ -216,6 +273,10 @@ class AdminLicenseController(Controller):
         license_id: FromPath[UUID],
         data: JSONBody[ReasonGiven],
     ) -> AdminLicenseView:
+        """Suspend a license.
+
+        Panels are refused within a quarter of a second. Its account on NextPanel is suspended too.
+        """
         return await license_administration.suspend(principal, license_id, data.said)
 
     @post("/{license_id:uuid}/resume", permission=Permission.LICENSES_CHANGE, status_code=200)
@@ -226,13 +287,16 @@ class AdminLicenseController(Controller):
         license_id: FromPath[UUID],
         data: JSONBody[ReasonGiven],
     ) -> AdminLicenseView:
+        """Resume a suspended license.
+
+        Panels are served again, as far as its term has not ended.
+        """
         return await license_administration.resume(principal, license_id, data.said)
 
     @post(
         "/{license_id:uuid}/extend",
         permission=Permission.LICENSES_CHANGE,
         status_code=200,
-        summary="Set a later end; renewal and cancellation of the subscription keep it",
     )
     async def extend_license(
         self,
@@ -242,13 +306,16 @@ class AdminLicenseController(Controller):
         license_id: FromPath[UUID],
         data: JSONBody[ExtendLicense],
     ) -> Response[AdminLicenseView]:
+        """Set a later end of a license.
+
+        Renewal and cancellation of the subscription never end it sooner.
+        """
         return reply(await license_administration.extend(principal, license_id, data, once), status_code=200)
 
     @post(
         "/{license_id:uuid}/retry-provisioning",
         permission=Permission.LICENSES_CHANGE,
         status_code=200,
-        summary="Retry an account that NextPanel refused",
     )
     async def retry_provisioning(
         self,
@@ -256,4 +323,8 @@ class AdminLicenseController(Controller):
         license_administration: NamedDependency[LicenseAdministration],
         license_id: FromPath[UUID],
     ) -> AdminLicenseView:
+        """Try the account on NextPanel again.
+
+        For a license whose account NextPanel refused.
+        """
         return await license_administration.retry_provisioning(principal, license_id)

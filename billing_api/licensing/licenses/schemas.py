@@ -5,11 +5,24 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from uuid import UUID
 
 import msgspec
-from msgspec import UNSET, UnsetType
+from msgspec import UNSET, Meta, UnsetType
 
 from billing_api.access.staff_reason import StaffReason
 from billing_api.licensing.licenses.label import Label
 from billing_api.web import fields
+from billing_api.web.fields import (
+    CreatedAt,
+    Email,
+    FeatureFlags,
+    Fingerprint,
+    LicenseId,
+    LicenseKey,
+    LimitOrNone,
+    NumberUsed,
+    PlanName,
+    UpdatedAt,
+    UserId,
+)
 from billing_api.web.parameters import STORABLE, Message, Reason
 from core.licensing.plan import LIMITS, with_limits
 from core.licensing.state import Status
@@ -17,13 +30,28 @@ from db.models.licensing import FingerprintPolicy, License, LicenseType, Provisi
 
 
 class _LicenseFacts(msgspec.Struct, frozen=True, kw_only=True):
-    id: UUID
-    plan: str
+    id: LicenseId
+    plan: PlanName
     license_type: LicenseType
     status: Status
-    status_message: str | None
-    key_hint: str | None
-    features: dict[str, Any]
+    status_message: Annotated[
+        str | None,
+        Meta(
+            description=(
+                "What staff wrote to the owner with the last suspension or resumption, or why the license "
+                "ended; null where nothing was written."
+            ),
+            examples=[None],
+        ),
+    ]
+    key_hint: Annotated[
+        str | None,
+        Meta(
+            description="The end of the key, to tell it from others; null where nobody has looked it up yet.",
+            examples=["…9RWT"],
+        ),
+    ]
+    features: FeatureFlags
 
 
 class _ReasonGiven(msgspec.Struct, frozen=True, kw_only=True):
@@ -46,25 +74,36 @@ else:
 
 
 class LicenseView(_LicenseFactsWithLimits, frozen=True, kw_only=True):
-    """A license as its owner sees it. A limit of null is unlimited. Use reveal-key to see the key.
-
-    `status_message`: what staff wrote to the owner with the last suspension or resumption, or why the license ended.
-    `key_hint`: the end of the key, such as "…7Q4K", to tell it from others; null where nobody has looked it up yet.
-    `fingerprint`: the panel that an activation bound it to, or null. `fingerprint_policy`: whether panels must send
-    their fingerprint with each validation.
-    """
+    """A license as its owner sees it. Use reveal-key to see the key."""
 
     fingerprint_policy: FingerprintPolicy
-    fingerprint: str | None
-    nextpanel_user_id: UUID | None
-    nextpanel_login_url: str | None
+    fingerprint: Fingerprint
+    nextpanel_user_id: Annotated[
+        UUID | None,
+        Meta(
+            description="The license's account on NextPanel; null until it has one.",
+            examples=["7c9e6679-7425-40de-944b-e07fc1f90ae7"],
+        ),
+    ]
+    nextpanel_login_url: Annotated[
+        str | None,
+        Meta(
+            description="Where to sign in to that account; null until it has one.",
+            examples=["https://panel.example.com/login"],
+        ),
+    ]
     provisioning: ProvisioningState
-    activation_date: datetime
-    expiry_date: datetime | None
-    grace_until: datetime | None
-    auto_renew: bool
-    created_at: datetime
-    updated_at: datetime
+    activation_date: Annotated[datetime, Meta(description="When its term began.", examples=["2026-11-22T16:00:00Z"])]
+    expiry_date: Annotated[
+        datetime | None, Meta(description="When its term ends; null: it has no end.", examples=["2026-12-22T16:00:00Z"])
+    ]
+    grace_until: Annotated[
+        datetime | None,
+        Meta(description="Until when it goes on although a payment is overdue; null where none is.", examples=[None]),
+    ]
+    auto_renew: Annotated[bool, Meta(description="Whether a subscription will renew it.", examples=[True])]
+    created_at: CreatedAt
+    updated_at: UpdatedAt
     # With defaults: an answer that was stored under an Idempotency-Key before these were there can still be replayed.
     label: Annotated[str | None, msgspec.Meta(description="the owner's own name for it", examples=["Shop, Graz"])] = (
         None
@@ -83,21 +122,40 @@ class LicenseView(_LicenseFactsWithLimits, frozen=True, kw_only=True):
 
 
 class AdminLicenseView(LicenseView, frozen=True, kw_only=True):
-    """A license as staff see it: with its owner, the error of its account, overrides and extension.
+    """A license as staff see it: with its owner, the error of its account, overrides and extension."""
 
-    `status_reason`: the reason of the last suspension or resumption, for staff alone.
-
-    `limit_overrides`: `{"max_databases": {"at_least": 60}}` or `at_most`, on every plan; null is unlimited.
-    `extended_until`: renewal and cancellation never end the license sooner.
-    """
-
-    user_id: UUID
-    email: str
-    status_reason: str | None
-    provisioning_error: str | None
-    limit_overrides: dict[str, dict[str, int | None]]
-    extended_until: datetime | None
-    version: int
+    user_id: UserId
+    email: Email
+    status_reason: Annotated[
+        str | None,
+        Meta(
+            description=(
+                "The reason of the last suspension or resumption, for staff alone; null where there was none."
+            ),
+            examples=[None],
+        ),
+    ]
+    provisioning_error: Annotated[
+        str | None, Meta(description="Why NextPanel refused the account; null where it did not.", examples=[None])
+    ]
+    limit_overrides: Annotated[
+        dict[str, dict[str, int | None]],
+        Meta(
+            description=(
+                "Limits that staff set in place of the plan's, on every plan: `at_least` so much, or "
+                "`at_most`; null is unlimited."
+            ),
+            examples=[{"max_databases": {"at_least": 60}}],
+        ),
+    ]
+    extended_until: Annotated[
+        datetime | None,
+        Meta(
+            description=("Renewal and cancellation never end the license sooner; null where staff did not extend it."),
+            examples=[None],
+        ),
+    ]
+    version: Annotated[int, Meta(description="Rises with every change.", examples=[3])]
 
     @classmethod
     def of_row(
@@ -117,26 +175,52 @@ class AdminLicenseView(LicenseView, frozen=True, kw_only=True):
 
 
 class RevealedKey(msgspec.Struct, frozen=True):
-    license_key: str
+    """The license key in plain text."""
+
+    license_key: LicenseKey
 
 
 class ResourceUsage(msgspec.Struct, frozen=True):
-    """`limit` null is unlimited. `held` null is not known now. `over`: by how much `used` exceeds the limit."""
+    """Use of one resource."""
 
-    used: int
-    held: int | None
-    limit: int | None
-    over: int
+    used: NumberUsed
+    held: Annotated[
+        int | None,
+        Meta(
+            description="How much is reserved while it is being created; null where it is not known now.", examples=[0]
+        ),
+    ]
+    limit: LimitOrNone
+    over: Annotated[int, Meta(description="By how much `used` exceeds the limit; 0 where it does not.", examples=[0])]
 
 
 class UsageView(msgspec.Struct, frozen=True):
-    resources: dict[str, ResourceUsage]
+    """Use of a license now."""
+
+    resources: Annotated[
+        dict[str, ResourceUsage],
+        Meta(
+            description="By resource: accounts, domains, databases, emails, storage_gb.",
+            examples=[
+                {
+                    "accounts": {"used": 3, "held": 0, "limit": 5, "over": 0},
+                    "databases": {"used": 7, "held": 1, "limit": 50, "over": 0},
+                }
+            ],
+        ),
+    ]
 
 
 class ExtendLicense(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """`expiry_date`: later than now and than the present end."""
+    """A later end of a license."""
 
-    expiry_date: Annotated[datetime, msgspec.Meta(tz=True)]
+    expiry_date: Annotated[
+        Annotated[datetime, msgspec.Meta(tz=True)],
+        Meta(
+            description="The new end, with a UTC offset: later than now and than the present end.",
+            examples=["2027-01-31T00:00:00Z"],
+        ),
+    ]
     reason: Reason
     message: Message | None = None
 
@@ -154,13 +238,18 @@ class LimitsGiven(_ReasonGivenWithLimits, frozen=True, forbid_unknown_fields=Tru
 
 
 class ChangeLicense(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Settings of one license; absent fields stay as they are.
+    """Settings of one license; absent fields stay as they are."""
 
-    `fingerprint_policy`: "required" refuses a validation without a fingerprint, or with another one than the license is
-    bound to. "none" compares a fingerprint only if one is sent.
-    """
-
-    fingerprint_policy: FingerprintPolicy | msgspec.UnsetType = msgspec.UNSET
+    fingerprint_policy: Annotated[
+        FingerprintPolicy | msgspec.UnsetType,
+        Meta(
+            description=(
+                "`required` refuses a validation without a fingerprint, or with another one than the "
+                "license is bound to. `none` compares a fingerprint only if one is sent."
+            ),
+            examples=["required"],
+        ),
+    ] = msgspec.UNSET
     reason: Reason | msgspec.UnsetType = msgspec.UNSET
     message: Message | None = None
 
@@ -178,22 +267,32 @@ class LabelGiven(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class KeyGiven(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    license_key: Annotated[str, msgspec.Meta(max_length=64)]
+    """The license key to look for."""
+
+    license_key: Annotated[LicenseKey, Meta(max_length=64)]
 
 
 class IssueLicense(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """`expiry_date` absent or null: without end."""
+    """A license to issue without a payment."""
 
-    email: Annotated[str, msgspec.Meta(min_length=3, max_length=254, pattern=STORABLE)]
-    plan: Literal["starter", "professional", "enterprise"]
-    expiry_date: Annotated[datetime, msgspec.Meta(tz=True)] | None = None
+    email: Annotated[
+        Annotated[str, msgspec.Meta(min_length=3, max_length=254, pattern=STORABLE)],
+        Meta(description="The address of the customer's account. It must exist.", examples=["ada@example.com"]),
+    ]
+    plan: Annotated[
+        Literal["starter", "professional", "enterprise"], Meta(description="The plan.", examples=["professional"])
+    ]
+    expiry_date: Annotated[
+        Annotated[datetime, msgspec.Meta(tz=True)] | None,
+        Meta(description="When it ends, with a UTC offset; absent or null: never.", examples=["2027-11-22T00:00:00Z"]),
+    ] = None
 
 
 class IssuedLicense(msgspec.Struct, frozen=True):
-    """The key is shown only now."""
+    """The new license. Its key is shown only now."""
 
-    id: UUID
-    license_key: str
+    id: LicenseId
+    license_key: LicenseKey
 
 
 def effective_status(license_: License, now: datetime) -> Status:

@@ -32,7 +32,6 @@ from core.errors import InvalidSignature
     reads_body=True,
     status_code=200,
     tags=["nextpanel"],
-    summary="Report what was created, deleted or counted",
     documented_body=UsageReport | UsageReports,
 )
 async def report_usage(
@@ -41,7 +40,9 @@ async def report_usage(
     limits: NamedDependency[RateLimiter],
     signature_checker: NamedDependency[SignatureChecker],
 ) -> Response[UsageRecorded | UsageAnswers]:
-    """Send one report with a signed Idempotency-Key header, or a list of up to 1,000, each with its own key.
+    """Report what was created, deleted or counted.
+
+    Send one report with a signed Idempotency-Key header, or a list of up to 1,000, each with its own key.
 
     The answer comes after the report is stored. A report that is sent twice counts once. Each item of a list has its
     own answer.

@@ -15,19 +15,28 @@ from core.licensing.plan import Resource
 # Parsed by the service: Litestar would name an invalid value by its Python name, and `from` cannot be one.
 Since = Annotated[
     str | None,
-    QueryParameter(name="from", format="date-time", description="default: 30 days or 48 hours before `to`"),
+    QueryParameter(
+        name="from",
+        format="date-time",
+        description="The first instant. Default: 30 days (by day) or 48 hours (by hour) before `to`.",
+    ),
 ]
 AskedResource = Annotated[
     Resource | None, QueryParameter(description="one resource; absent: all of them, each with its points")
 ]
-Until = Annotated[str | None, QueryParameter(name="to", format="date-time", description="default: now")]
+Until = Annotated[
+    str | None, QueryParameter(name="to", format="date-time", description="The last instant. Default: now.")
+]
+
+
+Wanted = Annotated[Resource, QueryParameter(description="The resource whose use is read.")]
 
 
 class UsageHistoryController(Controller):
     path = "/licenses/{license_id:uuid}/usage/history"
     tags = ("licenses",)
 
-    @get("/", permission=Permission.OWN_USAGE_READ, summary="Usage of my license over time")
+    @get("/", permission=Permission.OWN_USAGE_READ)
     async def get_usage_history(
         self,
         principal: NamedDependency[Principal],
@@ -38,7 +47,10 @@ class UsageHistoryController(Controller):
         since: Since = None,
         until: Until = None,
     ) -> UsageHistory | UsageHistories:
-        """One point for each hour or day. At most 750 points for each resource are answered at once."""
+        """Read the use of my license over time.
+
+        A point for each hour or day in UTC, also where there were no reports.
+        """
         return await usage_history.for_owner(principal, license_id, HistoryQuery(resource, by, since, until))
 
 
@@ -46,7 +58,7 @@ class AdminUsageHistoryController(Controller):
     path = "/admin/licenses/{license_id:uuid}/usage/history"
     tags = ("admin",)
 
-    @get("/", permission=Permission.LICENSES_VIEW, summary="Usage of any license over time")
+    @get("/", permission=Permission.LICENSES_VIEW)
     async def get_any_usage_history(
         self,
         principal: NamedDependency[Principal],
@@ -57,5 +69,8 @@ class AdminUsageHistoryController(Controller):
         since: Since = None,
         until: Until = None,
     ) -> UsageHistory | UsageHistories:
-        """As the owner sees it."""
+        """Read the use of any license over time.
+
+        A point for each hour or day in UTC, also where there were no reports.
+        """
         return await usage_history.for_staff(principal, license_id, HistoryQuery(resource, by, since, until))

@@ -11,6 +11,8 @@ from core.licensing.plan import Resource
 
 
 class Step(enum.StrEnum):
+    """The length of a point in a history."""
+
     HOUR = "hour"
     DAY = "day"
 
@@ -21,7 +23,7 @@ class Step(enum.StrEnum):
 
 
 class UsagePoint(msgspec.Struct, frozen=True):
-    """What was reported in one hour or day."""
+    """An hour or a day of use."""
 
     at: Annotated[datetime, Meta(description="when the hour or day begins, UTC", examples=["2026-03-10T00:00:00Z"])]
     created: Annotated[int, Meta(description="how many were created", examples=[3])]
@@ -52,7 +54,10 @@ class UsageHistory(msgspec.Struct, frozen=True):
 
     resource: Annotated[Resource, Meta(description="the resource that was asked for", examples=["databases"])]
     by: Annotated[Step, Meta(description="the length of a point", examples=["day"])]
-    points: Annotated[list[UsagePoint], Meta(description="oldest first")]
+    points: Annotated[
+        Annotated[list[UsagePoint], Meta(description="oldest first")],
+        Meta(description="The oldest first, without gaps."),
+    ]
 
 
 class UsageHistories(msgspec.Struct, frozen=True):

@@ -8,6 +8,7 @@ import msgspec
 from msgspec import Meta
 
 from billing_api.operations.audit.views import Account, Named
+from billing_api.web import fields
 from db.models.identity import Role
 
 ActorKind = Literal["system", "customer", "staff", "erased", "unknown"]
@@ -20,7 +21,8 @@ class Actor(msgspec.Struct, frozen=True, kw_only=True):
         ActorKind,
         Meta(
             description="`system`: the application itself. `erased`: the account was deleted, and its name with it. "
-            "`unknown`: no account has this id."
+            "`unknown`: no account has this id.",
+            examples=["staff"],
         ),
     ]
     id: Annotated[
@@ -50,13 +52,17 @@ class Actor(msgspec.Struct, frozen=True, kw_only=True):
 class AuditView(msgspec.Struct, frozen=True, kw_only=True):
     """A privileged act: who did it, to what, and why."""
 
-    id: Annotated[int, Meta(description="Rises with time.")]
-    at: datetime
-    actor_id: Annotated[UUID | None, Meta(description="As in `actor`; null is the application itself.")]
-    actor: Actor
-    action: Annotated[str, Meta(examples=["license.suspended_by_admin"])]
-    target_kind: Annotated[str, Meta(examples=["license"])]
-    target_id: Annotated[str, Meta(description="What was acted on: the id of an object of this kind.")]
+    id: Annotated[int, Meta(description="Rises with time.", examples=[90411])]
+    at: Annotated[datetime, Meta(description="When it was done.", examples=["2026-11-22T16:00:00Z"])]
+    actor_id: Annotated[
+        UUID | None, Meta(description="As in `actor`; null is the application itself.", examples=[fields.STAFF])
+    ]
+    actor: Annotated[Actor, Meta(description="Who did it, as the account is called now.")]
+    action: Annotated[str, Meta(description="What was done.", examples=["license.suspended_by_admin"])]
+    target_kind: Annotated[str, Meta(description="The kind of object that was acted on.", examples=["license"])]
+    target_id: Annotated[
+        str, Meta(description="What was acted on: the id of an object of this kind.", examples=[fields.LICENSE])
+    ]
     detail: Annotated[
         dict[str, Any],
         Meta(
@@ -64,7 +70,10 @@ class AuditView(msgspec.Struct, frozen=True, kw_only=True):
             examples=[{"before": "active", "reason": "ticket 93", "message": "Please pay the open invoice."}],
         ),
     ]
-    request_id: Annotated[str | None, Meta(description="The request that did it, as in the logs.")]
+    request_id: Annotated[
+        str | None,
+        Meta(description="The request that did it, as in the logs; null where none did.", examples=[fields.REQUEST]),
+    ]
 
     @classmethod
     def of(cls, row: Named) -> "AuditView":
@@ -88,10 +97,23 @@ class LicenseEventView(msgspec.Struct, frozen=True, kw_only=True):
     `detail.message`: what staff wrote to the owner about it, or why the application did it.
     """
 
-    at: datetime
-    action: str
-    actor: Literal["owner", "staff", "system"]
-    detail: dict[str, Any]
+    at: Annotated[datetime, Meta(description="When it was done.", examples=["2026-11-22T16:00:00Z"])]
+    action: Annotated[str, Meta(description="What was done.", examples=["license.suspended_by_admin"])]
+    actor: Annotated[
+        Literal["owner", "staff", "system"],
+        Meta(
+            description="Who did it. Staff have no names here; `system` is the application itself.", examples=["staff"]
+        ),
+    ]
+    detail: Annotated[
+        dict[str, Any],
+        Meta(
+            description=(
+                "What is known of it. `message`: what staff wrote to the owner about it, or why the application did it."
+            ),
+            examples=[{"message": "Please pay the open invoice."}],
+        ),
+    ]
 
 
 def _kind(actor_id: UUID | None, account: Account) -> ActorKind:

@@ -36,9 +36,9 @@ class AdminJobController(Controller):
             str | None, QueryParameter(format="date-time", description="written before this instant")
         ] = None,
     ) -> Page[JobView]:
-        """Jobs of the outbox: waiting, done and dead ones, newest first.
+        """List the jobs of the outbox.
 
-        Done jobs are kept for some days; those that bring Redis up to date are deleted when they are done.
+        The newest first: waiting, done and dead ones.
         """
         return await job_administration.page(
             principal,
@@ -49,11 +49,16 @@ class AdminJobController(Controller):
             created_before=instant(created_before, "created_before"),
         )
 
-    @post("/{job_id:int}/retry", permission=Permission.OPERATIONS_CHANGE, status_code=200, summary="Try it again now")
+    @post("/{job_id:int}/retry", permission=Permission.OPERATIONS_CHANGE, status_code=200)
     async def retry_job(
         self,
         principal: NamedDependency[Principal],
         job_administration: NamedDependency[JobAdministration],
         job_id: FromPath[int],
     ) -> JobView:
+        """Try a job again now.
+
+        For a job that was given up, or that pauses before its next try. It is due at once. A job that is done is not
+        tried again (409).
+        """
         return await job_administration.retry(principal, job_id)

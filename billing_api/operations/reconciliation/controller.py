@@ -16,16 +16,20 @@ class AdminReconciliationController(Controller):
     path = "/admin/reconciliation"
     tags = ("admin",)
 
-    @get("/", permission=Permission.OPERATIONS_VIEW, summary="Comparisons of Redis with Postgres, newest first")
+    @get("/", permission=Permission.OPERATIONS_VIEW)
     async def list_reconciliation_runs(
         self,
         principal: NamedDependency[Principal],
         reconciliation_reports: NamedDependency[ReconciliationReports],
         paging: NamedDependency[Paging],
     ) -> Page[RunView]:
+        """List comparisons of Redis with PostgreSQL.
+
+        The newest first.
+        """
         return await reconciliation_reports.page(principal, paging)
 
-    @get("/{run_id:uuid}", permission=Permission.OPERATIONS_VIEW, summary="One comparison, and what it found")
+    @get("/{run_id:uuid}", permission=Permission.OPERATIONS_VIEW)
     async def get_reconciliation_run(
         self,
         principal: NamedDependency[Principal],
@@ -33,4 +37,8 @@ class AdminReconciliationController(Controller):
         paging: NamedDependency[Paging],
         run_id: FromPath[UUID],
     ) -> RunWithDifferences:
+        """Read a comparison.
+
+        With a page of the differences that it found; beyond 10,000 they are only counted.
+        """
         return await reconciliation_reports.one(principal, run_id, paging)

@@ -24,9 +24,18 @@ async def receive_stripe_event(
     request: Request[Any, Any, Any],
     webhook_receiver: NamedDependency[WebhookReceiver],
     limits: NamedDependency[RateLimiter],
-    signature: Annotated[str | None, HeaderParameter(name="Stripe-Signature")] = None,
+    signature: Annotated[
+        str | None,
+        HeaderParameter(
+            name="Stripe-Signature", description="Stripe's signature of the body; without it the event is refused."
+        ),
+    ] = None,
 ) -> Received:
-    """Stores a signed event. 200 means that it is stored; Stripe sends it again after any other status."""
+    """Receive an event from Stripe.
+
+    For Stripe alone. The event is stored, and handled later; 200 means that it is stored. Stripe sends it again after
+    any other status.
+    """
     try:
         return await webhook_receiver.receive(await request.body(), signature)
     except UnverifiedEvent:
@@ -52,9 +61,9 @@ class AdminWebhookController(Controller):
             str | None, QueryParameter(pattern=STORABLE, max_length=200, description="only events of this type")
         ] = None,
     ) -> Page[WebhookEventSummary]:
-        """Received events without their payloads, newest first.
+        """List received events.
 
-        An event that stays unprocessed has an `error_message`; its job is retried, and then listed as dead.
+        The newest first, without their payloads.
         """
         return await webhook_administration.page(principal, paging, processed=processed, event_type=event_type)
 
@@ -65,9 +74,9 @@ class AdminWebhookController(Controller):
         webhook_administration: NamedDependency[WebhookAdministration],
         event_id: FromPath[UUID],
     ) -> WebhookEventView:
-        """One received event, with its payload.
+        """Read a received event.
 
-        The payload of a deleted customer's event is reduced to the ids that it names.
+        With its payload, as it was received.
         """
         return await webhook_administration.one(principal, event_id)
 
@@ -78,8 +87,8 @@ class AdminWebhookController(Controller):
         webhook_administration: NamedDependency[WebhookAdministration],
         event_id: FromPath[UUID],
     ) -> WebhookEventView:
-        """Process a received event again.
+        """Handle a received event again.
 
-        This is always safe: an event only says which object of Stripe's to look at, and that is read again.
+        Does no harm to one that was handled: it reads the object at Stripe as it is now.
         """
         return await webhook_administration.replay(principal, event_id)

@@ -5,6 +5,7 @@ from typing import Annotated, Any, Final
 from uuid import UUID
 
 import msgspec
+from msgspec import Meta
 
 from billing_api.web import fields
 from db.models.messaging import WebhookEvent, WebhookSource
@@ -14,10 +15,10 @@ _PROCESSED: Final = "2026-03-10T09:30:01Z"
 
 
 class Received(msgspec.Struct, frozen=True):
-    """The answer to a sender: the event is stored. `duplicate`: it was stored before."""
+    """The event is stored."""
 
-    received: bool
-    duplicate: bool
+    received: Annotated[bool, Meta(description="Always true here.", examples=[True])]
+    duplicate: Annotated[bool, Meta(description="Whether it was stored before.", examples=[False])]
 
 
 class WebhookEventSummary(msgspec.Struct, frozen=True, kw_only=True):

@@ -17,7 +17,7 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.response import Response
 
 from billing_api.server.reference import examples
-from billing_api.server.reference.operations import Operation, operations
+from billing_api.server.reference.operations import Operation, body_type, operations
 from billing_api.server.reference.parameters import describe_parameters
 from core.problems import MEDIA_TYPE
 
@@ -66,11 +66,11 @@ def _places(whole: Json, operation: Operation) -> Iterator[_Place]:
     path, method, handler = operation
     described: Json = whole["paths"][path][method]
     if "documented_body" in handler.opt:
-        body_type = handler.opt.get("documented_body_type", _JSON)
-        described["requestBody"] = {"required": True, "content": {body_type: {}}}
+        media_type = handler.opt.get("documented_body_type", _JSON)
+        described["requestBody"] = {"required": True, "content": {media_type: {}}}
     if "requestBody" in described:
         for content in described["requestBody"]["content"].values():
-            yield _Place(content, _members(_body_type(handler)))
+            yield _Place(content, _members(body_type(handler)))
     for status, content in _contents(described):
         if status == str(handler.status_code):
             yield _Place(content, _members(_answer_type(handler)))
@@ -81,12 +81,6 @@ def _places(whole: Json, operation: Operation) -> Iterator[_Place]:
 def _contents(operation: Json) -> Iterator[tuple[str, Json]]:
     for status, response in operation["responses"].items():
         yield from ((status, content) for content in response.get("content", {}).values())
-
-
-def _body_type(handler: HTTPRouteHandler) -> Any:
-    """`documented_body`: the type of a body that the handler reads itself."""
-    field = handler.parsed_data_field
-    return handler.opt["documented_body"] if field is None else field.annotation
 
 
 def _answer_type(handler: HTTPRouteHandler) -> Any:

@@ -6,7 +6,7 @@ how often, is not written by hand: it is added from what the route declares.
 
 import inspect
 from collections.abc import Iterator
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from litestar import Litestar
 from litestar.handlers import HTTPRouteHandler
@@ -40,6 +40,12 @@ def operations(app: Litestar) -> Iterator[Operation]:
         for method, (handler, _) in route.route_handler_map.items():
             if method != "OPTIONS" and handler.resolve_include_in_schema():
                 yield Operation(route.path_format, method.lower(), handler)
+
+
+def body_type(handler: HTTPRouteHandler) -> Any:
+    """`documented_body`: the type of a body that the handler reads itself."""
+    field = handler.parsed_data_field
+    return handler.opt["documented_body"] if field is None else field.annotation
 
 
 def document_texts(app: Litestar) -> None:
