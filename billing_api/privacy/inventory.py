@@ -178,7 +178,8 @@ HOLDINGS: Final = (
         "subscriptions",
         Fate.KEPT,
         f"id license_id stripe_subscription_id {_PLAN} status current_period_start current_period_end"
-        " cancel_at_period_end plan_paid_until pending_plan_id pending_interval pending_from pending_payment_url"
+        " cancel_at_period_end renewal_amount renewal_currency"
+        " plan_paid_until pending_plan_id pending_interval pending_from pending_payment_url"
         " mirrored_at created_at updated_at",
     ),
     Holding(

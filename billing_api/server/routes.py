@@ -37,6 +37,7 @@ from billing_api.operations.reconciliation.controller import AdminReconciliation
 from billing_api.operations.search.controller import AdminSearchController
 from billing_api.operations.webhooks.controller import AdminWebhookController, receive_stripe_event
 from billing_api.portal.config.controller import get_portal_config
+from billing_api.portal.overview.controller import get_overview
 from billing_api.privacy.controller import PrivacyController
 from billing_api.server import health
 from billing_api.web.problem_pages import show_problem
@@ -58,6 +59,7 @@ ROUTES: Final[Sequence[ControllerRouterHandler]] = (
             AccountEventController,
             PrivacyController,
             get_portal_config,
+            get_overview,
             PlanController,
             CheckoutController,
             LicenseController,

@@ -73,6 +73,9 @@ class Subscription(Table):
     current_period_start: Mapped[datetime]
     current_period_end: Mapped[datetime]
     cancel_at_period_end: Mapped[bool] = mapped_column(default=False)
+    renewal_amount: Mapped[BigInt | None]
+    """Of each later period at this price, before taxes, discounts and credit. NULL: not read from Stripe yet."""
+    renewal_currency: Mapped[str | None]
     plan_paid_until: Mapped[datetime]
     pending_plan_id: Mapped[UUID | None] = mapped_column(ForeignKey("plans.id"))
     pending_interval: Mapped[Interval | None] = mapped_column(enum_type(Interval, "billing_interval"))

@@ -246,3 +246,4 @@ def _copy(row: Subscription, facts: SubscriptionFacts) -> None:
     row.current_period_start = facts.period_start
     row.current_period_end = facts.period_end
     row.cancel_at_period_end = facts.ends_with_period
+    row.renewal_amount, row.renewal_currency = facts.renewal_amount, facts.currency

@@ -50,6 +50,9 @@ class SubscriptionFacts(msgspec.Struct, frozen=True):
     schedule_id: str | None
     scheduled: ScheduledPrice | None
     pending_price_id: str | None
+    renewal_amount: int | None
+    """In minor units, before taxes and discounts; None where the price is no fixed amount."""
+    currency: str
     ends_by_flag: bool
     """Whether a flag set the end, and not a date: the end is withdrawn in the way in which it was set."""
 
@@ -117,8 +120,15 @@ def subscription_facts(subscription: stripe.Subscription) -> SubscriptionFacts:
         schedule_id=_optional_id(subscription.schedule),
         scheduled=_scheduled(subscription.schedule, item.price.id, item.current_period_end),
         pending_price_id=becomes.price.id if becomes else None,
+        renewal_amount=_amount(item),
+        currency=item.price.currency,
         ends_by_flag=bool(subscription.cancel_at_period_end),
     )
+
+
+def _amount(item: Any) -> int | None:
+    amount: int | None = item.price.unit_amount
+    return None if amount is None else amount * (1 if item.quantity is None else item.quantity)
 
 
 def _scheduled(schedule: Any, price_id: str, period_end: int) -> ScheduledPrice | None:

@@ -303,6 +303,11 @@ def effective_status(license_: License, now: datetime) -> Status:
     return license_.status
 
 
+def shown_hint(license_: License) -> str | None:
+    """The end of the key, with a sign that it is one."""
+    return None if license_.key_hint is None else f"…{license_.key_hint}"
+
+
 def _facts(license_: License, plan: str, now: datetime) -> dict[str, Any]:
     same = (
         "id license_type status_message features fingerprint_policy fingerprint"
@@ -312,7 +317,7 @@ def _facts(license_: License, plan: str, now: datetime) -> dict[str, Any]:
         **{name: getattr(license_, name) for name in same.split()},
         **license_.limits.by_name(),
         "plan": plan,
-        "key_hint": None if license_.key_hint is None else f"…{license_.key_hint}",
+        "key_hint": shown_hint(license_),
         "status": effective_status(license_, now),
         "created_at": license_.created_at.astimezone(UTC),
         "updated_at": license_.updated_at.astimezone(UTC),

@@ -96,6 +96,7 @@ customer  POST    /api/v1/me/password
 customer  GET     /api/v1/me/sessions
 customer  POST    /api/v1/me/sessions/revoke-others
 customer  DELETE  /api/v1/me/sessions/{session_id:uuid}
+looks     GET     /api/v1/overview
 looks     GET     /api/v1/payments
 looks     GET     /api/v1/payments/{payment_id:uuid}
 looks     GET     /api/v1/subscriptions

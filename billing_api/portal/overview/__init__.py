@@ -1,0 +1,1 @@
+"""Overview: what a customer's first page shows, in one call."""

@@ -1,0 +1,196 @@
+"""Overview as JSON."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Annotated, Final, Literal
+from uuid import UUID
+
+import msgspec
+from msgspec import Meta
+
+from billing_api.commerce.payments.schemas import InvoiceView
+from billing_api.licensing.licenses.schemas import effective_status, shown_hint
+from billing_api.portal.overview.views import Found, NextPeriod, Standing
+from billing_api.web import fields
+from core.licensing.plan import RESOURCES, Resource
+from core.licensing.state import Status
+from core.money import Money
+from db.models.licensing import Interval, License, LicenseType, ProvisioningState
+
+AttentionKind = Literal[
+    "address_unverified",
+    "payment_past_due",
+    "payment_confirmation",
+    "license_suspended",
+    "over_limit",
+    "subscription_ending",
+    "license_expired",
+    "license_expiring",
+]
+_AT: Final = "2026-03-10T08:00:00Z"
+_MONEY: Final = {"amount": 2900, "currency": "usd"}
+
+
+class Used(msgspec.Struct, frozen=True):
+    """One resource of a license, as last reported. Reservations are not in it: `licenses/{id}/usage` has them."""
+
+    used: Annotated[int, Meta(description="how many there are", examples=[12])]
+    limit: Annotated[int | None, Meta(description="the most that the license allows; null: unlimited", examples=[25])]
+    over: Annotated[int, Meta(description="by how much `used` exceeds the limit", examples=[0])]
+
+    @classmethod
+    def of(cls, used: int, limit: int | None) -> "Used":
+        return cls(used, limit, 0 if limit is None else max(0, used - limit))
+
+
+class LicenseCard(msgspec.Struct, frozen=True, kw_only=True):
+    """A license in short; `licenses/{id}` has the rest."""
+
+    id: Annotated[UUID, Meta(description="the license's id", examples=[fields.LICENSE])]
+    label: Annotated[str | None, Meta(description="the owner's own name for it", examples=["Shop, Graz"])]
+    key_hint: Annotated[str | None, Meta(description="the end of the key; null: not known yet", examples=["…7Q4K"])]
+    plan: Annotated[str, Meta(description="the plan's name", examples=["Professional"])]
+    license_type: Annotated[LicenseType, Meta(description="the kind of plan", examples=["professional"])]
+    status: Annotated[Status, Meta(description="how it stands now", examples=["active"])]
+    status_message: Annotated[str | None, Meta(description="what staff wrote about it", examples=["Please call us."])]
+    provisioning: Annotated[ProvisioningState, Meta(description="of its account at NextPanel", examples=["done"])]
+    subscription_id: Annotated[
+        UUID | None, Meta(description="what pays for it; null: nothing does", examples=[fields.SUBSCRIPTION])
+    ]
+    expiry_date: Annotated[datetime | None, Meta(description="when it ends; null: never", examples=[_AT])]
+    grace_until: Annotated[
+        datetime | None, Meta(description="until when it works after that; null: no longer", examples=[_AT])
+    ]
+    auto_renew: Annotated[bool, Meta(description="whether a subscription renews it", examples=[True])]
+    usage: Annotated[
+        dict[Resource, Used],
+        Meta(description="by resource", examples=[{"databases": {"used": 12, "limit": 25, "over": 0}}]),
+    ]
+
+    @classmethod
+    def of(
+        cls, license_: License, plan: str, subscription_id: UUID | None, used: Mapping[str, int], now: datetime
+    ) -> "LicenseCard":
+        limits = license_.limits
+        return cls(
+            id=license_.id,
+            label=license_.label,
+            key_hint=shown_hint(license_),
+            plan=plan,
+            license_type=license_.license_type,
+            status=effective_status(license_, now),
+            status_message=license_.status_message,
+            provisioning=license_.provisioning,
+            subscription_id=subscription_id,
+            expiry_date=license_.expiry_date,
+            grace_until=license_.grace_until,
+            auto_renew=license_.auto_renew,
+            usage={name: Used.of(used.get(name, 0), limits.of(name)) for name in RESOURCES},
+        )
+
+
+class Attention(msgspec.Struct, frozen=True, kw_only=True):
+    """Something that the customer should look at. What does not apply to its kind is null."""
+
+    kind: Annotated[AttentionKind, Meta(description="what it is, the most urgent first", examples=["over_limit"])]
+    license_id: Annotated[UUID | None, Meta(description="of which license", examples=[fields.LICENSE])] = None
+    subscription_id: Annotated[
+        UUID | None, Meta(description="of which subscription", examples=[fields.SUBSCRIPTION])
+    ] = None
+    label: Annotated[str | None, Meta(description="the license's label", examples=["Shop, Graz"])] = None
+    at: Annotated[datetime | None, Meta(description="when it ends, or ended", examples=[_AT])] = None
+    resource: Annotated[Resource | None, Meta(description="of which resource", examples=["databases"])] = None
+    over: Annotated[int | None, Meta(description="by how much it exceeds the limit", examples=[3])] = None
+    message: Annotated[str | None, Meta(description="what staff wrote", examples=["Please call us."])] = None
+    payment_url: Annotated[
+        str | None,
+        Meta(description="where the payment is confirmed", examples=["https://invoice.stripe.com/i/acct_1/test_2"]),
+    ] = None
+
+    @classmethod
+    def of(cls, found: Found) -> "Attention":
+        return cls(**found._asdict())
+
+
+class NextRenewal(msgspec.Struct, frozen=True, kw_only=True):
+    """The next period that will be charged, as far as our copy of Stripe's objects tells."""
+
+    at: Annotated[datetime, Meta(description="when it begins", examples=[_AT])]
+    subscription_id: Annotated[UUID, Meta(description="which subscription", examples=[fields.SUBSCRIPTION])]
+    license_id: Annotated[UUID, Meta(description="which license", examples=[fields.LICENSE])]
+    plan: Annotated[str, Meta(description="the plan of that period", examples=["Professional"])]
+    interval: Annotated[Interval, Meta(description="the length of that period", examples=["month"])]
+    amount: Annotated[Money, Meta(description="before taxes, discounts and credit", examples=[_MONEY])]
+    is_list_price: Annotated[
+        bool,
+        Meta(description="whether the amount is what the plan costs today, not what Stripe told us", examples=[False]),
+    ]
+
+    @classmethod
+    def of(cls, next_period: NextPeriod) -> "NextRenewal":
+        row, plan, pending = next_period
+        # A change that waits for its payment (no `pending_from`) is charged at once, not with this period.
+        changes = pending is not None and row.pending_from is not None and row.pending_from <= row.current_period_end
+        interval = row.interval
+        if pending is not None and changes:
+            plan, interval = pending, row.pending_interval or row.interval
+        told = None if changes or row.renewal_currency is None else row.renewal_amount
+        price = plan.price_monthly if interval is Interval.MONTH else plan.price_yearly
+        return cls(
+            at=row.current_period_end,
+            subscription_id=row.id,
+            license_id=row.license_id,
+            plan=plan.name,
+            interval=interval,
+            amount=Money(price, plan.currency) if told is None else Money(told, row.renewal_currency or plan.currency),
+            is_list_price=told is None,
+        )
+
+
+class Counts(msgspec.Struct, frozen=True, kw_only=True):
+    """How many there are in all."""
+
+    licenses: Annotated[int, Meta(description="licenses, whatever their status", examples=[3])]
+    active_licenses: Annotated[int, Meta(description="licenses that work now", examples=[2])]
+    subscriptions: Annotated[int, Meta(description="subscriptions that have not ended", examples=[2])]
+    open_invoices: Annotated[int, Meta(description="invoices that wait for a payment", examples=[0])]
+    invoices: Annotated[int, Meta(description="all invoices", examples=[8])]
+
+    @classmethod
+    def of(cls, standing: Standing) -> "Counts":
+        return cls(**{name: getattr(standing, name) for name in cls.__struct_fields__})
+
+
+class Overview(msgspec.Struct, frozen=True, kw_only=True):
+    """The first page of an account."""
+
+    as_of: Annotated[datetime, Meta(description="when it was read", examples=[_AT])]
+    counts: Annotated[Counts, Meta(description="how many there are in all")]
+    attention: Annotated[
+        list[Attention], Meta(description="what needs the customer, the most urgent first; at most 20")
+    ]
+    attention_total: Annotated[int, Meta(description="how much needs the customer in all", examples=[1])]
+    licenses: Annotated[list[LicenseCard], Meta(description="the newest first; at most 20")]
+    next_renewal: Annotated[NextRenewal | None, Meta(description="what is charged next; null: nothing is")]
+    recent_invoices: Annotated[
+        list[InvoiceView],
+        Meta(
+            description="the newest first; at most 5",
+            examples=[
+                [
+                    {
+                        "id": fields.INVOICE,
+                        "number": "NP-0001",
+                        "subscription_id": fields.SUBSCRIPTION,
+                        "amount_due": _MONEY,
+                        "amount_paid": _MONEY,
+                        "status": "paid",
+                        "invoice_pdf_url": None,
+                        "created_at": _AT,
+                        "due_date": None,
+                        "paid_at": _AT,
+                    }
+                ]
+            ],
+        ),
+    ]
