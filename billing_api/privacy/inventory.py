@@ -121,8 +121,8 @@ HOLDINGS: Final = (
     Holding(
         "api_keys",
         Fate.REDUCED,
-        "id license_id key_id name permissions networks instance_id last_used_at expires_at is_active previous_until"
-        " created_at",
+        "id license_id key_id name permissions networks instance_id last_used_at last_used_address"
+        " expires_at is_active previous_until created_at",
         {_SECRET: "key_hash secret previous_secret", "counts changes for Redis": "version"},
     ),
     Holding(

@@ -115,7 +115,8 @@ async def erase(tx: SystemTransaction, whose: Whose, *, mails_before: datetime) 
 
 async def reduce(tx: SystemTransaction, whose: Whose) -> int:
     """Takes personal data out of rows that stay. Rows that hold no more of it are not written again."""
-    keys = update(ApiKey).where(ApiKey.user_id.in_(whose), or_(ApiKey.is_active, ApiKey.name != ""))
+    told = ApiKey.last_used_address.is_not(None)
+    keys = update(ApiKey).where(ApiKey.user_id.in_(whose), or_(ApiKey.is_active, ApiKey.name != "", told))
     nothing: dict[Any, Any] = {
         "label": None,
         "account_order": null(),
@@ -125,7 +126,7 @@ async def reduce(tx: SystemTransaction, whose: Whose) -> int:
     }
     tells = or_(*(getattr(License, name).is_not(None) for name in nothing))
     licenses = update(License).where(License.user_id.in_(whose), License.status == Status.CANCELLED, tells)
-    off = {"is_active": False, "previous_secret": None, "previous_until": None, "name": ""}
+    off = {"is_active": False, "previous_secret": None, "previous_until": None, "name": "", "last_used_address": None}
     reduced = 0
     for statement in (keys.values(off), licenses.values(nothing)):
         done = await tx.session.execute(statement.execution_options(synchronize_session=False))

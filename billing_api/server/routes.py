@@ -30,6 +30,7 @@ from billing_api.licensing.licenses.controller import AdminLicenseController, Li
 from billing_api.licensing.usage.controller import report_usage
 from billing_api.licensing.usage_history.controller import AdminUsageHistoryController, UsageHistoryController
 from billing_api.operations.audit.controller import AdminAuditController, LicenseEventController
+from billing_api.operations.customers.everything.controller import AdminCustomerController
 from billing_api.operations.customers.explain.controller import AdminExplanationController
 from billing_api.operations.customers.notes.controller import AdminNoteController
 from billing_api.operations.jobs.controller import AdminJobController
@@ -78,6 +79,7 @@ ROUTES: Final[Sequence[ControllerRouterHandler]] = (
             AdminLicenseController,
             AdminActivationController,
             AdminPlatformKeyController,
+            AdminCustomerController,
             AdminNoteController,
             AdminExplanationController,
             AdminAuditController,

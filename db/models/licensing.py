@@ -180,6 +180,7 @@ class ApiKey(Table):
     instance_id: Mapped[UUID | None]
     networks: Mapped[list[str]] = mapped_column(server_default=text("'[]'"), default=list)
     last_used_at: Mapped[datetime | None]
+    last_used_address: Mapped[str | None]
     expires_at: Mapped[datetime | None]
     is_active: Mapped[bool] = mapped_column(default=True)
     version: Mapped[BigInt] = mapped_column(default=1)

@@ -1,11 +1,11 @@
 """API key repository: every SQL statement about API keys."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Final
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Select, func, or_, select, update
+from sqlalchemy import ColumnElement, Select, func, or_, select, text
 
 from core.errors import NotFound
 from db.models.licensing import ApiKey
@@ -13,6 +13,18 @@ from db.paging import Order
 from db.unit_of_work import CustomerTransaction, SystemTransaction, Transaction
 
 NEWEST_FIRST: Final = Order(ApiKey.created_at, ApiKey.id)
+_NOTE_USE: Final = text(
+    """
+    WITH free AS (
+        SELECT api_keys.id, used.address
+        FROM unnest(CAST(:key_ids AS text[]), CAST(:addresses AS text[])) AS used (key_id, address)
+        JOIN api_keys ON api_keys.key_id = used.key_id
+        FOR UPDATE OF api_keys SKIP LOCKED)
+    UPDATE api_keys SET last_used_at = greatest(last_used_at, CAST(:at AS timestamptz)),
+                        last_used_address = free.address
+    FROM free WHERE api_keys.id = free.id
+    """
+)
 
 
 async def by_key_ids(tx: SystemTransaction, key_ids: Collection[str]) -> Sequence[ApiKey]:
@@ -63,11 +75,10 @@ async def count_live(tx: Transaction, license_id: UUID, now: datetime) -> int:
     return await tx.session.scalar(live) or 0
 
 
-async def note_use(tx: SystemTransaction, key_ids: Collection[str], at: datetime) -> None:
-    """Skips keys that are locked at the moment: their next use will be written."""
-    free = select(ApiKey.id).where(ApiKey.key_id.in_(key_ids)).with_for_update(skip_locked=True)
-    later = func.greatest(ApiKey.last_used_at, at)
-    await tx.session.execute(update(ApiKey).where(ApiKey.id.in_(free.scalar_subquery())).values(last_used_at=later))
+async def note_use(tx: SystemTransaction, addresses: Mapping[str, str], at: datetime) -> None:
+    """The address of each key, by its id. Skips keys that are locked at the moment: their next use will be written."""
+    values = {"at": at, "key_ids": list(addresses), "addresses": list(addresses.values())}
+    await tx.session.execute(_NOTE_USE, values)
 
 
 def _is_live(now: datetime) -> ColumnElement[bool]:

@@ -217,14 +217,18 @@ class SignatureChecker:
         # 5. The permission.
         if permission not in known.permissions:
             raise PermissionMissing(f"the API key lacks the permission `{permission}`")
-        self.last_use.note(known.signer.key_id, known.last_used_at, now)
+        if self.last_use.is_due(known.signer.key_id, known.last_used_at, now):
+            self.last_use.note(known.signer.key_id, now, self._address(request))
         return known.signer
 
     def _check_network(self, request: SignedRequest, networks: Sequence[Network]) -> None:
-        forwarded = [value.decode("latin-1") for name, value in request.headers if name == b"x-forwarded-for"]
-        address = client_address(request.peer, forwarded, self._proxies)
+        address = self._address(request)
         if not is_within(address, networks):
             raise NetworkNotAllowed(address, "this API key")
+
+    def _address(self, request: SignedRequest) -> str:
+        forwarded = [value.decode("latin-1") for name, value in request.headers if name == b"x-forwarded-for"]
+        return client_address(request.peer, forwarded, self._proxies)
 
     async def _key(self, key_id: str) -> _KnownKey | None:
         known = self._known.get(key_id)

@@ -34,6 +34,7 @@ class _LicenseFacts(msgspec.Struct, frozen=True, kw_only=True):
     plan: PlanName
     license_type: LicenseType
     status: Status
+    # Defaults: see `label` below.
     status_message: Annotated[
         str | None,
         Meta(
@@ -43,14 +44,14 @@ class _LicenseFacts(msgspec.Struct, frozen=True, kw_only=True):
             ),
             examples=[None],
         ),
-    ]
+    ] = None
     key_hint: Annotated[
         str | None,
         Meta(
             description="The end of the key, to tell it from others; null where nobody has looked it up yet.",
             examples=["…9RWT"],
         ),
-    ]
+    ] = None
     features: FeatureFlags
 
 

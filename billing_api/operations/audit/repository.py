@@ -5,13 +5,29 @@ from datetime import datetime
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import BigInteger, DateTime, Select, Text, Uuid, cast, column, delete, func, insert, select, table
+from sqlalchemy import (
+    BigInteger,
+    DateTime,
+    Select,
+    Text,
+    Uuid,
+    cast,
+    column,
+    delete,
+    func,
+    insert,
+    select,
+    table,
+    true,
+    union,
+)
 from sqlalchemy.dialects.postgresql import JSONB
 
 from core.crypto.audit_chain import EMPTY, Entry, Head
 from core.mailbox import mailbox_key
 from db.models.audit import AuditSeal, AuditUnsealed
 from db.models.identity import Role, User
+from db.models.licensing import License
 from db.models.messaging import AuditRow
 from db.paging import Order
 from db.unit_of_work import SystemTransaction
@@ -95,6 +111,34 @@ def search(
     if until is not None:
         statement = statement.where(AuditRow.at < until)
     return statement
+
+
+def concerning(user_id: UUID, most: int) -> Select[AuditRow, Role, str, str, datetime | None]:
+    """The newest entries of what the user did, and of what was done to the account or its licenses.
+
+    Each of the three is found by its own index. `id + 0`, because the planner would rather walk all of the trail from
+    its end, until it has met enough of these.
+    """
+    newest = (AuditRow.id + 0).desc()
+    own = select(AuditRow.id).where(AuditRow.actor_id == user_id)
+    on_account = select(AuditRow.id).where(AuditRow.target_kind == "user", AuditRow.target_id == str(user_id))
+    on_license = (
+        select(AuditRow.id)
+        .where(AuditRow.target_kind == "license", AuditRow.target_id == cast(License.id, Text()))
+        .order_by(newest)
+        .limit(most)
+        .correlate(License)
+        .lateral()
+    )
+    on_licenses = (
+        select(on_license.c.id).select_from(License).join(on_license, true()).where(License.user_id == user_id)
+    )
+    found = union(
+        own.order_by(newest).limit(most).subquery().select(),
+        on_account.order_by(newest).limit(most).subquery().select(),
+        on_licenses.order_by((on_license.c.id + 0).desc()).limit(most).subquery().select(),
+    ).subquery()
+    return named().where(AuditRow.id.in_(select(found.c.id))).order_by(AuditRow.id.desc()).limit(most)
 
 
 def events_of(license_id: UUID) -> Select[*tuple[Any, ...]]:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from billing_api.operations.audit.service import AuditTrail
+from billing_api.operations.customers.everything.service import CustomerOverviews
 from billing_api.operations.customers.explain.service import Explanations
 from billing_api.operations.customers.notes.service import CustomerNotes
 from billing_api.operations.jobs.service import JobAdministration
@@ -16,6 +17,7 @@ from billing_api.server.wiring.infrastructure import Infrastructure
 class OperationsServices:
     audit_trail: AuditTrail
     explanations: Explanations
+    customer_overviews: CustomerOverviews
     customer_notes: CustomerNotes
     webhook_receiver: WebhookReceiver
     webhook_administration: WebhookAdministration
@@ -29,6 +31,7 @@ def operations(on: Infrastructure) -> OperationsServices:
     return OperationsServices(
         audit_trail=AuditTrail(database),
         explanations=Explanations(database, on.hot_store_reader, on.clock),
+        customer_overviews=CustomerOverviews(database, on.clock),
         customer_notes=CustomerNotes(database, on.clock),
         webhook_receiver=WebhookReceiver(database, on.settings.stripe.webhook_secrets, on.clock),
         webhook_administration=WebhookAdministration(database),

@@ -49,6 +49,14 @@ GRANT SELECT (user_id, started_at, confirmed_at, blocked_until) ON totp_factors 
 GRANT SELECT (user_id, used_at, created_at) ON recovery_codes TO np_staff;
 GRANT SELECT ON projection_epoch TO np_staff;
 
+-- Where a key was last used from, which is no change that validators must hear of, as when it was is none.
+ALTER TABLE api_keys ADD COLUMN last_used_address TEXT;
+DROP TRIGGER raise_version ON api_keys;
+CREATE TRIGGER raise_version BEFORE UPDATE ON api_keys FOR EACH ROW
+    WHEN (to_jsonb(OLD) - 'last_used_at' - 'last_used_address'
+          IS DISTINCT FROM to_jsonb(NEW) - 'last_used_at' - 'last_used_address')
+    EXECUTE FUNCTION np_raise_version();
+
 -- The job of a mail that has not left: waiting, or parked. Sent ones are not in it, so it stays small.
 CREATE INDEX ix_outbox_unsent_mail ON outbox ((job ->> 'mail_id'))
     WHERE job ->> 'type' = 'deliver_mail' AND done_at IS NULL;

@@ -134,6 +134,7 @@ support   GET     /api/v1/admin/search
 support   GET     /api/v1/admin/users
 support   GET     /api/v1/admin/users/{user_id:uuid}
 admin     POST    /api/v1/admin/users/{user_id:uuid}/impersonate
+support   GET     /api/v1/admin/users/{user_id:uuid}/everything
 support   GET     /api/v1/admin/users/{user_id:uuid}/notes
 support   POST    /api/v1/admin/users/{user_id:uuid}/notes
 support   DELETE  /api/v1/admin/users/{user_id:uuid}/notes/{note_id:uuid}

@@ -236,7 +236,8 @@ async def test_the_last_use_is_written_once_a_minute(
         forget(services)
         assert await report(client, owner, key) == 200
         await services.licensing.signature_checker.last_use.written()
-        [row] = await rows(database_urls, "SELECT last_used_at, version FROM api_keys")
+        [row] = await rows(database_urls, "SELECT last_used_at, last_used_address, version FROM api_keys")
+        assert row["last_used_address"] == "127.0.0.1"
         assert row["last_used_at"] == (first if seconds < 31 else clock.now)
         assert row["version"] == before["version"], "no change that validators must hear of"
 
