@@ -65,7 +65,7 @@ async def test_a_long_queue_is_counted_once_and_in_order(service: Service, store
     assert await total(service, "storage_gb") == [{"used": (MANY - 1) % 50, "events": MANY}]
     events = await rows(service.urls, "SELECT count FROM usage_events WHERE resource = 'storage_gb' ORDER BY seq")
     assert [event["count"] for event in events] == [size["count"] for size in sizes]
-    await client.__aexit__(None, None, None)
+    await client.aclose()
 
 
 async def test_what_the_service_will_never_take_is_set_aside(service: Service, store: Path, key: str) -> None:
@@ -84,7 +84,7 @@ async def test_what_the_service_will_never_take_is_set_aside(service: Service, s
     for reason, field in zip(reasons[1:], ("count", "resource", "occurred_at"), strict=True):
         assert field in reason
     assert await client.waiting_reports() == 0
-    await client.__aexit__(None, None, None)
+    await client.aclose()
 
 
 async def test_a_process_killed_between_the_answer_and_crossing_it_out(service: Service, store: Path, key: str) -> None:
@@ -110,7 +110,7 @@ asyncio.run(BillingClient(validator_url={service.url("validator")!r}, billing_ur
     assert await client.deliver_reports() == 50
     assert await client.waiting_reports() == 0
     assert await total(service) == [{"used": 50, "events": 50}]
-    await client.__aexit__(None, None, None)
+    await client.aclose()
 
 
 async def test_a_panel_killed_between_its_activation_and_storing_it(service: Service, desk: Desk, store: Path) -> None:
@@ -160,7 +160,7 @@ async def test_the_service_goes_and_comes_back(service: Service, store: Path, ke
         service.start("billing_api")
     assert await client.deliver_reports() == 50
     assert await total(service) == [{"used": 50, "events": 50}]
-    await client.__aexit__(None, None, None)
+    await client.aclose()
 
 
 async def outcome(billing: BillingClient, key: str) -> str:

@@ -150,7 +150,7 @@ asyncio.run(main())
     client = a_client(store, server.url, clock=lambda: unix_time() + CLAIM_SECONDS + 1)  # its claims have run out
     assert await client.deliver_reports() == 3
     assert counts(server.asked) == [1, 2, 3]
-    await client.__aexit__(None, None, None)
+    await client.aclose()
 
 
 async def test_one_that_is_refused_does_not_keep_back_the_rest(client: BillingClient, server: ScriptedServer) -> None:
@@ -188,7 +188,7 @@ async def test_a_wrong_api_key_refuses_no_report(server: ScriptedServer, store: 
         await client.deliver_reports()
     assert (await client.waiting_reports(), await client.refused_reports()) == (1, [])
     assert await client.deliver_reports() == 1
-    await client.__aexit__(None, None, None)
+    await client.aclose()
 
 
 async def test_several_processes_share_a_file_and_keep_the_order(server: ScriptedServer, store: Path) -> None:
@@ -206,7 +206,7 @@ async def test_several_processes_share_a_file_and_keep_the_order(server: Scripte
     assert sum(await asyncio.gather(*(deliver(client) for client in clients))) == 30
     assert counts(server.asked) == list(range(30))
     for client in clients:
-        await client.__aexit__(None, None, None)
+        await client.aclose()
 
 
 async def test_one_key_is_one_report(client: BillingClient, server: ScriptedServer) -> None:
@@ -247,7 +247,7 @@ async def test_a_long_queue_goes_in_lists_of_a_thousand(server: ScriptedServer, 
     assert [len(asked.content["items"]) for asked in server.asked] == [1000, 1000, 500]
     assert counts(server.asked) == list(range(2500))
     assert await client.waiting_reports() == 0
-    await client.__aexit__(None, None, None)
+    await client.aclose()
 
 
 async def test_what_cannot_be_told_of_one_keeps_it_and_no_other(server: ScriptedServer, store: Path) -> None:
@@ -260,7 +260,7 @@ async def test_what_cannot_be_told_of_one_keeps_it_and_no_other(server: Scripted
     assert (await client.waiting_reports(), await client.refused_reports()) == (1, [])
     assert await client.deliver_reports() == 1
     assert counts(server.asked) == [0, 1, 2, 1, 1]
-    await client.__aexit__(None, None, None)
+    await client.aclose()
 
 
 async def test_nothing_is_asked_for_ever_that_nobody_can_tell(server: ScriptedServer, store: Path) -> None:
@@ -271,7 +271,7 @@ async def test_nothing_is_asked_for_ever_that_nobody_can_tell(server: ScriptedSe
         await client.deliver_reports()
     assert len(server.asked) == 1
     assert await client.waiting_reports() == 1
-    await client.__aexit__(None, None, None)
+    await client.aclose()
 
 
 async def test_one_that_spoils_its_list_is_found(server: ScriptedServer, store: Path) -> None:
@@ -291,7 +291,7 @@ async def test_one_that_spoils_its_list_is_found(server: ScriptedServer, store: 
     assert await client.waiting_reports() == 0
     recorded = [one for one in server.asked if all(item["count"] != 7 for item in one.content["items"])]
     assert counts(recorded) == [count for count in range(12) if count != 7]
-    await client.__aexit__(None, None, None)
+    await client.aclose()
 
 
 @pytest.mark.parametrize("content", [{}, {"items": []}, {"items": [{}]}, {"items": [{"success": False}]}, {"items": 1}])
@@ -302,7 +302,7 @@ async def test_an_answer_that_is_none_concludes_nothing(server: ScriptedServer, 
     with pytest.raises(Unreachable, match="not the service's"):
         await client.deliver_reports()
     assert (await client.waiting_reports(), await client.refused_reports()) == (1, [])
-    await client.__aexit__(None, None, None)
+    await client.aclose()
 
 
 def test_the_file_is_its_owner_s_alone(store: Path) -> None:

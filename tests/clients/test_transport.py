@@ -4,6 +4,7 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 from uuid import UUID
@@ -68,6 +69,7 @@ async def test_a_verdict_is_told_as_it_came(client: BillingClient, server: Scrip
     server.script = [says(YES), NO_LEASE]
     verdict = await client.validate(KEY, "create_database", fingerprint="here")
     assert (verdict.valid, verdict.code, verdict.remaining_quota, verdict.offline) == (True, "VALID", 5, False)
+    assert verdict.as_of == datetime(2026, 1, 1, tzinfo=UTC)
     (asked,) = questions(server)
     assert asked.content == {"license_key": KEY, "feature": "create_database", "fingerprint": "here"}
     assert asked.headers["np-signature"].startswith("k=k1,t=")
@@ -161,7 +163,7 @@ async def test_a_refusal_overtakes_a_lease(server: ScriptedServer, store: Path, 
     else:
         with pytest.raises(Unreachable):
             await client.validate(KEY, "backups")
-    await client.__aexit__(None, None, None)
+    await client.aclose()
 
 
 async def test_nobody_listens(store: Path) -> None:

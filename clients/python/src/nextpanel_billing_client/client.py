@@ -103,6 +103,9 @@ class BillingClient:
     async def __aexit__(
         self, kind: type[BaseException] | None, fault: BaseException | None, trace: TracebackType | None
     ) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
         """Undelivered reports stay in the store for the next start."""
         if self._delivery is not None:
             self._delivery.cancel()
