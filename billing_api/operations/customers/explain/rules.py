@@ -16,9 +16,12 @@ from core.licensing.verdict import Code, Finding, Verdict, explain, judge
 _SOON: Final = "within a minute"
 """Reconciliation compares both stores each minute."""
 
-StoreState = Literal["read", "unconfirmed", "not_loaded", "unreachable"]
+StoreState = Literal["read", "unconfirmed", "not_loaded", "unreadable", "unreachable"]
+Unread = Literal["unreadable", "unreachable"]
+"""Why there is no copy: what is stored is no record, or Redis did not answer in time."""
 CauseCode = Literal[
     "store_unreachable",
+    "store_unreadable",
     "store_not_loaded",
     "store_unconfirmed",
     "not_projected",
@@ -83,9 +86,9 @@ def judged(facts: Facts, question: Question) -> Judged:
     return Judged(judge(*given), findings, decides)
 
 
-def state_of(copy: Copy | None) -> StoreState:
-    if copy is None:
-        return "unreachable"
+def state_of(copy: Copy | Unread) -> StoreState:
+    if not isinstance(copy, Copy):
+        return copy
     if copy.reading.loaded is None:
         return "not_loaded"
     return "read" if copy.confirmed else "unconfirmed"
@@ -96,11 +99,11 @@ def facts_of(copy: Copy) -> Facts:
 
 
 def causes(
-    here: Facts, copy: Copy | None, pending: Sequence[Pending], question: Question, *, all_seen: bool
+    here: Facts, copy: Copy | Unread, pending: Sequence[Pending], question: Question, *, all_seen: bool
 ) -> list[Cause]:
     """Why Redis may say something else than PostgreSQL, the most important first; empty where both hold the same."""
     state = state_of(copy)
-    if copy is None or state in {"unreachable", "not_loaded"}:
+    if not isinstance(copy, Copy) or state == "not_loaded":
         return [_OF_STATE[state]]
     found = [_OF_STATE[state]] if state == "unconfirmed" else []
     found += _of_records(here.record, copy.reading.record)
@@ -115,6 +118,11 @@ _OF_STATE: Final[Mapping[StoreState, Cause]] = {
         "store_unreachable",
         "Redis did not answer in time: validators answer from their cache for up to 5 minutes, marked stale; see "
         "/health/dependencies",
+    ),
+    "unreadable": Cause(
+        "store_unreadable",
+        f"what Redis holds under this license's key is no record of this release: reconciliation repairs it {_SOON}; "
+        "if it comes back, look for a process of another release",
     ),
     "not_loaded": Cause(
         "store_not_loaded",

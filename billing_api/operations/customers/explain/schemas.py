@@ -111,7 +111,8 @@ class RedisSide(Side, frozen=True, kw_only=True):
     state: Annotated[
         StoreState,
         Meta(
-            description="`unreachable`: no answer in time. `not_loaded`: being filled, nothing may be concluded. "
+            description="`unreachable`: no answer in time. `unreadable`: what is stored is no record. `not_loaded`: "
+            "being filled, nothing may be concluded. "
             "`unconfirmed`: not yet compared with PostgreSQL since its server restarted or was promoted."
         ),
     ]

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
+import msgspec
 from redis.exceptions import RedisError
 from sqlalchemy import Row
 
@@ -16,6 +17,7 @@ from billing_api.operations.customers.explain.rules import (
     Facts,
     Pending,
     Question,
+    Unread,
     causes,
     facts_of,
     judged,
@@ -66,7 +68,7 @@ class Explanations:
     async def explain(self, principal: Principal, license_id: UUID, asked: AskWhy) -> Why:
         truth = await self._truth(principal, license_id)
         copy = await self._copy(truth.digest)
-        if copy is not None and _is_newer(copy, truth):  # it was changed after it was read here
+        if isinstance(copy, Copy) and _is_newer(copy, truth):  # it was changed after it was read here
             truth = await self._truth(principal, license_id)
         now = self._clock()
         return _why(license_id, Question(asked.feature, asked.fingerprint, now.timestamp()), truth, copy, now)
@@ -78,13 +80,15 @@ class Explanations:
             backlog = await repository.backlog(tx, license_id)
         return _truth(row, totals, backlog)
 
-    async def _copy(self, license_hash: bytes) -> Copy | None:
-        """None where Redis does not answer in time, or lacks this release's functions."""
+    async def _copy(self, license_hash: bytes) -> Copy | Unread:
+        """`unreachable` also where Redis lacks this release's functions."""
         try:
             async with asyncio.timeout(REDIS_WITHIN):
                 return await self._hot_store.read_copy(license_hash)
         except (RedisError, OSError, NotReady):  # TimeoutError is an OSError
-            return None
+            return "unreachable"
+        except (msgspec.MsgspecError, ValueError):
+            return "unreadable"
 
 
 def _truth(row: Row[Any], totals: Sequence[Row[str, int, int]], backlog: Backlog) -> _Truth:
@@ -99,6 +103,10 @@ def _truth(row: Row[Any], totals: Sequence[Row[str, int, int]], backlog: Backlog
     return _Truth(facts, digest, row.read_at, row.updated_at, backlog)
 
 
+def _instant(unix: float | None) -> datetime | None:
+    return None if unix is None else datetime.fromtimestamp(unix, UTC)
+
+
 def _is_newer(copy: Copy, truth: _Truth) -> bool:
     here, there = truth.facts.record, copy.reading.record
     if here is not None and there is not None and (there.epoch, there.version) > (here.epoch, here.version):
@@ -110,14 +118,14 @@ def _stamp(text: str) -> tuple[int, ...]:
     return tuple(int(part) for part in text.split(":"))
 
 
-def _why(license_id: UUID, question: Question, truth: _Truth, copy: Copy | None, now: datetime) -> Why:
+def _why(license_id: UUID, question: Question, truth: _Truth, copy: Copy | Unread, now: datetime) -> Why:
     state = state_of(copy)
-    facts = facts_of(copy) if copy is not None and state in {"read", "unconfirmed"} else None
+    facts = facts_of(copy) if isinstance(copy, Copy) and state in {"read", "unconfirmed"} else None
     here = judged(truth.facts, question)
     there = None if facts is None else judged(facts, question)
     rules = by_side(here, there)
     stamps = verdict_of(here, truth.facts), verdict_of(there, facts)
-    through = None if copy is None or copy.synced_through is None else datetime.fromtimestamp(copy.synced_through, UTC)
+    through = _instant(copy.synced_through) if isinstance(copy, Copy) else None
     waiting = truth.pending
     return Why(
         license_id=license_id,

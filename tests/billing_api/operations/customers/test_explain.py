@@ -233,6 +233,16 @@ async def test_nothing_is_concluded_from_a_bucket_that_is_being_filled(stage: St
     assert (why.redis.state, why.redis.code, told(why)) == ("not_loaded", None, ["store_not_loaded"])
 
 
+async def test_what_cannot_be_read_in_redis_is_told_and_postgresql_answers(stage: Stage) -> None:
+    await stage.load()
+    await stage.project()
+    h = keys.short_hash(stage.license.license_key_hash)
+    await stage.writer.client.pipeline([("SET", keys.document(h), b"no record")])
+    why = await stage.ask()
+    assert (why.postgres.code, why.redis.state, why.redis.code) == (Code.VALID, "unreadable", None)
+    assert (why.differs, told(why)) == (False, ["store_unreadable"])
+
+
 async def test_a_bucket_of_an_earlier_reign_is_called_unconfirmed(stage: Stage) -> None:
     await stage.load()
     await stage.project()
