@@ -181,9 +181,10 @@ class MeController(Controller):
 
     @get("/", permission=Permission.OWN_ACCOUNT)
     async def get_me(self, principal: NamedDependency[Principal], accounts: NamedDependency[AccountService]) -> Me:
-        """Read my account.
+        """Read my account, this sign-in, and what it may do.
 
-        Name, address and role of the caller.
+        For a page's header, and for which pages to show: `permissions` are what the other routes ask for. An
+        administrator in a customer's place reads the customer's account, and `impersonated_by` says so.
         """
         return await accounts.me(principal)
 
@@ -194,8 +195,10 @@ class MeController(Controller):
         accounts: NamedDependency[AccountService],
         data: JSONBody[MyChanges],
     ) -> Me:
-        """Change my name or my company's.
+        """Change my name, my company's, my language or my time zone.
 
-        Absent fields stay as they are. For the address and the password there are routes of their own.
+        Absent fields stay as they are. `null` removes the company, the language or the time zone. Mails are in English
+        whatever the language: it says how pages write dates and numbers. For the address and the password there are
+        routes of their own.
         """
         return await accounts.change_me(principal, data)

@@ -51,13 +51,13 @@ def checked_time_zone(name: str) -> str:
 
 Locale = Annotated[
     str,
-    Meta(pattern=_TAG, description="a language tag (BCP 47)", examples=["de-AT"], extra={FORM: _TAG_IN_WORDS}),
+    Meta(pattern=_TAG, description="A language tag (BCP 47).", examples=["de-AT"], extra={FORM: _TAG_IN_WORDS}),
 ]
 TimeZone = Annotated[
     str,
     Meta(
         max_length=_LONGEST_ZONE,
-        description="a name of the IANA time zone database",
+        description="A name of the IANA time zone database.",
         examples=["Europe/Vienna"],
         extra={JUDGE: time_zone_fault},
     ),

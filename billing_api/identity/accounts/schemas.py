@@ -68,61 +68,63 @@ class Credentials(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class MySecondFactor(msgspec.Struct, frozen=True):
     """The factor that the account has beside its password."""
 
-    kind: Annotated[FactorKind, Meta(description="an authenticator app", examples=["totp"])]
-    since: Annotated[datetime, Meta(description="when it was confirmed", examples=["2026-03-01T09:00:00Z"])]
+    kind: Annotated[FactorKind, Meta(description="An authenticator app.", examples=["totp"])]
+    since: Annotated[datetime, Meta(description="When it was confirmed.", examples=["2026-03-01T09:00:00Z"])]
 
 
 class MySession(msgspec.Struct, frozen=True):
     """The sign-in of this request."""
 
-    id: Annotated[UUID, Meta(description="its id in me/sessions", examples=[fields.SESSION])]
-    created_at: Annotated[datetime, Meta(description="when it began", examples=["2026-03-10T08:00:00Z"])]
+    id: Annotated[UUID, Meta(description="Its id in me/sessions.", examples=[fields.SESSION])]
+    created_at: Annotated[datetime, Meta(description="When it began.", examples=["2026-03-10T08:00:00Z"])]
     authenticated_at: Annotated[
         datetime,
-        Meta(description="when the password was last given; a step-up renews it", examples=["2026-03-10T08:00:00Z"]),
+        Meta(description="When the password was last given; a step-up renews it.", examples=["2026-03-10T08:00:00Z"]),
     ]
     methods: Annotated[
         tuple[str, ...],
-        Meta(description="what was given then: `pwd`, `otp` (RFC 8176)", examples=[["pwd", "otp"]]),
+        Meta(description="What was given then: `pwd`, `otp` (RFC 8176).", examples=[["pwd", "otp"]]),
     ]
 
 
 class Impersonator(msgspec.Struct, frozen=True):
     """The administrator who looks at this account in the customer's place."""
 
-    id: Annotated[UUID, Meta(description="the administrator", examples=[fields.STAFF])]
-    full_name: Annotated[str, Meta(description="the administrator's name", examples=["Root"])]
+    id: Annotated[UUID, Meta(description="The administrator.", examples=[fields.STAFF])]
+    full_name: Annotated[str, Meta(description="The administrator's name.", examples=["Root"])]
 
 
 class Me(msgspec.Struct, frozen=True, kw_only=True):
     """The account of the caller."""
 
-    id: Annotated[UUID, Meta(description="the user's id", examples=[fields.USER])]
-    email: Annotated[str, Meta(description="the address that signs in", examples=[fields.EMAIL])]
-    full_name: Annotated[str, Meta(description="the user's name", examples=["Ada Byron"])]
-    company_name: Annotated[str | None, Meta(description="the user's company", examples=["Analytical Engines Ltd"])]
+    id: Annotated[UUID, Meta(description="The user's id.", examples=[fields.USER])]
+    email: Annotated[str, Meta(description="The address that signs in.", examples=[fields.EMAIL])]
+    full_name: Annotated[str, Meta(description="The user's name.", examples=["Ada Byron"])]
+    company_name: Annotated[str | None, Meta(description="The user's company.", examples=["Analytical Engines Ltd"])]
     locale: Annotated[
         str | None,
-        Meta(description="language tag for dates and numbers; null: not chosen; mails are English", examples=["de-AT"]),
+        Meta(
+            description="Language tag for dates and numbers; null: not chosen; mails are English.", examples=["de-AT"]
+        ),
     ]
-    time_zone: Annotated[str | None, Meta(description="IANA name; null: not chosen", examples=["Europe/Vienna"])]
-    role: Annotated[Role, Meta(description="what the user is here", examples=["customer"])]
+    time_zone: Annotated[str | None, Meta(description="IANA name; null: not chosen.", examples=["Europe/Vienna"])]
+    role: Annotated[Role, Meta(description="What the user is here.", examples=["customer"])]
     permissions: Annotated[
         list[Permission],
         Meta(
-            description="what this sign-in may do; of an administrator in a customer's place: what may be read",
+            description="What this sign-in may do; of an administrator in a customer's place: what may be read.",
             examples=[["own_account", "own.licenses.read"]],
         ),
     ]
-    email_verified: Annotated[bool, Meta(description="whether the address is confirmed", examples=[True])]
-    second_factor: Annotated[MySecondFactor | None, Meta(description="null: a password alone signs in")]
+    email_verified: Annotated[bool, Meta(description="Whether the address is confirmed.", examples=[True])]
+    second_factor: Annotated[MySecondFactor | None, Meta(description="Null: a password alone signs in.")]
     session: Annotated[
-        MySession | None, Meta(description="this sign-in; null in a customer's place: it is the administrator's own")
+        MySession | None, Meta(description="This sign-in; null in a customer's place: it is the administrator's own.")
     ]
     impersonated_by: Annotated[
-        Impersonator | None, Meta(description="who looks at the account in the customer's place; null: nobody")
+        Impersonator | None, Meta(description="Who looks at the account in the customer's place; null: nobody.")
     ]
-    created_at: Annotated[datetime, Meta(description="when the account was opened", examples=["2026-01-05T10:00:00Z"])]
+    created_at: Annotated[datetime, Meta(description="When the account was opened.", examples=["2026-01-05T10:00:00Z"])]
 
     @classmethod
     def of(cls, profile: Profile, principal: Principal) -> "Me":

@@ -74,7 +74,7 @@ class LicenseController(Controller):
         """
         return await licenses.one(principal, license_id)
 
-    @patch("/{license_id:uuid}", permission=Permission.OWN_ACCOUNT, summary="Name one of my licenses")
+    @patch("/{license_id:uuid}", permission=Permission.OWN_ACCOUNT)
     async def label_license(
         self,
         principal: NamedDependency[Principal],
@@ -82,9 +82,10 @@ class LicenseController(Controller):
         license_id: FromPath[UUID],
         data: JSONBody[LabelGiven],
     ) -> LicenseView:
-        """The label is for people: its owner and staff are shown it, and nothing depends on it.
+        """Name one of my licenses.
 
-        It is stored in Unicode's NFC, without white space around it. `null` removes it.
+        The label is for people: its owner and staff are shown it, and nothing depends on it. It is stored in Unicode's
+        NFC, without white space around it. `null` removes it.
         """
         return await licenses.set_label(principal, license_id, data)
 

@@ -38,7 +38,7 @@ Label = Annotated[
     msgspec.Meta(
         max_length=_LONGEST_SENT,
         pattern=ONE_LINE,
-        description=f"at most {LONGEST} characters in one line",
+        description=f"At most {LONGEST} characters in one line.",
         examples=["Shop, Graz"],
         extra={FORM: ONE_LINE_IN_WORDS, JUDGE: fault},
     ),

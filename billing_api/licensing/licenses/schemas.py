@@ -106,13 +106,13 @@ class LicenseView(_LicenseFactsWithLimits, frozen=True, kw_only=True):
     created_at: CreatedAt
     updated_at: UpdatedAt
     # With defaults: an answer that was stored under an Idempotency-Key before these were there can still be replayed.
-    label: Annotated[str | None, msgspec.Meta(description="the owner's own name for it", examples=["Shop, Graz"])] = (
+    label: Annotated[str | None, msgspec.Meta(description="The owner's own name for it.", examples=["Shop, Graz"])] = (
         None
     )
     subscription_id: Annotated[
         UUID | None,
         msgspec.Meta(
-            description="the subscription that pays for it; null: none does",
+            description="The subscription that pays for it; null: none does.",
             examples=[fields.SUBSCRIPTION],
         ),
     ] = None
@@ -262,9 +262,9 @@ class ChangeLicense(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
 class LabelGiven(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What owners set of their licenses. Absent: it stays as it is."""
 
-    label: Annotated[Label | None, msgspec.Meta(description="null removes it", examples=["Shop, Graz"])] | UnsetType = (
-        UNSET
-    )
+    label: (
+        Annotated[Label | None, msgspec.Meta(description="Null removes it.", examples=["Shop, Graz"])] | UnsetType
+    ) = UNSET
 
 
 class KeyGiven(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -22,14 +22,11 @@ Since = Annotated[
     ),
 ]
 AskedResource = Annotated[
-    Resource | None, QueryParameter(description="one resource; absent: all of them, each with its points")
+    Resource | None, QueryParameter(description="One resource; absent: all of them, each with its points.")
 ]
 Until = Annotated[
     str | None, QueryParameter(name="to", format="date-time", description="The last instant. Default: now.")
 ]
-
-
-Wanted = Annotated[Resource, QueryParameter(description="The resource whose use is read.")]
 
 
 class UsageHistoryController(Controller):
@@ -49,7 +46,8 @@ class UsageHistoryController(Controller):
     ) -> UsageHistory | UsageHistories:
         """Read the use of my license over time.
 
-        A point for each hour or day in UTC, also where there were no reports.
+        A point for each hour or day in UTC, also where there were no reports. Without `resource` each resource has its
+        points. At most 750 points of a resource are answered at once.
         """
         return await usage_history.for_owner(principal, license_id, HistoryQuery(resource, by, since, until))
 
@@ -71,6 +69,7 @@ class AdminUsageHistoryController(Controller):
     ) -> UsageHistory | UsageHistories:
         """Read the use of any license over time.
 
-        A point for each hour or day in UTC, also where there were no reports.
+        A point for each hour or day in UTC, also where there were no reports. Without `resource` each resource has its
+        points. At most 750 points of a resource are answered at once.
         """
         return await usage_history.for_staff(principal, license_id, HistoryQuery(resource, by, since, until))

@@ -25,18 +25,20 @@ class Step(enum.StrEnum):
 class UsagePoint(msgspec.Struct, frozen=True):
     """An hour or a day of use."""
 
-    at: Annotated[datetime, Meta(description="when the hour or day begins, UTC", examples=["2026-03-10T00:00:00Z"])]
-    created: Annotated[int, Meta(description="how many were created", examples=[3])]
-    deleted: Annotated[int, Meta(description="how many were deleted", examples=[1])]
+    at: Annotated[datetime, Meta(description="When the hour or day begins, UTC.", examples=["2026-03-10T00:00:00Z"])]
+    created: Annotated[int, Meta(description="How many were created.", examples=[3])]
+    deleted: Annotated[int, Meta(description="How many were deleted.", examples=[1])]
     corrected: Annotated[
         int,
-        Meta(description="deletions without a counted creation; corrections brought the total back to 0", examples=[0]),
+        Meta(
+            description="Deletions without a counted creation; corrections brought the total back to 0.", examples=[0]
+        ),
     ]
     used: Annotated[
         int,
-        Meta(description="the total at the end; a full count (`set`) changes only this field", examples=[5]),
+        Meta(description="The total at the end; a full count (`set`) changes only this field.", examples=[5]),
     ]
-    overage: Annotated[bool, Meta(description="whether a report exceeded the limit", examples=[False])]
+    overage: Annotated[bool, Meta(description="Whether a report exceeded the limit.", examples=[False])]
 
 
 _POINT: Final = {
@@ -52,10 +54,10 @@ _POINT: Final = {
 class UsageHistory(msgspec.Struct, frozen=True):
     """One resource: a point for each hour or day (UTC), oldest first, also where there were no reports."""
 
-    resource: Annotated[Resource, Meta(description="the resource that was asked for", examples=["databases"])]
-    by: Annotated[Step, Meta(description="the length of a point", examples=["day"])]
+    resource: Annotated[Resource, Meta(description="The resource that was asked for.", examples=["databases"])]
+    by: Annotated[Step, Meta(description="The length of a point.", examples=["day"])]
     points: Annotated[
-        Annotated[list[UsagePoint], Meta(description="oldest first")],
+        Annotated[list[UsagePoint], Meta(description="Oldest first.")],
         Meta(description="The oldest first, without gaps."),
     ]
 
@@ -63,7 +65,7 @@ class UsageHistory(msgspec.Struct, frozen=True):
 class UsageHistories(msgspec.Struct, frozen=True):
     """All resources: for each the points of the same hours or days, oldest first."""
 
-    by: Annotated[Step, Meta(description="the length of a point", examples=["day"])]
+    by: Annotated[Step, Meta(description="The length of a point.", examples=["day"])]
     resources: Annotated[
-        dict[Resource, list[UsagePoint]], Meta(description="points by resource", examples=[{"databases": [_POINT]}])
+        dict[Resource, list[UsagePoint]], Meta(description="Points by resource.", examples=[{"databases": [_POINT]}])
     ]

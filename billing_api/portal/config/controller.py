@@ -19,12 +19,13 @@ FRESH_FOR: Final = timedelta(minutes=5)
     permission=Permission.PUBLIC,
     tags=["portal"],
     responses=NOT_MODIFIED,
-    summary="What the portal has to know before anybody signs in",
 )
 async def get_portal_config(
     request: Request[Any, Any, Any], portal_config: NamedDependency[PortalConfigService]
 ) -> Response[PortalConfig]:
-    """Features that are switched on, the seller, currencies, languages, and Stripe's publishable key.
+    """Read what the portal has to know before anybody signs in.
+
+    Features that are switched on, the seller, currencies, languages, and Stripe's publishable key.
 
     It needs no sign-in and is the same for everybody. Caches keep it for five minutes; after that, send the `ETag` as
     `If-None-Match`: an unchanged configuration is answered with 304.

@@ -12,27 +12,27 @@ SignInWay = Literal["password"]
 class Features(msgspec.Struct, frozen=True, kw_only=True):
     """What this installation offers. Pages for what it does not offer are left out."""
 
-    registration: Annotated[bool, msgspec.Meta(description="whether strangers may open an account", examples=[True])]
-    sign_in: Annotated[list[SignInWay], msgspec.Meta(description="ways to sign in", examples=[["password"]])]
+    registration: Annotated[bool, msgspec.Meta(description="Whether strangers may open an account.", examples=[True])]
+    sign_in: Annotated[list[SignInWay], msgspec.Meta(description="Ways to sign in.", examples=[["password"]])]
     second_factors: Annotated[
         list[FactorKind],
-        msgspec.Meta(description="factors that an account can add to its password", examples=[["totp"]]),
+        msgspec.Meta(description="Factors that an account can add to its password.", examples=[["totp"]]),
     ]
     staff_second_factor: Annotated[
-        bool, msgspec.Meta(description="whether staff need a second factor for their work", examples=[True])
+        bool, msgspec.Meta(description="Whether staff need a second factor for their work.", examples=[True])
     ]
     oauth_clients: Annotated[
-        bool, msgspec.Meta(description="whether customers may let programs read their account", examples=[True])
+        bool, msgspec.Meta(description="Whether customers may let programs read their account.", examples=[True])
     ]
-    domains: Annotated[bool, msgspec.Meta(description="whether domain names are sold", examples=[False])]
+    domains: Annotated[bool, msgspec.Meta(description="Whether domain names are sold.", examples=[False])]
 
 
 class Seller(msgspec.Struct, frozen=True):
     """Who sells. A field is null where the installation does not say it."""
 
-    name: Annotated[str | None, msgspec.Meta(description="the seller's name", examples=["NextPanel"])]
+    name: Annotated[str | None, msgspec.Meta(description="The seller's name.", examples=["NextPanel"])]
     support_email: Annotated[
-        str | None, msgspec.Meta(description="where customers write to", examples=["support@example.com"])
+        str | None, msgspec.Meta(description="Where customers write to.", examples=["support@example.com"])
     ]
 
 
@@ -42,20 +42,20 @@ class PortalConfig(msgspec.Struct, frozen=True, kw_only=True):
     stripe_publishable_key: Annotated[
         str | None,
         msgspec.Meta(
-            description="for Stripe.js; null: cards are entered on Stripe's pages alone", examples=["pk_test_51HxY"]
+            description="For Stripe.js; null: cards are entered on Stripe's pages alone.", examples=["pk_test_51HxY"]
         ),
     ]
-    features: Annotated[Features, msgspec.Meta(description="what is switched on")]
-    seller: Annotated[Seller, msgspec.Meta(description="who sells")]
+    features: Annotated[Features, msgspec.Meta(description="What is switched on.")]
+    seller: Annotated[Seller, msgspec.Meta(description="Who sells.")]
     currencies: Annotated[
         list[str],
-        msgspec.Meta(description="currencies of the plans on sale, ISO 4217 in lower case", examples=[["usd"]]),
+        msgspec.Meta(description="Currencies of the plans on sale, ISO 4217 in lower case.", examples=[["usd"]]),
     ]
     locales: Annotated[
         list[str],
         msgspec.Meta(
-            description="languages in which texts and mails exist (BCP 47); a user's own `locale` may be any other, for"
-            " dates and numbers",
+            description="Languages in which texts and mails exist (BCP 47). A user's own `locale` may be any other, for"
+            " dates and numbers.",
             examples=[["en"]],
         ),
     ]

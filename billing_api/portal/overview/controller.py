@@ -8,11 +8,12 @@ from billing_api.portal.overview.schemas import Overview
 from billing_api.portal.overview.service import OverviewService
 
 
-@get("/overview", permission=Permission.OWN_ACCOUNT, tags=["portal"], summary="My licenses, what needs me, what is due")
+@get("/overview", permission=Permission.OWN_ACCOUNT, tags=["portal"])
 async def get_overview(principal: NamedDependency[Principal], overviews: NamedDependency[OverviewService]) -> Overview:
-    """What the first page of an account shows, in one call: licenses with their usage, what needs attention, invoices.
+    """Read what the first page of my account shows.
 
-    It is bounded: the newest 20 licenses, the 20 most urgent things, 5 invoices; `counts` and `attention_total` say how
-    many there are. It reads our own tables and asks neither Stripe nor the panels.
+    Licenses with their usage, what needs attention, what is renewed next, and invoices. It is bounded: the newest 20
+    licenses, the 20 most urgent things, 5 invoices; `counts` and `attention_total` say how many there are. It reads our
+    own tables and asks neither Stripe nor the panels.
     """
     return await overviews.read(principal)

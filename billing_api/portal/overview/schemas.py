@@ -34,9 +34,9 @@ _MONEY: Final = {"amount": 2900, "currency": "usd"}
 class Used(msgspec.Struct, frozen=True):
     """One resource of a license, as last reported. Reservations are not in it: `licenses/{id}/usage` has them."""
 
-    used: Annotated[int, Meta(description="how many there are", examples=[12])]
-    limit: Annotated[int | None, Meta(description="the most that the license allows; null: unlimited", examples=[25])]
-    over: Annotated[int, Meta(description="by how much `used` exceeds the limit", examples=[0])]
+    used: Annotated[int, Meta(description="How many there are.", examples=[12])]
+    limit: Annotated[int | None, Meta(description="The most that the license allows; null: unlimited.", examples=[25])]
+    over: Annotated[int, Meta(description="By how much `used` exceeds the limit.", examples=[0])]
 
     @classmethod
     def of(cls, used: int, limit: int | None) -> "Used":
@@ -46,25 +46,25 @@ class Used(msgspec.Struct, frozen=True):
 class LicenseCard(msgspec.Struct, frozen=True, kw_only=True):
     """A license in short; `licenses/{id}` has the rest."""
 
-    id: Annotated[UUID, Meta(description="the license's id", examples=[fields.LICENSE])]
-    label: Annotated[str | None, Meta(description="the owner's own name for it", examples=["Shop, Graz"])]
-    key_hint: Annotated[str | None, Meta(description="the end of the key; null: not known yet", examples=["…7Q4K"])]
-    plan: Annotated[str, Meta(description="the plan's name", examples=["Professional"])]
-    license_type: Annotated[LicenseType, Meta(description="the kind of plan", examples=["professional"])]
-    status: Annotated[Status, Meta(description="how it stands now", examples=["active"])]
-    status_message: Annotated[str | None, Meta(description="what staff wrote about it", examples=["Please call us."])]
-    provisioning: Annotated[ProvisioningState, Meta(description="of its account at NextPanel", examples=["done"])]
+    id: Annotated[UUID, Meta(description="The license's id.", examples=[fields.LICENSE])]
+    label: Annotated[str | None, Meta(description="The owner's own name for it.", examples=["Shop, Graz"])]
+    key_hint: Annotated[str | None, Meta(description="The end of the key; null: not known yet.", examples=["…7Q4K"])]
+    plan: Annotated[str, Meta(description="The plan's name.", examples=["Professional"])]
+    license_type: Annotated[LicenseType, Meta(description="The kind of plan.", examples=["professional"])]
+    status: Annotated[Status, Meta(description="How it stands now.", examples=["active"])]
+    status_message: Annotated[str | None, Meta(description="What staff wrote about it.", examples=["Please call us."])]
+    provisioning: Annotated[ProvisioningState, Meta(description="Of its account at NextPanel.", examples=["done"])]
     subscription_id: Annotated[
-        UUID | None, Meta(description="what pays for it; null: nothing does", examples=[fields.SUBSCRIPTION])
+        UUID | None, Meta(description="What pays for it; null: nothing does.", examples=[fields.SUBSCRIPTION])
     ]
-    expiry_date: Annotated[datetime | None, Meta(description="when it ends; null: never", examples=[_AT])]
+    expiry_date: Annotated[datetime | None, Meta(description="When it ends; null: never.", examples=[_AT])]
     grace_until: Annotated[
-        datetime | None, Meta(description="until when it works after that; null: no longer", examples=[_AT])
+        datetime | None, Meta(description="Until when it works after that; null: no longer.", examples=[_AT])
     ]
-    auto_renew: Annotated[bool, Meta(description="whether a subscription renews it", examples=[True])]
+    auto_renew: Annotated[bool, Meta(description="Whether a subscription renews it.", examples=[True])]
     usage: Annotated[
         dict[Resource, Used],
-        Meta(description="by resource", examples=[{"databases": {"used": 12, "limit": 25, "over": 0}}]),
+        Meta(description="By resource.", examples=[{"databases": {"used": 12, "limit": 25, "over": 0}}]),
     ]
 
     @classmethod
@@ -92,19 +92,19 @@ class LicenseCard(msgspec.Struct, frozen=True, kw_only=True):
 class Attention(msgspec.Struct, frozen=True, kw_only=True):
     """Something that the customer should look at. What does not apply to its kind is null."""
 
-    kind: Annotated[AttentionKind, Meta(description="what it is, the most urgent first", examples=["over_limit"])]
-    license_id: Annotated[UUID | None, Meta(description="of which license", examples=[fields.LICENSE])] = None
+    kind: Annotated[AttentionKind, Meta(description="What it is, the most urgent first.", examples=["over_limit"])]
+    license_id: Annotated[UUID | None, Meta(description="Of which license.", examples=[fields.LICENSE])] = None
     subscription_id: Annotated[
-        UUID | None, Meta(description="of which subscription", examples=[fields.SUBSCRIPTION])
+        UUID | None, Meta(description="Of which subscription.", examples=[fields.SUBSCRIPTION])
     ] = None
-    label: Annotated[str | None, Meta(description="the license's label", examples=["Shop, Graz"])] = None
-    at: Annotated[datetime | None, Meta(description="when it ends, or ended", examples=[_AT])] = None
-    resource: Annotated[Resource | None, Meta(description="of which resource", examples=["databases"])] = None
-    over: Annotated[int | None, Meta(description="by how much it exceeds the limit", examples=[3])] = None
-    message: Annotated[str | None, Meta(description="what staff wrote", examples=["Please call us."])] = None
+    label: Annotated[str | None, Meta(description="The license's label.", examples=["Shop, Graz"])] = None
+    at: Annotated[datetime | None, Meta(description="When it ends, or ended.", examples=[_AT])] = None
+    resource: Annotated[Resource | None, Meta(description="Of which resource.", examples=["databases"])] = None
+    over: Annotated[int | None, Meta(description="By how much it exceeds the limit.", examples=[3])] = None
+    message: Annotated[str | None, Meta(description="What staff wrote.", examples=["Please call us."])] = None
     payment_url: Annotated[
         str | None,
-        Meta(description="where the payment is confirmed", examples=["https://invoice.stripe.com/i/acct_1/test_2"]),
+        Meta(description="Where the payment is confirmed.", examples=["https://invoice.stripe.com/i/acct_1/test_2"]),
     ] = None
 
     @classmethod
@@ -115,15 +115,15 @@ class Attention(msgspec.Struct, frozen=True, kw_only=True):
 class NextRenewal(msgspec.Struct, frozen=True, kw_only=True):
     """The next period that will be charged, as far as our copy of Stripe's objects tells."""
 
-    at: Annotated[datetime, Meta(description="when it begins", examples=[_AT])]
-    subscription_id: Annotated[UUID, Meta(description="which subscription", examples=[fields.SUBSCRIPTION])]
-    license_id: Annotated[UUID, Meta(description="which license", examples=[fields.LICENSE])]
-    plan: Annotated[str, Meta(description="the plan of that period", examples=["Professional"])]
-    interval: Annotated[Interval, Meta(description="the length of that period", examples=["month"])]
-    amount: Annotated[Money, Meta(description="before taxes, discounts and credit", examples=[_MONEY])]
+    at: Annotated[datetime, Meta(description="When it begins.", examples=[_AT])]
+    subscription_id: Annotated[UUID, Meta(description="Which subscription.", examples=[fields.SUBSCRIPTION])]
+    license_id: Annotated[UUID, Meta(description="Which license.", examples=[fields.LICENSE])]
+    plan: Annotated[str, Meta(description="The plan of that period.", examples=["Professional"])]
+    interval: Annotated[Interval, Meta(description="The length of that period.", examples=["month"])]
+    amount: Annotated[Money, Meta(description="Before taxes, discounts and credit.", examples=[_MONEY])]
     is_list_price: Annotated[
         bool,
-        Meta(description="whether the amount is what the plan costs today, not what Stripe told us", examples=[False]),
+        Meta(description="Whether the amount is what the plan costs today, not what Stripe told us.", examples=[False]),
     ]
 
     @classmethod
@@ -150,11 +150,11 @@ class NextRenewal(msgspec.Struct, frozen=True, kw_only=True):
 class Counts(msgspec.Struct, frozen=True, kw_only=True):
     """How many there are in all."""
 
-    licenses: Annotated[int, Meta(description="licenses, whatever their status", examples=[3])]
-    active_licenses: Annotated[int, Meta(description="licenses that work now", examples=[2])]
-    subscriptions: Annotated[int, Meta(description="subscriptions that have not ended", examples=[2])]
-    open_invoices: Annotated[int, Meta(description="invoices that wait for a payment", examples=[0])]
-    invoices: Annotated[int, Meta(description="all invoices", examples=[8])]
+    licenses: Annotated[int, Meta(description="Licenses, whatever their status.", examples=[3])]
+    active_licenses: Annotated[int, Meta(description="Licenses that work now.", examples=[2])]
+    subscriptions: Annotated[int, Meta(description="Subscriptions that have not ended.", examples=[2])]
+    open_invoices: Annotated[int, Meta(description="Invoices that wait for a payment.", examples=[0])]
+    invoices: Annotated[int, Meta(description="All invoices.", examples=[8])]
 
     @classmethod
     def of(cls, standing: Standing) -> "Counts":
@@ -164,18 +164,18 @@ class Counts(msgspec.Struct, frozen=True, kw_only=True):
 class Overview(msgspec.Struct, frozen=True, kw_only=True):
     """The first page of an account."""
 
-    as_of: Annotated[datetime, Meta(description="when it was read", examples=[_AT])]
-    counts: Annotated[Counts, Meta(description="how many there are in all")]
+    as_of: Annotated[datetime, Meta(description="When it was read.", examples=[_AT])]
+    counts: Annotated[Counts, Meta(description="How many there are in all.")]
     attention: Annotated[
-        list[Attention], Meta(description="what needs the customer, the most urgent first; at most 20")
+        list[Attention], Meta(description="What needs the customer, the most urgent first; at most 20.")
     ]
-    attention_total: Annotated[int, Meta(description="how much needs the customer in all", examples=[1])]
-    licenses: Annotated[list[LicenseCard], Meta(description="the newest first; at most 20")]
-    next_renewal: Annotated[NextRenewal | None, Meta(description="what is charged next; null: nothing is")]
+    attention_total: Annotated[int, Meta(description="How much needs the customer in all.", examples=[1])]
+    licenses: Annotated[list[LicenseCard], Meta(description="The newest first; at most 20.")]
+    next_renewal: Annotated[NextRenewal | None, Meta(description="What is charged next; null: nothing is.")]
     recent_invoices: Annotated[
         list[InvoiceView],
         Meta(
-            description="the newest first; at most 5",
+            description="The newest first; at most 5.",
             examples=[
                 [
                     {
