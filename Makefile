@@ -93,7 +93,8 @@ histories: install  ## check the Redis functions with thousands of random histor
 client: install  ## build the Python client's wheel and sdist into dist/
 	@exec $(RUN) uv build -q --offline --no-build-isolation --clear --out-dir dist clients/python
 
-openapi: install  ## write the validator's OpenAPI document and its table of errors into docs/
+openapi: install  ## write docs/api.md, the validator's OpenAPI document and the tables of errors
+	@$(RUN) billing_api.server.openapi_files docs
 	@exec $(RUN) validator.reference.openapi docs
 
 fmt: install  ## format the code and fix what can be fixed

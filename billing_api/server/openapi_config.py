@@ -16,7 +16,7 @@ from litestar.openapi.spec import Components, OAuthFlow, OAuthFlows, SecuritySch
 
 from billing_api.access.permissions import SCOPES, Permission
 from billing_api.server.openapi_document import OpenApiJson
-from billing_api.web.swagger import SwaggerPage
+from billing_api.web.swagger import SwaggerPage, get_swagger_asset
 
 _BEARER: Final = "accessToken"
 _CLIENT: Final = "oauthClient"
@@ -51,7 +51,10 @@ def openapi_config() -> OpenAPIConfig:
         path="/schema",
         render_plugins=[SwaggerPage(), OpenApiJson()],
         openapi_router=Router(
-            "/schema", route_handlers=[], opt={"permission": Permission.PUBLIC}, include_in_schema=False
+            "/schema",
+            route_handlers=[get_swagger_asset],
+            opt={"permission": Permission.PUBLIC},
+            include_in_schema=False,
         ),
         operation_id_creator=_operation_id,
         tags=[Tag(name, text) for name, text in TAGS.items()],

@@ -1,10 +1,18 @@
-"""The application without anything behind it: what the OpenAPI document needs, without settings and servers."""
+"""docs/api.md, and the application without anything behind it that its OpenAPI document is made from.
+
+`make openapi` runs `python -m billing_api.server.openapi_files docs`. It needs no settings and no server.
+"""
+
+import sys
+from pathlib import Path
 
 from litestar import Litestar
 
 from billing_api.identity.sessions.cookies import RefreshCookie
 from billing_api.server.app import declare, dependencies
 from billing_api.server.openapi_config import openapi_config
+from billing_api.server.reference.document import document
+from billing_api.server.reference.markdown import page
 from billing_api.server.routes import ROUTES
 from billing_api.web.strict_request import StrictRequest
 
@@ -20,3 +28,11 @@ def described_app() -> Litestar:
     )
     declare(app)
     return app
+
+
+def main(folder: Path) -> None:
+    (folder / "api.md").write_text(page(document(described_app())), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

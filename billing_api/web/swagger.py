@@ -1,37 +1,56 @@
-"""Swagger UI: the OpenAPI document as a page, with scripts that are pinned by their hashes (Subresource Integrity).
+"""Swagger UI: the OpenAPI document as a page, with a script and a style sheet that are shipped with the API.
 
-Swagger UI is 1.5 MB that we do not ship: a browser loads it from a public CDN. The page has the same origin as the
-refresh cookie, so a script that was changed at the CDN could use the cookie. The hashes refuse a changed script. The
-page's policy lets no other script run, and lets this one talk to our origin only.
+No other host is named: the page works where there is no way out, and nobody else learns who reads it. The page has the
+same origin as the refresh cookie, so its policy lets these two files run and no other, and lets the script talk to our
+origin only. Their hashes (Subresource Integrity) are those of the files in the npm package: anybody can compare them.
 
-For another version run `npm pack swagger-ui-dist@VERSION`, then for each of the two files
-`openssl dgst -sha384 -binary FILE | base64`.
+For another version: `npm pack swagger-ui-dist@VERSION`; `gzip -9 -n` the two files into swagger_ui/ together with the
+licenses; then, for each of the two, `openssl dgst -sha384 -binary FILE | base64` below. Reasons:
+docs/decisions/0042-openapi.md.
 """
 
 import base64
+import gzip
 import hashlib
+from functools import cache
+from pathlib import Path
 from string import Template
 from typing import Any, Final
 
-from litestar import Request
+from litestar import Request, Response, get
 from litestar.openapi.plugins import OpenAPIRenderPlugin
+from litestar.params import FromPath
 from typing_extensions import override
 
-PATHS: Final = frozenset({"/schema", "/schema/", "/schema/swagger"})
+from billing_api.access.permissions import Permission
+from billing_api.web.static_answer import StaticAnswer
+from core.errors import RouteNotFound
 
-_CDN: Final = "https://cdn.jsdelivr.net/npm/swagger-ui-dist@5.18.2"
-_SCRIPT: Final = f"{_CDN}/swagger-ui-bundle.js"
-_SCRIPT_HASH: Final = "sha384-NXtFPpN61oWCuN4D42K6Zd5Rt2+uxeIT36R7kpXBuY9tLnZorzrJ4ykpqwJfgjpZ"
-_STYLE: Final = f"{_CDN}/swagger-ui.css"
-_STYLE_HASH: Final = "sha384-rcbEi6xgdPk0iWkAQzT2F3FeBJXdG+ydrawGlfHAFIZG7wU6aKbQaRewysYpmrlW"
-_START: Final = "SwaggerUIBundle({url: '/schema/openapi.json', dom_id: '#interface', deepLinking: true})"
+PATHS: Final = frozenset({"/schema", "/schema/", "/schema/swagger"})
+VERSION: Final = "5.35.0"
+
+_FOLDER: Final = Path(__file__).parent / "swagger_ui"
+_ASSETS: Final = f"/schema/assets/{VERSION}"
+_SCRIPT: Final = "swagger-ui-bundle.js"
+_STYLE: Final = "swagger-ui.css"
+HASHES: Final = {
+    _SCRIPT: "sha384-gjRm0bEPMeTmMh5jT2cHccIwCUZSTd8YC+j0d0sXw0MdGEfScduGpSyF3ZSSLkX9",
+    _STYLE: "sha384-WlYgdmXYOOBWL5apwjDEZwN+U3HmXSSu5R6V5aGxEcf7z+KuRNwBhoxKVN1i3D5I",
+}
+_MEDIA_TYPES: Final = {_SCRIPT: "text/javascript; charset=utf-8", _STYLE: "text/css; charset=utf-8"}
+_FOR_A_YEAR: Final = "public, max-age=31536000, immutable"
+"""The address has the version: another version has another address."""
+
+_START: Final = (
+    "SwaggerUIBundle({url: '/schema/openapi.json', dom_id: '#interface', deepLinking: true, validatorUrl: null})"
+)
 _START_HASH: Final = base64.b64encode(hashlib.sha256(_START.encode()).digest()).decode()
 
 POLICY: Final = (
-    f"default-src 'none'; script-src {_SCRIPT} 'sha256-{_START_HASH}'; style-src {_STYLE} 'unsafe-inline'; "
+    f"default-src 'none'; script-src 'self' 'sha256-{_START_HASH}'; style-src 'self' 'unsafe-inline'; "
     "img-src 'self' data:; connect-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
 )
-"""Inline styles stay allowed, because Swagger UI needs them."""
+"""Inline styles stay allowed, because Swagger UI needs them. `validatorUrl: null`: it asks no validator elsewhere."""
 
 _PAGE: Final = Template("""<!doctype html>
 <html lang="en">
@@ -40,8 +59,8 @@ _PAGE: Final = Template("""<!doctype html>
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>$title</title>
 <link rel="icon" href="data:,">
-<link rel="stylesheet" href="$style" integrity="$style_hash" crossorigin="anonymous">
-<script src="$script" integrity="$script_hash" crossorigin="anonymous"></script>
+<link rel="stylesheet" href="$style" integrity="$style_hash">
+<script src="$script" integrity="$script_hash"></script>
 </head>
 <body><div id="interface"></div><script>$start</script></body>
 </html>
@@ -56,9 +75,23 @@ class SwaggerPage(OpenAPIRenderPlugin):
     def render(self, request: Request[Any, Any, Any], openapi_schema: dict[str, Any]) -> bytes:
         return _PAGE.substitute(
             title=openapi_schema["info"]["title"],
-            style=_STYLE,
-            style_hash=_STYLE_HASH,
-            script=_SCRIPT,
-            script_hash=_SCRIPT_HASH,
+            style=f"{_ASSETS}/{_STYLE}",
+            style_hash=HASHES[_STYLE],
+            script=f"{_ASSETS}/{_SCRIPT}",
+            script_hash=HASHES[_SCRIPT],
             start=_START,
         ).encode()
+
+
+@get("/assets/{version:str}/{name:str}", permission=Permission.PUBLIC, sync_to_thread=True)
+def get_swagger_asset(request: Request[Any, Any, Any], version: FromPath[str], name: FromPath[str]) -> Response[bytes]:
+    if version != VERSION or name not in HASHES:
+        raise RouteNotFound("there is no such file: open /schema/swagger again")
+    return _asset(name).answer(request.headers.get("if-none-match", ""), request.headers.get("accept-encoding", ""))
+
+
+@cache
+def _asset(name: str) -> StaticAnswer:
+    compressed = (_FOLDER / f"{name}.gz").read_bytes()
+    plain = gzip.decompress(compressed)
+    return StaticAnswer(plain, compressed, media_type=_MEDIA_TYPES[name], cache_control=_FOR_A_YEAR)

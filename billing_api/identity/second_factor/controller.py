@@ -7,7 +7,7 @@ from litestar.di import NamedDependency
 from litestar.params import JSONBody
 
 from billing_api.access.permissions import Permission, Principal
-from billing_api.identity.second_factor.schemas import Confirmation, Enrolment, RecoveryCodes, SecondFactorState
+from billing_api.identity.second_factor.schemas import Confirmation, Enrollment, RecoveryCodes, SecondFactorState
 from billing_api.identity.second_factor.service import SecondFactorService
 
 _SECRET: Final = {"Cache-Control": "no-store"}
@@ -33,7 +33,7 @@ class SecondFactorController(Controller):
         principal: NamedDependency[Principal],
         request_id: NamedDependency[str],
         second_factor: NamedDependency[SecondFactorService],
-    ) -> Response[Enrolment]:
+    ) -> Response[Enrollment]:
         """Begin to set up an authenticator app.
 
         The answer holds a secret for the app, as text and as a QR code. Nothing changes until it is confirmed with a

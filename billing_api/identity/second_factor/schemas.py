@@ -73,7 +73,7 @@ class SecondFactorAsked(msgspec.Struct, frozen=True):
     )
 
 
-class Enrolment(msgspec.Struct, frozen=True):
+class Enrollment(msgspec.Struct, frozen=True):
     """What an authenticator app needs. It is shown this once."""
 
     otpauth_uri: Annotated[

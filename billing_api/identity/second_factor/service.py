@@ -12,7 +12,7 @@ from billing_api.access.permissions import ONE_TIME_PASSWORD, PASSWORD, Principa
 from billing_api.identity.second_factor import recovery_codes, repository, totp
 from billing_api.identity.second_factor.notices import mail_change
 from billing_api.identity.second_factor.rules import ENROLLMENT_LIFETIME
-from billing_api.identity.second_factor.schemas import Enrolment, RecoveryCodes, SecondFactorState, TotpState
+from billing_api.identity.second_factor.schemas import Enrollment, RecoveryCodes, SecondFactorState, TotpState
 from billing_api.identity.second_factor.verification import fault_of_code
 from billing_api.identity.sessions import repository as sessions
 from billing_api.identity.sessions.liveness import Liveness
@@ -45,7 +45,7 @@ class SecondFactorService:
         confirmed_at = None if factor is None else factor.confirmed_at
         return SecondFactorState(TotpState(confirmed_at is not None, confirmed_at), left)
 
-    async def begin(self, principal: Principal, *, request_id: str) -> Enrolment:
+    async def begin(self, principal: Principal, *, request_id: str) -> Enrollment:
         """A second call replaces the secret that was shown before: of two tabs the later one is valid."""
         now, secret = self._clock(), totp.new_secret()
         sealed = totp.sealed_secret(self._secrets.sealer, secret, user_id=principal.user_id)
@@ -56,7 +56,7 @@ class SecondFactorService:
             if not await repository.begin_factor(tx, user.id, sealed, now):
                 raise Conflict("an authenticator app is active already: remove it first")
         uri = totp.enrollment_uri(secret, account=user.email)
-        return Enrolment(uri, secret, totp.qr_svg(uri), now + ENROLLMENT_LIFETIME)
+        return Enrollment(uri, secret, totp.qr_svg(uri), now + ENROLLMENT_LIFETIME)
 
     async def confirm(self, principal: Principal, code: str, *, request_id: str) -> RecoveryCodes:
         """Ends the user's other sessions, and a pending change of address.

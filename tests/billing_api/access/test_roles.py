@@ -47,6 +47,7 @@ open      GET     /problems/{code:str}
 open      GET     /reset-password
 open      POST    /reset-password
 open      GET     /schema
+open      GET     /schema/assets/{version:str}/{name:str}
 open      GET     /schema/openapi.json
 open      GET     /schema/swagger
 open      GET     /schema/{path:str}

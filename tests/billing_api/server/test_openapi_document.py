@@ -6,8 +6,8 @@ import json
 import httpx
 import pytest
 
-from billing_api.server.openapi_document import accepts_gzip
 from billing_api.web.conditional_get import etag_matches
+from billing_api.web.static_answer import accepts_gzip
 from tests.billing_api.conftest import Client
 
 PATH = "/schema/openapi.json"

@@ -1,19 +1,22 @@
 """The OpenAPI document describes everything, and its examples are valid, accepted, and speak of one customer."""
 
+import re
 from collections.abc import Iterator
 from functools import cache
+from pathlib import Path
 from typing import Any, Final
 
 import msgspec
 import pytest
 from jsonschema import Draft202012Validator
 
-from billing_api.server.openapi_files import described_app
+from billing_api.server.openapi_files import described_app, main
 from billing_api.server.reference.document import document
 from billing_api.server.reference.operations import ACCESS, body_type, operations
 from billing_api.web import fields
 from tests.support import openapi_gaps
 from tests.support.openapi_gaps import gaps, missing_examples
+from tests.support.servers import ROOT
 
 Json = dict[str, Any]
 ONE_OF_A_KIND: Final = {
@@ -121,3 +124,17 @@ def test_a_gap_of_each_kind_is_found() -> None:
         "X": ["description", "description of the field y"],
     }
     assert missing_examples(bare) == {"X": "X.y: give it an example, by msgspec.Meta(examples=[...])"}
+
+
+def test_the_page_is_made_of_this_document(tmp_path: Path) -> None:
+    """After a change: make openapi."""
+    main(tmp_path)
+    assert (ROOT / "docs" / "api.md").read_text("utf-8") == (tmp_path / "api.md").read_text("utf-8")
+
+
+def test_every_link_of_the_page_leads_somewhere() -> None:
+    page = (ROOT / "docs" / "api.md").read_text("utf-8")
+    headings = re.findall(r"^#+ (.+)$", page, re.MULTILINE)
+    anchors = [re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings]
+    assert len(anchors) == len(set(anchors))
+    assert set(re.findall(r"\]\(#([^)]+)\)", page)) <= set(anchors)

@@ -63,12 +63,32 @@ async def test_the_description_runs_only_the_scripts_that_it_names(client: Clien
     assert answer.status_code == 200
     (inline,) = re.findall(r"<script>(.+?)</script>", page)
     assert f"'sha256-{base64.b64encode(hashlib.sha256(inline.encode()).digest()).decode()}'" in policy
-    for tag in re.findall(r"<(?:script src|link rel=\"stylesheet\")[^>]*>", page):
-        (address,) = re.findall(r"https://[^\"]+", tag)
-        assert re.search(r'integrity="sha384-[A-Za-z0-9+/]{64}"', tag)
-        assert address in policy
+    tags = re.findall(r"<(?:script src|link rel=\"stylesheet\")[^>]*>", page)
+    assert len(tags) == 2
+    for tag in tags:
+        (address,) = re.findall(r"(?:src|href)=\"([^\"]+)\"", tag)
+        (integrity,) = re.findall(r"integrity=\"sha384-([A-Za-z0-9+/]{64})\"", tag)
+        file = await client.get(address)
+        assert file.status_code == 200
+        assert base64.b64encode(hashlib.sha384(file.content).digest()).decode() == integrity
+        assert file.headers["content-type"].startswith(("text/javascript", "text/css"))
+        assert "immutable" in file.headers["cache-control"]
     assert "'unsafe-inline'" not in re.findall(r"script-src[^;]*", policy)[0]
     assert "connect-src 'self'" in policy
+
+
+async def test_the_page_of_the_description_names_no_other_host(client: Client) -> None:
+    answer = await client.get("/schema/swagger")
+    for text in (answer.text, answer.headers["content-security-policy"]):
+        assert not re.findall(r"https?:|[\"' ]//", text)
+    assert "validatorUrl: null" in answer.text
+    style = await client.get(*re.findall(r'href="(/schema/assets[^"]+)"', answer.text))
+    assert not re.findall(r"@import|url\((?!\"?data:)", style.text)
+
+
+@pytest.mark.parametrize("path", ["5.35.0/LICENSE", "0.0.0/swagger-ui.css", "5.35.0/..%2Fswagger.py"])
+async def test_no_other_file_is_served(client: Client, path: str) -> None:
+    assert (await client.get(f"/schema/assets/{path}")).status_code == 404
 
 
 async def test_the_description_is_where_the_page_looks_for_it(client: Client) -> None:
