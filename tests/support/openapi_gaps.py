@@ -12,6 +12,7 @@ A new route has no gap if it is written like this:
 - A struct and an enumeration: a docstring. The first line of an answer's struct describes the answer.
 - Examples of bodies and answers are composed from those of their fields (billing_api/server/reference/examples.py).
 - Errors: `responses={402: documented(PaymentDeclined)}` for those that are not common to all routes.
+- Then `make openapi` writes docs/api.md anew; after a conflict in that file, too.
 """
 
 from collections.abc import Iterator, Mapping
