@@ -8,7 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from core.errors import Conflict, Forbidden, NotFound
 from core.mailbox import folded_part, mailbox_key
-from db.models.identity import Role, User
+from db.models.identity import PERSON_TEXT, Role, User
 from db.models.messaging import AuditRow
 from db.paging import Order
 from db.unit_of_work import PrivilegedTransaction, SystemTransaction
@@ -32,9 +32,7 @@ def search(*, q: str | None, email: str | None, role: Role | None, standing: Acc
     """Every given condition must hold. `q` is a part of the address, the name or the company's name."""
     statement = select(User)
     if q is not None:
-        named = (User.email, User.full_name, User.company_name)
-        by_key = User.email_key.contains(folded_part(q), autoescape=True)
-        statement = statement.where(or_(*(column.icontains(q, autoescape=True) for column in named), by_key))
+        statement = statement.where(PERSON_TEXT.contains(folded_part(q), autoescape=True))
     if email is not None:
         statement = statement.where(User.email_key == mailbox_key(email))
     if role is not None:
