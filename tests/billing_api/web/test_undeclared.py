@@ -111,7 +111,8 @@ async def test_every_route_that_reads_no_body_refuses_one(app: Litestar, client:
                 if answer.status_code == 403:
                     continue
                 assert (answer.status_code, answer.json()["code"]) == (400, "invalid_input"), (method, path, body)
-                assert fields_and_codes(answer.json()) == {("body", "unknown")}
+                told = fields_and_codes(answer.json())
+                assert {fault for fault in told if fault[1] != "missing"} == {("body", "unknown")}, (method, path)
                 seen += 1
             for body in (b"", b"{}", b" { } \n"):
                 answer = await client.request(method, f"{concrete(path)}?{needed}", content=body, headers=admin)
