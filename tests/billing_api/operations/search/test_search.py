@@ -4,7 +4,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from sqlalchemy import insert, update
+from sqlalchemy import insert, text, update
 
 from billing_api.access.permissions import PERMISSIONS, Permission
 from billing_api.operations.search import repository
@@ -258,6 +258,15 @@ async def test_nothing_is_read_from_end_to_end(desk: Desk, database: Database, d
         "uq_subscriptions_stripe_subscription_id",
         "pk_payment_intents",
     } <= used
+
+
+async def test_a_part_that_has_no_trigrams_here_reads_nobody(desk: Desk, database: Database) -> None:
+    async with database.as_staff(await desk.a_user(Role.SUPPORT), by_index=True) as tx:
+        assert (
+            await tx.session.scalar(text("SELECT datctype FROM pg_database WHERE datname = current_database()")) == "C"
+        )
+        plan = await plan_of(tx.session, repository.users_by_part("иванов"))
+    assert "One-Time Filter: false" in plan, plan
 
 
 def statements(asked: Asked) -> list[repository.Found]:
