@@ -13,8 +13,8 @@ class Copy(NamedTuple):
     """A license as Redis has it, and how old that may be."""
 
     reading: Reading
-    stamps: Mapping[Resource, str]
-    """The "epoch:version" of each total."""
+    stamps: Mapping[Resource, tuple[int, int]]
+    """Epoch and version of each total."""
     synced_through: float | None
     """Unix seconds: every change that was committed before is in the reading. None: no relay has said so yet."""
     confirmed: bool
@@ -31,7 +31,10 @@ class Reader:
         return decode_reading(answer)
 
     async def read_copy(self, license_hash: bytes) -> Copy:
-        """For people who ask how old the data is; it costs a survey of all servers."""
+        """For people who ask how old the data is; it costs a survey of all servers.
+
+        ValueError or a MsgspecError where what is stored is no record of this release.
+        """
         h = keys.short_hash(license_hash)
         # First how far the projection has come, so that the record cannot be older than that says.
         (through,) = await self._client.pipeline([("HGET", keys.SYNC, "synced_through")])
@@ -47,5 +50,10 @@ class Reader:
         )
 
 
-def _stamps(values: Sequence[bytes | None]) -> dict[Resource, str]:
-    return {name: value.decode() for name, value in zip(RESOURCES, values, strict=True) if value is not None}
+def _stamps(values: Sequence[bytes | None]) -> dict[Resource, tuple[int, int]]:
+    return {name: _stamp(value) for name, value in zip(RESOURCES, values, strict=True) if value is not None}
+
+
+def _stamp(value: bytes) -> tuple[int, int]:
+    epoch, version = value.split(b":")
+    return int(epoch), int(version)

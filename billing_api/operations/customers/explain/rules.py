@@ -45,7 +45,8 @@ class Facts(NamedTuple):
 
     record: LicenseRecord | None
     usage: Usage
-    stamps: Mapping[Resource, str]
+    stamps: Mapping[Resource, tuple[int, int]]
+    """Epoch and version of each total."""
 
 
 class Place(NamedTuple):

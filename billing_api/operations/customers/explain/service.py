@@ -98,7 +98,7 @@ def _truth(row: Row[Any], totals: Sequence[Row[str, int, int]], backlog: Backlog
     facts = Facts(
         codec.decode_license(codec.encode_license(record)),
         Usage({name: used for name, used, _ in known}),
-        {name: f"{record.epoch}:{version}" for name, _, version in known},
+        {name: (record.epoch, version) for name, _, version in known},
     )
     return _Truth(facts, digest, row.read_at, row.updated_at, backlog)
 
@@ -111,11 +111,7 @@ def _is_newer(copy: Copy, truth: _Truth) -> bool:
     here, there = truth.facts.record, copy.reading.record
     if here is not None and there is not None and (there.epoch, there.version) > (here.epoch, here.version):
         return True
-    return any(_stamp(copy.stamps[name]) > _stamp(truth.facts.stamps.get(name, "0:0")) for name in copy.stamps)
-
-
-def _stamp(text: str) -> tuple[int, ...]:
-    return tuple(int(part) for part in text.split(":"))
+    return any(stamp > truth.facts.stamps.get(name, (0, 0)) for name, stamp in copy.stamps.items())
 
 
 def _why(license_id: UUID, question: Question, truth: _Truth, copy: Copy | Unread, now: datetime) -> Why:

@@ -238,6 +238,20 @@ async def test_what_cannot_be_read_in_redis_is_told_and_postgresql_answers(stage
     await stage.project()
     h = keys.short_hash(stage.license.license_key_hash)
     await stage.writer.client.pipeline([("SET", keys.document(h), b"no record")])
+    await unreadable(stage)
+
+
+@pytest.mark.parametrize("field", ["domains", "domains:v"])
+async def test_a_total_that_cannot_be_read_is_told_as_well(stage: Stage, field: str) -> None:
+    await stage.load()
+    await stage.use(1)
+    await stage.project()
+    h = keys.short_hash(stage.license.license_key_hash)
+    await stage.writer.client.pipeline([("HSET", keys.usage(h), field, b"no total")])
+    await unreadable(stage)
+
+
+async def unreadable(stage: Stage) -> None:
     why = await stage.ask()
     assert (why.postgres.code, why.redis.state, why.redis.code) == (Code.VALID, "unreadable", None)
     assert (why.differs, told(why)) == (False, ["store_unreadable"])

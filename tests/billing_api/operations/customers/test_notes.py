@@ -10,7 +10,7 @@ from core.ids import new_id
 from db.models.identity import Role
 from db.unit_of_work import Database
 from tests.billing_api.conftest import Client
-from tests.support.databases import change, rows
+from tests.support.databases import change, rows, until_blocked
 from tests.support.people import Desk, Headers
 from tests.support.servers import DatabaseUrls
 
@@ -174,6 +174,19 @@ async def test_nothing_is_noted_about_an_account_that_was_deleted(
     await change(database_urls, "UPDATE users SET is_active = false, deleted_at = now() WHERE id = :id", id=customer)
     refused = await client.post(path(customer), json={"body": "x"}, headers=admin)
     assert (refused.status_code, refused.json()["code"]) == (409, "conflict")
+
+
+async def test_a_note_that_is_written_while_the_account_goes_is_refused(
+    client: Client, desk: Desk, database: Database, database_urls: DatabaseUrls
+) -> None:
+    customer, admin = await desk.a_user(), await desk.staff()
+    async with database.as_system() as tx:
+        gone = "UPDATE users SET is_active = false, deleted_at = now() WHERE id = :id"
+        await tx.session.execute(text(gone), {"id": customer})
+        writing = asyncio.create_task(client.post(path(customer), json={"body": "x"}, headers=admin))
+        await until_blocked(database_urls)
+    assert (await writing).status_code == 409
+    assert await rows(database_urls, "SELECT 1 FROM customer_notes") == []
 
 
 @pytest.mark.parametrize(
