@@ -116,7 +116,7 @@ def _invoice(row: Any, _now: datetime) -> SearchResult:
         id=invoice.id,
         title=invoice.number or invoice.stripe_invoice_id,
         subtitle=_told(email, str(Money(invoice.amount_due, invoice.currency)), invoice.status.value),
-        link=f"{_ADMIN}/users/{invoice.user_id}",
+        link=f"{_ADMIN}/users/{invoice.user_id}/everything",
     )
 
 
@@ -127,7 +127,7 @@ def _payment(row: Any, _now: datetime) -> SearchResult:
         id=payment.id,
         title=payment.stripe_payment_intent_id,
         subtitle=_told(email, str(Money(payment.amount, payment.currency)), payment.status.value),
-        link=f"{_ADMIN}/users/{payment.user_id}",
+        link=f"{_ADMIN}/users/{payment.user_id}/everything",
     )
 
 
