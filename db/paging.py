@@ -41,10 +41,7 @@ _FOREIGN: Final = (
 class Page(msgspec.Struct, Generic[T], frozen=True):
     """A page of a list."""
 
-    items: Annotated[
-        Annotated[list[T], msgspec.Meta(description="The page, in the list's order.")],
-        msgspec.Meta(description="The items of this page, in the list's order."),
-    ]
+    items: Annotated[list[T], msgspec.Meta(description="The page, in the list's order.")]
     total: Annotated[int, msgspec.Meta(description="How many items the whole list has.", examples=[1])]
     limit: Annotated[int, msgspec.Meta(description="How many items a page has at most.", examples=[20])]
     offset: Annotated[int, msgspec.Meta(description="How many items were skipped.", examples=[0])]

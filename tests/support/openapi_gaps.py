@@ -59,7 +59,9 @@ def _of_operation(operation: Json) -> Iterator[str]:
 
 def _of_content(place: Json, name: str) -> Iterator[str]:
     yield from (
-        f"example of the {name}" for content in place.get("content", {}).values() if not content.get("examples")
+        f"example of the {name}"
+        for content in place.get("content", {}).values()
+        if not (content.get("examples") or content.get("example"))
     )
 
 

@@ -64,16 +64,18 @@ class Ask(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class AskMany(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Up to 100 questions, answered in the same order, all or none."""
 
-    items: Annotated[list[Ask], msgspec.Meta(min_length=1, max_length=MOST_ITEMS)]
+    items: Annotated[list[Ask], msgspec.Meta(min_length=1, max_length=MOST_ITEMS, description="The questions.")]
 
 
 class AskReservation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Hold `count` of a resource for `ttl` seconds, while it is being created."""
 
     license_key: LicenseKey
-    resource: Resource
-    count: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)]
-    ttl: Annotated[int, msgspec.Meta(ge=1, le=LONGEST_TTL)]
+    resource: Annotated[Resource, msgspec.Meta(description="What is about to be created.")]
+    count: Annotated[int, msgspec.Meta(ge=1, le=1_000_000, description="How many; GB for storage_gb.")]
+    ttl: Annotated[
+        int, msgspec.Meta(ge=1, le=LONGEST_TTL, description="For how many seconds it is held, if no report uses it up.")
+    ]
     fingerprint: Fingerprint | None = None
 
 
@@ -81,7 +83,7 @@ class AskRelease(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Give back a reservation that will not be used."""
 
     license_key: LicenseKey
-    reservation_id: Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
+    reservation_id: Annotated[str, msgspec.Meta(min_length=1, max_length=64, description="As `reserve` answered it.")]
 
 
 class AskLease(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -95,7 +97,7 @@ class AskLease(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Verdict(msgspec.Struct, frozen=True):
     """`valid` is true for VALID and GRACE. If several codes apply, the first in the table is told."""
 
-    valid: bool
+    valid: Annotated[bool, msgspec.Meta(description="Whether the license may use the feature now.")]
     remaining_quota: Remaining
     code: Code
     as_of: AsOf
@@ -104,14 +106,19 @@ class Verdict(msgspec.Struct, frozen=True):
 
 
 class Verdicts(msgspec.Struct, frozen=True):
-    items: list[Verdict]
+    """An answer to each question, in the order of the questions."""
+
+    items: Annotated[list[Verdict], msgspec.Meta(description="The verdicts.")]
 
 
 class Reservation(msgspec.Struct, frozen=True):
     """`code` is VALID or GRACE where it is granted; otherwise it says why not."""
 
-    granted: bool
-    reservation_id: str | None
+    granted: Annotated[bool, msgspec.Meta(description="Whether `count` is held now.")]
+    reservation_id: Annotated[
+        str | None,
+        msgspec.Meta(description="Send it with the usage report, or to `release`; null where nothing is held."),
+    ]
     remaining_quota: Left
     code: Code
     stale: Stale
@@ -121,23 +128,29 @@ class Reservation(msgspec.Struct, frozen=True):
 class Release(msgspec.Struct, frozen=True):
     """PINNED: its usage report is being recorded, so it is used. GONE: it ran out, or was given back before."""
 
-    released: bool
-    code: ReleaseCode
+    released: Annotated[bool, msgspec.Meta(description="Whether the hold has ended by this call.")]
+    code: Annotated[ReleaseCode, msgspec.Meta(description="What was found.")]
     request_id: RequestId
 
 
 class Lease(msgspec.Struct, frozen=True):
     """`lease` is a JWS (EdDSA); null where the license is not usable, and `code` says why."""
 
-    lease: str | None
-    not_after: str | None
+    lease: Annotated[
+        str | None, msgspec.Meta(description="The signed statement, a JWS; null where the license is not usable.")
+    ]
+    not_after: Annotated[
+        str | None, msgspec.Meta(description="RFC 3339: until when the lease is good; null where there is none.")
+    ]
     code: Code
     request_id: RequestId
 
 
 class Rule(msgspec.Struct, frozen=True):
+    """One rule of the verdict."""
+
     code: Code
-    applies: bool
+    applies: Annotated[bool, msgspec.Meta(description="Whether it gives the verdict, were it the first that does.")]
     saw: Annotated[
         dict[str, Any], msgspec.Meta(description="The values that the rule looked at; instants as in RFC 3339.")
     ]
@@ -146,13 +159,22 @@ class Rule(msgspec.Struct, frozen=True):
 class Explanation(msgspec.Struct, frozen=True, kw_only=True):
     """A verdict with every rule in order; the first that applies gives the verdict."""
 
-    valid: bool
+    valid: Annotated[bool, msgspec.Meta(description="Whether the license may use the feature now.")]
     remaining_quota: Remaining
     code: Code
-    rules: list[Rule]
-    license_id: str | None
-    epoch: int | None
-    version: int | None
+    rules: Annotated[list[Rule], msgspec.Meta(description="Every rule, in their order.")]
+    license_id: Annotated[
+        str | None,
+        msgspec.Meta(description="The license's id at the billing API; null where there is no such license."),
+    ]
+    epoch: Annotated[
+        int | None,
+        msgspec.Meta(description="Rises with each restore of the database; null where there is no such license."),
+    ]
+    version: Annotated[
+        int | None,
+        msgspec.Meta(description="Rises with each change of the license; null where there is no such license."),
+    ]
     as_of: AsOf
     age_seconds: Annotated[float, msgspec.Meta(description="How old the data of this license may be.")]
     stale: Stale

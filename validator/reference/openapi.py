@@ -15,7 +15,6 @@ import msgspec
 from core import problems
 from core.crypto.signature import HEADER, SignatureDefect
 from core.errors import MethodNotAllowed, PermissionMissing, Refusal, SignatureFault
-from core.hotstore.functions import NotReady
 from core.licensing.record import Permission
 from core.problem_document import Problem, example_of, problem_of
 from core.problems import Meaning
@@ -24,6 +23,7 @@ from validator.calls import wire
 from validator.http.problems import ReservationConflict
 from validator.http.rate_limit_headers import LimitReached
 from validator.reference import advice
+from validator.reference.open_routes import open_paths
 
 _REF: Final = "#/components/schemas/{name}"
 _KEY: Final = "NP-7Q2M-XK4D-9RWT"
@@ -163,7 +163,7 @@ def _document() -> dict[str, Any]:
             "docs/validator-errors.md.",
         },
         "security": [{HEADER: []}],
-        "paths": {f"/api/v1/nextpanel/{call.name}": {"post": _operation(call)} for call in CALLS} | _open_paths(),
+        "paths": {f"/api/v1/nextpanel/{call.name}": {"post": _operation(call)} for call in CALLS} | open_paths(),
         "components": {
             "schemas": schemas,
             "securitySchemes": {HEADER: _SIGNATURE},
@@ -252,39 +252,6 @@ def _example(meaning: Meaning) -> Problem:
     if refusal is None:
         return example_of(meaning, _REQUEST_ID)
     return problem_of(refusal, _REQUEST_ID, 1_795_363_200)
-
-
-def _open_paths() -> dict[str, Any]:
-    """The routes that need no signature."""
-    plain = "application/json"
-    described = {
-        "/.well-known/jwks.json": ("The public keys of leases (RFC 7517)", "application/jwk-set+json", NotReady.title),
-        "/schema/openapi.json": ("This document", plain, None),
-        "/health/live": ("No part of the process is dead", plain, "A part is dead; the process is about to end"),
-        "/health/ready": ("The process may be sent requests", plain, "Not yet, or no longer; the body tells why"),
-        "/health/dependencies": ("The state of Redis, as this process sees it; always 200", plain, None),
-    }
-    return {
-        path: {
-            "get": {
-                "operationId": path.rpartition("/")[2].partition(".")[0],
-                "summary": summary,
-                "security": [],
-                "responses": _open_responses(summary, media_type, unavailable),
-            }
-        }
-        for path, (summary, media_type, unavailable) in described.items()
-    }
-
-
-def _open_responses(summary: str, media_type: str, unavailable: str | None) -> dict[str, Any]:
-    """`unavailable`: what a 503 means there, if there is one."""
-    responses: dict[str, Any] = {
-        "200": {"description": summary, "content": {media_type: {"schema": {"type": "object"}}}}
-    }
-    if unavailable is not None:
-        responses["503"] = {"description": unavailable}
-    return responses
 
 
 def main(folder: Path) -> None:

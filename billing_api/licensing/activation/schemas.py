@@ -31,9 +31,12 @@ class Activate(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     license_key: Annotated[LicenseKey, Meta(max_length=64)]
     activation_token: Annotated[
-        Annotated[str, msgspec.Meta(min_length=1, max_length=200)],
+        str,
         Meta(
-            description="The token that the license's owner made for this panel.", examples=["npa_mW7cY2uLr5FhD8sJ1pNe"]
+            min_length=1,
+            max_length=200,
+            description="The token that the license's owner made for this panel.",
+            examples=["npa_mW7cY2uLr5FhD8sJ1pNe"],
         ),
     ]
     fingerprint: (

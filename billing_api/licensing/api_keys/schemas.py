@@ -119,8 +119,13 @@ class RotateApiKey(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How long the present secret goes on beside the new one."""
 
     overlap_seconds: Annotated[
-        Annotated[int, msgspec.Meta(ge=0, le=LONGEST_OVERLAP)],
-        Meta(description="In seconds: 0 (the present secret ends now) to 604800 (7 days).", examples=[86400]),
+        int,
+        Meta(
+            ge=0,
+            le=LONGEST_OVERLAP,
+            description="In seconds: 0 (the present secret ends now) to 604800 (7 days).",
+            examples=[86400],
+        ),
     ] = DAY
 
 

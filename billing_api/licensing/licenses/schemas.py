@@ -216,8 +216,9 @@ class ExtendLicense(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A later end of a license."""
 
     expiry_date: Annotated[
-        Annotated[datetime, msgspec.Meta(tz=True)],
+        datetime,
         Meta(
+            tz=True,
             description="The new end, with a UTC offset: later than now and than the present end.",
             examples=["2027-01-31T00:00:00Z"],
         ),
@@ -277,8 +278,14 @@ class IssueLicense(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A license to issue without a payment."""
 
     email: Annotated[
-        Annotated[str, msgspec.Meta(min_length=3, max_length=254, pattern=STORABLE)],
-        Meta(description="The address of the customer's account. It must exist.", examples=["ada@example.com"]),
+        str,
+        Meta(
+            min_length=3,
+            max_length=254,
+            pattern=STORABLE,
+            description="The address of the customer's account. It must exist.",
+            examples=["ada@example.com"],
+        ),
     ]
     plan: Annotated[
         Literal["starter", "professional", "enterprise"], Meta(description="The plan.", examples=["professional"])

@@ -70,8 +70,8 @@ class UsageReports(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Up to 1,000 reports. Each is read, recorded and answered by itself, so an invalid one does not affect others."""
 
     items: Annotated[
-        Annotated[list[UsageItem], msgspec.Meta(min_length=1, max_length=MOST_ITEMS)],
-        Meta(description="The reports. The same key twice counts once."),
+        list[UsageItem],
+        Meta(min_length=1, max_length=MOST_ITEMS, description="The reports. The same key twice counts once."),
     ]
 
 

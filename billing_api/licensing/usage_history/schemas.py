@@ -56,10 +56,7 @@ class UsageHistory(msgspec.Struct, frozen=True):
 
     resource: Annotated[Resource, Meta(description="The resource that was asked for.", examples=["databases"])]
     by: Annotated[Step, Meta(description="The length of a point.", examples=["day"])]
-    points: Annotated[
-        Annotated[list[UsagePoint], Meta(description="Oldest first.")],
-        Meta(description="The oldest first, without gaps."),
-    ]
+    points: Annotated[list[UsagePoint], Meta(description="Oldest first.")]
 
 
 class UsageHistories(msgspec.Struct, frozen=True):

@@ -20,6 +20,7 @@ from core.clock import unix_time
 from core.errors import Refusal
 from core.licensing.record import PERMISSIONS, LeaseRecord
 from core.licensing.verdict import Code
+from tests.support.openapi_gaps import gaps
 from tests.support.servers import ROOT
 from tests.validator.stage import PATH, ApiKey, Panel, Projection, eventually
 from validator.http.problems import UNREADABLE
@@ -133,6 +134,9 @@ class TestTheDocument:
         answer = operation(call)["responses"]["200"]["content"]["application/json"]
         check(answer["example"], answer["schema"])
         assert msgspec.convert(answer["example"], call.answer)
+
+    def test_leaves_nothing_undescribed(self) -> None:
+        assert gaps(DOCUMENT) == {}
 
     def test_has_an_example_of_each_problem(self) -> None:
         seen: set[str] = set()
