@@ -24,6 +24,8 @@ from core.errors import FieldError, InvalidInput
 
 T = TypeVar("T")
 
+LONGEST_CURSOR: Final = 2000
+"""Characters. The longest order has a text of 200 in it, and JSON writes a control character as six."""
 _DIGEST: Final = 8
 _LARGEST: Final = 2**63 - 1
 _CHECKED: Final[dict[type, Any]] = {

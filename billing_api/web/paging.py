@@ -9,7 +9,7 @@ from litestar.params import QueryParameter
 from billing_api.web.parameters import Limit, Offset
 from core import query
 from core.errors import FieldError, InvalidInput
-from db.paging import Paging
+from db.paging import LONGEST_CURSOR, Paging
 
 _PARAMETER: Final = re.compile(r"\{(\w+)(?::\w+)?\}")
 _PLACES: Final = frozenset({"limit", "offset", "cursor"})
@@ -18,7 +18,7 @@ _NOT_BOTH: Final = "already says where to begin: send it without offset"
 Cursor = Annotated[
     str | None,
     QueryParameter(
-        max_length=1000,
+        max_length=LONGEST_CURSOR,
         description="The `next_cursor` of the page before: the list goes on behind it, whatever was added or deleted "
         "since. Send the same filters, and no offset.",
     ),
