@@ -34,7 +34,7 @@ _LIMITS: Final = ", ".join(f"('{name}', licenses.max_{name})" for name in RESOUR
 ATTENTION: Final = text(
     f"""
     WITH standing AS (
-        SELECT id, label, status, status_message, expiry_date, auto_renew, grace_until,
+        SELECT id, label, status, status_message, expiry_date, grace_until,
             status = 'expired' OR (status = 'active' AND expiry_date IS NOT NULL
                                    AND greatest(expiry_date, grace_until) <= :now) AS has_expired
         FROM licenses
