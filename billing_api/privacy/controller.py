@@ -11,6 +11,8 @@ from billing_api.access.permissions import Permission, Principal
 from billing_api.identity.sessions.cookies import RefreshCookie
 from billing_api.privacy.schemas import Deletion, PersonalData
 from billing_api.privacy.service import MOST_ROWS, AccountDeletion, DataExport
+from billing_api.web.problems import documented
+from core.errors import InvalidCredentials, Unauthenticated
 
 PageNumber = Annotated[
     int, QueryParameter(ge=0, le=100_000, description=f"Counted from 0; a page has {MOST_ROWS:,} rows of each table.")
@@ -45,6 +47,7 @@ class PrivacyController(Controller):
         permission=Permission.OWN_CREDENTIALS,
         step_up=True,
         status_code=204,
+        responses={401: documented(Unauthenticated, InvalidCredentials)},
     )
     async def delete_me(
         self,

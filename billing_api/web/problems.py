@@ -15,8 +15,10 @@ from litestar.openapi.spec import Example
 from sqlalchemy.exc import DBAPIError, StatementError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
+from billing_api.web import fields
 from billing_api.web.undeclared import value_faults
 from core.clock import Clock, utc_now
+from core.crypto.signature import SignatureDefect
 from core.errors import (
     BodyTooLarge,
     Busy,
@@ -30,9 +32,11 @@ from core.errors import (
     MethodNotAllowed,
     NotFound,
     PartnerUnavailable,
+    PermissionMissing,
     Refusal,
     RequestTimeout,
     RouteNotFound,
+    SignatureFault,
     StepUpRequired,
     TooManyRequests,
     Unauthenticated,
@@ -120,6 +124,10 @@ HANDLERS: Final[dict[int | type[Exception], Any]] = {
 }
 
 
+_EXAMPLES_AT: Final = 1_795_363_200.0
+"""2026-11-22T16:00:00Z, in unix seconds."""
+
+
 def documented(*refusals: type[Refusal]) -> ResponseSpec:
     """Refusals of one status for the OpenAPI document, with an example of each."""
     return ResponseSpec(
@@ -131,9 +139,29 @@ def documented(*refusals: type[Refusal]) -> ResponseSpec:
     )
 
 
+_TOLD: Final[Mapping[str, Refusal]] = {
+    refusal.code: refusal
+    for refusal in (
+        invalid([FieldError("email", "is missing", "missing")]),
+        SignatureFault(SignatureDefect.TOO_OLD),
+        PermissionMissing("the API key lacks the permission `usage`"),
+        InsufficientScope("licenses:read"),
+        TooManyRequests("the limit 'user' is 100 requests in 60 seconds; wait 12 seconds, then try again"),
+    )
+}
+"""Examples of refusals that say more than the table."""
+
+
 def _example(refusal: type[Refusal]) -> Example:
-    problem = example_of(refusal.meaning, "01a2043a1cd676b1916112de232bc4f6")
-    return Example(summary=refusal.code, value=msgspec.to_builtins(problem))
+    meaning = refusal.meaning
+    told = _TOLD.get(meaning.code)
+    problem = example_of(meaning, fields.REQUEST) if told is None else problem_of(told, fields.REQUEST, _EXAMPLES_AT)
+    return Example(
+        id=meaning.code,
+        summary=meaning.title,
+        description=f"{meaning.when} {meaning.do}",
+        value=msgspec.to_builtins(problem),
+    )
 
 
 DOCUMENTED: Final[dict[int, ResponseSpec]] = {

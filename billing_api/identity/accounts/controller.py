@@ -23,7 +23,15 @@ from billing_api.identity.sessions.cookies import AnyRequest, RefreshCookie, tok
 from billing_api.identity.sessions.schemas import AccessGranted
 from billing_api.web import link_page
 from billing_api.web.problems import documented
-from core.errors import EmailNotVerified, Forbidden, InvalidInput, Unauthenticated
+from core.errors import (
+    ChallengeOver,
+    EmailNotVerified,
+    Forbidden,
+    InvalidCredentials,
+    InvalidInput,
+    InvalidSecondFactor,
+    Unauthenticated,
+)
 
 
 class AuthController(Controller):
@@ -63,7 +71,7 @@ class AuthController(Controller):
         permission=Permission.PUBLIC,
         limit="login",
         status_code=200,
-        responses={403: documented(EmailNotVerified, Forbidden)},
+        responses={401: documented(InvalidCredentials), 403: documented(EmailNotVerified, Forbidden)},
     )
     async def login(
         self,
@@ -90,6 +98,7 @@ class AuthController(Controller):
         permission=Permission.PUBLIC,
         limit="login",
         status_code=200,
+        responses={401: documented(InvalidSecondFactor, ChallengeOver)},
     )
     async def answer_challenge(
         self,

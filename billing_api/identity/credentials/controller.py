@@ -30,7 +30,7 @@ from billing_api.identity.sessions.cookies import RefreshCookie, tokens_response
 from billing_api.identity.sessions.schemas import AccessGranted
 from billing_api.web.link_page import reply
 from billing_api.web.problems import documented
-from core.errors import Conflict, Forbidden, InvalidInput, StepUpRequired
+from core.errors import Conflict, Forbidden, InvalidCredentials, InvalidInput, StepUpRequired, Unauthenticated
 
 
 class PasswordController(Controller):
@@ -122,7 +122,12 @@ class MyCredentialsController(Controller):
     path = "/me"
     tags = ("accounts",)
 
-    @post("/password", permission=Permission.OWN_CREDENTIALS, status_code=200)
+    @post(
+        "/password",
+        permission=Permission.OWN_CREDENTIALS,
+        status_code=200,
+        responses={401: documented(Unauthenticated, InvalidCredentials)},
+    )
     async def change_password(
         self,
         principal: NamedDependency[Principal],
@@ -143,7 +148,7 @@ class MyCredentialsController(Controller):
         "/email",
         permission=Permission.OWN_CREDENTIALS,
         status_code=202,
-        responses={403: documented(StepUpRequired, Forbidden)},
+        responses={401: documented(Unauthenticated, InvalidCredentials), 403: documented(StepUpRequired, Forbidden)},
     )
     async def change_email(
         self,

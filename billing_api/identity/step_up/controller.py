@@ -10,7 +10,7 @@ from billing_api.identity.sessions.schemas import AccessGranted
 from billing_api.identity.step_up.schemas import StepUp
 from billing_api.identity.step_up.service import StepUpService
 from billing_api.web.problems import documented
-from core.errors import Forbidden, SecondFactorRequired
+from core.errors import Forbidden, InvalidCredentials, InvalidSecondFactor, SecondFactorRequired, Unauthenticated
 
 
 @post(
@@ -19,7 +19,10 @@ from core.errors import Forbidden, SecondFactorRequired
     limit="login",
     status_code=200,
     tags=["accounts"],
-    responses={403: documented(SecondFactorRequired, Forbidden)},
+    responses={
+        401: documented(Unauthenticated, InvalidCredentials, InvalidSecondFactor),
+        403: documented(SecondFactorRequired, Forbidden),
+    },
 )
 async def step_up(
     principal: NamedDependency[Principal],

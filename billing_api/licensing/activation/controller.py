@@ -20,6 +20,8 @@ from billing_api.licensing.activation.service import (
 )
 from billing_api.licensing.licenses.schemas import AdminLicenseView, LicenseView
 from billing_api.web.parameters import ReasonGiven, reply
+from billing_api.web.problems import documented
+from core.errors import ActivationRefused, Conflict, FingerprintMismatch, FingerprintRequired, IdempotencyMismatch
 from db.idempotency import Once
 
 
@@ -69,6 +71,11 @@ class LicenseActivationController(Controller):
     limit="activation",
     status_code=200,
     tags=["nextpanel"],
+    responses={
+        403: documented(ActivationRefused),
+        409: documented(Conflict, FingerprintMismatch),
+        422: documented(FingerprintRequired, IdempotencyMismatch),
+    },
 )
 async def activate_panel(
     request: Request[Any, Any, Any], activations: NamedDependency[ActivationService], data: JSONBody[Activate]

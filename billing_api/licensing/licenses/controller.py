@@ -28,6 +28,8 @@ from billing_api.web.parameters import (
     ReasonGiven,
     reply,
 )
+from billing_api.web.problems import documented
+from core.errors import Conflict, IllegalMove
 from core.licensing.state import Status
 from db.idempotency import Once
 from db.models.licensing import ProvisioningState
@@ -266,7 +268,12 @@ class AdminLicenseController(Controller):
         """
         return reply(await license_administration.issue(principal, data, once), status_code=201)
 
-    @post("/{license_id:uuid}/suspend", permission=Permission.LICENSES_CHANGE, status_code=200)
+    @post(
+        "/{license_id:uuid}/suspend",
+        permission=Permission.LICENSES_CHANGE,
+        status_code=200,
+        responses={409: documented(IllegalMove, Conflict)},
+    )
     async def suspend_license(
         self,
         principal: NamedDependency[Principal],
@@ -280,7 +287,12 @@ class AdminLicenseController(Controller):
         """
         return await license_administration.suspend(principal, license_id, data.said)
 
-    @post("/{license_id:uuid}/resume", permission=Permission.LICENSES_CHANGE, status_code=200)
+    @post(
+        "/{license_id:uuid}/resume",
+        permission=Permission.LICENSES_CHANGE,
+        status_code=200,
+        responses={409: documented(IllegalMove, Conflict)},
+    )
     async def resume_license(
         self,
         principal: NamedDependency[Principal],
@@ -298,6 +310,7 @@ class AdminLicenseController(Controller):
         "/{license_id:uuid}/extend",
         permission=Permission.LICENSES_CHANGE,
         status_code=200,
+        responses={409: documented(IllegalMove, Conflict)},
     )
     async def extend_license(
         self,

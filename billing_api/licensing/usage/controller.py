@@ -21,8 +21,9 @@ from billing_api.licensing.usage.schemas import (
     UsageReports,
 )
 from billing_api.licensing.usage.service import UsageService
+from billing_api.web.problems import documented
 from billing_api.web.strict_request import StrictRequest
-from core.errors import InvalidSignature
+from core.errors import InvalidSignature, NetworkNotAllowed, PermissionMissing
 
 
 @post(
@@ -33,6 +34,7 @@ from core.errors import InvalidSignature
     status_code=200,
     tags=["nextpanel"],
     documented_body=UsageReport | UsageReports,
+    responses={401: documented(InvalidSignature), 403: documented(PermissionMissing, NetworkNotAllowed)},
 )
 async def report_usage(
     request: StrictRequest,

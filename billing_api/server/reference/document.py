@@ -124,10 +124,6 @@ def _describe_answers(operation: Json, handler: HTTPRouteHandler, schemas: Mappi
         named = [one.get("$ref", "").rpartition("/")[2] for one in content["schema"].get("oneOf", [content["schema"]])]
         texts = [schemas[name].get("description", "").partition("\n")[0] for name in named if name in schemas]
         response["description"] = " Or: ".join(text for text in texts if text) or "Done"
-    for content in (each for _, each in _contents(operation)):
-        told = content.get("examples", {})
-        if any(key.startswith("problem-example") for key in told):
-            content["examples"] = {example["value"]["code"]: example for example in told.values()}
 
 
 def _share_errors(whole: Json) -> None:

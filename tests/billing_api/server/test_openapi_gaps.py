@@ -14,6 +14,7 @@ from billing_api.server.openapi_files import described_app, main
 from billing_api.server.reference.document import document
 from billing_api.server.reference.operations import ACCESS, body_type, operations
 from billing_api.web import fields
+from core.problems import MEDIA_TYPE, PROBLEMS
 from tests.support import openapi_gaps
 from tests.support.openapi_gaps import gaps, missing_examples
 from tests.support.servers import ROOT
@@ -96,6 +97,20 @@ def _values(node: Any, field: str) -> Iterator[Any]:
     elif isinstance(node, list):
         for item in node:
             yield from _values(item, field)
+
+
+def test_every_error_is_one_of_its_status() -> None:
+    shared, seen = described()["components"]["responses"], set()
+    for name, operation in openapi_gaps.operations(described()):
+        for status, response in operation["responses"].items():
+            if "$ref" not in response:
+                continue
+            content = shared[response["$ref"].rpartition("/")[2]]["content"][MEDIA_TYPE]
+            for code, example in content["examples"].items():
+                assert (example["value"]["code"], example["value"]["status"]) == (code, int(status)), name
+                assert PROBLEMS[code].status == int(status)
+                seen.add(code)
+    assert len(seen) > 20
 
 
 def test_a_gap_of_each_kind_is_found() -> None:
