@@ -37,7 +37,6 @@ from tests.support.environment import environment
 from tests.support.servers import DatabaseUrls
 
 _CUSTOMERS = 4
-_READS = [route for route in READS if route.name != "overview"]
 _SECONDS = 0.05
 
 
@@ -85,7 +84,7 @@ async def _yardstick(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> dict[str,
     transport = httpx.ASGITransport(yard.app)
     async with yard.lifespan(yard.app), httpx.AsyncClient(transport=transport, base_url="http://yard") as http:
         http.headers["Authorization"] = f"Bearer {token}"
-        paths = {route.name: f"/api/v1{route.path.format(license_id=license_id)}" for route in _READS}
+        paths = {route.name: f"/api/v1{route.path.format(license_id=license_id)}" for route in READS}
         found = {name: await http.get(path) for name, path in paths.items()}
     return {name: (answer.status_code, answer.json()) for name, answer in found.items()}
 
@@ -111,12 +110,12 @@ def test_routes_and_layers_are_measured_and_profiled_and_a_refusal_is_shown(
         with pytest.raises(SystemExit, match=r"refused .* 401"):
             bench_api.measure_round(strangers, [probed], None, [ROUTES[1]], sign_in=False)
         answers = {
-            route.name: ask(probed, requests(route, stage.crowd, stage.crowd.our_tokens())[0]) for route in _READS
+            route.name: ask(probed, requests(route, stage.crowd, stage.crowd.our_tokens())[0]) for route in READS
         }
     asked, failed = asyncio.run(_functions_called(valkey))
     assert asked > 10 * failed  # limits and sessions are looked up in Redis: nobody works around a server that is away
     present = {name for name, by_contender in figures.routes.items() if by_contender}
-    assert {route.name for route in ROUTES} - present <= {"overview"}
+    assert {route.name for route in ROUTES} == present
     assert figures.layers.keys() == bench_api.LAYERS.keys()
     assert figures.sign_in is not None
     told = bench_api.report_of([figures, figures])

@@ -23,6 +23,7 @@ from sqlalchemy import Select, func, select
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker, create_async_engine
 from sqlalchemy.orm import joinedload
 
+from bench.yardsticks.fastapi_api import overview
 from bench.yardsticks.fastapi_api.models import Checkout, Invoice, License, Plan, Usage, User
 from bench.yardsticks.fastapi_api.schemas import (
     CheckoutIn,
@@ -35,6 +36,7 @@ from bench.yardsticks.fastapi_api.schemas import (
     MeIn,
     MeOut,
     Money,
+    OverviewOut,
     PlanOut,
     PlansOut,
     ResourceOut,
@@ -175,19 +177,32 @@ async def get_usage(user: Signed, session: Database, license_id: uuid.UUID) -> U
     return UsageOut(resources=resources)
 
 
+def invoice_out(row: Invoice) -> InvoiceOut:
+    return InvoiceOut(
+        amount_due=Money(amount=row.amount_due, currency=row.currency),
+        amount_paid=Money(amount=row.amount_paid, currency=row.currency),
+        **{name: getattr(row, name) for name in InvoiceOut.model_fields if not name.startswith("amount_")},
+    )
+
+
 @app.get("/api/v1/invoices")
 async def list_invoices(user: Signed, session: Database, limit: int = 20, offset: int = 0) -> InvoicesOut:
     query = select(Invoice).where(Invoice.user_id == user.id).order_by(Invoice.created_at.desc(), Invoice.id.desc())
     rows, total = await page(session, query, limit, offset)
-    items = [
-        InvoiceOut(
-            amount_due=Money(amount=row.amount_due, currency=row.currency),
-            amount_paid=Money(amount=row.amount_paid, currency=row.currency),
-            **{name: getattr(row, name) for name in InvoiceOut.model_fields if not name.startswith("amount_")},
-        )
-        for row in rows
-    ]
+    items = [invoice_out(row) for row in rows]
     return InvoicesOut(items=items, total=total, limit=limit, offset=offset)
+
+
+@app.get("/api/v1/overview")
+async def get_overview(user: Signed, session: Database) -> OverviewOut:
+    invoices = await overview.newest_invoices(session, user.id)
+    return OverviewOut(
+        counts=await overview.counts(session, user.id),
+        attention=await overview.attention(session, user.id),
+        licenses=await overview.cards(session, user.id),
+        next_renewal=await overview.next_renewal(session, user.id),
+        recent_invoices=[invoice_out(row) for row in invoices],
+    )
 
 
 @app.post("/api/v1/checkout/sessions", status_code=201)

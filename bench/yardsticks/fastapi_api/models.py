@@ -116,3 +116,19 @@ class Checkout(Table):
     )
     stripe_session_id: Mapped[str | None]
     url: Mapped[str | None]
+
+
+class Subscription(Table):
+    __tablename__ = "subscriptions"
+    id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
+    user_id: Mapped[uuid.UUID]
+    license_id: Mapped[uuid.UUID]
+    plan_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("plans.id"))
+    interval: Mapped[str]
+    status: Mapped[str] = mapped_column(
+        ENUM("active", "past_due", "cancelled", "trialing", name="subscription_status", create_type=False)
+    )
+    current_period_end: Mapped[datetime]
+    cancel_at_period_end: Mapped[bool]
+    pending_payment_url: Mapped[str | None]
+    plan: Mapped[Plan] = relationship()

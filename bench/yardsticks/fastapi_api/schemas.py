@@ -127,3 +127,56 @@ class CheckoutOut(BaseModel):
 class CurrentUser(BaseModel):
     id: uuid.UUID
     role: str
+
+
+class UsedOut(BaseModel):
+    used: int
+    limit: int | None
+    over: int
+
+
+class CardOut(BaseModel):
+    id: uuid.UUID
+    plan: str
+    license_type: str
+    status: str
+    provisioning: str
+    subscription_id: uuid.UUID | None
+    expiry_date: datetime | None
+    grace_until: datetime | None
+    auto_renew: bool
+    usage: dict[str, UsedOut]
+
+
+class AttentionOut(BaseModel):
+    kind: str
+    license_id: uuid.UUID | None = None
+    subscription_id: uuid.UUID | None = None
+    at: datetime | None = None
+    resource: str | None = None
+    over: int | None = None
+
+
+class RenewalOut(BaseModel):
+    at: datetime
+    subscription_id: uuid.UUID
+    license_id: uuid.UUID
+    plan: str
+    interval: str
+    amount: Money
+
+
+class CountsOut(BaseModel):
+    licenses: int
+    active_licenses: int
+    subscriptions: int
+    open_invoices: int
+    invoices: int
+
+
+class OverviewOut(BaseModel):
+    counts: CountsOut
+    attention: list[AttentionOut]
+    licenses: list[CardOut]
+    next_renewal: RenewalOut | None
+    recent_invoices: list[InvoiceOut]
