@@ -33,6 +33,7 @@ from billing_api.server.routes import ROUTES
 from billing_api.server.wiring.services import ROOM_OF, services_lifespan
 from billing_api.web import problems, undeclared
 from billing_api.web.paging import canonical_path, requested_paging
+from billing_api.web.parameters import IDEMPOTENCY_KEY
 from billing_api.web.security_headers import answer_headers, api_headers
 from billing_api.web.strict_request import StrictRequest
 from billing_api.web.undeclared import refuse_undeclared
@@ -47,8 +48,7 @@ IdempotencyKey = Annotated[
     str | None,
     HeaderParameter(
         name="Idempotency-Key",
-        description="A name of your own for this order. Sent again with it, the order is carried out once and answered "
-        "as before.",
+        description=IDEMPOTENCY_KEY,
     ),
 ]
 EXPOSED_HEADERS = ("Idempotency-Replayed", "RateLimit", "RateLimit-Policy", "Retry-After", "X-Request-Id")

@@ -18,6 +18,14 @@ from billing_api.access.permissions import SCOPES, Permission
 from billing_api.server.openapi_document import OpenApiJson
 from billing_api.web.swagger import SwaggerPage, get_swagger_asset
 
+_ABOUT: Final = """Licenses for NextPanel: buying, issuing, activating and metering them.
+
+- **Errors** are `application/problem+json` (RFC 9457). Decide by `code`; `type` leads to what it means and what to do.
+- **Nothing is ignored**: unknown query parameters and body fields are refused with 400.
+- **Orders** take an `Idempotency-Key`, so that they may be sent again.
+- **Lists** come in pages: `limit`, and `cursor` with the `next_cursor` of the page before.
+- **Instants** are RFC 3339 in UTC; **money** is an integer of minor units with its currency; **ids** are UUIDs.
+- **Limits**: `RateLimit` says what is left; 429 says when to come again."""
 _BEARER: Final = "accessToken"
 _CLIENT: Final = "oauthClient"
 _SIGNATURE: Final = "signature"
@@ -47,7 +55,7 @@ def openapi_config() -> OpenAPIConfig:
     return OpenAPIConfig(
         title="NextPanel billing",
         version="1",
-        description="Licenses for NextPanel and domain names. Errors are application/problem+json (RFC 9457).",
+        description=_ABOUT,
         path="/schema",
         render_plugins=[SwaggerPage(), OpenApiJson()],
         openapi_router=Router(

@@ -18,6 +18,17 @@ ViewT = TypeVar("ViewT", bound=msgspec.Struct)
 STORABLE: Final = r"^[^\x00]*$"
 """PostgreSQL's text type holds every character except NUL."""
 
+IDEMPOTENCY_KEY: Final = (
+    "A name of your own for this order, 1 to 255 printable ASCII characters. Sent again with it within a week, the "
+    "order is carried out once and answered as before, with `Idempotency-Replayed: true`. With another body it "
+    "is refused."
+)
+SIGNED_KEY: Final = (
+    "A name of your own for this request, 1 to 255 printable ASCII characters; it is signed with it. Sent again with "
+    "it, the request is carried out once and answered as before."
+)
+"""Handlers that read the header themselves name one of the two: `documented_key=`."""
+
 Limit = Annotated[int, QueryParameter(ge=1, le=100, description="How many items at most.")]
 Offset = Annotated[
     int, QueryParameter(ge=0, le=1_000_000, description="How many items to skip. With many pages use `cursor`.")

@@ -19,7 +19,7 @@ from billing_api.licensing.activation.service import (
     ActivationService,
 )
 from billing_api.licensing.licenses.schemas import AdminLicenseView, LicenseView
-from billing_api.web.parameters import ReasonGiven, reply
+from billing_api.web.parameters import IDEMPOTENCY_KEY, ReasonGiven, reply
 from billing_api.web.problems import documented
 from core.errors import ActivationRefused, Conflict, FingerprintMismatch, FingerprintRequired, IdempotencyMismatch
 from db.idempotency import Once
@@ -69,6 +69,7 @@ class LicenseActivationController(Controller):
     "/nextpanel/activate",
     permission=Permission.PUBLIC,
     limit="activation",
+    documented_key=IDEMPOTENCY_KEY,
     status_code=200,
     tags=["nextpanel"],
     responses={

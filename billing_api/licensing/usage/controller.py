@@ -21,6 +21,7 @@ from billing_api.licensing.usage.schemas import (
     UsageReports,
 )
 from billing_api.licensing.usage.service import UsageService
+from billing_api.web.parameters import SIGNED_KEY
 from billing_api.web.problems import documented
 from billing_api.web.strict_request import StrictRequest
 from core.errors import InvalidSignature, NetworkNotAllowed, PermissionMissing
@@ -34,6 +35,7 @@ from core.errors import InvalidSignature, NetworkNotAllowed, PermissionMissing
     status_code=200,
     tags=["nextpanel"],
     documented_body=UsageReport | UsageReports,
+    documented_key=SIGNED_KEY,
     responses={401: documented(InvalidSignature), 403: documented(PermissionMissing, NetworkNotAllowed)},
 )
 async def report_usage(

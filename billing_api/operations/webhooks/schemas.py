@@ -44,7 +44,7 @@ class WebhookEventSummary(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class WebhookEventView(WebhookEventSummary, frozen=True, kw_only=True):
-    """`payload`: the event as it was received. Of a deleted customer only ids are left."""
+    """A received event with its payload."""
 
     payload: Annotated[
         dict[str, Any],

@@ -56,7 +56,7 @@ def _whole(app: Litestar) -> Json:
             place.content.update({"examples": composed} if composed else {})
     for path, method, handler in found:
         operation: Json = whole["paths"][path][method]
-        describe_parameters(operation)
+        describe_parameters(operation, handler.opt.get("documented_key"))
         _describe_answers(operation, handler, whole["components"]["schemas"])
     _share_errors(whole)
     return whole

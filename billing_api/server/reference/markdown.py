@@ -159,4 +159,5 @@ def _anchor(title: str) -> str:
 
 
 def _lower(text: str) -> str:
-    return text[:1].lower() + text[1:]
+    """An abbreviation at the beginning stays as it is."""
+    return text if text[1:2].isupper() else text[:1].lower() + text[1:]

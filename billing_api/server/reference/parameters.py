@@ -30,10 +30,28 @@ _IN_PATHS: Final[Mapping[str, _Known]] = {
 }
 
 
-def describe_parameters(operation: dict[str, Any]) -> None:
-    """Adds what the handler does not say of its path's parameters."""
+def describe_parameters(operation: dict[str, Any], own_key: str | None) -> None:
+    """Adds what the handler does not say of its parameters. `own_key`: of a header Idempotency-Key that it reads."""
+    if own_key is not None:
+        key = {"name": "Idempotency-Key", "in": "header", "required": False, "schema": {"type": "string"}}
+        operation["parameters"] = [{**key, "description": own_key}, *operation.get("parameters", ())]
     for parameter in operation.get("parameters", ()):
+        parameter["schema"] = _without_null(parameter["schema"])
+        if parameter["name"] == "Idempotency-Key":
+            parameter.setdefault("example", "order-2026-11-22-1")
         known = _IN_PATHS.get(parameter["name"])
         if known is not None and parameter["in"] == "path":
             parameter.setdefault("description", known.text)
             parameter.setdefault("example", known.example)
+
+
+def _without_null(schema: dict[str, Any]) -> dict[str, Any]:
+    """A parameter is there or not; no client can send null in a URL or a header."""
+    if "null" in schema.get("type", ()):  # an enumeration
+        kinds = [kind for kind in schema["type"] if kind != "null"]
+        return schema | {"type": kinds[0], "enum": [value for value in schema["enum"] if value is not None]}
+    members = [member for member in schema.get("oneOf", ()) if member != {"type": "null"}]
+    if len(members) != 1:
+        return schema
+    only: dict[str, Any] = members[0]
+    return only | {name: value for name, value in schema.items() if name != "oneOf"}

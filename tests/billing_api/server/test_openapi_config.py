@@ -67,3 +67,10 @@ async def test_orders_that_may_be_repeated_take_a_key(document: dict[str, Any]) 
         if any(parameter["name"] == "Idempotency-Key" for parameter in each.get("parameters", ()))
     }
     assert {"POST /api/v1/checkout/sessions", "POST /api/v1/licenses/{license_id}/api-keys"} <= keyed
+    assert {"POST /api/v1/billing/usage", "POST /api/v1/nextpanel/activate"} <= keyed, "these read it themselves"
+
+
+async def test_no_parameter_may_be_null(document: dict[str, Any]) -> None:
+    """A parameter is there or not: nobody can send null in a URL."""
+    for label, each in operations(document):
+        assert '"null"' not in json.dumps([one["schema"] for one in each.get("parameters", ())]), label
