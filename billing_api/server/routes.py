@@ -26,7 +26,8 @@ from billing_api.licensing.activation.controller import (
 from billing_api.licensing.api_keys.admin_controller import AdminPlatformKeyController
 from billing_api.licensing.api_keys.controller import ApiKeyController, LicenseApiKeyController
 from billing_api.licensing.leases.controller import get_lease_keys
-from billing_api.licensing.licenses.controller import AdminLicenseController, LicenseController, show_key_page
+from billing_api.licensing.licenses.admin_controller import AdminLicenseController
+from billing_api.licensing.licenses.controller import LicenseController, show_key_page
 from billing_api.licensing.usage.controller import report_usage
 from billing_api.licensing.usage_history.controller import AdminUsageHistoryController, UsageHistoryController
 from billing_api.operations.audit.controller import AdminAuditController, LicenseEventController
