@@ -31,8 +31,12 @@ LIMITS: Final[Mapping[str, Quota]] = {
     "password": Quota(20, 3_600),
     "activation": Quota(30, 60),
     "search": Quota(30, 60),
+    "service_account": Quota(6_000, 60),
 }
-"""How often somebody may call the billing API: `user` for each user, all others for each address."""
+"""How often somebody may call the billing API.
+
+`user` counts for each user, `service_account` for each of them, all others for each address.
+"""
 
 _LOG_LEVELS: Final = ("debug", "info", "warning", "error", "critical")
 

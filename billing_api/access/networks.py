@@ -13,7 +13,7 @@ Networks = Annotated[
     list[NetworkText],
     msgspec.Meta(
         max_length=ip_addresses.MOST_NETWORKS,
-        description="networks that it may be used from, in CIDR notation; an empty list is any network",
+        description="The networks that it may be used from, in CIDR notation. An empty list is any network.",
         examples=[["203.0.113.0/24", "2001:db8:7::/48"]],
     ),
 ]

@@ -18,12 +18,12 @@ import math
 from collections.abc import Mapping, Sequence
 from time import monotonic
 from typing import Any, Final
-from uuid import UUID
 
 from litestar.connection import ASGIConnection
 from litestar.handlers import BaseRouteHandler
 
 from billing_api.access.client_address import client_address
+from billing_api.access.permissions import Principal
 from core import ip_addresses
 from core.access_store.store import AccessStore, Limit, StoreAway
 from core.counted import counted
@@ -32,6 +32,7 @@ from core.rate_limit import Allowance, Quota, RateLimit
 
 ADDRESS: Final = "address"
 USER: Final = "user"
+SERVICE_ACCOUNT: Final = "service_account"
 
 _UNCOUNTED: Final = "/health/"
 _FIELDS: Final = "rate_limit_fields"
@@ -45,18 +46,23 @@ class RateLimiter:
         self._quotas = quotas
         self._local = {name: RateLimit(quota.rate, quota.seconds) for name, quota in quotas.items()}
 
-    async def enforce(self, connection: Connection, user_id: UUID | None, *, signed: bool) -> None:
-        """TooManyRequests where a limit is reached. Keeps the remaining quotas for the answer's headers."""
+    async def enforce(self, connection: Connection, principal: Principal | None, *, signed: bool) -> None:
+        """TooManyRequests where a limit is reached. Keeps the remaining quotas for the answer's headers.
+
+        A service account has a limit of its own in place of its address's: many run on one server of the seller.
+        """
         path: str = connection.scope["path_template"]
         tighter = declared_limit(connection.route_handler)
         if path.startswith(_UNCOUNTED) or (signed and tighter is None):
             return
         who = ip_addresses.group(client_address(connection))
         wanted = [(ADDRESS, who)]
+        if principal is not None and principal.is_service_account:
+            wanted = [(SERVICE_ACCOUNT, principal.user_id.hex)]
         if tighter is not None:
             wanted.append((tighter, who))
-        if user_id is not None:
-            wanted.append((USER, user_id.hex))
+        if principal is not None and not principal.is_service_account:
+            wanted.append((USER, principal.signed_in_id.hex))
         await self._charge(connection, wanted)
 
     async def count_failure(self, connection: Connection) -> None:

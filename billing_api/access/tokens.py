@@ -1,20 +1,20 @@
 """Access tokens: JWTs that live 15 minutes, signed with Ed25519 (RFC 8037).
 
-Each signing key has a `kid`, so that keys can be rotated with an overlap. There are two kinds of tokens, and `typ`
-keeps them apart: a user's token names a user and a session; a client's token (RFC 9068) names an OAuth client and its
-scopes. Neither kind is ever accepted as the other.
+Each signing key has a `kid`, so that keys can be rotated with an overlap. There are three kinds of tokens. A user's
+token names a user and a session. A client's token (RFC 9068) names an OAuth client and its scopes. A service account's
+token names the account and its scopes of staff. `typ` keeps them apart, and none is ever accepted as another.
 """
 
 from collections.abc import Mapping
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 from uuid import UUID
 
 import jwt
 import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from billing_api.access.permissions import Principal, Scope
+from billing_api.access.permissions import Principal, Scope, StaffScope
 from core.clock import Clock
 from core.errors import InvalidToken
 from core.ids import new_id
@@ -27,6 +27,10 @@ _ALGORITHM: Final = "EdDSA"
 _AUDIENCE: Final = "nextpanel-billing"
 _USER_TYPE: Final = "JWT"
 _CLIENT_TYPE: Final = "at+jwt"
+_SERVICE_TYPE: Final = "service-account+jwt"
+
+
+ScopeT = TypeVar("ScopeT", Scope, StaffScope)
 
 
 class ClientToken(msgspec.Struct, frozen=True):
@@ -34,6 +38,13 @@ class ClientToken(msgspec.Struct, frozen=True):
 
     client_id: UUID
     scopes: frozenset[Scope]
+
+
+class ServiceAccountToken(msgspec.Struct, frozen=True):
+    """What a service account's token says. Which of the scopes the account still has is looked up at each use."""
+
+    account_id: UUID
+    scopes: frozenset[StaffScope]
 
 
 class TokenIssuer:
@@ -59,14 +70,10 @@ class TokenIssuer:
 
     def issue_to_client(self, token: ClientToken) -> str:
         """As RFC 9068 says: `sub` is the client itself."""
-        client_id = str(token.client_id)
-        claims = {
-            "sub": client_id,
-            "client_id": client_id,
-            "scope": " ".join(sorted(token.scopes)),
-            "jti": new_id().hex,
-        }
-        return self._signed(claims, _CLIENT_TYPE, ACCESS_LIFETIME)
+        return self._signed(_claims(token.client_id, token.scopes), _CLIENT_TYPE, ACCESS_LIFETIME)
+
+    def issue_to_service_account(self, token: ServiceAccountToken) -> str:
+        return self._signed(_claims(token.account_id, token.scopes), _SERVICE_TYPE, ACCESS_LIFETIME)
 
     def read(self, token: str) -> Principal:
         """A user's token. InvalidToken where it is not ours, not valid now, or of the other kind."""
@@ -88,11 +95,22 @@ class TokenIssuer:
 
     def read_client(self, token: str) -> ClientToken | None:
         """A client's token; None where it does not say that it is one. InvalidToken as in `read`."""
-        if not _says_client(token):
+        if not _says(token, _CLIENT_TYPE):
             return None
+        client_id, scopes = self._program(token, _CLIENT_TYPE, Scope)
+        return ClientToken(client_id, scopes)
+
+    def read_service_account(self, token: str) -> ServiceAccountToken | None:
+        """The same of a service account's."""
+        if not _says(token, _SERVICE_TYPE):
+            return None
+        account_id, scopes = self._program(token, _SERVICE_TYPE, StaffScope)
+        return ServiceAccountToken(account_id, scopes)
+
+    def _program(self, token: str, kind: str, scope: type[ScopeT]) -> tuple[UUID, frozenset[ScopeT]]:
         try:
-            claims = self._verified(token, _CLIENT_TYPE, ["sub", "client_id", "scope"])
-            return ClientToken(UUID(claims["client_id"]), frozenset(map(Scope, claims["scope"].split())))
+            claims = self._verified(token, kind, ["sub", "client_id", "scope"])
+            return UUID(claims["client_id"]), frozenset(map(scope, claims["scope"].split()))
         except (jwt.InvalidTokenError, AttributeError, KeyError, ValueError, TypeError):
             raise InvalidToken(
                 "the access token is invalid or has expired: get a new one with POST oauth/token"
@@ -126,9 +144,15 @@ class TokenIssuer:
             raise jwt.ExpiredSignatureError
 
 
-def _says_client(token: str) -> bool:
+def _claims(program_id: UUID, scopes: frozenset[Any]) -> dict[str, Any]:
+    """As RFC 9068 says of a client that acts for itself."""
+    name = str(program_id)
+    return {"sub": name, "client_id": name, "scope": " ".join(sorted(scopes)), "jti": new_id().hex}
+
+
+def _says(token: str, kind: str) -> bool:
     """What the unverified header says. Of a text that is no JWT at all, the answer is a person's: sign in."""
     try:
-        return bool(jwt.get_unverified_header(token).get("typ") == _CLIENT_TYPE)
+        return bool(jwt.get_unverified_header(token).get("typ") == kind)
     except (jwt.InvalidTokenError, AttributeError, ValueError):
         return False

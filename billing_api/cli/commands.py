@@ -10,10 +10,13 @@ import msgspec
 from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
+from billing_api.access.permissions import StaffScope
 from billing_api.cli import initial_users
 from billing_api.commerce.plans.service import PlanService
 from billing_api.gateways.stripe.client import StripeGateway
 from billing_api.identity.credentials.password_hashing import Passwords
+from billing_api.identity.oauth.service_account_schemas import NewServiceAccount, client_id_of
+from billing_api.identity.oauth.service_accounts import create_service_account
 from billing_api.licensing.api_keys.platform_keys import create_platform_key
 from billing_api.licensing.api_keys.schemas import NewPlatformKey
 from core.clock import utc_now
@@ -40,6 +43,15 @@ def describe(subcommands: "argparse._SubParsersAction[argparse.ArgumentParser]")
     key.add_argument("--permission", action="append", choices=sorted(PERMISSIONS), help="repeat it; default: all")
     key.add_argument("--network", action="append", metavar="CIDR", help="it may be used from there; default: anywhere")
     key.set_defaults(run=_create_platform_key)
+    account = subcommands.add_parser(
+        "create-service-account", help="create a program's account with scopes of staff; shows its secret once"
+    )
+    account.add_argument("--name", required=True, help="what it is for, as the audit trail calls it")
+    account.add_argument("--scope", action="append", required=True, choices=sorted(StaffScope), help="repeat it")
+    account.add_argument(
+        "--network", action="append", metavar="CIDR", help="it may be used from there; default: anywhere"
+    )
+    account.set_defaults(run=_create_service_account)
     demo = subcommands.add_parser("demo-users", help="create the devstack's demo users and platform key (NP_DEMO_*)")
     demo.set_defaults(run=_demo_users)
 
@@ -113,6 +125,24 @@ async def _create_platform_key(chosen: argparse.Namespace, settings: ApiSettings
         )
     _say(f"key id: {made.key.key_id}")
     _say(f"secret: {made.secret}")
+    print("Keep the secret now: it is not shown again.", file=sys.stderr)  # noqa: T201  a command speaks to a person
+    return 0
+
+
+async def _create_service_account(chosen: argparse.Namespace, settings: ApiSettings, database: Database) -> int:
+    try:
+        order = msgspec.convert(
+            {"name": chosen.name, "scopes": chosen.scope, "networks": chosen.network or []}, NewServiceAccount
+        )
+    except msgspec.ValidationError:
+        return _fail(
+            chosen,
+            "--name must be one line of 1 to 100 characters, each --scope given once, and --network 16 times at most",
+        )
+    async with database.as_system() as tx:
+        row, secret = await create_service_account(tx, settings.secrets, order, by="command line")
+    _say(f"client id: {client_id_of(row.id)}")
+    _say(f"secret: {secret}")
     print("Keep the secret now: it is not shown again.", file=sys.stderr)  # noqa: T201  a command speaks to a person
     return 0
 

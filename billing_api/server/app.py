@@ -179,7 +179,7 @@ async def _once(request: Request[Any, Any, Any], idempotency_key: IdempotencyKey
         scope=f"{principal.user_id} {request.method} {canonical_path(request)}",
         key=idempotency_key,
         body=await request.body(),
-        user_id=principal.user_id,
+        user_id=None if principal.is_service_account else principal.user_id,
     )
 
 

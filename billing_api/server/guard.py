@@ -12,16 +12,19 @@ from litestar.handlers import BaseRouteHandler, HTTPRouteHandler
 from litestar.middleware import AbstractAuthenticationMiddleware, AuthenticationResult
 from typing_extensions import override
 
+from billing_api.access.client_address import client_address
 from billing_api.access.permissions import Permission, Principal, may, missing_scope, require_second_factor
 from billing_api.access.rate_limits import RateLimiter
 from billing_api.access.tokens import TokenIssuer
+from billing_api.identity.oauth.service_accounts import ServiceAccountTokens
 from billing_api.identity.sessions.liveness import Liveness
 from billing_api.web.single_headers import require_single
-from core.errors import Forbidden, InsufficientScope, Refusal, Unauthenticated
+from core.errors import Forbidden, InsufficientScope, NetworkNotAllowed, Refusal, Unauthenticated
 
 _FIRST_SIGN_IN: Final = (
     "there is no access token: sign in with POST auth/login, and send its `access_token` as Authorization: Bearer"
 )
+_FOR_PEOPLE: Final = "no scope gives a program this right: let a person do it, signed in with POST auth/login"
 _READS: Final = frozenset({"GET", "HEAD"})
 
 
@@ -39,8 +42,12 @@ class Authentication(AbstractAuthenticationMiddleware):
             client = tokens.read_client(token.strip())
             if client is not None:
                 return AuthenticationResult(await api.services.identity.client_tokens.principal(client), None)
+            account = tokens.read_service_account(token.strip())
+            if account is not None:
+                accounts: ServiceAccountTokens = api.services.identity.service_account_tokens
+                return AuthenticationResult(await accounts.principal(account, client_address(connection)), None)
             return AuthenticationResult(user=tokens.read(token.strip()), auth=None)
-        except Unauthenticated as refusal:
+        except (Unauthenticated, NetworkNotAllowed) as refusal:
             # Not raised here: a public route (login, refresh) is open to a client whose old token has expired.
             return AuthenticationResult(user=None, auth=refusal)
 
@@ -58,7 +65,7 @@ async def guard(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRou
     principal: Principal | None = connection.user
     api = connection.app.state.api
     limits: RateLimiter = api.limits
-    await limits.enforce(connection, principal.signed_in_id if principal else None, signed=needed is Permission.SIGNED)
+    await limits.enforce(connection, principal, signed=needed is Permission.SIGNED)
     # Authentication: a valid token of a live session.
     if needed in {Permission.PUBLIC, Permission.SIGNED}:
         return
@@ -70,9 +77,21 @@ async def guard(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRou
     # Authorization: the permission, then the factors that the route asks for.
     if not may(principal, needed, reads=_only_reads(handler)):
         raise _refusal(principal, needed)
-    if needed.is_for_staff and api.settings.staff_second_factor:
+    if principal.is_service_account:  # it has no factors: its secret cannot be guessed, and people alone step up
+        if needs_step_up(handler):
+            raise Forbidden(_FOR_PEOPLE)
+    else:
+        await _require_factors(connection, principal, handler)
+
+
+async def _require_factors(
+    connection: ASGIConnection[Any, Any, Any, Any], principal: Principal, handler: BaseRouteHandler
+) -> None:
+    api = connection.app.state.api
+    if declared_permission(handler).is_for_staff and api.settings.staff_second_factor:
         require_second_factor(principal)
     if needs_step_up(handler):
+        liveness: Liveness = api.infrastructure.liveness
         await liveness.require_step_up(principal)
 
 
@@ -81,7 +100,7 @@ def _refusal(principal: Principal, needed: Permission) -> Refusal:
     if scope is not None:
         return InsufficientScope(scope)
     if principal.client_id is not None:
-        return Forbidden("no scope gives a program this right: let a person do it, signed in with POST auth/login")
+        return Forbidden(_FOR_PEOPLE)
     return Forbidden()
 
 

@@ -14,7 +14,7 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.openapi import OpenAPIConfig
 from litestar.openapi.spec import Components, OAuthFlow, OAuthFlows, SecurityScheme, Tag
 
-from billing_api.access.permissions import SCOPES, Permission
+from billing_api.access.permissions import SCOPES, STAFF_SCOPES, Permission
 from billing_api.server.openapi_document import OpenApiJson
 from billing_api.web.swagger import SwaggerPage, get_swagger_asset
 
@@ -28,6 +28,7 @@ _ABOUT: Final = """Licenses for NextPanel: buying, issuing, activating and meter
 - **Limits**: `RateLimit` says what is left; 429 says when to come again."""
 _BEARER: Final = "accessToken"
 _CLIENT: Final = "oauthClient"
+_SERVICE_ACCOUNT: Final = "serviceAccount"
 _SIGNATURE: Final = "signature"
 
 TAGS: Final = {
@@ -49,6 +50,12 @@ TAGS: Final = {
 """In the order in which a reader meets them."""
 
 _SCOPE_TEXTS: Final = {scope.value: f"read your {scope.value.partition(':')[0]}" for scope in SCOPES}
+
+
+_STAFF_SCOPE_TEXTS: Final = {
+    scope.value: f"{'change' if scope.value.endswith(':write') else 'read'} any {scope.value.partition(':')[0]}"
+    for scope in STAFF_SCOPES
+}
 
 
 def openapi_config() -> OpenAPIConfig:
@@ -74,12 +81,12 @@ def openapi_config() -> OpenAPIConfig:
                     bearer_format="JWT",
                     description="The access_token that POST auth/login, auth/mfa or auth/refresh answers; 15 minutes.",
                 ),
-                _CLIENT: SecurityScheme(
-                    type="oauth2",
-                    description="A program's access token, for what its owner may read (RFC 6749, 4.4).",
-                    flows=OAuthFlows(
-                        client_credentials=OAuthFlow(token_url="/api/v1/oauth/token", scopes=_SCOPE_TEXTS)  # noqa: S106  an address
-                    ),
+                _CLIENT: _program(
+                    "A program's access token, for what its owner may read (RFC 6749, 4.4).", _SCOPE_TEXTS
+                ),
+                _SERVICE_ACCOUNT: _program(
+                    "A service account's access token: a program of the seller, with scopes of staff.",
+                    _STAFF_SCOPE_TEXTS,
                 ),
                 _SIGNATURE: SecurityScheme(
                     type="apiKey",
@@ -93,6 +100,11 @@ def openapi_config() -> OpenAPIConfig:
             }
         ),
     )
+
+
+def _program(description: str, scopes: dict[str, str]) -> SecurityScheme:
+    flow = OAuthFlow(token_url="/api/v1/oauth/token", scopes=scopes)  # noqa: S106  an address
+    return SecurityScheme(type="oauth2", description=description, flows=OAuthFlows(client_credentials=flow))
 
 
 def document_security(handlers: Iterable[tuple[str, HTTPRouteHandler]]) -> None:
@@ -120,4 +132,6 @@ def _security(path: str, permission: Permission) -> list[dict[str, list[str]]]:
     if permission is Permission.SIGNED:
         return [{_SIGNATURE: []}] if "webhooks" not in path else []
     scopes = [scope.value for scope, opened in SCOPES.items() if opened is permission]
-    return [{_BEARER: []}, *({_CLIENT: [scope]} for scope in scopes)]
+    of_staff = [scope.value for scope, opened in STAFF_SCOPES.items() if opened is permission]
+    programs = [{_CLIENT: [scope]} for scope in scopes] + [{_SERVICE_ACCOUNT: [scope]} for scope in of_staff]
+    return [{_BEARER: []}, *programs]

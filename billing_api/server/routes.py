@@ -13,6 +13,7 @@ from billing_api.commerce.subscriptions.controller import SubscriptionController
 from billing_api.identity.accounts.controller import AuthController, MeController, show_verification, verify_by_form
 from billing_api.identity.credentials.controller import PAGES as CREDENTIAL_PAGES
 from billing_api.identity.credentials.controller import EmailController, MyCredentialsController, PasswordController
+from billing_api.identity.oauth.admin_controller import AdminServiceAccountController
 from billing_api.identity.oauth.controller import OAuthClientController, grant_token
 from billing_api.identity.second_factor.controller import SecondFactorController
 from billing_api.identity.sessions.controller import SessionController
@@ -83,6 +84,7 @@ ROUTES: Final[Sequence[ControllerRouterHandler]] = (
             AdminCustomerController,
             AdminNoteController,
             AdminExplanationController,
+            AdminServiceAccountController,
             AdminAuditController,
             AdminUsageHistoryController,
             AdminWebhookController,

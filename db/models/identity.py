@@ -218,3 +218,28 @@ class OAuthClient(Table):
     previous_until: Mapped[datetime | None]
     revoked_at: Mapped[datetime | None]
     created_at: Mapped[CreatedAt]
+
+
+class ServiceAccount(Table):
+    """A program of the seller's own, which acts as itself within scopes of staff.
+
+    The previous secret is valid until `previous_until`. The name never changes, because the audit trail calls the
+    account by it. `networks`: those it may be used from, in CIDR notation; an empty list is any.
+    """
+
+    __tablename__ = "service_accounts"
+    __table_args__ = (
+        Index("uq_service_accounts_live_name", "name", unique=True, postgresql_where=text("revoked_at IS NULL")),
+    )
+
+    id: Mapped[RowId]
+    name: Mapped[str]
+    scopes: Mapped[list[str]]
+    networks: Mapped[list[str]] = mapped_column(server_default=text("'[]'"), default=list)
+    secret_hash: Mapped[bytes] = mapped_column(deferred=True, deferred_raiseload=True)  # asked for by the token route
+    previous_hash: Mapped[bytes | None] = mapped_column(deferred=True, deferred_raiseload=True)
+    previous_until: Mapped[datetime | None]
+    revoked_at: Mapped[datetime | None]
+    last_used_at: Mapped[datetime | None]
+    last_used_address: Mapped[str | None]
+    created_at: Mapped[CreatedAt]

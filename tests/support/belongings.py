@@ -43,12 +43,16 @@ async def belongings(client: httpx.AsyncClient, desk: Desk, urls: DatabaseUrls, 
                 made[table.name] = dict((await owner.execute(written)).mappings().one())
     key: dict[str, Any] = {"name": "the panel", "permissions": ["validate"]}
     program: dict[str, Any] = {"name": "the books", "scopes": ["licenses:read"]}
+    staffs: dict[str, Any] = {"name": f"export of {user_id}", "scopes": ["licenses:read"]}
     ids = {
         "users": str(user_id),
         "users/{user_id}/notes": str(made["customer_notes"]["id"]),
         "licenses": str(license_.id),
         "api-keys": (await _posted(client, f"licenses/{license_.id}/api-keys", key, headers))["api_key"]["id"],
         "platform-keys": (await _posted(client, "admin/platform-keys", key, await desk.staff()))["platform_key"]["id"],
+        "service-accounts": (await _posted(client, "admin/service-accounts", staffs, await desk.staff()))[
+            "service_account"
+        ]["id"],
         "me/oauth-clients": (await _posted(client, "me/oauth-clients", program, headers))["client_id"],
         "me/sessions": str(made["sessions"]["id"]),
         "checkout/sessions": str(made["checkout_sessions"]["id"]),

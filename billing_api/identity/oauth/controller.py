@@ -9,6 +9,7 @@ from litestar.di import NamedDependency
 from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import FromPath, JSONBody, QueryParameter
 
+from billing_api.access.caller import Caller
 from billing_api.access.permissions import Permission, Principal
 from billing_api.identity.oauth import token_request
 from billing_api.identity.oauth.schemas import ClientIssued, ClientView, NewClient, TokenFault, TokenForm, TokenGranted
@@ -59,7 +60,7 @@ def query_error_response(request: Request[Any, Any, Any], refusal: InvalidInput)
     },
 )
 async def grant_token(
-    request: Request[Any, Any, Any], client_tokens: NamedDependency[ClientTokens]
+    request: Request[Any, Any, Any], client_tokens: NamedDependency[ClientTokens], caller: NamedDependency[Caller]
 ) -> Response[TokenGranted]:
     """Get an access token for a program.
 
@@ -68,7 +69,7 @@ async def grant_token(
     """
     headers = request.headers
     wanted = token_request.read(headers.get("content-type", ""), headers.get("authorization"), await request.body())
-    return Response(await client_tokens.grant(wanted), headers=_NO_STORE)
+    return Response(await client_tokens.grant(wanted, caller.address), headers=_NO_STORE)
 
 
 class OAuthClientController(Controller):

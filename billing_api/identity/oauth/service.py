@@ -4,16 +4,18 @@ A token names its client, not the user that the client acts for: each use looks 
 one of a suspended owner, is refused at once, and its tokens are useless from then on.
 """
 
-import hmac
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any, Final
 from uuid import UUID
 
 from billing_api.access.permissions import Principal, Scope, client_principal
 from billing_api.access.tokens import ClientToken, TokenIssuer
-from billing_api.identity.oauth import repository
+from billing_api.identity.oauth import repository, token_request
+from billing_api.identity.oauth.client_secrets import authenticated, stored_hash
 from billing_api.identity.oauth.schemas import ClientIssued, ClientView, NewClient, TokenGranted, facts_of
-from billing_api.identity.oauth.token_request import GRANT_TYPE, TokenError, TokenRefused, TokenRequest
+from billing_api.identity.oauth.service_account_schemas import PREFIX
+from billing_api.identity.oauth.service_accounts import ServiceAccountTokens
+from billing_api.identity.oauth.token_request import TokenRequest
 from billing_api.identity.sessions import repository as sessions
 from billing_api.notifications.mails.security_notices import Made, tell_of_oauth_client
 from core.clock import Clock
@@ -27,7 +29,6 @@ from db.unit_of_work import Database, SystemTransaction
 
 MOST_CLIENTS: Final = 20
 """The most live clients of one customer."""
-_DUMMY_HASH: Final = bytes(32)
 
 
 class OAuthClientService:
@@ -98,21 +99,31 @@ class OAuthClientService:
 class ClientTokens:
     """Issues tokens for client credentials, and finds the principal of such a token."""
 
-    def __init__(self, database: Database, *, tokens: TokenIssuer, secrets: Secrets, clock: Clock) -> None:
+    def __init__(
+        self,
+        database: Database,
+        *,
+        tokens: TokenIssuer,
+        service_accounts: ServiceAccountTokens,
+        secrets: Secrets,
+        clock: Clock,
+    ) -> None:
         self._database = database
         self._tokens = tokens
+        self._service_accounts = service_accounts
         self._secrets = secrets
         self._clock = clock
 
-    async def grant(self, request: TokenRequest) -> TokenGranted:
-        """TokenRefused says what is wrong. Of wrong credentials it does not say which part is wrong."""
+    async def grant(self, request: TokenRequest, address: str) -> TokenGranted:
+        """TokenRefused says what is wrong. Of wrong credentials it does not say which part is wrong.
+
+        The client's id says of which kind it is.
+        """
+        if request.client_id.startswith(PREFIX):
+            return await self._service_accounts.grant(request, address)
         client = await self._authenticated(request)
-        if request.grant_type != GRANT_TYPE:
-            raise TokenRefused(
-                TokenError.UNSUPPORTED_GRANT_TYPE, f"send grant_type={GRANT_TYPE}: no other is supported"
-            )
-        scopes = _granted(request.scope, frozenset(client.scopes))
-        token = self._tokens.issue_to_client(ClientToken(client.id, scopes))
+        scopes = token_request.granted_scopes(request, client.scopes)
+        token = self._tokens.issue_to_client(ClientToken(client.id, frozenset(map(Scope, scopes))))
         return TokenGranted(token, " ".join(sorted(scopes)))
 
     async def principal(self, token: ClientToken) -> Principal:
@@ -131,33 +142,7 @@ class ClientTokens:
             async with self._database.as_system() as tx:
                 client = await repository.with_hashes(tx, client_id)
         offered = stored_hash(self._secrets, request.client_secret)
-        if not _secret_matches(client, offered, self._clock()) or client is None:
-            raise TokenRefused(
-                TokenError.INVALID_CLIENT, "the client is unknown or revoked, or the secret is wrong: check both"
-            )
-        return client
-
-
-def stored_hash(secrets: Secrets, secret: str) -> bytes:
-    """A keyed hash without stretching: the secret has 256 random bits, so nobody can guess it."""
-    return secrets.index.digest("oauth_client_secret", secret)
-
-
-def _secret_matches(client: OAuthClient | None, offered: bytes, now: datetime) -> bool:
-    """Always compares with two hashes, so that the time does not show whether the client exists."""
-    current = _DUMMY_HASH if client is None else client.secret_hash
-    previous = _DUMMY_HASH
-    if client is not None and client.previous_hash is not None and client.previous_until is not None:
-        previous = client.previous_hash if now < client.previous_until else _DUMMY_HASH
-    return hmac.compare_digest(offered, current) | hmac.compare_digest(offered, previous)
-
-
-def _granted(asked: str | None, allowed: frozenset[str]) -> frozenset[Scope]:
-    """The requested scopes, or all of the client where the request names none (RFC 6749, 3.3)."""
-    wanted = frozenset((asked or "").split(" ")) - {""} or allowed
-    if not wanted <= allowed:
-        raise TokenRefused(TokenError.INVALID_SCOPE, f"ask only for scopes of this client: {' '.join(sorted(allowed))}")
-    return frozenset(map(Scope, wanted))
+        return authenticated(client, offered, self._clock())
 
 
 def _issued(row: Any, secret: str) -> ClientIssued:

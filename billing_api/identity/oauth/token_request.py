@@ -12,7 +12,7 @@ Parameters in the URL are refused before (billing_api/web/undeclared.py), becaus
 import base64
 import binascii
 import enum
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Final, NamedTuple
 from urllib.parse import parse_qsl, unquote_plus
 
@@ -30,6 +30,7 @@ class TokenError(enum.StrEnum):
     INVALID_CLIENT = "invalid_client"
     UNSUPPORTED_GRANT_TYPE = "unsupported_grant_type"
     INVALID_SCOPE = "invalid_scope"
+    UNAUTHORIZED_CLIENT = "unauthorized_client"
 
 
 class TokenRefused(Exception):
@@ -61,6 +62,16 @@ def read(content_type: str, authorization: str | None, body: bytes) -> TokenRequ
     if grant_type is None:
         raise TokenRefused(TokenError.INVALID_REQUEST, f"grant_type is missing: send grant_type={GRANT_TYPE}")
     return TokenRequest(client_id, client_secret, grant_type, parameters.get("scope"))
+
+
+def granted_scopes(request: TokenRequest, allowed: Collection[str]) -> frozenset[str]:
+    """The requested scopes, or all that are allowed where the request names none (3.3)."""
+    if request.grant_type != GRANT_TYPE:
+        raise TokenRefused(TokenError.UNSUPPORTED_GRANT_TYPE, f"send grant_type={GRANT_TYPE}: no other is supported")
+    wanted = frozenset((request.scope or "").split(" ")) - {""} or frozenset(allowed)
+    if not wanted <= frozenset(allowed):
+        raise TokenRefused(TokenError.INVALID_SCOPE, f"ask only for scopes of this client: {' '.join(sorted(allowed))}")
+    return wanted
 
 
 def _parameters(content_type: str, body: bytes) -> Mapping[str, str]:

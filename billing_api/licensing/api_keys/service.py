@@ -276,6 +276,8 @@ class SignatureChecker:
             return self._known_key(row, read_at)
         except CannotOpen as fault:
             return fault
+        except ValueError as fault:  # a network that was typed into the database
+            return CannotOpen(f"the networks of {row.key_id} cannot be read: {fault}")
 
     def _known_key(self, row: ApiKey, read_at: float) -> _KnownKey:
         return _KnownKey(

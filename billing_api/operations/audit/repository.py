@@ -26,7 +26,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 from core.crypto.audit_chain import EMPTY, Entry, Head
 from core.mailbox import mailbox_key
 from db.models.audit import AuditSeal, AuditUnsealed
-from db.models.identity import Role, User
+from db.models.identity import Role, ServiceAccount, User
 from db.models.licensing import License
 from db.models.messaging import AuditRow
 from db.paging import Order
@@ -79,10 +79,11 @@ SYSTEM: Final = "system"
 """The actor of what the application does by itself."""
 
 
-def named() -> Select[AuditRow, Role, str, str, datetime | None]:
-    """All entries, each a `Named`: the actors' accounts come by one join."""
-    account = (User.role, User.full_name, User.email, User.deleted_at)
-    return select(AuditRow, *account).outerjoin(User, User.id == AuditRow.actor_id)
+def named() -> Select[AuditRow, Role, str, str, datetime | None, str]:
+    """All entries, each a `Named`: the actors' accounts come by joins. No two kinds of actors share an id."""
+    account = (User.role, User.full_name, User.email, User.deleted_at, ServiceAccount.name)
+    statement = select(AuditRow, *account).outerjoin(User, User.id == AuditRow.actor_id)
+    return statement.outerjoin(ServiceAccount, ServiceAccount.id == AuditRow.actor_id)
 
 
 def search(
@@ -94,7 +95,7 @@ def search(
     target_id: str | None,
     since: datetime | None,
     until: datetime | None,
-) -> Select[AuditRow, Role, str, str, datetime | None]:
+) -> Select[AuditRow, Role, str, str, datetime | None, str]:
     """Every given condition must hold. `actor`: `SYSTEM`, or a user's e-mail address."""
     statement = named()
     if actor == SYSTEM:
@@ -113,7 +114,7 @@ def search(
     return statement
 
 
-def concerning(user_id: UUID, most: int) -> Select[AuditRow, Role, str, str, datetime | None]:
+def concerning(user_id: UUID, most: int) -> Select[AuditRow, Role, str, str, datetime | None, str]:
     """The newest entries of what the user did, and of what was done to the account or its licenses.
 
     Each of the three is found by its own index. `id + 0`, because the planner would rather walk all of the trail from

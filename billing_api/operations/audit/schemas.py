@@ -11,7 +11,7 @@ from billing_api.operations.audit.views import Account, Named
 from billing_api.web import fields
 from db.models.identity import Role
 
-ActorKind = Literal["system", "customer", "staff", "erased", "unknown"]
+ActorKind = Literal["system", "customer", "staff", "service_account", "erased", "unknown"]
 
 
 class Actor(msgspec.Struct, frozen=True, kw_only=True):
@@ -20,7 +20,8 @@ class Actor(msgspec.Struct, frozen=True, kw_only=True):
     kind: Annotated[
         ActorKind,
         Meta(
-            description="`system`: the application itself. `erased`: the account was deleted, and its name with it. "
+            description="`system`: the application itself. `service_account`: a program of the seller. "
+            "`erased`: the account was deleted, and its name with it. "
             "`unknown`: no account has this id.",
             examples=["staff"],
         ),
@@ -44,7 +45,7 @@ class Actor(msgspec.Struct, frozen=True, kw_only=True):
         return cls(
             kind=kind,
             id=actor_id,
-            name=account.full_name if is_told else None,
+            name=account.full_name if is_told else account.service_account,
             email=account.email if is_told else None,
         )
 
@@ -119,6 +120,8 @@ class LicenseEventView(msgspec.Struct, frozen=True, kw_only=True):
 def _kind(actor_id: UUID | None, account: Account) -> ActorKind:
     if actor_id is None:
         return "system"
+    if account.service_account is not None:
+        return "service_account"
     if account.role is None:
         return "unknown"
     if account.deleted_at is not None:

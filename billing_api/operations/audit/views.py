@@ -14,6 +14,8 @@ class Account(NamedTuple):
     full_name: str | None
     email: str | None
     deleted_at: datetime | None
+    service_account: str | None = None
+    """Its name, where the actor is one."""
 
 
 class Named(NamedTuple):

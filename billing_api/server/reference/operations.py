@@ -13,7 +13,7 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.routes import HTTPRoute
 from litestar.utils.helpers import unwrap_partial
 
-from billing_api.access.permissions import PERMISSIONS, SCOPES, Permission
+from billing_api.access.permissions import PERMISSIONS, SCOPES, STAFF_SCOPES, Permission
 from billing_api.access.rate_limits import declared_limit
 from core.counted import counted
 from core.settings import LIMITS
@@ -83,4 +83,7 @@ def _callers(permission: Permission) -> str:
     roles = [role.value for role, allowed in PERMISSIONS.items() if permission in allowed]
     scopes = [f"`{scope.value}`" for scope, opened in SCOPES.items() if opened is permission]
     people = "every signed-in user, for what is their own" if "customer" in roles else "staff: " + ", ".join(roles)
-    return people + (f"; programs with the scope {', '.join(scopes)}" if scopes else "") + "."
+    of_staff = [f"`{scope.value}`" for scope, opened in STAFF_SCOPES.items() if opened is permission]
+    programs = f"; programs with the scope {', '.join(scopes)}" if scopes else ""
+    accounts = f"; service accounts with the scope {', '.join(of_staff)}" if of_staff else ""
+    return f"{people}{programs}{accounts}."

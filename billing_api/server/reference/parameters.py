@@ -26,6 +26,7 @@ _IN_PATHS: Final[Mapping[str, _Known]] = {
     "note_id": _Known("The note's id.", fields.NOTE),
     "event_id": _Known("The event's id with us (not Stripe's).", fields.EVENT),
     "run_id": _Known("The id of the comparison.", fields.RUN),
+    "service_account_id": _Known("The service account's `id` (not its `client_id`).", fields.SERVICE_ACCOUNT),
     "job_id": _Known("The job's number.", fields.JOB),
 }
 

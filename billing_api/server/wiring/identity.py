@@ -11,6 +11,7 @@ from billing_api.identity.credentials.reset_links import ResetLinks
 from billing_api.identity.credentials.service import CredentialService
 from billing_api.identity.login_throttle.service import GuessCounter
 from billing_api.identity.oauth.service import ClientTokens, OAuthClientService
+from billing_api.identity.oauth.service_accounts import ServiceAccountAdministration, ServiceAccountTokens
 from billing_api.identity.second_factor.service import SecondFactorService
 from billing_api.identity.sessions.service import SessionService
 from billing_api.identity.sessions.sign_in import SignIns
@@ -31,6 +32,8 @@ class IdentityServices:
     step_ups: StepUpService
     oauth_clients: OAuthClientService
     client_tokens: ClientTokens
+    service_accounts: ServiceAccountAdministration
+    service_account_tokens: ServiceAccountTokens
     sessions: SessionService
     user_administration: UserAdministration
     account_events: AccountEvents
@@ -50,6 +53,7 @@ def password_check(on: Infrastructure, sign_ins: SignIns) -> PasswordCheck:
 def identity(on: Infrastructure, sign_ins: SignIns, check: PasswordCheck) -> IdentityServices:
     database, liveness, tokens, passwords = on.database, on.liveness, on.tokens, on.passwords
     secrets, clock, mails = on.settings.secrets, on.clock, Mails(on.settings.secrets)
+    service_account_tokens = ServiceAccountTokens(database, tokens=tokens, secrets=secrets, clock=clock)
     reset_links = ResetLinks(database, mails, secrets, clock)
     return IdentityServices(
         accounts=AccountService(
@@ -74,7 +78,11 @@ def identity(on: Infrastructure, sign_ins: SignIns, check: PasswordCheck) -> Ide
         ),
         step_ups=StepUpService(database, liveness=liveness, check=check, tokens=tokens, secrets=secrets, clock=clock),
         oauth_clients=OAuthClientService(database, secrets, clock),
-        client_tokens=ClientTokens(database, tokens=tokens, secrets=secrets, clock=clock),
+        client_tokens=ClientTokens(
+            database, tokens=tokens, service_accounts=service_account_tokens, secrets=secrets, clock=clock
+        ),
+        service_accounts=ServiceAccountAdministration(database, secrets, clock),
+        service_account_tokens=service_account_tokens,
         sessions=SessionService(database, liveness, clock),
         user_administration=UserAdministration(database, liveness, tokens, clock),
         account_events=AccountEvents(database),

@@ -6,6 +6,8 @@
 - customer  every customer, staff included, and nobody in their place
 - support   support and administrators
 - admin     administrators alone
+
+Behind a route of staff: the scope with which service accounts may, too. Where there is none, none may.
 """
 
 from collections.abc import Iterator
@@ -16,9 +18,11 @@ from litestar import Litestar
 from litestar.handlers import HTTPRouteHandler
 from litestar.routes import HTTPRoute
 
+from billing_api.access.permissions import StaffScope
 from db.models.identity import Role
 from tests.billing_api.conftest import Client
 from tests.support.people import Desk, Headers
+from tests.support.programs import ACCOUNTS, a_service_account, token_for
 
 ROUTES: Final = """
 open      GET     /.well-known/jwks.json
@@ -107,35 +111,40 @@ customer  POST    /api/v1/subscriptions/{subscription_id:uuid}/change
 customer  POST    /api/v1/subscriptions/{subscription_id:uuid}/preview-change
 customer  POST    /api/v1/subscriptions/{subscription_id:uuid}/resume
 
-admin     GET     /api/v1/admin/audit
-support   GET     /api/v1/admin/jobs
-admin     POST    /api/v1/admin/jobs/{job_id:int}/retry
-support   GET     /api/v1/admin/licenses
-admin     POST    /api/v1/admin/licenses
-support   POST    /api/v1/admin/licenses/find-by-key
-support   GET     /api/v1/admin/licenses/{license_id:uuid}
-admin     PATCH   /api/v1/admin/licenses/{license_id:uuid}
-support   POST    /api/v1/admin/licenses/{license_id:uuid}/explain
-admin     POST    /api/v1/admin/licenses/{license_id:uuid}/extend
-admin     POST    /api/v1/admin/licenses/{license_id:uuid}/limits
-admin     POST    /api/v1/admin/licenses/{license_id:uuid}/reset-fingerprint
-admin     POST    /api/v1/admin/licenses/{license_id:uuid}/resume
-admin     POST    /api/v1/admin/licenses/{license_id:uuid}/retry-provisioning
-admin     POST    /api/v1/admin/licenses/{license_id:uuid}/suspend
-support   GET     /api/v1/admin/licenses/{license_id:uuid}/usage
-support   GET     /api/v1/admin/licenses/{license_id:uuid}/usage/history
+admin     GET     /api/v1/admin/audit  audit:read
+support   GET     /api/v1/admin/jobs  operations:read
+admin     POST    /api/v1/admin/jobs/{job_id:int}/retry  operations:write
+support   GET     /api/v1/admin/licenses  licenses:read
+admin     POST    /api/v1/admin/licenses  licenses:write
+support   POST    /api/v1/admin/licenses/find-by-key  licenses:read
+support   GET     /api/v1/admin/licenses/{license_id:uuid}  licenses:read
+admin     PATCH   /api/v1/admin/licenses/{license_id:uuid}  licenses:write
+support   POST    /api/v1/admin/licenses/{license_id:uuid}/explain  licenses:read
+admin     POST    /api/v1/admin/licenses/{license_id:uuid}/extend  licenses:write
+admin     POST    /api/v1/admin/licenses/{license_id:uuid}/limits  licenses:write
+admin     POST    /api/v1/admin/licenses/{license_id:uuid}/reset-fingerprint  licenses:write
+admin     POST    /api/v1/admin/licenses/{license_id:uuid}/resume  licenses:write
+admin     POST    /api/v1/admin/licenses/{license_id:uuid}/retry-provisioning  licenses:write
+admin     POST    /api/v1/admin/licenses/{license_id:uuid}/suspend  licenses:write
+support   GET     /api/v1/admin/licenses/{license_id:uuid}/usage  licenses:read
+support   GET     /api/v1/admin/licenses/{license_id:uuid}/usage/history  licenses:read
 admin     GET     /api/v1/admin/platform-keys
 admin     POST    /api/v1/admin/platform-keys
 admin     DELETE  /api/v1/admin/platform-keys/{api_key_id:uuid}
 admin     PATCH   /api/v1/admin/platform-keys/{api_key_id:uuid}
 admin     POST    /api/v1/admin/platform-keys/{api_key_id:uuid}/rotate
-support   GET     /api/v1/admin/reconciliation
-support   GET     /api/v1/admin/reconciliation/{run_id:uuid}
-support   GET     /api/v1/admin/search
-support   GET     /api/v1/admin/users
-support   GET     /api/v1/admin/users/{user_id:uuid}
+support   GET     /api/v1/admin/reconciliation  operations:read
+support   GET     /api/v1/admin/reconciliation/{run_id:uuid}  operations:read
+support   GET     /api/v1/admin/search  customers:read
+admin     GET     /api/v1/admin/service-accounts
+admin     POST    /api/v1/admin/service-accounts
+admin     DELETE  /api/v1/admin/service-accounts/{service_account_id:uuid}
+admin     PATCH   /api/v1/admin/service-accounts/{service_account_id:uuid}
+admin     POST    /api/v1/admin/service-accounts/{service_account_id:uuid}/rotate
+support   GET     /api/v1/admin/users  customers:read
+support   GET     /api/v1/admin/users/{user_id:uuid}  customers:read
 admin     POST    /api/v1/admin/users/{user_id:uuid}/impersonate
-support   GET     /api/v1/admin/users/{user_id:uuid}/everything
+support   GET     /api/v1/admin/users/{user_id:uuid}/everything  customers:read
 support   GET     /api/v1/admin/users/{user_id:uuid}/notes
 support   POST    /api/v1/admin/users/{user_id:uuid}/notes
 support   DELETE  /api/v1/admin/users/{user_id:uuid}/notes/{note_id:uuid}
@@ -144,9 +153,9 @@ support   PATCH   /api/v1/admin/users/{user_id:uuid}/notes/{note_id:uuid}
 admin     POST    /api/v1/admin/users/{user_id:uuid}/resume
 admin     POST    /api/v1/admin/users/{user_id:uuid}/role
 admin     POST    /api/v1/admin/users/{user_id:uuid}/suspend
-support   GET     /api/v1/admin/webhook-events
-support   GET     /api/v1/admin/webhook-events/{event_id:uuid}
-admin     POST    /api/v1/admin/webhook-events/{event_id:uuid}/replay
+support   GET     /api/v1/admin/webhook-events  operations:read
+support   GET     /api/v1/admin/webhook-events/{event_id:uuid}  operations:read
+admin     POST    /api/v1/admin/webhook-events/{event_id:uuid}/replay  operations:write
 """
 
 ALLOWED: Final = {
@@ -162,6 +171,7 @@ class Row(NamedTuple):
     who: str
     method: str
     path: str
+    scope: str | None = None
 
 
 TABLE: Final = [Row(*line.split()) for line in ROUTES.splitlines() if line]
@@ -210,6 +220,35 @@ async def test_every_caller_at_every_route(client: Client, callers: dict[str, He
             assert (answer.status_code in {401, 403}) == bool(refused), (row, who, answer.text)
             if refused:
                 assert answer.json()["code"] == ("unauthenticated" if who == "stranger" else "forbidden"), (row, who)
+
+
+async def test_every_service_account_at_every_route(client: Client, desk: Desk) -> None:
+    """Of each scope alone, of all scopes together, and of none: its only one was taken away."""
+    admin = await desk.staff()
+    sets = [*(frozenset({scope}) for scope in StaffScope), frozenset(StaffScope), frozenset[StaffScope]()]
+    accounts: dict[frozenset[str], Headers] = {}
+    for scopes in sets:
+        account = await a_service_account(client, admin, *scopes or {"audit:read"}, name=" ".join(scopes) or "none")
+        accounts[scopes] = await token_for(client, account)
+        if not scopes:
+            order = {"scopes": ["licenses:read"]}
+            await client.patch(f"{ACCOUNTS}/{account['id']}", json=order, headers=admin)
+    for row in TABLE:
+        if row.who in {"open", "signed"}:
+            continue
+        for having, headers in accounts.items():
+            answer = await client.request(row.method, concrete(row.path), json={}, headers=headers)
+            if row.scope in having:
+                assert answer.status_code not in {401, 403}, (row, having, answer.text)
+                continue
+            code = "forbidden" if row.scope is None else "insufficient_scope"
+            assert (answer.status_code, answer.json()["code"]) == (403, code), (
+                f"{row} and {having}: name the scope in ROUTES, or give the route a permission that no scope has"
+            )
+            if row.scope is not None:
+                assert f'scope="{row.scope}"' in answer.headers["www-authenticate"]
+    assert set(StaffScope) - {row.scope for row in TABLE} == {"billing:read"}, "opens parts of everything"
+    assert {row.who for row in TABLE if row.scope is not None} <= {"support", "admin"}
 
 
 async def test_what_is_open_or_signed_asks_nobody_to_sign_in(client: Client) -> None:

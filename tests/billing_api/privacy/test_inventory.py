@@ -20,6 +20,7 @@ OF_NOBODY: Final = {
     "projection_epoch",
     "reconciliation_differences",
     "reconciliation_runs",
+    "service_accounts",
 }
 """Rows of these tables refer to a user only through another table."""
 

@@ -65,6 +65,9 @@ STEP_UP = {
     ("PATCH", "/api/v1/admin/platform-keys/{api_key_id:uuid}"),
     ("POST", "/api/v1/admin/platform-keys"),
     ("POST", "/api/v1/admin/platform-keys/{api_key_id:uuid}/rotate"),
+    ("PATCH", "/api/v1/admin/service-accounts/{service_account_id:uuid}"),
+    ("POST", "/api/v1/admin/service-accounts"),
+    ("POST", "/api/v1/admin/service-accounts/{service_account_id:uuid}/rotate"),
     ("POST", "/api/v1/admin/users/{user_id:uuid}/role"),
     ("POST", "/api/v1/api-keys/{api_key_id:uuid}/rotate"),
     ("POST", "/api/v1/licenses/{license_id:uuid}/api-keys"),
@@ -76,7 +79,7 @@ STEP_UP = {
     ("POST", "/api/v1/me/oauth-clients/{client_id:uuid}/rotate"),
 }
 MUST_STEP_UP = re.compile(
-    r"POST .*/(reveal-key|(api|platform)-keys|rotate|rotate-key|refunds?|oauth-clients)"
+    r"POST .*/(reveal-key|(api|platform)-keys|rotate|rotate-key|refunds?|oauth-clients|service-accounts)"
     r"|(POST|PUT|PATCH) .*/roles?|DELETE .*/mfa/.*|DELETE .*/me|GET .*/export"
 )
 """What shows or makes a secret, gives power or gives money back, by how such routes are named."""

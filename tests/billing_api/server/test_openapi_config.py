@@ -46,7 +46,7 @@ async def test_every_operation_says_what_authenticates_it(document: dict[str, An
     security = {label: each.get("security", []) for label, each in operations(document) if " /api/" in label}
     assert security["GET /api/v1/licenses"] == [{"accessToken": []}, {"oauthClient": ["licenses:read"]}]
     assert security["POST /api/v1/billing/usage"] == [{"signature": []}]
-    assert security["POST /api/v1/admin/licenses"] == [{"accessToken": []}]
+    assert security["POST /api/v1/admin/licenses"] == [{"accessToken": []}, {"serviceAccount": ["licenses:write"]}]
     open_ones = {label for label, needed in security.items() if not needed}
     assert not {label for label in open_ones if "/admin/" in label or "/me" in label}
     schemes = document["components"]["securitySchemes"]

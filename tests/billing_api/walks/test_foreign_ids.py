@@ -23,7 +23,11 @@ from tests.support.walking import AnyCase, AnyOperation, examples, send
 
 EXAMPLES: Final = 4
 BOB: Final = "Bob Whose Name Is Nowhere Else"
-ADMINS_ALONE: Final = {"GET /api/v1/admin/audit", "GET /api/v1/admin/platform-keys"}
+ADMINS_ALONE: Final = {
+    "GET /api/v1/admin/audit",
+    "GET /api/v1/admin/platform-keys",
+    "GET /api/v1/admin/service-accounts",
+}
 READS_BY_POST: Final = {
     "POST /api/v1/admin/licenses/find-by-key",
     "POST /api/v1/admin/licenses/{license_id}/explain",
