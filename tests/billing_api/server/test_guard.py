@@ -45,7 +45,14 @@ CUSTOMER: Final = ANYBODY | {
     Permission.OWN_PAYMENTS_READ,
     Permission.PURCHASE,
 }
-VIEWS: Final = {Permission.LICENSES_VIEW, Permission.OPERATIONS_VIEW, Permission.USERS_VIEW}
+VIEWS: Final = {
+    Permission.LICENSES_VIEW,
+    Permission.OPERATIONS_VIEW,
+    Permission.USERS_VIEW,
+    Permission.BILLING_VIEW,
+    Permission.NOTES_VIEW,
+    Permission.NOTES_CHANGE,
+}
 MAY_PASS: Final[dict[Role | None, set[Permission]]] = {
     None: ANYBODY,
     Role.CUSTOMER: CUSTOMER,
