@@ -15,7 +15,7 @@ from typing_extensions import override
 from billing_api.access.client_address import client_address
 from billing_api.access.permissions import Permission, Principal, may, missing_scope, require_second_factor
 from billing_api.access.rate_limits import RateLimiter
-from billing_api.access.tokens import TokenIssuer
+from billing_api.access.tokens import ClientToken, ServiceAccountToken, TokenIssuer
 from billing_api.identity.oauth.service_accounts import ServiceAccountTokens
 from billing_api.identity.sessions.liveness import Liveness
 from billing_api.web.single_headers import require_single
@@ -39,14 +39,13 @@ class Authentication(AbstractAuthenticationMiddleware):
         api = connection.app.state.api
         tokens: TokenIssuer = api.infrastructure.tokens
         try:
-            client = tokens.read_client(token.strip())
-            if client is not None:
-                return AuthenticationResult(await api.services.identity.client_tokens.principal(client), None)
-            account = tokens.read_service_account(token.strip())
-            if account is not None:
+            holder = tokens.holder(token.strip())
+            if isinstance(holder, ClientToken):
+                return AuthenticationResult(await api.services.identity.client_tokens.principal(holder), None)
+            if isinstance(holder, ServiceAccountToken):
                 accounts: ServiceAccountTokens = api.services.identity.service_account_tokens
-                return AuthenticationResult(await accounts.principal(account, client_address(connection)), None)
-            return AuthenticationResult(user=tokens.read(token.strip()), auth=None)
+                return AuthenticationResult(await accounts.principal(holder, client_address(connection)), None)
+            return AuthenticationResult(user=holder, auth=None)
         except (Unauthenticated, NetworkNotAllowed) as refusal:
             # Not raised here: a public route (login, refresh) is open to a client whose old token has expired.
             return AuthenticationResult(user=None, auth=refusal)

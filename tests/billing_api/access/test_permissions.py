@@ -113,6 +113,38 @@ def test_a_token_lives_for_a_quarter_of_an_hour_and_not_before_it_was_made(age: 
             issuer(at=NOW + age).read(token)
 
 
+class TurnedClock:
+    now = NOW
+
+    def __call__(self) -> datetime:
+        return self.now
+
+
+def test_a_remembered_token_ends_when_it_would_have_ended() -> None:
+    clock = TurnedClock()
+    tokens = TokenIssuer({"k1": SEED}, clock)
+    token = tokens.issue(ADA)
+    for age, good in ((0, True), (899, True), (900, False), (899, True), (-2, False)):
+        clock.now = NOW + timedelta(seconds=age)
+        if good:
+            assert tokens.holder(token) == ADA
+        else:
+            with pytest.raises(Unauthenticated, match="has expired"):
+                tokens.holder(token)
+
+
+def test_a_remembered_token_vouches_for_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("billing_api.access.tokens._MOST_REMEMBERED", 2)
+    tokens, others = issuer(), issuer({"k1": bytes(32)})
+    good = [tokens.issue(ADA), crafted(), crafted({**HEADER, "typ": "at+jwt"}, CLIENT_CLAIMS)]
+    kinds = (Principal, Principal, ClientToken)
+    for _ in range(3):  # more kinds than are remembered: each is forgotten, and verified again
+        assert tuple(type(tokens.holder(token)) for token in good) == kinds
+        for forged in (others.issue(ADA), good[0][:-4] + "AAAA", good[1].rpartition(".")[0] + ".", ""):
+            with pytest.raises(Unauthenticated):
+                tokens.holder(forged)
+
+
 FORGERIES: Final = {
     "alg none": f"{part({**HEADER, 'alg': 'none'})}.{part(CLAIMS)}.",
     "alg None": f"{part({**HEADER, 'alg': 'None'})}.{part(CLAIMS)}.",
