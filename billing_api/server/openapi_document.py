@@ -27,7 +27,7 @@ class OpenApiJson(OpenAPIRenderPlugin):
     def render(self, request: Request[Any, Any, Any], openapi_schema: dict[str, Any]) -> Any:
         if self._document is None:
             self._document = StaticAnswer.of(
-                encoded(request.app), media_type=OpenAPIMediaType.OPENAPI_JSON, cache_control="no-cache"
+                encoded(request.app, openapi_schema), media_type=OpenAPIMediaType.OPENAPI_JSON, cache_control="no-cache"
             )
         return self._document.answer(
             request.headers.get("if-none-match", ""), request.headers.get("accept-encoding", "")

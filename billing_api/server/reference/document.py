@@ -16,7 +16,8 @@ from litestar import Litestar
 from litestar.handlers import HTTPRouteHandler
 from litestar.response import Response
 
-from billing_api.server.reference import examples
+from billing_api.access.permissions import Permission
+from billing_api.server.reference import examples, headers
 from billing_api.server.reference.operations import Operation, body_type, operations
 from billing_api.server.reference.parameters import describe_parameters
 from core.problems import MEDIA_TYPE
@@ -35,18 +36,18 @@ class _Place(NamedTuple):
     kinds: tuple[Any, ...]
 
 
-def encoded(app: Litestar) -> bytes:
-    """The document as JSON."""
-    return _PAGES.sub(rb"\1Page", msgspec.json.encode(_whole(app)))
+def encoded(app: Litestar, skeleton: Json) -> bytes:
+    """The document as JSON. `skeleton`: Litestar's document, which stays as it is."""
+    return _PAGES.sub(rb"\1Page", msgspec.json.encode(_whole(app, skeleton)))
 
 
 def document(app: Litestar) -> Json:
-    decoded: Json = msgspec.json.decode(encoded(app))
+    decoded: Json = msgspec.json.decode(encoded(app, app.openapi_schema.to_schema()))
     return decoded
 
 
-def _whole(app: Litestar) -> Json:
-    whole: Json = msgspec.json.decode(msgspec.json.encode(app.openapi_schema.to_schema()))
+def _whole(app: Litestar, skeleton: Json) -> Json:
+    whole: Json = msgspec.json.decode(msgspec.json.encode(skeleton))
     found = list(operations(app))
     places = [place for operation in found for place in _places(whole, operation)]
     _set_schemas(whole, places)
@@ -58,6 +59,10 @@ def _whole(app: Litestar) -> Json:
         operation: Json = whole["paths"][path][method]
         describe_parameters(operation, handler.opt.get("documented_key"))
         _describe_answers(operation, handler, whole["components"]["schemas"])
+        if path.startswith("/api/"):
+            is_signed = handler.opt["permission"] is Permission.SIGNED
+            headers.describe_headers(operation, handler.status_code, is_signed=is_signed)
+    whole["components"]["headers"] = headers.components()
     _share_errors(whole)
     return whole
 
