@@ -8,7 +8,7 @@ several operations answer alike is described once, under `components`.
 import inspect
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from types import UnionType
+from types import NoneType, UnionType
 from typing import Any, Final, NamedTuple, Union, get_args, get_origin
 
 import msgspec
@@ -74,6 +74,7 @@ def _places(whole: Json, operation: Operation) -> Iterator[_Place]:
         media_type = handler.opt.get("documented_body_type", _JSON)
         described["requestBody"] = {"required": True, "content": {media_type: {}}}
     if "requestBody" in described:
+        described["requestBody"]["required"] = NoneType not in get_args(body_type(handler))
         for content in described["requestBody"]["content"].values():
             yield _Place(content, _members(body_type(handler)))
     for status, content in _contents(described):

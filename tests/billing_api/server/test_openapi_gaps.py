@@ -99,6 +99,16 @@ def _values(node: Any, field: str) -> Iterator[Any]:
             yield from _values(item, field)
 
 
+def test_a_body_is_required_unless_its_handler_goes_without() -> None:
+    optional = {
+        name
+        for name, operation in openapi_gaps.operations(described())
+        if not operation.get("requestBody", {"required": True})["required"]
+    }
+    assert "POST /api/v1/api-keys/{api_key_id}/rotate" in optional
+    assert "POST /api/v1/licenses/{license_id}/api-keys" not in optional
+
+
 def test_every_error_is_one_of_its_status() -> None:
     shared, seen = described()["components"]["responses"], set()
     for name, operation in openapi_gaps.operations(described()):
