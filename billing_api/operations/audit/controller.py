@@ -42,7 +42,7 @@ class AdminAuditController(Controller):
             QueryParameter(
                 max_length=254,
                 pattern=STORABLE,
-                description="Who did it: `system` for the application itself, or a user's e-mail address",
+                description="Who did it: `system` for the application itself, or a user's e-mail address.",
             ),
         ] = None,
         action: Action = None,

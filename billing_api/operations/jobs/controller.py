@@ -25,15 +25,15 @@ class AdminJobController(Controller):
         principal: NamedDependency[Principal],
         job_administration: NamedDependency[JobAdministration],
         paging: NamedDependency[Paging],
-        kind: Annotated[JobKind | None, QueryParameter(description="only jobs of this kind: `type` in `job`")] = None,
+        kind: Annotated[JobKind | None, QueryParameter(description="Only jobs of this kind: `type` in `job`.")] = None,
         job_state: Annotated[
-            JobState | None, QueryParameter(name="state", description="only jobs in this state")
+            JobState | None, QueryParameter(name="state", description="Only jobs in this state.")
         ] = None,
         created_after: Annotated[
-            str | None, QueryParameter(format="date-time", description="written at this instant or later")
+            str | None, QueryParameter(format="date-time", description="Written at this instant or later.")
         ] = None,
         created_before: Annotated[
-            str | None, QueryParameter(format="date-time", description="written before this instant")
+            str | None, QueryParameter(format="date-time", description="Written before this instant.")
         ] = None,
     ) -> Page[JobView]:
         """List the jobs of the outbox.

@@ -27,8 +27,8 @@ class AdminSearchController(Controller):
                 min_length=1,
                 max_length=200,
                 pattern=STORABLE,
-                description="a part of a mail address or of a name, the last four symbols of a license key, an id of "
-                "Stripe's (cus_, sub_, in_, pi_), an invoice number, or an id of ours",
+                description="A part of a mail address or of a name, the last four symbols of a license key, an id of "
+                "Stripe's (cus_, sub_, in_, pi_), an invoice number, or an id of ours.",
             ),
         ],
     ) -> SearchAnswer:

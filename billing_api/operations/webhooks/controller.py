@@ -55,10 +55,10 @@ class AdminWebhookController(Controller):
         paging: NamedDependency[Paging],
         processed: Annotated[
             bool | None,
-            QueryParameter(description="only events that have had their effect, or only those that have not"),
+            QueryParameter(description="Only events that have had their effect, or only those that have not."),
         ] = None,
         event_type: Annotated[
-            str | None, QueryParameter(pattern=STORABLE, max_length=200, description="only events of this type")
+            str | None, QueryParameter(pattern=STORABLE, max_length=200, description="Only events of this type.")
         ] = None,
     ) -> Page[WebhookEventSummary]:
         """List received events.

@@ -24,7 +24,7 @@ class AdminNoteController(Controller):
         customer_notes: NamedDependency[CustomerNotes],
         paging: NamedDependency[Paging],
         user_id: FromPath[UUID],
-        pinned: Annotated[bool | None, QueryParameter(description="only pinned notes, or only the others")] = None,
+        pinned: Annotated[bool | None, QueryParameter(description="Only pinned notes, or only the others.")] = None,
     ) -> Page[NoteView]:
         """Newest first. The customer never sees them."""
         return await customer_notes.page(principal, user_id, paging, pinned=pinned)
