@@ -8,7 +8,7 @@ have a pool to themselves: nothing that speaks for a customer gets one of them.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Any, Final, Protocol
 
@@ -17,6 +17,8 @@ import asyncpg  # type: ignore[import-untyped]  # ships no types
 from db.availability import is_gone
 from db.engine import CONNECT_WITHIN, server_settings
 
+LENT_WITHIN: Final = 5
+"""Seconds to wait for a session that others use. Then TimeoutError."""
 MOST_SESSIONS: Final = 2
 """Sessions of a process: their users do one thing after another."""
 
@@ -31,14 +33,26 @@ class Driver(Protocol):
         """The command's tag, such as "INSERT 0 12"."""
 
 
-class SystemSessions:
-    def __init__(self, url: str, *, name: str = "nextpanel-billing") -> None:
+class Sessions:
+    """A pool of asyncpg's own connections."""
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        name: str,
+        most: int,
+        settings: Mapping[str, str],
+        prepare: Callable[[Any], Awaitable[None]] | None = None,
+    ) -> None:
         """Connects when a session is needed. `url` is a plain postgresql:// URL; `name` shows in pg_stat_activity.
 
-        Rows are looked up by their keys: see `by_index` of Database.as_system (db/unit_of_work.py).
+        `settings` are those of each session; `prepare` is called with each new connection.
         """
         self._url = url
-        self._settings = {**server_settings(name), "role": "np_system", "enable_seqscan": "off"}
+        self._most = most
+        self._settings = {**server_settings(name), **settings}
+        self._prepare = prepare
         self._pool: Any = None
 
     @asynccontextmanager
@@ -75,13 +89,14 @@ class SystemSessions:
             self._pool = asyncpg.create_pool(
                 self._url,
                 min_size=0,
-                max_size=MOST_SESSIONS,
+                max_size=self._most,
+                init=self._prepare,
                 reset=_left_as_it_is,
                 timeout=CONNECT_WITHIN,
                 server_settings=self._settings,
             )
         await self._pool  # does nothing from the second time on
-        async with self._pool.acquire() as connection:
+        async with self._pool.acquire(timeout=LENT_WITHIN) as connection:
             try:
                 yield connection
             except asyncpg.PostgresError as failure:
@@ -92,6 +107,13 @@ class SystemSessions:
     async def close(self) -> None:
         if self._pool is not None:
             await self._pool.close()
+
+
+class SystemSessions(Sessions):
+    def __init__(self, url: str, *, name: str = "nextpanel-billing") -> None:
+        """Rows are looked up by their keys: see `by_index` of Database.as_system (db/unit_of_work.py)."""
+        settings = {"role": "np_system", "enable_seqscan": "off"}
+        super().__init__(url, name=name, most=MOST_SESSIONS, settings=settings)
 
 
 async def _left_as_it_is(_: object) -> None:

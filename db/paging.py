@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from typing import Annotated, Any, Final, Generic, NamedTuple, TypeVar
 
 import msgspec
-from sqlalchemy import ColumnElement, Row, Select, func, literal, literal_column, select, tuple_
+from sqlalchemy import ColumnElement, Row, Select, bindparam, func, literal, literal_column, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from core.errors import FieldError, InvalidInput
@@ -75,9 +75,21 @@ class Order:
     def sorted(self, statement: Select[*tuple[Any, ...]]) -> Select[*tuple[Any, ...]]:
         return statement.order_by(*(column.desc() if self._descending else column for column in self.columns))
 
+    @property
+    def names(self) -> Sequence[str]:
+        """The bind parameters of `behind_named`."""
+        return [f"behind_{column.key}" for column in self.columns]
+
     def behind(self, place: Sequence[Any]) -> ColumnElement[bool]:
         """Whether a row comes after this place."""
-        values = [literal(value, column.type) for column, value in zip(self.columns, place, strict=True)]
+        return self._behind([literal(value, column.type) for column, value in zip(self.columns, place, strict=True)])
+
+    def behind_named(self) -> ColumnElement[bool]:
+        """The same with bind parameters, for a statement that is compiled once."""
+        pairs = zip(self.columns, self.names, strict=True)
+        return self._behind([bindparam(name, type_=column.type) for column, name in pairs])
+
+    def _behind(self, values: Sequence[ColumnElement[Any]]) -> ColumnElement[bool]:
         # Written out where it is one column: an index is walked by it, which a row of one is not sure to be.
         mine, last = (self.columns[0], values[0]) if len(values) == 1 else (tuple_(*self.columns), tuple_(*values))
         return mine < last if self._descending else mine > last
@@ -104,23 +116,24 @@ async def fetch_page(session: AsyncSession, statement: Select[*tuple[Any, ...]],
     """The page's rows and the number of all rows; `statement` has no order and is not paged."""
     listed = order.sorted(statement)
     if paging.cursor is not None:
-        listed = listed.where(order.behind(_place(paging, order)))
+        listed = listed.where(order.behind(place_of(paging, order)))
     # Rows are counted, not columns: this session may have no right to read some columns of an entity.
     bare: Select[Any] = statement.with_only_columns(literal_column("1"), maintain_column_froms=True)
     total = await session.scalar(select(func.count()).select_from(bare.subquery()))
     # One row more than is shown tells whether there is a next page.
     found = (await session.execute(listed.limit(paging.limit + 1).offset(paging.offset))).all()
     shown = found[: paging.limit]
-    following = _cursor(paging, order.place_of(shown[-1])) if len(found) > len(shown) else None
+    following = cursor_behind(paging, order.place_of(shown[-1])) if len(found) > len(shown) else None
     return Rows(list(shown), total or 0, paging, following)
 
 
-def _cursor(paging: Paging, place: Sequence[Any]) -> str:
+def cursor_behind(paging: Paging, place: Sequence[Any]) -> str:
+    """The cursor of a page that ends with the row at `place`."""
     content = _digest(paging.list_name.encode()) + msgspec.json.encode(list(place))
     return urlsafe_b64encode(_digest(content) + content).rstrip(b"=").decode()
 
 
-def _place(paging: Paging, order: Order) -> list[Any]:
+def place_of(paging: Paging, order: Order) -> list[Any]:
     """The values that a cursor holds; InvalidInput where it is not one of this list."""
     content = _content(paging.cursor or "")
     if content is None:

@@ -217,7 +217,7 @@ def _resolve_in_turn(app: Litestar) -> None:
     """Resolves the dependencies of each handler one after another.
 
     Litestar resolves those that do not depend on one another in a task group, a task for each. Ours look something up
-    and wait for nothing, so the tasks cost five times what they run (docs/decisions/0045-short-road.md).
+    and wait for nothing, so the tasks cost five times what they run (docs/decisions/0046-short-road.md).
     """
     for route in app.routes:
         if isinstance(route, HTTPRoute):

@@ -1,7 +1,7 @@
 """Request layer: the one middleware around every route. It names, counts, logs and limits the time of each request.
 
 One object for each request does all four, where a middleware for each would cost a call and a wrapped `send` more
-(docs/decisions/0045-short-road.md).
+(docs/decisions/0046-short-road.md).
 
 The deadline: 10 seconds from the last byte of the request to the first byte of the answer. Without it callers would
 wait as long as a frozen database or a forgotten lock lasts. A timer looks when the time is over: it cancels the

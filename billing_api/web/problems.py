@@ -7,12 +7,13 @@ from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any, Final
 
+import asyncpg  # type: ignore[import-untyped]  # ships no types
 import msgspec
 from litestar import Request, Response
 from litestar.exceptions import HTTPException, ValidationException
 from litestar.openapi.datastructures import ResponseSpec
 from litestar.openapi.spec import Example
-from sqlalchemy.exc import DBAPIError, StatementError
+from sqlalchemy.exc import StatementError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from billing_api.web import fields
@@ -80,10 +81,13 @@ def database_unavailable(request: Request[Any, Any, Any], failure: Exception) ->
     )
 
 
-def statement_failed(request: Request[Any, Any, Any], failure: StatementError) -> Response[Problem]:
-    """A well-formed request may still hold a value that PostgreSQL cannot store."""
+def statement_failed(request: Request[Any, Any, Any], failure: Exception) -> Response[Problem]:
+    """A well-formed request may still hold a value that PostgreSQL cannot store.
+
+    `failure` is SQLAlchemy's, or the driver's own (db/reads.py).
+    """
     if _is_unstorable(failure):
-        logger().info("request.value_refused", error=type(failure.orig).__name__)
+        logger().info("request.value_refused", error=type(getattr(failure, "orig", failure)).__name__)
         return problem_response(
             request,
             InvalidInput("a value cannot be stored: send no NUL character, no date too far, no number too big"),
@@ -117,6 +121,9 @@ HANDLERS: Final[dict[int | type[Exception], Any]] = {
     Refusal: problem_response,
     HTTPException: framework_error,
     StatementError: statement_failed,
+    asyncpg.PostgresError: statement_failed,
+    asyncpg.InterfaceError: statement_failed,
+    asyncpg.InternalClientError: statement_failed,
     PoolTimeout: database_unavailable,
     ConnectionError: database_unavailable,
     TimeoutError: database_unavailable,  # the pool's new connection came too late; gateways handle those of partners
@@ -183,12 +190,13 @@ STEP_UP_DOCUMENTED: Final[dict[int, ResponseSpec]] = {403: documented(StepUpRequ
 """What a route with `step_up=True` documents for 403 instead."""
 
 
-def _is_unstorable(failure: StatementError) -> bool:
+def _is_unstorable(failure: Exception) -> bool:
     """SQLSTATE class 22, from the server or from the driver before it sent anything; or an instant out of range."""
-    if isinstance(failure.orig, OverflowError):
+    cause = failure.orig if isinstance(failure, StatementError) else failure
+    if isinstance(cause, OverflowError | asyncpg.DataError):
         return True
-    state: str | None = getattr(failure.orig, "sqlstate", None)
-    return isinstance(failure, DBAPIError) and (state or "").startswith("22")
+    state: str | None = getattr(cause, "sqlstate", None)
+    return (state or "").startswith("22")
 
 
 def _request_id(request: Request[Any, Any, Any]) -> str:

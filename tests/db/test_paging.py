@@ -194,11 +194,11 @@ async def test_a_forged_cursor_names_a_place_and_nothing_else(database: Database
 def test_no_cursor_is_longer_than_a_request_may_send() -> None:
     """Differences of Redis are ordered by a key's name too, which is cut at 200 characters."""
     place = [START, "api_key", "unknown", "\x01" * 200, new_id()]
-    assert len(db.paging._cursor(Paging("events"), place)) < db.paging.LONGEST_CURSOR
+    assert len(db.paging.cursor_behind(Paging("events"), place)) < db.paging.LONGEST_CURSOR
 
 
 @given(place=st.tuples(st.datetimes(timezones=st.just(START.tzinfo)), st.uuids()), name=st.text())
 def test_a_cursor_holds_what_was_put_into_it(place: tuple[Any, ...], name: str) -> None:
     paging = Paging(name)
-    text = db.paging._cursor(paging, place)
-    assert db.paging._place(paging._replace(cursor=text), NEWEST_FIRST) == list(place)
+    text = db.paging.cursor_behind(paging, place)
+    assert db.paging.place_of(paging._replace(cursor=text), NEWEST_FIRST) == list(place)

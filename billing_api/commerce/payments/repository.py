@@ -8,6 +8,7 @@ from sqlalchemy import Select, select
 from core.errors import NotFound
 from db.models.commerce import Invoice, Payment
 from db.paging import Order
+from db.reads import OwnList
 from db.unit_of_work import CustomerTransaction
 
 NEWEST_INVOICES: Final = Order(Invoice.created_at, Invoice.id)
@@ -20,6 +21,10 @@ def invoices() -> Select[Invoice]:
 
 def payments() -> Select[Payment]:
     return select(Payment)
+
+
+INVOICES: Final = OwnList(invoices(), NEWEST_INVOICES)
+PAYMENTS: Final = OwnList(payments(), NEWEST_PAYMENTS)
 
 
 async def invoice(tx: CustomerTransaction, invoice_id: UUID) -> Invoice:

@@ -27,6 +27,7 @@ from billing_api.web.parameters import STORABLE, Message, Reason
 from core.licensing.plan import LIMITS, with_limits
 from core.licensing.state import Status
 from db.models.licensing import FingerprintPolicy, License, LicenseType, ProvisioningState
+from db.reads import Record
 
 
 class _LicenseFacts(msgspec.Struct, frozen=True, kw_only=True):
@@ -116,6 +117,11 @@ class LicenseView(_LicenseFactsWithLimits, frozen=True, kw_only=True):
             examples=[fields.SUBSCRIPTION],
         ),
     ] = None
+
+    @classmethod
+    def read(cls, row: Record) -> "LicenseView":
+        """From a row with columns of these names."""
+        return msgspec.convert(row.by_name(), cls)
 
     @classmethod
     def of(cls, license_: License, plan: str, subscription_id: UUID | None, now: datetime) -> "LicenseView":

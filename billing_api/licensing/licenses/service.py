@@ -40,33 +40,35 @@ from core.settings import Secrets
 from db.idempotency import Once, Replayable
 from db.models.licensing import License, ProvisioningState
 from db.paging import Page, Paging, fetch_page
+from db.reads import CustomerReads
 from db.unit_of_work import Database
 
 
 class LicenseService:
     """The owner's view: row-level security shows every method only the caller's own licenses."""
 
-    def __init__(self, database: Database, secrets: Secrets, clock: Clock, hot_store: Reader) -> None:
+    def __init__(
+        self, database: Database, reads: CustomerReads, secrets: Secrets, clock: Clock, hot_store: Reader
+    ) -> None:
         self._database = database
+        self._reads = reads
         self._secrets = secrets
         self._clock = clock
         self._hot_store = hot_store
 
     async def page(self, principal: Principal, paging: Paging, *, status: Status | None) -> Page[LicenseView]:
-        now = self._clock()
-        statement = repository.visible()
-        if status is not None:
-            statement = statement.where(repository.effective_status(now) == status)
-        async with self._database.as_customer(principal.user_id) as tx:
-            found = await fetch_page(tx.session, statement, repository.NEWEST_FIRST, paging)
-        return found.page(
-            LicenseView.of(license_, plan, subscription_id, now) for license_, plan, subscription_id in found.rows
+        filters = {} if status is None else {"status": status.value}
+        found = await repository.OWN_LIST.page(
+            self._reads, principal.user_id, paging, filters=filters, values={"now": self._clock()}
         )
+        return found.page(LicenseView.read(row) for row in found.rows)
 
     async def one(self, principal: Principal, license_id: UUID) -> LicenseView:
-        async with self._database.as_customer(principal.user_id) as tx:
-            row = await repository.one(tx, license_id)
-        return LicenseView.of(*row, self._clock())
+        values = {"license_id": license_id, "now": self._clock()}
+        rows = await self._reads.rows(principal.user_id, repository.OWN_ONE, values)
+        if not rows:
+            raise NotFound("there is no such license")
+        return LicenseView.read(rows[0])
 
     async def set_label(self, principal: Principal, license_id: UUID, order: LabelGiven) -> LicenseView:
         """Validators and panels know nothing of labels: no new version, nothing to project.

@@ -26,5 +26,5 @@ def commerce(on: Infrastructure) -> CommerceServices:
         plans=PlanService(database),
         checkouts=CheckoutService(database, stripe, mirror, public_url=on.settings.public_url),
         subscriptions=SubscriptionService(database, stripe, StripeChanges(stripe), mirror),
-        payments=PaymentService(database),
+        payments=PaymentService(database, on.reads),
     )

@@ -19,6 +19,7 @@ from core.parts import Parts
 from core.settings import ApiSettings
 from db.driver import SystemSessions
 from db.engine import create_engine
+from db.reads import CustomerReads
 from db.unit_of_work import Database
 
 
@@ -31,6 +32,7 @@ class Infrastructure:
     parts: Parts
     tokens: TokenIssuer
     database: Database
+    reads: CustomerReads
     sessions: SystemSessions
     redis: Redis
     queue_redis: Redis
@@ -50,6 +52,8 @@ def open_infrastructure(
     # PostgreSQL and Stripe.
     database = Database(create_engine(settings.database_url, name="billing_api"))
     until_stopped.push_async_callback(database.close)
+    reads = CustomerReads(settings.database_url, name="billing_api")
+    until_stopped.push_async_callback(reads.close)
     sessions = SystemSessions(settings.database_url, name="billing_api")
     until_stopped.push_async_callback(sessions.close)
     stripe = StripeGateway(settings.stripe)
@@ -68,6 +72,7 @@ def open_infrastructure(
         parts=parts,
         tokens=TokenIssuer(settings.jwt_keys, clock),
         database=database,
+        reads=reads,
         sessions=sessions,
         redis=redis,
         queue_redis=queue_redis,

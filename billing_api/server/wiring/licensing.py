@@ -43,7 +43,7 @@ def licensing(on: Infrastructure, until_stopped: AsyncExitStack) -> LicensingSer
     until_stopped.push_async_callback(checker.last_use.written)
     until_stopped.push_async_callback(usage.close)
     return LicensingServices(
-        licenses=LicenseService(database, secrets, clock, on.hot_store_reader),
+        licenses=LicenseService(database, on.reads, secrets, clock, on.hot_store_reader),
         license_administration=LicenseAdministration(database, secrets, clock, on.hot_store_reader),
         activations=ActivationService(database, secrets, clock),
         activation_administration=ActivationAdministration(database, clock),

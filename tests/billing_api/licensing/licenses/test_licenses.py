@@ -10,6 +10,7 @@ from sqlalchemy.exc import DBAPIError
 from billing_api.access.permissions import Principal
 from billing_api.licensing.licenses.service import LicenseService
 from billing_api.licensing.licenses.usage_view import HELD_WITHIN
+from billing_api.server.wiring.infrastructure import Infrastructure
 from core.clock import unix_time
 from core.hotstore import functions, keys
 from core.hotstore.client import HotStoreClient
@@ -108,13 +109,15 @@ async def test_lists_are_filtered_by_the_status_they_show(
 
 
 async def test_holds_are_shown_where_redis_can_tell(
-    desk: Desk, settings: ApiSettings, clock: FakeTime, valkey: str
+    desk: Desk, infrastructure: Infrastructure, settings: ApiSettings, clock: FakeTime, valkey: str
 ) -> None:
     owner = await desk.a_user()
     issued = await desk.a_license(owner)
     principal = Principal(owner, Role.CUSTOMER, new_id(), clock.now)
     async with Redis.from_url(valkey) as redis:
-        licenses = LicenseService(desk.database, settings.secrets, clock, Reader(HotStoreClient(redis)))
+        licenses = LicenseService(
+            desk.database, infrastructure.reads, settings.secrets, clock, Reader(HotStoreClient(redis))
+        )
 
         async def held() -> dict[str, int | None]:
             resources = (await licenses.usage(principal, issued.license.id)).resources
