@@ -140,7 +140,7 @@ class ServiceAccountTokens:
         async with self._database.as_system() as tx:
             found = await repository.rights(tx, token.account_id)
             if found is None:
-                raise InvalidToken("this service account is revoked: use another one")
+                raise InvalidToken("this service account is revoked: get a token of another one with POST oauth/token")
             if not _may_come_from(address, found.networks):
                 raise NetworkNotAllowed(address, _WHAT)
             await repository.note_use(tx, token.account_id, found.last_used_at, address, self._clock())
