@@ -10,7 +10,7 @@ PYTHON = $(shell sh devstack/choose_python.sh)
 BIN := .venv/bin
 RUN := $(BIN)/python -m
 CODE := $(patsubst %/__init__.py,%,$(wildcard */__init__.py)) tests
-WORKERS ?= 2
+WORKERS ?= 3  # of two cores: many tests wait for time limits, or for a process to start
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "%-19s %s\n", $$1, $$2 }'
