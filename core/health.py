@@ -153,6 +153,14 @@ class Lookout:
     async def report(self) -> Dependencies:
         return Dependencies.of(await self.states())
 
+    async def close(self) -> None:
+        """Ends what still looks. Call it before its connections are closed: a look would open them again."""
+        looks = {*self._looks.values(), *([self._looking] if self._looking else [])}
+        for look in looks:
+            look.cancel()
+        if looks:
+            await asyncio.wait(looks, timeout=self._within)
+
     async def _look(self) -> None:
         for name, probe in self._probes.items():
             last = self._looks.get(name)

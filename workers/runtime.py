@@ -123,6 +123,7 @@ class Runtime:
         postgres = PostgresCondition(settings.database_url, name="nextpanel-workers")
         closing.callback(postgres.close)
         lookout = Lookout({"postgres": postgres.look, **self._redis_probes(redis)})
+        closing.push_async_callback(lookout.close)
         self.health = Health(self.parts, lookout, self._rebuild, sees=self.metrics.sees)
 
     def _wire_projection(self, writer: Writer) -> None:

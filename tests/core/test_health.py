@@ -91,6 +91,22 @@ async def test_all_who_ask_at_once_share_a_look_and_what_was_seen_is_kept_for_a_
 
 
 @pytest.mark.parametrize("stubborn", [False, True])
+async def test_no_look_goes_on_after_the_end(stubborn: bool) -> None:
+    silent = Probe(stubborn=stubborn)
+    silent.gate.clear()
+    lookout = Lookout({"redis": silent.look}, within=0.05)
+    asking = asyncio.create_task(lookout.states())
+    while not silent.looks:  # noqa: ASYNC110  a turn of the loop
+        await asyncio.sleep(0)
+    async with asyncio.timeout(5):
+        await lookout.close()
+    others = asyncio.all_tasks() - {asyncio.current_task(), asking}
+    assert len([task for task in others if "Probe.look" in repr(task)]) == stubborn, "one that heeds nothing stays"
+    silent.gate.set()
+    await asyncio.gather(asking, *others, return_exceptions=True)
+
+
+@pytest.mark.parametrize("stubborn", [False, True])
 async def test_nobody_waits_longer_for_a_silent_server_than_a_look_may_take(stubborn: bool) -> None:
     silent = Probe(stubborn=stubborn)
     silent.gate.clear()

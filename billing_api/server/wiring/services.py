@@ -109,6 +109,7 @@ async def _health(on: Infrastructure, readiness: Readiness) -> AsyncIterator[Hea
         on.parts.stopping()
         checks.cancel()
         await asyncio.wait({checks})
+        await health.lookout.close()
         postgres.close()
 
 
