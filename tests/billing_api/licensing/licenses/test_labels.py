@@ -151,7 +151,8 @@ async def test_the_subscription_that_pays_is_named(
     async def subscribed(to: License, stripe_id: str, status: SubscriptionStatus, day: int) -> str:
         made = {"plans": {"id": STARTER_PLAN}, "licenses": {"id": to.id}}
         row = a_row(Subscription.__table__, to.user_id, made)  # type: ignore[arg-type]  # a table, for mypy a clause
-        told = {"stripe_subscription_id": stripe_id, "status": status, "created_at": clock.now.replace(year=2000 + day)}
+        created_at = clock.now - timedelta(days=100 - day)
+        told = {"stripe_subscription_id": stripe_id, "status": status, "created_at": created_at}
         async with as_owner(database_urls) as connection:
             await connection.execute(insert(Subscription).values(row | told))
         return str(row["id"])
