@@ -12,7 +12,7 @@ from typing import Final, TypeVar
 from urllib.parse import urlsplit
 
 from core.crypto.sealing import KEY_BYTES
-from core.rate_limit import Quota
+from core.rate_limit import MOST_A_SECOND, Quota
 
 T = TypeVar("T")
 
@@ -108,11 +108,14 @@ class Reader:
                 limit, _, quota = part.partition("=")
                 requests, _, seconds = quota.partition("/")
                 given[limit] = Quota(int(requests), int(seconds))
-                if limit not in defaults or min(given[limit]) < 1:
+                if limit not in defaults or min(given[limit]) < 1 or given[limit].rate > MOST_A_SECOND:
                     raise ValueError
             return given
 
-        wanted = f"name=requests/seconds, comma separated, with names of {', '.join(defaults)}"
+        wanted = (
+            f"name=requests/seconds, comma separated, at most {MOST_A_SECOND} a second, with names of"
+            f" {', '.join(defaults)}"
+        )
         return self.parsed(name, ",", parse, wanted, dict(defaults))
 
     def some(self, name: str) -> tuple[str, ...]:

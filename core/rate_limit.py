@@ -14,6 +14,8 @@ from typing import Final, NamedTuple
 
 import msgspec
 
+MOST_A_SECOND: Final = 1_000_000
+"""Redis counts in microseconds: a request of a higher rate would cost nothing (core/access_store/access.lua)."""
 _REMEMBERED: Final = 50_000
 
 

@@ -86,6 +86,7 @@ def test_everything_that_is_missing_is_told_at_once(read: Callable[[dict[str, st
         ("NP_TRUSTED_PROXIES", "proxy.example.com", "NP_TRUSTED_PROXIES must be networks"),
         ("NP_LIMITS", "user=100", "NP_LIMITS must be name=requests/seconds"),
         ("NP_LIMITS", "user=0/60", "NP_LIMITS must be name=requests/seconds"),
+        ("NP_LIMITS", "user=60000001/60", "NP_LIMITS must be name=requests/seconds, .* at most 1000000 a second"),
         ("NP_LIMITS", "usr=100/60", "NP_LIMITS must be name=requests/seconds, .* with names of user, address"),
         ("NP_INDEX_KEY", "!", "NP_INDEX_KEY must be base64 of 32 bytes"),
         ("NP_INDEX_KEY", base64.b64encode(bytes(16)).decode(), "NP_INDEX_KEY must be base64 of 32 bytes"),
