@@ -107,6 +107,19 @@ OWN_LIST: Final = OwnList(
 )
 OWN_ONE: Final = OwnStatement(_OWN.where(License.id == bindparam("license_id", type_=License.id.type)))
 
+_USED: Final = select(func.jsonb_object_agg(LicenseUsage.resource, LicenseUsage.used)).where(
+    LicenseUsage.license_id == License.id
+)
+OWN_USAGE: Final = OwnStatement(
+    select(
+        License.id,
+        License.license_key_hash,
+        *(getattr(License, limit) for limit in LIMITS),
+        _USED.correlate(License).scalar_subquery().label("used"),
+    ).where(License.id == bindparam("license_id", type_=License.id.type))
+)
+"""A license's limits, and what is used of each resource: NULL where nothing is."""
+
 
 async def one(tx: Transaction, license_id: UUID) -> tuple[License, str, UUID | None]:
     row = (await tx.session.execute(visible().where(License.id == license_id))).one_or_none()

@@ -35,12 +35,13 @@ from core.errors import Conflict, FieldError, InvalidInput, NotFound
 from core.hotstore.reader import Reader
 from core.jobs import AlignAccount, Provision
 from core.licensing import key as license_key
+from core.licensing.plan import Limits
 from core.licensing.state import Event, Status, move
 from core.settings import Secrets
 from db.idempotency import Once, Replayable
 from db.models.licensing import License, ProvisioningState
 from db.paging import Page, Paging, fetch_page
-from db.reads import CustomerReads
+from db.reads import CustomerReads, OwnStatement, Record, Values
 from db.unit_of_work import Database
 
 
@@ -65,10 +66,7 @@ class LicenseService:
 
     async def one(self, principal: Principal, license_id: UUID) -> LicenseView:
         values = {"license_id": license_id, "now": self._clock()}
-        rows = await self._reads.rows(principal.user_id, repository.OWN_ONE, values)
-        if not rows:
-            raise NotFound("there is no such license")
-        return LicenseView.read(rows[0])
+        return LicenseView.read(await self._own(principal, repository.OWN_ONE, values))
 
     async def set_label(self, principal: Principal, license_id: UUID, order: LabelGiven) -> LicenseView:
         """Validators and panels know nothing of labels: no new version, nothing to project.
@@ -111,10 +109,15 @@ class LicenseService:
             return await once.record(tx, RevealedKey(key))
 
     async def usage(self, principal: Principal, license_id: UUID) -> UsageView:
-        async with self._database.as_customer(principal.user_id) as tx:
-            license_, *_ = await repository.one(tx, license_id)
-            used = await repository.usage_of(tx, license_id)
-        return await usage_view(self._hot_store, license_, used)
+        row = await self._own(principal, repository.OWN_USAGE, {"license_id": license_id})
+        limits = Limits.read(row.by_name())
+        return await usage_view(self._hot_store, row.license_key_hash, limits, row.used or {})
+
+    async def _own(self, principal: Principal, statement: OwnStatement, values: Values) -> Record:
+        rows = await self._reads.rows(principal.user_id, statement, values)
+        if not rows:
+            raise NotFound("there is no such license")
+        return rows[0]
 
 
 class LicenseAdministration:
@@ -156,7 +159,7 @@ class LicenseAdministration:
         async with self._database.as_staff(principal.user_id) as tx:
             license_, *_ = await repository.one_for_staff(tx, license_id)
             used = await repository.usage_of(tx, license_id)
-        return await usage_view(self._hot_store, license_, used)
+        return await usage_view(self._hot_store, license_.license_key_hash, license_.limits, used)
 
     async def find_by_key(self, principal: Principal, text: str) -> AdminLicenseView:
         """The license of a key. The key comes in the body, because URLs are written to logs."""
