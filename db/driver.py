@@ -13,12 +13,13 @@ from contextlib import asynccontextmanager, suppress
 from typing import Any, Final, Protocol
 
 import asyncpg  # type: ignore[import-untyped]  # ships no types
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from db.availability import is_gone
 from db.engine import CONNECT_WITHIN, server_settings
 
 LENT_WITHIN: Final = 5
-"""Seconds to wait for a session that others use. Then TimeoutError."""
+"""Seconds to wait for a session that others use, or for a new connection."""
 MOST_SESSIONS: Final = 2
 """Sessions of a process: their users do one thing after another."""
 
@@ -31,6 +32,9 @@ class Driver(Protocol):
 
     async def execute(self, query: str, *args: Any) -> str:
         """The command's tag, such as "INSERT 0 12"."""
+
+    def get_settings(self) -> Any:
+        """What the server reports of its settings, as attributes, kept up to date while the connection is open."""
 
 
 class Sessions:
@@ -96,13 +100,27 @@ class Sessions:
                 server_settings=self._settings,
             )
         await self._pool  # does nothing from the second time on
-        async with self._pool.acquire(timeout=LENT_WITHIN) as connection:
-            try:
-                yield connection
-            except asyncpg.PostgresError as failure:
-                if is_gone(failure):
-                    await self._pool.expire_connections()  # each is replaced when it is needed next
-                raise
+        connection = await self._acquired()
+        try:
+            yield connection
+        except asyncpg.PostgresError as failure:
+            if is_gone(failure):
+                await self.replace_all()
+            raise
+        finally:
+            await self._pool.release(connection)
+
+    async def _acquired(self) -> Any:
+        try:
+            return await self._pool.acquire(timeout=LENT_WITHIN)
+        except TimeoutError:
+            if self._pool.get_size() - self._pool.get_idle_size() >= self._most:
+                raise PoolTimeout("others use all sessions") from None
+            raise
+
+    async def replace_all(self) -> None:
+        """Each connection is replaced when it is needed next."""
+        await self._pool.expire_connections()
 
     async def close(self) -> None:
         if self._pool is not None:

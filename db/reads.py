@@ -23,6 +23,7 @@ all that staff and the application read, goes through db/unit_of_work.py.
 import re
 from collections.abc import Mapping, Sequence
 from enum import Enum
+from time import monotonic
 from typing import Any, Final
 from uuid import UUID
 
@@ -30,9 +31,11 @@ import msgspec
 from sqlalchemy import ColumnElement, Integer, Select, bindparam, func, literal_column, select
 from sqlalchemy.dialects.postgresql import asyncpg as dialect
 
-from db.driver import Sessions
+from db.driver import Driver, Sessions
 from db.paging import Order, Paging, Rows, cursor_behind, place_of
 
+_DIAL_AGAIN_EVERY: Final = 1.0
+"""Seconds, while the name leads to a server that takes no writes."""
 READERS: Final = 8
 """Connections of a process for such reads: each is needed for one round trip."""
 
@@ -71,12 +74,21 @@ class CustomerReads(Sessions):
     def __init__(self, url: str, *, name: str = "nextpanel-billing") -> None:
         """Connects when a connection is needed. `url` and `name` as for SystemSessions (db/driver.py)."""
         super().__init__(url, name=name, most=READERS, settings={}, prepare=_read_jsonb)
+        self._replaced_at = float("-inf")
 
     async def rows(self, user_id: UUID, statement: "OwnStatement", values: Values) -> list[Record]:
         """The rows that this user may see."""
         async with self.session() as driver:
             found = await driver.fetch(statement.text, str(user_id), *statement.arguments(values))
+            if _takes_no_writes(driver):
+                await self._dial_again()
         return [Record(row) for row in found]
+
+    async def _dial_again(self) -> None:
+        """After a failover the name may lead to another server already. No write comes here that would be refused."""
+        if monotonic() - self._replaced_at >= _DIAL_AGAIN_EVERY:
+            self._replaced_at = monotonic()
+            await self.replace_all()
 
 
 class OwnStatement:
@@ -149,6 +161,12 @@ class OwnList:
             listed = listed.where(self._order.behind_named())
         limit, offset = bindparam("limit", type_=Integer), bindparam("offset", type_=Integer)
         return OwnStatement(listed.limit(limit).offset(offset))
+
+
+def _takes_no_writes(driver: Driver) -> bool:
+    """Whether the server is a standby, or was told to take no writes. From PostgreSQL 14 on it reports both."""
+    told = driver.get_settings()
+    return "on" in {getattr(told, name, "off") for name in ("in_hot_standby", "default_transaction_read_only")}
 
 
 async def _read_jsonb(connection: Any) -> None:

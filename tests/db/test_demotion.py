@@ -2,22 +2,27 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 from urllib.parse import urlsplit, urlunsplit
 
 import pytest
 from asyncpg import PostgresError, ReadOnlySQLTransactionError  # type: ignore[import-untyped]  # nobody has typed it
-from sqlalchemy import text
+from sqlalchemy import select, text
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from db.availability import is_absence, is_gone
+from core.ids import new_id
+from db.availability import is_absence, is_busy, is_gone
 from db.driver import SystemSessions
 from db.engine import create_engine
+from db.reads import READERS, CustomerReads, OwnStatement
 from db.unit_of_work import Database
 from devstack.postgres import Postgres
 from tests.support.servers import DatabaseUrls
 
 DEMOTE = "SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY"
 PID = "SELECT pg_backend_pid()"
+MY_PID = "pg_backend_pid() AS pid"
 WRITE = "CREATE TEMPORARY TABLE written (n int) ON COMMIT DROP"
 RAISE = "DO $$ BEGIN RAISE EXCEPTION 'going' USING ERRCODE = '{}'; END $$"
 
@@ -85,6 +90,48 @@ async def test_and_those_of_usage_reports(database_urls: DatabaseUrls) -> None:
             assert (await driver.fetch(PID))[0][0] != before
     finally:
         await sessions.close()
+
+
+async def test_and_those_that_only_read(database_urls: DatabaseUrls, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No write of theirs is ever refused, so they go by what the server reports."""
+    monkeypatch.setattr("db.reads._DIAL_AGAIN_EVERY", 3600)  # once is enough, and not again while it stays so
+    reads, statement = CustomerReads(database_urls.api, name="test-demotion"), OwnStatement(select(text(MY_PID)))
+
+    async def asked() -> int:
+        (row,) = await reads.rows(new_id(), statement, {})
+        pid: int = row.pid
+        return pid
+
+    async def demoted() -> None:
+        async with reads.session() as driver:
+            await driver.execute(DEMOTE)
+
+    try:
+        first = await asked()
+        assert await asked() == first
+        await demoted()
+        assert await asked() == first, "the answer that tells it"
+        assert (second := await asked()) != first
+        await demoted()
+        assert [await asked(), await asked()] == [second, second], "read, and not dialed for each request"
+    finally:
+        await reads.close()
+
+
+async def test_a_pool_that_others_use_up_is_busy(database_urls: DatabaseUrls, monkeypatch: pytest.MonkeyPatch) -> None:
+    reads = CustomerReads(database_urls.api, name="test-busy")
+    try:
+        async with AsyncExitStack() as others:
+            for _ in range(READERS):
+                await others.enter_async_context(reads.session())
+            monkeypatch.setattr("db.driver.LENT_WITHIN", 0.05)
+            with pytest.raises(PoolTimeout) as refused:
+                await reads.rows(new_id(), OwnStatement(select(text(MY_PID))), {})
+        assert is_busy(refused.value)
+        monkeypatch.undo()
+        assert await reads.rows(new_id(), OwnStatement(select(text(MY_PID))), {})
+    finally:
+        await reads.close()
 
 
 @pytest.mark.parametrize("state", ["25006", "57P01", "57P02", "57P03", "57P04"])
