@@ -13,7 +13,7 @@ from sqlalchemy import insert
 
 import billing_api
 from billing_api.commerce.payments.repository import INVOICES, PAYMENTS
-from billing_api.licensing.licenses.repository import OWN_LIST, OWN_ONE, OWN_USAGE
+from billing_api.licensing.licenses.own_repository import OWN_LIST, OWN_ONE, OWN_USAGE
 from core.clock import utc_now
 from core.errors import InvalidInput
 from core.ids import new_id

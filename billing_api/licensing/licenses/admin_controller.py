@@ -8,17 +8,16 @@ from litestar.di import NamedDependency
 from litestar.params import FromPath, JSONBody, QueryParameter
 
 from billing_api.access.permissions import Permission, Principal
-from billing_api.licensing.licenses.controller import InState
-from billing_api.licensing.licenses.schemas import (
-    AdminLicenseView,
+from billing_api.licensing.licenses.admin_schemas import (
     ChangeLicense,
     ExtendLicense,
     IssuedLicense,
     IssueLicense,
     KeyGiven,
     LimitsGiven,
-    UsageView,
 )
+from billing_api.licensing.licenses.controller import InState
+from billing_api.licensing.licenses.schemas import AdminLicenseView, UsageView
 from billing_api.licensing.licenses.service import LicenseAdministration
 from billing_api.web.parameters import (
     ReasonGiven,

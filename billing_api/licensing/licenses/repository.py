@@ -10,7 +10,6 @@ from sqlalchemy import (
     Row,
     ScalarSelect,
     Select,
-    bindparam,
     case,
     delete,
     func,
@@ -23,7 +22,7 @@ from sqlalchemy import (
 from sqlalchemy.orm import aliased
 
 from core.errors import NotFound
-from core.licensing.plan import LIMITS, RESOURCES
+from core.licensing.plan import RESOURCES
 from core.licensing.state import Status
 from core.mailbox import mailbox_key
 from db.models.commerce import Subscription, SubscriptionStatus
@@ -31,7 +30,6 @@ from db.models.identity import User
 from db.models.licensing import License, LicenseType, Plan, ProvisioningState
 from db.models.usage import LicenseUsage, OverageCandidate
 from db.paging import Order
-from db.reads import OwnList, OwnStatement
 from db.unit_of_work import CustomerTransaction, StaffTransaction, SystemTransaction, Transaction
 
 NEWEST_FIRST: Final = Order(License.created_at, License.id)
@@ -74,51 +72,6 @@ def subscription_id() -> ScalarSelect[Any]:
 def visible() -> Select[License, str, UUID | None]:
     """The licenses that the session may see, each with its plan's name and its subscription."""
     return select(License, Plan.name, subscription_id()).join(Plan, Plan.id == License.plan_id)
-
-
-_NOW: Final[ColumnElement[datetime]] = bindparam("now", type_=License.created_at.type)
-_OWN: Final = select(
-    License.id,
-    License.license_type,
-    effective_status(_NOW).label("status"),
-    License.status_message,
-    (literal("…") + License.key_hint).label("key_hint"),
-    *(getattr(License, limit) for limit in LIMITS),
-    License.features,
-    License.fingerprint_policy,
-    License.fingerprint,
-    License.nextpanel_user_id,
-    License.nextpanel_login_url,
-    License.provisioning,
-    License.activation_date,
-    License.expiry_date,
-    License.grace_until,
-    License.auto_renew,
-    License.created_at,
-    License.updated_at,
-    License.label,
-    Plan.name.label("plan"),
-    subscription_id().label("subscription_id"),
-).join(Plan, Plan.id == License.plan_id)
-"""A license as its owner sees it, by the names of `schemas.LicenseView`. It needs `now`."""
-
-OWN_LIST: Final = OwnList(
-    _OWN, NEWEST_FIRST, status=effective_status(_NOW) == bindparam("status", type_=License.status.type)
-)
-OWN_ONE: Final = OwnStatement(_OWN.where(License.id == bindparam("license_id", type_=License.id.type)))
-
-_USED: Final = select(func.jsonb_object_agg(LicenseUsage.resource, LicenseUsage.used)).where(
-    LicenseUsage.license_id == License.id
-)
-OWN_USAGE: Final = OwnStatement(
-    select(
-        License.id,
-        License.license_key_hash,
-        *(getattr(License, limit) for limit in LIMITS),
-        _USED.correlate(License).scalar_subquery().label("used"),
-    ).where(License.id == bindparam("license_id", type_=License.id.type))
-)
-"""A license's limits, and what is used of each resource: NULL where nothing is."""
 
 
 async def one(tx: Transaction, license_id: UUID) -> tuple[License, str, UUID | None]:

@@ -1,13 +1,12 @@
 """License schemas: requests and answers as JSON."""
 
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 from uuid import UUID
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from billing_api.access.staff_reason import StaffReason
 from billing_api.licensing.licenses.label import Label
 from billing_api.web import fields
 from billing_api.web.fields import (
@@ -23,8 +22,7 @@ from billing_api.web.fields import (
     UpdatedAt,
     UserId,
 )
-from billing_api.web.parameters import STORABLE, Message, Reason
-from core.licensing.plan import LIMITS, with_limits
+from core.licensing.plan import with_limits
 from core.licensing.state import Status
 from db.models.licensing import FingerprintPolicy, License, LicenseType, ProvisioningState
 from db.reads import Record
@@ -56,23 +54,10 @@ class _LicenseFacts(msgspec.Struct, frozen=True, kw_only=True):
     features: FeatureFlags
 
 
-class _ReasonGiven(msgspec.Struct, frozen=True, kw_only=True):
-    reason: Reason
-    message: Message | None = None
-
-    @property
-    def said(self) -> StaffReason:
-        return StaffReason(self.reason, self.message)
-
-
-_Limit = Annotated[int, msgspec.Meta(ge=0, le=2_147_483_647)]
-
 if TYPE_CHECKING:
     _LicenseFactsWithLimits = _LicenseFacts
-    _ReasonGivenWithLimits = _ReasonGiven
 else:
     _LicenseFactsWithLimits = with_limits(_LicenseFacts, int | None)
-    _ReasonGivenWithLimits = with_limits(_ReasonGiven, _Limit | msgspec.UnsetType | None, default=msgspec.UNSET)
 
 
 class LicenseView(_LicenseFactsWithLimits, frozen=True, kw_only=True):
@@ -218,95 +203,12 @@ class UsageView(msgspec.Struct, frozen=True):
     ]
 
 
-class ExtendLicense(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A later end of a license."""
-
-    expiry_date: Annotated[
-        datetime,
-        Meta(
-            tz=True,
-            description="The new end, with a UTC offset: later than now and than the present end.",
-            examples=["2027-01-31T00:00:00Z"],
-        ),
-    ]
-    reason: Reason
-    message: Message | None = None
-
-    @property
-    def said(self) -> StaffReason:
-        return StaffReason(self.reason, self.message)
-
-
-class LimitsGiven(_ReasonGivenWithLimits, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Limits of this license: null is unlimited, absent limits stay as they are. A limit may be below present usage."""
-
-    def given(self) -> dict[str, int | None]:
-        values = {name: getattr(self, name) for name in LIMITS}
-        return {name: value for name, value in values.items() if value is not msgspec.UNSET}
-
-
-class ChangeLicense(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Settings of one license; absent fields stay as they are."""
-
-    fingerprint_policy: Annotated[
-        FingerprintPolicy | msgspec.UnsetType,
-        Meta(
-            description=(
-                "`required` refuses a validation without a fingerprint, or with another one than the "
-                "license is bound to. `none` compares a fingerprint only if one is sent."
-            ),
-            examples=["required"],
-        ),
-    ] = msgspec.UNSET
-    reason: Reason | msgspec.UnsetType = msgspec.UNSET
-    message: Message | None = None
-
-    @property
-    def said(self) -> StaffReason:
-        return StaffReason(None if self.reason is msgspec.UNSET else self.reason, self.message)
-
-
 class LabelGiven(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What owners set of their licenses. Absent: it stays as it is."""
 
     label: (
         Annotated[Label | None, msgspec.Meta(description="Null removes it.", examples=["Shop, Graz"])] | UnsetType
     ) = UNSET
-
-
-class KeyGiven(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The license key to look for."""
-
-    license_key: Annotated[LicenseKey, Meta(max_length=64)]
-
-
-class IssueLicense(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A license to issue without a payment."""
-
-    email: Annotated[
-        str,
-        Meta(
-            min_length=3,
-            max_length=254,
-            pattern=STORABLE,
-            description="The address of the customer's account. It must exist.",
-            examples=["ada@example.com"],
-        ),
-    ]
-    plan: Annotated[
-        Literal["starter", "professional", "enterprise"], Meta(description="The plan.", examples=["professional"])
-    ]
-    expiry_date: Annotated[
-        Annotated[datetime, msgspec.Meta(tz=True)] | None,
-        Meta(description="When it ends, with a UTC offset; absent or null: never.", examples=["2027-11-22T00:00:00Z"]),
-    ] = None
-
-
-class IssuedLicense(msgspec.Struct, frozen=True):
-    """The new license. Its key is shown only now."""
-
-    id: LicenseId
-    license_key: LicenseKey
 
 
 def effective_status(license_: License, now: datetime) -> Status:

@@ -8,7 +8,14 @@ from msgspec import UNSET
 
 from billing_api.access.permissions import Principal
 from billing_api.access.staff_reason import StaffReason
-from billing_api.licensing.licenses import label, repository
+from billing_api.licensing.licenses import label, own_repository, repository
+from billing_api.licensing.licenses.admin_schemas import (
+    ChangeLicense,
+    ExtendLicense,
+    IssuedLicense,
+    IssueLicense,
+    LimitsGiven,
+)
 from billing_api.licensing.licenses.issuing import (
     Term,
     issue,
@@ -16,18 +23,7 @@ from billing_api.licensing.licenses.issuing import (
     open_key,
     seal_key,
 )
-from billing_api.licensing.licenses.schemas import (
-    AdminLicenseView,
-    ChangeLicense,
-    ExtendLicense,
-    IssuedLicense,
-    IssueLicense,
-    LabelGiven,
-    LicenseView,
-    LimitsGiven,
-    RevealedKey,
-    UsageView,
-)
+from billing_api.licensing.licenses.schemas import AdminLicenseView, LabelGiven, LicenseView, RevealedKey, UsageView
 from billing_api.licensing.licenses.terms import set_overrides
 from billing_api.licensing.licenses.usage_view import usage_view
 from core.clock import Clock, rfc3339
@@ -59,14 +55,14 @@ class LicenseService:
 
     async def page(self, principal: Principal, paging: Paging, *, status: Status | None) -> Page[LicenseView]:
         filters = {} if status is None else {"status": status.value}
-        found = await repository.OWN_LIST.page(
+        found = await own_repository.OWN_LIST.page(
             self._reads, principal.user_id, paging, filters=filters, values={"now": self._clock()}
         )
         return found.page(LicenseView.read(row) for row in found.rows)
 
     async def one(self, principal: Principal, license_id: UUID) -> LicenseView:
         values = {"license_id": license_id, "now": self._clock()}
-        return LicenseView.read(await self._own(principal, repository.OWN_ONE, values))
+        return LicenseView.read(await self._own(principal, own_repository.OWN_ONE, values))
 
     async def set_label(self, principal: Principal, license_id: UUID, order: LabelGiven) -> LicenseView:
         """Validators and panels know nothing of labels: no new version, nothing to project.
@@ -109,7 +105,7 @@ class LicenseService:
             return await once.record(tx, RevealedKey(key))
 
     async def usage(self, principal: Principal, license_id: UUID) -> UsageView:
-        row = await self._own(principal, repository.OWN_USAGE, {"license_id": license_id})
+        row = await self._own(principal, own_repository.OWN_USAGE, {"license_id": license_id})
         limits = Limits.read(row.by_name())
         return await usage_view(self._hot_store, row.license_key_hash, limits, row.used or {})
 

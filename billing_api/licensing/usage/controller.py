@@ -8,7 +8,7 @@ from litestar.di import NamedDependency
 
 from billing_api.access.permissions import Permission
 from billing_api.access.rate_limits import RateLimiter
-from billing_api.licensing.api_keys.service import SignatureChecker
+from billing_api.licensing.api_keys.signature_checker import SignatureChecker
 from billing_api.licensing.usage.fast_path import (
     FAILURE,
     answer,

@@ -1,9 +1,9 @@
 """Fast path (ASGI bypass) of POST /api/v1/billing/usage, which comes thousands of times a second.
 
-    head and body ─► signature      api_keys/service.py   who reports
-                  ─► report         schemas.py            what is reported; service.py checks it by itself
-                  ─► batch          batch_gathering.py    together with all reports of the same moment
-                  ─► transaction    batch_recording.py    counts and writes, with the statements of repository.py
+    head and body ─► signature      api_keys/signature_checker.py   who reports
+                  ─► report         schemas.py                      what is reported; service.py checks it by itself
+                  ─► batch          batch_gathering.py              together with all reports of the same moment
+                  ─► transaction    batch_recording.py              counts and writes, by statements of repository.py
                   ─► COMMIT ─► answer
 
 `answer` does all of this, for the fast path and for the framework's route (controller.py). What Litestar does around a
@@ -24,7 +24,7 @@ from litestar.datastructures import State
 from litestar.enums import ScopeType
 from litestar.types import ASGIApp, HTTPScope, Receive, Scope, Send
 
-from billing_api.licensing.api_keys.service import SignatureChecker, SignedRequest
+from billing_api.licensing.api_keys.signature_checker import SignatureChecker, SignedRequest
 from billing_api.licensing.usage.batch_counting import Counted
 from billing_api.licensing.usage.schemas import (
     ItemAnswer,

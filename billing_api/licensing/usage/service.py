@@ -14,7 +14,7 @@ from typing import Final
 import msgspec
 from redis.exceptions import RedisError
 
-from billing_api.licensing.api_keys.service import Signer
+from billing_api.licensing.api_keys.signature_checker import Signer
 from billing_api.licensing.usage import metrics
 from billing_api.licensing.usage.batch_counting import CheckedReport, Counted
 from billing_api.licensing.usage.batch_gathering import Batches

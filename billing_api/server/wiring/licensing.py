@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 from billing_api.licensing.activation.service import ActivationAdministration, ActivationService
 from billing_api.licensing.api_keys.platform_keys import PlatformKeyAdministration
-from billing_api.licensing.api_keys.service import ApiKeyService, SignatureChecker
+from billing_api.licensing.api_keys.service import ApiKeyService
+from billing_api.licensing.api_keys.signature_checker import SignatureChecker
 from billing_api.licensing.leases.service import LeaseKeys
 from billing_api.licensing.licenses.service import LicenseAdministration, LicenseService
 from billing_api.licensing.usage.batch_recording import Recording

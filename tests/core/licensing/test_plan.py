@@ -6,7 +6,8 @@ import msgspec
 import pytest
 
 from billing_api.commerce.plans.schemas import PlanView
-from billing_api.licensing.licenses.schemas import LicenseView, LimitsGiven
+from billing_api.licensing.licenses.admin_schemas import LimitsGiven
+from billing_api.licensing.licenses.schemas import LicenseView
 from core.licensing.plan import LIMITS, RESOURCES, Limits, with_limits
 from db.models.licensing import License, Plan
 

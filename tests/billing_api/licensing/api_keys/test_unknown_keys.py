@@ -5,14 +5,8 @@ from collections.abc import AsyncIterator, Collection, Sequence
 
 import pytest
 
-from billing_api.licensing.api_keys import repository
-from billing_api.licensing.api_keys import service as api_keys
-from billing_api.licensing.api_keys.service import (
-    UNKNOWN_FOR,
-    SignatureChecker,
-    SignedRequest,
-    Signer,
-)
+from billing_api.licensing.api_keys import repository, signature_checker
+from billing_api.licensing.api_keys.signature_checker import UNKNOWN_FOR, SignatureChecker, SignedRequest, Signer
 from core.clock import unix_time, utc_now
 from core.crypto.sealing import CannotOpen
 from core.crypto.signature import sign
@@ -128,7 +122,7 @@ async def test_every_waiting_call_learns_that_the_database_is_away(
 async def test_invented_ids_take_no_more_memory_than_they_may(
     checker: SignatureChecker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(api_keys, "_MOST_UNKNOWN", 2)
+    monkeypatch.setattr(signature_checker, "_MOST_UNKNOWN", 2)
     for number in range(4):
         await refused(checker, f"npk_{number:016x}")
     assert list(checker._unknown) == [f"npk_{number:016x}" for number in (2, 3)]
