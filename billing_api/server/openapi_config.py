@@ -12,7 +12,7 @@ from typing import Any, Final
 from litestar import Router
 from litestar.handlers import HTTPRouteHandler
 from litestar.openapi import OpenAPIConfig
-from litestar.openapi.spec import Components, OAuthFlow, OAuthFlows, SecurityScheme, Tag
+from litestar.openapi.spec import Components, OAuthFlow, OAuthFlows, Reference, SecurityScheme, Tag
 
 from billing_api.access.permissions import SCOPES, STAFF_SCOPES, Permission
 from billing_api.server.openapi_document import OpenApiJson
@@ -73,33 +73,33 @@ def openapi_config() -> OpenAPIConfig:
         ),
         operation_id_creator=_operation_id,
         tags=[Tag(name, text) for name, text in TAGS.items()],
-        components=Components(
-            security_schemes={
-                _BEARER: SecurityScheme(
-                    type="http",
-                    scheme="bearer",
-                    bearer_format="JWT",
-                    description="The access_token that POST auth/login, auth/mfa or auth/refresh answers; 15 minutes.",
-                ),
-                _CLIENT: _program(
-                    "A program's access token, for what its owner may read (RFC 6749, 4.4).", _SCOPE_TEXTS
-                ),
-                _SERVICE_ACCOUNT: _program(
-                    "A service account's access token: a program of the seller, with scopes of staff.",
-                    _STAFF_SCOPE_TEXTS,
-                ),
-                _SIGNATURE: SecurityScheme(
-                    type="apiKey",
-                    name="NP-Signature",
-                    security_scheme_in="header",
-                    description=(
-                        "An API key's signature of method, target, Idempotency-Key and body (HMAC-SHA256). The Python "
-                        "client makes it; docs/signature-vectors.json has examples for other languages."
-                    ),
-                ),
-            }
-        ),
+        components=Components(security_schemes=_security_schemes()),
     )
+
+
+def _security_schemes() -> dict[str, SecurityScheme | Reference]:
+    return {
+        _BEARER: SecurityScheme(
+            type="http",
+            scheme="bearer",
+            bearer_format="JWT",
+            description="The access_token that POST auth/login, auth/mfa or auth/refresh answers; 15 minutes.",
+        ),
+        _CLIENT: _program("A program's access token, for what its owner may read (RFC 6749, 4.4).", _SCOPE_TEXTS),
+        _SERVICE_ACCOUNT: _program(
+            "A service account's access token: a program of the seller, with scopes of staff.",
+            _STAFF_SCOPE_TEXTS,
+        ),
+        _SIGNATURE: SecurityScheme(
+            type="apiKey",
+            name="NP-Signature",
+            security_scheme_in="header",
+            description=(
+                "An API key's signature of method, target, Idempotency-Key and body (HMAC-SHA256). The Python "
+                "client makes it; docs/signature-vectors.json has examples for other languages."
+            ),
+        ),
+    }
 
 
 def _program(description: str, scopes: dict[str, str]) -> SecurityScheme:

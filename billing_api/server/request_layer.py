@@ -104,6 +104,8 @@ class _Exchange:
         except Exception as failure:
             if not self._given_up:
                 raise
+            if self._task is not None:
+                self._task.uncancel()  # the failure came in the cancellation's place
             logger().info("request.ended_late", error=type(failure).__name__)
         finally:
             DEADLINE.reset(outer)

@@ -1,6 +1,6 @@
 """Overview: what a customer owns and has to look at, in a fixed number of statements, and nobody else's."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import Any
@@ -118,25 +118,25 @@ async def with_labels(desk: Desk, urls: DatabaseUrls, owner: UUID, *labels: str)
     return ids
 
 
-async def test_what_needs_attention_is_told_by_urgency(
-    client: Client, desk: Desk, database_urls: DatabaseUrls, clock: FakeTime
-) -> None:
-    owner = await desk.a_user(email_verified_at=None)
-    ids, day = await with_labels(desk, database_urls, owner, *LABELS), timedelta(days=1)
+async def in_every_state(
+    urls: DatabaseUrls, owner: UUID, ids: Mapping[str, UUID], clock: FakeTime
+) -> tuple[str, str, str]:
+    """Puts each license into the state that its label says. Returns the subscriptions of late, confirms and ends."""
+    day = timedelta(days=1)
 
     async def put(name: str, columns: str, **values: Any) -> None:
-        await change(database_urls, f"UPDATE licenses SET {columns} WHERE label = :name", name=name, **values)
+        await change(urls, f"UPDATE licenses SET {columns} WHERE label = :name", name=name, **values)
 
     async def subscribed(name: str, **columns: Any) -> str:
         told = {"status": SubscriptionStatus.ACTIVE, "current_period_end": clock.now + 9 * day} | columns
         told = {"cancel_at_period_end": False} | told
-        return str(await added(database_urls, "subscriptions", owner, ids[name], **told))
+        return str(await added(urls, "subscriptions", owner, ids[name], **told))
 
     late = await subscribed("late", status=SubscriptionStatus.PAST_DUE)
     await put("late", "grace_until = :at", at=clock.now + 3 * day)
     confirms = await subscribed("confirms", pending_payment_url="https://pay.test/1")
     await put("suspended", "status = 'suspended', status_message = 'please call', status_reason = 'fraud?'")
-    await added(database_urls, "license_usage", owner, ids["over"], resource="emails", used=13)
+    await added(urls, "license_usage", owner, ids["over"], resource="emails", used=13)
     ends = await subscribed("ends", cancel_at_period_end=True)
     await put("ends", "expiry_date = :at, auto_renew = false", at=clock.now + 9 * day)
     await put("expired", "expiry_date = :at", at=clock.now - day)
@@ -145,7 +145,16 @@ async def test_what_needs_attention_is_told_by_urgency(
     await put("fine", "expiry_date = :at", at=clock.now + 9 * day)
     await put("long gone", "status = 'expired', expiry_date = :at", at=clock.now - 31 * day)
     await put("cancelled", "status = 'cancelled', max_emails = 0")
-    await added(database_urls, "license_usage", owner, ids["cancelled"], resource="emails", used=13)
+    await added(urls, "license_usage", owner, ids["cancelled"], resource="emails", used=13)
+    return late, confirms, ends
+
+
+async def test_what_needs_attention_is_told_by_urgency(
+    client: Client, desk: Desk, database_urls: DatabaseUrls, clock: FakeTime
+) -> None:
+    owner = await desk.a_user(email_verified_at=None)
+    ids, day = await with_labels(desk, database_urls, owner, *LABELS), timedelta(days=1)
+    late, confirms, ends = await in_every_state(database_urls, owner, ids, clock)
     shown = await seen(client, desk.signed_in(owner))
     told = [{name: value for name, value in one.items() if value is not None} for one in shown["attention"]]
     at = {days: (clock.now + days * day).isoformat().replace("+00:00", "Z") for days in (-1, 2, 3, 9)}
