@@ -20,9 +20,6 @@ from core.errors import Refusal, RequestTimeout
 ARRIVES_WITHIN: Final = 10.0
 """Seconds."""
 _CHECK_EVERY: Final = 1.0
-_LET_GO: Final = 0.05
-"""Seconds from the end of a read to the answer. Granian gives up the body in a thread of its own, and where the answer
-is there first, it keeps the connection open for the rest of the body, in spite of `Connection: close`."""
 
 
 class BrokenBody(Refusal):
@@ -90,7 +87,6 @@ class _TimedReceive:
             message = await self._receive()
         except asyncio.CancelledError:
             if self._given_up and self._task is not None and self._task.uncancel() == 0:
-                await asyncio.sleep(_LET_GO)
                 raise RequestTimeout from None
             raise
         except Exception as failure:  # the server's own error, of any type

@@ -51,10 +51,10 @@ async def report_usage(
     The answer comes after the report is stored. A report that is sent twice counts once. Each item of a list has its
     own answer.
     """
-    failure: Exception | None = request.scope["state"].get(FAILURE)
+    state = request.scope["state"]
     try:
-        if failure is not None:
-            raise failure
+        if FAILURE in state:
+            raise state.pop(FAILURE)  # and no variable of it here, which its traceback would lead back to
         request.require_json()
         answered = await answer(signature_checker, usage, signed_request(request.scope, await request.body()))
     except InvalidSignature:

@@ -180,7 +180,12 @@ class FastPath:
                 answered = await answer(licensing.signature_checker, licensing.usage, signed_request(scope, body))
         except Exception as failure:  # noqa: BLE001  the framework answers every failure
             scope["state"][FAILURE] = failure
-            await self._framework(scope, receive, send)
+            try:
+                await self._framework(scope, receive, send)
+            finally:
+                # By its traceback the failure leads to the scope, and so to itself. Such a circle would keep the
+                # request's body, and with it the client's connection, until the garbage collector runs.
+                scope["state"].pop(FAILURE, None)
             return
         await self._tell(send, answered, request_id)
         self._metrics.count(200, perf_counter() - began)

@@ -1,6 +1,8 @@
 """Body timeout: late or broken bodies block no other client, and are not counted as our crash."""
 
 import asyncio
+import gc
+import weakref
 from typing import Any, cast
 
 import msgspec
@@ -11,6 +13,7 @@ from litestar.testing import RequestFactory
 from billing_api.server.app import BillingApi
 from billing_api.server.body_timeout import BodyTimeouts, BrokenBody
 from core.errors import RequestTimeout
+from tests.billing_api.server.test_connections import ROUTES
 
 PATHS = ("/api/v1/auth/login", "/api/v1/billing/usage")
 """Carried by the framework, and by the fast path."""
@@ -50,6 +53,25 @@ async def status_and_code(app: Litestar, path: str, sender: Sender) -> tuple[int
 async def test_a_body_that_is_dripped_is_refused(app: Litestar, path: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cast("BillingApi", app), "body_timeouts", BodyTimeouts(within=0.05, check_every=0.01))
     assert await status_and_code(app, path, Sender(DRIP, DRIP)) == (408, "request_timeout")
+
+
+@pytest.mark.parametrize("path", ROUTES)
+@pytest.mark.parametrize("messages", [(DRIP,), (DRIP, GONE)], ids=["dripped", "broken off"])
+async def test_what_was_refused_is_let_go_at_once(
+    app: Litestar, path: str, messages: tuple[Any, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The server closes a connection when nobody holds its `receive`: a circle would wait for the garbage collector."""
+    monkeypatch.setattr(cast("BillingApi", app), "body_timeouts", BodyTimeouts(within=0.05, check_every=0.01))
+    sender = Sender(*messages)
+    held = weakref.ref(sender)
+    gc.disable()
+    try:
+        status, _ = await asyncio.create_task(status_and_code(app, path, sender))
+        del sender
+        await asyncio.sleep(0)  # the task that has ended goes as well
+        assert (status, held()) == (408 if len(messages) == 1 else 400, None)
+    finally:
+        gc.enable()
 
 
 @pytest.mark.parametrize("path", PATHS)
