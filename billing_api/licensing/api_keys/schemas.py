@@ -18,6 +18,20 @@ DAY: Final = 24 * 3600
 LONGEST_OVERLAP: Final = 7 * DAY
 """Seconds."""
 
+IsActive = Annotated[bool, Meta(description="False: it was revoked, and is refused everywhere.", examples=[True])]
+ExpiresAt = Annotated[datetime | None, Meta(description="When it ends; null: never.", examples=[None])]
+PreviousUntil = Annotated[
+    datetime | None,
+    Meta(description="Until when the previous secret works too; null: it does not.", examples=[None]),
+]
+LastUsedAt = Annotated[
+    datetime | None,
+    Meta(
+        description=("When it last signed a usage report, to the minute; validations do not count. Null: never."),
+        examples=["2026-11-23T09:30:00Z"],
+    ),
+]
+
 
 class ApiKeyView(msgspec.Struct, frozen=True, kw_only=True):
     """A key without its secret."""
@@ -32,19 +46,10 @@ class ApiKeyView(msgspec.Struct, frozen=True, kw_only=True):
     instance_id: Annotated[
         InstanceId | None, Meta(description="The panel whose activation created the key; null where its owner did.")
     ]
-    is_active: Annotated[bool, Meta(description="False: it was revoked, and is refused everywhere.", examples=[True])]
-    expires_at: Annotated[datetime | None, Meta(description="When it ends; null: never.", examples=[None])]
-    previous_until: Annotated[
-        datetime | None,
-        Meta(description="Until when the previous secret works too; null: it does not.", examples=[None]),
-    ]
-    last_used_at: Annotated[
-        datetime | None,
-        Meta(
-            description=("When it last signed a usage report, to the minute; validations do not count. Null: never."),
-            examples=["2026-11-23T09:30:00Z"],
-        ),
-    ]
+    is_active: IsActive
+    expires_at: ExpiresAt
+    previous_until: PreviousUntil
+    last_used_at: LastUsedAt
     created_at: CreatedAt
 
     @classmethod
@@ -154,19 +159,10 @@ class PlatformKeyView(msgspec.Struct, frozen=True, kw_only=True):
             examples=[["203.0.113.0/24"]],
         ),
     ]
-    is_active: Annotated[bool, Meta(description="False: it was revoked, and is refused everywhere.", examples=[True])]
-    expires_at: Annotated[datetime | None, Meta(description="When it ends; null: never.", examples=[None])]
-    previous_until: Annotated[
-        datetime | None,
-        Meta(description="Until when the previous secret works too; null: it does not.", examples=[None]),
-    ]
-    last_used_at: Annotated[
-        datetime | None,
-        Meta(
-            description=("When it last signed a usage report, to the minute; validations do not count. Null: never."),
-            examples=["2026-11-23T09:30:00Z"],
-        ),
-    ]
+    is_active: IsActive
+    expires_at: ExpiresAt
+    previous_until: PreviousUntil
+    last_used_at: LastUsedAt
     created_at: CreatedAt
 
     @classmethod
