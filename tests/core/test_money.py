@@ -38,3 +38,11 @@ def test_currencies_do_not_mix() -> None:
 def test_a_float_is_no_amount() -> None:
     with pytest.raises(msgspec.ValidationError):
         msgspec.json.decode(b'{"amount": 19.99, "currency": "usd"}', type=Money)
+
+
+@pytest.mark.parametrize(
+    ("amount", "currency", "text"),
+    [(2900, "jpy", "2900 JPY"), (2900, "kwd", "2.900 KWD"), (-5, "kwd", "-0.005 KWD"), (-5, "eur", "-0.05 EUR")],
+)
+def test_a_currency_has_decimals_of_its_own(amount: int, currency: str, text: str) -> None:
+    assert str(Money(amount, currency)) == text

@@ -1,8 +1,8 @@
 """The invoice for a change of a subscription: its prorations, and where a new cycle begins, the new period."""
 
-from devstack.simulators.stripe import invoices
+from devstack.simulators.stripe import discounts, invoices
 from devstack.simulators.stripe.books import Books, Document
-from devstack.simulators.stripe.lines import cycle_lines, line_of_item
+from devstack.simulators.stripe.lines import billed_by, cycle_lines, line_of_item
 from devstack.simulators.stripe.prorations import Changed
 
 
@@ -20,7 +20,10 @@ def draft_change(books: Books, changed_subscription: Document, changed: Changed)
         currency=changed_subscription["currency"],
         reason="subscription_update",
         subscription=changed_subscription,
+        discount_ids=discounts.for_period(books, changed_subscription, books.now()) if changed.anew else (),
     )
+    if changed.anew:
+        changed.billed.update(billed_by(invoice))
     for item in changed.prorations:
         books.keep({**item, "invoice": invoice["id"]})
     return invoice

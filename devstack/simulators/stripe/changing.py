@@ -4,7 +4,16 @@ from typing import Final
 
 from stripe.params import SubscriptionUpdateParams
 
-from devstack.simulators.stripe import discounts, lifecycle, payment_methods, pending, prorations, settlement, trials
+from devstack.simulators.stripe import (
+    discounts,
+    lifecycle,
+    payment_methods,
+    pending,
+    promotion_codes,
+    prorations,
+    settlement,
+    trials,
+)
 from devstack.simulators.stripe.billing import bill_change
 from devstack.simulators.stripe.books import Books, Document, Params, apply_changes, nulls
 from devstack.simulators.stripe.errors import Refused, invalid, not_simulated, wrong_state
@@ -60,6 +69,7 @@ def update(books: Books, params: Params, subscription_id: str) -> Document:
             pending.discard(books, subscription)
             previous["items"] = subscription["items"]
             subscription["items"] = {**subscription["items"], "data": changed.items}
+            subscription["_billed"] = changed.billed
             if changed.anew:
                 previous["billing_cycle_anchor"] = subscription["billing_cycle_anchor"]
                 subscription["billing_cycle_anchor"] = books.now()
@@ -134,11 +144,16 @@ def _change_details(books: Books, subscription: Document, params: Params) -> Doc
     previous |= _nested(subscription, "cancellation_details", params.get("cancellation_details"))
     if "discounts" in params:
         previous["discounts"] = subscription["discounts"]
-        chosen = discounts.wanted(books, params)
+        chosen = promotion_codes.wanted(books, params, _bought(subscription))
         subscription["discounts"] = discounts.give(
             books, chosen, customer=subscription["customer"], subscription=subscription["id"]
         )
     return previous | trials.move(subscription, params)
+
+
+def _bought(subscription: Document) -> discounts.Purchase:
+    amount = sum(item["price"]["unit_amount"] * item["quantity"] for item in subscription["items"]["data"])
+    return discounts.Purchase(subscription["customer"], amount, subscription["currency"])
 
 
 def _nested(subscription: Document, name: str, changes: Document | None) -> Document:

@@ -12,7 +12,7 @@ from stripe.params.checkout import (
 )
 
 from devstack.simulators.journal import Where
-from devstack.simulators.stripe import catalogue, discounts
+from devstack.simulators.stripe import catalogue, discounts, promotion_codes
 from devstack.simulators.stripe.books import (
     Books,
     Document,
@@ -67,7 +67,9 @@ def create(books: Books, params: Params) -> Document:
         "_data": params.get("subscription_data" if mode == "subscription" else "payment_intent_data", {}),
     }
     apply_changes(session, params, _SHOWN_AS_GIVEN)
-    reprice(books, session, discounts.wanted(books, params))
+    reprice(books, session, [])
+    if params.get("discounts"):
+        reprice(books, session, promotion_codes.wanted(books, params, bought(session)))
     return books.keep(session)
 
 
@@ -163,13 +165,19 @@ def reprice(books: Books, session: Document, coupons: list[Document]) -> None:
     """What is due today: nothing recurring during a trial, less what the coupons take off."""
     due = [item for item in session["_line_items"] if not (trial_end(books, session) and item["price"]["recurring"])]
     subtotal = sum(item["amount_subtotal"] for item in due)
-    off = sum(discounts.amounts_off(books, [one["coupon"] for one in coupons], subtotal))
+    taken = discounts.reductions(books, [one["coupon"] for one in coupons], [item["amount_subtotal"] for item in due])
+    off = sum(sum(parts) for parts in taken)
     session |= {
         "amount_subtotal": subtotal,
         "amount_total": subtotal - off,
         "discounts": coupons,
         "total_details": {"amount_discount": off, "amount_shipping": 0, "amount_tax": 0},
     }
+
+
+def bought(session: Document) -> discounts.Purchase:
+    amount = sum(item["amount_subtotal"] for item in session["_line_items"])
+    return discounts.Purchase(session["customer"], amount, session["currency"])
 
 
 def trial_end(books: Books, session: Document) -> int | None:

@@ -13,9 +13,9 @@ from collections.abc import Callable, Iterator
 from typing import Final, NamedTuple
 
 from devstack.simulators.journal import Where
-from devstack.simulators.stripe import invoices, lifecycle, pending, phases, settlement
+from devstack.simulators.stripe import discounts, invoices, lifecycle, pending, phases, settlement
 from devstack.simulators.stripe.books import Books, Document
-from devstack.simulators.stripe.lines import cycle_lines, line_of_item, next_period
+from devstack.simulators.stripe.lines import billed_by, cycle_lines, line_of_item, next_period
 
 CYCLE_ORDER: Final = ("customer.subscription.updated", "invoice.created")
 _ATTEMPTS: Final = 4
@@ -66,7 +66,7 @@ def renew(books: Books, subscription: Document) -> Document:
     """The next period, with the draft of its invoice."""
     with books.in_order(CYCLE_ORDER):
         at = _period_end(subscription)
-        previous = {name: subscription[name] for name in ("items", "latest_invoice")}
+        previous = {name: subscription[name] for name in ("discounts", "items", "latest_invoice")}
         items = phases.turn(books, subscription, at) or subscription["items"]["data"]
         anchor = subscription["billing_cycle_anchor"]
         renewed = []
@@ -74,13 +74,14 @@ def renew(books: Books, subscription: Document) -> Document:
             start, end = next_period(books, item["price"], anchor, at)
             renewed.append({**item, "current_period_start": start, "current_period_end": end})
         subscription["items"] = {**subscription["items"], "data": renewed}
-        invoice = _draft(books, subscription)
-        subscription["latest_invoice"] = invoice["id"]
+        invoice = _draft(books, subscription, at)
+        subscription |= {"latest_invoice": invoice["id"], "_billed": billed_by(invoice)}
+        discounts.after_invoice(books, subscription, invoice, at)
         books.emit("customer.subscription.updated", books.keep(subscription), previous)
     return invoice
 
 
-def _draft(books: Books, subscription: Document) -> Document:
+def _draft(books: Books, subscription: Document, start: int) -> Document:
     waiting = [item for item in _prorations(books, subscription) if item["invoice"] is None]
     invoice = invoices.draft(
         books,
@@ -89,7 +90,7 @@ def _draft(books: Books, subscription: Document) -> Document:
         currency=subscription["currency"],
         reason="subscription_cycle",
         subscription=subscription,
-        discount_ids=subscription["discounts"],
+        discount_ids=discounts.for_period(books, subscription, start),
         automatically_finalizes_at=books.now() + invoices.DRAFT_FOR,
     )
     for item in waiting:

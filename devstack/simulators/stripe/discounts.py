@@ -1,7 +1,8 @@
-"""Coupons, the codes that customers type, and discounts: a coupon that was given to a subscription or an invoice."""
+"""Coupons, and discounts: a coupon that was given to a subscription or an invoice, and for how long it counts."""
 
 from collections.abc import Sequence
 from decimal import ROUND_HALF_UP, Decimal
+from typing import NamedTuple
 
 from stripe.params import (
     CouponCreateParams,
@@ -9,10 +10,6 @@ from stripe.params import (
     CouponListParams,
     CouponRetrieveParams,
     CouponUpdateParams,
-    PromotionCodeCreateParams,
-    PromotionCodeListParams,
-    PromotionCodeRetrieveParams,
-    PromotionCodeUpdateParams,
 )
 
 from devstack.simulators.journal import Where
@@ -21,7 +18,6 @@ from devstack.simulators.stripe.books import (
     Document,
     Params,
     apply_changes,
-    equal,
     merge_metadata,
     new_id,
     nulls,
@@ -30,6 +26,7 @@ from devstack.simulators.stripe.books import (
 from devstack.simulators.stripe.errors import invalid, no_such, not_simulated
 from devstack.simulators.stripe.operations import Operations
 from devstack.simulators.stripe.periods import period_after
+from devstack.simulators.stripe.shares import spread
 
 OPERATIONS = Operations()
 
@@ -67,12 +64,12 @@ def list_coupons(books: Books, params: Params) -> Document:
 
 @OPERATIONS.get("/v1/coupons/{coupon}", CouponRetrieveParams)
 def retrieve_coupon(books: Books, _params: Params, coupon_id: str) -> Document:
-    return _live_coupon(books, coupon_id, None)
+    return live_coupon(books, coupon_id, None)
 
 
 @OPERATIONS.post("/v1/coupons/{coupon}", CouponUpdateParams)
 def update_coupon(books: Books, params: Params, coupon_id: str) -> Document:
-    coupon = _live_coupon(books, coupon_id, None)
+    coupon = live_coupon(books, coupon_id, None)
     previous = apply_changes(coupon, params, "metadata name")
     books.emit("coupon.updated", books.keep(coupon), previous)
     return coupon
@@ -80,92 +77,44 @@ def update_coupon(books: Books, params: Params, coupon_id: str) -> Document:
 
 @OPERATIONS.delete("/v1/coupons/{coupon}", CouponDeleteParams)
 def delete_coupon(books: Books, _params: Params, coupon_id: str) -> Document:
-    coupon = _live_coupon(books, coupon_id, None)
+    coupon = live_coupon(books, coupon_id, None)
     books.emit("coupon.deleted", books.keep({**coupon, "valid": False, "_deleted": True}))
     return {"id": coupon_id, "object": "coupon", "deleted": True}
 
 
-@OPERATIONS.post("/v1/promotion_codes", PromotionCodeCreateParams)
-def create_code(books: Books, params: Params) -> Document:
-    coupon = _live_coupon(books, params["promotion"].get("coupon", ""), "promotion[coupon]")
-    code = params.get("code") or random_text(8).upper()
-    if _active_code(books, code):
-        raise invalid(f"An active promotion code with `code: {code}` already exists.", param="code")
-    restrictions = params.get("restrictions", {})
-    not_simulated(restrictions, "currency_options")
-    promotion = {
-        "id": new_id("promo"),
-        "object": "promotion_code",
-        **{name: params.get(name) for name in ("customer", "customer_account", "expires_at", "max_redemptions")},
-        "active": params.get("active", True),
-        "code": code,
-        "created": books.now(),
-        "livemode": False,
-        "metadata": merge_metadata({}, params.get("metadata", {})),
-        "promotion": {"coupon": coupon["id"], "type": "coupon"},
-        "restrictions": {
-            "first_time_transaction": restrictions.get("first_time_transaction", False),
-            "minimum_amount": restrictions.get("minimum_amount"),
-            "minimum_amount_currency": restrictions.get("minimum_amount_currency"),
-        },
-        "times_redeemed": 0,
-    }
-    books.emit("promotion_code.created", books.keep(promotion))
-    return promotion
+class Purchase(NamedTuple):
+    """What a coupon is to be used for, as far as its rules and those of a promotion code look at it."""
+
+    customer_id: str | None
+    amount: int
+    """Before any discount."""
+    currency: str
 
 
-@OPERATIONS.get("/v1/promotion_codes", PromotionCodeListParams)
-def list_codes(books: Books, params: Params) -> Document:
-    chosen = equal(params, "active", "code", "customer")
-    if "coupon" in params:
-        chosen.append(Where("$.promotion.coupon", params["coupon"]))
-    return books.page("promotion_code", "/v1/promotion_codes", params, *chosen)
-
-
-@OPERATIONS.get("/v1/promotion_codes/{code}", PromotionCodeRetrieveParams)
-def retrieve_code(books: Books, _params: Params, code_id: str) -> Document:
-    return books.fetch("promotion_code", code_id)
-
-
-@OPERATIONS.post("/v1/promotion_codes/{code}", PromotionCodeUpdateParams)
-def update_code(books: Books, params: Params, code_id: str) -> Document:
-    promotion = books.fetch("promotion_code", code_id)
-    previous = apply_changes(promotion, params, "active metadata")
-    books.emit("promotion_code.updated", books.keep(promotion), previous)
-    return promotion
-
-
-def typed_code(books: Books, text: str, customer_id: str | None) -> Document | None:
-    """The promotion code that a customer typed, if it may be used now."""
-    promotion = _active_code(books, text.strip())
-    if promotion is None or promotion["customer"] not in (None, customer_id):
-        return None
-    coupon = books.fetch("coupon", promotion["promotion"]["coupon"])
-    spent = promotion["max_redemptions"] is not None and promotion["times_redeemed"] >= promotion["max_redemptions"]
-    late = promotion["expires_at"] is not None and promotion["expires_at"] <= books.now()
-    return None if spent or late or not _redeemable(books, coupon) else promotion
-
-
-def wanted(books: Books, params: Params) -> list[Document]:
-    """The `discounts` of a request: each a coupon or a promotion code, as `{coupon, promotion_code}` ids."""
-    chosen = []
-    for position, entry in enumerate(params.get("discounts") or []):
-        at = f"discounts[{position}]"
-        not_simulated(entry, "discount")
-        promotion = entry.get("promotion_code")
-        coupon = entry.get("coupon")
-        if promotion:
-            coupon = books.fetch("promotion_code", promotion, f"{at}[promotion_code]")["promotion"]["coupon"]
-        if not _redeemable(books, _live_coupon(books, coupon or "", f"{at}[coupon]")):
-            raise invalid("This coupon has expired.", param=f"{at}[coupon]", code="coupon_expired")
-        chosen.append({"coupon": coupon, "promotion_code": promotion})
-    return chosen
+def refused_coupon(books: Books, coupon: Document, purchase: Purchase, param: str | None) -> None:
+    """Refused where the coupon is used up, late, or in another currency."""
+    if not _redeemable(books, coupon):
+        raise invalid("This coupon has expired.", param=param, code="coupon_expired")
+    if coupon["amount_off"] is not None and coupon["currency"] != purchase.currency:
+        raise invalid(
+            f"The coupon's currency is {coupon['currency']}, and the purchase is in {purchase.currency}.", param=param
+        )
 
 
 def give(
-    books: Books, chosen: Sequence[Document], *, customer: str, subscription: str | None, session: str | None = None
+    books: Books,
+    chosen: Sequence[Document],
+    *,
+    customer: str,
+    subscription: str | None,
+    session: str | None = None,
+    since: int | None = None,
 ) -> list[str]:
-    """Turn chosen coupons into discounts, counting the redemption; returns their ids."""
+    """Turn chosen coupons into discounts, counting the redemption; returns their ids.
+
+    `since`: when the months of a repeating one begin, if not now; a trial uses none of them up.
+    """
+    start = books.now() if since is None else since
     given = []
     for choice in chosen:
         coupon = books.fetch("coupon", choice["coupon"])
@@ -180,7 +129,7 @@ def give(
             **nulls("customer_account invoice invoice_item subscription_item"),
             "checkout_session": session,
             "customer": customer,
-            "end": period_after(books.now(), books.now(), "month", months) if months else None,
+            "end": period_after(start, start, "month", months) if months else None,
             "promotion_code": choice["promotion_code"],
             "source": {"coupon": coupon["id"], "type": "coupon"},
             "start": books.now(),
@@ -191,28 +140,61 @@ def give(
     return given
 
 
-def amounts_off(books: Books, coupons: Sequence[str], subtotal: int) -> list[int]:
-    """What each coupon takes off, one after the other; never below nothing. Half a cent rounds up, as at Stripe."""
-    amounts, left = [], max(subtotal, 0)
+def reductions(books: Books, coupons: Sequence[str], amounts: Sequence[int]) -> list[list[int]]:
+    """What each coupon takes off each of the amounts, one coupon after the other; never below nothing.
+
+    Half a cent of a percentage rounds up, as at Stripe. The sum is spread over the amounts.
+    """
+    left = [max(amount, 0) for amount in amounts]
+    taken = []
     for coupon_id in coupons:
         coupon = books.fetch("coupon", coupon_id)
         if coupon["percent_off"] is not None:
-            exact = Decimal(left) * Decimal(str(coupon["percent_off"])) / 100
+            exact = Decimal(sum(left)) * Decimal(str(coupon["percent_off"])) / 100
             amount = int(exact.quantize(Decimal(1), ROUND_HALF_UP))
         else:
-            amount = min(coupon["amount_off"], left)
-        amounts.append(amount)
-        left -= amount
-    return amounts
+            amount = min(coupon["amount_off"], sum(left))
+        parts = spread(amount, left)
+        taken.append(parts)
+        left = [before - part for before, part in zip(left, parts, strict=True)]
+    return taken
 
 
-def lasting(books: Books, discount_ids: Sequence[str]) -> list[str]:
-    """Those that are still on after the invoice they were just used for."""
-    found = [books.fetch("discount", discount_id) for discount_id in discount_ids]
-    return [one["id"] for one in found if books.fetch("coupon", one["source"]["coupon"])["duration"] != "once"]
+def coupons_of(books: Books, discount_ids: Sequence[str]) -> list[str]:
+    return [books.fetch("discount", discount_id)["source"]["coupon"] for discount_id in discount_ids]
 
 
-def _live_coupon(books: Books, coupon_id: str, param: str | None) -> Document:
+def for_period(books: Books, subscription: Document, start: int) -> list[str]:
+    """The subscription's discounts for a period that begins at `start`: a repeating one may have ended before."""
+    found = [books.fetch("discount", discount_id) for discount_id in subscription["discounts"]]
+    return [one["id"] for one in found if one["end"] is None or start < one["end"]]
+
+
+def lasting(books: Books, subscription: Document, start: int) -> list[str]:
+    """Its discounts for the time that began at `start`, without those for one invoice alone."""
+    return [discount_id for discount_id in for_period(books, subscription, start) if not _once(books, discount_id)]
+
+
+def after_invoice(books: Books, subscription: Document, invoice: Document, start: int) -> None:
+    """Take off what is used up: a coupon for one invoice that reduced it, and one whose months are over."""
+    running = set(for_period(books, subscription, start))
+    used = (
+        {discount_id for discount_id in invoice["discounts"] if _once(books, discount_id)}
+        if invoice["subtotal"]
+        else set()
+    )
+    for discount_id in subscription["discounts"]:
+        if discount_id in used or discount_id not in running:
+            books.emit("customer.discount.deleted", books.fetch("discount", discount_id))
+    subscription["discounts"] = [one for one in subscription["discounts"] if one in running - used]
+
+
+def _once(books: Books, discount_id: str) -> bool:
+    (coupon_id,) = coupons_of(books, [discount_id])
+    return bool(books.fetch("coupon", coupon_id)["duration"] == "once")
+
+
+def live_coupon(books: Books, coupon_id: str, param: str | None) -> Document:
     """Not a deleted one: that stays in the books only for those who were given it."""
     coupon = books.fetch("coupon", coupon_id, param)
     if coupon["_deleted"]:
@@ -224,9 +206,3 @@ def _redeemable(books: Books, coupon: Document) -> bool:
     spent = coupon["max_redemptions"] is not None and coupon["times_redeemed"] >= coupon["max_redemptions"]
     late = coupon["redeem_by"] is not None and coupon["redeem_by"] <= books.now()
     return coupon["valid"] and not spent and not late
-
-
-def _active_code(books: Books, text: str) -> Document | None:
-    """Codes are typed without regard to case."""
-    active = books.all("promotion_code", Where("$.active", value=True))
-    return next((one for one in active if one["code"].lower() == text.lower()), None)

@@ -15,7 +15,7 @@ from litestar import Request, Response, get, post
 from litestar.response import Redirect
 from litestar.types import ControllerRouterHandler
 
-from devstack.simulators.stripe import checkout, discounts, invoices, purchase, settlement, setup_intents
+from devstack.simulators.stripe import checkout, invoices, promotion_codes, purchase, settlement, setup_intents
 from devstack.simulators.stripe.books import Books, Document
 from devstack.simulators.stripe.cards import CardForm
 from devstack.simulators.stripe.errors import Refused
@@ -94,10 +94,12 @@ def _submit(books: Books, session: Document, typed: Mapping[str, str]) -> Page:
 
 
 def _redeem(books: Books, session: Document, typed: Mapping[str, str]) -> Page:
-    known = session["customer"]
-    promotion = discounts.typed_code(books, typed.get("code", ""), known) if session["allow_promotion_codes"] else None
-    if promotion is None:
+    if not session["allow_promotion_codes"]:
         return _card_page(books, session, Refused(400, "This code is invalid."), typed)
+    try:
+        promotion = promotion_codes.typed_code(books, typed.get("code", ""), checkout.bought(session))
+    except Refused as refusal:
+        return _card_page(books, session, refusal, typed)
     coupon = promotion["promotion"]["coupon"]
     checkout.reprice(books, session, [{"coupon": coupon, "promotion_code": promotion["id"]}])
     return Redirect(books.keep(session)["url"], status_code=303)

@@ -98,14 +98,10 @@ def _parent(subscription: Document | None) -> Document | None:
 
 def fill(books: Books, invoice: Document, lines: Sequence[Document]) -> None:
     """Put the lines in and work out every sum."""
-    subtotal = total(lines)
-    found = [books.fetch("discount", discount_id) for discount_id in invoice["discounts"]]
-    reductions = discounts.amounts_off(books, [one["source"]["coupon"] for one in found], subtotal)
-    off = [{"amount": amount, "discount": one["id"]} for amount, one in zip(reductions, found, strict=True)]
-    sum_total = subtotal - sum(reductions)
     data = [{**entry, "invoice": invoice["id"]} for entry in lines]
-    if data and off:
-        data[0] |= {"discount_amounts": off, "pretax_credit_amounts": [{**one, "type": "discount"} for one in off]}
+    off = _discount(books, invoice, data)
+    subtotal = total(lines)
+    sum_total = subtotal - sum(one["amount"] for one in off)
     due = max(sum_total + invoice["starting_balance"], 0)
     invoice |= {
         "lines": a_list(f"/v1/invoices/{invoice['id']}/lines", data),
@@ -119,6 +115,23 @@ def fill(books: Books, invoice: Document, lines: Sequence[Document]) -> None:
         "amount_due": due,
         "amount_remaining": due,
     }
+
+
+def _discount(books: Books, invoice: Document, lines: Sequence[Document]) -> list[Document]:
+    """Reduce the lines by the invoice's discounts; returns what each discount takes off in all."""
+    reducible = [entry for entry in lines if entry["discountable"]]
+    coupons = discounts.coupons_of(books, invoice["discounts"])
+    taken = discounts.reductions(books, coupons, [entry["amount"] for entry in reducible])
+    for position, entry in enumerate(reducible):
+        parts = [
+            {"amount": parts[position], "discount": discount_id}
+            for discount_id, parts in zip(invoice["discounts"], taken, strict=True)
+        ]
+        entry |= {"discount_amounts": parts, "pretax_credit_amounts": [{**one, "type": "discount"} for one in parts]}
+    return [
+        {"amount": sum(parts), "discount": discount_id}
+        for discount_id, parts in zip(invoice["discounts"], taken, strict=True)
+    ]
 
 
 def finalize(books: Books, invoice: Document, intent: Document | None = None) -> None:

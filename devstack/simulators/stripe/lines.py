@@ -2,18 +2,19 @@
 
 from collections.abc import Sequence
 
+from core.money import figure
 from devstack.simulators.stripe.books import Books, Document, new_id, nulls
 from devstack.simulators.stripe.periods import period_after
 
-_SYMBOLS = {"usd": "$", "eur": "€", "gbp": "£"}
+_SYMBOLS = {"usd": "$", "eur": "€", "gbp": "£", "jpy": "¥"}
 
 
 def money(amount: int, currency: str) -> str:
     """`$29.00`, for people: descriptions and pages."""
     sign = "-" if amount < 0 else ""
-    figure = f"{abs(amount) // 100:,}.{abs(amount) % 100:02}"
+    number = figure(abs(amount), currency, separator=",")
     symbol = _SYMBOLS.get(currency)
-    return f"{sign}{symbol}{figure}" if symbol else f"{sign}{figure} {currency.upper()}"
+    return f"{sign}{symbol}{number}" if symbol else f"{sign}{number} {currency.upper()}"
 
 
 def rate(price: Document) -> str:
@@ -125,9 +126,10 @@ def line_of_item(books: Books, item: Document) -> Document:
     return {**made, "metadata": item["metadata"], "discountable": item["discountable"]}
 
 
-def proration_item(books: Books, subscription: Document, item: Document, amount: int, words: str) -> Document:
-    """A pending item for the rest of the current period, written and told."""
-    now = books.now()
+def proration_item(
+    books: Books, subscription: Document, item: Document, amount: int, words: str, since: int
+) -> Document:
+    """A pending item for the time from `since` to the end of the current period, written and told."""
     pending = {
         "id": new_id("ii"),
         "object": "invoiceitem",
@@ -135,7 +137,7 @@ def proration_item(books: Books, subscription: Document, item: Document, amount:
         "amount": amount,
         "currency": subscription["currency"],
         "customer": subscription["customer"],
-        "date": now,
+        "date": books.now(),
         "description": words,
         "discountable": False,
         "discounts": [],
@@ -145,7 +147,7 @@ def proration_item(books: Books, subscription: Document, item: Document, amount:
             "subscription_details": {"subscription": subscription["id"], "subscription_item": item["id"]},
             "type": "subscription_details",
         },
-        "period": {"end": max(item["current_period_end"], now), "start": now},
+        "period": {"end": max(item["current_period_end"], since), "start": since},
         "pricing": pricing(item["price"]),
         "proration": True,
         "proration_details": {"credited_items": None, "discount_amounts": []},
@@ -166,3 +168,14 @@ def next_period(books: Books, price: Document, anchor: int, start: int | None = 
 
 def total(lines: Sequence[Document]) -> int:
     return sum(entry["amount"] for entry in lines)
+
+
+def billed_by(invoice: Document) -> dict[str, int]:
+    """What an invoice for a new period bills for each item of a subscription, less discounts, by the item's id."""
+    amounts = {}
+    for line in invoice["lines"]["data"]:
+        details = (line["parent"] or {}).get("subscription_item_details")
+        if details and not details["proration"]:
+            off = sum(one["amount"] for one in line["discount_amounts"])
+            amounts[details["subscription_item"]] = line["amount"] - off
+    return amounts

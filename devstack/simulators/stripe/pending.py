@@ -9,7 +9,7 @@ from typing import Final
 
 from devstack.simulators.stripe import invoices
 from devstack.simulators.stripe.billing import draft_change
-from devstack.simulators.stripe.books import Books, Document, nulls
+from devstack.simulators.stripe.books import Books, Document, nulls, public
 from devstack.simulators.stripe.prorations import Changed
 
 LASTS: Final = 23 * 3600
@@ -18,7 +18,8 @@ LASTS: Final = 23 * 3600
 def hold(books: Books, subscription: Document, changed: Changed, *, billed_now: bool) -> Document | None:
     """The invoice that the change now waits for, unless nothing was due; None where the change needs none."""
     anchor = books.now() if changed.anew else subscription["billing_cycle_anchor"]
-    becomes = {"items": {**subscription["items"], "data": changed.items}, "billing_cycle_anchor": anchor}
+    items = {**subscription["items"], "data": changed.items}
+    becomes = {"items": items, "billing_cycle_anchor": anchor, "_billed": changed.billed}
     invoice = draft_change(books, {**subscription, **becomes}, changed) if billed_now else None
     if invoice is None:
         _become(books, subscription, becomes)
@@ -52,7 +53,7 @@ def apply(books: Books, invoice: Document) -> None:
 
 
 def _become(books: Books, subscription: Document, becomes: Document) -> None:
-    previous = {name: subscription[name] for name in becomes if subscription[name] != becomes[name]}
+    previous = {name: subscription[name] for name in public(becomes) if subscription[name] != becomes[name]}
     books.keep({**subscription, **becomes, "pending_update": None, "_becomes": None})
     after = books.fetch("subscription", subscription["id"])
     books.emit("customer.subscription.updated", after, previous)

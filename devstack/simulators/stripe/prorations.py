@@ -1,17 +1,22 @@
 """Changing the items of a running subscription: what the rest of the period is worth, and when the period starts anew.
 
-Unused time of the old price is credited and the rest of the period charged at the new one, by the second. A price of
-another interval cannot share the period: the cycle begins now, and the new price is billed in full at once.
+Unused time of the old price is credited and the rest of the period charged at the new one, by the second, each less
+the discounts that last. A price of another interval cannot share the period: the cycle begins now, and the new price
+is billed in full at once.
+
+A subscription's `billing_mode` says what is credited: what the item costs now (`classic`), or what was billed for it
+last (`flexible`). They differ after a change without prorations, and after a coupon for one invoice.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from devstack.simulators.stripe import catalogue
+from devstack.simulators.stripe import catalogue, discounts
 from devstack.simulators.stripe.books import Books, Document, Params, merge_metadata
 from devstack.simulators.stripe.errors import invalid, no_such, not_simulated
 from devstack.simulators.stripe.lines import next_period, proration_item
+from devstack.simulators.stripe.shares import nearest
 from devstack.simulators.stripe.subscribing import make_item
 
 _NOT_SIMULATED: Final = "plan tax_rates discounts billing_thresholds current_trial clear_usage"
@@ -24,6 +29,8 @@ class Changed:
     items: list[Document]
     prorations: list[Document]
     anew: bool
+    billed: dict[str, int]
+    """What was billed for a whole period of each item, by the item's id, once these prorations are."""
 
 
 def change_items(
@@ -45,12 +52,38 @@ def change_items(
         if old["id"] == item["id"]
     )
     prorations: list[Document] = []
+    billed = billed_for(books, subscription)
     if behavior != "none" and subscription["status"] != "trialing":
+        _expect_in_period(before, at)
         prorations += _credits(books, subscription, before, after, at, anew=anew)
-        prorations += [] if anew else _debits(books, subscription, before, items, at)
+        if not anew:
+            worth = _discounted(books, subscription, items)
+            prorations += _debits(books, subscription, before, items, at, worth)
+            billed |= {one["id"]: worth[one["id"]] for one in _changed(before, items)}
     if anew:
         items = [_anew(books, item) for item in items]
-    return Changed(items, prorations, anew)
+    return Changed(items, prorations, anew, billed)
+
+
+def billed_for(books: Books, subscription: Document) -> dict[str, int]:
+    """What was last billed for a whole period of each item, less discounts, by the item's id."""
+    noted: dict[str, int] = subscription.get("_billed", {})
+    return _discounted(books, subscription, subscription["items"]["data"]) | noted
+
+
+def _discounted(books: Books, subscription: Document, items: Sequence[Document]) -> dict[str, int]:
+    """What a whole period of each item costs now, less the discounts that last, by the item's id."""
+    start = min(item["current_period_start"] for item in items)
+    coupons = discounts.coupons_of(books, discounts.lasting(books, subscription, start))
+    full = [item["price"]["unit_amount"] * item["quantity"] for item in items]
+    taken = discounts.reductions(books, coupons, full)
+    off = [sum(parts) for parts in zip(*taken, strict=True)] if taken else [0] * len(full)
+    return {item["id"]: amount - less for item, amount, less in zip(items, full, off, strict=True)}
+
+
+def _expect_in_period(items: Sequence[Document], at: int) -> None:
+    if any(not item["current_period_start"] <= at <= item["current_period_end"] for item in items):
+        raise invalid("Invalid proration_date: it must be within the current period.", param="proration_date")
 
 
 def _apply(books: Books, subscription: Document, items: dict[str, Document], change: Params, at: str) -> None:
@@ -82,29 +115,42 @@ def _credits(
     books: Books, subscription: Document, before: Sequence[Document], after: dict[str, Document], at: int, *, anew: bool
 ) -> list[Document]:
     changed = [old for old in before if anew or _worth(old) != _worth(after.get(old["id"]))]
+    classic = subscription["billing_mode"]["type"] == "classic"
+    worth = _discounted(books, subscription, before) if classic else billed_for(books, subscription)
     return [
-        proration_item(books, subscription, old, -_rest(old, at), f"Unused time on {_name(books, old)}")
+        proration_item(
+            books, subscription, old, _rest(old, -worth[old["id"]], at), f"Unused time on {_name(books, old)}", at
+        )
         for old in changed
     ]
 
 
 def _debits(
-    books: Books, subscription: Document, before: Sequence[Document], items: Sequence[Document], at: int
+    books: Books,
+    subscription: Document,
+    before: Sequence[Document],
+    items: Sequence[Document],
+    at: int,
+    worth: Mapping[str, int],
 ) -> list[Document]:
-    known = {old["id"]: _worth(old) for old in before}
-    changed = [item for item in items if known.get(item["id"]) != _worth(item)]
     return [
-        proration_item(books, subscription, item, _rest(item, at), f"Remaining time on {_name(books, item)}")
-        for item in changed
+        proration_item(
+            books, subscription, item, _rest(item, worth[item["id"]], at), f"Remaining time on {_name(books, item)}", at
+        )
+        for item in _changed(before, items)
     ]
 
 
-def _rest(item: Document, at: int) -> int:
-    """What the item costs from `at` to the end of its period, to the nearest unit."""
+def _changed(before: Sequence[Document], items: Sequence[Document]) -> list[Document]:
+    """Those that are new or have another price or quantity."""
+    known = {old["id"]: _worth(old) for old in before}
+    return [item for item in items if known.get(item["id"]) != _worth(item)]
+
+
+def _rest(item: Document, amount: int, at: int) -> int:
+    """The part of an amount for the item's whole period that falls between `at` and its end."""
     start, end = item["current_period_start"], item["current_period_end"]
-    full = item["price"]["unit_amount"] * item["quantity"]
-    span = end - start
-    return int((full * max(end - at, 0) * 2 + span) // (span * 2))
+    return nearest(amount * max(end - at, 0), end - start)
 
 
 def _anew(books: Books, item: Document) -> Document:

@@ -138,6 +138,7 @@ def _subscribe(books: Books, session: Document, customer: Document, method: Docu
         trial_settings=trial_settings_of(data),
         coupons=session["discounts"],
         session=session["id"],
+        billing_mode=data.get("billing_mode", {}),
     )
     subscription = begin(books, order)
     now = books.now()

@@ -7,7 +7,7 @@ from typing import Any, Final
 from devstack.simulators.stripe import catalogue, discounts, invoices
 from devstack.simulators.stripe.books import Books, Document, Params, a_list, new_id, nulls
 from devstack.simulators.stripe.errors import invalid, not_simulated
-from devstack.simulators.stripe.lines import cycle_lines, next_period
+from devstack.simulators.stripe.lines import billed_by, cycle_lines, next_period
 
 BEGINNING_ORDER: Final = (
     "customer.created",
@@ -44,6 +44,7 @@ class Order:
     trial_settings: Document | None = None
     coupons: Sequence[Document] = ()
     session: str | None = None
+    billing_mode: Params = field(default_factory=dict)
     members: Document = field(default_factory=dict)
     """Other fields as they are to be shown."""
 
@@ -56,7 +57,12 @@ def begin(books: Books, order: Order) -> Document:
     subscription_id = new_id("sub")
     currency = order.items[0][0]["currency"]
     given = discounts.give(
-        books, order.coupons, customer=order.customer["id"], subscription=subscription_id, session=order.session
+        books,
+        order.coupons,
+        customer=order.customer["id"],
+        subscription=subscription_id,
+        session=order.session,
+        since=order.trial_end,
     )
     items = [_item(books, subscription_id, entry, order.trial_end) for entry in order.items]
     subscription = {
@@ -64,7 +70,7 @@ def begin(books: Books, order: Order) -> Document:
         "object": "subscription",
         **_blank(),
         "billing_cycle_anchor": order.trial_end or now,
-        "billing_mode": {"flexible": {"proration_discounts": "included"}, "type": "flexible", "updated_at": now},
+        "billing_mode": _billing_mode(order.billing_mode, now),
         "created": now,
         "currency": currency,
         "customer": order.customer["id"],
@@ -84,6 +90,13 @@ def begin(books: Books, order: Order) -> Document:
     books.keep(subscription)
     _set_currency(books, order.customer, currency)
     return subscription
+
+
+def _billing_mode(wanted: Params, now: int) -> Document:
+    not_simulated(wanted.get("flexible", {}), "proration_discounts")
+    if wanted.get("type") == "classic":
+        return {"flexible": None, "type": "classic"}
+    return {"flexible": {"proration_discounts": "included"}, "type": "flexible", "updated_at": now}
 
 
 def _blank() -> Document:
@@ -159,8 +172,8 @@ def first_invoice(books: Books, subscription: Document, extra: Sequence[Document
         subscription=subscription,
         discount_ids=subscription["discounts"],
     )
-    subscription["latest_invoice"] = invoice["id"]
-    subscription["discounts"] = discounts.lasting(books, subscription["discounts"])
+    subscription |= {"latest_invoice": invoice["id"], "_billed": billed_by(invoice)}
+    discounts.after_invoice(books, subscription, invoice, books.now())
     books.keep(subscription)
     return invoice
 

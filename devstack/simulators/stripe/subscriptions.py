@@ -14,7 +14,16 @@ from stripe.params import (
 )
 
 from devstack.simulators.journal import Where
-from devstack.simulators.stripe import discounts, invoices, lifecycle, payment_methods, settlement, subscribing, trials
+from devstack.simulators.stripe import (
+    discounts,
+    invoices,
+    lifecycle,
+    payment_methods,
+    promotion_codes,
+    settlement,
+    subscribing,
+    trials,
+)
 from devstack.simulators.stripe.books import Books, Document, Params, a_list, equal, merge_metadata
 from devstack.simulators.stripe.errors import Refused, invalid, no_such, not_simulated, wrong_state
 from devstack.simulators.stripe.operations import Operations
@@ -50,6 +59,7 @@ def _order(books: Books, params: Params, customer: Document, items: Any) -> subs
     members: Document = {"payment_settings": settings | params.get("payment_settings", {})}
     if params.get("collection_method") == "send_invoice":
         members |= {"collection_method": "send_invoice", "days_until_due": params.get("days_until_due", 30)}
+    amount = sum(price["unit_amount"] * quantity for price, quantity, _ in items)
     return subscribing.Order(
         customer=customer,
         items=items,
@@ -58,7 +68,10 @@ def _order(books: Books, params: Params, customer: Document, items: Any) -> subs
         description=params.get("description"),
         trial_end=subscribing.trial_end_of(books, params),
         trial_settings=subscribing.trial_settings_of(params),
-        coupons=discounts.wanted(books, params),
+        coupons=promotion_codes.wanted(
+            books, params, discounts.Purchase(customer["id"], amount, items[0][0]["currency"])
+        ),
+        billing_mode=params.get("billing_mode", {}),
         members=members,
     )
 

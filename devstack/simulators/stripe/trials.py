@@ -1,10 +1,10 @@
 """The end of a trial: moved, or now. What happens now is what the subscription's trial settings say for its card."""
 
-from devstack.simulators.stripe import invoices, lifecycle, settlement
+from devstack.simulators.stripe import discounts, invoices, lifecycle, settlement
 from devstack.simulators.stripe.books import Books, Document, Params
 from devstack.simulators.stripe.customers import default_payment_method
 from devstack.simulators.stripe.errors import invalid
-from devstack.simulators.stripe.lines import cycle_lines, next_period
+from devstack.simulators.stripe.lines import billed_by, cycle_lines, next_period
 
 
 def move(subscription: Document, params: Params) -> Document:
@@ -53,9 +53,10 @@ def _bill(books: Books, subscription: Document) -> None:
         currency=subscription["currency"],
         reason="subscription_cycle",
         subscription=subscription,
-        discount_ids=subscription["discounts"],
+        discount_ids=discounts.for_period(books, subscription, books.now()),
     )
-    subscription["latest_invoice"] = invoice["id"]
+    subscription |= {"latest_invoice": invoice["id"], "_billed": billed_by(invoice)}
+    discounts.after_invoice(books, subscription, invoice, books.now())
     books.keep(subscription)
     invoices.finalize(books, invoice)
     if invoice["status"] == "open":
