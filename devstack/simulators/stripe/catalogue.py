@@ -16,6 +16,7 @@ from stripe.params import (
 )
 
 from devstack.simulators.journal import Where
+from devstack.simulators.stripe.amounts import expect_whole
 from devstack.simulators.stripe.books import (
     Books,
     Document,
@@ -138,6 +139,7 @@ def add_price(books: Books, params: Params) -> Document:
 
 def _amount(params: Params) -> tuple[int | None, str]:
     if "unit_amount" in params:
+        expect_whole(params["unit_amount"], params["currency"].lower(), "unit_amount")
         return params["unit_amount"], str(params["unit_amount"])
     if "unit_amount_decimal" in params:
         exact = Decimal(params["unit_amount_decimal"])

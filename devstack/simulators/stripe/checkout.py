@@ -13,6 +13,7 @@ from stripe.params.checkout import (
 
 from devstack.simulators.journal import Where
 from devstack.simulators.stripe import catalogue, discounts, promotion_codes
+from devstack.simulators.stripe.amounts import expect_chargeable
 from devstack.simulators.stripe.books import (
     Books,
     Document,
@@ -70,6 +71,7 @@ def create(books: Books, params: Params) -> Document:
     reprice(books, session, [])
     if params.get("discounts"):
         reprice(books, session, promotion_codes.wanted(books, params, bought(session)))
+    expect_payable(session)
     return books.keep(session)
 
 
@@ -173,6 +175,12 @@ def reprice(books: Books, session: Document, coupons: list[Document]) -> None:
         "discounts": coupons,
         "total_details": {"amount_discount": off, "amount_shipping": 0, "amount_tax": 0},
     }
+
+
+def expect_payable(session: Document) -> None:
+    """Refuses an amount that is not nothing and too little for a card."""
+    if session["amount_total"]:
+        expect_chargeable(session["amount_total"], session["currency"], "line_items")
 
 
 def bought(session: Document) -> discounts.Purchase:

@@ -11,7 +11,7 @@ from stripe.params import (
 )
 
 from devstack.simulators.journal import Where
-from devstack.simulators.stripe import lifecycle, payment_methods
+from devstack.simulators.stripe import customer_balance, lifecycle, payment_methods
 from devstack.simulators.stripe.books import (
     TEST_CLOCK,
     Books,
@@ -87,6 +87,8 @@ def retrieve(books: Books, _params: Params, customer_id: str) -> Document:
 @OPERATIONS.post("/v1/customers/{customer}", CustomerUpdateParams)
 def update(books: Books, params: Params, customer_id: str) -> Document:
     customer = _not_deleted(books, customer_id)
+    if "balance" in params:
+        _adjust(books, customer, params["balance"])
     previous = apply_changes(customer, with_whole_addresses(params), _CHANGEABLE)
     before = dict(customer["invoice_settings"])
     _apply_settings(books, customer, params)
@@ -96,6 +98,14 @@ def update(books: Books, params: Params, customer_id: str) -> Document:
     if previous:
         books.emit("customer.updated", customer, previous)
     return customer
+
+
+def _adjust(books: Books, customer: Document, balance: int) -> None:
+    """A balance that is set is moved there by an entry, as each is."""
+    moved = balance - customer["balance"]
+    if moved:
+        customer_balance.enter(books, customer["id"], moved, "adjustment", customer["currency"] or "usd")
+        customer["balance"] = balance
 
 
 @OPERATIONS.delete("/v1/customers/{customer}", CustomerDeleteParams)

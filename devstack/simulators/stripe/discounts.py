@@ -13,6 +13,7 @@ from stripe.params import (
 )
 
 from devstack.simulators.journal import Where
+from devstack.simulators.stripe.amounts import spread
 from devstack.simulators.stripe.books import (
     Books,
     Document,
@@ -26,7 +27,6 @@ from devstack.simulators.stripe.books import (
 from devstack.simulators.stripe.errors import invalid, no_such, not_simulated
 from devstack.simulators.stripe.operations import Operations
 from devstack.simulators.stripe.periods import period_after
-from devstack.simulators.stripe.shares import spread
 
 OPERATIONS = Operations()
 

@@ -10,7 +10,9 @@ from devstack.simulators.stripe.errors import invalid
 DEEPEST: Final = 4
 
 KIND_OF_PREFIX: Final[Mapping[str, str]] = {
+    "cbtxn": "customer_balance_transaction",
     "ch": "charge",
+    "cn": "credit_note",
     "cs": "checkout.session",
     "cus": "customer",
     "di": "discount",

@@ -98,10 +98,11 @@ def _redeem(books: Books, session: Document, typed: Mapping[str, str]) -> Page:
         return _card_page(books, session, Refused(400, "This code is invalid."), typed)
     try:
         promotion = promotion_codes.typed_code(books, typed.get("code", ""), checkout.bought(session))
+        coupon = promotion["promotion"]["coupon"]
+        checkout.reprice(books, session, [{"coupon": coupon, "promotion_code": promotion["id"]}])
+        checkout.expect_payable(session)
     except Refused as refusal:
-        return _card_page(books, session, refusal, typed)
-    coupon = promotion["promotion"]["coupon"]
-    checkout.reprice(books, session, [{"coupon": coupon, "promotion_code": promotion["id"]}])
+        return _card_page(books, books.fetch("checkout.session", session["id"]), refusal, typed)
     return Redirect(books.keep(session)["url"], status_code=303)
 
 

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from typing import Final
 
 from devstack.simulators.journal import Where
-from devstack.simulators.stripe import discounts, payments
+from devstack.simulators.stripe import customer_balance, discounts, payments
+from devstack.simulators.stripe.amounts import too_small
 from devstack.simulators.stripe.books import Books, Document, a_list, new_id, nulls
 from devstack.simulators.stripe.errors import wrong_state
 from devstack.simulators.stripe.lines import total
@@ -102,7 +103,8 @@ def fill(books: Books, invoice: Document, lines: Sequence[Document]) -> None:
     off = _discount(books, invoice, data)
     subtotal = total(lines)
     sum_total = subtotal - sum(one["amount"] for one in off)
-    due = max(sum_total + invoice["starting_balance"], 0)
+    owed = max(sum_total + invoice["starting_balance"], 0)
+    due = 0 if too_small(owed, invoice["currency"]) else owed
     invoice |= {
         "lines": a_list(f"/v1/invoices/{invoice['id']}/lines", data),
         "subtotal": subtotal,
@@ -139,33 +141,24 @@ def finalize(books: Books, invoice: Document, intent: Document | None = None) ->
     expect(invoice, "draft", "finalize")
     customer = books.fetch("customer", invoice["customer"])
     number = f"{customer['invoice_prefix']}-{customer['next_invoice_sequence']:04}"
-    balance = invoice["starting_balance"] + invoice["total"]
     books.keep({**customer, "next_invoice_sequence": customer["next_invoice_sequence"] + 1})
-    _use_balance(books, customer["id"], min(balance, 0))
     page = f"{books.public_url}/i/{invoice['id']}"
     invoice["status_transitions"]["finalized_at"] = books.now()
     invoice |= {
         "automatically_finalizes_at": None,
         "effective_at": books.now(),
-        "ending_balance": min(balance, 0),
+        "ending_balance": invoice["starting_balance"] + invoice["total"] - invoice["amount_due"],
         "hosted_invoice_url": page,
         "invoice_pdf": f"{page}/pdf",
         "number": number,
         "status": "open",
     }
+    customer_balance.use(books, invoice)
     if invoice["amount_due"]:
         _expect_payment(books, invoice, intent)
     books.emit("invoice.finalized", books.keep(invoice))
     if not invoice["amount_due"]:
         settle(books, invoice)
-
-
-def _use_balance(books: Books, customer_id: str, balance: int) -> None:
-    """A credit is used up by what is owed, or grows by an invoice that owes the customer something."""
-    customer = books.fetch("customer", customer_id)
-    if customer["balance"] != balance:
-        previous = {"balance": customer["balance"]}
-        books.emit("customer.updated", books.keep({**customer, "balance": balance}), previous)
 
 
 def _expect_payment(books: Books, invoice: Document, intent: Document | None) -> None:
@@ -200,13 +193,14 @@ def _expect_payment(books: Books, invoice: Document, intent: Document | None) ->
 _DESCRIPTIONS: Final = {"subscription_create": "Subscription creation", "subscription_update": "Subscription update"}
 
 
-def settle(books: Books, invoice: Document, *, off_stripe: bool = False) -> None:
-    """It is paid: by its payment intent, by nothing being due, or outside Stripe."""
+def settle(books: Books, invoice: Document, *, off_stripe: bool = False, nothing_left: bool = False) -> None:
+    """It is paid: by its payment intent, by nothing being due, by credit notes for all of it, or outside Stripe."""
     invoice["status_transitions"]["paid_at"] = books.now()
-    payment = payment_of(books, invoice["id"])
+    payment = None if nothing_left else payment_of(books, invoice["id"])
+    amount = invoice["amount_remaining"]
     invoice |= {
-        "amount_paid": invoice["amount_due"],
-        "amount_paid_off_stripe": invoice["amount_due"] if off_stripe else 0,
+        "amount_paid": amount,
+        "amount_paid_off_stripe": amount if off_stripe else 0,
         "amount_remaining": 0,
         "attempt_count": invoice["attempt_count"] + (0 if off_stripe or payment is None else 1),
         "attempted": True,
@@ -217,10 +211,10 @@ def settle(books: Books, invoice: Document, *, off_stripe: bool = False) -> None
     books.emit("invoice.paid", books.keep(invoice))
     books.emit("invoice.payment_succeeded", invoice)
     if payment and off_stripe:
-        _close_payment(books, payment)
+        close_payment(books, payment)
     elif payment:
         payment["status_transitions"]["paid_at"] = books.now()
-        payment |= {"amount_paid": invoice["amount_due"], "status": "paid"}
+        payment |= {"amount_paid": amount, "status": "paid"}
         books.emit("invoice_payment.paid", books.keep(payment))
 
 
@@ -243,11 +237,13 @@ def void(books: Books, invoice: Document) -> None:
     invoice |= {"status": "void", "auto_advance": False, "next_payment_attempt": None}
     payment = payment_of(books, invoice["id"])
     if payment:
-        _close_payment(books, payment)
+        close_payment(books, payment)
+    customer_balance.give_back(books, invoice)
     books.emit("invoice.voided", books.keep(invoice))
 
 
-def _close_payment(books: Books, payment: Document) -> None:
+def close_payment(books: Books, payment: Document) -> None:
+    """Nothing is paid this way any more."""
     payment["status_transitions"]["canceled_at"] = books.now()
     books.keep({**payment, "status": "canceled"})
     intent = books.fetch("payment_intent", payment["payment"]["payment_intent"])

@@ -13,12 +13,12 @@ from stripe.params import (
 )
 
 from devstack.simulators.stripe import payment_methods, payments, settlement
+from devstack.simulators.stripe.amounts import expect_chargeable
 from devstack.simulators.stripe.books import Books, Document, Params, apply_changes, equal, merge_metadata
 from devstack.simulators.stripe.errors import Refused, invalid, not_simulated
 from devstack.simulators.stripe.operations import Operations
 
 OPERATIONS = Operations()
-SMALLEST_AMOUNT: Final = 50
 _NOT_SIMULATED: Final = (
     "confirmation_token application_fee_amount transfer_data on_behalf_of mandate amount_details hooks"
 )
@@ -37,8 +37,7 @@ _DIRECT_ORDER: Final = (
 @OPERATIONS.post("/v1/payment_intents", PaymentIntentCreateParams)
 def create(books: Books, params: Params) -> Document:
     not_simulated(params, _NOT_SIMULATED)
-    if params["amount"] < SMALLEST_AMOUNT:
-        raise invalid("Amount must be at least $0.50 usd", param="amount", code="amount_too_small")
+    expect_chargeable(params["amount"], params["currency"].lower(), "amount")
     customer = books.fetch("customer", params["customer"], "customer")["id"] if "customer" in params else None
     method = _method(books, params, customer)
     members = {name: params[name] for name in ("receipt_email", "shipping", "transfer_group") if name in params}

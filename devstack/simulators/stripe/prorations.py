@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from typing import Final
 
 from devstack.simulators.stripe import catalogue, discounts
+from devstack.simulators.stripe.amounts import nearest
 from devstack.simulators.stripe.books import Books, Document, Params, merge_metadata
 from devstack.simulators.stripe.errors import invalid, no_such, not_simulated
 from devstack.simulators.stripe.lines import next_period, proration_item
-from devstack.simulators.stripe.shares import nearest
 from devstack.simulators.stripe.subscribing import make_item
 
 _NOT_SIMULATED: Final = "plan tax_rates discounts billing_thresholds current_trial clear_usage"

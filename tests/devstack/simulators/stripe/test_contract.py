@@ -161,6 +161,34 @@ def test_payment_intents_charges_and_refunds(shop: Shop) -> None:
     hold(shop.v1.balance_transactions.retrieve(transaction))
 
 
+def test_credit_notes_and_balances(shop: Shop) -> None:
+    notes, entries = shop.v1.credit_notes, shop.v1.customers.balance_transactions
+    coupon = shop.v1.coupons.create({"percent_off": 10, "duration": "forever"})
+    made = shop.subscription(discounts=[{"coupon": coupon.id}], expand=["latest_invoice"])
+    customer, invoice = str(made.customer), wire(made)["latest_invoice"]
+    line: Any = {"type": "invoice_line_item", "invoice_line_item": invoice["lines"]["data"][0]["id"], "amount": 1000}
+    wanted: Any = {"invoice": invoice["id"], "lines": [line], "refund_amount": 400, "credit_amount": 500}
+    note = notes.create(wanted)
+    shop.v1.invoice_items.create({"customer": customer, "amount": 5000, "currency": "usd"})
+    opened = shop.v1.invoices.create({"customer": customer, "pending_invoice_items_behavior": "include"})
+    shop.v1.invoices.finalize_invoice(opened.id)
+    reduced = notes.create({"invoice": opened.id, "amount": 1000, "memo": "A late sorry"})
+    entry = entries.create(customer, {"amount": -250, "currency": "usd", "description": "Goodwill"})
+    hold(
+        notes.preview({"invoice": invoice["id"], "amount": 100, "out_of_band_amount": 100}),
+        note,
+        notes.list({"invoice": invoice["id"]}),
+        notes.retrieve(note.id, {"expand": ["refunds.refund", "customer_balance_transaction"]}),
+        notes.line_items.list(note.id),
+        notes.update(note.id, {"memo": "Sorry"}),
+        notes.void_credit_note(reduced.id),
+        entry,
+        entries.list(customer),
+        entries.retrieve(customer, entry.id),
+        entries.update(customer, entry.id, {"metadata": {"a": "b"}}),
+    )
+
+
 def test_a_payment_intent_on_its_way(shop: Shop) -> None:
     intents = shop.v1.payment_intents
     asked = intents.create({"amount": 2000, "currency": "usd", "payment_method": "pm_card_threeDSecure2Required"})

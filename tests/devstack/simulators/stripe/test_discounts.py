@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from stripe import InvalidRequestError
 
-from devstack.simulators.stripe.shares import nearest, spread
+from devstack.simulators.stripe.amounts import nearest, spread
 from tests.devstack.simulators.stripe.months import Months, instant
 from tests.devstack.simulators.stripe.shop import Shop, kinds, wire
 
