@@ -7,7 +7,7 @@ from litestar import Response, delete, get, post
 from litestar.types import ControllerRouterHandler
 
 from devstack.simulators.journal import Where
-from devstack.simulators.stripe import clocks, payment_methods
+from devstack.simulators.stripe import account, clocks, payment_methods
 from devstack.simulators.stripe.books import Books, Document, public
 from devstack.simulators.stripe.deliveries import Courier, Delivery, Modes
 from devstack.simulators.stripe.errors import Refused
@@ -31,7 +31,22 @@ class Wallet(msgspec.Struct, forbid_unknown_fields=True):
 
 
 def routes(books: Books, courier: Courier) -> list[ControllerRouterHandler]:
-    return [*_webhook_routes(books, courier), *_customer_routes(books)]
+    return [*_webhook_routes(books, courier), *_customer_routes(books), *_account_routes(books)]
+
+
+def _account_routes(books: Books) -> list[ControllerRouterHandler]:
+    @get("/_sim/account")
+    async def settings() -> account.Collection:
+        return account.collection_settings(books)
+
+    @post("/_sim/account", status_code=200)
+    async def change_settings(data: account.Collection) -> account.Collection:
+        """How failed payments are tried again, and what happens after the last try."""
+        with books.journal.transaction():
+            account.change_collection(books, data)
+        return data
+
+    return [settings, change_settings]
 
 
 def _customer_routes(books: Books) -> list[ControllerRouterHandler]:

@@ -3,22 +3,30 @@
 | falls due | what |
 |---|---|
 | a pending update's `expires_at` | it is given up |
+| 23 hours of an unpaid first invoice | the subscription expires |
+| three days before the end of a trial | it is told |
+| the end of a trial | the first period, and an invoice for it |
+| seven days before the end of a period | the coming invoice is told |
 | a subscription's `cancel_at` | it ends |
 | the end of its period | the next phase of its schedule begins, the next period, and a draft invoice for it |
 | a draft's `automatically_finalizes_at` | it is opened, and its payment tried |
-| an open invoice's `next_payment_attempt` | tried again, four times in all; then the subscription ends |
+| an open invoice's `next_payment_attempt` | tried again; after the last try the account's settings say what happens |
+| a checkout session's `expires_at` | it is closed |
 """
 
 from collections.abc import Callable, Iterator
 from typing import Final, NamedTuple
 
 from devstack.simulators.journal import Where
-from devstack.simulators.stripe import discounts, invoices, lifecycle, pending, phases, settlement
+from devstack.simulators.stripe import discounts, invoices, lifecycle, pending, phases, settlement, trials
+from devstack.simulators.stripe.account import collection_settings
 from devstack.simulators.stripe.books import Books, Document
-from devstack.simulators.stripe.lines import billed_by, cycle_lines, line_of_item, next_period
+from devstack.simulators.stripe.lines import billed_by, cycle_lines, line_of_item, next_period, waiting_items
 
+_FIRST_PAYMENT_WITHIN: Final = 23 * 3600
+_TRIAL_END_TOLD: Final = 3 * 24 * 3600
+_UPCOMING_TOLD: Final = 7 * 24 * 3600
 CYCLE_ORDER: Final = ("customer.subscription.updated", "invoice.created")
-_ATTEMPTS: Final = 4
 
 
 class Due(NamedTuple):
@@ -47,8 +55,41 @@ def _of_subscription(books: Books, subscription: Document) -> Iterator[Due]:
         yield Due(expires, 0, lambda: pending.expire(books, subscription))
     if subscription["cancel_at"]:
         yield Due(subscription["cancel_at"], 1, lambda: lifecycle.end(books, subscription, "canceled", None))
-    if subscription["status"] in ("active", "past_due"):
-        yield Due(_period_end(subscription), 2, lambda: renew(books, subscription))
+    yield from _of_status(books, subscription)
+
+
+def _of_status(books: Books, subscription: Document) -> Iterator[Due]:
+    status, end = subscription["status"], _period_end(subscription)
+    if status == "incomplete":
+        yield Due(subscription["created"] + _FIRST_PAYMENT_WITHIN, 2, lambda: _expire(books, subscription))
+    elif status == "trialing":
+        if not subscription.get("_end_told"):
+            yield Due(subscription["trial_end"] - _TRIAL_END_TOLD, 0, lambda: _tell_trial_end(books, subscription))
+        yield Due(subscription["trial_end"], 2, lambda: trials.finish(books, subscription))
+    elif status in lifecycle.RENEWING:
+        if subscription.get("_upcoming_told") != end and not subscription["cancel_at"]:
+            yield Due(end - _UPCOMING_TOLD, 0, lambda: _tell_upcoming(books, subscription))
+        yield Due(end, 2, lambda: renew(books, subscription))
+
+
+def _expire(books: Books, subscription: Document) -> None:
+    """Nobody has paid the first invoice in time: it is void, and so is the purchase."""
+    for invoice in books.all("invoice", Where("$._subscription", subscription["id"]), Where("$.status", "open")):
+        invoices.void(books, invoice)
+    lifecycle.end(books, subscription, "incomplete_expired", None)
+
+
+def _tell_trial_end(books: Books, subscription: Document) -> None:
+    books.emit("customer.subscription.trial_will_end", books.keep({**subscription, "_end_told": True}))
+
+
+def _tell_upcoming(books: Books, subscription: Document) -> None:
+    """The coming invoice, as a preview shows it; it has no id yet."""
+    with books.only_looking():
+        coming = renew(books, dict(subscription))
+    books.keep({**subscription, "_upcoming_told": _period_end(subscription)})
+    shown = {name: value for name, value in coming.items() if name != "id"}
+    books.emit("invoice.upcoming", {**shown, "automatically_finalizes_at": None})
 
 
 def _of_invoice(books: Books, invoice: Document) -> Iterator[Due]:
@@ -82,7 +123,7 @@ def renew(books: Books, subscription: Document) -> Document:
 
 
 def _draft(books: Books, subscription: Document, start: int) -> Document:
-    waiting = [item for item in _prorations(books, subscription) if item["invoice"] is None]
+    waiting = waiting_items(books, subscription)
     invoice = invoices.draft(
         books,
         books.fetch("customer", subscription["customer"]),
@@ -91,16 +132,18 @@ def _draft(books: Books, subscription: Document, start: int) -> Document:
         reason="subscription_cycle",
         subscription=subscription,
         discount_ids=discounts.for_period(books, subscription, start),
-        automatically_finalizes_at=books.now() + invoices.DRAFT_FOR,
+        **_advancing(books, subscription),
     )
     for item in waiting:
         books.keep({**item, "invoice": invoice["id"]})
     return invoice
 
 
-def _prorations(books: Books, subscription: Document) -> list[Document]:
-    of_it = Where("$.parent.subscription_details.subscription", subscription["id"])
-    return books.all("invoiceitem", Where("$.customer", subscription["customer"]), of_it)
+def _advancing(books: Books, subscription: Document) -> Document:
+    """A draft is opened after an hour; one of a subscription that is given up as unpaid stays a draft."""
+    if subscription["status"] == "unpaid":
+        return {"auto_advance": False}
+    return {"automatically_finalizes_at": books.now() + invoices.DRAFT_FOR}
 
 
 def _open(books: Books, invoice: Document) -> None:
@@ -114,9 +157,8 @@ def _try_again(books: Books, invoice: Document) -> None:
     with books.in_order(settlement.PAYMENT_ORDER):
         settlement.collect_unattended(books, invoice)
         after = books.fetch("invoice", invoice["id"])
-        if after["status"] != "open" or after["attempt_count"] < _ATTEMPTS:
+        if after["status"] != "open" or after["next_payment_attempt"]:
             return
-        books.keep({**after, "next_payment_attempt": None, "auto_advance": False})
+        books.keep({**after, "auto_advance": False})
         if after["_subscription"]:
-            subscription = books.fetch("subscription", after["_subscription"])
-            lifecycle.end(books, subscription, "canceled", "payment_failed")
+            lifecycle.given_up(books, after["_subscription"], collection_settings(books).after)

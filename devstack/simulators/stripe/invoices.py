@@ -5,12 +5,13 @@ from typing import Final
 
 from devstack.simulators.journal import Where
 from devstack.simulators.stripe import customer_balance, discounts, payments
+from devstack.simulators.stripe.account import collection_settings
 from devstack.simulators.stripe.amounts import too_small
 from devstack.simulators.stripe.books import Books, Document, a_list, new_id, nulls
 from devstack.simulators.stripe.errors import wrong_state
 from devstack.simulators.stripe.lines import total
 
-NEXT_ATTEMPT: Final = 3 * 24 * 3600
+_DAY: Final = 24 * 3600
 DRAFT_FOR: Final = 3600
 
 
@@ -226,10 +227,16 @@ def payment_failed(books: Books, invoice: Document) -> None:
     invoice |= {
         "attempt_count": invoice["attempt_count"] + 1,
         "attempted": True,
-        "next_payment_attempt": None if first else books.now() + NEXT_ATTEMPT,
+        "next_payment_attempt": None if first else _next_attempt(books, invoice["attempt_count"]),
     }
     books.emit("invoice.payment_failed", books.keep(invoice))
     books.emit("invoice.updated", invoice, previous)
+
+
+def _next_attempt(books: Books, failed_before: int) -> int | None:
+    """When the payment is tried again after one more failure; None where it is not."""
+    retries = collection_settings(books).retries
+    return books.now() + retries[failed_before] * _DAY if failed_before < len(retries) else None
 
 
 def void(books: Books, invoice: Document) -> None:

@@ -17,6 +17,7 @@ from devstack.simulators.stripe.books import Books, Document, nulls
 PAID: Final[Mapping[str, str]] = {"incomplete": "active", "past_due": "active", "unpaid": "active"}
 FAILED: Final[Mapping[str, str]] = {"active": "past_due", "trialing": "past_due"}
 ENDED: Final = ("canceled", "incomplete_expired")
+RENEWING: Final = ("active", "past_due", "unpaid")
 
 
 def paid(books: Books, subscription_id: str) -> None:
@@ -36,6 +37,15 @@ def _move(books: Books, subscription_id: str, moves: Mapping[str, str]) -> None:
     books.keep(subscription)
     if subscription["_announced"]:
         books.emit("customer.subscription.updated", subscription, {"status": before})
+
+
+def given_up(books: Books, subscription_id: str, after: str) -> None:
+    """The last try to collect has failed: canceled, unpaid, or left past due, as the account's settings say."""
+    subscription = books.fetch("subscription", subscription_id)
+    if after == "cancel":
+        end(books, subscription, "canceled", "payment_failed")
+    elif after == "unpaid":
+        _move(books, subscription_id, {"past_due": "unpaid"})
 
 
 def end(books: Books, subscription: Document, status: str, reason: str | None) -> None:

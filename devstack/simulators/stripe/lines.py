@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from core.money import figure
+from devstack.simulators.journal import Where
 from devstack.simulators.stripe.books import Books, Document, new_id, nulls
 from devstack.simulators.stripe.periods import period_after
 
@@ -124,6 +125,13 @@ def line_of_item(books: Books, item: Document) -> Document:
         subscription=subscription,
     )
     return {**made, "metadata": item["metadata"], "discountable": item["discountable"]}
+
+
+def waiting_items(books: Books, subscription: Document) -> list[Document]:
+    """The subscription's prorations that no invoice has taken up yet."""
+    of_it = Where("$.parent.subscription_details.subscription", subscription["id"])
+    found = books.all("invoiceitem", Where("$.customer", subscription["customer"]), of_it)
+    return [item for item in found if item["invoice"] is None]
 
 
 def proration_item(

@@ -65,6 +65,11 @@ def change_items(
     return Changed(items, prorations, anew, billed)
 
 
+def credit_all(books: Books, subscription: Document) -> None:
+    """The subscription ends now: what is left of its period is credited, by items that wait for an invoice."""
+    _credits(books, subscription, subscription["items"]["data"], {}, books.now(), anew=False)
+
+
 def billed_for(books: Books, subscription: Document) -> dict[str, int]:
     """What was last billed for a whole period of each item, less discounts, by the item's id."""
     noted: dict[str, int] = subscription.get("_billed", {})

@@ -25,6 +25,8 @@ from devstack.simulators.stripe import (
     trials,
 )
 from devstack.simulators.stripe.books import Books, Document, Params, a_list, equal, merge_metadata
+from devstack.simulators.stripe.changing import CHANGING_ORDER
+from devstack.simulators.stripe.ending import cancel_now
 from devstack.simulators.stripe.errors import Refused, invalid, no_such, not_simulated, wrong_state
 from devstack.simulators.stripe.operations import Operations
 
@@ -130,16 +132,15 @@ def retrieve(books: Books, _params: Params, subscription_id: str) -> Document:
 
 @OPERATIONS.delete("/v1/subscriptions/{subscription}", SubscriptionCancelParams)
 def cancel(books: Books, params: Params, subscription_id: str) -> Document:
-    not_simulated(params, "invoice_now prorate")
     subscription = books.fetch("subscription", subscription_id)
     if subscription["status"] in lifecycle.ENDED:
         raise no_such("subscription", subscription_id, None)
     details = params.get("cancellation_details", {})
     subscription["cancellation_details"] |= {name: value or None for name, value in details.items()}
-    for invoice in books.all("invoice", Where("$._subscription", subscription_id), Where("$.status", "open")):
-        books.keep({**invoice, "auto_advance": False, "next_payment_attempt": None})
-    lifecycle.end(books, subscription, "canceled", "cancellation_requested")
-    return subscription
+    prorate, invoice_now = bool(params.get("prorate")), bool(params.get("invoice_now"))
+    with books.in_order(CHANGING_ORDER):
+        cancel_now(books, subscription, prorate=prorate, invoice_now=invoice_now)
+    return books.fetch("subscription", subscription_id)
 
 
 @OPERATIONS.post("/v1/subscriptions/{subscription}/pause", SubscriptionPauseParams)

@@ -23,6 +23,7 @@ def test_a_renewal_is_a_draft_for_an_hour(shop: Shop) -> None:
     assert months.invoices()[0] == ("subscription_cycle", "draft", 9900)
     assert kinds(shop.events(newer_than=last)) == [
         "test_helpers.test_clock.advancing",
+        "invoice.upcoming",
         "customer.subscription.updated",
         "invoice.created",
         "test_helpers.test_clock.ready",
@@ -30,7 +31,7 @@ def test_a_renewal_is_a_draft_for_an_hour(shop: Shop) -> None:
     months.advance(end + 3600)
     assert months.invoices()[0] == ("subscription_cycle", "paid", 9900)
     told = [event for event in shop.events(newer_than=last) if not event["type"].startswith("test_helpers.")]
-    assert {event["created"] for event in told} == {end, end + 3600}
+    assert {event["created"] for event in told} == {end - 7 * DAY, end, end + 3600}
 
 
 def test_a_year_of_months_does_not_drift(shop: Shop) -> None:
@@ -141,3 +142,64 @@ def test_a_customer_of_the_real_time_is_adopted_by_a_clock(shop: Shop, stripe_si
     assert (moved["id"], moved["frozen_time"]) == (clock["id"], end + 3600)
     invoice = wire(shop.v1.subscriptions.retrieve(subscription.id, {"expand": ["latest_invoice"]}))["latest_invoice"]
     assert (invoice["billing_reason"], invoice["status"], invoice["created"]) == ("subscription_cycle", "paid", end)
+
+
+def test_a_first_payment_that_never_comes_ends_the_purchase(shop: Shop) -> None:
+    months = Months(shop, card="pm_card_chargeCustomerFail")
+    assert months.now.status == "incomplete"
+    months.advance(JANUARY_31 + 23 * 3600)
+    assert (months.now.status, [status for _, status, _ in months.invoices()]) == ("incomplete_expired", ["void"])
+
+
+def test_a_trial_is_told_before_it_ends_and_then_billed(shop: Shop) -> None:
+    months = Months(shop, trial_period_days=14)
+    last = shop.last_event()
+    months.advance(JANUARY_31 + 11 * DAY - 1)
+    assert "customer.subscription.trial_will_end" not in kinds(shop.events(newer_than=last))
+    months.advance(JANUARY_31 + 15 * DAY)
+    told = [event for event in shop.events(newer_than=last) if event["type"] == "customer.subscription.trial_will_end"]
+    assert [event["created"] for event in told] == [JANUARY_31 + 11 * DAY]
+    assert (months.now.status, months.invoices()[0]) == ("active", ("subscription_cycle", "paid", 9900))
+    assert months.period == (JANUARY_31 + 14 * DAY, instant(2027, 3, 14, 12))
+
+
+def test_the_next_invoice_is_told_a_week_before_and_leaves_nothing_behind(shop: Shop) -> None:
+    months = Months(shop)
+    last = shop.last_event()
+    months.advance(months.period[1] - 7 * DAY)
+    (coming,) = (event for event in shop.events(newer_than=last) if event["type"] == "invoice.upcoming")
+    assert (coming["data"]["object"]["total"], "id" in coming["data"]["object"]) == (9900, False)
+    assert len(months.invoices()) == 1
+
+
+@pytest.mark.parametrize(
+    ("after", "status", "statuses"),
+    [
+        ("cancel", "canceled", ["open", "paid"]),
+        ("unpaid", "unpaid", ["draft", "open", "paid"]),
+        ("past_due", "past_due", ["open", "open", "paid"]),
+    ],
+)
+def test_the_account_says_when_a_payment_is_given_up(shop: Shop, after: str, status: str, statuses: list[str]) -> None:
+    settings = f"{shop.simulator.url}/_sim/account"
+    shop.http.post(settings, json={"retries": [1, 2], "after": after}).raise_for_status()
+    try:
+        months = Months(shop)
+        bad = shop.v1.payment_methods.attach("pm_card_chargeCustomerFail", {"customer": months.customer})
+        shop.v1.customers.update(months.customer, {"invoice_settings": {"default_payment_method": bad.id}})
+        end = months.period[1]
+        months.advance(end + 3600 + 3 * DAY)
+        assert shop.v1.invoices.list({"subscription": months.id}).data[0].attempt_count == 3
+        months.advance(end + 32 * DAY)
+        assert (months.now.status, [one for _, one, _ in months.invoices()]) == (status, statuses)
+    finally:
+        shop.http.post(settings, json={}).raise_for_status()
+
+
+def test_the_rest_is_credited_where_that_is_asked_for(shop: Shop) -> None:
+    months = Months(shop, begins=instant(2027, 4, 1))
+    months.advance(instant(2027, 4, 16))
+    shop.v1.subscriptions.cancel(months.id, {"prorate": True, "invoice_now": True})
+    assert months.now.status == "canceled"
+    assert months.invoices()[0] == ("subscription_update", "paid", -4950)
+    assert shop.v1.customers.retrieve(months.customer).balance == -4950

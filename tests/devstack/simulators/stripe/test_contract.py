@@ -401,13 +401,17 @@ def test_webhook_endpoints_and_events(shop: Shop) -> None:
     )
 
 
+_NO_ID = ["event.data.object: invoice.id: missing, and not Optional in Invoice"]
+
+
 def test_every_event_holds_what_it_says(shop: Shop) -> None:
     """All the events that the tests above have caused."""
     events = shop.all_events()
     assert len(events) > 100
     for event in events:
-        assert violations(event) == [], event["type"]
-        assert absentees(event) == [], event["type"]
+        coming = event["type"] == "invoice.upcoming"  # there is no such invoice yet, so it has no id
+        assert violations(event) == (_NO_ID if coming else []), event["type"]
+        assert absentees(event) == (["invoice.id"] if coming else []), event["type"]
 
 
 def test_no_operation_was_forgotten(shop: Shop) -> None:
