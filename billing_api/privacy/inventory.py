@@ -140,9 +140,16 @@ HOLDINGS: Final = (
         " grace_until auto_renew limit_overrides extended_until account_order key_hint created_at updated_at",
         {
             _SECRET: "license_key license_key_hash",
-            "counts changes for Redis": "version",
+            "counts changes for Redis": "version account_generation",
             _STAFFS_OWN: "status_reason",
         },
+    ),
+    Holding(
+        "license_suspensions",
+        Fate.REDUCED,
+        "id license_id cause since message ended_at",
+        {_STAFFS_OWN: "reason"},
+        order="since id",
     ),
     Holding(
         "leases",

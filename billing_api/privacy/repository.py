@@ -12,7 +12,7 @@ from core.licensing.state import Status
 from db.models.all_tables import METADATA
 from db.models.commerce import Checkout, CheckoutStatus, Subscription, SubscriptionStatus
 from db.models.identity import User
-from db.models.licensing import ApiKey, License
+from db.models.licensing import ApiKey, License, LicenseSuspension
 from db.models.messaging import AuditRow, Mail
 from db.unit_of_work import SystemTransaction, Transaction
 
@@ -127,8 +127,11 @@ async def reduce(tx: SystemTransaction, whose: Whose) -> int:
     tells = or_(*(getattr(License, name).is_not(None) for name in nothing))
     licenses = update(License).where(License.user_id.in_(whose), License.status == Status.CANCELLED, tells)
     off = {"is_active": False, "previous_secret": None, "previous_until": None, "name": "", "last_used_address": None}
+    words: dict[Any, Any] = {"reason": None, "message": None}
+    spoken = or_(*(getattr(LicenseSuspension, name).is_not(None) for name in words))
+    causes = update(LicenseSuspension).where(LicenseSuspension.user_id.in_(whose), spoken)
     reduced = 0
-    for statement in (keys.values(off), licenses.values(nothing)):
+    for statement in (keys.values(off), licenses.values(nothing), causes.values(words)):
         done = await tx.session.execute(statement.execution_options(synchronize_session=False))
         reduced += done.rowcount  # type: ignore[attr-defined]  # an UPDATE has one
     return reduced

@@ -14,12 +14,14 @@ from uuid import UUID
 
 from billing_api.access.caller import Caller
 from billing_api.access.permissions import Principal
+from billing_api.access.staff_reason import StaffReason
 from billing_api.identity.credentials.password_check import PasswordCheck, PasswordProof
 from billing_api.identity.login_throttle import repository as guesses
 from billing_api.identity.sessions import repository as sessions
 from billing_api.identity.sessions.liveness import Liveness
 from billing_api.identity.users import repository as users
 from billing_api.licensing.licenses.schemas import effective_status
+from billing_api.licensing.licenses.standing import change_standing
 from billing_api.notifications.mails.service import Mails
 from billing_api.operations.audit.repository import own_events
 from billing_api.privacy import repository
@@ -29,7 +31,7 @@ from billing_api.privacy.schemas import Deletion, PersonalData, Row
 from core.clock import Clock
 from core.errors import Conflict, Refusal, Unauthenticated
 from core.jobs import AlignAccount, ForgetCustomer
-from core.licensing.state import Event, Status, move
+from core.licensing.state import Event, Status
 from db.models.identity import Role, User
 from db.models.licensing import License
 from db.unit_of_work import Database, SystemTransaction, Transaction
@@ -38,6 +40,7 @@ MOST_ROWS: Final = 5_000
 """Of each table on a page of the export."""
 NO_PASSWORD: Final = "!"  # noqa: S105  no hash: nothing fits it
 _LIVE: Final = frozenset({Status.ACTIVE, Status.SUSPENDED})
+_DELETED: Final = "its owner deleted the account"
 _MAILS_COUNT_FOR: Final = timedelta(hours=1)
 
 
@@ -135,11 +138,13 @@ class AccountDeletion:
     async def _end(self, tx: SystemTransaction, licenses: Sequence[License]) -> None:
         """All of them, also those that had expired: a panel keeps an account until its license is cancelled."""
         for license_ in licenses:
-            license_.status = move(license_.status, Event.CANCELLED)
-            license_.status_reason = license_.status_message = "its owner deleted the account"
+            words = StaffReason(_DELETED, _DELETED)
+            told = await change_standing(tx, license_, Event.CANCELLED, words, self._clock())
+            license_.status_reason = license_.status_message = _DELETED
             license_.grace_until, license_.auto_renew = None, False
-            await tx.audit("license.cancelled", "license", license_.id, message=license_.status_message)
-            await tx.enqueue(AlignAccount(license_.id))
+            await tx.audit("license.cancelled", "license", license_.id, message=_DELETED)
+            if not told:
+                await tx.enqueue(AlignAccount(license_.id))
         await tx.session.flush()
 
     async def _take_out_the_person(self, tx: SystemTransaction, user: User) -> None:

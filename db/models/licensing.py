@@ -11,7 +11,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 from sqlalchemy.sql import func
 
 from core.licensing.plan import LIMITS, Limits
-from core.licensing.state import Status
+from core.licensing.state import Cause, Status
 from db.models.columns import BigInt, CreatedAt, RowId, Table, UpdatedAt, enum_type
 
 
@@ -140,6 +140,8 @@ class License(_Limited, Table):
     limit_overrides: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'"))
     extended_until: Mapped[datetime | None]
     account_order: Mapped[dict[str, Any] | None] = mapped_column(JSONB(none_as_null=True))
+    account_generation: Mapped[int] = mapped_column(server_default=text("0"), default=0)
+    """How often it was bought again: each time it gets another account on NextPanel."""
     version: Mapped[BigInt] = mapped_column(default=1)
     created_at: Mapped[CreatedAt]
     updated_at: Mapped[UpdatedAt]
@@ -150,6 +152,35 @@ def _own_license(table: str) -> ForeignKeyConstraint:
     return ForeignKeyConstraint(
         ["license_id", "user_id"], ["licenses.id", "licenses.user_id"], name=f"fk_{table}_license_id_user_id"
     )
+
+
+class LicenseSuspension(Table):
+    """A cause for which a license is suspended, open until `ended_at`. `reason` is for staff, `message` for the owner.
+
+    The causes that a license had before are kept: they tell since when and for how long.
+    """
+
+    __tablename__ = "license_suspensions"
+    __table_args__ = (
+        _own_license("license_suspensions"),
+        Index("ix_license_suspensions_license_id", "license_id", "since"),
+        Index(
+            "uq_license_suspensions_open",
+            "license_id",
+            "cause",
+            unique=True,
+            postgresql_where=text("ended_at IS NULL"),
+        ),
+    )
+
+    id: Mapped[RowId]
+    user_id: Mapped[UUID] = mapped_column(ForeignKey("users.id"), index=True)
+    license_id: Mapped[UUID] = mapped_column(ForeignKey("licenses.id"))
+    cause: Mapped[Cause] = mapped_column(enum_type(Cause, "suspension_cause"))
+    since: Mapped[datetime]
+    reason: Mapped[str | None]
+    message: Mapped[str | None]
+    ended_at: Mapped[datetime | None]
 
 
 class ApiKey(Table):

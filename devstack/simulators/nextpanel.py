@@ -112,7 +112,7 @@ class Panel:
 
     def provision(self, order: Provision) -> Outcome:
         known = self.accounts.get(order.license_id)
-        if known:
+        if known and known.status != "terminated":  # what was terminated makes room for an account that is new
             refusal = Problem(
                 409,
                 "already_provisioned",

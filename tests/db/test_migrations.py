@@ -251,3 +251,30 @@ async def test_a_row_that_is_written_without_its_mailboxes_name_gets_one(own_dat
     assert await rows(urls, "SELECT email_key FROM users") == [{"email_key": "ada@example.com"}]
     await change(urls, "UPDATE users SET email = 'Eve@Example.com'")
     assert await rows(urls, "SELECT email_key FROM users") == [{"email_key": "eve@example.com"}]
+
+
+async def test_licenses_suspended_before_0032_get_the_cause_that_is_known(own_database_urls: DatabaseUrls) -> None:
+    """A payment must not lift what staff suspended; what nobody of them did is unpaid."""
+    urls = own_database_urls
+    async with opened(urls) as database:
+        desk = Desk(api_settings(environment(urls, redis_url="redis://127.0.0.1:1")), database, utc_now)
+        of = {name: (await desk.a_license(await desk.a_user())).license.id for name in ("staff", "trail", "unpaid")}
+        ends = "UPDATE licenses SET status = 'suspended', updated_at = '2026-05-01T00:00Z'"
+        await change(urls, ends)
+        await change(urls, "UPDATE licenses SET status_reason = 'fraud?' WHERE id = :id", id=of["staff"])
+        await change(
+            urls,
+            "INSERT INTO audit_log (at, action, target_kind, target_id, detail)"
+            " VALUES ('2026-04-01T00:00Z', 'license.suspended_by_admin', 'license', :id, '{}')",
+            id=str(of["trail"]),
+        )
+        await downgrade(urls.owner, "0031")
+        await db.migrate._with_lock(urls.owner, lambda it: command.upgrade(db.migrate._config(it), "head"))
+        found = await rows(
+            urls, "SELECT license_id, cause, since, reason FROM license_suspensions WHERE ended_at IS NULL"
+        )
+        assert {row["license_id"]: (row["cause"], f"{row['since']:%m-%d}", row["reason"]) for row in found} == {
+            of["staff"]: ("staff", "05-01", "fraud?"),
+            of["trail"]: ("staff", "04-01", None),
+            of["unpaid"]: ("unpaid", "05-01", None),
+        }

@@ -5,9 +5,10 @@ jobs of one license that overlapped could suspend what the other has just resume
 empty transaction, so it ends with the process that holds it, and no table is locked while a partner is asked.
 
 Making the account has one idempotency key for ever, `provision-<license id>`: after an earlier call, a later one has no
-second effect. NextPanel refuses another content under a known key. So the content is written down before the first
-call, because the plan, or the owner's address, may change between two attempts. What has changed since then is
-corrected by aligning, which has a key for each version of the license.
+second effect. A license that was bought again after its end gets another account, so its key has a number; the former
+account is terminated before. NextPanel refuses another content under a known key. So the content is written down before
+the first call, because the plan, or the owner's address, may change between two attempts. What has changed since then
+is corrected by aligning, which has a key for each version of the license.
 """
 
 from collections.abc import AsyncIterator, Iterator
@@ -46,7 +47,10 @@ class Provisioning:
             if license_ is None or license_.provisioning is ProvisioningState.DONE or license_.status in _OVER:
                 return
             order = await self._order(job.license_id, license_)
-            account = await self._nextpanel.provision(order, key=f"provision-{job.license_id}")
+            if license_.account_generation:  # the former account's end may wait still; a second one would be refused
+                await self._terminate(job.license_id, _numbered("again", license_))
+            key = _numbered(f"provision-{job.license_id}", license_)
+            account = await self._nextpanel.provision(order, key=key)
             async with self._database.as_system() as tx:
                 await _write_down(tx, job.license_id, account, order, license_, self._clock())
             logger().info("license.provisioned", license_id=str(job.license_id))
@@ -76,7 +80,7 @@ class Provisioning:
             if license_ is None:
                 return
             if license_.status is Status.CANCELLED:
-                await self._terminate(job.license_id, license_.version)
+                await self._terminate(job.license_id, str(license_.version))
             elif license_.provisioning is ProvisioningState.DONE:
                 await self._follow(job.license_id, license_)
             elif license_.provisioning is ProvisioningState.PENDING:
@@ -93,10 +97,10 @@ class Provisioning:
         await self._nextpanel.change_plan(change, key=f"change-plan-{license_id}-{version}")
         await self._nextpanel.resume(license_id, key=f"resume-{license_id}-{version}")
 
-    async def _terminate(self, license_id: UUID, version: int) -> None:
+    async def _terminate(self, license_id: UUID, mark: str) -> None:
         """Asks even where we know of no account: a call that timed out may have made one."""
         with _nothing_there():
-            await self._nextpanel.terminate(license_id, key=f"terminate-{license_id}-{version}")
+            await self._nextpanel.terminate(license_id, key=f"terminate-{license_id}-{mark}")
 
     @asynccontextmanager
     async def _alone(self, license_id: UUID) -> AsyncIterator[None]:
@@ -108,6 +112,11 @@ class Provisioning:
     async def _read(self, license_id: UUID) -> LicensedAccount | None:
         async with self._database.as_system() as tx:
             return await repository.licensed_account(tx, license_id)
+
+
+def _numbered(name: str, license_: LicensedAccount) -> str:
+    """A name of this account: the license's first has no number, as names had none before there was a second."""
+    return f"{name}-{license_.account_generation}" if license_.account_generation else name
 
 
 @contextmanager
@@ -137,7 +146,7 @@ async def _write_down(
         "license_ready",
         user_id=license_.user_id,
         recipient=license_.email,
-        occasion=str(license_id),
+        occasion=_numbered(str(license_id), license_),
         now=now,
         parameters={"license_id": str(license_id), "plan_name": license_.plan_name, "login_url": account.login_url},
     )

@@ -17,6 +17,7 @@ the renewal was a draft.
 from contextlib import AbstractAsyncContextManager
 from typing import Final, Literal, NamedTuple
 
+from billing_api.access.staff_reason import StaffReason
 from billing_api.commerce.plans.repository import of_price
 from billing_api.commerce.stripe_mirror import repository
 from billing_api.commerce.stripe_mirror.customer_lock import WAITS_FOR, CustomerLock
@@ -29,12 +30,11 @@ from billing_api.commerce.stripe_mirror.plan_following import (
 from billing_api.gateways.stripe.client import Stripe
 from billing_api.gateways.stripe.facts import InvoiceFacts, SubscriptionFacts
 from billing_api.licensing.licenses.repository import lock as lock_license
+from billing_api.licensing.licenses.standing import change_standing
 from billing_api.licensing.licenses.terms import set_paid_period
 from core.clock import Clock
-from core.errors import IllegalMove
 from core.ids import new_id
-from core.jobs import AlignAccount
-from core.licensing.state import Event, Status, move
+from core.licensing.state import Event, Status
 from core.settings import Secrets
 from core.telemetry import logger
 from db.models.commerce import CheckoutStatus, Subscription, SubscriptionStatus
@@ -50,6 +50,9 @@ _STATUS: Final = {
     "canceled": SubscriptionStatus.CANCELLED,
     "incomplete_expired": SubscriptionStatus.CANCELLED,
 }
+
+
+_ENDED: Final = "the subscription ended"
 
 
 class StripeObject(NamedTuple):
@@ -206,6 +209,7 @@ class Mirror:
             await follow_plan(tx, row, license_, facts, billed, self._clock())
             if billed.paid is not None and billed.paid.pays_until(facts.period_end):
                 set_paid_period(license_, term_of(facts))
+                await self._paid(tx, license_)
             elif facts.ends_with_period:
                 license_.grace_until = None
         license_.auto_renew = not facts.ends_with_period and row.status is not SubscriptionStatus.CANCELLED
@@ -215,15 +219,14 @@ class Mirror:
         given = license_.extended_until
         if license_.status is Status.CANCELLED or (given is not None and given > self._clock()):
             return
-        try:
-            license_.status = move(license_.status, Event.CANCELLED)
-        except IllegalMove:
-            logger().error("mirror.illegal_cancellation", license_id=str(license_.id), status=license_.status)
-            return
-        license_.status_reason = license_.status_message = "the subscription ended"
         license_.grace_until = None
-        await tx.audit("license.cancelled", "license", license_.id, message=license_.status_message)
-        await tx.enqueue(AlignAccount(license_.id))
+        await change_standing(tx, license_, Event.CANCELLED, StaffReason(_ENDED, _ENDED), self._clock())
+        await tx.audit("license.cancelled", "license", license_.id, message=_ENDED)
+
+    async def _paid(self, tx: SystemTransaction, license_: License) -> None:
+        """The present period is paid: an expired license is in force again, and `unpaid` suspends none."""
+        if license_.status in {Status.SUSPENDED, Status.EXPIRED}:
+            await change_standing(tx, license_, Event.PAID, StaffReason(None), self._clock())
 
     async def _write_invoice(
         self, tx: SystemTransaction, user: User, invoice: InvoiceFacts, subscription: Subscription | None

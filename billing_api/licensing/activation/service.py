@@ -137,7 +137,7 @@ class ActivationService:
                 await tx.audit("license.fingerprint_reset", "license", license_id)
                 await tx.session.flush()
             row = await licenses.one(tx, license_id)
-        return LicenseView.of(*row, now)
+        return LicenseView.of(row, now)
 
     async def _name_panel(self, tx: SystemTransaction, license_: License, now: datetime) -> Activated:
         instance_id = new_id()
@@ -200,7 +200,7 @@ class ActivationAdministration:
                 await tx.audit("license.fingerprint_reset", "license", license_id, **said.detail)
                 await tx.session.flush()
             row = await licenses.one_for_staff(tx, license_id)
-        return AdminLicenseView.of_row(*row, now)
+        return AdminLicenseView.of_row(row, now)
 
 
 def _bind(license_: License, fingerprint: str | None, now: datetime) -> None:

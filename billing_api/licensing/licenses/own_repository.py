@@ -6,6 +6,7 @@ from typing import Final
 from sqlalchemy import ColumnElement, bindparam, func, literal, select
 
 from billing_api.licensing.licenses.repository import NEWEST_FIRST, effective_status, subscription_id
+from billing_api.licensing.licenses.standing_repository import open_causes_shown
 from core.licensing.plan import LIMITS
 from db.models.licensing import License, Plan
 from db.models.usage import LicenseUsage
@@ -34,6 +35,7 @@ _OWN: Final = select(
     License.label,
     Plan.name.label("plan"),
     subscription_id().label("subscription_id"),
+    open_causes_shown(to_staff=False).label("suspension_causes"),
 ).join(Plan, Plan.id == License.plan_id)
 """A license as its owner sees it, by the names of `schemas.LicenseView`. It needs `now`."""
 

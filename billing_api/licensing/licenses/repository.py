@@ -21,6 +21,8 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import aliased
 
+from billing_api.licensing.licenses.standing_repository import open_causes_shown
+from billing_api.licensing.licenses.views import ForStaff, Shown
 from core.errors import NotFound
 from core.licensing.plan import RESOURCES
 from core.licensing.state import Status
@@ -51,6 +53,7 @@ class LicensedAccount(NamedTuple):
     status: Status
     provisioning: ProvisioningState
     account_order: Mapping[str, Any] | None
+    account_generation: int
     version: int
 
 
@@ -69,16 +72,17 @@ def subscription_id() -> ScalarSelect[Any]:
     return its.order_by(ended, Subscription.created_at.desc()).limit(1).scalar_subquery()
 
 
-def visible() -> Select[License, str, UUID | None]:
-    """The licenses that the session may see, each with its plan's name and its subscription."""
-    return select(License, Plan.name, subscription_id()).join(Plan, Plan.id == License.plan_id)
+def visible() -> Select[License, str, UUID | None, list[dict[str, Any]]]:
+    """The licenses that the session may see: the columns of `Shown`."""
+    causes = open_causes_shown(to_staff=False)
+    return select(License, Plan.name, subscription_id(), causes).join(Plan, Plan.id == License.plan_id)
 
 
-async def one(tx: Transaction, license_id: UUID) -> tuple[License, str, UUID | None]:
+async def one(tx: Transaction, license_id: UUID) -> Shown:
     row = (await tx.session.execute(visible().where(License.id == license_id))).one_or_none()
     if row is None:
         raise NotFound("there is no such license")
-    return row[0], row[1], row[2]
+    return Shown(*row)
 
 
 async def lock(tx: Transaction, license_id: UUID) -> License:
@@ -171,10 +175,10 @@ def search(
     email: str | None = None,
     key_hash: bytes | None = None,
     provisioning: ProvisioningState | None = None,
-) -> Select[License, str, str, UUID | None]:
-    """For staff: licenses with plan name, owner's address and subscription. Every given condition must be true."""
+) -> Select[License, str, str, UUID | None, list[dict[str, Any]]]:
+    """For staff: the columns of `ForStaff`. Every given condition must be true."""
     statement = (
-        select(License, Plan.name, User.email, subscription_id())
+        select(License, Plan.name, User.email, subscription_id(), open_causes_shown(to_staff=True))
         .join(Plan, Plan.id == License.plan_id)
         .join(User, User.id == License.user_id)
     )
@@ -187,13 +191,13 @@ def search(
     return statement
 
 
-async def one_for_staff(tx: StaffTransaction, license_id: UUID) -> tuple[License, str, str, UUID | None]:
+async def one_for_staff(tx: StaffTransaction, license_id: UUID) -> ForStaff:
     # Read again from the database: triggers have raised the version of a row that this transaction changed.
     statement = search().where(License.id == license_id).execution_options(populate_existing=True)
     row = (await tx.session.execute(statement)).one_or_none()
     if row is None:
         raise NotFound("there is no such license")
-    return row[0], row[1], row[2], row[3]
+    return ForStaff(*row)
 
 
 async def user_by_email(tx: StaffTransaction, email: str) -> User:
@@ -233,6 +237,7 @@ async def licensed_account(tx: SystemTransaction, license_id: UUID) -> LicensedA
             License.status,
             License.provisioning,
             License.account_order,
+            License.account_generation,
             License.version,
         )
         .join(User, User.id == License.user_id)

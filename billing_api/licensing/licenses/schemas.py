@@ -1,5 +1,6 @@
 """License schemas: requests and answers as JSON."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any
 from uuid import UUID
@@ -8,6 +9,7 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from billing_api.licensing.licenses.label import Label
+from billing_api.licensing.licenses.views import ForStaff, Shown
 from billing_api.web import fields
 from billing_api.web.fields import (
     CreatedAt,
@@ -23,7 +25,7 @@ from billing_api.web.fields import (
     UserId,
 )
 from core.licensing.plan import with_limits
-from core.licensing.state import Status
+from core.licensing.state import Cause, Status
 from db.models.licensing import FingerprintPolicy, License, LicenseType, ProvisioningState
 from db.reads import Record
 
@@ -58,6 +60,31 @@ if TYPE_CHECKING:
     _LicenseFactsWithLimits = _LicenseFacts
 else:
     _LicenseFactsWithLimits = with_limits(_LicenseFacts, int | None)
+
+
+class SuspensionCause(msgspec.Struct, frozen=True, kw_only=True):
+    """An open cause of a suspension. The license stays suspended while one is open."""
+
+    cause: Annotated[
+        Cause,
+        Meta(
+            description=(
+                "`unpaid`: a renewal was not paid. `disputed`: a payment is disputed with the bank. `refunded`: a "
+                "payment was refunded. `staff`: staff suspended it. A payment closes `unpaid` alone."
+            ),
+            examples=["unpaid"],
+        ),
+    ]
+    since: Annotated[datetime, Meta(description="Since when.", examples=["2026-12-29T16:00:00Z"])]
+    message: Annotated[
+        str | None, Meta(description="What it is about; null where nothing was written.", examples=[None])
+    ]
+
+
+class SuspensionCauseForStaff(SuspensionCause, frozen=True, kw_only=True):
+    """An open cause of a suspension, with the reason that is for staff alone."""
+
+    reason: Annotated[str | None, Meta(description="For staff alone; null where none was given.", examples=[None])]
 
 
 class LicenseView(_LicenseFactsWithLimits, frozen=True, kw_only=True):
@@ -102,6 +129,10 @@ class LicenseView(_LicenseFactsWithLimits, frozen=True, kw_only=True):
             examples=[fields.SUBSCRIPTION],
         ),
     ] = None
+    suspension_causes: Annotated[
+        Sequence[SuspensionCause],
+        Meta(description="Why it is suspended, the oldest first; empty where it is not.", examples=[[]]),
+    ] = ()
 
     @classmethod
     def read(cls, row: Record) -> "LicenseView":
@@ -109,8 +140,10 @@ class LicenseView(_LicenseFactsWithLimits, frozen=True, kw_only=True):
         return msgspec.convert(row.by_name(), cls)
 
     @classmethod
-    def of(cls, license_: License, plan: str, subscription_id: UUID | None, now: datetime) -> "LicenseView":
-        return cls(**_facts(license_, plan, now), subscription_id=subscription_id)
+    def of(cls, row: Shown, now: datetime) -> "LicenseView":
+        causes = msgspec.convert(row.causes, list[SuspensionCause])
+        facts = _facts(row.license, row.plan, now)
+        return cls(**facts, subscription_id=row.subscription_id, suspension_causes=causes)
 
 
 class AdminLicenseView(LicenseView, frozen=True, kw_only=True):
@@ -148,16 +181,20 @@ class AdminLicenseView(LicenseView, frozen=True, kw_only=True):
         ),
     ]
     version: Annotated[int, Meta(description="Rises with every change.", examples=[3])]
+    suspension_causes: Annotated[
+        Sequence[SuspensionCauseForStaff],
+        Meta(description="Why it is suspended, the oldest first; empty where it is not.", examples=[[]]),
+    ] = ()
 
     @classmethod
-    def of_row(
-        cls, license_: License, plan: str, email: str, subscription_id: UUID | None, now: datetime
-    ) -> "AdminLicenseView":
+    def of_row(cls, row: ForStaff, now: datetime) -> "AdminLicenseView":
+        license_ = row.license
         return cls(
-            **_facts(license_, plan, now),
-            subscription_id=subscription_id,
+            **_facts(license_, row.plan, now),
+            subscription_id=row.subscription_id,
+            suspension_causes=msgspec.convert(row.causes, list[SuspensionCauseForStaff]),
             user_id=license_.user_id,
-            email=email,
+            email=row.email,
             status_reason=license_.status_reason,
             provisioning_error=license_.provisioning_error,
             limit_overrides=license_.limit_overrides,

@@ -24,18 +24,20 @@ from billing_api.licensing.licenses.issuing import (
     seal_key,
 )
 from billing_api.licensing.licenses.schemas import AdminLicenseView, LabelGiven, LicenseView, RevealedKey, UsageView
+from billing_api.licensing.licenses.standing import change_standing
 from billing_api.licensing.licenses.terms import set_overrides
 from billing_api.licensing.licenses.usage_view import usage_view
+from billing_api.licensing.licenses.views import ForStaff
 from core.clock import Clock, rfc3339
 from core.errors import Conflict, FieldError, InvalidInput, NotFound
 from core.hotstore.reader import Reader
-from core.jobs import AlignAccount, Provision
+from core.jobs import Provision
 from core.licensing import key as license_key
 from core.licensing.plan import Limits
-from core.licensing.state import Event, Status, move
+from core.licensing.state import Event, Status
 from core.settings import Secrets
 from db.idempotency import Once, Replayable
-from db.models.licensing import License, ProvisioningState
+from db.models.licensing import ProvisioningState
 from db.paging import Page, Paging, fetch_page
 from db.reads import CustomerReads, OwnStatement, Record, Values
 from db.unit_of_work import Database
@@ -76,7 +78,7 @@ class LicenseService:
                 if await repository.set_label(tx, license_id, wanted, now):
                     await tx.audit("license.label_changed", "license", license_id)
             row = await repository.one(tx, license_id)
-        return LicenseView.of(*row, now)
+        return LicenseView.of(row, now)
 
     async def reveal_key(self, principal: Principal, license_id: UUID) -> RevealedKey:
         """The key in plain text. Each call is written to the audit trail; the route needs a step-up."""
@@ -144,7 +146,7 @@ class LicenseAdministration:
             statement = statement.where(listed if overage else ~listed)
         async with self._database.as_staff(principal.user_id) as tx:
             found = await fetch_page(tx.session, statement, repository.NEWEST_FIRST, paging)
-        return found.page(_for_staff(row, now) for row in found.rows)
+        return found.page(_for_staff(ForStaff(*row), now) for row in found.rows)
 
     async def one(self, principal: Principal, license_id: UUID) -> AdminLicenseView:
         async with self._database.as_staff(principal.user_id) as tx:
@@ -167,7 +169,7 @@ class LicenseAdministration:
             row = (await tx.session.execute(statement)).one_or_none()
         if row is None:
             raise NotFound("no license has this key")
-        return _for_staff((row[0], row[1], row[2], row[3]), self._clock())
+        return _for_staff(ForStaff(*row), self._clock())
 
     async def issue(self, principal: Principal, order: IssueLicense, once: Once) -> Replayable[IssuedLicense]:
         """Issues a license without a purchase. Its key is shown only in this answer."""
@@ -239,10 +241,8 @@ class LicenseAdministration:
             license_ = await repository.lock(tx, license_id)
             before = license_.expiry_date
             _require_later(order.expiry_date, before, now)
-            status = move(license_.status, Event.EXTENDED_BY_ADMIN)
-            if status is not license_.status:
-                license_.status = status
-                await tx.enqueue(AlignAccount(license_id))
+            words = StaffReason(license_.status_reason, license_.status_message)
+            await change_standing(tx, license_, Event.EXTENDED_BY_ADMIN, words, now)
             license_.expiry_date = license_.extended_until = order.expiry_date
             license_.updated_at = now
             after, said = order.expiry_date, order.said.detail
@@ -268,13 +268,8 @@ class LicenseAdministration:
     async def _move(self, principal: Principal, license_id: UUID, event: Event, said: StaffReason) -> AdminLicenseView:
         async with self._database.as_staff(principal.user_id) as tx:
             license_ = await repository.lock(tx, license_id)
-            before, after = license_.status, move(license_.status, event)
-            license_.status = after
-            # The latest words are kept, also where the status stays the same.
-            license_.status_reason, license_.status_message = said
-            license_.updated_at = self._clock()
-            if after is not before:
-                await tx.enqueue(AlignAccount(license_id))
+            before = license_.status
+            await change_standing(tx, license_, event, said, self._clock())
             await tx.audit(f"license.{event.name.lower()}", "license", license_id, before=before, **said.detail)
             await tx.session.flush()
             row = await repository.one_for_staff(tx, license_id)
@@ -289,5 +284,5 @@ def _require_later(wanted: datetime, present: datetime | None, now: datetime) ->
         raise InvalidInput(f"expiry_date {told}", errors=(FieldError("expiry_date", told),))
 
 
-def _for_staff(row: tuple[License, str, str, UUID | None], now: datetime) -> AdminLicenseView:
-    return AdminLicenseView.of_row(*row, now)
+def _for_staff(row: ForStaff, now: datetime) -> AdminLicenseView:
+    return AdminLicenseView.of_row(row, now)

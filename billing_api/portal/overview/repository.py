@@ -14,6 +14,7 @@ from sqlalchemy.orm import aliased
 
 from billing_api.commerce.payments.repository import NEWEST_INVOICES, invoices
 from billing_api.licensing.licenses.repository import NEWEST_FIRST, effective_status, visible
+from billing_api.licensing.licenses.views import Shown
 from billing_api.portal.overview.views import Found, NextPeriod, Standing
 from core.licensing.plan import RESOURCES
 from core.licensing.state import Status
@@ -94,9 +95,8 @@ async def standing(tx: CustomerTransaction, user_id: UUID, now: datetime) -> Sta
     return None if row is None else Standing(*row)
 
 
-async def newest_licenses(tx: CustomerTransaction, most: int) -> Sequence[tuple[License, str, UUID | None]]:
-    """Each with its plan's name and its subscription."""
-    return [(row[0], row[1], row[2]) for row in await tx.session.execute(NEWEST_FIRST.sorted(visible()).limit(most))]
+async def newest_licenses(tx: CustomerTransaction, most: int) -> Sequence[Shown]:
+    return [Shown(*row) for row in await tx.session.execute(NEWEST_FIRST.sorted(visible()).limit(most))]
 
 
 async def attention(tx: CustomerTransaction, now: datetime, most: int) -> tuple[list[Found], int]:

@@ -10,12 +10,13 @@ from msgspec import Meta
 
 from billing_api.commerce.payments.schemas import InvoiceView
 from billing_api.licensing.licenses.schemas import effective_status, shown_hint
+from billing_api.licensing.licenses.views import Shown
 from billing_api.portal.overview.views import Found, NextPeriod, Standing
 from billing_api.web import fields
 from core.licensing.plan import RESOURCES, Resource
 from core.licensing.state import Status
 from core.money import Money
-from db.models.licensing import Interval, License, LicenseType, ProvisioningState
+from db.models.licensing import Interval, LicenseType, ProvisioningState
 
 AttentionKind = Literal[
     "address_unverified",
@@ -68,20 +69,19 @@ class LicenseCard(msgspec.Struct, frozen=True, kw_only=True):
     ]
 
     @classmethod
-    def of(
-        cls, license_: License, plan: str, subscription_id: UUID | None, used: Mapping[str, int], now: datetime
-    ) -> "LicenseCard":
+    def of(cls, row: Shown, used: Mapping[str, int], now: datetime) -> "LicenseCard":
+        license_ = row.license
         limits = license_.limits
         return cls(
             id=license_.id,
             label=license_.label,
             key_hint=shown_hint(license_),
-            plan=plan,
+            plan=row.plan,
             license_type=license_.license_type,
             status=effective_status(license_, now),
             status_message=license_.status_message,
             provisioning=license_.provisioning,
-            subscription_id=subscription_id,
+            subscription_id=row.subscription_id,
             expiry_date=license_.expiry_date,
             grace_until=license_.grace_until,
             auto_renew=license_.auto_renew,

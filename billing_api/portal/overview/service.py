@@ -28,7 +28,7 @@ class OverviewService:
             if standing is None or not standing.is_active:
                 raise Unauthenticated("this account is not active any more: write to support")
             licenses = await repository.newest_licenses(tx, MOST_LICENSES)
-            used = await usage_of(tx, [license_.id for license_, _, _ in licenses])
+            used = await usage_of(tx, [row.license.id for row in licenses])
             found, total = await repository.attention(tx, now, MOST_ATTENTION)
             next_period = await repository.next_period(tx, now)
             bills = await repository.newest_invoices(tx, MOST_INVOICES)
@@ -40,7 +40,7 @@ class OverviewService:
             counts=Counts.of(standing),
             attention=needed,
             attention_total=total,
-            licenses=[LicenseCard.of(*row, used.get(row[0].id, {}), now) for row in licenses],
+            licenses=[LicenseCard.of(row, used.get(row.license.id, {}), now) for row in licenses],
             next_renewal=None if next_period is None else NextRenewal.of(next_period),
             recent_invoices=[InvoiceView.of(row) for row in bills],
         )

@@ -255,3 +255,28 @@ async def test_ending_what_never_was_is_no_failure(
     await nextpanel.fault("status", status=403)
     with pytest.raises(PartnerRefused):
         await provisioning.align(AlignAccount(issued.license.id))
+
+
+async def test_a_license_bought_again_gets_another_account_once(
+    provisioning: Provisioning, issued: Issued, nextpanel: Simulator, database_urls: DatabaseUrls
+) -> None:
+    """Also where the former account's end has not reached NextPanel yet, and where an answer gets lost."""
+    await provisioning.provision(Provision(issued.license.id))
+    first = await nextpanel.account(issued.license.id)
+    again = "provisioning = 'pending', account_generation = 1, account_order = NULL, nextpanel_user_id = NULL"
+    await change(database_urls, f"UPDATE licenses SET {again}")
+    await nextpanel.fault("drop_after_effect")
+    with pytest.raises(Retryable):
+        await provisioning.provision(Provision(issued.license.id))
+    await nextpanel.fault("drop_after_effect", path="/api/v1/nextpanel/provision")
+    with pytest.raises(Retryable):
+        await provisioning.provision(Provision(issued.license.id))
+    await provisioning.provision(Provision(issued.license.id))
+    second = await nextpanel.account(issued.license.id)
+    assert first is not None
+    assert second is not None
+    assert second["nextpanel_account_id"] != first["nextpanel_account_id"]
+    assert (second["status"], second["effects"]) == ("active", 1)
+    license_ = await the_license(database_urls, issued)
+    assert str(license_["nextpanel_user_id"]) == second["nextpanel_account_id"]
+    assert len(await rows(database_urls, "SELECT 1 FROM mails")) == 2

@@ -16,6 +16,7 @@ from billing_api.commerce.subscriptions.views import SubscriptionDetails
 from billing_api.identity.users import repository as users
 from billing_api.identity.users.schemas import UserView
 from billing_api.licensing.licenses.schemas import AdminLicenseView
+from billing_api.licensing.licenses.views import ForStaff
 from billing_api.operations.audit.schemas import AuditView
 from billing_api.operations.audit.views import Named
 from billing_api.operations.customers.everything import repository
@@ -86,10 +87,7 @@ class CustomerOverviews:
 
 async def _licenses(look: _Look) -> _Part:
     found = await repository.newest(look.tx, repository.licenses_of(look.user_id))
-    shown = [
-        AdminLicenseView.of_row(license_, plan, email, subscription_id, look.now)
-        for license_, plan, email, subscription_id in found.rows
-    ]
+    shown = [AdminLicenseView.of_row(ForStaff(*row), look.now) for row in found.rows]
     return _Part(shown, found.more)
 
 

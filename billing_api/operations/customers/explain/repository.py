@@ -9,6 +9,7 @@ from sqlalchemy import Row, and_, func, or_, select
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.sql.expression import literal
 
+from billing_api.licensing.licenses.standing_repository import open_causes_shown
 from core.errors import NotFound
 from db.license_records import LICENSE_ROWS
 from db.models.licensing import License
@@ -37,8 +38,12 @@ class Backlog(NamedTuple):
 
 
 async def license_row(tx: StaffTransaction, license_id: UUID) -> Row[Any]:
-    """The columns of LICENSE_ROWS, and when they were read."""
-    statement = LICENSE_ROWS.add_columns(License.updated_at, func.statement_timestamp().label("read_at"))
+    """The columns of LICENSE_ROWS, the causes of a suspension, and when they were read."""
+    statement = LICENSE_ROWS.add_columns(
+        License.updated_at,
+        open_causes_shown(to_staff=True).label("suspension_causes"),
+        func.statement_timestamp().label("read_at"),
+    )
     row = (await tx.session.execute(statement.where(License.id == license_id))).one_or_none()
     if row is None:
         raise NotFound("there is no such license: search for licenses with GET admin/licenses")

@@ -7,6 +7,7 @@ from uuid import UUID
 import msgspec
 from msgspec import Meta
 
+from billing_api.licensing.licenses.schemas import SuspensionCauseForStaff
 from billing_api.operations.customers.explain.rules import Cause, CauseCode, Facts, Judged, Place, StoreState
 from billing_api.web.fields import LICENSE
 from billing_api.web.parameters import STORABLE
@@ -156,6 +157,10 @@ class Why(msgspec.Struct, frozen=True, kw_only=True):
         Meta(description="Redis was read, and its verdict, a rule or a version is not PostgreSQL's.", examples=[True]),
     ]
     causes: Annotated[list[CauseView], Meta(description="Why; empty where both hold the same.")]
+    suspension_causes: Annotated[
+        list[SuspensionCauseForStaff],
+        Meta(description="Why the license is suspended, the oldest first; empty where it is not.", examples=[[]]),
+    ]
     postgres: Annotated[PostgresSide, Meta(description="What PostgreSQL says: the truth.")]
     redis: Annotated[RedisSide, Meta(description="What Redis says, and so what validators answer.")]
     rules: Annotated[list[RuleBySide], Meta(description="Every rule, in the order in which they are tried.")]

@@ -11,6 +11,7 @@ from redis.exceptions import RedisError
 from sqlalchemy import Row
 
 from billing_api.access.permissions import Principal
+from billing_api.licensing.licenses.schemas import SuspensionCauseForStaff
 from billing_api.operations.customers.explain import repository
 from billing_api.operations.customers.explain.repository import Backlog
 from billing_api.operations.customers.explain.rules import (
@@ -52,6 +53,7 @@ class _Truth(NamedTuple):
     digest: bytes
     read_at: datetime
     updated_at: datetime
+    causes: list[SuspensionCauseForStaff]
     backlog: Backlog
 
     @property
@@ -93,6 +95,7 @@ class Explanations:
 
 def _truth(row: Row[Any], totals: Sequence[Row[str, int, int]], backlog: Backlog) -> _Truth:
     digest, record = license_record(row)
+    opened = msgspec.convert(row.suspension_causes, list[SuspensionCauseForStaff])
     known = [(name, used, version) for name, used, version in totals if name in RESOURCES]
     # Through the codec, as the relay sends it: so both sides are compared as validators read them.
     facts = Facts(
@@ -100,7 +103,7 @@ def _truth(row: Row[Any], totals: Sequence[Row[str, int, int]], backlog: Backlog
         Usage({name: used for name, used, _ in known}),
         {name: (record.epoch, version) for name, _, version in known},
     )
-    return _Truth(facts, digest, row.read_at, row.updated_at, backlog)
+    return _Truth(facts, digest, row.read_at, row.updated_at, opened, backlog)
 
 
 def _instant(unix: float | None) -> datetime | None:
@@ -132,6 +135,7 @@ def _why(license_id: UUID, question: Question, truth: _Truth, copy: Copy | Unrea
             CauseView.of(cause)
             for cause in causes(truth.facts, copy, waiting, question, all_seen=truth.backlog.is_whole)
         ],
+        suspension_causes=truth.causes,
         postgres=PostgresSide(**stamps[0], as_of=truth.read_at, age_seconds=0.0, updated_at=truth.updated_at),
         redis=RedisSide(
             **stamps[1],
