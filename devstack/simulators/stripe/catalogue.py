@@ -16,6 +16,7 @@ from stripe.params import (
 )
 
 from devstack.simulators.journal import Where
+from devstack.simulators.stripe import currencies
 from devstack.simulators.stripe.amounts import expect_whole
 from devstack.simulators.stripe.books import (
     Books,
@@ -132,6 +133,7 @@ def add_price(books: Books, params: Params) -> Document:
         "unit_amount": amount,
         "unit_amount_decimal": decimal,
     }
+    currencies.keep_options(books, price, params)
     _give_lookup_key(books, price, params)
     books.emit("price.created", books.keep(price))
     return price
@@ -204,6 +206,7 @@ def retrieve_price(books: Books, _params: Params, price_id: str) -> Document:
 @OPERATIONS.post("/v1/prices/{price}", PriceUpdateParams)
 def update_price(books: Books, params: Params, price_id: str) -> Document:
     price = books.fetch("price", price_id)
+    currencies.keep_options(books, price, params)
     before = price["lookup_key"]
     previous = apply_changes(price, params, "active metadata nickname tax_behavior")
     if "lookup_key" in params and params["lookup_key"] != before:

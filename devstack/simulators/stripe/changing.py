@@ -16,6 +16,7 @@ from devstack.simulators.stripe import (
 )
 from devstack.simulators.stripe.billing import bill_change
 from devstack.simulators.stripe.books import Books, Document, Params, apply_changes, nulls
+from devstack.simulators.stripe.currencies import unit_amount
 from devstack.simulators.stripe.errors import Refused, invalid, not_simulated, wrong_state
 from devstack.simulators.stripe.operations import Operations
 
@@ -144,16 +145,18 @@ def _change_details(books: Books, subscription: Document, params: Params) -> Doc
     previous |= _nested(subscription, "cancellation_details", params.get("cancellation_details"))
     if "discounts" in params:
         previous["discounts"] = subscription["discounts"]
-        chosen = promotion_codes.wanted(books, params, _bought(subscription))
+        chosen = promotion_codes.wanted(books, params, _bought(books, subscription))
         subscription["discounts"] = discounts.give(
             books, chosen, customer=subscription["customer"], subscription=subscription["id"]
         )
     return previous | trials.move(subscription, params)
 
 
-def _bought(subscription: Document) -> discounts.Purchase:
-    amount = sum(item["price"]["unit_amount"] * item["quantity"] for item in subscription["items"]["data"])
-    return discounts.Purchase(subscription["customer"], amount, subscription["currency"])
+def _bought(books: Books, subscription: Document) -> discounts.Purchase:
+    currency = subscription["currency"]
+    items = subscription["items"]["data"]
+    amount = sum(unit_amount(books, item["price"], currency) * item["quantity"] for item in items)
+    return discounts.Purchase(subscription["customer"], amount, currency)
 
 
 def _nested(subscription: Document, name: str, changes: Document | None) -> Document:

@@ -24,6 +24,7 @@ from devstack.simulators.stripe.books import (
     new_id,
     nulls,
 )
+from devstack.simulators.stripe.currencies import purchase_currency, unit_amount
 from devstack.simulators.stripe.errors import invalid, no_such, not_simulated, wrong_state
 from devstack.simulators.stripe.expansion import session_line_items
 from devstack.simulators.stripe.operations import Operations
@@ -50,13 +51,14 @@ def create(books: Books, params: Params) -> Document:
     items = [_line_item(books, item, position, mode) for position, item in enumerate(params.get("line_items", []))]
     if not items or (mode == "subscription" and not any(item["price"]["recurring"] for item in items)):
         raise invalid(f"In `{mode}` mode, line_items need a price of that kind.", param="line_items")
+    currency = _price_items(books, items, params)
     session_id = new_id("cs_test", 58)
     session = {
         "id": session_id,
         "object": "checkout.session",
         **_blank(),
         "created": books.now(),
-        "currency": items[0]["currency"],
+        "currency": currency,
         "customer": params.get("customer"),
         "customer_creation": _customer_creation(params, mode),
         "expires_at": params.get("expires_at", books.now() + LIFETIME),
@@ -128,6 +130,17 @@ def _check(books: Books, params: Params, mode: str) -> None:
     )
 
 
+def _price_items(books: Books, items: list[Document], params: Params) -> str:
+    """Write what each item costs in the currency of the purchase, which is returned."""
+    customer = books.fetch("customer", params["customer"], "customer") if "customer" in params else None
+    prices = [item["price"] for item in items]
+    currency = purchase_currency(books, prices, params.get("currency"), customer, "line_items[0][price]")
+    for item in items:
+        amount = unit_amount(books, item["price"], currency) * item["quantity"]
+        item |= {"amount_subtotal": amount, "amount_total": amount, "currency": currency}
+    return currency
+
+
 def _customer_creation(params: Params, mode: str) -> str | None:
     if "customer" in params:
         return None
@@ -146,16 +159,12 @@ def _line_item(books: Books, item: Params, position: int, mode: str) -> Document
         )
     if "quantity" not in item:
         raise invalid(f"Missing required param: {at}[quantity].", f"{at}[quantity]", "parameter_missing")
-    amount = (price["unit_amount"] or 0) * item["quantity"]
     return {
         "id": new_id("li"),
         "object": "item",
         "adjustable_quantity": None,
         "amount_discount": 0,
-        "amount_subtotal": amount,
         "amount_tax": 0,
-        "amount_total": amount,
-        "currency": price["currency"],
         "description": books.fetch("product", price["product"]).get("name"),
         "metadata": merge_metadata({}, item.get("metadata", {})),
         "price": price,

@@ -5,6 +5,7 @@ from typing import Any, Final
 
 from devstack.simulators.journal import Where
 from devstack.simulators.stripe.books import Books, Document, a_list, nulls, public
+from devstack.simulators.stripe.currencies import shown_options
 from devstack.simulators.stripe.errors import invalid
 
 DEEPEST: Final = 4
@@ -114,6 +115,7 @@ def _confirmation_secret(books: Books, invoice: Document) -> Document | None:
 
 
 _INCLUDABLE: Final[Mapping[tuple[str, str], Callable[[Books, Document], Any]]] = {
+    ("price", "currency_options"): shown_options,
     ("invoice", "payments"): _payments,
     ("invoice", "confirmation_secret"): _confirmation_secret,
     ("charge", "refunds"): _refunds,

@@ -28,7 +28,7 @@ Page = Response[str] | Redirect
 _TEMPLATES: Final = Environment(
     loader=FileSystemLoader(Path(__file__).parent / "templates"), autoescape=select_autoescape()
 )
-_TEMPLATES.globals.update(money=money, rate=rate)
+_TEMPLATES.globals.update(money=money)
 
 
 def routes(books: Books) -> list[ControllerRouterHandler]:
@@ -134,6 +134,7 @@ def _card_page(
         "checkout",
         refusal.status if refusal else 200,
         session=session,
+        rates={item["id"]: rate(books, item["price"], session["currency"]) for item in session["_line_items"]},
         here=session["url"],
         total=money(session["amount_total"], session["currency"]),
         each=recurring["interval"] if recurring and not end else None,

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from core.money import figure
 from devstack.simulators.journal import Where
 from devstack.simulators.stripe.books import Books, Document, new_id, nulls
+from devstack.simulators.stripe.currencies import unit_amount
 from devstack.simulators.stripe.periods import period_after
 
 _SYMBOLS = {"usd": "$", "eur": "€", "gbp": "£", "jpy": "¥"}
@@ -18,10 +19,10 @@ def money(amount: int, currency: str) -> str:
     return f"{sign}{symbol}{number}" if symbol else f"{sign}{number} {currency.upper()}"
 
 
-def rate(price: Document) -> str:
+def rate(books: Books, price: Document, currency: str) -> str:
     """`$29.00 / month`."""
     recurring = price["recurring"]
-    amount = money(price["unit_amount"] or 0, price["currency"])
+    amount = money(unit_amount(books, price, currency), currency)
     if recurring is None:
         return amount
     count = recurring["interval_count"]
@@ -33,17 +34,17 @@ def line(
     quantity: int,
     period: tuple[int, int],
     *,
-    amount: int | None = None,
+    amount: int,
+    currency: str,
     description: str,
     parent: Document | None = None,
     subscription: str | None = None,
 ) -> Document:
-    total = (price["unit_amount"] or 0) * quantity if amount is None else amount
     return {
         "id": new_id("il"),
         "object": "line_item",
-        "amount": total,
-        "currency": price["currency"],
+        "amount": amount,
+        "currency": currency,
         "description": description,
         "discount_amounts": [],
         "discountable": True,
@@ -58,7 +59,7 @@ def line(
         "quantity": quantity,
         "quantity_decimal": str(quantity),
         "subscription": subscription,
-        "subtotal": total,
+        "subtotal": amount,
         "taxes": [],
     }
 
@@ -74,17 +75,20 @@ def pricing(price: Document) -> Document:
 def cycle_lines(books: Books, subscription: Document) -> list[Document]:
     """One line for each item, for its current period; nothing is owed during a trial."""
     trial = subscription["status"] == "trialing"
-    return [_cycle_line(books, subscription["id"], item, trial=trial) for item in subscription["items"]["data"]]
+    return [_cycle_line(books, subscription, item, trial=trial) for item in subscription["items"]["data"]]
 
 
-def _cycle_line(books: Books, subscription_id: str, item: Document, *, trial: bool) -> Document:
+def _cycle_line(books: Books, subscription: Document, item: Document, *, trial: bool) -> Document:
     name = books.fetch("product", item["price"]["product"]).get("name", "")
-    words = f"Trial period for {name}" if trial else f"{item['quantity']} × {name} (at {rate(item['price'])})"
+    currency, subscription_id = subscription["currency"], subscription["id"]
+    at = rate(books, item["price"], currency)
+    words = f"Trial period for {name}" if trial else f"{item['quantity']} × {name} (at {at})"
     return line(
         item["price"],
         item["quantity"],
         (item["current_period_start"], item["current_period_end"]),
-        amount=0 if trial else None,
+        amount=0 if trial else unit_amount(books, item["price"], currency) * item["quantity"],
+        currency=currency,
         description=words,
         parent=of_subscription_item(subscription_id, item["id"]),
         subscription=subscription_id,
@@ -120,6 +124,7 @@ def line_of_item(books: Books, item: Document) -> Document:
         item["quantity"],
         period,
         amount=item["amount"],
+        currency=item["currency"],
         description=item["description"] or "",
         parent=parent,
         subscription=subscription,

@@ -15,6 +15,7 @@ from typing import Final
 from devstack.simulators.stripe import catalogue, discounts
 from devstack.simulators.stripe.amounts import nearest
 from devstack.simulators.stripe.books import Books, Document, Params, merge_metadata
+from devstack.simulators.stripe.currencies import purchase_currency, unit_amount
 from devstack.simulators.stripe.errors import invalid, no_such, not_simulated
 from devstack.simulators.stripe.lines import next_period, proration_item
 from devstack.simulators.stripe.subscribing import make_item
@@ -80,7 +81,8 @@ def _discounted(books: Books, subscription: Document, items: Sequence[Document])
     """What a whole period of each item costs now, less the discounts that last, by the item's id."""
     start = min(item["current_period_start"] for item in items)
     coupons = discounts.coupons_of(books, discounts.lasting(books, subscription, start))
-    full = [item["price"]["unit_amount"] * item["quantity"] for item in items]
+    currency = subscription["currency"]
+    full = [unit_amount(books, item["price"], currency) * item["quantity"] for item in items]
     taken = discounts.reductions(books, coupons, full)
     off = [sum(parts) for parts in zip(*taken, strict=True)] if taken else [0] * len(full)
     return {item["id"]: amount - less for item, amount, less in zip(items, full, off, strict=True)}
@@ -94,7 +96,7 @@ def _expect_in_period(items: Sequence[Document], at: int) -> None:
 def _apply(books: Books, subscription: Document, items: dict[str, Document], change: Params, at: str) -> None:
     item_id = change.get("id")
     if item_id is None:
-        price = catalogue.chosen_price(books, change, at)
+        price = _price(books, subscription, change, at)
         first = subscription["items"]["data"][0]
         period = (first["current_period_start"], first["current_period_end"])
         metadata = change.get("metadata") or {}
@@ -108,12 +110,19 @@ def _apply(books: Books, subscription: Document, items: dict[str, Document], cha
         return
     item = dict(items[item_id])
     if "price" in change or "price_data" in change:
-        item["price"] = catalogue.chosen_price(books, change, at)
+        item["price"] = _price(books, subscription, change, at)
         item["plan"] = catalogue.plan_of(item["price"])
     item["quantity"] = change.get("quantity", item["quantity"])
     if "metadata" in change:
         item["metadata"] = merge_metadata(item["metadata"], change["metadata"])
     items[item_id] = item
+
+
+def _price(books: Books, subscription: Document, change: Params, at: str) -> Document:
+    """The price that is named, which has to be sold in the subscription's currency."""
+    price = catalogue.chosen_price(books, change, at)
+    purchase_currency(books, [price], subscription["currency"], None, f"{at}[price]")
+    return price
 
 
 def _credits(

@@ -138,12 +138,20 @@ def _subscribe(books: Books, session: Document, customer: Document, method: Docu
         trial_settings=trial_settings_of(data),
         coupons=session["discounts"],
         session=session["id"],
+        currency=session["currency"],
         billing_mode=data.get("billing_mode", {}),
     )
     subscription = begin(books, order)
     now = books.now()
     extra = [
-        line(item["price"], item["quantity"], (now, now), description=item["description"])
+        line(
+            item["price"],
+            item["quantity"],
+            (now, now),
+            amount=item["amount_subtotal"],
+            currency=session["currency"],
+            description=item["description"],
+        )
         for item in items
         if not item["price"]["recurring"]
     ]

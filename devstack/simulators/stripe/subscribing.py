@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from devstack.simulators.stripe import catalogue, discounts, invoices
 from devstack.simulators.stripe.books import Books, Document, Params, a_list, new_id, nulls
+from devstack.simulators.stripe.currencies import purchase_currency
 from devstack.simulators.stripe.errors import invalid, not_simulated
 from devstack.simulators.stripe.lines import billed_by, cycle_lines, next_period
 
@@ -44,6 +45,7 @@ class Order:
     trial_settings: Document | None = None
     coupons: Sequence[Document] = ()
     session: str | None = None
+    currency: str | None = None
     billing_mode: Params = field(default_factory=dict)
     members: Document = field(default_factory=dict)
     """Other fields as they are to be shown."""
@@ -55,7 +57,8 @@ def begin(books: Books, order: Order) -> Document:
         raise invalid("A subscription needs at least one recurring price.", param="items")
     now = books.now()
     subscription_id = new_id("sub")
-    currency = order.items[0][0]["currency"]
+    prices = [price for price, _, _ in order.items]
+    currency = purchase_currency(books, prices, order.currency, order.customer, "items[0][price]")
     given = discounts.give(
         books,
         order.coupons,
@@ -197,9 +200,6 @@ def recurring_items(books: Books, items: Sequence[Params], param: str) -> list[t
                 param=f"{param}[{position}][price]",
             )
         chosen.append((price, item.get("quantity", 1), item.get("metadata") or {}))
-    currencies = {price["currency"] for price, _, _ in chosen}
-    if len(currencies) > 1:
-        raise invalid("All prices on a subscription must have the same currency.", param=param)
     return chosen
 
 

@@ -26,6 +26,7 @@ from devstack.simulators.stripe import (
 )
 from devstack.simulators.stripe.books import Books, Document, Params, a_list, equal, merge_metadata
 from devstack.simulators.stripe.changing import CHANGING_ORDER
+from devstack.simulators.stripe.currencies import purchase_currency, unit_amount
 from devstack.simulators.stripe.ending import cancel_now
 from devstack.simulators.stripe.errors import Refused, invalid, no_such, not_simulated, wrong_state
 from devstack.simulators.stripe.operations import Operations
@@ -61,7 +62,9 @@ def _order(books: Books, params: Params, customer: Document, items: Any) -> subs
     members: Document = {"payment_settings": settings | params.get("payment_settings", {})}
     if params.get("collection_method") == "send_invoice":
         members |= {"collection_method": "send_invoice", "days_until_due": params.get("days_until_due", 30)}
-    amount = sum(price["unit_amount"] * quantity for price, quantity, _ in items)
+    prices = [price for price, _, _ in items]
+    currency = purchase_currency(books, prices, params.get("currency"), customer, "items[0][price]")
+    amount = sum(unit_amount(books, price, currency) * quantity for price, quantity, _ in items)
     return subscribing.Order(
         customer=customer,
         items=items,
@@ -70,9 +73,8 @@ def _order(books: Books, params: Params, customer: Document, items: Any) -> subs
         description=params.get("description"),
         trial_end=subscribing.trial_end_of(books, params),
         trial_settings=subscribing.trial_settings_of(params),
-        coupons=promotion_codes.wanted(
-            books, params, discounts.Purchase(customer["id"], amount, items[0][0]["currency"])
-        ),
+        coupons=promotion_codes.wanted(books, params, discounts.Purchase(customer["id"], amount, currency)),
+        currency=currency,
         billing_mode=params.get("billing_mode", {}),
         members=members,
     )
