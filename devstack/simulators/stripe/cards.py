@@ -12,6 +12,7 @@ from typing import Any, Final, Literal
 
 from devstack.simulators.stripe.errors import Refused
 
+RefundOutcome = Literal["at_once", "later", "fails_later"]
 Confirmation = Literal["never", "unless_set_up", "always", "on_session"]
 
 
@@ -34,6 +35,9 @@ class Card:
     charge: Decline | None = None
     confirmation: Confirmation = "never"
     """When the owner has to confirm: never; on and off session until set up; always; only while present."""
+    disputed: tuple[str, Literal["chargeback", "inquiry"]] | None = None
+    """The bank's reason, where it disputes each charge as soon as it was taken."""
+    refund: RefundOutcome = "at_once"
 
     def needs_owner(self, *, off_session: bool, set_up: bool) -> bool:
         return {
@@ -95,6 +99,11 @@ CARDS: Final[Mapping[str, Card]] = {
         Card("4000000000003220", confirmation="always"),
         Card("4000003800000446", confirmation="on_session"),
         Card("4000008400001629", confirmation="always", charge=GENERIC),
+        Card("4000000000000259", disputed=("fraudulent", "chargeback")),
+        Card("4000000000002685", disputed=("product_not_received", "chargeback")),
+        Card("4000000000001976", disputed=("fraudulent", "inquiry")),
+        Card("4000000000007726", refund="later"),
+        Card("4000000000005126", refund="fails_later"),
         Card("4000008260003178", confirmation="unless_set_up", charge=INSUFFICIENT),
     )
 }
@@ -118,6 +127,11 @@ TOKENS: Final[Mapping[str, str]] = {
     "chargeDeclinedIncorrectCvc": "4000000000000127",
     "chargeDeclinedProcessingError": "4000000000000119",
     "visa_chargeDeclinedVelocityLimitExceeded": "4000000000006975",
+    "createDispute": "4000000000000259",
+    "createDisputeProductNotReceived": "4000000000002685",
+    "createDisputeInquiry": "4000000000001976",
+    "pendingRefund": "4000000000007726",
+    "refundFail": "4000000000005126",
     "chargeCustomerFail": "4000000000000341",
     "authenticationRequired": "4000002500003155",
     "authenticationRequiredOnSetup": "4000002500003155",

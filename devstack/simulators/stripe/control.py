@@ -7,7 +7,7 @@ from litestar import Response, delete, get, post
 from litestar.types import ControllerRouterHandler
 
 from devstack.simulators.journal import Where
-from devstack.simulators.stripe import account, clocks, payment_methods
+from devstack.simulators.stripe import account, clocks, disputes, payment_methods, refunds
 from devstack.simulators.stripe.books import Books, Document, public
 from devstack.simulators.stripe.deliveries import Courier, Delivery, Modes
 from devstack.simulators.stripe.errors import Refused
@@ -26,12 +26,45 @@ class Ahead(msgspec.Struct, forbid_unknown_fields=True):
     after_period: int | None = None
 
 
+class Disputed(msgspec.Struct, forbid_unknown_fields=True):
+    """The bank disputes a charge, asks about it first, or has settled it before it came to that."""
+
+    charge: str
+    kind: disputes.Kind = "chargeback"
+    reason: str = "fraudulent"
+
+
+class Decision(msgspec.Struct, forbid_unknown_fields=True):
+    outcome: disputes.Outcome
+
+
 class Wallet(msgspec.Struct, forbid_unknown_fields=True):
     payment_method: str
 
 
 def routes(books: Books, courier: Courier) -> list[ControllerRouterHandler]:
-    return [*_webhook_routes(books, courier), *_customer_routes(books), *_account_routes(books)]
+    return [*_webhook_routes(books, courier), *_customer_routes(books), *_account_routes(books), *_bank_routes(books)]
+
+
+def _bank_routes(books: Books) -> list[ControllerRouterHandler]:
+    """What banks do by themselves: dispute a charge, decide a dispute, settle a refund."""
+
+    @post("/_sim/disputes", status_code=200)
+    async def dispute(data: Disputed) -> Response[Document]:
+        return _carried_out(
+            books, lambda: disputes.begin(books, books.fetch("charge", data.charge), data.reason, data.kind)
+        )
+
+    @post("/_sim/disputes/{dispute_id:str}", status_code=200)
+    async def decide(dispute_id: str, data: Decision) -> Response[Document]:
+        return _carried_out(books, lambda: disputes.decide(books, books.fetch("dispute", dispute_id), data.outcome))
+
+    @post("/_sim/refunds/{refund_id:str}/settle", status_code=200)
+    async def settle(refund_id: str) -> Response[Document]:
+        """At once what time would bring: a refund that was pending arrives, one that will fail fails."""
+        return _carried_out(books, lambda: refunds.settle(books, books.fetch("refund", refund_id)))
+
+    return [dispute, decide, settle]
 
 
 def _account_routes(books: Books) -> list[ControllerRouterHandler]:

@@ -9,16 +9,29 @@
 | seven days before the end of a period | the coming invoice is told |
 | a subscription's `cancel_at` | it ends |
 | the end of its period | the next phase of its schedule begins, the next period, and a draft invoice for it |
+| a pause's `resumes_at` | invoices are collected again |
 | a draft's `automatically_finalizes_at` | it is opened, and its payment tried |
 | an open invoice's `next_payment_attempt` | tried again; after the last try the account's settings say what happens |
+| a refund that its card settles later | it arrives, or the bank returns it |
 | a checkout session's `expires_at` | it is closed |
 """
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Final, NamedTuple
 
 from devstack.simulators.journal import Where
-from devstack.simulators.stripe import discounts, invoices, lifecycle, pending, phases, settlement, trials
+from devstack.simulators.stripe import (
+    discounts,
+    invoices,
+    lifecycle,
+    pausing,
+    pending,
+    phases,
+    refunds,
+    settlement,
+    trials,
+)
 from devstack.simulators.stripe.account import collection_settings
 from devstack.simulators.stripe.books import Books, Document
 from devstack.simulators.stripe.lines import billed_by, cycle_lines, line_of_item, next_period, waiting_items
@@ -47,6 +60,14 @@ def _due(books: Books, clock: str, until: int) -> Iterator[Due]:
         yield from (due for due in _of_subscription(books, subscription) if due.at <= until)
     for invoice in books.all("invoice", Where("$.test_clock", clock)):
         yield from (due for due in _of_invoice(books, invoice) if due.at <= until)
+    yield from (due for due in _of_refunds(books, clock) if due.at <= until)
+
+
+def _of_refunds(books: Books, clock: str) -> Iterator[Due]:
+    for refund in books.all("refund", Where("$._settles_at", 0, ">")):
+        customer = books.find("customer", refund["customer"] or "")
+        if customer and customer.get("test_clock") == clock:
+            yield Due(refund["_settles_at"], 5, partial(refunds.settle, books, refund))
 
 
 def _of_subscription(books: Books, subscription: Document) -> Iterator[Due]:
@@ -55,6 +76,8 @@ def _of_subscription(books: Books, subscription: Document) -> Iterator[Due]:
         yield Due(expires, 0, lambda: pending.expire(books, subscription))
     if subscription["cancel_at"]:
         yield Due(subscription["cancel_at"], 1, lambda: lifecycle.end(books, subscription, "canceled", None))
+    if resumes_at := (subscription["pause_collection"] or {}).get("resumes_at"):
+        yield Due(resumes_at, 1, lambda: pausing.resume(books, subscription))
     yield from _of_status(books, subscription)
 
 
@@ -141,7 +164,7 @@ def _draft(books: Books, subscription: Document, start: int) -> Document:
 
 def _advancing(books: Books, subscription: Document) -> Document:
     """A draft is opened after an hour; one of a subscription that is given up as unpaid stays a draft."""
-    if subscription["status"] == "unpaid":
+    if subscription["status"] == "unpaid" or pausing.keeps_drafts(subscription):
         return {"auto_advance": False}
     return {"automatically_finalizes_at": books.now() + invoices.DRAFT_FOR}
 
@@ -149,7 +172,7 @@ def _advancing(books: Books, subscription: Document) -> Document:
 def _open(books: Books, invoice: Document) -> None:
     with books.in_order(settlement.PAYMENT_ORDER):
         invoices.finalize(books, invoice)
-        if invoice["status"] == "open":
+        if invoice["status"] == "open" and not pausing.set_aside(books, invoice):
             settlement.collect_unattended(books, invoice)
 
 

@@ -17,6 +17,7 @@ KIND_OF_PREFIX: Final[Mapping[str, str]] = {
     "cs": "checkout.session",
     "cus": "customer",
     "di": "discount",
+    "du": "dispute",
     "ii": "invoiceitem",
     "in": "invoice",
     "inpay": "invoice_payment",
@@ -86,7 +87,8 @@ def _payments(books: Books, invoice: Document) -> Document:
 
 
 def _refunds(books: Books, charge: Document) -> Document:
-    return books.page("refund", f"/v1/charges/{charge['id']}/refunds", {}, Where("$.charge", charge["id"]))
+    found = books.page("refund", f"/v1/charges/{charge['id']}/refunds", {}, Where("$.charge", charge["id"]))
+    return {**found, "data": [public(refund) for refund in found["data"]]}
 
 
 def _line_items(books: Books, session: Document) -> Document:

@@ -21,7 +21,7 @@ from stripe.params import (
 )
 
 from devstack.simulators.journal import Where
-from devstack.simulators.stripe import catalogue, invoices, lifecycle, payment_methods, pending, settlement
+from devstack.simulators.stripe import catalogue, invoices, lifecycle, pausing, payment_methods, pending, settlement
 from devstack.simulators.stripe.books import (
     Books,
     Document,
@@ -81,6 +81,9 @@ def update(books: Books, params: Params, invoice_id: str) -> Document:
     not_simulated(params, "discounts shipping_cost transfer_data number due_date")
     invoice = books.fetch("invoice", invoice_id)
     previous = apply_changes(invoice, params, "auto_advance default_payment_method description footer metadata")
+    if invoice["status"] == "draft" and "auto_advance" in previous:  # it goes on by itself again, or no more
+        opens_at = books.now() + invoices.DRAFT_FOR
+        invoice["automatically_finalizes_at"] = opens_at if invoice["auto_advance"] else None
     books.keep(invoice)
     if previous:
         books.emit("invoice.updated", invoice, previous)
@@ -142,10 +145,7 @@ def void(books: Books, _params: Params, invoice_id: str) -> Document:
 def mark_uncollectible(books: Books, _params: Params, invoice_id: str) -> Document:
     invoice = books.fetch("invoice", invoice_id)
     invoices.expect(invoice, "open", "mark as uncollectible")
-    invoice["status_transitions"]["marked_uncollectible_at"] = books.now()
-    invoice |= {"status": "uncollectible", "auto_advance": False, "next_payment_attempt": None}
-    books.emit("invoice.marked_uncollectible", books.keep(invoice))
-    return invoice
+    return pausing.mark_uncollectible(books, invoice)
 
 
 @OPERATIONS.post("/v1/invoices/{invoice}/send", InvoiceSendInvoiceParams)

@@ -9,7 +9,7 @@ The moves are here; who is told what else follows from them is in `settlement`.
 from collections.abc import Sequence
 from typing import Any, Final
 
-from devstack.simulators.stripe import payment_methods
+from devstack.simulators.stripe import disputes, payment_methods
 from devstack.simulators.stripe.books import Books, Document, new_id, nulls, public, random_text
 from devstack.simulators.stripe.cards import AUTHENTICATION, Decline
 from devstack.simulators.stripe.charges import charge, settle
@@ -98,6 +98,8 @@ def confirm(
     if card.charge:
         raise _fail(books, intent, method, card.charge, document)
     books.emit("charge.succeeded", document)
+    if card.disputed:
+        disputes.begin(books, document, *card.disputed)
     _keep_method(books, intent, method, confirmed=confirmed)
     return _receive(books, intent)
 

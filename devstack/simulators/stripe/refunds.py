@@ -1,9 +1,13 @@
-"""Refunds: all or part of a charge, at once. What is given back is never more than what was taken."""
+"""Refunds: all or part of a charge. What is given back is never more than what was taken.
+
+Two test cards have refunds that are settled later: one arrives after it was pending, one fails after it had succeeded.
+"""
 
 from typing import Final
 
 from stripe.params import RefundCreateParams, RefundListParams, RefundRetrieveParams, RefundUpdateParams
 
+from devstack.simulators.stripe import disputes, payment_methods
 from devstack.simulators.stripe.books import (
     Books,
     Document,
@@ -15,11 +19,14 @@ from devstack.simulators.stripe.books import (
     nulls,
     random_text,
 )
+from devstack.simulators.stripe.cards import RefundOutcome
 from devstack.simulators.stripe.charges import move_balance
 from devstack.simulators.stripe.errors import invalid, not_simulated, wrong_state
 from devstack.simulators.stripe.operations import Operations
 
 OPERATIONS = Operations()
+SETTLED_AFTER: Final = 24 * 3600
+"""Seconds, where a refund is settled later."""
 REFUND_ORDER: Final = ("refund.created", "charge.refunded", "refund.updated", "charge.refund.updated")
 
 
@@ -29,6 +36,8 @@ def create(books: Books, params: Params) -> Document:
     charge = _charge(books, params)
     left = charge["amount_captured"] - charge["amount_refunded"]
     amount = params.get("amount", left)
+    if not disputes.refundable(books, charge):
+        raise wrong_state(f"Charge {charge['id']} has been charged back.", "charge_disputed")
     if charge["refunded"]:
         raise wrong_state(f"Charge {charge['id']} has already been refunded.", "charge_already_refunded")
     if not 0 < amount <= left:
@@ -41,7 +50,12 @@ def create(books: Books, params: Params) -> Document:
         return _give_back(books, charge, amount, params)
 
 
+def _outcome(books: Books, charge: Document) -> RefundOutcome:
+    return payment_methods.card_of(books.fetch("payment_method", charge["payment_method"])).refund
+
+
 def _give_back(books: Books, charge: Document, amount: int, params: Params) -> Document:
+    outcome = _outcome(books, charge)
     refund = {
         "id": new_id("re"),
         "object": "refund",
@@ -57,7 +71,9 @@ def _give_back(books: Books, charge: Document, amount: int, params: Params) -> D
         "payment_intent": charge["payment_intent"],
         "payment_method": charge["payment_method"],
         "reason": params.get("reason"),
-        "status": "succeeded",
+        "status": "pending" if outcome == "later" else "succeeded",
+        "_settles_at": None if outcome == "at_once" else books.now() + SETTLED_AFTER,
+        "_fails": outcome == "fails_later",
     }
     refund["balance_transaction"] = move_balance(books, refund, -amount, 0, "refund")["id"]
     books.emit("refund.created", books.keep(refund))
@@ -65,6 +81,10 @@ def _give_back(books: Books, charge: Document, amount: int, params: Params) -> D
     charge["amount_refunded"] += amount
     charge["refunded"] = charge["amount_refunded"] == charge["amount_captured"]
     books.emit("charge.refunded", books.keep(charge), before)
+    if charge["refunded"]:
+        disputes.refunded_in_full(books, charge["id"])
+    if outcome == "later":
+        return books.keep(refund)
     refund["destination_details"]["card"] |= {
         "reference": random_text(15),
         "reference_status": "available",
@@ -73,6 +93,32 @@ def _give_back(books: Books, charge: Document, amount: int, params: Params) -> D
     for kind in ("refund.updated", "charge.refund.updated"):
         books.emit(kind, books.keep(refund), {"destination_details": {"card": {"reference_status": "pending"}}})
     return refund
+
+
+def settle(books: Books, refund: Document) -> Document:
+    """What becomes of a refund some time later, for the cards that have it so: it arrives, or the bank returns it."""
+    if refund.get("_settles_at") is None:
+        raise wrong_state(f"Refund {refund['id']} is {refund['status']} and stays so.", "refund_settled")
+    previous = {"status": refund["status"]}
+    refund |= {"status": "failed" if refund["_fails"] else "succeeded", "_settles_at": None}
+    kinds = ["refund.updated", "charge.refund.updated"]
+    if refund["_fails"]:
+        _take_back(books, refund)
+        kinds.append("refund.failed")
+    with books.in_order(kinds):
+        for kind in kinds:
+            books.emit(kind, books.keep(refund), None if kind == "refund.failed" else previous)
+    return refund
+
+
+def _take_back(books: Books, refund: Document) -> None:
+    """The bank could not pass it on: the money is the seller's again, and so is the charge."""
+    refund["failure_reason"] = "unknown"
+    refund["failure_balance_transaction"] = move_balance(books, refund, refund["amount"], 0, "refund_failure")["id"]
+    charge = books.fetch("charge", refund["charge"])
+    charge["amount_refunded"] -= refund["amount"]
+    charge["refunded"] = False
+    books.keep(charge)
 
 
 def _charge(books: Books, params: Params) -> Document:

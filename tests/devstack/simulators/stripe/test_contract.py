@@ -115,6 +115,21 @@ def test_coupons_and_promotion_codes(shop: Shop) -> None:
     )
 
 
+def test_disputes(shop: Shop) -> None:
+    disputes = shop.v1.disputes
+    for card in ("pm_card_createDispute", "pm_card_createDisputeInquiry"):
+        shop.subscription(customer=shop.customer(card).id)
+    inquiry, chargeback = disputes.list({"limit": 2}).data
+    hold(
+        disputes.retrieve(chargeback.id, {"expand": ["charge", "payment_intent"]}),
+        disputes.update(chargeback.id, {"evidence": {"uncategorized_text": "winning_evidence"}}),
+        disputes.update(inquiry.id, {"evidence": {"uncategorized_text": "escalate_inquiry_evidence"}}),
+        disputes.close(inquiry.id),
+        disputes.list({"charge": str(chargeback.charge)}),
+        shop.v1.charges.retrieve(str(chargeback.charge)),
+    )
+
+
 def test_payment_methods(shop: Shop) -> None:
     methods = shop.v1.payment_methods
     number: Any = {"number": "4242424242424242", "exp_month": 12, "exp_year": 2098, "cvc": "123"}
