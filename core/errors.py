@@ -190,6 +190,10 @@ class IllegalMove(Conflict):
     code = "illegal_move"
 
 
+class PaymentDisputed(Conflict):
+    code = "payment_disputed"
+
+
 class FingerprintMismatch(Conflict):
     code = "fingerprint_mismatch"
 
@@ -212,6 +216,12 @@ class UnsupportedMediaType(Refusal):
 
 class FingerprintRequired(Refusal):
     code = "fingerprint_required"
+
+
+class Unprocessable(Refusal):
+    """The request is well formed, and its values do not fit together, or not this object: see `errors`."""
+
+    code = "unprocessable"
 
 
 class IdempotencyMismatch(Refusal):

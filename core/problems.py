@@ -226,6 +226,14 @@ _LINES: Final = (
         _API,
     ),
     Meaning(
+        "payment_disputed",
+        409,
+        "The payment is disputed with the bank",
+        "A payment that its bank has taken back, or may take back, cannot be refunded.",
+        "Answer the dispute under `admin/disputes`, and refund what is left once it is won.",
+        _API,
+    ),
+    Meaning(
         "fingerprint_mismatch",
         409,
         "The license is bound to another fingerprint",
@@ -298,6 +306,14 @@ _LINES: Final = (
         "This Idempotency-Key was used with another body",
         "The key was used for another request.",
         "Use a new key for a new request.",
+        _API,
+    ),
+    Meaning(
+        "unprocessable",
+        422,
+        "The values cannot be carried out",
+        "The request is well formed, but its values do not fit together, or not this object: `errors` says which.",
+        "Correct the fields that `errors` names.",
         _API,
     ),
     Meaning(

@@ -41,6 +41,7 @@ class Permission(enum.StrEnum):
     SERVICE_ACCOUNTS = "admin.service_accounts"
     USERS_VIEW = "admin.users.view"
     BILLING_VIEW = "admin.billing.view"
+    BILLING_CHANGE = "admin.billing.change"
     NOTES_VIEW = "admin.notes.view"
     NOTES_CHANGE = "admin.notes.change"
     USERS_CHANGE = "admin.users.change"

@@ -6,6 +6,7 @@ from typing import Final
 from litestar import Router
 from litestar.types import ControllerRouterHandler
 
+from billing_api.commerce.billing_settings.controller import AdminBillingSettingsController
 from billing_api.commerce.checkout.controller import CheckoutController, checkout_return
 from billing_api.commerce.payments.controller import InvoiceController, PaymentController
 from billing_api.commerce.plans.controller import PlanController
@@ -90,6 +91,7 @@ ROUTES: Final[Sequence[ControllerRouterHandler]] = (
             AdminWebhookController,
             AdminJobController,
             AdminReconciliationController,
+            AdminBillingSettingsController,
             AdminSearchController,
         ],
     ),

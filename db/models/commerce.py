@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ForeignKey, Index, text
+from sqlalchemy import CheckConstraint, ForeignKey, Index, text
 from sqlalchemy.orm import Mapped, mapped_column
 from sqlalchemy.sql import func
 
@@ -175,6 +175,16 @@ class PaymentIntent(Table):
     stripe_payment_intent_id: Mapped[str] = mapped_column(primary_key=True)
     payment_id: Mapped[UUID]
     payment_created_at: Mapped[datetime]
+
+
+class BillingSettings(Table):
+    """One row, or none while nobody has changed the default: the policy of core/billing_policy.py."""
+
+    __tablename__ = "billing_settings"
+    __table_args__ = (CheckConstraint("only_row", name="only_row"),)
+
+    only_row: Mapped[bool] = mapped_column(primary_key=True, default=True, server_default=text("true"))
+    policy: Mapped[dict[str, Any]]
 
 
 class Registrar(enum.StrEnum):

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from billing_api.commerce.billing_settings.service import BillingSettingsService
 from billing_api.commerce.checkout.service import CheckoutService
 from billing_api.commerce.payments.service import PaymentService
 from billing_api.commerce.plans.service import PlanService
@@ -17,6 +18,7 @@ class CommerceServices:
     checkouts: CheckoutService
     subscriptions: SubscriptionService
     payments: PaymentService
+    billing_settings: BillingSettingsService
 
 
 def commerce(on: Infrastructure) -> CommerceServices:
@@ -27,4 +29,5 @@ def commerce(on: Infrastructure) -> CommerceServices:
         checkouts=CheckoutService(database, stripe, mirror, public_url=on.settings.public_url),
         subscriptions=SubscriptionService(database, stripe, StripeChanges(stripe), mirror),
         payments=PaymentService(database, on.reads),
+        billing_settings=BillingSettingsService(database),
     )
