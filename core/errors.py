@@ -198,6 +198,10 @@ class FingerprintMismatch(Conflict):
     code = "fingerprint_mismatch"
 
 
+class PaymentMethodInUse(Conflict):
+    code = "payment_method_in_use"
+
+
 class StillRunning(Conflict):
     code = "idempotency_in_progress"
 

@@ -218,6 +218,14 @@ _LINES: Final = (
         _API,
     ),
     Meaning(
+        "payment_method_in_use",
+        409,
+        "A subscription is charged to this card",
+        "It is the customer's last card, and a subscription is still running.",
+        "Add another card first, or cancel the subscription.",
+        _API,
+    ),
+    Meaning(
         "illegal_move",
         409,
         "The license's state does not allow this",

@@ -41,7 +41,7 @@ TAGS: Final = {
     "licenses": "Your licenses: keys, limits, use, activation.",
     "api keys": "Keys with which a panel signs its calls for a license.",
     "subscriptions": "Change the plan, end it, or let it go on.",
-    "payments": "Invoices and payments.",
+    "payments": "Invoices, payments and cards.",
     "nextpanel": "What a panel calls: activation, usage reports, and the keys of offline leases.",
     "admin": "For staff: customers, licenses, jobs, received webhooks, the audit trail.",
     "webhooks": "What Stripe calls.",

@@ -8,6 +8,7 @@ from litestar.types import ControllerRouterHandler
 
 from billing_api.commerce.billing_settings.controller import AdminBillingSettingsController
 from billing_api.commerce.checkout.controller import CheckoutController, checkout_return
+from billing_api.commerce.payment_methods.controller import PaymentMethodController
 from billing_api.commerce.payments.controller import InvoiceController, PaymentController
 from billing_api.commerce.plans.controller import PlanController
 from billing_api.commerce.subscriptions.controller import SubscriptionController
@@ -76,6 +77,7 @@ ROUTES: Final[Sequence[ControllerRouterHandler]] = (
             SubscriptionController,
             InvoiceController,
             PaymentController,
+            PaymentMethodController,
             report_usage,
             receive_stripe_event,
             AdminUserController,

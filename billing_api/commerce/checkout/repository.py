@@ -7,20 +7,11 @@ from sqlalchemy import select, update
 from sqlalchemy.dialects.postgresql import insert
 
 from billing_api.commerce.stripe_mirror.repository import customer_at_stripe
-from core.errors import NotFound, Unauthenticated
+from core.errors import NotFound
 from db.models.commerce import Checkout
 from db.models.identity import User
 from db.models.licensing import License
 from db.unit_of_work import CustomerTransaction, SystemTransaction, Transaction
-
-
-async def buyer(tx: CustomerTransaction) -> User:
-    """The user, locked, so that no intent is written for an account that is being deleted."""
-    active = select(User).where(User.id == tx.actor_id, User.is_active)
-    user = await tx.session.scalar(active.with_for_update(key_share=True))
-    if user is None:
-        raise Unauthenticated("this account is closed: sign in to another one with POST auth/login")
-    return user
 
 
 async def write_intent(tx: CustomerTransaction, **values: Any) -> None:
@@ -34,16 +25,6 @@ async def store_session(
     await tx.session.execute(update(User).where(User.id == user_id).values(stripe_customer_id=customer_id))
     values = {"stripe_session_id": session_id, "url": url}
     await tx.session.execute(update(Checkout).where(Checkout.id == checkout_id).values(**values))
-
-
-async def mark_customer_deleted(tx: SystemTransaction, user_id: UUID, customer_id: str) -> User:
-    """Marks a customer as deleted at Stripe: it still belongs to the user, but is not used again. Idempotent."""
-    user = (await tx.session.scalars(select(User).where(User.id == user_id).with_for_update())).one()
-    if user.stripe_customer_id in {None, customer_id} and customer_id not in user.former_stripe_customer_ids:
-        user.former_stripe_customer_ids = [*user.former_stripe_customer_ids, customer_id]
-    if user.stripe_customer_id == customer_id:
-        user.stripe_customer_id = None
-    return user
 
 
 async def with_license(tx: Transaction, checkout_id: UUID) -> tuple[Checkout, UUID | None]:

@@ -18,6 +18,7 @@ from billing_api.commerce.checkout.schemas import (
 )
 from billing_api.commerce.plans.repository import one_on_offer, price_of
 from billing_api.commerce.plans.service import PlanService
+from billing_api.commerce.stripe_customers import repository as stripe_customers
 from billing_api.commerce.stripe_mirror.service import Mirror, StripeObject
 from billing_api.gateways.stripe.client import GoneAtStripe, Stripe
 from core.errors import FieldError, InvalidInput, PartnerUnavailable, Refusal
@@ -70,7 +71,7 @@ class CheckoutService:
         async with self._database.as_customer(principal.user_id) as tx:
             if stored := await once.claim(tx, StartedCheckout):
                 return stored
-            user = await repository.buyer(tx)
+            user = await stripe_customers.buyer(tx)
             price_id = price_of(await one_on_offer(tx, order.plan_id), order.interval)
             await repository.write_intent(
                 tx, id=checkout_id, user_id=user.id, plan_id=order.plan_id, interval=order.interval
@@ -168,7 +169,7 @@ class CheckoutService:
         if customer_id is None:
             return user
         async with self._database.as_system() as tx:
-            return await repository.mark_customer_deleted(tx, user.id, customer_id)
+            return await stripe_customers.mark_customer_deleted(tx, user.id, customer_id)
 
     async def _mirror_now(self, checkout_id: UUID, session: StripeObject) -> None:
         try:

@@ -1,13 +1,16 @@
-"""Wiring of commerce: plans, checkout, subscriptions and payments."""
+"""Wiring of commerce: plans, checkout, subscriptions, payments and cards."""
 
 from dataclasses import dataclass
 
 from billing_api.commerce.billing_settings.service import BillingSettingsService
 from billing_api.commerce.checkout.service import CheckoutService
+from billing_api.commerce.payment_methods.service import PaymentMethodService
 from billing_api.commerce.payments.service import PaymentService
 from billing_api.commerce.plans.service import PlanService
+from billing_api.commerce.stripe_customers.service import StripeCustomers
 from billing_api.commerce.stripe_mirror.service import Mirror
 from billing_api.commerce.subscriptions.service import SubscriptionService
+from billing_api.gateways.stripe.payment_methods import StripePaymentMethods
 from billing_api.gateways.stripe.subscription_changes import StripeChanges
 from billing_api.server.wiring.infrastructure import Infrastructure
 
@@ -19,6 +22,7 @@ class CommerceServices:
     subscriptions: SubscriptionService
     payments: PaymentService
     billing_settings: BillingSettingsService
+    payment_methods: PaymentMethodService
 
 
 def commerce(on: Infrastructure) -> CommerceServices:
@@ -30,4 +34,11 @@ def commerce(on: Infrastructure) -> CommerceServices:
         subscriptions=SubscriptionService(database, stripe, StripeChanges(stripe), mirror),
         payments=PaymentService(database, on.reads),
         billing_settings=BillingSettingsService(database),
+        payment_methods=PaymentMethodService(
+            database,
+            StripePaymentMethods(stripe),
+            StripeCustomers(database, stripe),
+            mirror,
+            publishable_key=on.settings.portal.stripe_publishable_key,
+        ),
     )

@@ -102,6 +102,11 @@ customer  GET     /api/v1/me/sessions
 customer  POST    /api/v1/me/sessions/revoke-others
 customer  DELETE  /api/v1/me/sessions/{session_id:uuid}
 looks     GET     /api/v1/overview
+looks     GET     /api/v1/payment-methods
+customer  POST    /api/v1/payment-methods/setup
+customer  GET     /api/v1/payment-methods/setup/{setup_id:str}
+customer  DELETE  /api/v1/payment-methods/{method_id:str}
+customer  POST    /api/v1/payment-methods/{method_id:str}/default
 looks     GET     /api/v1/payments
 looks     GET     /api/v1/payments/{payment_id:uuid}
 looks     GET     /api/v1/subscriptions

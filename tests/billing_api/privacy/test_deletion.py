@@ -8,7 +8,8 @@ from typing import Any, Final
 import httpx
 import pytest
 
-from billing_api.commerce.checkout.repository import buyer, write_intent
+from billing_api.commerce.checkout.repository import write_intent
+from billing_api.commerce.stripe_customers.repository import buyer
 from billing_api.identity.accounts.repository import change_own_user
 from billing_api.privacy.inventory import HOLDINGS, Fate
 from core.errors import Unauthenticated

@@ -1,0 +1,1 @@
+"""Payment methods: a customer's cards at Stripe, and which one is charged."""

@@ -1,0 +1,53 @@
+"""Use cases of Stripe customers: one for each user, created when it is first needed, and again where it was deleted."""
+
+from collections.abc import Awaitable, Callable
+from typing import Final, TypeVar
+
+from billing_api.access.permissions import Principal
+from billing_api.commerce.stripe_customers import repository
+from billing_api.gateways.stripe.client import GoneAtStripe, Stripe
+from core.errors import PartnerUnavailable
+from core.telemetry import logger
+from db.unit_of_work import Database
+
+T = TypeVar("T")
+
+_MOST_REPLACED: Final = 3
+"""Attempts: the first may meet a customer that was deleted at Stripe, the second one that is being deleted now."""
+
+
+class StripeCustomers:
+    def __init__(self, database: Database, stripe: Stripe) -> None:
+        self._database = database
+        self._stripe = stripe
+
+    async def known(self, principal: Principal) -> str | None:
+        """The user's customer; None where none was needed yet."""
+        async with self._database.as_customer(principal.user_id) as tx:
+            return await repository.customer_id(tx)
+
+    async def use(self, principal: Principal, call: Callable[[str], Awaitable[T]]) -> T:
+        """The answer of `call`, which gets the customer's id. A customer that was deleted at Stripe is replaced."""
+        for _ in range(_MOST_REPLACED):
+            customer_id = await self._ensure(principal)
+            try:
+                return await call(customer_id)
+            except GoneAtStripe as gone:
+                if gone.parameter != "customer":
+                    raise
+                logger().warning("stripe.customer_deleted", customer_id=customer_id)
+                async with self._database.as_system() as tx:
+                    await repository.mark_customer_deleted(tx, principal.user_id, gone.object_id or customer_id)
+        raise PartnerUnavailable("objects at Stripe are being deleted while we create them; try again")
+
+    async def _ensure(self, principal: Principal) -> str:
+        """Two requests at once send the same key to Stripe, so both get the same customer."""
+        async with self._database.as_customer(principal.user_id) as tx:
+            user = await repository.buyer(tx)
+        if user.stripe_customer_id is not None:
+            return user.stripe_customer_id
+        generation = len(user.former_stripe_customer_ids)
+        made = await self._stripe.create_customer(user.id, email=user.email, name=user.full_name, generation=generation)
+        async with self._database.as_system() as system:
+            await repository.store_customer(system, user.id, made)
+        return made
