@@ -16,8 +16,13 @@ it into the outer one, where it might. A plan that looked at rows first would fi
 (tests/db/test_reads.py forbids the planner one method after another).
 
 Statements are compiled once and are prepared by the driver, and rows are the driver's own records. That is a tenth of
-what a transaction with SQLAlchemy's session costs (docs/decisions/0046-short-road.md). Whatever changes something, and
-all that staff and the application read, goes through db/unit_of_work.py.
+what a transaction with SQLAlchemy's session costs (docs/decisions/0046-short-road.md).
+
+    ONE = Statement(select(...))
+    rows = await system_reads.rows(ONE, {"user_id": user_id})
+
+is the same for the application's own reads, which see every row: the statement names the rows itself. Whatever changes
+something, and all that staff read, goes through db/unit_of_work.py.
 """
 
 import re
@@ -28,7 +33,7 @@ from typing import Any, Final
 from uuid import UUID
 
 import msgspec
-from sqlalchemy import ColumnElement, Integer, Select, bindparam, func, literal_column, select
+from sqlalchemy import ColumnElement, Integer, Select, TextClause, bindparam, func, literal_column, select
 from sqlalchemy.dialects.postgresql import asyncpg as dialect
 
 from db.driver import Driver, Sessions
@@ -37,7 +42,9 @@ from db.paging import Order, Paging, Rows, cursor_behind, place_of
 _DIAL_AGAIN_EVERY: Final = 1.0
 """Seconds, while the name leads to a server that takes no writes."""
 READERS: Final = 8
-"""Connections of a process for such reads: each is needed for one round trip."""
+"""Connections of a process for customers' reads: each is needed for one round trip."""
+SYSTEM_READERS: Final = 4
+"""The same for the application's own."""
 
 _DIALECT: Final = dialect.dialect()  # type: ignore[no-untyped-call]  # left untyped
 _JSONB_VERSION: Final = b"\x01"
@@ -70,16 +77,16 @@ class Record:
         return dict(self._row)
 
 
-class CustomerReads(Sessions):
-    def __init__(self, url: str, *, name: str = "nextpanel-billing") -> None:
-        """Connects when a connection is needed. `url` and `name` as for SystemSessions (db/driver.py)."""
-        super().__init__(url, name=name, most=READERS, settings={}, prepare=_read_jsonb)
+class _Reads(Sessions):
+    """Connects when a connection is needed. `url` and `name` as for SystemSessions (db/driver.py)."""
+
+    def __init__(self, url: str, *, name: str, most: int, settings: Mapping[str, str]) -> None:
+        super().__init__(url, name=name, most=most, settings=settings, prepare=_read_jsonb)
         self._replaced_at = float("-inf")
 
-    async def rows(self, user_id: UUID, statement: "OwnStatement", values: Values) -> list[Record]:
-        """The rows that this user may see."""
+    async def _found(self, text: str, *arguments: Any) -> list[Record]:
         async with self.session() as driver:
-            found = await driver.fetch(statement.text, str(user_id), *statement.arguments(values))
+            found = await driver.fetch(text, *arguments)
             if _takes_no_writes(driver):
                 await self._dial_again()
         return [Record(row) for row in found]
@@ -91,22 +98,49 @@ class CustomerReads(Sessions):
             await self.replace_all()
 
 
-class OwnStatement:
-    """A SELECT of a customer's rows, compiled. Its columns have names of their own."""
+class CustomerReads(_Reads):
+    def __init__(self, url: str, *, name: str = "nextpanel-billing") -> None:
+        super().__init__(url, name=name, most=READERS, settings={})
 
-    def __init__(self, wanted: Select[*tuple[Any, ...]]) -> None:
+    async def rows(self, user_id: UUID, statement: "OwnStatement", values: Values) -> list[Record]:
+        """The rows that this user may see."""
+        return await self._found(statement.text, str(user_id), *statement.arguments(values))
+
+
+class SystemReads(_Reads):
+    """Its connections are the application's (np_system) as long as they live: no customer's statement gets one."""
+
+    def __init__(self, url: str, *, name: str = "nextpanel-billing") -> None:
+        super().__init__(url, name=name, most=SYSTEM_READERS, settings={"role": "np_system"})
+
+    async def rows(self, statement: "Statement", values: Values = _NOTHING) -> list[Record]:
+        return await self._found(statement.text, *statement.arguments(values))
+
+
+class Statement:
+    """A SELECT of the application's own, compiled. Its columns have names of their own."""
+
+    def __init__(self, wanted: Select[*tuple[Any, ...]] | TextClause) -> None:
         compiled = wanted.compile(dialect=_DIALECT)
         self._names: Sequence[str] = tuple(compiled.positiontup or ())
         self._constants = {
             name: value.value if isinstance(value, Enum) else value for name, value in compiled.params.items()
         }
-        inner = _PARAMETER.sub(lambda found: f"${int(found[1]) + 1}", compiled.string)
-        self.text = _AS_OWNER.replace("<wanted>", inner)
+        self.text = compiled.string
 
     def arguments(self, values: Values) -> list[Any]:
         """In the order of the text: values of the bind parameters, and the constants in the SELECT."""
         given = {**self._constants, **values}
         return [given[name] for name in self._names]
+
+
+class OwnStatement(Statement):
+    """A SELECT of a customer's rows, compiled."""
+
+    def __init__(self, wanted: Select[*tuple[Any, ...]] | TextClause) -> None:
+        super().__init__(wanted)
+        inner = _PARAMETER.sub(lambda found: f"${int(found[1]) + 1}", self.text)
+        self.text = _AS_OWNER.replace("<wanted>", inner)
 
 
 class OwnList:

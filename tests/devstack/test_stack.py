@@ -8,7 +8,7 @@ from core.settings import api_settings, demo_settings, migration_settings, valid
 from db.condition import CONNECTIONS as HEALTH_CONNECTIONS
 from db.driver import MOST_SESSIONS
 from db.engine import POOL_SIZE
-from db.reads import READERS
+from db.reads import READERS, SYSTEM_READERS
 from devstack.choices import Choices
 from devstack.faults import CannotStart
 from devstack.keyring import Keyring
@@ -201,7 +201,7 @@ def test_an_empty_variable_is_as_good_as_none(tmp_path: Path) -> None:
 
 def test_the_database_takes_the_connections_of_every_process(tmp_path: Path) -> None:
     few, many = (Choices.read({"NP_API_PROCESSES": number}).max_connections for number in ("1", "9"))
-    of_the_api = POOL_SIZE + READERS + MOST_SESSIONS + HEALTH_CONNECTIONS
+    of_the_api = POOL_SIZE + READERS + SYSTEM_READERS + MOST_SESSIONS + HEALTH_CONNECTIONS
     assert many - few == 8 * of_the_api
     assert few == of_the_api + POOL + BESIDE_THE_POOL + 40
     stack = describe(tmp_path, NP_API_PROCESSES="9")

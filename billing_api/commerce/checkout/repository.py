@@ -1,9 +1,9 @@
 """Checkout repository: every SQL statement about checkouts."""
 
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import select, update
+from sqlalchemy import bindparam, select, update
 from sqlalchemy.dialects.postgresql import insert
 
 from billing_api.commerce.stripe_mirror.repository import customer_at_stripe
@@ -11,7 +11,15 @@ from core.errors import NotFound
 from db.models.commerce import Checkout
 from db.models.identity import User
 from db.models.licensing import License
+from db.reads import OwnStatement
 from db.unit_of_work import CustomerTransaction, SystemTransaction, Transaction
+
+OWN: Final = OwnStatement(
+    select(Checkout.id, Checkout.status, Checkout.plan_id, Checkout.interval, License.id.label("license_id"))
+    .outerjoin(License, License.checkout_id == Checkout.id)
+    .where(Checkout.id == bindparam("checkout_id", type_=Checkout.id.type))
+)
+"""A checkout, and the license that it led to."""
 
 
 async def write_intent(tx: CustomerTransaction, **values: Any) -> None:

@@ -21,12 +21,13 @@ from billing_api.commerce.plans.service import PlanService
 from billing_api.commerce.stripe_customers import repository as stripe_customers
 from billing_api.commerce.stripe_mirror.service import Mirror, StripeObject
 from billing_api.gateways.stripe.client import GoneAtStripe, Stripe
-from core.errors import FieldError, InvalidInput, PartnerUnavailable, Refusal
+from core.errors import FieldError, InvalidInput, NotFound, PartnerUnavailable, Refusal
 from core.ids import new_id
 from core.telemetry import logger
 from db.idempotency import Once, Replayable
 from db.models.commerce import CheckoutStatus
 from db.models.identity import User
+from db.reads import CustomerReads, Record
 from db.unit_of_work import Database
 
 RETURN_PATH: Final = "/checkout/return"
@@ -54,9 +55,12 @@ class _Opened(NamedTuple):
 
 
 class CheckoutService:
-    def __init__(self, database: Database, stripe: Stripe, mirror: Mirror, *, public_url: str) -> None:
+    def __init__(
+        self, database: Database, reads: CustomerReads, stripe: Stripe, mirror: Mirror, *, public_url: str
+    ) -> None:
         """`public_url`: the address under which a customer's browser reaches the return page."""
         self._database = database
+        self._reads = reads
         self._plans = PlanService(database)
         self._stripe = stripe
         self._mirror = mirror
@@ -97,18 +101,16 @@ class CheckoutService:
 
     async def one(self, principal: Principal, checkout_id: UUID) -> CheckoutView:
         """The state of the checkout. An open one is read from Stripe first, without waiting for a webhook."""
-        async with self._database.as_customer(principal.user_id) as tx:
-            checkout, license_id = await repository.with_license(tx, checkout_id)
-        if license_id is None and checkout.status is CheckoutStatus.OPEN:
+        checkout = await self._own(principal, checkout_id)
+        if checkout.license_id is None and checkout.status == CheckoutStatus.OPEN:
             await self.refresh(checkout_id)
-            async with self._database.as_customer(principal.user_id) as tx:
-                checkout, license_id = await repository.with_license(tx, checkout_id)
+            checkout = await self._own(principal, checkout_id)
         return CheckoutView(
             session_id=checkout.id,
             status=checkout.status,
             plan_id=checkout.plan_id,
             interval=checkout.interval,
-            license_id=license_id,
+            license_id=checkout.license_id,
         )
 
     async def refresh(self, checkout_id: UUID) -> CheckoutOutcome:
@@ -123,6 +125,12 @@ class CheckoutService:
         async with self._database.as_system() as tx:
             checkout, license_id = await repository.with_license(tx, checkout_id)
         return CheckoutOutcome(checkout.status, licensed=license_id is not None)
+
+    async def _own(self, principal: Principal, checkout_id: UUID) -> Record:
+        rows = await self._reads.rows(principal.user_id, repository.OWN, {"checkout_id": checkout_id})
+        if not rows:
+            raise NotFound("there is no such checkout; check its id")
+        return rows[0]
 
     async def _open_session(self, user: User, checkout_id: UUID, order: StartCheckout, price_id: str) -> _Opened:
         """Stripe's customer, session and payment page; the same ones each time for one checkout.

@@ -9,6 +9,7 @@ from msgspec import Meta
 from billing_api.web.fields import CreatedAt, InvoiceId, LicenseId, PaymentId, SubscriptionId
 from core.money import Money
 from db.models.commerce import Invoice, InvoiceStatus, Payment, PaymentStatus
+from db.reads import Record
 
 
 class InvoiceView(msgspec.Struct, frozen=True, kw_only=True):
@@ -40,7 +41,7 @@ class InvoiceView(msgspec.Struct, frozen=True, kw_only=True):
     ]
 
     @classmethod
-    def of(cls, row: Invoice) -> "InvoiceView":
+    def of(cls, row: Invoice | Record) -> "InvoiceView":
         return cls(
             id=row.id,
             number=row.number,
@@ -72,7 +73,7 @@ class PaymentView(msgspec.Struct, frozen=True, kw_only=True):
     created_at: CreatedAt
 
     @classmethod
-    def of(cls, row: Payment) -> "PaymentView":
+    def of(cls, row: Payment | Record) -> "PaymentView":
         return cls(
             id=row.id,
             license_id=row.license_id,

@@ -14,6 +14,7 @@ from core.licensing.plan import RESOURCES
 from core.money import Money
 from db.models.commerce import SubscriptionStatus
 from db.models.licensing import Interval, License, Plan
+from db.reads import Record
 
 
 class PendingChange(msgspec.Struct, frozen=True, kw_only=True):
@@ -89,6 +90,23 @@ class SubscriptionView(msgspec.Struct, frozen=True, kw_only=True):
             created_at=row.created_at,
         )
 
+    @classmethod
+    def read(cls, row: Record) -> "SubscriptionView":
+        """From a row of own_repository."""
+        return cls(
+            id=row.id,
+            license_id=row.license_id,
+            plan_id=row.plan_id,
+            plan=row.plan,
+            interval=row.interval,
+            status=row.status,
+            current_period_start=row.current_period_start,
+            current_period_end=row.current_period_end,
+            cancel_at_period_end=row.cancel_at_period_end,
+            pending_change=_pending_read(row),
+            created_at=row.created_at,
+        )
+
 
 class ChangeGiven(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The plan to change to."""
@@ -141,12 +159,14 @@ class ChangePreview(msgspec.Struct, frozen=True, kw_only=True):
     ]
 
 
-def future_limits(license_: License, plan: Plan, used: Mapping[str, int]) -> dict[str, LimitToCome]:
+def future_limits(license_: License | Record, plan: Plan | Record, used: Mapping[str, int]) -> dict[str, LimitToCome]:
+    """`license_` has overrides, and `plan` limits. A total below zero, after reports out of order, counts as 0."""
     limits = limits_on(plan, license_.limit_overrides)
     return {name: _limit(used.get(name, 0), limits[f"max_{name}"]) for name in RESOURCES}
 
 
 def _limit(used: int, limit: int | None) -> LimitToCome:
+    used = max(0, used)
     return LimitToCome(used, limit, 0 if limit is None else max(0, used - limit))
 
 
@@ -154,12 +174,28 @@ def _pending(details: SubscriptionDetails, used: Mapping[str, int]) -> PendingCh
     row, plan = details.subscription, details.pending_plan
     if plan is None or row.pending_interval is None:
         return None
-    limits = future_limits(details.license, plan, used)
     return PendingChange(
         plan_id=plan.id,
         plan=plan.name,
         interval=row.pending_interval,
         takes_effect_at=row.pending_from,
         payment_url=row.pending_payment_url,
-        over={name: limit.over for name, limit in limits.items() if limit.over},
+        over=_over(future_limits(details.license, plan, used)),
     )
+
+
+def _pending_read(row: Record) -> PendingChange | None:
+    if row.pending_plan_id is None or row.pending_interval is None:
+        return None
+    return PendingChange(
+        plan_id=row.pending_plan_id,
+        plan=row.pending_plan,
+        interval=row.pending_interval,
+        takes_effect_at=row.pending_from,
+        payment_url=row.pending_payment_url,
+        over=_over(future_limits(row, row, row.used or {})),
+    )
+
+
+def _over(limits: Mapping[str, LimitToCome]) -> dict[str, int]:
+    return {name: limit.over for name, limit in limits.items() if limit.over}

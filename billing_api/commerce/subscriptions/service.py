@@ -18,7 +18,7 @@ from billing_api.commerce.plans.repository import one_on_offer, price_of
 from billing_api.commerce.plans.service import PlanService
 from billing_api.commerce.stripe_mirror.plan_following import offer
 from billing_api.commerce.stripe_mirror.service import Mirror, StripeObject
-from billing_api.commerce.subscriptions import repository
+from billing_api.commerce.subscriptions import own_repository, repository
 from billing_api.commerce.subscriptions.repository import StripeIds
 from billing_api.commerce.subscriptions.schemas import (
     ChangeGiven,
@@ -32,14 +32,15 @@ from billing_api.gateways.stripe.facts import SubscriptionFacts
 from billing_api.gateways.stripe.subscription_changes import SubscriptionChanges
 from core.clock import rfc3339
 from core.deadline import MAY_HAVE_HAPPENED
-from core.errors import Conflict, Refusal, Unavailable
+from core.errors import Conflict, NotFound, Refusal, Unavailable
 from core.ids import new_id
 from core.licensing.plan_change import Direction, direction
 from core.money import Money
 from db.idempotency import Once, Replayable
 from db.models.commerce import ChangeDirection, PlanChange, SubscriptionStatus
 from db.models.licensing import Interval, Plan
-from db.paging import Page, Paging, fetch_page
+from db.paging import Page, Paging
+from db.reads import CustomerReads
 from db.unit_of_work import Database, Transaction
 
 _ASKED_WITHIN: Final = 8
@@ -48,23 +49,31 @@ _ENDED: Final = "this subscription has ended; buy a new license"
 
 
 class SubscriptionService:
-    def __init__(self, database: Database, stripe: Stripe, changes: SubscriptionChanges, mirror: Mirror) -> None:
+    def __init__(
+        self,
+        database: Database,
+        reads: CustomerReads,
+        stripe: Stripe,
+        changes: SubscriptionChanges,
+        mirror: Mirror,
+    ) -> None:
         self._database = database
+        self._reads = reads
         self._stripe = stripe
         self._changes = changes
         self._mirror = mirror
         self._plans = PlanService(database)
 
     async def page(self, principal: Principal, paging: Paging) -> Page[SubscriptionView]:
-        async with self._database.as_customer(principal.user_id) as tx:
-            found = await fetch_page(tx.session, repository.details(), repository.NEWEST_FIRST, paging)
-            details = [SubscriptionDetails(*row) for row in found.rows]
-            usage = await repository.usage_of(tx, [one.license.id for one in details])
-        return found.page(SubscriptionView.of(one, usage.get(one.license.id, {})) for one in details)
+        found = await own_repository.OWN_LIST.page(self._reads, principal.user_id, paging)
+        return found.page(map(SubscriptionView.read, found.rows))
 
     async def one(self, principal: Principal, subscription_id: UUID) -> SubscriptionView:
-        async with self._database.as_customer(principal.user_id) as tx:
-            return await _view(tx, subscription_id)
+        ids = {"subscription_id": subscription_id}
+        rows = await self._reads.rows(principal.user_id, own_repository.OWN_ONE, ids)
+        if not rows:
+            raise NotFound("there is no such subscription; check its id")
+        return SubscriptionView.read(rows[0])
 
     async def preview(self, principal: Principal, subscription_id: UUID, wanted: ChangeGiven) -> ChangePreview:
         """The cost and the limits of a change. The subscription is mirrored first; the change is not stored."""

@@ -2,20 +2,47 @@
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, delete, select, update
+from sqlalchemy import ColumnElement, bindparam, delete, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import aliased
 from sqlalchemy.sql import func
 
-from billing_api.identity.accounts.profile import Profile
 from core.mailbox import mailbox_key
 from db.models.identity import Registration, Session, TotpFactor, User
+from db.reads import Statement
 from db.unit_of_work import CustomerTransaction, SystemTransaction
 
 _Actor = aliased(User, name="actor")
+_SESSION: Final = (Session.id == bindparam("session_id", type_=Session.id.type)) & (Session.user_id == User.id)
+PROFILE: Final = Statement(
+    select(
+        User.id,
+        User.email,
+        User.full_name,
+        User.company_name,
+        User.locale,
+        User.time_zone,
+        User.role,
+        User.is_active,
+        User.email_verified_at,
+        User.created_at,
+        TotpFactor.confirmed_at.label("factor_since"),
+        Session.created_at.label("session_began"),
+        _Actor.full_name.label("actors_name"),
+    )
+    .outerjoin(TotpFactor, (TotpFactor.user_id == User.id) & TotpFactor.confirmed_at.is_not(None))
+    .outerjoin(Session, _SESSION)
+    .outerjoin(_Actor, _Actor.id == bindparam("actor_id", type_=User.id.type))
+    .where(User.id == bindparam("user_id", type_=User.id.type))
+)
+"""A user with what the account's own page shows beside it. `session_began`: NULL where the session is another user's,
+which is so during an impersonation.
+
+Read by the application: what proves a sign-in is hidden from customers' own transactions.
+"""
 
 
 async def lock_user(tx: SystemTransaction, email: str) -> User | None:
@@ -28,21 +55,6 @@ async def insert_user(tx: SystemTransaction, **columns: Any) -> User | None:
     statement = insert(User).values(columns).on_conflict_do_nothing().returning(User)
     user: User | None = await tx.session.scalar(statement)
     return user
-
-
-async def profile(tx: SystemTransaction, user_id: UUID, *, session_id: UUID, actor_id: UUID | None) -> Profile | None:
-    """Read by the application: what proves a sign-in is hidden from customers' own transactions."""
-    factor = (TotpFactor.user_id == User.id) & TotpFactor.confirmed_at.is_not(None)
-    its_session = (Session.id == session_id) & (Session.user_id == User.id)
-    statement = (
-        select(User, TotpFactor.confirmed_at, Session.created_at, _Actor.full_name)
-        .outerjoin(TotpFactor, factor)
-        .outerjoin(Session, its_session)
-        .outerjoin(_Actor, _Actor.id == actor_id)
-        .where(User.id == user_id)
-    )
-    row = (await tx.session.execute(statement)).one_or_none()
-    return None if row is None else Profile(*row)
 
 
 async def change_own_user(tx: CustomerTransaction, user_id: UUID, changes: Mapping[str, str | None]) -> None:

@@ -9,13 +9,13 @@ from msgspec import UNSET, Meta, UnsetType
 
 from billing_api.access.permissions import Permission, Principal, permissions_of
 from billing_api.identity.accounts.preferences import Locale, TimeZone, canonical_locale, checked_time_zone
-from billing_api.identity.accounts.profile import Profile
 from billing_api.identity.credentials.schemas import ChosenEmail, ChosenPassword, GivenPassword
 from billing_api.identity.second_factor.schemas import FactorKind
 from billing_api.web import fields
 from billing_api.web.fields import Email, EmailIsVerified
 from billing_api.web.parameters import PersonName
 from db.models.identity import Role
+from db.reads import Record
 
 # An impossible address is refused at registration, with a reason. At sign-in it is wrong like any other guess, so that
 # the answer shows nothing; this bound only stops oversized input.
@@ -127,22 +127,23 @@ class Me(msgspec.Struct, frozen=True, kw_only=True):
     created_at: Annotated[datetime, Meta(description="When the account was opened.", examples=["2026-01-05T10:00:00Z"])]
 
     @classmethod
-    def of(cls, profile: Profile, principal: Principal) -> "Me":
-        user, since, actor = profile.user, profile.factor_since, principal.actor_id
+    def read(cls, row: Record, principal: Principal) -> "Me":
+        """From a row of repository.PROFILE."""
+        since, actor = row.factor_since, principal.actor_id
         return cls(
-            id=user.id,
-            email=user.email,
-            full_name=user.full_name,
-            company_name=user.company_name,
-            locale=user.locale,
-            time_zone=user.time_zone,
-            role=user.role,
+            id=row.id,
+            email=row.email,
+            full_name=row.full_name,
+            company_name=row.company_name,
+            locale=row.locale,
+            time_zone=row.time_zone,
+            role=row.role,
             permissions=sorted(permissions_of(principal)),
-            email_verified=user.email_verified_at is not None,
+            email_verified=row.email_verified_at is not None,
             second_factor=None if since is None else MySecondFactor("totp", since),
-            session=_session(profile, principal),
-            impersonated_by=None if actor is None else Impersonator(actor, profile.actors_name or ""),
-            created_at=user.created_at,
+            session=_session(row, principal),
+            impersonated_by=None if actor is None else Impersonator(actor, row.actors_name or ""),
+            created_at=row.created_at,
         )
 
 
@@ -168,7 +169,7 @@ class MyChanges(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return given
 
 
-def _session(profile: Profile, principal: Principal) -> MySession | None:
-    if profile.session_began is None:
+def _session(row: Record, principal: Principal) -> MySession | None:
+    if row.session_began is None:
         return None
-    return MySession(principal.session_id, profile.session_began, principal.authenticated_at, principal.amr)
+    return MySession(principal.session_id, row.session_began, principal.authenticated_at, principal.amr)

@@ -22,6 +22,7 @@ from core.clock import Clock
 from core.errors import ChallengeOver, EmailNotVerified, Forbidden, Refusal, Unauthenticated
 from core.settings import Secrets
 from db.models.identity import Session, User
+from db.reads import SystemReads
 from db.unit_of_work import Database, SystemTransaction
 
 
@@ -29,6 +30,7 @@ class AccountService:
     def __init__(
         self,
         database: Database,
+        reads: SystemReads,
         *,
         liveness: Liveness,
         check: PasswordCheck,
@@ -37,6 +39,7 @@ class AccountService:
         clock: Clock,
     ) -> None:
         self._database = database
+        self._reads = reads
         self._liveness = liveness
         self._check = check
         self._sign_ins = sign_ins
@@ -85,13 +88,12 @@ class AccountService:
                     await revocation.fence(user_id)
 
     async def me(self, principal: Principal) -> Me:
-        session_id, actor_id = principal.session_id, principal.actor_id
-        async with self._database.as_system() as tx:
-            profile = await repository.profile(tx, principal.user_id, session_id=session_id, actor_id=actor_id)
+        ids = {name: getattr(principal, name) for name in ("user_id", "session_id", "actor_id")}
+        found = await self._reads.rows(repository.PROFILE, ids)
         # An access token may outlive its user's account by up to 15 minutes.
-        if profile is None or not profile.user.is_active:
+        if not found or not found[0].is_active:
             raise Unauthenticated("this account is not active any more: write to support")
-        return Me.of(profile, principal)
+        return Me.read(found[0], principal)
 
     async def change_me(self, principal: Principal, changes: MyChanges) -> Me:
         if given := changes.given():

@@ -5,11 +5,12 @@ from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import Select, func, insert, select, update
+from sqlalchemy import func, insert, select, update
 from sqlalchemy.orm import undefer
 
 from db.models.identity import OAuthClient, User
 from db.paging import Order
+from db.reads import OwnList
 from db.unit_of_work import CustomerTransaction, SystemTransaction
 
 OLDEST_FIRST: Final = Order(OAuthClient.created_at, OAuthClient.id, descending=False)
@@ -20,11 +21,7 @@ _SHOWN: Final = (
     OAuthClient.created_at,
     OAuthClient.previous_until,
 )
-
-
-def live() -> Select[*tuple[Any, ...]]:
-    """Live clients of the transaction's user (row-level security)."""
-    return select(*_SHOWN).where(OAuthClient.revoked_at.is_(None))
+OWN_LIVE: Final = OwnList(select(*_SHOWN).where(OAuthClient.revoked_at.is_(None)), OLDEST_FIRST)
 
 
 async def count_live(tx: SystemTransaction, user_id: UUID) -> int | None:

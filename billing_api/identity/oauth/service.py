@@ -24,7 +24,8 @@ from core.ids import new_id, new_token
 from core.settings import Secrets
 from db.idempotency import Once, Replayable
 from db.models.identity import OAuthClient
-from db.paging import Page, Paging, fetch_page
+from db.paging import Page, Paging
+from db.reads import CustomerReads
 from db.unit_of_work import Database, SystemTransaction
 
 MOST_CLIENTS: Final = 20
@@ -34,15 +35,15 @@ MOST_CLIENTS: Final = 20
 class OAuthClientService:
     """A customer's own clients: list, create, rotate, revoke."""
 
-    def __init__(self, database: Database, secrets: Secrets, clock: Clock) -> None:
+    def __init__(self, database: Database, reads: CustomerReads, secrets: Secrets, clock: Clock) -> None:
         self._database = database
+        self._reads = reads
         self._secrets = secrets
         self._clock = clock
 
     async def page(self, principal: Principal, paging: Paging) -> Page[ClientView]:
-        async with self._database.as_customer(principal.user_id) as tx:
-            found = await fetch_page(tx.session, repository.live(), repository.OLDEST_FIRST, paging)
-        return found.page(ClientView.of(row) for row in found.rows)
+        found = await repository.OWN_LIVE.page(self._reads, principal.user_id, paging)
+        return found.page(map(ClientView.of, found.rows))
 
     async def create(
         self, principal: Principal, order: NewClient, once: Once, *, request_id: str

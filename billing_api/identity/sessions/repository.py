@@ -4,11 +4,12 @@ from datetime import datetime
 from typing import Final, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Select, select, update
+from sqlalchemy import ColumnElement, bindparam, select, update
 from sqlalchemy.orm import InstrumentedAttribute
 
 from db.models.identity import Role, Session, TotpFactor, User
 from db.paging import Order
+from db.reads import OwnList
 from db.unit_of_work import CustomerTransaction, SystemTransaction, Transaction
 
 LAST_USED_FIRST: Final = Order(Session.last_seen_at, Session.id)
@@ -59,11 +60,6 @@ async def touch(tx: SystemTransaction, session_id: UUID, now: datetime) -> None:
     await tx.session.execute(statement.values(last_seen_at=now))
 
 
-def own_live(now: datetime) -> Select[UUID, str | None, str | None, datetime, datetime, datetime]:
-    """Live sessions of the transaction's user (row-level security)."""
-    return select(*_SHOWN).where(_lives(now))  # type: ignore[return-value]  # as typed above
-
-
 async def exists(tx: CustomerTransaction, session_id: UUID) -> bool:
     """True also where the session has ended."""
     return await tx.session.scalar(select(Session.id).where(Session.id == session_id)) is not None
@@ -81,5 +77,11 @@ async def end(
     return list(await tx.session.scalars(statement.values(revoked_at=now).returning(Session.id)))
 
 
-def _lives(now: datetime) -> ColumnElement[bool]:
+def _lives(now: datetime | ColumnElement[datetime]) -> ColumnElement[bool]:
     return Session.revoked_at.is_(None) & (Session.expires_at > now)
+
+
+OWN_LIVE: Final = OwnList(
+    select(*_SHOWN).where(_lives(bindparam("now", type_=Session.expires_at.type))), LAST_USED_FIRST
+)
+"""Live sessions of a customer. It needs `now`."""

@@ -8,6 +8,7 @@ from msgspec import Meta
 
 from billing_api.access.tokens import ACCESS_LIFETIME
 from billing_api.web.fields import AccessToken, CreatedAt, ExpiresIn, SessionId, TokenType
+from db.reads import Record
 
 
 class AccessGranted(msgspec.Struct, frozen=True):
@@ -41,6 +42,18 @@ class SessionView(msgspec.Struct, frozen=True, kw_only=True):
     expires_at: Annotated[
         datetime, Meta(description="When it ends, if it is not used until then.", examples=["2026-12-23T09:30:00Z"])
     ]
+
+    @classmethod
+    def read(cls, row: Record, *, current: bool) -> "SessionView":
+        return cls(
+            id=row.id,
+            current=current,
+            user_agent=row.user_agent,
+            address=row.address,
+            created_at=row.created_at,
+            last_seen_at=row.last_seen_at,
+            expires_at=row.expires_at,
+        )
 
 
 class SessionsEnded(msgspec.Struct, frozen=True):

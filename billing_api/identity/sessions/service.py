@@ -8,24 +8,24 @@ from billing_api.identity.sessions.liveness import Liveness
 from billing_api.identity.sessions.schemas import SessionsEnded, SessionView
 from core.clock import Clock
 from core.errors import NotFound
-from db.paging import Page, Paging, fetch_page
+from db.paging import Page, Paging
+from db.reads import CustomerReads
 from db.unit_of_work import Database
 
 _CAUSE = "ended by its owner"
 
 
 class SessionService:
-    def __init__(self, database: Database, liveness: Liveness, clock: Clock) -> None:
+    def __init__(self, database: Database, reads: CustomerReads, liveness: Liveness, clock: Clock) -> None:
         self._database = database
+        self._reads = reads
         self._liveness = liveness
         self._clock = clock
 
     async def page(self, principal: Principal, paging: Paging) -> Page[SessionView]:
-        statement = repository.own_live(self._clock())
-        async with self._database.as_customer(principal.user_id) as tx:
-            found = await fetch_page(tx.session, statement, repository.LAST_USED_FIRST, paging)
-        items = [SessionView(current=row.id == principal.session_id, **row._asdict()) for row in found.rows]
-        return found.page(items)
+        now = {"now": self._clock()}
+        found = await repository.OWN_LIVE.page(self._reads, principal.user_id, paging, values=now)
+        return found.page(SessionView.read(row, current=row.id == principal.session_id) for row in found.rows)
 
     async def end(self, principal: Principal, session_id: UUID) -> None:
         """The session has ended when this returns. A second call is no error; NotFound for another user's session."""

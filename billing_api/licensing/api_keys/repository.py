@@ -5,14 +5,32 @@ from datetime import datetime
 from typing import Final
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Select, func, or_, select, text
+from sqlalchemy import ColumnElement, Select, bindparam, func, or_, select, text
 
 from core.errors import NotFound
-from db.models.licensing import ApiKey
+from db.models.licensing import ApiKey, License
 from db.paging import Order
+from db.reads import OwnList
 from db.unit_of_work import CustomerTransaction, SystemTransaction, Transaction
 
 NEWEST_FIRST: Final = Order(ApiKey.created_at, ApiKey.id)
+OF_LICENSE: Final = OwnList(
+    select(
+        ApiKey.id,
+        ApiKey.key_id,
+        ApiKey.license_id,
+        ApiKey.name,
+        ApiKey.permissions,
+        ApiKey.instance_id,
+        ApiKey.is_active,
+        ApiKey.expires_at,
+        ApiKey.previous_until,
+        ApiKey.last_used_at,
+        ApiKey.created_at,
+    ).where(ApiKey.license_id == bindparam("license_id", type_=License.id.type)),
+    NEWEST_FIRST,
+)
+"""The keys of a license, including revoked ones."""
 _NOTE_USE: Final = text(
     """
     WITH free AS (
@@ -30,11 +48,6 @@ _NOTE_USE: Final = text(
 async def by_key_ids(tx: SystemTransaction, key_ids: Collection[str]) -> Sequence[ApiKey]:
     """The existing ones, in any order."""
     return (await tx.session.scalars(select(ApiKey).where(ApiKey.key_id.in_(key_ids)))).all()
-
-
-def of_license(license_id: UUID) -> Select[ApiKey]:
-    """Including revoked ones."""
-    return select(ApiKey).where(ApiKey.license_id == license_id)
 
 
 def of_platform() -> Select[ApiKey]:

@@ -13,6 +13,7 @@ from billing_api.web.text_patterns import ONE_LINE, ONE_LINE_IN_WORDS
 from core.field_errors import FORM
 from core.licensing.record import PERMISSIONS, Permission
 from db.models.licensing import ApiKey
+from db.reads import Record
 
 DAY: Final = 24 * 3600
 LONGEST_OVERLAP: Final = 7 * DAY
@@ -53,7 +54,7 @@ class ApiKeyView(msgspec.Struct, frozen=True, kw_only=True):
     created_at: CreatedAt
 
     @classmethod
-    def of(cls, key: ApiKey, now: datetime) -> "ApiKeyView":
+    def of(cls, key: ApiKey | Record, now: datetime) -> "ApiKeyView":
         assert key.license_id is not None
         return cls(
             id=key.id,
@@ -190,7 +191,7 @@ class PlatformKeySecret(msgspec.Struct, frozen=True):
     ]
 
 
-def overlap_end(key: ApiKey, now: datetime) -> datetime | None:
+def overlap_end(key: ApiKey | Record, now: datetime) -> datetime | None:
     """Until when the secret before this one works too; None where it does not."""
     overlaps = key.previous_until is not None and key.previous_until > now and key.is_active
     return key.previous_until if overlaps else None

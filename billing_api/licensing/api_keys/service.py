@@ -7,6 +7,7 @@ from billing_api.access.permissions import Principal
 from billing_api.licensing.api_keys import repository
 from billing_api.licensing.api_keys.issuing import issue_key, revoke, rotate
 from billing_api.licensing.api_keys.schemas import ApiKeySecret, ApiKeyView, NewApiKey, RotateApiKey
+from billing_api.licensing.licenses import own_repository as own_licenses
 from billing_api.licensing.licenses import repository as licenses
 from billing_api.notifications.mails.security_notices import Made, tell_of_api_key
 from core.clock import Clock, rfc3339
@@ -14,7 +15,8 @@ from core.errors import FieldError, InvalidInput
 from core.settings import Secrets
 from db.idempotency import Once, Replayable
 from db.models.licensing import ApiKey
-from db.paging import Page, Paging, fetch_page
+from db.paging import Page, Paging
+from db.reads import CustomerReads
 from db.unit_of_work import Database, SystemTransaction
 
 
@@ -25,17 +27,19 @@ class ApiKeyService:
     owner gets a mail about each new secret. Only a system transaction may write mails, so those methods use one.
     """
 
-    def __init__(self, database: Database, secrets: Secrets, clock: Clock) -> None:
+    def __init__(self, database: Database, reads: CustomerReads, secrets: Secrets, clock: Clock) -> None:
         self._database = database
+        self._reads = reads
         self._secrets = secrets
         self._clock = clock
 
     async def page(self, principal: Principal, license_id: UUID, paging: Paging) -> Page[ApiKeyView]:
         now = self._clock()
-        async with self._database.as_customer(principal.user_id) as tx:
-            await licenses.one(tx, license_id)
-            found = await fetch_page(tx.session, repository.of_license(license_id), repository.NEWEST_FIRST, paging)
-        return found.page(ApiKeyView.of(row[0], now) for row in found.rows)
+        ids = {"license_id": license_id}
+        found = await repository.OF_LICENSE.page(self._reads, principal.user_id, paging, values=ids)
+        if not found.total:
+            await own_licenses.require(self._reads, principal.user_id, license_id)
+        return found.page(ApiKeyView.of(row, now) for row in found.rows)
 
     async def create(
         self, principal: Principal, license_id: UUID, order: NewApiKey, once: Once

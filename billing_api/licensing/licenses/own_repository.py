@@ -2,15 +2,17 @@
 
 from datetime import datetime
 from typing import Final
+from uuid import UUID
 
 from sqlalchemy import ColumnElement, bindparam, func, literal, select
 
 from billing_api.licensing.licenses.repository import NEWEST_FIRST, effective_status, subscription_id
 from billing_api.licensing.licenses.standing_repository import open_causes_shown
+from core.errors import NotFound
 from core.licensing.plan import LIMITS
 from db.models.licensing import License, Plan
 from db.models.usage import LicenseUsage
-from db.reads import OwnList, OwnStatement
+from db.reads import CustomerReads, OwnList, OwnStatement
 
 _NOW: Final[ColumnElement[datetime]] = bindparam("now", type_=License.created_at.type)
 _OWN: Final = select(
@@ -56,3 +58,11 @@ OWN_USAGE: Final = OwnStatement(
     ).where(License.id == bindparam("license_id", type_=License.id.type))
 )
 """A license's limits, and what is used of each resource: NULL where nothing is."""
+
+OWN_ID: Final = OwnStatement(select(License.id).where(License.id == bindparam("license_id", type_=License.id.type)))
+
+
+async def require(reads: CustomerReads, user_id: UUID, license_id: UUID) -> None:
+    """NotFound where there is no such license of this user: for lists of what a license has, where they are empty."""
+    if not await reads.rows(user_id, OWN_ID, {"license_id": license_id}):
+        raise NotFound("there is no such license")

@@ -15,10 +15,11 @@ from core.jobs import AlignAccount
 from core.licensing.overrides import Override, override
 from core.licensing.plan import LIMITS
 from db.models.licensing import License, Plan
+from db.reads import Record
 from db.unit_of_work import PrivilegedTransaction
 
 
-def limits_on(plan: Plan, overrides: Mapping[str, Any]) -> dict[str, int | None]:
+def limits_on(plan: Plan | Record, overrides: Mapping[str, Any]) -> dict[str, int | None]:
     """The limits of a license with these overrides on this plan."""
     given = {name: msgspec.convert(value, Override) for name, value in overrides.items()}
     return {name: given[name].applied(getattr(plan, name)) if name in given else getattr(plan, name) for name in LIMITS}

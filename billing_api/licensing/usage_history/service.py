@@ -1,6 +1,6 @@
 """Usage history use cases: for the owner, and for staff."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Final, NamedTuple
 from uuid import UUID
@@ -8,9 +8,10 @@ from uuid import UUID
 import msgspec
 
 from billing_api.access.permissions import Principal
+from billing_api.licensing.licenses.own_repository import require
 from billing_api.licensing.licenses.repository import one
 from billing_api.licensing.usage_history import repository
-from billing_api.licensing.usage_history.repository import Window
+from billing_api.licensing.usage_history.repository import States, Window
 from billing_api.licensing.usage_history.schemas import (
     Step,
     UsageHistories,
@@ -20,7 +21,8 @@ from billing_api.licensing.usage_history.schemas import (
 from core.clock import Clock
 from core.errors import FieldError, InvalidInput
 from core.licensing.plan import RESOURCES, Resource
-from db.unit_of_work import Database, Transaction
+from db.reads import CustomerReads
+from db.unit_of_work import Database
 
 MOST_POINTS: Final = 750
 """Of each resource: a month by the hour, two years by the day."""
@@ -38,21 +40,31 @@ class HistoryQuery(NamedTuple):
     since: str | None
     until: str | None
 
+    @property
+    def resources(self) -> Sequence[Resource]:
+        return RESOURCES if self.resource is None else (self.resource,)
+
 
 class UsageHistoryService:
-    def __init__(self, database: Database, clock: Clock) -> None:
+    def __init__(self, database: Database, reads: CustomerReads, clock: Clock) -> None:
         self._database = database
+        self._reads = reads
         self._clock = clock
 
     async def for_owner(self, principal: Principal, license_id: UUID, query: HistoryQuery) -> AnyHistory:
         window = window_of(query, self._clock())
-        async with self._database.as_customer(principal.user_id) as tx:
-            return await _history(tx, license_id, query, window)
+        names = repository.names_of(license_id, query.resources, window)
+        rows = await self._reads.rows(principal.user_id, repository.OWN_HISTORY, names)
+        if not rows:  # none of its usage is known, or there is no such license
+            await require(self._reads, principal.user_id, license_id)
+        return _history(query, window, repository.states(rows))
 
     async def for_staff(self, principal: Principal, license_id: UUID, query: HistoryQuery) -> AnyHistory:
         window = window_of(query, self._clock())
         async with self._database.as_staff(principal.user_id) as tx:
-            return await _history(tx, license_id, query, window)
+            await one(tx, license_id)  # 404 for an unknown license
+            found = await repository.for_staff(tx, repository.names_of(license_id, query.resources, window))
+        return _history(query, window, found)
 
 
 def window_of(query: HistoryQuery, now: datetime) -> Window:
@@ -74,12 +86,11 @@ def window_of(query: HistoryQuery, now: datetime) -> Window:
     return Window(since, until, step)
 
 
-async def _history(tx: Transaction, license_id: UUID, query: HistoryQuery, window: Window) -> AnyHistory:
-    await one(tx, license_id)  # 404 for an unknown license, and for another customer's
-    asked = RESOURCES if query.resource is None else (query.resource,)
-    before = await repository.states_before(tx, license_id, asked, window.since)
-    buckets = await repository.buckets(tx, license_id, asked, window)
-    points = {resource: _points(window, resource, before.get(resource, (0, False)), buckets) for resource in asked}
+def _history(query: HistoryQuery, window: Window, found: States) -> AnyHistory:
+    points = {
+        resource: _points(window, resource, found.before.get(resource, (0, False)), found.buckets)
+        for resource in query.resources
+    }
     if query.resource is None:
         return UsageHistories(query.by, points)
     return UsageHistory(query.resource, query.by, points[query.resource])

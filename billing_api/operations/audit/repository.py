@@ -11,6 +11,7 @@ from sqlalchemy import (
     Select,
     Text,
     Uuid,
+    bindparam,
     cast,
     column,
     delete,
@@ -30,6 +31,7 @@ from db.models.identity import Role, ServiceAccount, User
 from db.models.licensing import License
 from db.models.messaging import AuditRow
 from db.paging import Order
+from db.reads import OwnList
 from db.unit_of_work import SystemTransaction
 
 _EVENTS: Final = table(
@@ -42,7 +44,13 @@ _EVENTS: Final = table(
     column("detail", JSONB()),
 )
 NEWEST_FIRST: Final = Order(AuditRow.id)
-NEWEST_EVENTS: Final = Order(_EVENTS.c.id)
+EVENTS: Final = OwnList(
+    select(_EVENTS.c.id, _EVENTS.c.at, _EVENTS.c.action, _EVENTS.c.actor, _EVENTS.c.detail).where(
+        _EVENTS.c.license_id == bindparam("license_id", type_=Uuid())
+    ),
+    Order(_EVENTS.c.id),
+)
+"""The events that a license's owner is shown, the newest first; the view hides other customers' licenses."""
 _ENTRY: Final = (
     AuditRow.id,
     AuditRow.at,
@@ -140,12 +148,6 @@ def concerning(user_id: UUID, most: int) -> Select[AuditRow, Role, str, str, dat
         on_licenses.order_by((on_license.c.id + 0).desc()).limit(most).subquery().select(),
     ).subquery()
     return named().where(AuditRow.id.in_(select(found.c.id))).order_by(AuditRow.id.desc()).limit(most)
-
-
-def events_of(license_id: UUID) -> Select[*tuple[Any, ...]]:
-    """The events that a license's owner is shown; the view hides other customers' licenses."""
-    shown = select(_EVENTS.c.id, _EVENTS.c.at, _EVENTS.c.action, _EVENTS.c.actor, _EVENTS.c.detail)
-    return shown.where(_EVENTS.c.license_id == license_id)
 
 
 def own_events() -> Select[*tuple[Any, ...]]:

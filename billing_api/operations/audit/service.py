@@ -4,17 +4,19 @@ from datetime import datetime
 from uuid import UUID
 
 from billing_api.access.permissions import Principal
-from billing_api.licensing.licenses import repository as licenses
+from billing_api.licensing.licenses import own_repository as own_licenses
 from billing_api.operations.audit import repository
 from billing_api.operations.audit.schemas import AuditView, LicenseEventView
 from billing_api.operations.audit.views import Named
 from db.paging import Page, Paging, fetch_page
+from db.reads import CustomerReads
 from db.unit_of_work import Database
 
 
 class AuditTrail:
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, reads: CustomerReads) -> None:
         self._database = database
+        self._reads = reads
 
     async def search(
         self,
@@ -43,10 +45,10 @@ class AuditTrail:
         return found.page(AuditView.of(Named.of(*row)) for row in found.rows)
 
     async def license_events(self, principal: Principal, license_id: UUID, paging: Paging) -> Page[LicenseEventView]:
-        async with self._database.as_customer(principal.user_id) as tx:
-            await licenses.one(tx, license_id)
-            found = await fetch_page(tx.session, repository.events_of(license_id), repository.NEWEST_EVENTS, paging)
+        ids = {"license_id": license_id}
+        found = await repository.EVENTS.page(self._reads, principal.user_id, paging, values=ids)
+        if not found.total:
+            await own_licenses.require(self._reads, principal.user_id, license_id)
         return found.page(
-            LicenseEventView(at=at, action=action, actor=actor, detail=detail)
-            for _, at, action, actor, detail in found.rows
+            LicenseEventView(at=row.at, action=row.action, actor=row.actor, detail=row.detail) for row in found.rows
         )

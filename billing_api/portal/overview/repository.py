@@ -1,32 +1,46 @@
-"""Overview repository: a fixed number of statements, however much the customer owns.
+"""Overview repository: one statement, however much the customer owns.
 
-All run in the customer's transaction, where row security shows the customer's own rows alone. Each table has an index
-by user, so that other customers' rows cost nothing.
+Row security shows it the customer's own rows alone. Each table has an index by user, so that other customers' rows cost
+nothing. Its lists come as JSON, because the rows of a statement all have the same columns; one round trip with JSON
+costs a third of what six do (docs/decisions/0048-one-statement.md).
 """
 
-from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, func, select, text
+from sqlalchemy import (
+    ColumnElement,
+    ScalarSelect,
+    Select,
+    bindparam,
+    case,
+    column,
+    func,
+    literal,
+    select,
+    text,
+    true,
+)
 from sqlalchemy.orm import aliased
 
-from billing_api.commerce.payments.repository import NEWEST_INVOICES, invoices
-from billing_api.licensing.licenses.repository import NEWEST_FIRST, effective_status, visible
-from billing_api.licensing.licenses.views import Shown
-from billing_api.portal.overview.views import Found, NextPeriod, Standing
+from billing_api.commerce.payments.repository import NEWEST_INVOICES
+from billing_api.licensing.licenses.repository import NEWEST_FIRST, effective_status, subscription_id
+from billing_api.portal.overview.views import Found
 from core.licensing.plan import RESOURCES
 from core.licensing.state import Status
 from db.models.commerce import Invoice, InvoiceStatus, Subscription, SubscriptionStatus
 from db.models.identity import User
 from db.models.licensing import License, Plan
-from db.unit_of_work import CustomerTransaction
+from db.models.usage import LicenseUsage
+from db.reads import OwnStatement
 
 SOON: Final = timedelta(days=14)
 """How long before its end a license that nothing renews is told of."""
 LATELY: Final = timedelta(days=30)
 """For how long a license that has expired is told of."""
+
+MOST_ATTENTION: Final = 20
 
 _LIMITS: Final = ", ".join(f"('{name}', licenses.max_{name})" for name in RESOURCES)
 
@@ -74,60 +88,136 @@ ATTENTION: Final = text(
             AND NOT EXISTS (SELECT FROM running WHERE license_id = standing.id)
     )
     SELECT kind, license_id, subscription_id, label, at, resource, over, message, payment_url, count(*) OVER () AS total
-    FROM found ORDER BY urgency, at, license_id, resource LIMIT :most
+    FROM found ORDER BY urgency, at, license_id, resource LIMIT {MOST_ATTENTION}
     """  # noqa: S608  names of our own columns
-)
+).bindparams(*(bindparam(name, type_=License.created_at.type) for name in ("now", "lately", "soon")))
+"""The most urgent, and how many there are in all."""
 
 
-async def standing(tx: CustomerTransaction, user_id: UUID, now: datetime) -> Standing | None:
-    """None where there is no such user any more."""
-    works = effective_status(now) == Status.ACTIVE
-    statement = select(
-        User.is_active,
-        User.email_verified_at,
-        _count(License),
-        _count(License, works),
-        _count(Subscription, Subscription.status != SubscriptionStatus.CANCELLED),
-        _count(Invoice, Invoice.status == InvoiceStatus.OPEN),
-        _count(Invoice),
-    ).where(User.id == user_id)
-    row = (await tx.session.execute(statement)).one_or_none()
-    return None if row is None else Standing(*row)
+MOST_LICENSES: Final = 20
+MOST_INVOICES: Final = 5
+
+_NOW: Final[ColumnElement[datetime]] = bindparam("now", type_=License.created_at.type)
+_INSTANTS: Final = {"now": timedelta(0), "lately": -LATELY, "soon": SOON}
 
 
-async def newest_licenses(tx: CustomerTransaction, most: int) -> Sequence[Shown]:
-    return [Shown(*row) for row in await tx.session.execute(NEWEST_FIRST.sorted(visible()).limit(most))]
+def names_of(user_id: UUID, now: datetime) -> dict[str, Any]:
+    """The bind parameters of `OVERVIEW`."""
+    return {"user_id": user_id} | {name: now + away for name, away in _INSTANTS.items()}
 
 
-async def attention(tx: CustomerTransaction, now: datetime, most: int) -> tuple[list[Found], int]:
-    """The most urgent, and how many there are in all."""
-    names = {"now": now, "lately": now - LATELY, "soon": now + SOON, "most": most}
-    rows = (await tx.session.execute(ATTENTION, names)).all()
-    return [Found(*row[:-1]) for row in rows], rows[0].total if rows else 0
+def _list(rows: Any) -> ScalarSelect[Any]:
+    """SQL: rows as one JSON text, in their order."""
+    each = rows.subquery()
+    return select(func.coalesce(func.json_agg(each.table_valued()), text("'[]'::json"))).scalar_subquery()
 
 
-async def newest_invoices(tx: CustomerTransaction, most: int) -> Sequence[Invoice]:
-    return (await tx.session.scalars(NEWEST_INVOICES.sorted(invoices()).limit(most))).all()
+def _money(amount: Any, currency: Any) -> Any:
+    return func.json_build_object("amount", amount, "currency", currency)
 
 
-async def next_period(tx: CustomerTransaction, now: datetime) -> NextPeriod | None:
+def _licenses() -> Select[*tuple[Any, ...]]:
+    by_resource = [part for name in RESOURCES for part in (name, getattr(License, f"max_{name}"))]
+    used = select(func.json_object_agg(LicenseUsage.resource, LicenseUsage.used))
+    shown = select(
+        License.id,
+        License.label,
+        (literal("…") + License.key_hint).label("key_hint"),
+        Plan.name.label("plan"),
+        License.license_type,
+        effective_status(_NOW).label("status"),
+        License.status_message,
+        License.provisioning,
+        subscription_id().label("subscription_id"),
+        License.expiry_date,
+        License.grace_until,
+        License.auto_renew,
+        func.json_build_object(*by_resource).label("limits"),
+        used.where(LicenseUsage.license_id == License.id).correlate(License).scalar_subquery().label("used"),
+    ).join(Plan, Plan.id == License.plan_id)
+    return NEWEST_FIRST.sorted(shown).limit(MOST_LICENSES)
+
+
+def _invoices() -> Select[*tuple[Any, ...]]:
+    shown = select(
+        Invoice.id,
+        Invoice.number,
+        Invoice.subscription_id,
+        _money(Invoice.amount_due, Invoice.currency).label("amount_due"),
+        _money(Invoice.amount_paid, Invoice.currency).label("amount_paid"),
+        Invoice.status,
+        Invoice.invoice_pdf_url,
+        Invoice.created_at,
+        Invoice.due_date,
+        Invoice.paid_at,
+    )
+    return NEWEST_INVOICES.sorted(shown).limit(MOST_INVOICES)
+
+
+def _next_period() -> Select[*tuple[Any, ...]]:
     """Of the subscription that is renewed first."""
     pending = aliased(Plan, name="pending_plan")
-    statement = (
-        select(Subscription, Plan, pending)
+    facts = (
+        Subscription.id,
+        Subscription.license_id,
+        Subscription.interval,
+        Subscription.current_period_end,
+        Subscription.renewal_amount,
+        Subscription.renewal_currency,
+        Subscription.pending_from,
+        Subscription.pending_interval,
+    )
+    return (
+        select(*facts, _plan(Plan).label("plan"), case((pending.id.is_not(None), _plan(pending))).label("pending_plan"))
         .join(Plan, Plan.id == Subscription.plan_id)
         .outerjoin(pending, pending.id == Subscription.pending_plan_id)
         .where(
             Subscription.status != SubscriptionStatus.CANCELLED,
             ~Subscription.cancel_at_period_end,
-            Subscription.current_period_end > now,
+            Subscription.current_period_end > _NOW,
         )
         .order_by(Subscription.current_period_end, Subscription.id)
         .limit(1)
     )
-    row = (await tx.session.execute(statement)).one_or_none()
-    return None if row is None else NextPeriod(row[0], row[1], row[2])
 
 
-def _count(table: Any, *which: ColumnElement[bool]) -> Any:
-    return select(func.count()).select_from(table).where(*which).scalar_subquery()
+def _plan(plan: Any) -> Any:
+    return func.json_build_object(
+        *("name", plan.name, "currency", plan.currency),
+        *("price_monthly", plan.price_monthly, "price_yearly", plan.price_yearly),
+    )
+
+
+def _overview() -> Select[*tuple[Any, ...]]:
+    works = effective_status(_NOW) == Status.ACTIVE
+    runs = Subscription.status != SubscriptionStatus.CANCELLED
+    is_open = Invoice.status == InvoiceStatus.OPEN
+    # Each table is counted in one pass.
+    licenses = select(func.count().label("number"), func.count().filter(works).label("active")).select_from(License)
+    invoices = select(func.count().label("number"), func.count().filter(is_open).label("open")).select_from(Invoice)
+    of_licenses, of_invoices = licenses.subquery("of_licenses"), invoices.subquery("of_invoices")
+    found = ATTENTION.columns(*map(column, (*Found.__struct_fields__, "total")))
+    return (
+        select(
+            User.id,
+            User.is_active,
+            User.email_verified_at,
+            of_licenses.c.number.label("licenses"),
+            of_licenses.c.active.label("active_licenses"),
+            select(func.count()).select_from(Subscription).where(runs).scalar_subquery().label("subscriptions"),
+            of_invoices.c.number.label("invoices"),
+            of_invoices.c.open.label("open_invoices"),
+            _list(_licenses()).label("newest_licenses"),
+            _list(found).label("attention"),
+            _list(_next_period()).label("next_period"),
+            _list(_invoices()).label("newest_invoices"),
+        )
+        .select_from(User)
+        .join(of_licenses, true())
+        .join(of_invoices, true())
+        .where(User.id == bindparam("user_id", type_=User.id.type))
+    )
+
+
+OVERVIEW: Final = OwnStatement(_overview())
+"""One row, or none where there is no such user any more. Lists are JSON, in the names of `views`."""

@@ -1,6 +1,5 @@
 """Overview as JSON."""
 
-from collections.abc import Mapping
 from datetime import datetime
 from typing import Annotated, Final, Literal
 from uuid import UUID
@@ -9,14 +8,13 @@ import msgspec
 from msgspec import Meta
 
 from billing_api.commerce.payments.schemas import InvoiceView
-from billing_api.licensing.licenses.schemas import effective_status, shown_hint
-from billing_api.licensing.licenses.views import Shown
-from billing_api.portal.overview.views import Found, NextPeriod, Standing
+from billing_api.portal.overview.views import Card, FoundOf, NextPeriod
 from billing_api.web import fields
 from core.licensing.plan import RESOURCES, Resource
 from core.licensing.state import Status
 from core.money import Money
 from db.models.licensing import Interval, LicenseType, ProvisioningState
+from db.reads import Record
 
 AttentionKind = Literal[
     "address_unverified",
@@ -69,23 +67,22 @@ class LicenseCard(msgspec.Struct, frozen=True, kw_only=True):
     ]
 
     @classmethod
-    def of(cls, row: Shown, used: Mapping[str, int], now: datetime) -> "LicenseCard":
-        license_ = row.license
-        limits = license_.limits
+    def of(cls, card: Card) -> "LicenseCard":
+        used = card.used or {}
         return cls(
-            id=license_.id,
-            label=license_.label,
-            key_hint=shown_hint(license_),
-            plan=row.plan,
-            license_type=license_.license_type,
-            status=effective_status(license_, now),
-            status_message=license_.status_message,
-            provisioning=license_.provisioning,
-            subscription_id=row.subscription_id,
-            expiry_date=license_.expiry_date,
-            grace_until=license_.grace_until,
-            auto_renew=license_.auto_renew,
-            usage={name: Used.of(used.get(name, 0), limits.of(name)) for name in RESOURCES},
+            id=card.id,
+            label=card.label,
+            key_hint=card.key_hint,
+            plan=card.plan,
+            license_type=card.license_type,
+            status=card.status,
+            status_message=card.status_message,
+            provisioning=card.provisioning,
+            subscription_id=card.subscription_id,
+            expiry_date=card.expiry_date,
+            grace_until=card.grace_until,
+            auto_renew=card.auto_renew,
+            usage={name: Used.of(max(0, used.get(name, 0)), card.limits[name]) for name in RESOURCES},
         )
 
 
@@ -108,8 +105,8 @@ class Attention(msgspec.Struct, frozen=True, kw_only=True):
     ] = None
 
     @classmethod
-    def of(cls, found: Found) -> "Attention":
-        return cls(**found._asdict())
+    def of(cls, found: FoundOf) -> "Attention":
+        return cls(**{name: getattr(found, name) for name in cls.__struct_fields__})
 
 
 class NextRenewal(msgspec.Struct, frozen=True, kw_only=True):
@@ -128,7 +125,7 @@ class NextRenewal(msgspec.Struct, frozen=True, kw_only=True):
 
     @classmethod
     def of(cls, next_period: NextPeriod) -> "NextRenewal":
-        row, plan, pending = next_period
+        row, plan, pending = next_period, next_period.plan, next_period.pending_plan
         # A change that waits for its payment (no `pending_from`) is charged at once, not with this period.
         changes = pending is not None and row.pending_from is not None and row.pending_from <= row.current_period_end
         interval = row.interval
@@ -157,8 +154,8 @@ class Counts(msgspec.Struct, frozen=True, kw_only=True):
     invoices: Annotated[int, Meta(description="All invoices.", examples=[8])]
 
     @classmethod
-    def of(cls, standing: Standing) -> "Counts":
-        return cls(**{name: getattr(standing, name) for name in cls.__struct_fields__})
+    def of(cls, row: Record) -> "Counts":
+        return cls(**{name: getattr(row, name) for name in cls.__struct_fields__})
 
 
 class Overview(msgspec.Struct, frozen=True, kw_only=True):
@@ -194,3 +191,26 @@ class Overview(msgspec.Struct, frozen=True, kw_only=True):
             ],
         ),
     ]
+
+    @classmethod
+    def read(cls, row: Record, now: datetime, *, most_attention: int) -> "Overview":
+        """From a row of repository.OVERVIEW."""
+        found = _FOUND.decode(row.attention)
+        needed, total = [Attention.of(one) for one in found], found[0].total if found else 0
+        if row.email_verified_at is None:
+            needed, total = [Attention(kind="address_unverified"), *needed][:most_attention], total + 1
+        return cls(
+            as_of=now,
+            counts=Counts.of(row),
+            attention=needed,
+            attention_total=total,
+            licenses=[LicenseCard.of(card) for card in _CARDS.decode(row.newest_licenses)],
+            next_renewal=next((NextRenewal.of(period) for period in _PERIODS.decode(row.next_period)), None),
+            recent_invoices=_INVOICES.decode(row.newest_invoices),
+        )
+
+
+_CARDS: Final = msgspec.json.Decoder(list[Card])
+_FOUND: Final = msgspec.json.Decoder(list[FoundOf])
+_PERIODS: Final = msgspec.json.Decoder(list[NextPeriod])
+_INVOICES: Final = msgspec.json.Decoder(list[InvoiceView])

@@ -1,26 +1,36 @@
-"""Overview read models: rows as the repository finds them."""
+"""Overview read models: rows as the repository's statement gives them in JSON."""
 
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any
 from uuid import UUID
 
-from db.models.commerce import Subscription
-from db.models.licensing import Plan
+import msgspec
+
+from core.licensing.plan import Resource
+from core.licensing.state import Status
+from db.models.licensing import Interval, LicenseType, ProvisioningState
 
 
-class Standing(NamedTuple):
-    """Of the account, and how much it has."""
+class Card(msgspec.Struct, frozen=True, kw_only=True):
+    """A license. `used`: null where nothing was reported; a total can be below zero, after reports out of order."""
 
-    is_active: bool
-    email_verified_at: datetime | None
-    licenses: int
-    active_licenses: int
-    subscriptions: int
-    open_invoices: int
-    invoices: int
+    id: UUID
+    label: str | None
+    key_hint: str | None
+    plan: str
+    license_type: LicenseType
+    status: Status
+    status_message: str | None
+    provisioning: ProvisioningState
+    subscription_id: UUID | None
+    expiry_date: datetime | None
+    grace_until: datetime | None
+    auto_renew: bool
+    limits: dict[Resource, int | None]
+    used: dict[str, int] | None
 
 
-class Found(NamedTuple):
+class Found(msgspec.Struct, frozen=True, kw_only=True):
     """Something that needs attention; the fields of `schemas.Attention`."""
 
     kind: Any
@@ -34,9 +44,29 @@ class Found(NamedTuple):
     payment_url: str | None = None
 
 
-class NextPeriod(NamedTuple):
+class FoundOf(Found, frozen=True, kw_only=True):
+    """`total`: of how many."""
+
+    total: int
+
+
+class PlanPrices(msgspec.Struct, frozen=True, kw_only=True):
+    name: str
+    currency: str
+    price_monthly: int
+    price_yearly: int
+
+
+class NextPeriod(msgspec.Struct, frozen=True, kw_only=True):
     """A subscription with its plan and its pending plan."""
 
-    subscription: Subscription
-    plan: Plan
-    pending_plan: Plan | None
+    id: UUID
+    license_id: UUID
+    interval: Interval
+    current_period_end: datetime
+    renewal_amount: int | None
+    renewal_currency: str | None
+    pending_from: datetime | None
+    pending_interval: Interval | None
+    plan: PlanPrices
+    pending_plan: PlanPrices | None

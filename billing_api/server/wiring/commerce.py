@@ -30,9 +30,9 @@ def commerce(on: Infrastructure) -> CommerceServices:
     mirror = Mirror(database, stripe, on.settings.secrets, on.clock)
     return CommerceServices(
         plans=PlanService(database),
-        checkouts=CheckoutService(database, stripe, mirror, public_url=on.settings.public_url),
-        subscriptions=SubscriptionService(database, stripe, StripeChanges(stripe), mirror),
-        payments=PaymentService(database, on.reads),
+        checkouts=CheckoutService(database, on.reads, stripe, mirror, public_url=on.settings.public_url),
+        subscriptions=SubscriptionService(database, on.reads, stripe, StripeChanges(stripe), mirror),
+        payments=PaymentService(on.reads),
         billing_settings=BillingSettingsService(database),
         payment_methods=PaymentMethodService(
             database,

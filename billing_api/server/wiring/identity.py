@@ -57,7 +57,7 @@ def identity(on: Infrastructure, sign_ins: SignIns, check: PasswordCheck) -> Ide
     reset_links = ResetLinks(database, mails, secrets, clock)
     return IdentityServices(
         accounts=AccountService(
-            database, liveness=liveness, check=check, sign_ins=sign_ins, secrets=secrets, clock=clock
+            database, on.system_reads, liveness=liveness, check=check, sign_ins=sign_ins, secrets=secrets, clock=clock
         ),
         registrations=Registrations(database, liveness=liveness, passwords=passwords, mails=mails, clock=clock),
         credentials=CredentialService(
@@ -77,13 +77,13 @@ def identity(on: Infrastructure, sign_ins: SignIns, check: PasswordCheck) -> Ide
             database, liveness=liveness, secrets=secrets, clock=clock, when_enabled=close_email_changes
         ),
         step_ups=StepUpService(database, liveness=liveness, check=check, tokens=tokens, secrets=secrets, clock=clock),
-        oauth_clients=OAuthClientService(database, secrets, clock),
+        oauth_clients=OAuthClientService(database, on.reads, secrets, clock),
         client_tokens=ClientTokens(
             database, tokens=tokens, service_accounts=service_account_tokens, secrets=secrets, clock=clock
         ),
         service_accounts=ServiceAccountAdministration(database, secrets, clock),
         service_account_tokens=service_account_tokens,
-        sessions=SessionService(database, liveness, clock),
+        sessions=SessionService(database, on.reads, liveness, clock),
         user_administration=UserAdministration(database, liveness, tokens, clock),
         account_events=AccountEvents(database),
     )

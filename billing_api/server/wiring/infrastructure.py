@@ -19,7 +19,7 @@ from core.parts import Parts
 from core.settings import ApiSettings
 from db.driver import SystemSessions
 from db.engine import create_engine
-from db.reads import CustomerReads
+from db.reads import CustomerReads, SystemReads
 from db.unit_of_work import Database
 
 
@@ -33,6 +33,7 @@ class Infrastructure:
     tokens: TokenIssuer
     database: Database
     reads: CustomerReads
+    system_reads: SystemReads
     sessions: SystemSessions
     redis: Redis
     queue_redis: Redis
@@ -51,13 +52,12 @@ def open_infrastructure(
     """Nothing connects yet. `until_stopped` closes each of them in reverse order."""
     # PostgreSQL and Stripe.
     database = Database(create_engine(settings.database_url, name="billing_api"))
-    until_stopped.push_async_callback(database.close)
     reads = CustomerReads(settings.database_url, name="billing_api")
-    until_stopped.push_async_callback(reads.close)
+    system_reads = SystemReads(settings.database_url, name="billing_api")
     sessions = SystemSessions(settings.database_url, name="billing_api")
-    until_stopped.push_async_callback(sessions.close)
     stripe = StripeGateway(settings.stripe)
-    until_stopped.push_async_callback(stripe.close)
+    for opened in (database, reads, system_reads, sessions, stripe):
+        until_stopped.push_async_callback(opened.close)
     # Redis: the hot store, then the one of the queue, which also holds sessions and rate limits.
     redis = Redis.from_pool(LeavingPool.of(settings.redis_url))
     until_stopped.push_async_callback(redis.aclose)
@@ -73,6 +73,7 @@ def open_infrastructure(
         tokens=TokenIssuer(settings.jwt_keys, clock),
         database=database,
         reads=reads,
+        system_reads=system_reads,
         sessions=sessions,
         redis=redis,
         queue_redis=queue_redis,

@@ -48,10 +48,10 @@ def licensing(on: Infrastructure, until_stopped: AsyncExitStack) -> LicensingSer
         license_administration=LicenseAdministration(database, secrets, clock, on.hot_store_reader),
         activations=ActivationService(database, secrets, clock),
         activation_administration=ActivationAdministration(database, clock),
-        api_keys=ApiKeyService(database, secrets, clock),
+        api_keys=ApiKeyService(database, on.reads, secrets, clock),
         platform_keys=PlatformKeyAdministration(database, secrets, clock),
         signature_checker=checker,
         usage=usage,
-        usage_history=UsageHistoryService(database, clock),
+        usage_history=UsageHistoryService(database, on.reads, clock),
         lease_keys=LeaseKeys(database, clock),
     )

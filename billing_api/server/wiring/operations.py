@@ -29,7 +29,7 @@ class OperationsServices:
 def operations(on: Infrastructure) -> OperationsServices:
     database = on.database
     return OperationsServices(
-        audit_trail=AuditTrail(database),
+        audit_trail=AuditTrail(database, on.reads),
         explanations=Explanations(database, on.hot_store_reader, on.clock),
         customer_overviews=CustomerOverviews(database, on.clock),
         customer_notes=CustomerNotes(database, on.clock),

@@ -19,5 +19,5 @@ def portal(on: Infrastructure) -> PortalServices:
         portal_config=PortalConfigService(
             on.database, settings.portal, staff_second_factor=settings.staff_second_factor
         ),
-        overviews=OverviewService(on.database, on.clock),
+        overviews=OverviewService(on.reads, on.clock),
     )
