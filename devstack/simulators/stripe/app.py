@@ -36,6 +36,7 @@ from devstack.simulators.stripe import (
     schedules,
     setup_intents,
     subscriptions,
+    tax_ids,
     webhooks,
 )
 from devstack.simulators.stripe.books import Books, Document
@@ -66,6 +67,7 @@ FAMILIES: Final = (
     schedules,
     setup_intents,
     subscriptions,
+    tax_ids,
     webhooks,
 )
 OPERATIONS: Final[tuple[Operation, ...]] = tuple(operation for family in FAMILIES for operation in family.OPERATIONS)

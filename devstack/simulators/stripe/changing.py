@@ -142,6 +142,7 @@ def _change_details(books: Books, subscription: Document, params: Params) -> Doc
     if subscription["pause_collection"]:
         subscription["pause_collection"] = {"resumes_at": None, **subscription["pause_collection"]}
     previous |= _nested(subscription, "payment_settings", params.get("payment_settings"))
+    previous |= _nested(subscription, "automatic_tax", params.get("automatic_tax"))
     previous |= _nested(subscription, "cancellation_details", params.get("cancellation_details"))
     if "discounts" in params:
         previous["discounts"] = subscription["discounts"]
@@ -163,7 +164,7 @@ def _nested(subscription: Document, name: str, changes: Document | None) -> Docu
     if not changes:
         return {}
     before = subscription[name]
-    subscription[name] = {**before, **{key: value or None for key, value in changes.items()}}
+    subscription[name] = {**before, **{key: None if value == "" else value for key, value in changes.items()}}
     return {name: before}
 
 

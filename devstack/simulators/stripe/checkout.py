@@ -1,5 +1,6 @@
 """Checkout sessions as the API shows them: what is for sale on one hosted page, until it is paid or expires."""
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 from stripe.params.checkout import (
@@ -12,7 +13,7 @@ from stripe.params.checkout import (
 )
 
 from devstack.simulators.journal import Where
-from devstack.simulators.stripe import catalogue, discounts, promotion_codes
+from devstack.simulators.stripe import catalogue, discounts, promotion_codes, tax
 from devstack.simulators.stripe.amounts import expect_chargeable
 from devstack.simulators.stripe.books import (
     Books,
@@ -57,6 +58,7 @@ def create(books: Books, params: Params) -> Document:
         "id": session_id,
         "object": "checkout.session",
         **_blank(),
+        "automatic_tax": _automatic_tax(params),
         "created": books.now(),
         "currency": currency,
         "customer": params.get("customer"),
@@ -89,7 +91,6 @@ def _blank() -> Document:
         **nulls("payment_intent payment_link payment_method_configuration_details permissions recovered_from"),
         **nulls("saved_payment_method_options setup_intent shipping_address_collection shipping_cost submit_type"),
         **nulls("subscription success_url wallet_options"),
-        "automatic_tax": {**nulls("liability provider status"), "enabled": False},
         "custom_fields": [],
         "custom_text": nulls("after_submit shipping_address submit terms_of_service_acceptance"),
         "livemode": False,
@@ -123,6 +124,7 @@ def _check(books: Books, params: Params, mode: str) -> None:
         raise invalid(
             "The `expires_at` timestamp must be at least 30 minutes and at most 24 hours ahead.", "expires_at"
         )
+    _expect_address(books, params)
     not_simulated(
         params.get("subscription_data", {}),
         "application_fee_percent billing_cycle_anchor billing_cycle_anchor_config default_tax_rates on_behalf_of"
@@ -139,6 +141,25 @@ def _price_items(books: Books, items: list[Document], params: Params) -> str:
         amount = unit_amount(books, item["price"], currency) * item["quantity"]
         item |= {"amount_subtotal": amount, "amount_total": amount, "currency": currency}
     return currency
+
+
+def _automatic_tax(params: Params) -> Document:
+    if not tax.wanted(params):
+        return {**nulls("liability provider status"), "enabled": False}
+    return {"enabled": True, "liability": {"type": "self"}, "provider": "stripe", "status": None}
+
+
+def _expect_address(books: Books, params: Params) -> None:
+    """Tax needs an address: the customer has one, or is asked for it on the page."""
+    if not tax.wanted(params) or "customer" not in params:
+        return
+    asked = params.get("customer_update", {}).get("address") == "auto"
+    if not asked and tax.rate_for(books, books.fetch("customer", params["customer"], "customer")) is None:
+        raise invalid(
+            "Automatic tax calculation in Checkout requires a valid address on the Customer. Add a valid address to the"
+            " Customer or set `customer_update[address]` to 'auto'.",
+            code="customer_tax_location_invalid",
+        )
 
 
 def _customer_creation(params: Params, mode: str) -> str | None:
@@ -178,12 +199,24 @@ def reprice(books: Books, session: Document, coupons: list[Document]) -> None:
     subtotal = sum(item["amount_subtotal"] for item in due)
     taken = discounts.reductions(books, [one["coupon"] for one in coupons], [item["amount_subtotal"] for item in due])
     off = sum(sum(parts) for parts in taken)
+    reduced = [sum(parts[position] for parts in taken) for position in range(len(due))]
+    taxes = _tax(books, session, [item["amount_subtotal"] - less for item, less in zip(due, reduced, strict=True)])
     session |= {
         "amount_subtotal": subtotal,
-        "amount_total": subtotal - off,
+        "amount_total": subtotal - off + taxes,
         "discounts": coupons,
-        "total_details": {"amount_discount": off, "amount_shipping": 0, "amount_tax": 0},
+        "total_details": {"amount_discount": off, "amount_shipping": 0, "amount_tax": taxes},
     }
+
+
+def _tax(books: Books, session: Document, amounts: Sequence[int]) -> int:
+    """The tax on the amounts, as far as the customer's address is known by now."""
+    if not session["automatic_tax"]["enabled"]:
+        return 0
+    customer = books.find("customer", session["customer"] or session.get("_customer") or "")
+    rate = tax.rate_for(books, customer) if customer else None
+    session["automatic_tax"]["status"] = "complete" if rate else "requires_location_inputs"
+    return sum(tax.amount_of(amount, rate) for amount in amounts) if rate else 0
 
 
 def expect_payable(session: Document) -> None:

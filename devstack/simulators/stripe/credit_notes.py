@@ -18,7 +18,7 @@ from stripe.params import (
 )
 
 from devstack.simulators.journal import Where
-from devstack.simulators.stripe import customer_balance, invoices, lifecycle, refunds
+from devstack.simulators.stripe import customer_balance, invoices, lifecycle, refunds, tax
 from devstack.simulators.stripe.amounts import nearest
 from devstack.simulators.stripe.books import (
     Books,
@@ -112,13 +112,15 @@ def _draft(books: Books, invoice: Document, params: Params) -> Document:
     number = len(books.all("credit_note", Where("$.invoice", invoice["id"]))) + 1
     note_id = new_id("cn")
     lines = _lines(invoice, params)
-    total = sum(line["amount"] - line["discount_amount"] for line in lines) if lines else params.get("amount", 0)
+    total = sum(_gross(line) for line in lines) if lines else params.get("amount", 0)
     if "amount" in params and total != params["amount"]:
         raise invalid("The amount differs from the sum of the lines.", param="amount")
     if total <= 0:
         raise invalid("One of amount and lines has to be given, and be more than nothing.", param="amount")
     discounts = [one for line in lines for one in line["discount_amounts"]]
     discount = sum(one["amount"] for one in discounts)
+    taxes = tax.together([one for line in lines for one in line["taxes"]]) if lines else _taxes_in(invoice, total)
+    taxed = sum(one["amount"] for one in taxes)
     return {
         "id": note_id,
         "object": "credit_note",
@@ -145,11 +147,11 @@ def _draft(books: Books, invoice: Document, params: Params) -> Document:
         "reason": params.get("reason"),
         "refunds": [],
         "status": "issued",
-        "subtotal": total + discount,
-        "subtotal_excluding_tax": total + discount,
+        "subtotal": total - taxed + discount,
+        "subtotal_excluding_tax": total - taxed + discount,
         "total": total,
-        "total_excluding_tax": total,
-        "total_taxes": [],
+        "total_excluding_tax": total - taxed,
+        "total_taxes": taxes,
         "type": "pre_payment" if invoice["status"] == "open" else "post_payment",
     }
 
@@ -169,7 +171,25 @@ def _line(known: dict[str, Document], wanted: Params, at: str) -> Document:
     amount = wanted.get("amount", source["amount"] * wanted.get("quantity", source["quantity"]) // source["quantity"])
     if not 0 < amount <= source["amount"]:
         raise invalid("A line is credited with no more than its amount.", param=f"{at}[amount]")
-    return _line_item(amount, source["description"], wanted, _discounts(source, amount))
+    return _line_item(amount, source["description"], wanted, _discounts(source, amount), _taxes(source, amount))
+
+
+def _gross(line: Document) -> int:
+    return int(line["amount"] - line["discount_amount"] + sum(one["amount"] for one in line["taxes"]))
+
+
+def _taxes(source: Document, amount: int) -> list[Document]:
+    """The part of the line's tax that belongs to the part of it that is credited."""
+    return [_share(one, amount, source["amount"]) for one in source["taxes"]]
+
+
+def _taxes_in(invoice: Document, total: int) -> list[Document]:
+    """The tax in a part of the whole invoice."""
+    return [_share(one, total, invoice["total"]) for one in invoice["total_taxes"]] if invoice["total"] > 0 else []
+
+
+def _share(taxed: Document, part: int, whole: int) -> Document:
+    return {**taxed, **{name: nearest(taxed[name] * part, whole) for name in ("amount", "taxable_amount")}}
 
 
 def _discounts(source: Document, amount: int) -> list[Document]:
@@ -177,7 +197,13 @@ def _discounts(source: Document, amount: int) -> list[Document]:
     return [{**one, "amount": nearest(one["amount"] * amount, source["amount"])} for one in source["discount_amounts"]]
 
 
-def _line_item(amount: int, description: str | None, wanted: Params, discounts: Sequence[Document]) -> Document:
+def _line_item(
+    amount: int,
+    description: str | None,
+    wanted: Params,
+    discounts: Sequence[Document],
+    taxes: Sequence[Document] = (),
+) -> Document:
     return {
         "id": new_id("cnli"),
         "object": "credit_note_line_item",
@@ -191,7 +217,7 @@ def _line_item(amount: int, description: str | None, wanted: Params, discounts: 
         "pretax_credit_amounts": [{**one, "type": "discount"} for one in discounts],
         "quantity": wanted.get("quantity"),
         "tax_rates": [],
-        "taxes": [],
+        "taxes": list(taxes),
         "type": wanted["type"],
         "unit_amount": wanted.get("unit_amount"),
         "unit_amount_decimal": str(wanted["unit_amount"]) if "unit_amount" in wanted else None,

@@ -34,6 +34,7 @@ from devstack.simulators.stripe import (
 )
 from devstack.simulators.stripe.account import collection_settings
 from devstack.simulators.stripe.books import Books, Document
+from devstack.simulators.stripe.errors import Refused
 from devstack.simulators.stripe.lines import billed_by, cycle_lines, line_of_item, next_period, waiting_items
 
 _FIRST_PAYMENT_WITHIN: Final = 23 * 3600
@@ -171,9 +172,20 @@ def _advancing(books: Books, subscription: Document) -> Document:
 
 def _open(books: Books, invoice: Document) -> None:
     with books.in_order(settlement.PAYMENT_ORDER):
-        invoices.finalize(books, invoice)
+        try:
+            invoices.finalize(books, invoice)
+        except Refused as refusal:
+            _note_refusal(books, invoice, refusal)
+            return
         if invoice["status"] == "open" and not pausing.set_aside(books, invoice):
             settlement.collect_unattended(books, invoice)
+
+
+def _note_refusal(books: Books, invoice: Document, refusal: Refused) -> None:
+    """It cannot be opened, for want of an address to tax, and stays a draft."""
+    error = {name: refusal.error[name] for name in ("code", "message", "type")}
+    invoice |= {"automatically_finalizes_at": None, "last_finalization_error": error}
+    books.emit("invoice.finalization_failed", books.keep(invoice))
 
 
 def _try_again(books: Books, invoice: Document) -> None:

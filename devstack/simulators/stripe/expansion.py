@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from devstack.simulators.journal import Where
+from devstack.simulators.stripe import tax_ids
 from devstack.simulators.stripe.books import Books, Document, a_list, nulls, public
 from devstack.simulators.stripe.currencies import shown_options
 from devstack.simulators.stripe.errors import invalid
@@ -30,6 +31,7 @@ KIND_OF_PREFIX: Final[Mapping[str, str]] = {
     "seti": "setup_intent",
     "sub": "subscription",
     "sub_sched": "subscription_schedule",
+    "txi": "tax_id",
     "txn": "balance_transaction",
 }
 """Stripe's ids say what they name; a coupon's alone may be any text."""
@@ -124,7 +126,7 @@ _INCLUDABLE: Final[Mapping[tuple[str, str], Callable[[Books, Document], Any]]] =
     ("checkout.session", "line_items"): _line_items,
     ("customer", "subscriptions"): _subscriptions,
     ("customer", "sources"): _nothing("sources"),
-    ("customer", "tax_ids"): _nothing("tax_ids"),
+    ("customer", "tax_ids"): lambda books, customer: tax_ids.list_all(books, {}, customer["id"]),
     ("customer", "tax"): lambda _books, _customer: {
         **nulls("ip_address location"),
         "automatic_tax": "not_collecting",

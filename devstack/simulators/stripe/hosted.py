@@ -83,7 +83,7 @@ def _submit(books: Books, session: Document, typed: Mapping[str, str]) -> Page:
     def work() -> Document:
         given = [typed.get(name, "") for name in ("card_number", "exp", "cvc")]
         form = CardForm.typed(given[0], given[1], given[2], today(books))
-        return purchase.pay(books, session, form, typed.get("name", ""), typed.get("email", ""))
+        return purchase.pay(books, session, form, typed)
 
     outcome = books.carry_out(work)
     if isinstance(outcome, Refused):
@@ -140,6 +140,7 @@ def _card_page(
         each=recurring["interval"] if recurring and not end else None,
         trial_end=datetime.fromtimestamp(end, UTC).strftime("%d %B %Y") if end else None,
         cancel_url=checkout.return_address(session, "cancel_url") if session["cancel_url"] else None,
+        ask_country=session["automatic_tax"]["status"] == "requires_location_inputs",
         ask_email=not session["customer"] and not session["customer_email"],
         message=str(refusal) if refusal else None,
         typed=typed or {},

@@ -21,7 +21,16 @@ from stripe.params import (
 )
 
 from devstack.simulators.journal import Where
-from devstack.simulators.stripe import catalogue, invoices, lifecycle, pausing, payment_methods, pending, settlement
+from devstack.simulators.stripe import (
+    catalogue,
+    invoices,
+    lifecycle,
+    pausing,
+    payment_methods,
+    pending,
+    settlement,
+    tax,
+)
 from devstack.simulators.stripe.books import (
     Books,
     Document,
@@ -57,7 +66,9 @@ def create(books: Books, params: Params) -> Document:
     if members["auto_advance"]:
         members["automatically_finalizes_at"] = books.now() + invoices.DRAFT_FOR
     members["metadata"] = merge_metadata({}, params.get("metadata", {}))
-    invoice = invoices.draft(books, customer, lines, currency=currency, reason="manual", **members)
+    invoice = invoices.draft(
+        books, customer, lines, currency=currency, reason="manual", automatic_tax=tax.wanted(params), **members
+    )
     for item in pending:
         books.keep({**item, "invoice": invoice["id"]})
     return invoice

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from devstack.simulators.journal import Where
-from devstack.simulators.stripe import customer_balance, discounts, payments
+from devstack.simulators.stripe import customer_balance, discounts, payments, tax, tax_ids
 from devstack.simulators.stripe.account import collection_settings
 from devstack.simulators.stripe.amounts import too_small
 from devstack.simulators.stripe.books import Books, Document, a_list, new_id, nulls
@@ -24,21 +24,23 @@ def draft(
     reason: str,
     subscription: Document | None = None,
     discount_ids: Sequence[str] = (),
+    automatic_tax: bool = False,
     **members: object,
 ) -> Document:
     """A new invoice, written and told. Its amounts follow from its lines and discounts."""
     invoice_id, now = new_id("in"), books.now()
+    taxed = subscription["automatic_tax"]["enabled"] if subscription else automatic_tax
     settings = subscription["payment_settings"] if subscription else {}
     invoice: Document = {
         "id": invoice_id,
         "object": "invoice",
         **_blank(),
-        "automatic_tax": {**nulls("disabled_reason liability provider status"), "enabled": False},
+        "automatic_tax": {**nulls("disabled_reason liability provider status"), "enabled": taxed},
         "billing_reason": reason,
         "collection_method": subscription["collection_method"] if subscription else "charge_automatically",
         "created": now,
         "currency": currency,
-        **_customer_fields(customer),
+        **_customer_fields(books, customer),
         "discounts": list(discount_ids),
         "parent": _parent(subscription),
         "payment_settings": {
@@ -86,9 +88,10 @@ def _blank() -> Document:
     }
 
 
-def _customer_fields(customer: Document) -> Document:
+def _customer_fields(books: Books, customer: Document) -> Document:
     same = {f"customer_{name}": customer[name] for name in ("address", "email", "name", "phone", "shipping")}
-    return {"customer": customer["id"], **same, "customer_tax_exempt": customer["tax_exempt"], "customer_tax_ids": []}
+    ids = [{name: one[name] for name in ("type", "value")} for one in tax_ids.of_customer(books, customer["id"])]
+    return {"customer": customer["id"], **same, "customer_tax_exempt": customer["tax_exempt"], "customer_tax_ids": ids}
 
 
 def _parent(subscription: Document | None) -> Document | None:
@@ -103,7 +106,9 @@ def fill(books: Books, invoice: Document, lines: Sequence[Document]) -> None:
     data = [{**entry, "invoice": invoice["id"]} for entry in lines]
     off = _discount(books, invoice, data)
     subtotal = total(lines)
-    sum_total = subtotal - sum(one["amount"] for one in off)
+    net = subtotal - sum(one["amount"] for one in off)
+    taxes = _tax(books, invoice, data)
+    sum_total = net + sum(one["amount"] for one in taxes)
     owed = max(sum_total + invoice["starting_balance"], 0)
     due = 0 if too_small(owed, invoice["currency"]) else owed
     invoice |= {
@@ -112,12 +117,23 @@ def fill(books: Books, invoice: Document, lines: Sequence[Document]) -> None:
         "subtotal_excluding_tax": subtotal,
         "total": sum_total,
         "total_discount_amounts": off,
-        "total_excluding_tax": sum_total,
+        "total_excluding_tax": net,
         "total_pretax_credit_amounts": [{**one, "type": "discount"} for one in off],
-        "total_taxes": [],
+        "total_taxes": taxes,
         "amount_due": due,
         "amount_remaining": due,
     }
+
+
+def _tax(books: Books, invoice: Document, lines: Sequence[Document]) -> list[Document]:
+    """Tax the lines where that is wanted; returns the taxes in all."""
+    if not invoice["automatic_tax"]["enabled"]:
+        return []
+    rate = tax.rate_for(books, books.fetch("customer", invoice["customer"]))
+    tax.tax_lines(lines, rate)
+    status = "complete" if rate else "requires_location_inputs"
+    invoice["automatic_tax"] |= {"liability": {"type": "self"}, "provider": "stripe", "status": status}
+    return tax.together([one for entry in lines for one in entry["taxes"]])
 
 
 def _discount(books: Books, invoice: Document, lines: Sequence[Document]) -> list[Document]:
@@ -140,6 +156,8 @@ def _discount(books: Books, invoice: Document, lines: Sequence[Document]) -> lis
 def finalize(books: Books, invoice: Document, intent: Document | None = None) -> None:
     """Give it its number and open it. `intent` is a payment that was made before its invoice (checkout)."""
     expect(invoice, "draft", "finalize")
+    if invoice["automatic_tax"]["status"] == "requires_location_inputs":
+        raise tax.location_missing()
     customer = books.fetch("customer", invoice["customer"])
     number = f"{customer['invoice_prefix']}-{customer['next_invoice_sequence']:04}"
     books.keep({**customer, "next_invoice_sequence": customer["next_invoice_sequence"] + 1})

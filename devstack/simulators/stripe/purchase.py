@@ -4,10 +4,11 @@ The subscription is made after its payment has gone through, never before: an ab
 none. A session is paid once; a second payer, even at the same moment, finds it complete.
 """
 
+from collections.abc import Mapping
 from typing import Final
 
-from devstack.simulators.stripe import checkout, invoices, payment_methods, payments
-from devstack.simulators.stripe.books import Books, Document, merge_metadata, nulls
+from devstack.simulators.stripe import checkout, invoices, payment_methods, payments, tax
+from devstack.simulators.stripe.books import Books, Document, an_address, merge_metadata, nulls
 from devstack.simulators.stripe.cards import Card, CardForm
 from devstack.simulators.stripe.customers import open_account
 from devstack.simulators.stripe.errors import Refused
@@ -34,10 +35,28 @@ ONE_OFF_ORDER: Final = (
 )
 
 
-def pay(books: Books, session: Document, form: CardForm, name: str, email: str) -> Document:
-    """Pay with a card as typed; see `pay_with`."""
-    billing = {"name": name or None, "email": email or _known_email(books, session)}
-    return pay_with(books, session, payment_methods.make(books, form, billing))
+def pay(books: Books, session: Document, form: CardForm, billing: Mapping[str, str]) -> Document:
+    """Pay with a card as typed; see `pay_with`. `billing`: name, e-mail address, country and state, as typed."""
+    details: Document = {name: billing.get(name) or None for name in ("name", "email")}
+    details["email"] = details["email"] or _known_email(books, session)
+    if billing.get("country"):
+        details["address"] = an_address({"country": billing["country"].upper(), "state": billing.get("state") or None})
+    method = payment_methods.make(books, form, details)
+    _locate(books, session, method)
+    return pay_with(books, session, method)
+
+
+def _locate(books: Books, session: Document, method: Document) -> None:
+    """Tax a session by the address that was typed, where the customer had none."""
+    if session["automatic_tax"]["status"] != "requires_location_inputs":
+        return
+    customer = _customer(books, session, method)
+    address = method["billing_details"]["address"]
+    if customer is None or not address["country"]:
+        raise tax.location_missing()
+    books.emit("customer.updated", books.keep({**customer, "address": address}), {"address": customer["address"]})
+    checkout.reprice(books, session, session["discounts"])
+    books.keep(session)
 
 
 def pay_with(books: Books, session: Document, method: Document) -> Document:
@@ -139,6 +158,7 @@ def _subscribe(books: Books, session: Document, customer: Document, method: Docu
         coupons=session["discounts"],
         session=session["id"],
         currency=session["currency"],
+        automatic_tax=session["automatic_tax"]["enabled"],
         billing_mode=data.get("billing_mode", {}),
     )
     subscription = begin(books, order)

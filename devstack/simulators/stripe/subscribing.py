@@ -46,6 +46,7 @@ class Order:
     coupons: Sequence[Document] = ()
     session: str | None = None
     currency: str | None = None
+    automatic_tax: bool = False
     billing_mode: Params = field(default_factory=dict)
     members: Document = field(default_factory=dict)
     """Other fields as they are to be shown."""
@@ -73,6 +74,7 @@ def begin(books: Books, order: Order) -> Document:
         "object": "subscription",
         **_blank(),
         "billing_cycle_anchor": order.trial_end or now,
+        "automatic_tax": {**nulls("disabled_reason liability"), "enabled": order.automatic_tax},
         "billing_mode": _billing_mode(order.billing_mode, now),
         "created": now,
         "currency": currency,
@@ -109,7 +111,6 @@ def _blank() -> Document:
         **nulls("canceled_at customer_account days_until_due default_source ended_at latest_invoice managed_payments"),
         **nulls("next_pending_invoice_item_invoice on_behalf_of pause_collection pending_invoice_item_interval"),
         **nulls("pending_setup_intent pending_update schedule transfer_data"),
-        "automatic_tax": {**nulls("disabled_reason liability"), "enabled": False},
         "billing_schedules": [],
         "cancel_at_period_end": False,
         "cancellation_details": nulls("comment feedback feedback_option reason"),

@@ -22,6 +22,7 @@ from devstack.simulators.stripe import (
     promotion_codes,
     settlement,
     subscribing,
+    tax,
     trials,
 )
 from devstack.simulators.stripe.books import Books, Document, Params, a_list, equal, merge_metadata
@@ -48,6 +49,8 @@ def create(books: Books, params: Params) -> Document:
     items = subscribing.recurring_items(books, params.get("items", []), "items")
     if not items:
         raise invalid("Missing required param: items.", param="items", code="parameter_missing")
+    if tax.wanted(params):
+        tax.expect_location(books, customer)
     with books.in_order(subscribing.BEGINNING_ORDER):
         subscription = subscribing.begin(books, _order(books, params, customer, items))
         _bill_first(books, subscription, params.get("payment_behavior", "allow_incomplete"), params)
@@ -75,6 +78,7 @@ def _order(books: Books, params: Params, customer: Document, items: Any) -> subs
         trial_settings=subscribing.trial_settings_of(params),
         coupons=promotion_codes.wanted(books, params, discounts.Purchase(customer["id"], amount, currency)),
         currency=currency,
+        automatic_tax=tax.wanted(params),
         billing_mode=params.get("billing_mode", {}),
         members=members,
     )

@@ -204,6 +204,15 @@ def test_credit_notes_and_balances(shop: Shop) -> None:
     )
 
 
+def test_tax_ids(shop: Shop) -> None:
+    ids, customer = shop.v1.customers.tax_ids, shop.customer().id
+    made = ids.create(customer, {"type": "eu_vat", "value": "FR12345678901"})
+    hold(made, ids.retrieve(customer, made.id), ids.list(customer), ids.delete(customer, made.id))
+    shop.v1.customers.update(customer, {"address": {"country": "DE"}})
+    bank: Any = {"automatic_tax": {"enabled": True}, "customer": customer}
+    hold(shop.session(**bank))
+
+
 def test_a_payment_intent_on_its_way(shop: Shop) -> None:
     intents = shop.v1.payment_intents
     asked = intents.create({"amount": 2000, "currency": "usd", "payment_method": "pm_card_threeDSecure2Required"})
