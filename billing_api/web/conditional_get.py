@@ -3,35 +3,17 @@
 For answers that are the same for everybody. All others are `no-store` (web/security_headers.py).
 """
 
-import hashlib
 from collections.abc import Mapping
-from datetime import timedelta
-from typing import Any, Final
+from typing import Final
 
-import msgspec
-from litestar import Request, Response
 from litestar.openapi.datastructures import ResponseSpec
-from litestar.status_codes import HTTP_200_OK, HTTP_304_NOT_MODIFIED
+from litestar.status_codes import HTTP_304_NOT_MODIFIED
 
 NOT_MODIFIED: Final[Mapping[int, ResponseSpec]] = {
     HTTP_304_NOT_MODIFIED: ResponseSpec(
         None, description="Unchanged since the ETag in If-None-Match; the answer is empty"
     )
 }
-
-
-def cacheable(request: Request[Any, Any, Any], view: msgspec.Struct, *, fresh_for: timedelta) -> Response[Any]:
-    """`Vary: Origin`, because the answer to another origin's page has the CORS headers of that origin."""
-    body = msgspec.json.encode(view)
-    tag = f'"{hashlib.sha256(body).hexdigest()[:32]}"'
-    headers = {
-        "ETag": tag,
-        "Cache-Control": f"public, max-age={int(fresh_for.total_seconds())}",
-        "Vary": "Origin",
-    }
-    if etag_matches(request.headers.get("if-none-match", ""), tag):
-        return Response(None, status_code=HTTP_304_NOT_MODIFIED, headers=headers)
-    return Response(view, status_code=HTTP_200_OK, headers=headers)
 
 
 def etag_matches(known: str, tag: str) -> bool:

@@ -13,6 +13,7 @@ from litestar.types import BeforeMessageSendHookHandler, Message, Scope
 
 from billing_api.access.rate_limits import rate_limit_headers
 from billing_api.web import swagger
+from billing_api.web.static_answer import VARY
 from core.settings import Environment
 
 NOTHING: Final = "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
@@ -48,6 +49,8 @@ def answer_headers(environment: Environment) -> BeforeMessageSendHookHandler:
         headers = MutableScopeHeaders.from_message(message)
         for name, value in fixed.items():
             headers.setdefault(name, value)
+        if "etag" in headers:  # the CORS layer has replaced the field that a static answer has
+            headers["Vary"] = VARY
         headers.update(rate_limit_headers(scope))
 
     return complete

@@ -1,4 +1,4 @@
-"""Answers that never change while a process lives: compressed once, and sent again only after a release.
+"""Answers that are at hand as bytes: encoded and compressed once, with their headers.
 
 A client that sends the entity tag (RFC 9110, 8.8.3) of what it has is answered 304. A client that accepts gzip gets the
 compressed bytes.
@@ -6,23 +6,45 @@ compressed bytes.
 
 import gzip
 import hashlib
-from typing import Final
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any, Final
 
 import msgspec
 from litestar import Response
+from typing_extensions import override
 
 from billing_api.web.conditional_get import etag_matches
 
+VARY: Final = "Accept-Encoding, Origin"
+"""The answer to a page of a listed origin has the CORS headers of that origin."""
 _LEVEL: Final = 9
+
+
+class ReadyResponse(Response[bytes]):
+    """A response that is the same each time it is sent: nothing is encoded or joined for a request."""
+
+    def __init__(self, content: bytes, status_code: int, headers: Mapping[str, str]) -> None:
+        super().__init__(content, status_code=status_code, headers=headers)
+        self._head = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
+
+    @override
+    def to_asgi_response(self, *_arguments: Any, **_named: Any) -> Any:
+        return self._send
+
+    async def _send(self, _scope: Any, _receive: Any, send: Any) -> None:
+        # The list is a new one each time, because middleware adds headers to it.
+        await send({"type": "http.response.start", "status": self.status_code, "headers": [*self._head]})
+        await send({"type": "http.response.body", "body": self.content, "more_body": False})
 
 
 class StaticAnswer:
     def __init__(self, plain: bytes, compressed: bytes, *, media_type: str, cache_control: str) -> None:
-        self._plain = plain
-        self._compressed = compressed
-        self._digest = hashlib.sha256(plain).hexdigest()[:32]
-        self._media_type = media_type
-        self._cache_control = cache_control
+        digest = hashlib.sha256(plain).hexdigest()[:32]
+        common = {"Vary": VARY, "Cache-Control": cache_control}
+        self._plain = _Coded(plain, f'"{digest}"', common, {"Content-Type": media_type})
+        gzipped = {"Content-Type": media_type, "Content-Encoding": "gzip"}
+        self._compressed = _Coded(compressed, f'"{digest}-gzip"', common, gzipped)
 
     @classmethod
     def of(cls, plain: bytes, *, media_type: str, cache_control: str) -> "StaticAnswer":
@@ -31,17 +53,21 @@ class StaticAnswer:
 
     def answer(self, known: str, accepted: str) -> Response[bytes]:
         """`known` and `accepted`: the request's If-None-Match and Accept-Encoding."""
-        compressed = accepts_gzip(accepted)
-        tag = f'"{self._digest}-gzip"' if compressed else f'"{self._digest}"'
-        headers = {"ETag": tag, "Vary": "Accept-Encoding", "Cache-Control": self._cache_control}
-        if etag_matches(known, tag):
-            return Response(b"", status_code=304, headers=headers)
-        if compressed:
-            headers["Content-Encoding"] = "gzip"
-        content = self._compressed if compressed else self._plain
-        return Response(content, headers=headers, media_type=self._media_type)
+        coded = self._compressed if accepted and accepts_gzip(accepted) else self._plain
+        return coded.unchanged if known and etag_matches(known, coded.tag) else coded.whole
 
 
+class _Coded:
+    """One representation: whole, and for a client that has it."""
+
+    def __init__(self, content: bytes, tag: str, common: Mapping[str, str], its_own: Mapping[str, str]) -> None:
+        self.tag = tag
+        headers = {"ETag": tag, **common}
+        self.whole = ReadyResponse(content, 200, {**headers, **its_own, "Content-Length": str(len(content))})
+        self.unchanged = ReadyResponse(b"", 304, headers)
+
+
+@lru_cache(maxsize=256)  # browsers send one of a few texts
 def accepts_gzip(accepted: str) -> bool:
     """Whether `accepted` (Accept-Encoding) names gzip or `*` with a weight above 0 (RFC 9110, 12.5.3)."""
     weights: dict[str, float] = {}

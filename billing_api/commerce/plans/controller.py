@@ -1,11 +1,14 @@
 """Plan routes: the plans on sale."""
 
-from litestar import Controller, get
+from typing import Any
+
+from litestar import Controller, Request, Response, get
 from litestar.di import NamedDependency
 
 from billing_api.access.permissions import Permission
 from billing_api.commerce.plans.schemas import PlanView
-from billing_api.commerce.plans.service import PlanService
+from billing_api.web.conditional_get import NOT_MODIFIED
+from billing_api.web.kept_answer import KeptAnswer
 from db.paging import Page
 
 
@@ -13,11 +16,13 @@ class PlanController(Controller):
     path = "/plans"
     tags = ("plans",)
 
-    @get("/", permission=Permission.PUBLIC)
-    async def list_plans(self, plans: NamedDependency[PlanService]) -> Page[PlanView]:
+    @get("/", permission=Permission.PUBLIC, responses=NOT_MODIFIED)
+    async def list_plans(
+        self, request: Request[Any, Any, Any], plans: NamedDependency[KeptAnswer]
+    ) -> Response[Page[PlanView]]:
         """List the plans on sale.
 
-        The cheapest first, with prices before taxes and discounts.
+        The cheapest first, with prices before taxes and discounts. A change is shown within a second. Keep the answer
+        and send its `ETag` as `If-None-Match`: an unchanged list is answered with 304.
         """
-        items = [PlanView.of(plan) for plan in await plans.on_offer()]
-        return Page(items, total=len(items), limit=100, offset=0)
+        return await plans.answer(request)

@@ -1,14 +1,34 @@
 """Plan repository: every SQL statement about plans and their prices."""
 
 from collections.abc import Mapping, Sequence
+from typing import Final
 from uuid import UUID
 
 from sqlalchemy import select
 from sqlalchemy.dialects.postgresql import insert
 
 from core.errors import NotFound, Unavailable
+from core.licensing.plan import LIMITS
 from db.models.licensing import Interval, Plan, PlanPrice
+from db.reads import Statement
 from db.unit_of_work import SystemTransaction, Transaction
+
+ON_SALE: Final = Statement(
+    select(
+        Plan.id,
+        Plan.name,
+        Plan.license_type,
+        Plan.description,
+        Plan.currency,
+        Plan.price_monthly,
+        Plan.price_yearly,
+        Plan.features,
+        *(getattr(Plan, limit) for limit in LIMITS),
+    )
+    .where(Plan.is_active)
+    .order_by(Plan.price_monthly, Plan.id)
+)
+"""The cheapest first."""
 
 
 async def on_offer(tx: Transaction) -> Sequence[Plan]:

@@ -6,9 +6,10 @@ import msgspec
 from msgspec import Meta
 
 from billing_api.web.fields import FeatureFlags, PlanId, PlanName
-from core.licensing.plan import with_limits
+from core.licensing.plan import LIMITS, with_limits
 from core.money import Money
-from db.models.licensing import LicenseType, Plan
+from db.models.licensing import LicenseType
+from db.reads import Record
 
 
 class _PlanFacts(msgspec.Struct, frozen=True, kw_only=True):
@@ -39,14 +40,15 @@ class PlanView(_PlanFactsWithLimits, frozen=True, kw_only=True):
     """A plan on sale."""
 
     @classmethod
-    def of(cls, plan: Plan) -> "PlanView":
+    def read(cls, row: Record) -> "PlanView":
+        """From a row of repository.ON_SALE."""
         return cls(
-            id=plan.id,
-            name=plan.name,
-            license_type=plan.license_type,
-            description=plan.description,
-            price_monthly=Money(plan.price_monthly, plan.currency),
-            price_yearly=Money(plan.price_yearly, plan.currency),
-            features=plan.features,
-            **plan.limits.by_name(),
+            id=row.id,
+            name=row.name,
+            license_type=row.license_type,
+            description=row.description,
+            price_monthly=Money(row.price_monthly, row.currency),
+            price_yearly=Money(row.price_yearly, row.currency),
+            features=row.features,
+            **{limit: getattr(row, limit) for limit in LIMITS},
         )

@@ -1,12 +1,15 @@
 """Plan use cases: the plans on sale, and publishing them at Stripe as products and prices."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import NamedTuple
 from uuid import UUID
 
 from billing_api.commerce.plans import repository
+from billing_api.commerce.plans.schemas import PlanView
 from billing_api.gateways.stripe.client import CatalogueEntry, Stripe
 from db.models.licensing import Interval, Plan
+from db.paging import Page
+from db.reads import SystemReads
 from db.unit_of_work import Database
 
 
@@ -15,13 +18,19 @@ class _Published(NamedTuple):
     changed: bool
 
 
+class PlanList:
+    def __init__(self, reads: SystemReads) -> None:
+        self._reads = reads
+
+    async def read(self) -> Page[PlanView]:
+        """The plans on sale, the cheapest first."""
+        items = [PlanView.read(row) for row in await self._reads.rows(repository.ON_SALE)]
+        return Page(items, total=len(items), limit=100, offset=0)
+
+
 class PlanService:
     def __init__(self, database: Database) -> None:
         self._database = database
-
-    async def on_offer(self) -> Sequence[Plan]:
-        async with self._database.as_system() as tx:
-            return await repository.on_offer(tx)
 
     async def publish(self, stripe: Stripe) -> int:
         """Creates every plan's product and prices at Stripe, and stores the prices' ids. Idempotent.

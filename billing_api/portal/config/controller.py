@@ -1,17 +1,14 @@
 """Portal configuration over HTTP: public, and kept by caches for a few minutes."""
 
-from datetime import timedelta
-from typing import Any, Final
+from typing import Any
 
 from litestar import Request, Response, get
 from litestar.di import NamedDependency
 
 from billing_api.access.permissions import Permission
 from billing_api.portal.config.schemas import PortalConfig
-from billing_api.portal.config.service import PortalConfigService
-from billing_api.web.conditional_get import NOT_MODIFIED, cacheable
-
-FRESH_FOR: Final = timedelta(minutes=5)
+from billing_api.web.conditional_get import NOT_MODIFIED
+from billing_api.web.kept_answer import KeptAnswer
 
 
 @get(
@@ -21,7 +18,7 @@ FRESH_FOR: Final = timedelta(minutes=5)
     responses=NOT_MODIFIED,
 )
 async def get_portal_config(
-    request: Request[Any, Any, Any], portal_config: NamedDependency[PortalConfigService]
+    request: Request[Any, Any, Any], portal_config: NamedDependency[KeptAnswer]
 ) -> Response[PortalConfig]:
     """Read what the portal has to know before anybody signs in.
 
@@ -30,4 +27,4 @@ async def get_portal_config(
     It needs no sign-in and is the same for everybody. Caches keep it for five minutes; after that, send the `ETag` as
     `If-None-Match`: an unchanged configuration is answered with 304.
     """
-    return cacheable(request, await portal_config.read(), fresh_for=FRESH_FOR)
+    return await portal_config.answer(request)

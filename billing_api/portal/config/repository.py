@@ -1,13 +1,11 @@
 """Portal configuration repository: what the tables say of it."""
 
+from typing import Final
+
 from sqlalchemy import select
 
 from db.models.licensing import Plan
-from db.unit_of_work import SystemTransaction
+from db.reads import Statement
 
-
-async def currencies(tx: SystemTransaction) -> list[str]:
-    """Of the plans on sale, by name."""
-    return list(
-        await tx.session.scalars(select(Plan.currency).where(Plan.is_active).distinct().order_by(Plan.currency))
-    )
+CURRENCIES: Final = Statement(select(Plan.currency).where(Plan.is_active).distinct().order_by(Plan.currency))
+"""Of the plans on sale."""

@@ -4,12 +4,12 @@ from billing_api.notifications.mails.subjects import LOCALES
 from billing_api.portal.config import repository
 from billing_api.portal.config.schemas import Features, PortalConfig, Seller
 from core.portal_settings import PortalSettings
-from db.unit_of_work import Database
+from db.reads import SystemReads
 
 
 class PortalConfigService:
-    def __init__(self, database: Database, settings: PortalSettings, *, staff_second_factor: bool) -> None:
-        self._database = database
+    def __init__(self, reads: SystemReads, settings: PortalSettings, *, staff_second_factor: bool) -> None:
+        self._reads = reads
         self._settings = settings
         self._features = Features(
             registration=True,
@@ -21,8 +21,7 @@ class PortalConfigService:
         )
 
     async def read(self) -> PortalConfig:
-        async with self._database.as_system() as tx:
-            currencies = await repository.currencies(tx)
+        currencies = [row.currency for row in await self._reads.rows(repository.CURRENCIES)]
         return PortalConfig(
             stripe_publishable_key=self._settings.stripe_publishable_key,
             features=self._features,

@@ -6,18 +6,19 @@ from billing_api.commerce.billing_settings.service import BillingSettingsService
 from billing_api.commerce.checkout.service import CheckoutService
 from billing_api.commerce.payment_methods.service import PaymentMethodService
 from billing_api.commerce.payments.service import PaymentService
-from billing_api.commerce.plans.service import PlanService
+from billing_api.commerce.plans.service import PlanList
 from billing_api.commerce.stripe_customers.service import StripeCustomers
 from billing_api.commerce.stripe_mirror.service import Mirror
 from billing_api.commerce.subscriptions.service import SubscriptionService
 from billing_api.gateways.stripe.payment_methods import StripePaymentMethods
 from billing_api.gateways.stripe.subscription_changes import StripeChanges
 from billing_api.server.wiring.infrastructure import Infrastructure
+from billing_api.web.kept_answer import KeptAnswer
 
 
 @dataclass(frozen=True)
 class CommerceServices:
-    plans: PlanService
+    plans: KeptAnswer
     checkouts: CheckoutService
     subscriptions: SubscriptionService
     payments: PaymentService
@@ -29,7 +30,7 @@ def commerce(on: Infrastructure) -> CommerceServices:
     database, stripe = on.database, on.stripe
     mirror = Mirror(database, stripe, on.settings.secrets, on.clock)
     return CommerceServices(
-        plans=PlanService(database),
+        plans=KeptAnswer(PlanList(on.system_reads).read, cache_control="no-cache"),
         checkouts=CheckoutService(database, on.reads, stripe, mirror, public_url=on.settings.public_url),
         subscriptions=SubscriptionService(database, on.reads, stripe, StripeChanges(stripe), mirror),
         payments=PaymentService(on.reads),

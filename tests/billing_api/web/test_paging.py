@@ -98,7 +98,7 @@ def pages(app: Litestar) -> dict[str, HTTPRouteHandler]:
     for route in app.routes:
         for handler in route.route_handlers if isinstance(route, HTTPRoute) else ():
             kind = handler.parsed_fn_signature.return_type
-            if kind.origin is Page:
+            if Page in {kind.origin, *(inner.origin for inner in kind.inner_types)}:
                 found[route.path] = handler
     return found
 
