@@ -68,8 +68,16 @@ class ForgetCustomer(msgspec.Struct, frozen=True, tag="forget_customer"):
     user_id: UUID
 
 
+class UpdateStripeCustomer(msgspec.Struct, frozen=True, tag="update_stripe_customer"):
+    """The user's billing details have changed, or there is a new customer at Stripe: Stripe must show them."""
+
+    user_id: UUID
+
+
 ProjectionJob = ProjectLicense | ProjectUsage | ProjectApiKey
-PartnerJob = ProcessWebhook | Provision | AlignAccount | DeliverMail | MailResetLink | ForgetCustomer
+PartnerJob = (
+    ProcessWebhook | Provision | AlignAccount | DeliverMail | MailResetLink | ForgetCustomer | UpdateStripeCustomer
+)
 Job = ProjectionJob | PartnerJob
 
 

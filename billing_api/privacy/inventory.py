@@ -180,6 +180,12 @@ HOLDINGS: Final = (
         "license_id noted_at",
         order="license_id",
     ),
+    Holding(
+        "billing_details",
+        Fate.ERASED,
+        "name company address tax_ids email created_at updated_at",
+        order="user_id",
+    ),
     Holding("checkout_sessions", Fate.KEPT, f"id {_PLAN} status stripe_session_id url created_at updated_at"),
     Holding(
         "subscriptions",

@@ -6,6 +6,7 @@ from typing import Final
 from litestar import Router
 from litestar.types import ControllerRouterHandler
 
+from billing_api.commerce.billing_details.controller import BillingDetailsController
 from billing_api.commerce.billing_settings.controller import AdminBillingSettingsController
 from billing_api.commerce.checkout.controller import CheckoutController, checkout_return
 from billing_api.commerce.payment_methods.controller import PaymentMethodController
@@ -78,6 +79,7 @@ ROUTES: Final[Sequence[ControllerRouterHandler]] = (
             InvoiceController,
             PaymentController,
             PaymentMethodController,
+            BillingDetailsController,
             report_usage,
             receive_stripe_event,
             AdminUserController,

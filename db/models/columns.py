@@ -41,6 +41,7 @@ class Table(DeclarativeBase):
         int: Integer(),
         dict[str, Any]: JSONB(),
         list[str]: JSONB(),
+        list[Any]: JSONB(),
     }
 
 

@@ -187,6 +187,21 @@ class BillingSettings(Table):
     policy: Mapped[dict[str, Any]]
 
 
+class BillingDetailsRow(Table):
+    """To whom the user's invoices are made out; no row while that is the account itself. Mirrored to Stripe."""
+
+    __tablename__ = "billing_details"
+
+    user_id: Mapped[UUID] = mapped_column(ForeignKey("users.id"), primary_key=True)
+    name: Mapped[str]
+    company: Mapped[str | None]
+    address: Mapped[dict[str, Any] | None]
+    tax_ids: Mapped[list[Any]]
+    email: Mapped[str | None]
+    created_at: Mapped[CreatedAt]
+    updated_at: Mapped[UpdatedAt]
+
+
 class Registrar(enum.StrEnum):
     RESELLERCLUB = "resellerclub"
     NAMECHEAP = "namecheap"

@@ -3,17 +3,19 @@
 from contextlib import AsyncExitStack
 from typing import Any, NamedTuple
 
+from billing_api.commerce.billing_details.customer_mirror import CustomerMirror
 from billing_api.commerce.stripe_mirror.service import Mirror
 from billing_api.gateways.mail.choice import mail_relay
 from billing_api.gateways.nextpanel import NextPanelGateway
 from billing_api.gateways.stripe.client import StripeGateway
+from billing_api.gateways.stripe.customer_details import StripeCustomerWriter
 from billing_api.identity.credentials.reset_links import ResetLinks
 from billing_api.notifications.mails.rendering import MailRenderer
 from billing_api.notifications.mails.service import Mails
 from billing_api.operations.webhooks.service import WebhookProcessor
 from billing_api.privacy.aftermath import CustomerErasure
 from core.clock import utc_now
-from core.jobs import AlignAccount, DeliverMail, ForgetCustomer, MailResetLink, Provision
+from core.jobs import AlignAccount, DeliverMail, ForgetCustomer, MailResetLink, Provision, UpdateStripeCustomer
 from core.settings import WorkerSettings
 from db.unit_of_work import Database
 from workers.handlers.mail import MailDelivery
@@ -48,5 +50,11 @@ def wire_handlers(settings: WorkerSettings, database: Database, closing: AsyncEx
         Work(DeliverMail, mail.deliver, claim_seconds=15),
         Work(MailResetLink, reset_links.perform, claim_seconds=15, at_once=2),
         Work(ForgetCustomer, CustomerErasure(database, stripe).perform, claim_seconds=30, at_once=1),
+        Work(
+            UpdateStripeCustomer,
+            CustomerMirror(database, StripeCustomerWriter(stripe)).perform,
+            claim_seconds=30,
+            at_once=1,
+        ),
     ]
     return Handlers(works, OverdueSubscriptions(database, mirror, utc_now))

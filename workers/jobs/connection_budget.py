@@ -8,7 +8,16 @@ connections PostgreSQL has to take follows from this: devstack/choices.py, compo
 from collections.abc import Iterable, Mapping
 from typing import Any, Final, NamedTuple
 
-from core.jobs import AlignAccount, DeliverMail, ForgetCustomer, Job, MailResetLink, ProcessWebhook, Provision
+from core.jobs import (
+    AlignAccount,
+    DeliverMail,
+    ForgetCustomer,
+    Job,
+    MailResetLink,
+    ProcessWebhook,
+    Provision,
+    UpdateStripeCustomer,
+)
 from workers.jobs.dispatch import Work
 
 
@@ -26,6 +35,7 @@ JOBS: Final[Mapping[type[Job], Room]] = {
     DeliverMail: Room(4),
     MailResetLink: Room(2),
     ForgetCustomer: Room(1),
+    UpdateStripeCustomer: Room(1),
 }
 
 PARTS: Final[Mapping[str, int]] = {

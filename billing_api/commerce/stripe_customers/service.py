@@ -7,6 +7,7 @@ from billing_api.access.permissions import Principal
 from billing_api.commerce.stripe_customers import repository
 from billing_api.gateways.stripe.client import GoneAtStripe, Stripe
 from core.errors import PartnerUnavailable
+from core.jobs import UpdateStripeCustomer
 from core.telemetry import logger
 from db.unit_of_work import Database
 
@@ -50,4 +51,5 @@ class StripeCustomers:
         made = await self._stripe.create_customer(user.id, email=user.email, name=user.full_name, generation=generation)
         async with self._database.as_system() as system:
             await repository.store_customer(system, user.id, made)
+            await system.enqueue(UpdateStripeCustomer(user.id))
         return made

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from billing_api.commerce.billing_details.service import BillingDetailsService
 from billing_api.commerce.billing_settings.service import BillingSettingsService
 from billing_api.commerce.checkout.service import CheckoutService
 from billing_api.commerce.payment_methods.service import PaymentMethodService
@@ -24,6 +25,7 @@ class CommerceServices:
     payments: PaymentService
     billing_settings: BillingSettingsService
     payment_methods: PaymentMethodService
+    billing_details: BillingDetailsService
 
 
 def commerce(on: Infrastructure) -> CommerceServices:
@@ -35,6 +37,7 @@ def commerce(on: Infrastructure) -> CommerceServices:
         subscriptions=SubscriptionService(database, on.reads, stripe, StripeChanges(stripe), mirror),
         payments=PaymentService(on.reads),
         billing_settings=BillingSettingsService(database),
+        billing_details=BillingDetailsService(database),
         payment_methods=PaymentMethodService(
             database,
             StripePaymentMethods(stripe),

@@ -85,6 +85,8 @@ looks     GET     /api/v1/licenses/{license_id:uuid}/usage/history
 looks     GET     /api/v1/me
 customer  DELETE  /api/v1/me
 customer  PATCH   /api/v1/me
+looks     GET     /api/v1/me/billing-details
+customer  PUT     /api/v1/me/billing-details
 customer  POST    /api/v1/me/email
 looks     GET     /api/v1/me/events
 customer  GET     /api/v1/me/export

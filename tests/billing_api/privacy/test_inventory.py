@@ -11,6 +11,7 @@ from db.models.all_tables import METADATA
 OF_NOBODY: Final = {
     "audit_seals",
     "audit_unsealed",
+    "billing_settings",
     "hold_settlements",
     "inbox",
     "lease_keys",
