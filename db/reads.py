@@ -33,7 +33,7 @@ from typing import Any, Final
 from uuid import UUID
 
 import msgspec
-from sqlalchemy import ColumnElement, Integer, Select, TextClause, bindparam, func, literal_column, select
+from sqlalchemy import ColumnElement, Integer, Select, TextClause, UpdateBase, bindparam, func, literal_column, select
 from sqlalchemy.dialects.postgresql import asyncpg as dialect
 
 from db.driver import Driver, Sessions
@@ -118,9 +118,13 @@ class SystemReads(_Reads):
 
 
 class Statement:
-    """A SELECT of the application's own, compiled. Its columns have names of their own."""
+    """A statement of the application's own, compiled. Its columns have names of their own.
 
-    def __init__(self, wanted: Select[*tuple[Any, ...]] | TextClause) -> None:
+    One that changes something runs in a transaction (`Transaction.run` in db/unit_of_work.py), and names every value:
+    defaults of a model are not filled in.
+    """
+
+    def __init__(self, wanted: Select[*tuple[Any, ...]] | TextClause | UpdateBase) -> None:
         compiled = wanted.compile(dialect=_DIALECT)
         self._names: Sequence[str] = tuple(compiled.positiontup or ())
         self._constants = {

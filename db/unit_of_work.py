@@ -28,6 +28,7 @@ from core.jobs import Job, lane, to_row
 from db.availability import is_gone
 from db.driver import Driver
 from db.models.messaging import AuditRow, OutboxRow
+from db.reads import Record, Statement, Values
 
 _ROLE: Final = "SELECT set_config('role', :role, true), set_config('np.user_id', :user_id, true)"
 _BY_INDEX: Final = "set_config('enable_seqscan', 'off', true)"
@@ -51,6 +52,14 @@ class Transaction:
         """
         pooled = await (await self.session.connection()).get_raw_connection()
         return cast("Driver", pooled.driver_connection)
+
+    async def run(self, statement: Statement, values: Values) -> list[Record]:
+        """The rows of a statement that was compiled once, run by the driver in this very transaction.
+
+        What the session has not flushed yet is not written before.
+        """
+        driver = await self.driver()
+        return [Record(row) for row in await driver.fetch(statement.text, *statement.arguments(values))]
 
     async def audit(self, action: str, target_kind: str, target_id: UUID | str, **detail: Any) -> None:
         """Records a privileged act; commits with it or not at all."""

@@ -3,15 +3,15 @@
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import bindparam, select, update
+from sqlalchemy import Text, bindparam, select, update
 from sqlalchemy.dialects.postgresql import insert
 
 from billing_api.commerce.stripe_mirror.repository import customer_at_stripe
 from core.errors import NotFound
-from db.models.commerce import Checkout
+from db.models.commerce import Checkout, CheckoutStatus
 from db.models.identity import User
 from db.models.licensing import License
-from db.reads import OwnStatement
+from db.reads import OwnStatement, Statement
 from db.unit_of_work import CustomerTransaction, SystemTransaction, Transaction
 
 OWN: Final = OwnStatement(
@@ -21,18 +21,44 @@ OWN: Final = OwnStatement(
 )
 """A checkout, and the license that it led to."""
 
+_INTENT: Final = Statement(
+    insert(Checkout)
+    .values(
+        status=CheckoutStatus.OPEN,
+        **{
+            name: bindparam(f"its_{name}", type_=getattr(Checkout, name).type)
+            for name in ("id", "user_id", "plan_id", "interval")
+        },
+    )
+    .on_conflict_do_nothing()
+)
+_CUSTOMER: Final = bindparam("customer_id", type_=Text())
+_NOTE_CUSTOMER: Final = Statement(
+    update(User)
+    .where(
+        User.id == bindparam("user_id", type_=User.id.type),
+        User.stripe_customer_id.is_distinct_from(_CUSTOMER),
+    )
+    .values(stripe_customer_id=_CUSTOMER)
+)
+_NOTE_SESSION: Final = Statement(
+    update(Checkout)
+    .where(Checkout.id == bindparam("checkout_id", type_=Checkout.id.type))
+    .values(stripe_session_id=bindparam("session_id", type_=Text()), url=bindparam("its_url", type_=Text()))
+)
+
 
 async def write_intent(tx: CustomerTransaction, **values: Any) -> None:
     """Writes the intent. A retry after a request that died may find it written already."""
-    await tx.session.execute(insert(Checkout).values(**values).on_conflict_do_nothing())
+    await tx.run(_INTENT, {f"its_{name}": value for name, value in values.items()})
 
 
 async def store_session(
     tx: SystemTransaction, checkout_id: UUID, *, user_id: UUID, customer_id: str, session_id: str, url: str
 ) -> None:
-    await tx.session.execute(update(User).where(User.id == user_id).values(stripe_customer_id=customer_id))
-    values = {"stripe_session_id": session_id, "url": url}
-    await tx.session.execute(update(Checkout).where(Checkout.id == checkout_id).values(**values))
+    # The user first, as the deletion of an account does it.
+    await tx.run(_NOTE_CUSTOMER, {"user_id": user_id, "customer_id": customer_id})
+    await tx.run(_NOTE_SESSION, {"checkout_id": checkout_id, "session_id": session_id, "its_url": url})
 
 
 async def with_license(tx: Transaction, checkout_id: UUID) -> tuple[Checkout, UUID | None]:

@@ -16,7 +16,7 @@ from billing_api.commerce.checkout.schemas import (
     StartCheckout,
     StartedCheckout,
 )
-from billing_api.commerce.plans.repository import one_on_offer, price_of
+from billing_api.commerce.plans.repository import price_on_offer
 from billing_api.commerce.plans.service import PlanService
 from billing_api.commerce.stripe_customers import repository as stripe_customers
 from billing_api.commerce.stripe_mirror.service import Mirror, StripeObject
@@ -76,7 +76,7 @@ class CheckoutService:
             if stored := await once.claim(tx, StartedCheckout):
                 return stored
             user = await stripe_customers.buyer(tx)
-            price_id = price_of(await one_on_offer(tx, order.plan_id), order.interval)
+            price_id = await price_on_offer(tx, order.plan_id, order.interval)
             await repository.write_intent(
                 tx, id=checkout_id, user_id=user.id, plan_id=order.plan_id, interval=order.interval
             )

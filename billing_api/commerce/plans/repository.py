@@ -4,15 +4,16 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 from uuid import UUID
 
-from sqlalchemy import select
+from sqlalchemy import bindparam, select
 from sqlalchemy.dialects.postgresql import insert
 
 from core.errors import NotFound, Unavailable
 from core.licensing.plan import LIMITS
 from db.models.licensing import Interval, Plan, PlanPrice
-from db.reads import Statement
+from db.reads import Record, Statement
 from db.unit_of_work import SystemTransaction, Transaction
 
+_NOT_ON_SALE: Final = "no such plan is on sale; see GET /api/v1/plans"
 ON_SALE: Final = Statement(
     select(
         Plan.id,
@@ -29,6 +30,19 @@ ON_SALE: Final = Statement(
     .order_by(Plan.price_monthly, Plan.id)
 )
 """The cheapest first."""
+_ONE_ON_SALE: Final = Statement(
+    select(Plan.name, Plan.stripe_price_id_monthly, Plan.stripe_price_id_yearly).where(
+        Plan.id == bindparam("plan_id", type_=Plan.id.type), Plan.is_active
+    )
+)
+
+
+async def price_on_offer(tx: Transaction, plan_id: UUID, interval: Interval) -> str:
+    """The id of Stripe's price for a plan on sale at this interval."""
+    rows = await tx.run(_ONE_ON_SALE, {"plan_id": plan_id})
+    if not rows:
+        raise NotFound(_NOT_ON_SALE)
+    return price_of(rows[0], interval)
 
 
 async def on_offer(tx: Transaction) -> Sequence[Plan]:
@@ -39,13 +53,13 @@ async def on_offer(tx: Transaction) -> Sequence[Plan]:
 async def one_on_offer(tx: Transaction, plan_id: UUID) -> Plan:
     plan = await tx.session.scalar(select(Plan).where(Plan.id == plan_id, Plan.is_active))
     if plan is None:
-        raise NotFound("no such plan is on sale; see GET /api/v1/plans")
+        raise NotFound(_NOT_ON_SALE)
     return plan
 
 
-def price_of(plan: Plan, interval: Interval) -> str:
+def price_of(plan: Plan | Record, interval: Interval) -> str:
     """The id of Stripe's price for the plan at this interval."""
-    price_id = plan.stripe_price_id_monthly if interval is Interval.MONTH else plan.stripe_price_id_yearly
+    price_id: str | None = plan.stripe_price_id_monthly if interval is Interval.MONTH else plan.stripe_price_id_yearly
     if price_id is None:
         raise Unavailable(f"{plan.name} is not known to Stripe yet; run: python -m billing_api seed")
     return price_id

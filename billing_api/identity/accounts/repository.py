@@ -2,10 +2,11 @@
 
 from collections.abc import Mapping
 from datetime import datetime
+from functools import cache
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, bindparam, delete, select, update
+from sqlalchemy import ColumnElement, Text, bindparam, delete, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import aliased
 from sqlalchemy.sql import func
@@ -59,8 +60,15 @@ async def insert_user(tx: SystemTransaction, **columns: Any) -> User | None:
 
 async def change_own_user(tx: CustomerTransaction, user_id: UUID, changes: Mapping[str, str | None]) -> None:
     """Nothing changes in an account that is not active any more."""
-    mine = (User.id == user_id, User.is_active)
-    await tx.session.execute(update(User).where(*mine).values(changes).execution_options(synchronize_session=False))
+    values = {f"new_{name}": value for name, value in changes.items()}
+    await tx.run(_change_of(frozenset(changes)), values | {"user_id": user_id})
+
+
+@cache
+def _change_of(columns: frozenset[str]) -> Statement:
+    mine = (User.id == bindparam("user_id", type_=User.id.type), User.is_active)
+    changes = {name: bindparam(f"new_{name}", type_=Text()) for name in sorted(columns)}
+    return Statement(update(User).where(*mine).values(changes))
 
 
 async def add_registration(tx: SystemTransaction, **columns: Any) -> None:
