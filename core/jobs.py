@@ -62,6 +62,24 @@ class MailResetLink(msgspec.Struct, frozen=True, tag="mail_reset_link"):
     email_sealed: str
 
 
+class SendRefund(msgspec.Struct, frozen=True, tag="send_refund"):
+    """Have Stripe carry out a refund that was ordered here."""
+
+    refund_id: UUID
+
+
+class EndSubscription(msgspec.Struct, frozen=True, tag="end_subscription"):
+    """End the subscription at Stripe now, without a last invoice: it was decided to end here."""
+
+    subscription_id: UUID
+
+
+class AlignCollection(msgspec.Struct, frozen=True, tag="align_collection"):
+    """Make the collection of the subscription's invoices follow its disputes: paused while one is open."""
+
+    subscription_id: UUID
+
+
 class ForgetCustomer(msgspec.Struct, frozen=True, tag="forget_customer"):
     """The user has deleted their account: Stripe must delete its customer."""
 
@@ -76,7 +94,16 @@ class UpdateStripeCustomer(msgspec.Struct, frozen=True, tag="update_stripe_custo
 
 ProjectionJob = ProjectLicense | ProjectUsage | ProjectApiKey
 PartnerJob = (
-    ProcessWebhook | Provision | AlignAccount | DeliverMail | MailResetLink | ForgetCustomer | UpdateStripeCustomer
+    ProcessWebhook
+    | Provision
+    | AlignAccount
+    | DeliverMail
+    | MailResetLink
+    | ForgetCustomer
+    | UpdateStripeCustomer
+    | SendRefund
+    | EndSubscription
+    | AlignCollection
 )
 Job = ProjectionJob | PartnerJob
 
@@ -103,6 +130,9 @@ JobKind = Literal[
     "deliver_mail",
     "mail_reset_link",
     "forget_customer",
+    "send_refund",
+    "end_subscription",
+    "align_collection",
 ]
 """The tags of all jobs, as staff name them in a filter."""
 

@@ -193,7 +193,7 @@ HOLDINGS: Final = (
         f"id license_id stripe_subscription_id {_PLAN} status current_period_start current_period_end"
         " cancel_at_period_end renewal_amount renewal_currency"
         " plan_paid_until pending_plan_id pending_interval pending_from pending_payment_url"
-        " mirrored_at created_at updated_at",
+        " ended_at paused_for_dispute mirrored_at created_at updated_at",
     ),
     Holding(
         "plan_changes", Fate.KEPT, f"id subscription_id {_PLAN} stripe_price_id direction created_at"
@@ -207,7 +207,24 @@ HOLDINGS: Final = (
     Holding(
         "payments",
         Fate.KEPT,
-        "id created_at license_id stripe_payment_intent_id amount currency status payment_method description metadata",
+        "id created_at license_id invoice_id stripe_payment_intent_id stripe_charge_id amount refunded currency status"
+        " failure_code failure_message payment_method description metadata",
+    ),
+    Holding(
+        "refunds",
+        Fate.REDUCED,
+        "id payment_id payment_created_at license_id stripe_refund_id amount currency status reason failure created_at",
+        {
+            _STAFFS_OWN: "note actor_id",
+            "says how the refund was sent and what followed": "origin effect effect_at undone_at sent_at"
+            " send_generation",
+        },
+    ),
+    Holding(
+        "disputes",
+        Fate.KEPT,
+        "id payment_id payment_created_at license_id stripe_dispute_id amount currency reason status due_by"
+        " has_evidence submissions effect effect_at closed_at created_at",
     ),
     Holding(
         "domains",

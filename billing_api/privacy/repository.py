@@ -14,6 +14,7 @@ from db.models.commerce import Checkout, CheckoutStatus, Subscription, Subscript
 from db.models.identity import User
 from db.models.licensing import ApiKey, License, LicenseSuspension
 from db.models.messaging import AuditRow, Mail
+from db.models.money_back import Refund
 from db.unit_of_work import SystemTransaction, Transaction
 
 Whose = Select[UUID]
@@ -130,8 +131,9 @@ async def reduce(tx: SystemTransaction, whose: Whose) -> int:
     words: dict[Any, Any] = {"reason": None, "message": None}
     spoken = or_(*(getattr(LicenseSuspension, name).is_not(None) for name in words))
     causes = update(LicenseSuspension).where(LicenseSuspension.user_id.in_(whose), spoken)
+    notes = update(Refund).where(Refund.user_id.in_(whose), Refund.note.is_not(None)).values(note=None)
     reduced = 0
-    for statement in (keys.values(off), licenses.values(nothing), causes.values(words)):
+    for statement in (keys.values(off), licenses.values(nothing), causes.values(words), notes):
         done = await tx.session.execute(statement.execution_options(synchronize_session=False))
         reduced += done.rowcount  # type: ignore[attr-defined]  # an UPDATE has one
     return reduced

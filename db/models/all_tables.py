@@ -1,6 +1,6 @@
 """Table registry: importing this module registers every table in the metadata, for Alembic and for tests of all."""
 
-from db.models import audit, commerce, customer_care, identity, licensing, messaging, reconciliation, usage
+from db.models import audit, commerce, customer_care, identity, licensing, messaging, money_back, reconciliation, usage
 from db.models.columns import METADATA
 
 __all__ = [
@@ -11,6 +11,7 @@ __all__ = [
     "identity",
     "licensing",
     "messaging",
+    "money_back",
     "reconciliation",
     "usage",
 ]

@@ -81,6 +81,9 @@ class Subscription(Table):
     pending_interval: Mapped[Interval | None] = mapped_column(enum_type(Interval, "billing_interval"))
     pending_from: Mapped[datetime | None]
     pending_payment_url: Mapped[str | None]
+    ended_at: Mapped[datetime | None]
+    """When it ended, or was decided to end: what is paid for a later time goes back."""
+    paused_for_dispute: Mapped[bool] = mapped_column(server_default=text("false"), default=False)
     mirrored_at: Mapped[datetime] = mapped_column(server_default=func.now())
     created_at: Mapped[CreatedAt]
     updated_at: Mapped[UpdatedAt]
@@ -151,6 +154,7 @@ class Payment(Table):
     __tablename__ = "payments"
     __table_args__ = (
         Index("ix_payments_user_id_created_at", "user_id", "created_at"),
+        Index("ix_payments_created_at", "created_at", "id"),
         {"postgresql_partition_by": "RANGE (created_at)"},
     )
 
@@ -158,9 +162,15 @@ class Payment(Table):
     created_at: Mapped[datetime] = mapped_column(primary_key=True)
     user_id: Mapped[UUID] = mapped_column(ForeignKey("users.id"))
     license_id: Mapped[UUID | None] = mapped_column(ForeignKey("licenses.id"), index=True)
+    invoice_id: Mapped[UUID | None] = mapped_column(ForeignKey("invoices.id"), index=True)
     stripe_payment_intent_id: Mapped[str] = mapped_column(index=True)
+    stripe_charge_id: Mapped[str | None]
     amount: Mapped[BigInt]
+    refunded: Mapped[BigInt] = mapped_column(server_default=text("0"), default=0)
+    """What went back or is on its way, in refunds and lost disputes."""
     currency: Mapped[str]
+    failure_code: Mapped[str | None]
+    failure_message: Mapped[str | None]
     status: Mapped[PaymentStatus] = mapped_column(enum_type(PaymentStatus, "payment_status"))
     payment_method: Mapped[str | None]
     description: Mapped[str | None]

@@ -24,6 +24,7 @@ from devstack.ports import choose
 from tests.support.buyer import Buyer
 from tests.support.databases import opened
 from tests.support.environment import STRIPE_KEY, environment
+from tests.support.errands import Errands
 from tests.support.people import Desk
 from tests.support.processes import module
 from tests.support.servers import DatabaseUrls
@@ -165,6 +166,13 @@ def buyer(client: Client, browser: httpx.AsyncClient, stripe_simulator: str, mir
         return buyer
 
     return bought
+
+
+@pytest.fixture
+def errands(
+    database: Database, database_urls: DatabaseUrls, stripe: StripeGateway, mirror: Mirror, clock: FakeTime
+) -> Errands:
+    return Errands(database, database_urls, stripe, mirror, clock)
 
 
 @pytest.fixture

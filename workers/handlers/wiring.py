@@ -19,6 +19,7 @@ from core.jobs import AlignAccount, DeliverMail, ForgetCustomer, MailResetLink, 
 from core.settings import WorkerSettings
 from db.unit_of_work import Database
 from workers.handlers.mail import MailDelivery
+from workers.handlers.money_back import money_back_works
 from workers.handlers.overdue_subscriptions import OverdueSubscriptions
 from workers.handlers.provisioning import Provisioning
 from workers.handlers.webhooks import WEBHOOK_CLAIM_SECONDS, webhook_work
@@ -56,5 +57,6 @@ def wire_handlers(settings: WorkerSettings, database: Database, closing: AsyncEx
             claim_seconds=30,
             at_once=1,
         ),
+        *money_back_works(database, stripe, mirror, utc_now),
     ]
     return Handlers(works, OverdueSubscriptions(database, mirror, utc_now))

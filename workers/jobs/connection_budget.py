@@ -10,12 +10,15 @@ from typing import Any, Final, NamedTuple
 
 from core.jobs import (
     AlignAccount,
+    AlignCollection,
     DeliverMail,
+    EndSubscription,
     ForgetCustomer,
     Job,
     MailResetLink,
     ProcessWebhook,
     Provision,
+    SendRefund,
     UpdateStripeCustomer,
 )
 from workers.jobs.dispatch import Work
@@ -36,6 +39,9 @@ JOBS: Final[Mapping[type[Job], Room]] = {
     MailResetLink: Room(2),
     ForgetCustomer: Room(1),
     UpdateStripeCustomer: Room(1),
+    SendRefund: Room(1),
+    EndSubscription: Room(1),
+    AlignCollection: Room(1),
 }
 
 PARTS: Final[Mapping[str, int]] = {

@@ -33,3 +33,9 @@ async def for_stripe(tx: SystemTransaction, user_id: UUID) -> tuple[User, Billin
     if found is None or found.stripe_customer_id is None:
         return None
     return found, await stored(tx, user_id)
+
+
+async def recipient_of_bills(tx: Transaction, user: User) -> str:
+    """Where mails about money go: to the address of the billing details, or else to the owner."""
+    row = await stored(tx, user.id)
+    return user.email if row is None or row.email is None else row.email

@@ -6,8 +6,8 @@ an event that comes twice finds the license that the first one made.
 """
 
 from datetime import timedelta
-from typing import Final
 
+from billing_api.commerce.billing_settings.repository import policy_in_force
 from billing_api.commerce.stripe_mirror import repository
 from billing_api.gateways.stripe.facts import SubscriptionFacts
 from billing_api.licensing.licenses.issuing import Term, issue
@@ -20,16 +20,14 @@ from db.models.identity import User
 from db.models.licensing import License, Plan
 from db.unit_of_work import SystemTransaction
 
-GRACE: Final = timedelta(days=7)
-"""How long a license stays valid after an unpaid renewal. None where the customer canceled."""
-
 
 class CannotMirror(Unavailable):
     """Stripe's object does not fit our rows. The caller retries later; an admin sees the reason."""
 
 
-def term_of(facts: SubscriptionFacts) -> Term:
-    grace_until = None if facts.ends_with_period else facts.period_end + GRACE
+def term_of(facts: SubscriptionFacts, grace: timedelta) -> Term:
+    """`grace`: how long a license stays valid after an unpaid renewal; not at all where the customer canceled."""
+    grace_until = None if facts.ends_with_period else facts.period_end + grace
     return Term(facts.period_start, facts.period_end, grace_until)
 
 
@@ -51,7 +49,8 @@ async def grant_license(
     # 2. Issue the license, if an earlier event has not done it.
     license_ = await of_checkout(tx, checkout.id)
     if license_ is None:
-        made = await issue(tx, secrets, user_id=user.id, plan=plan, term=term_of(facts), checkout_id=checkout.id)
+        term = term_of(facts, (await policy_in_force(tx)).grace)
+        made = await issue(tx, secrets, user_id=user.id, plan=plan, term=term, checkout_id=checkout.id)
         license_ = made.license
         await tx.audit("license.issued", "license", license_.id, plan=plan.name)
         logger().info("license.issued", license_id=str(license_.id), checkout_id=str(checkout.id))

@@ -1,10 +1,10 @@
 """Mirror repository: every SQL statement of the mirror."""
 
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, delete, func, or_, select, text, update
+from sqlalchemy import ColumnElement, and_, case, delete, func, literal, or_, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 
 from billing_api.gateways.stripe.facts import InvoiceFacts, PaymentFacts
@@ -32,6 +32,22 @@ _TRY_TO_LOCK: Final = text(
         :customer), 0))
     """
 )
+
+
+class AtStripe(NamedTuple):
+    """A subscription's id at Stripe, and that of its customer."""
+
+    subscription_id: str
+    customer_id: str
+
+
+async def at_stripe(tx: SystemTransaction, subscription_id: UUID) -> AtStripe | None:
+    """None where there is no such subscription, or its user has no customer at Stripe any more."""
+    statement = select(Subscription.stripe_subscription_id, customer_at_stripe()).join(
+        User, User.id == Subscription.user_id
+    )
+    row = (await tx.session.execute(statement.where(Subscription.id == subscription_id))).one_or_none()
+    return None if row is None or row[1] is None else AtStripe(row[0], row[1])
 
 
 async def try_to_lock_customer(tx: SystemTransaction, customer_id: str) -> bool:
@@ -102,9 +118,15 @@ async def postpone(tx: SystemTransaction, stripe_subscription_id: str, now: date
     await tx.session.execute(update(Subscription).where(mine).values(mirrored_at=now))
 
 
+async def status_of_invoice(tx: SystemTransaction, stripe_invoice_id: str) -> InvoiceStatus | None:
+    mine = Invoice.stripe_invoice_id == stripe_invoice_id
+    found: InvoiceStatus | None = await tx.session.scalar(select(Invoice.status).where(mine))
+    return found
+
+
 async def write_invoice(
     tx: SystemTransaction, facts: InvoiceFacts, *, user_id: UUID, subscription_id: UUID | None
-) -> None:
+) -> UUID:
     values: dict[str, Any] = {
         "user_id": user_id,
         "subscription_id": subscription_id,
@@ -118,20 +140,22 @@ async def write_invoice(
         "paid_at": facts.paid_at,
     }
     statement = insert(Invoice).values(id=new_id(), stripe_invoice_id=facts.id, created_at=facts.created, **values)
-    await tx.session.execute(statement.on_conflict_do_update(index_elements=["stripe_invoice_id"], set_=values))
+    written = statement.on_conflict_do_update(index_elements=["stripe_invoice_id"], set_=values)
+    return (await tx.session.execute(written.returning(Invoice.id))).scalar_one()
 
 
 async def write_payment(
-    tx: SystemTransaction, facts: PaymentFacts, *, user_id: UUID, license_id: UUID | None, description: str
+    tx: SystemTransaction,
+    facts: PaymentFacts,
+    *,
+    user_id: UUID,
+    license_id: UUID | None,
+    invoice_id: UUID,
+    description: str,
 ) -> None:
     """Writes one row for each intent. The registry table enforces that; a unique index over partitions cannot."""
     payment_id = new_id()
-    values: dict[str, Any] = {
-        "status": payment_status(facts.status),
-        "amount": facts.amount,
-        "payment_method": facts.method,
-        "license_id": license_id,
-    }
+    values = {"license_id": license_id, "invoice_id": invoice_id, **_told(facts)}
     # 1. A new intent: register it, then insert its payment.
     claim = (
         insert(PaymentIntent)
@@ -147,7 +171,21 @@ async def write_payment(
     # 2. A known intent: update its payment. The creation instant selects one partition.
     known = await tx.session.get_one(PaymentIntent, facts.intent_id)
     mine = (Payment.id == known.payment_id, Payment.created_at == known.payment_created_at)
+    # The intent of a payment that went back has succeeded for ever: only refunds and disputes say more.
+    went_back = and_(Payment.status == PaymentStatus.REFUNDED, literal(values["status"] is PaymentStatus.SUCCEEDED))
+    values["status"] = case((went_back, Payment.status), else_=literal(values["status"], Payment.status.type))
     await tx.session.execute(update(Payment).where(*mine).values(**values))
+
+
+def _told(facts: PaymentFacts) -> dict[str, Any]:
+    charged = {} if facts.charge_id is None else {"stripe_charge_id": facts.charge_id}
+    return charged | {
+        "status": payment_status(facts.status),
+        "amount": facts.amount,
+        "payment_method": facts.method,
+        "failure_code": facts.failure_code,
+        "failure_message": facts.failure_message,
+    }
 
 
 def payment_status(stripe_status: str) -> PaymentStatus:

@@ -18,10 +18,13 @@ from contextlib import AbstractAsyncContextManager
 from typing import Final, Literal, NamedTuple
 
 from billing_api.access.staff_reason import StaffReason
+from billing_api.commerce.billing_settings.repository import policy_in_force
 from billing_api.commerce.plans.repository import of_price
-from billing_api.commerce.stripe_mirror import repository
+from billing_api.commerce.stripe_mirror import money_back_repository, repository
+from billing_api.commerce.stripe_mirror.after_end import comes_after_end, give_back
 from billing_api.commerce.stripe_mirror.customer_lock import WAITS_FOR, CustomerLock
 from billing_api.commerce.stripe_mirror.granting import CannotMirror, grant_license, term_of
+from billing_api.commerce.stripe_mirror.money_back import MoneyBack
 from billing_api.commerce.stripe_mirror.plan_following import (
     Billed,
     follow_plan,
@@ -29,6 +32,7 @@ from billing_api.commerce.stripe_mirror.plan_following import (
 )
 from billing_api.gateways.stripe.client import Stripe
 from billing_api.gateways.stripe.facts import InvoiceFacts, SubscriptionFacts
+from billing_api.gateways.stripe.money_back import StripeMoneyBack
 from billing_api.licensing.licenses.repository import lock as lock_license
 from billing_api.licensing.licenses.standing import change_standing
 from billing_api.licensing.licenses.terms import set_paid_period
@@ -37,12 +41,12 @@ from core.ids import new_id
 from core.licensing.state import Event, Status
 from core.settings import Secrets
 from core.telemetry import logger
-from db.models.commerce import CheckoutStatus, Subscription, SubscriptionStatus
+from db.models.commerce import CheckoutStatus, InvoiceStatus, Subscription, SubscriptionStatus
 from db.models.identity import User
 from db.models.licensing import Interval, License, Plan
 from db.unit_of_work import Database, SystemTransaction
 
-Kind = Literal["checkout.session", "subscription", "invoice"]
+Kind = Literal["checkout.session", "subscription", "invoice", "charge", "refund", "dispute"]
 
 _STATUS: Final = {
     "active": SubscriptionStatus.ACTIVE,
@@ -56,11 +60,11 @@ _ENDED: Final = "the subscription ended"
 
 
 class StripeObject(NamedTuple):
-    """The object to read, and the Stripe customer whose lock is needed."""
+    """The object to read, and the Stripe customer whose lock is needed; None where the event does not name it."""
 
     kind: Kind
     id: str
-    customer_id: str
+    customer_id: str | None
 
 
 class Mirror:
@@ -72,25 +76,39 @@ class Mirror:
         self._secrets = secrets
         self._clock = clock
         self._lock = CustomerLock(database, within=within)
+        self._charges = StripeMoneyBack(stripe.v1)
+        self._money_back = MoneyBack(clock)
 
     def exclusive(self, customer_id: str) -> AbstractAsyncContextManager[SystemTransaction]:
         """A transaction with the exclusive lock on this Stripe customer; or Busy."""
         return self._lock.held(customer_id)
 
     async def mirror(self, subject: StripeObject) -> None:
-        """Updates our rows from the object. Objects of a customer that is not ours are ignored."""
-        async with self.exclusive(subject.customer_id) as tx:
-            user = await repository.user_of(tx, subject.customer_id)
+        """Updates our rows from the object. Objects of a customer that is not ours are ignored.
+
+        A refund and a dispute are read with the charge that they belong to.
+        """
+        object_id, customer_id = subject.id, subject.customer_id
+        if subject.kind in {"charge", "refund", "dispute"}:
+            found = await self._charges.whereabouts(subject.kind, subject.id)
+            object_id, customer_id = found or (subject.id, None)
+        if customer_id is None:
+            logger().info("mirror.no_customer", kind=subject.kind, object_id=subject.id)
+            return
+        async with self.exclusive(customer_id) as tx:
+            user = await repository.user_of(tx, customer_id)
             if user is None:
                 logger().info("mirror.unknown_customer", kind=subject.kind, object_id=subject.id)
                 return
             match subject.kind:
                 case "checkout.session":
-                    await self._session(tx, user, subject.id)
+                    await self._session(tx, user, object_id)
                 case "subscription":
-                    await self._subscription(tx, user, subject.id)
+                    await self._subscription(tx, user, object_id)
                 case "invoice":
-                    await self._invoice(tx, user, subject.id)
+                    await self._invoice(tx, user, object_id)
+                case "charge" | "refund" | "dispute":
+                    await self._charge(tx, user, object_id)
 
     async def _session(self, tx: SystemTransaction, user: User, session_id: str) -> None:
         session = await self._stripe.session(session_id)
@@ -116,6 +134,18 @@ class Mirror:
         row = await self._subscription(tx, user, invoice.subscription_id)
         if row is not None:
             await self._write_invoice(tx, user, invoice, row)  # it may not be the latest invoice
+
+    async def _charge(self, tx: SystemTransaction, user: User, charge_id: str) -> None:
+        """The charge's payment with its refunds and disputes. Its invoice may not have been mirrored yet."""
+        facts = await self._charges.charge(charge_id)
+        if facts is None or facts.intent_id is None:
+            return
+        payment = await money_back_repository.lock_payment(tx, facts.intent_id)
+        if payment is None and facts.invoice_id is not None:
+            await self._invoice(tx, user, facts.invoice_id)
+            payment = await money_back_repository.lock_payment(tx, facts.intent_id)
+        if payment is not None:
+            await self._money_back.follow(tx, user, payment, facts)
 
     async def _subscription(self, tx: SystemTransaction, user: User, subscription_id: str) -> Subscription | None:
         """Our row of the subscription. None while nothing is paid, or where it does not come from our checkout."""
@@ -153,7 +183,7 @@ class Mirror:
             return row
         logger().error("mirror.subscription_gone", subscription=subscription_id)
         row.status = SubscriptionStatus.CANCELLED
-        row.mirrored_at = self._clock()
+        row.mirrored_at = row.ended_at = self._clock()
         show_pending(row, None, None)
         license_ = await lock_license(tx, row.license_id)
         license_.auto_renew, license_.grace_until = False, None
@@ -208,7 +238,7 @@ class Mirror:
         else:
             await follow_plan(tx, row, license_, facts, billed, self._clock())
             if billed.paid is not None and billed.paid.pays_until(facts.period_end):
-                set_paid_period(license_, term_of(facts))
+                set_paid_period(license_, term_of(facts, (await policy_in_force(tx)).grace))
                 await self._paid(tx, license_)
             elif facts.ends_with_period:
                 license_.grace_until = None
@@ -231,7 +261,9 @@ class Mirror:
     async def _write_invoice(
         self, tx: SystemTransaction, user: User, invoice: InvoiceFacts, subscription: Subscription | None
     ) -> None:
-        await repository.write_invoice(
+        # 1. The invoice and its payments.
+        before = await repository.status_of_invoice(tx, invoice.id)
+        invoice_id = await repository.write_invoice(
             tx, invoice, user_id=user.id, subscription_id=subscription.id if subscription else None
         )
         for payment in invoice.payments:
@@ -240,8 +272,15 @@ class Mirror:
                 payment,
                 user_id=user.id,
                 license_id=subscription.license_id if subscription else None,
+                invoice_id=invoice_id,
                 description=f"Invoice {invoice.number or invoice.id}",
             )
+        # 2. What was paid for something that has ended goes back.
+        if subscription is None:
+            return
+        was_unpaid_then = before is not None and before is not InvoiceStatus.PAID
+        if comes_after_end(invoice, subscription.ended_at, was_unpaid_then=was_unpaid_then):
+            await give_back(tx, user, subscription, invoice, self._clock())
 
 
 def _copy(row: Subscription, facts: SubscriptionFacts) -> None:
@@ -250,3 +289,6 @@ def _copy(row: Subscription, facts: SubscriptionFacts) -> None:
     row.current_period_end = facts.period_end
     row.cancel_at_period_end = facts.ends_with_period
     row.renewal_amount, row.renewal_currency = facts.renewal_amount, facts.currency
+    # A decision of ours may have been earlier than the end that Stripe made of it.
+    ends = [instant for instant in (row.ended_at, facts.ended_at) if instant is not None]
+    row.ended_at = min(ends, default=None)

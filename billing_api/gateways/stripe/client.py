@@ -64,6 +64,10 @@ class GoneAtStripe(PartnerRefused):
 class Stripe(Protocol):
     """The calls that other rooms make. A read returns None where Stripe has no such object."""
 
+    @property
+    def v1(self) -> V1Services:
+        """The SDK's services, for the other adapters of this room."""
+
     async def create_customer(self, user_id: UUID, *, email: str, name: str, generation: int) -> str: ...
 
     async def delete_customer(self, customer_id: str) -> None: ...

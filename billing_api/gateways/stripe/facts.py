@@ -55,6 +55,7 @@ class SubscriptionFacts(msgspec.Struct, frozen=True):
     currency: str
     ends_by_flag: bool
     """Whether a flag set the end, and not a date: the end is withdrawn in the way in which it was set."""
+    ended_at: datetime | None
 
 
 class PaymentFacts(msgspec.Struct, frozen=True):
@@ -66,6 +67,10 @@ class PaymentFacts(msgspec.Struct, frozen=True):
     status: str
     method: str | None
     created: datetime
+    charge_id: str | None = None
+    failure_code: str | None = None
+    """The bank's code where it gave one, else Stripe's; with the words for the customer. None where nothing failed."""
+    failure_message: str | None = None
 
 
 class ChargedPeriod(msgspec.Struct, frozen=True):
@@ -123,6 +128,7 @@ def subscription_facts(subscription: stripe.Subscription) -> SubscriptionFacts:
         renewal_amount=_amount(item),
         currency=item.price.currency,
         ends_by_flag=bool(subscription.cancel_at_period_end),
+        ended_at=_optional_instant(subscription.ended_at),
     )
 
 
@@ -184,6 +190,7 @@ def session_facts(session: stripe.checkout.Session) -> SessionFacts:
 
 
 def _payment_facts(intent: Any) -> PaymentFacts:
+    failure = intent.last_payment_error
     return PaymentFacts(
         intent_id=intent.id,
         amount=intent.amount,
@@ -192,6 +199,9 @@ def _payment_facts(intent: Any) -> PaymentFacts:
         # Only the charge names the one that was used, and it is too deep to be expanded with the invoice.
         method=intent.payment_method_types[0] if len(intent.payment_method_types) == 1 else None,
         created=_instant(intent.created),
+        charge_id=_optional_id(intent.latest_charge),
+        failure_code=(getattr(failure, "decline_code", None) or failure.code) if failure else None,
+        failure_message=getattr(failure, "message", None) if failure else None,
     )
 
 

@@ -29,6 +29,8 @@ MAIL_KINDS: Final[Mapping[str, MailKind]] = {
     "email_change_asked": MailKind("Somebody wants to change your e-mail address"),
     "confirm_new_email": MailKind("Confirm your new e-mail address", "confirm-email"),
     "email_changed": MailKind("Your e-mail address was changed", "undo-email-change"),
+    "refund_made": MailKind("Your refund"),
+    "payment_returned": MailKind("Your payment goes back to you"),
     "license_ready": MailKind("Your NextPanel license is ready"),
 }
 """By the name that stands in `mails.template`."""

@@ -104,5 +104,10 @@ def subject_of(event: dict[str, Any]) -> StripeObject | None:
             return StripeObject("subscription", object_id, customer)
         case {"object": {"object": "invoice", "id": str(object_id), "customer": str(customer)}}:
             return StripeObject("invoice", object_id, customer)
+        # What a charge that was just made says, its invoice says too.
+        case {"object": {"object": "charge", "id": str(object_id)}} if event.get("type") == "charge.refunded":
+            return StripeObject("charge", object_id, None)
+        case {"object": {"object": "refund" | "dispute" as kind, "id": str(object_id)}}:
+            return StripeObject(kind, object_id, None)
         case _:
             return None

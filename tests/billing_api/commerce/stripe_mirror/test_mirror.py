@@ -9,10 +9,11 @@ import pytest
 from sqlalchemy import delete, func, select, update
 
 from billing_api.commerce.plans.service import PlanService
-from billing_api.commerce.stripe_mirror.granting import GRACE, CannotMirror
+from billing_api.commerce.stripe_mirror.granting import CannotMirror
 from billing_api.commerce.stripe_mirror.service import Mirror, StripeObject
 from billing_api.gateways.stripe.client import StripeGateway
 from billing_api.operations.webhooks.service import subject_of
+from core.billing_policy import DEFAULT
 from core.licensing.state import Status
 from db.models.commerce import Invoice, Payment, Subscription, SubscriptionStatus
 from db.models.licensing import License, Plan, PlanPrice
@@ -138,7 +139,7 @@ async def test_the_term_is_the_paid_period_and_seven_days_of_grace(
     license_ = await the_license(database)
     assert license_.expiry_date is not None
     assert license_.expiry_date - license_.activation_date >= timedelta(days=28)
-    assert license_.grace_until == license_.expiry_date + GRACE
+    assert license_.grace_until == license_.expiry_date + DEFAULT.grace
 
 
 async def test_a_wanted_end_takes_the_grace_away_and_keeps_the_period(
