@@ -15,11 +15,11 @@ from uuid import UUID
 import msgspec
 
 from billing_api.identity.login_throttle import repository
+from billing_api.identity.login_throttle.repository import Count
 from billing_api.identity.login_throttle.rules import ALL_STRANGERS, ONE_GUESSER, Backoff, Guesser, guesses_so_far
 from core.clock import Clock
 from core.crypto.sealing import KeyedHash
 from core.telemetry import logger
-from db.models.identity import GuessCount
 from db.unit_of_work import SystemTransaction
 
 _STRANGERS = "strangers"
@@ -63,12 +63,15 @@ class GuessCounter:
         waiting = [count for count in counts.values() if count.not_before > now]
         if waiting:
             longest = max(waiting, key=lambda count: count.not_before)
-            await self._record_refusal(tx, longest, guesser, user_id, now)
+            await self._record_refusal(tx, guess.account, longest, guesser, user_id, now)
             return Wait(math.ceil((longest.not_before - now).total_seconds()))
         # Count it for its own guesser, and for all strangers where it comes from an unknown address.
-        for name, count in counts.items():
-            _add_one(count, ONE_GUESSER if name == guess.own else ALL_STRANGERS, now)
-        return msgspec.structs.replace(guess, number=counts[guess.own].guesses)
+        more = {
+            name: _one_more(count, ONE_GUESSER if name == guess.own else ALL_STRANGERS, now)
+            for name, count in counts.items()
+        }
+        await repository.write(tx, guess.account, [*more.values()], now)
+        return msgspec.structs.replace(guess, number=more[guess.own].guesses)
 
     async def take_back(self, tx: SystemTransaction, guess: Guess, *, only_this: bool = False) -> None:
         """The guess was right: its guesser's count is reset, and that of all strangers is one less.
@@ -84,15 +87,15 @@ class GuessCounter:
                 await repository.clear(tx, guess.account, name)
 
     async def _record_refusal(
-        self, tx: SystemTransaction, count: GuessCount, guesser: Guesser, user_id: UUID | None, now: datetime
+        self, tx: SystemTransaction, account: bytes, count: Count, guesser: Guesser, user_id: UUID | None, now: datetime
     ) -> None:
         """Recorded once for each wait, however many guesses come during it."""
         if count.refused_at is not None:
             return
-        count.refused_at = now
+        await repository.note_refusal(tx, account, count.guesser, now)
         whose = str(guesser.kind) if count.guesser == self._hash(guesser.kind, guesser.name) else _STRANGERS
         facts = {"user_id": user_id and str(user_id), "guesser": whose, "guesses": count.guesses}
-        await tx.audit("sign_in.slowed", "sign_in", count.account.hex()[:32], **facts)
+        await tx.audit("sign_in.slowed", "sign_in", account.hex()[:32], **facts)
         logger().warning("sign_in.slowed", **facts)
 
     def _guess(self, email: str, guesser: Guesser) -> Guess:
@@ -106,7 +109,6 @@ class GuessCounter:
         return self._keyed_hash.digest(f"guess_{kind}", name)
 
 
-def _add_one(count: GuessCount, backoff: Backoff, now: datetime) -> None:
-    count.guesses = guesses_so_far(count.guesses, count.counted_at, now) + 1
-    count.counted_at, count.refused_at = now, None
-    count.not_before = now + backoff.pause(count.guesses)
+def _one_more(count: Count, backoff: Backoff, now: datetime) -> Count:
+    guesses = guesses_so_far(count.guesses, count.counted_at, now) + 1
+    return count._replace(guesses=guesses, not_before=now + backoff.pause(guesses))

@@ -2,15 +2,16 @@
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import delete, or_, select, update
+from sqlalchemy import bindparam, delete, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import undefer
 from sqlalchemy.sql import func
 
 from db.models.identity import RecoveryCode, Session, SignInChallenge, TotpFactor, User
+from db.reads import Statement
 from db.unit_of_work import SystemTransaction
 
 
@@ -31,9 +32,16 @@ async def set_session_amr(tx: SystemTransaction, session_id: UUID, amr: Sequence
     await tx.session.execute(update(Session).where(Session.id == session_id).values(amr=list(amr)))
 
 
+_CONFIRMED: Final = Statement(
+    select(TotpFactor.user_id).where(
+        TotpFactor.user_id == bindparam("user_id", type_=TotpFactor.user_id.type),
+        TotpFactor.confirmed_at.is_not(None),
+    )
+)
+
+
 async def has_factor(tx: SystemTransaction, user_id: UUID) -> bool:
-    confirmed = select(TotpFactor.user_id).where(TotpFactor.user_id == user_id, TotpFactor.confirmed_at.is_not(None))
-    return await tx.session.scalar(confirmed) is not None
+    return bool(await tx.run(_CONFIRMED, {"user_id": user_id}))
 
 
 async def factor(tx: SystemTransaction, user_id: UUID) -> TotpFactor | None:
