@@ -10,6 +10,8 @@ PYTHON = $(shell sh devstack/choose_python.sh)
 BIN := .venv/bin
 RUN := $(BIN)/python -m
 CODE := $(patsubst %/__init__.py,%,$(wildcard */__init__.py)) tests
+# A test run starts hundreds of Pythons, and each would compile the whole project anew.
+unexport PYTHONDONTWRITEBYTECODE
 WORKERS ?= 3  # of two cores: many tests wait for time limits, or for a process to start
 
 help:  ## list the targets

@@ -6,6 +6,7 @@ starts in a few hundredths of a second, so each worker has one to itself.
 """
 
 import fcntl
+import gc
 from collections.abc import AsyncIterator, Generator, Iterator
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import asdict
@@ -62,6 +63,19 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     config.stash[_RUN] = ExitStack()
     second_chance.configure(config)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None]:
+    """Garbage collection: modules and thousands of tests stay until the end, so it passes them over from here on."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.enable()
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(10_000, 20, 20)  # as in the API's processes
 
 
 @pytest.hookimpl(tryfirst=True)  # before pytest deselects by marker
