@@ -198,6 +198,16 @@ class FingerprintMismatch(Conflict):
     code = "fingerprint_mismatch"
 
 
+class PreviewStale(Conflict):
+    """`preview`: what the change would cost now, for the answer."""
+
+    code = "preview_stale"
+
+    def __init__(self, detail: str, preview: Mapping[str, Any]) -> None:
+        super().__init__(detail)
+        self.preview = preview
+
+
 class PaymentMethodInUse(Conflict):
     code = "payment_method_in_use"
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from http import HTTPStatus
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 import msgspec
 
@@ -12,6 +12,7 @@ from core.errors import (
     InsufficientScope,
     InvalidToken,
     MethodNotAllowed,
+    PreviewStale,
     Refusal,
     SignatureFault,
     Unavailable,
@@ -71,6 +72,10 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         str | msgspec.UnsetType,
         msgspec.Meta(description="For an NP-Signature: which check failed.", examples=["too_old"]),
     ] = msgspec.UNSET
+    preview: Annotated[
+        Mapping[str, Any] | msgspec.UnsetType,
+        msgspec.Meta(description="For preview_stale: what the change would cost now.", examples=[{}]),
+    ] = msgspec.UNSET
     server_time: Annotated[
         int | msgspec.UnsetType,
         msgspec.Meta(
@@ -94,6 +99,7 @@ def problem_of(refusal: Refusal, request_id: str, now: float) -> Problem:
         errors=refusal.errors,
         check=msgspec.UNSET if fault is None else fault.name.lower(),
         server_time=msgspec.UNSET if fault is None else int(now),
+        preview=refusal.preview if isinstance(refusal, PreviewStale) else msgspec.UNSET,
     )
 
 

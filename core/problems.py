@@ -218,6 +218,14 @@ _LINES: Final = (
         _API,
     ),
     Meaning(
+        "preview_stale",
+        409,
+        "The preview is too old",
+        "The `proration_date` is that of a preview which is not valid any more. `preview` is a new one.",
+        "Show the new preview, and send the `proration_date` in it.",
+        _API,
+    ),
+    Meaning(
         "payment_method_in_use",
         409,
         "A subscription is charged to this card",

@@ -196,7 +196,7 @@ HOLDINGS: Final = (
         " ended_at paused_for_dispute mirrored_at created_at updated_at",
     ),
     Holding(
-        "plan_changes", Fate.KEPT, f"id subscription_id {_PLAN} stripe_price_id direction created_at"
+        "plan_changes", Fate.KEPT, f"id subscription_id {_PLAN} stripe_price_id direction proration_date created_at"
     ),
     Holding(
         "invoices",

@@ -106,6 +106,8 @@ class PlanChange(Table):
     interval: Mapped[Interval] = mapped_column(enum_type(Interval, "billing_interval"))
     stripe_price_id: Mapped[str]
     direction: Mapped[ChangeDirection] = mapped_column(enum_type(ChangeDirection, "plan_change_direction"))
+    proration_date: Mapped[datetime | None]
+    """The instant of the preview that was seen; None: when the change is made."""
     created_at: Mapped[CreatedAt]
 
 

@@ -10,6 +10,7 @@ from billing_api.access.permissions import Permission, Principal
 from billing_api.commerce.subscriptions.schemas import (
     ChangeGiven,
     ChangePreview,
+    ChangePreviewed,
     SubscriptionView,
 )
 from billing_api.commerce.subscriptions.service import SubscriptionService
@@ -17,7 +18,7 @@ from billing_api.web.parameters import (
     reply,
 )
 from billing_api.web.problems import documented
-from core.errors import PaymentDeclined
+from core.errors import Conflict, PaymentDeclined, PreviewStale
 from db.idempotency import Once
 from db.paging import Page, Paging
 
@@ -62,11 +63,12 @@ class SubscriptionController(Controller):
         principal: NamedDependency[Principal],
         subscriptions: NamedDependency[SubscriptionService],
         subscription_id: FromPath[UUID],
-        data: JSONBody[ChangeGiven],
+        data: JSONBody[ChangePreviewed],
     ) -> ChangePreview:
         """Preview a change of plan.
 
-        Its cost and its limits, as if it were made now. Nothing is changed.
+        Its cost, line by line, and its limits, as if it were made now. Nothing is changed. Send the `proration_date`
+        with the change: within ten minutes exactly this is charged.
         """
         return await subscriptions.preview(principal, subscription_id, data)
 
@@ -74,7 +76,7 @@ class SubscriptionController(Controller):
         "/{subscription_id:uuid}/change",
         permission=Permission.PURCHASE,
         status_code=200,
-        responses={402: documented(PaymentDeclined)},
+        responses={402: documented(PaymentDeclined), 409: documented(PreviewStale, Conflict)},
     )
     async def change_subscription(
         self,

@@ -108,11 +108,51 @@ class SubscriptionView(msgspec.Struct, frozen=True, kw_only=True):
         )
 
 
-class ChangeGiven(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class ChangePreviewed(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The plan to change to."""
 
     plan_id: PlanId
     interval: Interval
+
+
+class ChangeGiven(ChangePreviewed, frozen=True, forbid_unknown_fields=True):
+    """The plan to change to, and the preview that was seen."""
+
+    proration_date: Annotated[
+        Annotated[datetime, Meta(tz=True)] | None,
+        Meta(
+            description=(
+                "The preview's `proration_date`: until its `valid_until` exactly that is charged, and later the answer"
+                " is 409 `preview_stale` with a new preview. Null: prorated as of now."
+            ),
+            examples=["2026-11-22T16:00:00Z"],
+        ),
+    ] = None
+
+
+class PreviewPeriod(msgspec.Struct, frozen=True):
+    """For which time a line charges or credits."""
+
+    start: Annotated[datetime, Meta(description="Its begin.", examples=["2026-11-22T16:00:00Z"])]
+    end: Annotated[datetime, Meta(description="Its end.", examples=["2026-12-22T16:00:00Z"])]
+
+
+class PreviewLine(msgspec.Struct, frozen=True):
+    """A line of the invoice that the change would make, as Stripe words it."""
+
+    description: Annotated[str, Meta(description="What it is for.", examples=["Unused time on 1 × NextPanel Starter"])]
+    amount: Annotated[
+        Money,
+        Meta(description="Negative: a credit.", examples=[{"amount": -2900, "currency": "usd"}]),
+    ]
+    period: Annotated[PreviewPeriod, Meta(description="For which time.")]
+
+
+class NextInvoice(msgspec.Struct, frozen=True):
+    """The invoice after this one."""
+
+    amount: Annotated[Money, Meta(description="What it would charge, after discounts and taxes.")]
+    at: Annotated[datetime, Meta(description="When it is made.", examples=["2026-12-22T16:00:00Z"])]
 
 
 class LimitToCome(msgspec.Struct, frozen=True):
@@ -146,6 +186,18 @@ class ChangePreview(msgspec.Struct, frozen=True, kw_only=True):
             ),
             examples=[{"amount": 4120, "currency": "usd"}],
         ),
+    ]
+    lines: Annotated[list[PreviewLine], Meta(description="What `due_now` is made of; empty where nothing is due.")]
+    balance_used: Annotated[
+        Money, Meta(description="What your balance pays of it.", examples=[{"amount": 0, "currency": "usd"}])
+    ]
+    next_invoice: Annotated[NextInvoice, Meta(description="The invoice after this change.")]
+    proration_date: Annotated[
+        datetime,
+        Meta(description="Send it back with the change, so that this is charged.", examples=["2026-11-22T16:00:00Z"]),
+    ]
+    valid_until: Annotated[
+        datetime, Meta(description="Until when the change may name this preview.", examples=["2026-11-22T16:10:00Z"])
     ]
     price: Annotated[Money, Meta(description="Charged for each later period, before taxes and discounts.")]
     limits: Annotated[

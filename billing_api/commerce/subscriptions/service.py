@@ -15,37 +15,30 @@ from uuid import NAMESPACE_URL, UUID, uuid5
 
 from billing_api.access.permissions import Principal
 from billing_api.commerce.plans.repository import one_on_offer, price_of
-from billing_api.commerce.plans.service import PlanService
-from billing_api.commerce.stripe_mirror.plan_following import offer
 from billing_api.commerce.stripe_mirror.service import Mirror, StripeObject
 from billing_api.commerce.subscriptions import own_repository, repository
+from billing_api.commerce.subscriptions.previews import ENDED, Previews, direction_of
 from billing_api.commerce.subscriptions.repository import StripeIds
 from billing_api.commerce.subscriptions.schemas import (
     ChangeGiven,
     ChangePreview,
+    ChangePreviewed,
     SubscriptionView,
-    future_limits,
 )
-from billing_api.commerce.subscriptions.views import SubscriptionDetails
 from billing_api.gateways.stripe.client import GoneAtStripe, Stripe
 from billing_api.gateways.stripe.facts import SubscriptionFacts
 from billing_api.gateways.stripe.subscription_changes import SubscriptionChanges
-from core.clock import rfc3339
 from core.deadline import MAY_HAVE_HAPPENED
 from core.errors import Conflict, NotFound, Refusal, Unavailable
 from core.ids import new_id
-from core.licensing.plan_change import Direction, direction
-from core.money import Money
 from db.idempotency import Once, Replayable
-from db.models.commerce import ChangeDirection, PlanChange, SubscriptionStatus
-from db.models.licensing import Interval, Plan
+from db.models.commerce import ChangeDirection, PlanChange
 from db.paging import Page, Paging
 from db.reads import CustomerReads
 from db.unit_of_work import Database, Transaction
 
 _ASKED_WITHIN: Final = 8
 """Seconds for all calls to Stripe under the lock: its caller waits for an answer, and others for the lock."""
-_ENDED: Final = "this subscription has ended; buy a new license"
 
 
 class SubscriptionService:
@@ -56,13 +49,14 @@ class SubscriptionService:
         stripe: Stripe,
         changes: SubscriptionChanges,
         mirror: Mirror,
+        previews: Previews,
     ) -> None:
         self._database = database
         self._reads = reads
         self._stripe = stripe
         self._changes = changes
         self._mirror = mirror
-        self._plans = PlanService(database)
+        self._previews = previews
 
     async def page(self, principal: Principal, paging: Paging) -> Page[SubscriptionView]:
         found = await own_repository.OWN_LIST.page(self._reads, principal.user_id, paging)
@@ -75,34 +69,12 @@ class SubscriptionService:
             raise NotFound("there is no such subscription; check its id")
         return SubscriptionView.read(rows[0])
 
-    async def preview(self, principal: Principal, subscription_id: UUID, wanted: ChangeGiven) -> ChangePreview:
+    async def preview(self, principal: Principal, subscription_id: UUID, wanted: ChangePreviewed) -> ChangePreview:
         """The cost and the limits of a change. The subscription is mirrored first; the change is not stored."""
-        # 1. Mirror the subscription, so that the preview starts from Stripe's present state.
         async with self._database.as_customer(principal.user_id) as tx:
             known = await repository.stripe_ids(tx, subscription_id)
         await self._mirror_now(known)
-        async with self._database.as_customer(principal.user_id) as tx:
-            details = await repository.one(tx, subscription_id)
-            plan = await one_on_offer(tx, wanted.plan_id)
-            usage = await repository.usage_of(tx, [details.license.id])
-        # 2. Ask Stripe for the cost of an upgrade. Any other change costs nothing now.
-        way = _direction_of(details, plan, wanted.interval)
-        due_now = Money(0, plan.currency)
-        if way is Direction.UPGRADE:
-            facts = await self._stripe.subscription(known.subscription_id)
-            if facts is None:
-                raise Conflict(_ENDED)
-            due_now = await self._cost_now(facts, plan, wanted.interval)
-        return ChangePreview(
-            direction="upgrade" if way is Direction.UPGRADE else "downgrade",
-            plan_id=plan.id,
-            plan=plan.name,
-            interval=wanted.interval,
-            takes_effect_at=None if way is Direction.UPGRADE else details.subscription.current_period_end,
-            due_now=due_now,
-            price=Money(plan.price_monthly if wanted.interval is Interval.MONTH else plan.price_yearly, plan.currency),
-            limits=future_limits(details.license, plan, usage.get(details.license.id, {})),
-        )
+        return await self._previews.of(principal, subscription_id, known, wanted)
 
     async def change(
         self, principal: Principal, subscription_id: UUID, wanted: ChangeGiven, once: Once
@@ -120,7 +92,7 @@ class SubscriptionService:
             try:
                 await self._carry_out(known, change, change_id, change.stripe_price_id)
             except GoneAtStripe as gone:
-                price_id = await self._recreated_price(gone, change.plan_id, change.interval)
+                price_id = await self._previews.recreated_price(gone, change.plan_id, change.interval)
                 await self._carry_out(known, change, uuid5(change_id, price_id), price_id)
             await self._mirror_now(known)
         return await self._answer(principal, subscription_id, once)
@@ -154,21 +126,9 @@ class SubscriptionService:
     async def _carry_out(self, known: StripeIds, change: PlanChange, change_id: UUID, price_id: str) -> None:
         async with self._locked(known) as facts:
             if change.direction is ChangeDirection.UPGRADE:
-                await self._changes.upgrade(change_id, facts, price_id)
+                await self._changes.upgrade(change_id, facts, price_id, change.proration_date)
             else:
                 await self._changes.downgrade(change_id, facts, price_id, change.interval)
-
-    async def _cost_now(self, facts: SubscriptionFacts, plan: Plan, interval: Interval) -> Money:
-        try:
-            return await self._changes.cost_now(facts, price_of(plan, interval))
-        except GoneAtStripe as gone:
-            return await self._changes.cost_now(facts, await self._recreated_price(gone, plan.id, interval))
-
-    async def _recreated_price(self, gone: GoneAtStripe, plan_id: UUID, interval: Interval) -> str:
-        """A new price in place of one that was deleted at Stripe."""
-        if not gone.is_price:
-            raise gone
-        return (await self._plans.publish_one(self._stripe, plan_id))[interval]
 
     async def _store_request(
         self, principal: Principal, known: StripeIds, change_id: UUID, subscription_id: UUID, wanted: ChangeGiven
@@ -178,6 +138,7 @@ class SubscriptionService:
             if stored := await repository.stored_change(tx, change_id):
                 return stored
         await self._mirror_now(known)
+        await self._previews.expect_valid(principal, subscription_id, known, wanted)
         async with self._database.as_customer(principal.user_id) as tx:
             details = await repository.one(tx, subscription_id)
             plan = await one_on_offer(tx, wanted.plan_id)
@@ -186,8 +147,9 @@ class SubscriptionService:
                 "plan_id": plan.id,
                 "interval": wanted.interval,
                 "stripe_price_id": price_of(plan, wanted.interval),
+                "proration_date": wanted.proration_date,
             }
-            way = ChangeDirection(_direction_of(details, plan, wanted.interval))
+            way = ChangeDirection(direction_of(details, plan, wanted.interval))
             await repository.write_change(tx, **values, **offered, direction=way)
         return PlanChange(**values, **offered, direction=way)
 
@@ -206,7 +168,7 @@ class SubscriptionService:
             except TimeoutError as late:
                 raise Unavailable(f"Stripe took too long: {MAY_HAVE_HAPPENED}") from late
             await self._mirror.handle_missing(tx, known.subscription_id)
-        raise Conflict(_ENDED)
+        raise Conflict(ENDED)
 
     @asynccontextmanager
     async def _key_released_on_refusal(self, principal: Principal, once: Once) -> AsyncIterator[None]:
@@ -236,34 +198,6 @@ def _change_id(principal: Principal, subscription_id: UUID, verb: str, once: Onc
     return uuid5(NAMESPACE_URL, f"urn:nextpanel:{verb}:{principal.user_id}:{subscription_id}:{once.key}")
 
 
-def _direction_of(details: SubscriptionDetails, plan: Plan, interval: Interval) -> Direction:
-    """The direction of the change; Conflict where the subscription cannot be changed now."""
-    # 1. The subscription must be active, renewing and in the plan's currency.
-    row = details.subscription
-    if row.status is SubscriptionStatus.CANCELLED:
-        raise Conflict(_ENDED)
-    if row.status is not SubscriptionStatus.ACTIVE:
-        raise Conflict(f"a subscription that is {row.status} cannot be changed; pay its open invoice, then change it")
-    if row.cancel_at_period_end:
-        raise Conflict(f"the subscription ends on {rfc3339(row.current_period_end)}; resume it, then change it")
-    if plan.currency != details.plan.currency:
-        raise Conflict(
-            f"{plan.name} is sold in {plan.currency} and this subscription is in {details.plan.currency}; choose a plan"
-            f" in {details.plan.currency}"
-        )
-    # 2. The change must be a real one, and must not contradict a pending one.
-    way = direction(offer(details.plan, row.interval), offer(plan, interval))
-    if way is Direction.NONE:
-        raise Conflict(
-            f"this subscription has {plan.name} by the {interval} already; resume it to withdraw a pending change"
-        )
-    if way is Direction.UPGRADE and row.pending_from is not None:
-        raise Conflict(f"a change is pending for {rfc3339(row.pending_from)}; resume the subscription, then change it")
-    if way is Direction.DOWNGRADE and row.pending_plan_id is not None and row.pending_from is None:
-        raise Conflict("an upgrade waits for its payment; pay it, or resume the subscription, then change it")
-    return way
-
-
 def _require_running(facts: SubscriptionFacts) -> None:
     if facts.status in {"canceled", "incomplete_expired"}:
-        raise Conflict(_ENDED)
+        raise Conflict(ENDED)

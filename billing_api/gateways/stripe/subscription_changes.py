@@ -14,11 +14,13 @@ by the next one.
 
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from typing import Final, Protocol
+from datetime import UTC, datetime
+from typing import Any, Final, Protocol
 from uuid import UUID
 
 import msgspec
 import stripe
+from stripe.params import SubscriptionUpdateParams
 
 from billing_api.gateways.stripe.client import (
     StripeGateway,
@@ -43,14 +45,35 @@ class PaymentNeeded(msgspec.Struct, frozen=True):
     page_url: str | None
 
 
+class CostLine(msgspec.Struct, frozen=True):
+    """A line of the invoice that a change would make. A credit is negative."""
+
+    description: str
+    amount: int
+    start: datetime
+    end: datetime
+
+
+class ChangeCost(msgspec.Struct, frozen=True):
+    """The invoice that a change would make. `balance_used`: minor units that the customer's credit pays of it."""
+
+    due: Money
+    lines: tuple[CostLine, ...]
+    balance_used: int
+    period_end: datetime
+    """Until when it pays."""
+
+
 class SubscriptionChanges(Protocol):
     """Changes of an active subscription. Each takes effect once for a `change_id`.
 
     GoneAtStripe where the price was deleted at Stripe.
     """
 
-    async def upgrade(self, change_id: UUID, facts: SubscriptionFacts, price_id: str) -> PaymentNeeded | None:
-        """None: it is paid and in force. PaymentDeclined: nothing has changed."""
+    async def upgrade(
+        self, change_id: UUID, facts: SubscriptionFacts, price_id: str, prorated_at: datetime | None
+    ) -> PaymentNeeded | None:
+        """None: it is paid and in force. PaymentDeclined: nothing has changed. `prorated_at`: None means now."""
 
     async def downgrade(self, change_id: UUID, facts: SubscriptionFacts, price_id: str, interval: Interval) -> None:
         """The new price begins with the next period."""
@@ -60,15 +83,21 @@ class SubscriptionChanges(Protocol):
 
     async def end_with_period(self, change_id: UUID, facts: SubscriptionFacts) -> None: ...
 
-    async def cost_now(self, facts: SubscriptionFacts, price_id: str) -> Money:
-        """The amount that an upgrade would charge now."""
+    async def cost_now(self, facts: SubscriptionFacts, price_id: str, prorated_at: datetime) -> ChangeCost:
+        """What an upgrade would charge."""
+
+    async def cost_of_renewal(self, facts: SubscriptionFacts, price_id: str) -> Money:
+        """What the next invoice at this price would charge."""
 
 
 class StripeChanges:
     def __init__(self, stripe_: StripeGateway) -> None:
         self._v1 = stripe_.v1
 
-    async def upgrade(self, change_id: UUID, facts: SubscriptionFacts, price_id: str) -> PaymentNeeded | None:
+    async def upgrade(
+        self, change_id: UUID, facts: SubscriptionFacts, price_id: str, prorated_at: datetime | None
+    ) -> PaymentNeeded | None:
+        dated: SubscriptionUpdateParams = {} if prorated_at is None else {"proration_date": _seconds(prorated_at)}
         async with _change_errors_mapped():
             try:
                 subscription = await self._v1.subscriptions.update_async(
@@ -77,6 +106,7 @@ class StripeChanges:
                         "items": [{"id": facts.item_id, "price": price_id}],
                         "payment_behavior": "pending_if_incomplete",
                         "proration_behavior": "always_invoice",
+                        **dated,
                     },
                     {"idempotency_key": f"change-{change_id}"},
                 )
@@ -161,18 +191,24 @@ class StripeChanges:
                 facts.id, {"cancel_at_period_end": True}, {"idempotency_key": f"cancel-{change_id}"}
             )
 
-    async def cost_now(self, facts: SubscriptionFacts, price_id: str) -> Money:
-        async with missing_price_named(), stripe_errors_mapped():
-            invoice = await self._v1.invoices.create_preview_async(
-                {
-                    "subscription": facts.id,
-                    "subscription_details": {
-                        "items": [{"id": facts.item_id, "price": price_id}],
-                        "proration_behavior": "always_invoice",
-                    },
-                }
-            )
+    async def cost_now(self, facts: SubscriptionFacts, price_id: str, prorated_at: datetime) -> ChangeCost:
+        dated: Any = {"proration_behavior": "always_invoice", "proration_date": _seconds(prorated_at)}
+        invoice = await self._preview(facts, price_id, dated)
+        lines = tuple(_cost_line(line) for line in invoice.lines.data)
+        credit = min(max(-(invoice.starting_balance or 0), 0), max(invoice.total, 0))
+        until = max((line.end for line in lines), default=facts.period_end)
+        return ChangeCost(Money(invoice.amount_due, invoice.currency), lines, credit, until)
+
+    async def cost_of_renewal(self, facts: SubscriptionFacts, price_id: str) -> Money:
+        invoice = await self._preview(facts, price_id, {"proration_behavior": "none"})
         return Money(invoice.amount_due, invoice.currency)
+
+    async def _preview(self, facts: SubscriptionFacts, price_id: str, how: Any) -> stripe.Invoice:
+        details: Any = {"items": [{"id": facts.item_id, "price": price_id}], **how}
+        async with missing_price_named(), stripe_errors_mapped():
+            return await self._v1.invoices.create_preview_async(
+                {"subscription": facts.id, "subscription_details": details}
+            )
 
     async def _release(self, change_id: UUID, schedule_id: str) -> None:
         with _missing_ignored():
@@ -185,6 +221,15 @@ class StripeChanges:
             await self._v1.invoices.void_invoice_async(
                 invoice_id, {}, {"idempotency_key": f"void-{change_id}-{invoice_id}"}
             )
+
+
+def _cost_line(line: stripe.InvoiceLineItem) -> CostLine:
+    start, end = (datetime.fromtimestamp(instant, UTC) for instant in (line.period.start, line.period.end))
+    return CostLine(line.description or "", line.amount, start, end)
+
+
+def _seconds(instant: datetime) -> int:
+    return int(instant.timestamp())
 
 
 @contextmanager

@@ -7,9 +7,10 @@ from billing_api.commerce.billing_settings.service import BillingSettingsService
 from billing_api.commerce.checkout.service import CheckoutService
 from billing_api.commerce.payment_methods.service import PaymentMethodService
 from billing_api.commerce.payments.service import PaymentService
-from billing_api.commerce.plans.service import PlanList
+from billing_api.commerce.plans.service import PlanList, PlanService
 from billing_api.commerce.stripe_customers.service import StripeCustomers
 from billing_api.commerce.stripe_mirror.service import Mirror
+from billing_api.commerce.subscriptions.previews import Previews
 from billing_api.commerce.subscriptions.service import SubscriptionService
 from billing_api.gateways.stripe.payment_methods import StripePaymentMethods
 from billing_api.gateways.stripe.subscription_changes import StripeChanges
@@ -30,11 +31,19 @@ class CommerceServices:
 
 def commerce(on: Infrastructure) -> CommerceServices:
     database, stripe = on.database, on.stripe
+    changes = StripeChanges(stripe)
     mirror = Mirror(database, stripe, on.settings.secrets, on.clock)
     return CommerceServices(
         plans=KeptAnswer(PlanList(on.system_reads).read, cache_control="no-cache"),
         checkouts=CheckoutService(database, on.reads, stripe, mirror, public_url=on.settings.public_url),
-        subscriptions=SubscriptionService(database, on.reads, stripe, StripeChanges(stripe), mirror),
+        subscriptions=SubscriptionService(
+            database,
+            on.reads,
+            stripe,
+            changes,
+            mirror,
+            Previews(database, stripe, changes, PlanService(database), on.clock),
+        ),
         payments=PaymentService(on.reads),
         billing_settings=BillingSettingsService(database),
         billing_details=BillingDetailsService(database),

@@ -1,7 +1,7 @@
 """Plan changes by the customer: upgrade, downgrade, cancel and resume take effect once, at any failure in between."""
 
 import asyncio
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -11,7 +11,7 @@ from db.models.commerce import PlanChange
 from db.models.messaging import AuditRow, OutboxRow
 from db.models.usage import LicenseUsage
 from db.unit_of_work import Database
-from tests.billing_api.conftest import Buying
+from tests.billing_api.conftest import Buying, FakeTime
 from tests.support.buyer import PATH, Buyer
 from tests.support.people import Desk
 
@@ -226,6 +226,55 @@ async def test_what_a_change_would_mean_and_that_looking_changes_nothing(buyer: 
     assert down["limits"]["databases"] == {"used": 8, "limit": 5, "over": 3}
     assert len(await one.invoices()) == 1
     assert (await one.post("preview-change", "Professional")).status_code == 409
+
+
+async def test_what_was_shown_is_charged_for_ten_minutes(buyer: Buying, clock: FakeTime) -> None:
+    one = await buyer("Starter")
+    await one.later(-20 * 24 * HOUR)
+    clock.now = datetime.fromisoformat((await one.subscription())["current_period_end"]) - timedelta(days=20)
+    one.sign_in()
+    shown = await one.done("preview-change", "Professional")
+    assert sum(line["amount"]["amount"] for line in shown["lines"]) == shown["due_now"]["amount"]
+    assert [line["amount"]["amount"] < 0 for line in shown["lines"]] == [True, False]
+    assert (shown["next_invoice"]["amount"]["amount"], shown["balance_used"]["amount"]) == (9900, 0)
+    assert shown["next_invoice"]["at"] == (await one.subscription())["current_period_end"]
+    clock.now += timedelta(minutes=9)
+    wish = {"plan_id": shown["plan_id"], "interval": "month", "proration_date": shown["proration_date"]}
+    changed = await one.client.post(f"{PATH}/{one.id}/change", json=wish, headers=one.me)
+    assert changed.status_code == 200, changed.text
+    assert (await one.invoices())[0] == ("subscription_update", "paid", shown["due_now"]["amount"])
+
+
+async def test_a_preview_that_is_too_old_is_refused_with_a_new_one(buyer: Buying, clock: FakeTime) -> None:
+    one = await buyer("Starter")
+    shown = await one.done("preview-change", "Professional")
+    clock.now += timedelta(minutes=11)
+    wish = {"plan_id": shown["plan_id"], "interval": "month", "proration_date": shown["proration_date"]}
+    stale = await one.client.post(f"{PATH}/{one.id}/change", json=wish, headers=one.me | {"Idempotency-Key": "up"})
+    assert (stale.status_code, stale.json()["code"]) == (409, "preview_stale")
+    assert len(await one.invoices()) == 1
+    anew = stale.json()["preview"]
+    assert anew["proration_date"] > shown["proration_date"]
+    wish["proration_date"] = anew["proration_date"]
+    changed = await one.client.post(f"{PATH}/{one.id}/change", json=wish, headers=one.me | {"Idempotency-Key": "up"})
+    assert changed.status_code == 200, changed.text
+
+
+@pytest.mark.parametrize("date", ["2020-01-01T00:00:00Z", "2099-01-01T00:00:00Z", "2026-11-22T16:00:00", "soon", 7])
+async def test_a_date_of_no_preview_changes_nothing(buyer: Buying, date: Any) -> None:
+    one = await buyer("Starter")
+    wish = {"plan_id": await one.plan_id("Professional"), "interval": "month", "proration_date": date}
+    answer = await one.client.post(f"{PATH}/{one.id}/change", json=wish, headers=one.me)
+    assert answer.status_code in {400, 409}, answer.text
+    assert len(await one.invoices()) == 1
+
+
+async def test_a_credit_is_shown_as_used(buyer: Buying) -> None:
+    one = await buyer("Starter")
+    await one.ask_stripe("POST", f"customers/{one.customer}", balance="-1500")
+    shown = await one.done("preview-change", "Professional")
+    assert shown["balance_used"] == {"amount": 1500, "currency": "usd"}
+    assert shown["due_now"]["amount"] == sum(line["amount"]["amount"] for line in shown["lines"]) - 1500
 
 
 @pytest.mark.parametrize("fault", ["drop_after_effect", "drop"])
