@@ -1,8 +1,8 @@
 """Overview repository: one statement, however much the customer owns.
 
 Row security shows it the customer's own rows alone. Each table has an index by user, so that other customers' rows cost
-nothing. Its lists come as JSON, because the rows of a statement all have the same columns; one round trip with JSON
-costs a third of what six do (docs/decisions/0048-one-statement.md).
+nothing. Its lists come as JSON, because the rows of a statement all have the same columns
+(docs/decisions/0048-one-statement.md).
 """
 
 from datetime import datetime, timedelta
