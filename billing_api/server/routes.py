@@ -9,9 +9,12 @@ from litestar.types import ControllerRouterHandler
 from billing_api.commerce.billing_details.controller import BillingDetailsController
 from billing_api.commerce.billing_settings.controller import AdminBillingSettingsController
 from billing_api.commerce.checkout.controller import CheckoutController, checkout_return
+from billing_api.commerce.disputes.controller import AdminDisputeController
 from billing_api.commerce.payment_methods.controller import PaymentMethodController
+from billing_api.commerce.payments.admin_controller import AdminPaymentController
 from billing_api.commerce.payments.controller import InvoiceController, PaymentController
 from billing_api.commerce.plans.controller import PlanController
+from billing_api.commerce.refunds.controller import AdminRefundController
 from billing_api.commerce.subscriptions.controller import SubscriptionController
 from billing_api.identity.accounts.controller import AuthController, MeController, show_verification, verify_by_form
 from billing_api.identity.credentials.controller import PAGES as CREDENTIAL_PAGES
@@ -96,6 +99,9 @@ ROUTES: Final[Sequence[ControllerRouterHandler]] = (
             AdminJobController,
             AdminReconciliationController,
             AdminBillingSettingsController,
+            AdminPaymentController,
+            AdminRefundController,
+            AdminDisputeController,
             AdminSearchController,
         ],
     ),

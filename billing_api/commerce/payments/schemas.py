@@ -1,14 +1,17 @@
 """Payment schemas: invoices and payments as JSON."""
 
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Any
+from uuid import UUID
 
 import msgspec
 from msgspec import Meta
 
-from billing_api.web.fields import CreatedAt, InvoiceId, LicenseId, PaymentId, SubscriptionId
+from billing_api.commerce.disputes.schemas import DisputeLine
+from billing_api.commerce.refunds.schemas import RefundLine
+from billing_api.web.fields import INVOICE, CreatedAt, InvoiceId, LicenseId, PaymentId, SubscriptionId
 from core.money import Money
-from db.models.commerce import Invoice, InvoiceStatus, Payment, PaymentStatus
+from db.models.commerce import Invoice, InvoiceStatus, PaymentStatus
 from db.reads import Record
 
 
@@ -56,6 +59,18 @@ class InvoiceView(msgspec.Struct, frozen=True, kw_only=True):
         )
 
 
+class PaymentFailure(msgspec.Struct, frozen=True):
+    """Why a payment failed."""
+
+    code: Annotated[
+        str, Meta(description="The bank's code where it gave one, else Stripe's.", examples=["insufficient_funds"])
+    ]
+    message: Annotated[
+        str | None,
+        Meta(description="The same for people; null where nothing was said.", examples=["Your card was declined."]),
+    ]
+
+
 class PaymentView(msgspec.Struct, frozen=True, kw_only=True):
     """A payment, or an attempt at one."""
 
@@ -71,15 +86,33 @@ class PaymentView(msgspec.Struct, frozen=True, kw_only=True):
         str | None, Meta(description="What it was for; null where nothing is said.", examples=["Professional, monthly"])
     ]
     created_at: CreatedAt
+    invoice_id: Annotated[
+        UUID | None, Meta(description="The invoice that it pays; null for a payment without one.", examples=[INVOICE])
+    ]
+    refunded: Annotated[Money, Meta(description="What of it went back, or is on its way.")]
+    refunds: Annotated[list[RefundLine], Meta(description="Its refunds, the oldest first.")]
+    dispute: Annotated[DisputeLine | None, Meta(description="Its newest dispute; null where the bank raised none.")]
+    failure: Annotated[PaymentFailure | None, Meta(description="Why the last try failed; null where it did not.")]
 
     @classmethod
-    def of(cls, row: Payment | Record) -> "PaymentView":
-        return cls(
-            id=row.id,
-            license_id=row.license_id,
-            amount=Money(row.amount, row.currency),
-            status=row.status,
-            payment_method=row.payment_method,
-            description=row.description,
-            created_at=row.created_at,
-        )
+    def of(cls, row: Any) -> "PaymentView":
+        """From a row of `repository.payments`."""
+        return cls(**facts_of(row))
+
+
+def facts_of(row: Any) -> dict[str, Any]:
+    """The fields of a `PaymentView`."""
+    return {
+        "id": row.id,
+        "license_id": row.license_id,
+        "amount": Money(row.amount, row.currency),
+        "status": PaymentStatus(row.status),
+        "payment_method": row.payment_method,
+        "description": row.description,
+        "created_at": row.created_at,
+        "invoice_id": row.invoice_id,
+        "refunded": Money(row.refunded, row.currency),
+        "refunds": msgspec.convert(row.refunds, list[RefundLine]),
+        "dispute": msgspec.convert(row.dispute, DisputeLine | None),
+        "failure": PaymentFailure(row.failure_code, row.failure_message) if row.failure_code else None,
+    }

@@ -22,7 +22,7 @@ _STATUS: Final = {
 GIVEN_BACK: Final = (RefundStatus.PENDING, RefundStatus.SUCCEEDED)
 """Refunds whose money is back or on its way."""
 OPEN_DISPUTE: Final = ("needs_response", "under_review", "appeal_needs_response", "appeal_under_review")
-"""The bank has taken the money and has not decided."""
+"""The bank has taken the money and has not decided; Stripe refunds nothing of the payment meanwhile."""
 INQUIRY: Final = ("warning_needs_response", "warning_under_review")
 
 

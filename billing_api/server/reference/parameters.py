@@ -21,6 +21,7 @@ _IN_PATHS: Final[Mapping[str, _Known]] = {
     "subscription_id": _Known("The subscription's id.", fields.SUBSCRIPTION),
     "invoice_id": _Known("The invoice's id.", fields.INVOICE),
     "payment_id": _Known("The payment's id.", fields.PAYMENT),
+    "dispute_id": _Known("The dispute's id.", fields.DISPUTE),
     "session_id": _Known("The session's id.", fields.SESSION),
     "client_id": _Known("The OAuth client's id.", fields.CLIENT),
     "api_key_id": _Known("The API key's `id` (not its `key_id`, which signs).", fields.API_KEY),

@@ -5,9 +5,11 @@ from dataclasses import dataclass
 from billing_api.commerce.billing_details.service import BillingDetailsService
 from billing_api.commerce.billing_settings.service import BillingSettingsService
 from billing_api.commerce.checkout.service import CheckoutService
+from billing_api.commerce.disputes.service import DisputeAdministration
 from billing_api.commerce.payment_methods.service import PaymentMethodService
-from billing_api.commerce.payments.service import PaymentService
+from billing_api.commerce.payments.service import PaymentAdministration, PaymentService
 from billing_api.commerce.plans.service import PlanList, PlanService
+from billing_api.commerce.refunds.service import RefundService
 from billing_api.commerce.stripe_customers.service import StripeCustomers
 from billing_api.commerce.stripe_mirror.service import Mirror
 from billing_api.commerce.subscriptions.previews import Previews
@@ -27,6 +29,9 @@ class CommerceServices:
     billing_settings: BillingSettingsService
     payment_methods: PaymentMethodService
     billing_details: BillingDetailsService
+    payment_administration: PaymentAdministration
+    refunds: RefundService
+    disputes: DisputeAdministration
 
 
 def commerce(on: Infrastructure) -> CommerceServices:
@@ -45,6 +50,9 @@ def commerce(on: Infrastructure) -> CommerceServices:
             Previews(database, stripe, changes, PlanService(database), on.clock),
         ),
         payments=PaymentService(on.reads),
+        payment_administration=PaymentAdministration(database),
+        refunds=RefundService(database, on.clock),
+        disputes=DisputeAdministration(database, stripe, mirror),
         billing_settings=BillingSettingsService(database),
         billing_details=BillingDetailsService(database),
         payment_methods=PaymentMethodService(

@@ -175,9 +175,9 @@ def update(books: Books, params: Params, dispute_id: str) -> Document:
 
 def _submit(dispute: Document) -> None:
     details = dispute["evidence_details"]
-    if details["submission_count"]:
+    if dispute["status"].endswith("under_review"):
         raise invalid("Evidence for this dispute has been submitted already.", param="evidence")
-    details |= {"submission_count": 1, "submission_method": "manual"}
+    details |= {"submission_count": details["submission_count"] + 1, "submission_method": "manual"}
     dispute["status"] = "warning_under_review" if dispute["status"] in _INQUIRING else "under_review"
 
 

@@ -148,6 +148,12 @@ admin     POST    /api/v1/admin/service-accounts
 admin     DELETE  /api/v1/admin/service-accounts/{service_account_id:uuid}
 admin     PATCH   /api/v1/admin/service-accounts/{service_account_id:uuid}
 admin     POST    /api/v1/admin/service-accounts/{service_account_id:uuid}/rotate
+support   GET     /api/v1/admin/disputes  billing:read
+admin     POST    /api/v1/admin/disputes/{dispute_id:uuid}/close
+admin     POST    /api/v1/admin/disputes/{dispute_id:uuid}/evidence
+support   GET     /api/v1/admin/payments  billing:read
+support   GET     /api/v1/admin/payments/{payment_id:uuid}  billing:read
+admin     POST    /api/v1/admin/payments/{payment_id:uuid}/refund
 support   GET     /api/v1/admin/settings/billing  billing:read
 admin     PUT     /api/v1/admin/settings/billing
 support   GET     /api/v1/admin/users  customers:read

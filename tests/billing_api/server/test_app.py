@@ -63,6 +63,7 @@ STEP_UP = {
     ("DELETE", "/api/v1/me/mfa/totp"),
     ("GET", "/api/v1/me/export"),
     ("PATCH", "/api/v1/admin/platform-keys/{api_key_id:uuid}"),
+    ("POST", "/api/v1/admin/payments/{payment_id:uuid}/refund"),
     ("POST", "/api/v1/admin/platform-keys"),
     ("POST", "/api/v1/admin/platform-keys/{api_key_id:uuid}/rotate"),
     ("PATCH", "/api/v1/admin/service-accounts/{service_account_id:uuid}"),

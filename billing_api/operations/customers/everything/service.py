@@ -105,7 +105,7 @@ async def _invoices(look: _Look) -> _Part:
 
 async def _payments(look: _Look) -> _Part:
     found = await repository.newest(look.tx, repository.payments_of(look.user_id))
-    return _Part([PaymentView.of(row[0]) for row in found.rows], found.more)
+    return _Part([PaymentView.of(row) for row in found.rows], found.more)
 
 
 async def _api_keys(look: _Look) -> _Part:

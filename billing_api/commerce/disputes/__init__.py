@@ -1,0 +1,1 @@
+"""Disputes: what banks say about payments, as staff see and answer it."""
