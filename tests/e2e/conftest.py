@@ -1,5 +1,6 @@
 """The whole stack as `make up` starts it, with its own ports and data, once for each run of these tests."""
 
+import asyncio
 import json
 import os
 import signal
@@ -15,8 +16,9 @@ from core.settings import process_environment
 from devstack.ports import choose
 from devstack.visitor import Visitor, eventually
 from devstack.waiting import wait_until
+from tests.support.databases import change
 from tests.support.secrets_in_use import stack as looked_through
-from tests.support.servers import ROOT, slot
+from tests.support.servers import ROOT, DatabaseUrls, slot
 
 _READY_WITHIN = 240.0
 _STOPS_WITHIN = 30.0
@@ -28,6 +30,7 @@ class RunningStack:
     def __init__(self, data: Path) -> None:
         self.data = data
         self._run = data / "run.json"
+        self._database = DatabaseUrls(*[str(self.facts()["owner_database_url"])] * 3)
 
     def facts(self) -> dict[str, object]:
         """Waits until a killed part is started again."""
@@ -48,6 +51,11 @@ class RunningStack:
                 os.kill(pid, signal.SIGKILL)
             except ProcessLookupError:
                 continue
+
+    def let_claims_run_out(self) -> None:
+        """What a killed worker had claimed is due now, and not only after up to 30 seconds."""
+        statement = "UPDATE outbox SET due_at = now() WHERE done_at IS NULL AND dead_at IS NULL"
+        asyncio.run(change(self._database, statement))
 
     def restarted(self, part: str, before: list[int]) -> bool:
         """Whether the part runs in other processes than before."""
