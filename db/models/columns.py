@@ -10,11 +10,12 @@ from datetime import datetime
 from typing import Annotated, Any, ClassVar
 from uuid import UUID
 
-from advanced_alchemy.types import DateTimeUTC
-from sqlalchemy import BigInteger, Enum, Integer, LargeBinary, MetaData, Text, Uuid
+from sqlalchemy import BigInteger, DateTime, Dialect, Enum, Integer, LargeBinary, MetaData, Text, Uuid
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import DeclarativeBase, mapped_column
 from sqlalchemy.sql import func
+from sqlalchemy.types import TypeDecorator
+from typing_extensions import override
 
 from core.ids import new_id
 
@@ -29,13 +30,31 @@ METADATA = MetaData(
 )
 
 
+class Instant(TypeDecorator[datetime]):
+    """`timestamptz`. A datetime without its offset from UTC is refused: the driver would take it for UTC."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    @property
+    @override
+    def python_type(self) -> type[datetime]:
+        return datetime
+
+    @override
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is not None and value.tzinfo is None:
+            raise TypeError("an instant needs its offset from UTC")
+        return value
+
+
 class Table(DeclarativeBase):
-    """Base of every table. Not Advanced Alchemy's: its JSON type (1.12) does not load under SQLAlchemy 2.1."""
+    """Base of every table."""
 
     metadata = METADATA
     type_annotation_map: ClassVar[dict[Any, Any]] = {
         UUID: Uuid(),
-        datetime: DateTimeUTC(),
+        datetime: Instant(),
         str: Text(),
         bytes: LargeBinary(),
         int: Integer(),
