@@ -13,10 +13,10 @@ import structlog
 
 from core.health import Dependencies, Dependency, Readiness
 from core.parts import Part, Parts
+from core.resp.waiting import drive
 from validator.http.answers import Letterhead
 from validator.http.protocol import Request
 from validator.http.routes import Route
-from validator.redis.waiting import drive
 from validator.store.store import Store
 
 _LOOK_EACH: Final = 1.0

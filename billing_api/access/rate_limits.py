@@ -25,7 +25,7 @@ from litestar.handlers import BaseRouteHandler
 from billing_api.access.client_address import client_address
 from billing_api.access.permissions import Principal
 from core import ip_addresses
-from core.access_store.store import AccessStore, Limit, StoreAway
+from core.access_store.store import AccessStore, Limit, Look, StoreAway
 from core.counted import counted
 from core.errors import TooManyRequests
 from core.rate_limit import Allowance, Quota, RateLimit
@@ -46,15 +46,18 @@ class RateLimiter:
         self._quotas = quotas
         self._local = {name: RateLimit(quota.rate, quota.seconds) for name, quota in quotas.items()}
 
-    async def enforce(self, connection: Connection, principal: Principal | None, *, signed: bool) -> None:
+    async def enforce(
+        self, connection: Connection, principal: Principal | None, *, signed: bool, look: bool
+    ) -> Look | None:
         """TooManyRequests where a limit is reached. Keeps the remaining quotas for the answer's headers.
 
         A service account has a limit of its own in place of its address's: many run on one server of the seller.
+        `look`: the answer is what Redis knows of the principal's session, asked in the same round trip.
         """
         path: str = connection.scope["path_template"]
         tighter = declared_limit(connection.route_handler)
         if path.startswith(_UNCOUNTED) or (signed and tighter is None):
-            return
+            return None
         who = ip_addresses.group(client_address(connection))
         wanted = [(ADDRESS, who)]
         if principal is not None and principal.is_service_account:
@@ -63,13 +66,23 @@ class RateLimiter:
             wanted.append((tighter, who))
         if principal is not None and not principal.is_service_account:
             wanted.append((USER, principal.signed_in_id.hex))
-        await self._charge(connection, wanted)
+        limits = self._limits(wanted)
+        if not look or principal is None:
+            self._settle(connection, limits, await self.take(limits))
+            return None
+        try:
+            allowances, seen = await self._store.admit(limits, principal.session_id, principal.user_id)
+        except StoreAway:
+            allowances, seen = self._take_here(limits), None
+        self._settle(connection, limits, allowances)
+        return seen
 
     async def count_failure(self, connection: Connection) -> None:
         """TooManyRequests where this address has sent too many calls with a wrong signature to this route."""
         name = declared_failures(connection.route_handler)
         if name is not None:
-            await self._charge(connection, [(name, ip_addresses.group(client_address(connection)))])
+            limits = self._limits([(name, ip_addresses.group(client_address(connection)))])
+            self._settle(connection, limits, await self.take(limits))
 
     async def take(self, limits: Sequence[Limit]) -> list[Allowance]:
         """One answer for each limit.
@@ -79,12 +92,17 @@ class RateLimiter:
         try:
             return await self._store.take(limits)
         except StoreAway:
-            now = monotonic()
-            return [self._local[limit.name].take(limit.who, 1, now) for limit in limits]
+            return self._take_here(limits)
 
-    async def _charge(self, connection: Connection, wanted: Sequence[tuple[str, str]]) -> None:
-        limits = [Limit(name, who, self._quotas[name]) for name, who in wanted]
-        allowances = await self.take(limits)
+    def _take_here(self, limits: Sequence[Limit]) -> list[Allowance]:
+        now = monotonic()
+        return [self._local[limit.name].take(limit.who, 1, now) for limit in limits]
+
+    def _limits(self, wanted: Sequence[tuple[str, str]]) -> list[Limit]:
+        return [Limit(name, who, self._quotas[name]) for name, who in wanted]
+
+    def _settle(self, connection: Connection, limits: Sequence[Limit], allowances: Sequence[Allowance]) -> None:
+        """Keeps what is left for the headers, and refuses the request where nothing is."""
         connection.scope["state"][_FIELDS] = _fields(limits, allowances)
         if all(allowance.allowed for allowance in allowances):
             return

@@ -108,7 +108,8 @@ class AccountDeletion:
         user, now = await self._check.redeem(tx, proof), self._clock()
         if not user.is_active or user.role is not principal.role:
             return Unauthenticated("what you may do here has changed: sign in again with POST auth/login")
-        if await sessions.live(tx, principal.session_id, user.id, now) is None:  # ended while the password was hashed
+        # It may have ended while the password was hashed.
+        if await sessions.live_role(tx, principal.session_id, user.id, now) is None:
             return Unauthenticated("this sign-in has ended: sign in again with POST auth/login")
         if administrators == {user.id}:
             return Conflict("you are the only administrator: give somebody else the role first")

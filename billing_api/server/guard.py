@@ -17,7 +17,7 @@ from billing_api.access.permissions import Permission, Principal, may, missing_s
 from billing_api.access.rate_limits import RateLimiter
 from billing_api.access.tokens import ClientToken, ServiceAccountToken, TokenIssuer
 from billing_api.identity.oauth.service_accounts import ServiceAccountTokens
-from billing_api.identity.sessions.liveness import Liveness
+from billing_api.identity.sessions.liveness import Liveness, is_cached
 from billing_api.web.single_headers import require_single
 from core.errors import Forbidden, InsufficientScope, NetworkNotAllowed, Refusal, Unauthenticated
 
@@ -64,15 +64,23 @@ async def guard(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRou
     principal: Principal | None = connection.user
     api = connection.app.state.api
     limits: RateLimiter = api.limits
-    await limits.enforce(connection, principal, signed=needed is Permission.SIGNED)
+    is_open = needed in {Permission.PUBLIC, Permission.SIGNED}
+    # A client of OAuth has no session; it was looked up with its token.
+    has_session = principal is not None and principal.client_id is None
+    seen = await limits.enforce(
+        connection,
+        principal,
+        signed=needed is Permission.SIGNED,
+        look=has_session and not is_open and principal is not None and is_cached(principal),
+    )
     # Authentication: a valid token of a live session.
-    if needed in {Permission.PUBLIC, Permission.SIGNED}:
+    if is_open:
         return
     if principal is None:
         raise connection.auth or Unauthenticated(_FIRST_SIGN_IN)
     liveness: Liveness = api.infrastructure.liveness
-    if principal.client_id is None:  # a client has no session; it was looked up with its token
-        await liveness.check(principal)
+    if has_session:
+        await liveness.judge(principal, seen)
     # Authorization: the permission, then the factors that the route asks for.
     if not may(principal, needed, reads=_only_reads(handler)):
         raise _refusal(principal, needed)

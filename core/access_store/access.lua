@@ -19,17 +19,18 @@ local function run()
   return run_id
 end
 
--- KEYS: one for each limit that applies. ARGV: for each limit the microseconds that one request costs, and those of its
+-- KEYS: one for each limit that applies. ARGV, from `first` on: for each limit the microseconds that one request costs, and those of its
 -- window. Answer: 1 where the request is allowed, else 0; then for each limit how many microseconds its caller is ahead of
 -- now, this request included. A request that one limit refuses is counted by none.
-local function take(keys, args)
+local function take(keys, args, first)
   local now = now_us()
   local allowed = 1
   local ahead = {}
+  local before = (first or 1) - 1
   for i, key in ipairs(keys) do
     local paid_at = math.max(tonumber(redis.call('GET', key) or now), now)
-    ahead[i] = paid_at + tonumber(args[2 * i - 1]) - now
-    if ahead[i] > tonumber(args[2 * i]) then
+    ahead[i] = paid_at + tonumber(args[before + 2 * i - 1]) - now
+    if ahead[i] > tonumber(args[before + 2 * i]) then
       allowed = 0
     end
   end
@@ -67,6 +68,20 @@ local function look(keys, args)
   return {generation, now, (age >= 0 and age <= tonumber(args[1])) and role or ''}
 end
 
+-- What a request of a signed-in caller needs to know, at once. KEYS: session, generation, then one for each limit. ARGV:
+-- as `look` has them, then as `take` has them. Answer: as `take` has it, then as `look`; a request that a limit refuses
+-- looks at no session.
+local function admit(keys, args)
+  local limits = {unpack(keys, 3)}
+  local answer = take(limits, args, 4)
+  if answer[1] == 1 then
+    for _, value in ipairs(look(keys, args)) do
+      answer[#answer + 1] = value
+    end
+  end
+  return answer
+end
+
 -- KEYS: session, generation. ARGV: the generation and the instant that `look` gave before Postgres was asked, the role
 -- that Postgres answered, for how many seconds to keep it. Answer: 1 where it is kept, 0 where a fence came in between.
 local function keep(keys, args)
@@ -84,7 +99,8 @@ local function fence(keys, args)
   return 1
 end
 
-redis.register_function(PREFIX .. 'take', take)
+redis.register_function(PREFIX .. 'take', function(keys, args) return take(keys, args) end)
 redis.register_function(PREFIX .. 'look', look)
+redis.register_function(PREFIX .. 'admit', admit)
 redis.register_function(PREFIX .. 'keep', keep)
 redis.register_function(PREFIX .. 'fence', fence)

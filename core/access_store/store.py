@@ -4,7 +4,6 @@ Every call has a time limit, and a server that fails is not asked for a moment. 
 away, and must not wait for one timeout after another. Only `fence` is always tried.
 """
 
-import asyncio
 import hashlib
 import secrets
 from collections.abc import Sequence
@@ -13,9 +12,9 @@ from time import monotonic
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
-from redis.asyncio import Redis
-from redis.exceptions import RedisError, ResponseError
+from hiredis import ReplyError
 
+from core.access_store.link import AccessLink, LinkDown
 from core.hotstore import keys
 from core.hotstore.functions import is_missing
 from core.rate_limit import Allowance, Quota
@@ -27,7 +26,6 @@ KEPT_SECONDS: Final = 30 * 60
 FENCE_SECONDS: Final = 30
 """Longer than any transaction that ends sessions takes from its fence to its COMMIT."""
 
-_WITHIN: Final = 0.5
 _LEFT_ALONE: Final = 1.0
 _MICROSECONDS: Final = 1_000_000
 _TEMPLATE: Final = resources.files("core.access_store").joinpath("access.lua").read_text("utf-8")
@@ -57,25 +55,38 @@ class Limit(NamedTuple):
         return keys.rate(self.name, self.who)
 
 
+class Admission(NamedTuple):
+    """An answer for each limit, and what is known of the session: None where a limit refuses the request."""
+
+    allowances: list[Allowance]
+    seen: Look | None
+
+
 class AccessStore:
-    def __init__(self, redis: Redis) -> None:
-        """`redis` answers bytes, and belongs to the caller."""
-        self._redis: Any = redis  # whose execute_command is untyped
+    def __init__(self, url: str, *, name: str = "nextpanel-billing") -> None:
+        """Connects at its first use. `name`: what the server shows in CLIENT LIST."""
+        self._link = AccessLink(url, name=name)
         self._tried_again_at = 0.0
+
+    async def close(self) -> None:
+        await self._link.close()
 
     async def take(self, limits: Sequence[Limit]) -> list[Allowance]:
         """Counts one request against all limits; if one of them refuses it, none counts it."""
-        costs = [_MICROSECONDS * limit.quota.seconds // limit.quota.requests for limit in limits]
-        windows = [_MICROSECONDS * limit.quota.seconds for limit in limits]
-        arguments = [number for pair in zip(costs, windows, strict=True) for number in pair]
-        allowed, *ahead = await self._call("take", [limit.key for limit in limits], arguments)
-        facts = zip(costs, windows, ahead, strict=True)
-        return [_allowance(cost, window, ahead, counted=allowed == 1) for cost, window, ahead in facts]
+        prices = _prices(limits)
+        return _allowances(prices, await self._call("take", [limit.key for limit in limits], prices))
 
     async def look(self, session_id: UUID, user_id: UUID) -> Look:
-        arguments = (BELIEVED_SECONDS * _MICROSECONDS, KEPT_SECONDS, secrets.token_hex(8))
-        generation, at, role = await self._call("look", _session_keys(session_id, user_id), arguments)
-        return Look(generation, at, role.decode() or None)
+        return _look(*await self._call("look", _session_keys(session_id, user_id), _believed()))
+
+    async def admit(self, limits: Sequence[Limit], session_id: UUID, user_id: UUID) -> Admission:
+        """`take` and `look` in one round trip."""
+        names = [*_session_keys(session_id, user_id), *(limit.key for limit in limits)]
+        prices = _prices(limits)
+        answer = await self._call("admit", names, [*_believed(), *prices])
+        counted = 1 + len(limits)
+        seen = _look(*answer[counted:]) if len(answer) > counted else None
+        return Admission(_allowances(prices, answer[:counted]), seen)
 
     async def keep(self, session_id: UUID, user_id: UUID, seen: Look, role: str) -> bool:
         """Keeps that Postgres, asked after `seen`, called the session live. False where a fence came in between."""
@@ -94,20 +105,42 @@ class AccessStore:
             raise StoreAway
         call = ("FCALL", f"np_{_VERSION}_{function}", len(names), *names, *arguments)
         try:
-            async with asyncio.timeout(_WITHIN):
-                return await self._asked(call)
-        except (RedisError, OSError) as failure:  # TimeoutError is an OSError
+            return await self._asked(call)
+        except (LinkDown, ReplyError) as failure:
             self._tried_again_at = monotonic() + _LEFT_ALONE
-            raise StoreAway(type(failure).__name__) from failure
+            raise StoreAway(str(failure)) from failure
 
     async def _asked(self, call: tuple[str | bytes | int, ...]) -> Any:
         try:
-            return await self._redis.execute_command(*call)
-        except ResponseError as failure:
+            return await self._link.ask(*call)
+        except ReplyError as failure:
             if not is_missing(str(failure)):
                 raise
-            await self._redis.execute_command("FUNCTION", "LOAD", "REPLACE", SOURCE)
-            return await self._redis.execute_command(*call)
+            await self._link.ask("FUNCTION", "LOAD", "REPLACE", SOURCE)
+            return await self._link.ask(*call)
+
+
+def _prices(limits: Sequence[Limit]) -> list[int]:
+    """For each limit the microseconds that one request costs, and those of its window."""
+    return [
+        number
+        for limit in limits
+        for number in (_MICROSECONDS * limit.quota.seconds // limit.quota.requests, _MICROSECONDS * limit.quota.seconds)
+    ]
+
+
+def _allowances(prices: Sequence[int], answer: Sequence[int]) -> list[Allowance]:
+    allowed, *ahead = answer
+    facts = zip(prices[::2], prices[1::2], ahead, strict=True)
+    return [_allowance(cost, window, ahead, counted=allowed == 1) for cost, window, ahead in facts]
+
+
+def _believed() -> tuple[int, int, str]:
+    return BELIEVED_SECONDS * _MICROSECONDS, KEPT_SECONDS, secrets.token_hex(8)
+
+
+def _look(generation: bytes, at: int, role: bytes) -> Look:
+    return Look(generation, at, role.decode() or None)
 
 
 def _session_keys(session_id: UUID, user_id: UUID) -> tuple[str, str]:

@@ -16,12 +16,12 @@ import hiredis
 from typing_extensions import override
 
 from core.hotstore.slots import BUCKET_SLOTS, SLOTS
+from core.resp.connection import pack
 from devstack.leash import Launch
 from devstack.ports import choose
 from devstack.valkey import HOST, Valkey
 from devstack.waiting import wait_until
 from tests.support.servers import running
-from validator.redis.resp import pack
 
 NODE_TIMEOUT: Final = 1000
 """Milliseconds."""

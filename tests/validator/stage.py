@@ -30,13 +30,13 @@ from core.licensing import key as license_key
 from core.licensing.plan import Resource
 from core.licensing.record import PERMISSIONS, ApiKeyRecord, LicenseRecord
 from core.licensing.state import Status
+from core.resp.waiting import Work, drive
 from core.settings import process_environment, validator_settings
 from devstack.ports import choose
 from devstack.waiting import wait_until
 from tests.support.secrecy import WATCH
 from tests.support.secrets_in_use import learn_settings
 from tests.support.servers import ROOT
-from validator.redis.waiting import Work, drive
 
 T = TypeVar("T")
 

@@ -15,6 +15,7 @@ import msgspec
 from core.clock import rfc3339, unix_time
 from core.hotstore.snapshot import NOTHING_USED
 from core.licensing.verdict import explain, holds_until, judge
+from core.resp.waiting import Work, together
 from validator.calls.gate import Caller, Gate
 from validator.calls.questions import Question, Questions
 from validator.calls.wire import (
@@ -26,7 +27,6 @@ from validator.calls.wire import (
 from validator.http.answers import Letterhead, verdict_text
 from validator.http.protocol import Request
 from validator.metrics import Tally
-from validator.redis.waiting import Work, together
 from validator.store.near_cache import CachedVerdict, KnownLicense
 from validator.store.store import Store
 

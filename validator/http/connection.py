@@ -17,6 +17,7 @@ from typing import Final, Protocol, cast
 
 from typing_extensions import override
 
+from core.resp.waiting import Work, drive
 from validator.http.heads import Heads
 from validator.http.limits import IDLE_SECONDS, LINGER_SECONDS, MOST_OWED, REQUEST_SECONDS, UNREAD_SECONDS
 from validator.http.protocol import (
@@ -26,7 +27,6 @@ from validator.http.protocol import (
     RequestParser,
 )
 from validator.metrics import Tally
-from validator.redis.waiting import Work, drive
 
 _CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 

@@ -17,12 +17,12 @@ from core.errors import (
 )
 from core.field_errors import invalid, unknown
 from core.headers import JSON, is_json
+from core.resp.waiting import Work
 from validator.http.answers import Letterhead
 from validator.http.problems import UNREADABLE
 from validator.http.protocol import ProtocolFault, Request
 from validator.http.rate_limit_headers import SignatureFailures
 from validator.metrics import Tally
-from validator.redis.waiting import Work
 
 Handler = Callable[[Request], bytes | Work[bytes]]
 

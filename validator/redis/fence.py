@@ -16,13 +16,13 @@ from time import monotonic
 from typing import Final
 
 from core.hotstore import keys
-from validator.metrics import Histogram
-from validator.redis.resp import (
+from core.resp.connection import (
     Answer,
     RedisConnection,
     pack,
 )
-from validator.redis.waiting import Reply
+from core.resp.waiting import Reply
+from validator.metrics import Histogram
 
 MAX_AGE: Final = 0.2
 """Seconds for which cached data may be used after the instant up to which it is proven."""

@@ -26,10 +26,11 @@ from core.hotstore.connections import DEMOTED, FULL
 from core.hotstore.functions import FunctionsMissing, NotReady, is_missing
 from core.hotstore.server_facts import ServerFacts
 from core.hotstore.slots import Address
+from core.resp.connection import TICK, Answer, NoReply, RedisConnection, pack
+from core.resp.dialing import dial
+from core.resp.waiting import Reply, drive
 from validator.redis.fence import Fence
-from validator.redis.handshake import READ_FACTS, dial, facts_in, introduce
-from validator.redis.resp import TICK, Answer, NoReply, RedisConnection, pack
-from validator.redis.waiting import Reply, drive
+from validator.redis.handshake import READ_FACTS, facts_in, introduce
 
 _HOPELESS_TICKS: Final = 100
 _CONNECT_SECONDS: Final = 1.0

@@ -33,11 +33,11 @@ from core.hotstore.slots import (
     owners_of,
     redirection,
 )
+from core.resp.connection import Answer, pack
+from core.resp.waiting import Reply
 from validator.redis.eras import Eras
 from validator.redis.fence import SYNC_READ
 from validator.redis.link import RedisLink
-from validator.redis.resp import Answer, pack
-from validator.redis.waiting import Reply
 
 _LOOK_EACH: Final = 1.0
 _HOPS: Final = 2  # to the node it has moved to, and from there if it is being moved

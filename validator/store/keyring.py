@@ -22,10 +22,10 @@ from core.hotstore.snapshot import (
 )
 from core.ip_addresses import Network, network
 from core.licensing.record import ApiKeyRecord, Permission
+from core.resp.connection import Answer, pack
+from core.resp.waiting import Reply
 from validator.redis.eras import Era, Eras
 from validator.redis.link import checked
-from validator.redis.resp import Answer, pack
-from validator.redis.waiting import Reply
 from validator.store.bounded_cache import BoundedCache
 from validator.store.near_cache import MOST_UNKNOWN
 from validator.store.staleness import Trust, is_recent

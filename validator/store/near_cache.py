@@ -15,8 +15,8 @@ import msgspec
 
 from core.licensing.plan import Resource
 from core.licensing.record import LicenseRecord, Usage
+from core.resp.connection import Answer
 from validator.redis.eras import Era, Eras
-from validator.redis.resp import Answer
 from validator.store.bounded_cache import BoundedCache
 
 MOST_UNKNOWN: Final = 4096

@@ -28,10 +28,10 @@ from core.hotstore.snapshot import (
 )
 from core.licensing.plan import Resource
 from core.licensing.record import LeaseRecord, LicenseRecord
+from core.resp.connection import Answer, pack
+from core.resp.waiting import Reply
 from validator.redis.link import checked
 from validator.redis.nodes import Nodes
-from validator.redis.resp import Answer, pack
-from validator.redis.waiting import Reply
 from validator.store.bounded_cache import BoundedCache
 from validator.store.keyring import KeyRing
 from validator.store.near_cache import CachedVerdicts, Entry, KnownLicense, NearCache, SeenAnswer

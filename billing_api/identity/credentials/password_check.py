@@ -113,7 +113,7 @@ class PasswordCheck:
         user = await self.redeem(tx, proof)
         if not user.is_active:
             raise Unauthenticated("this account is not active any more: write to support")
-        if await sessions.live(tx, principal.session_id, user.id, self._counter.now()) is None:
+        if await sessions.live_role(tx, principal.session_id, user.id, self._counter.now()) is None:
             raise Unauthenticated("this sign-in has ended: sign in again with POST auth/login")
         return user
 

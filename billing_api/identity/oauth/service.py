@@ -57,7 +57,7 @@ class OAuthClientService:
             if count is None:
                 raise Unauthenticated("this account is not active any more: write to support")
             # Check the session again under the owner's lock: access revocation ends sessions and clients under it.
-            if await sessions.live(tx, principal.session_id, principal.user_id, self._clock()) is None:
+            if await sessions.live_role(tx, principal.session_id, principal.user_id, self._clock()) is None:
                 raise Unauthenticated("this sign-in has ended: sign in again with POST auth/login")
             if count >= MOST_CLIENTS:
                 raise Conflict(f"you have {MOST_CLIENTS} clients, the most that are allowed: revoke one that is unused")

@@ -66,8 +66,8 @@ class ServiceAccountAdministration:
         async with self._database.as_system(principal.user_id) as tx:
             # The secret outlives the sign-in that makes it, so a sign-in that ends meanwhile must make none.
             await repository.lock_administrator(tx, principal.user_id)
-            live = await sessions.live(tx, principal.session_id, principal.user_id, now)
-            if live is None or live.role is not principal.role:
+            role = await sessions.live_role(tx, principal.session_id, principal.user_id, now)
+            if role is not principal.role:
                 raise Unauthenticated("this sign-in has ended: sign in again with POST auth/login")
             if stored := await once.claim(tx, ServiceAccountSecret):
                 return stored

@@ -21,12 +21,14 @@ from uuid import UUID
 
 from billing_api.access.permissions import ONE_TIME_PASSWORD, PERMISSIONS, Permission, Principal, require_step_up
 from billing_api.identity.sessions import repository
+from billing_api.identity.sessions.uses import SessionUses
 from core.access_store.store import BELIEVED_SECONDS, AccessStore, Look, StoreAway
 from core.clock import Clock
 from core.errors import InvalidToken, StepUpRequired
 from core.telemetry import logger
 from db.models.identity import Role
-from db.unit_of_work import Database, SystemTransaction
+from db.reads import SystemReads
+from db.unit_of_work import Database
 
 _SEEN_EVERY: Final = timedelta(minutes=1)
 _STALE_AFTER: Final = BELIEVED_SECONDS + 0.1
@@ -61,14 +63,22 @@ class SessionRevocation:
 
 
 class Liveness:
-    def __init__(self, database: Database, store: AccessStore, clock: Clock) -> None:
+    def __init__(
+        self, database: Database, reads: SystemReads, store: AccessStore, uses: SessionUses, clock: Clock
+    ) -> None:
         self._database = database
+        self._reads = reads
         self._store = store
+        self._uses = uses
         self._clock = clock
 
     async def check(self, principal: Principal) -> None:
         """InvalidToken where the session has ended, its user is suspended, or the role differs from the token's."""
-        role = await self._role_now(principal)
+        await self.judge(principal, await self._cached(principal))
+
+    async def judge(self, principal: Principal, seen: Look | None) -> None:
+        """`check`, where Redis has been asked already. `seen`: its answer; None where there is none."""
+        role = await self._role_now(principal, seen)
         if role is None:
             raise InvalidToken("this sign-in has ended: sign in again with POST auth/login")
         if role is not principal.role:
@@ -104,10 +114,9 @@ class Liveness:
         async with self._database.as_system() as tx:
             return await repository.strongest_proof(tx, principal.session_id, principal.user_id)
 
-    async def _role_now(self, principal: Principal) -> Role | None:
+    async def _role_now(self, principal: Principal, cached: Look | None) -> Role | None:
         if principal.actor_id is not None:
             return await self._role_in_postgres(principal)  # not cached: it is rare and depends on two users
-        cached = await self._cached(principal)
         if cached is not None and cached.role is not None:
             return Role(cached.role)
         role = await self._role_in_postgres(principal)
@@ -116,7 +125,9 @@ class Liveness:
         return role
 
     async def _cached(self, principal: Principal) -> Look | None:
-        """What Redis says; None where it is away."""
+        """What Redis says; None where it is away, or is not asked."""
+        if not is_cached(principal):
+            return None
         try:
             return await self._store.look(principal.session_id, principal.user_id)
         except StoreAway:
@@ -129,18 +140,26 @@ class Liveness:
             return
 
     async def _role_in_postgres(self, principal: Principal) -> Role | None:
-        """None where the session is not live. Also notes, at most once a minute, that it was used."""
+        """None where the session is not live. Also notes that it was used."""
         now = self._clock()
-        async with self._database.as_system() as tx:
-            live = await repository.live(tx, principal.session_id, principal.signed_in_id, now)
-            if live is None:
-                return None
-            if now - live.last_seen_at >= _SEEN_EVERY:
-                await repository.touch(tx, principal.session_id, now)
-            return live.role if principal.actor_id is None else await _impersonated(tx, principal, live.role)
+        values = {"session_id": principal.session_id, "user_id": principal.signed_in_id, "now": now}
+        rows = await self._reads.rows(repository.LIVE, values)
+        if not rows:
+            return None
+        live = rows[0]
+        if now - live.last_seen_at >= _SEEN_EVERY:
+            self._uses.note(principal.session_id, now)
+        role = Role(live.role)
+        return role if principal.actor_id is None else await self._impersonated(principal, role)
+
+    async def _impersonated(self, principal: Principal, actors_role: Role) -> Role | None:
+        """The customer's role, while the actor may impersonate and the customer is active."""
+        if Permission.USERS_IMPERSONATE not in PERMISSIONS[actors_role]:
+            return None
+        customer = await self._reads.rows(repository.ACTIVE_CUSTOMER, {"user_id": principal.user_id})
+        return Role.CUSTOMER if customer else None
 
 
-async def _impersonated(tx: SystemTransaction, principal: Principal, actors_role: Role) -> Role | None:
-    """The customer's role, while the actor may impersonate and the customer is active."""
-    may = Permission.USERS_IMPERSONATE in PERMISSIONS[actors_role]
-    return Role.CUSTOMER if may and await repository.is_active_customer(tx, principal.user_id) else None
+def is_cached(principal: Principal) -> bool:
+    """Whether Redis may know the session: an impersonation depends on two users, and is rare."""
+    return principal.actor_id is None

@@ -1,15 +1,16 @@
 """SQL of live sessions. The rotation of refresh tokens is in identity/accounts/repository.py."""
 
+from collections.abc import Mapping
 from datetime import datetime
-from typing import Final, NamedTuple
+from typing import Final
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, bindparam, select, update
+from sqlalchemy import ColumnElement, bindparam, select, text, update
 from sqlalchemy.orm import InstrumentedAttribute
 
 from db.models.identity import Role, Session, TotpFactor, User
 from db.paging import Order
-from db.reads import OwnList
+from db.reads import OwnList, Statement
 from db.unit_of_work import CustomerTransaction, SystemTransaction, Transaction
 
 LAST_USED_FIRST: Final = Order(Session.last_seen_at, Session.id)
@@ -24,21 +25,25 @@ _SHOWN: tuple[InstrumentedAttribute[object], ...] = (
 )
 
 
-class LiveSession(NamedTuple):
-    role: Role
-    """The user's role now."""
-    last_seen_at: datetime
+async def live_role(tx: SystemTransaction, session_id: UUID, user_id: UUID, now: datetime) -> Role | None:
+    """The user's role now; None where the session has ended, is not this user's, or the user is suspended."""
+    rows = await tx.run(LIVE, {"session_id": session_id, "user_id": user_id, "now": now})
+    return Role(rows[0].role) if rows else None
 
 
-async def live(tx: SystemTransaction, session_id: UUID, user_id: UUID, now: datetime) -> LiveSession | None:
-    """None where the session has ended, is not this user's, or the user is suspended."""
-    statement = (
-        select(User.role, Session.last_seen_at)
-        .join(User, User.id == Session.user_id)
-        .where(Session.id == session_id, Session.user_id == user_id, _lives(now), User.is_active)
+_TOUCH: Final = Statement(
+    text(
+        """
+        WITH used AS (
+            SELECT id, at FROM unnest(CAST(:ids AS uuid[]), CAST(:instants AS timestamptz[])) AS used (id, at)
+        ), locked AS (
+            SELECT sessions.id, used.at FROM sessions JOIN used ON used.id = sessions.id
+            WHERE sessions.last_seen_at < used.at ORDER BY sessions.id FOR UPDATE OF sessions
+        )
+        UPDATE sessions SET last_seen_at = locked.at FROM locked WHERE sessions.id = locked.id
+        """
     )
-    row = (await tx.session.execute(statement)).one_or_none()
-    return None if row is None else LiveSession(row[0], row[1])
+)
 
 
 async def strongest_proof(tx: SystemTransaction, session_id: UUID, user_id: UUID) -> tuple[bool, list[str]]:
@@ -49,15 +54,9 @@ async def strongest_proof(tx: SystemTransaction, session_id: UUID, user_id: UUID
     return has_factor, amr or []
 
 
-async def is_active_customer(tx: SystemTransaction, user_id: UUID) -> bool:
-    statement = select(User.id).where(User.id == user_id, User.is_active, User.role == Role.CUSTOMER)
-    return await tx.session.scalar(statement) is not None
-
-
-async def touch(tx: SystemTransaction, session_id: UUID, now: datetime) -> None:
-    """Of two writes at once the later instant stays."""
-    statement = update(Session).where(Session.id == session_id, Session.last_seen_at < now)
-    await tx.session.execute(statement.values(last_seen_at=now))
+async def touch(tx: SystemTransaction, uses: Mapping[UUID, datetime]) -> None:
+    """Of two writes at once the later instant stays. Sessions are locked in one order by all writers."""
+    await tx.run(_TOUCH, {"ids": list(uses), "instants": list(uses.values())})
 
 
 async def exists(tx: CustomerTransaction, session_id: UUID) -> bool:
@@ -85,3 +84,18 @@ OWN_LIVE: Final = OwnList(
     select(*_SHOWN).where(_lives(bindparam("now", type_=Session.expires_at.type))), LAST_USED_FIRST
 )
 """Live sessions of a customer. It needs `now`."""
+LIVE: Final = Statement(
+    select(User.role, Session.last_seen_at)
+    .join(User, User.id == Session.user_id)
+    .where(
+        Session.id == bindparam("session_id"),
+        Session.user_id == bindparam("user_id"),
+        _lives(bindparam("now", type_=Session.expires_at.type)),
+        User.is_active,
+    )
+)
+"""The user's role now, and when the session was seen last. No row: it has ended, is another user's, or the user is
+suspended."""
+ACTIVE_CUSTOMER: Final = Statement(
+    select(User.id).where(User.id == bindparam("user_id"), User.is_active, User.role == Role.CUSTOMER)
+)

@@ -9,6 +9,7 @@ from billing_api.access.tokens import TokenIssuer
 from billing_api.gateways.stripe.client import StripeGateway
 from billing_api.identity.credentials.password_hashing import Passwords
 from billing_api.identity.sessions.liveness import Liveness
+from billing_api.identity.sessions.uses import SessionUses
 from core.access_store.store import AccessStore
 from core.clock import Clock
 from core.hotstore.client import HotStoreClient
@@ -41,6 +42,7 @@ class Infrastructure:
     hot_store_reader: Reader
     hot_store_writer: Writer
     access_store: AccessStore
+    uses: SessionUses
     stripe: StripeGateway
     passwords: Passwords
     liveness: Liveness
@@ -65,7 +67,10 @@ def open_infrastructure(
     until_stopped.push_async_callback(queue_redis.aclose)
     passwords = Passwords.shared_by(settings.processes)
     until_stopped.callback(passwords.close)
-    hot_store, access_store = HotStoreClient(redis), AccessStore(queue_redis)
+    hot_store, access_store = HotStoreClient(redis), AccessStore(settings.queue_redis_url, name="np-billing-api")
+    uses = SessionUses(database)
+    for closed in (access_store, uses):
+        until_stopped.push_async_callback(closed.close)
     return Infrastructure(
         settings=settings,
         clock=clock,
@@ -81,7 +86,8 @@ def open_infrastructure(
         hot_store_reader=Reader(hot_store),
         hot_store_writer=Writer(hot_store),
         access_store=access_store,
+        uses=uses,
         stripe=stripe,
         passwords=passwords,
-        liveness=Liveness(database, access_store, clock),
+        liveness=Liveness(database, system_reads, access_store, uses, clock),
     )

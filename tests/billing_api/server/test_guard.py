@@ -15,12 +15,12 @@ from litestar import Litestar, Request, get
 from litestar.datastructures import State
 from litestar.handlers import HTTPRouteHandler
 from litestar.middleware import DefineMiddleware
-from redis.asyncio import Redis
 
 from billing_api.access.permissions import PERMISSIONS, Permission, Principal
 from billing_api.access.rate_limits import RateLimiter
 from billing_api.access.tokens import TokenIssuer
 from billing_api.identity.sessions.liveness import Liveness
+from billing_api.identity.sessions.uses import SessionUses
 from billing_api.server.guard import Authentication, guard
 from billing_api.web import problems
 from core.access_store.store import AccessStore
@@ -28,6 +28,7 @@ from core.clock import utc_now
 from core.ids import new_id
 from core.settings import ApiSettings
 from db.models.identity import Role
+from db.reads import SystemReads
 from db.unit_of_work import Database
 from tests.support.people import Desk
 from tests.support.visitors import browser
@@ -78,13 +79,12 @@ async def only_for_the_recent() -> str:
 async def a_door(
     database: Database, settings: ApiSettings, valkey: str, *, staff_second_factor: bool
 ) -> AsyncIterator[httpx.AsyncClient]:
-    redis = Redis.from_url(valkey)
-    store = AccessStore(redis)
+    store, uses, reads = AccessStore(valkey), SessionUses(database), SystemReads(settings.database_url)
     api = SimpleNamespace(
         settings=replace(settings, staff_second_factor=staff_second_factor),
         clock=utc_now,
         limits=RateLimiter(store, settings.limits),
-        infrastructure=SimpleNamespace(tokens=TOKENS, liveness=Liveness(database, store, utc_now)),
+        infrastructure=SimpleNamespace(tokens=TOKENS, liveness=Liveness(database, reads, store, uses, utc_now)),
     )
     app = Litestar(
         [*(route(permission) for permission in Permission), only_for_the_recent],
@@ -96,7 +96,8 @@ async def a_door(
     )
     async with browser(app) as client:
         yield client
-    await redis.aclose()
+    for closed in (store, uses, reads):
+        await closed.close()
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ from typing import Any, Final
 import pytest
 
 from core.listeners import GRACE_SECONDS
+from core.resp.waiting import Reply, Work
 from validator.http import connection as connection_module
 from validator.http import server as server_module
 from validator.http.connection import Connection
@@ -18,7 +19,6 @@ from validator.http.limits import MOST_OWED, UNREAD_SECONDS
 from validator.http.protocol import ProtocolFault, Request
 from validator.http.server import Server
 from validator.metrics import Tally
-from validator.redis.waiting import Reply, Work
 
 GET: Final = b"GET %b HTTP/1.1\r\nHost: x\r\n\r\n"
 

@@ -13,13 +13,13 @@ import pytest
 from redis.asyncio import Redis
 
 from core.clock import unix_time
+from core.resp.waiting import Work, together
 from devstack.ports import choose
 from devstack.valkey import Valkey
 from tests.support.servers import running
 from tests.validator.stage import HOST, Projection, eventually, finished
 from validator.redis.fence import MAX_AGE
 from validator.redis.link import RedisLink
-from validator.redis.waiting import Work, together
 
 
 @asynccontextmanager

@@ -14,12 +14,12 @@ from core.hotstore.functions import NotReady
 from core.hotstore.snapshot import read_command
 from core.licensing.record import Usage
 from core.licensing.state import Status
+from core.resp.connection import pack
 from devstack.valkey import Valkey
 from tests.validator.stage import SECRETS, License, Projection, a_record, eventually, finished
 from validator.redis.eras import Eras
 from validator.redis.fence import MAX_AGE
 from validator.redis.link import RedisLink
-from validator.redis.resp import pack
 from validator.store import staleness
 from validator.store import store as store_module
 from validator.store.bounded_cache import BoundedCache

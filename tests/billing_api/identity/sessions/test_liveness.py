@@ -20,12 +20,14 @@ from redis.asyncio import Redis
 from billing_api.access.permissions import Principal
 from billing_api.identity.sessions import refresh_tokens, repository
 from billing_api.identity.sessions.liveness import Liveness
+from billing_api.identity.sessions.uses import SessionUses
 from billing_api.server.app import create_app
 from core.access_store.store import AccessStore
 from core.errors import Unauthenticated
 from core.hotstore import keys
 from core.settings import ApiSettings, process_environment
 from db.models.identity import Role
+from db.reads import SystemReads
 from db.unit_of_work import Database
 from tests.billing_api.conftest import Client, FakeTime
 from tests.support.databases import change
@@ -59,14 +61,40 @@ def long_memory(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 async def store(valkey: str) -> AsyncIterator[AccessStore]:
-    redis = Redis.from_url(valkey)
-    yield AccessStore(redis)
-    await redis.aclose()
+    store = AccessStore(valkey)
+    yield store
+    await store.close()
 
 
 @pytest.fixture
-async def liveness(database: Database, store: AccessStore, clock: FakeTime) -> Liveness:
-    return Liveness(database, store, clock)
+async def reads(settings: ApiSettings) -> AsyncIterator[SystemReads]:
+    reads = SystemReads(settings.database_url)
+    yield reads
+    await reads.close()
+
+
+@pytest.fixture
+async def uses(database: Database) -> AsyncIterator[SessionUses]:
+    uses = SessionUses(database)
+    yield uses
+    await uses.close()
+
+
+@pytest.fixture
+async def liveness(
+    database: Database, reads: SystemReads, store: AccessStore, uses: SessionUses, clock: FakeTime
+) -> Liveness:
+    return Liveness(database, reads, store, uses, clock)
+
+
+@pytest.fixture
+async def cut_off(
+    database: Database, reads: SystemReads, uses: SessionUses, clock: FakeTime
+) -> AsyncIterator[Liveness]:
+    """That of a process which cannot reach Redis."""
+    lost = AccessStore(AWAY)
+    yield Liveness(database, reads, lost, uses, clock)
+    await lost.close()
 
 
 def principal(desk: Desk, me: Headers, role: Role = Role.CUSTOMER) -> Principal:
@@ -167,16 +195,19 @@ from uuid import UUID
 from redis.asyncio import Redis
 from billing_api.identity.sessions import repository
 from billing_api.identity.sessions.liveness import Liveness
+from billing_api.identity.sessions.uses import SessionUses
 from core.clock import utc_now
 from core.access_store.store import AccessStore
 from core.settings import api_settings
 from db.engine import create_engine
+from db.reads import SystemReads
 from db.unit_of_work import Database
 
 async def main(user_id):
     settings = api_settings()
     database = Database(create_engine(settings.database_url))
-    liveness = Liveness(database, AccessStore(Redis.from_url(settings.queue_redis_url)), utc_now)
+    reads = SystemReads(settings.database_url)
+    liveness = Liveness(database, reads, AccessStore(settings.queue_redis_url), SessionUses(database), utc_now)
     async with liveness.revocation() as revocation:
         async with database.as_system() as tx:
             await repository.end(tx, user_id, utc_now())
@@ -234,12 +265,10 @@ async def test_a_transaction_that_fails_ends_nothing(
 
 
 async def test_who_cannot_reach_redis_answers_when_what_it_knows_is_stale(
-    database: Database, desk: Desk, liveness: Liveness, clock: FakeTime, store: AccessStore
+    database: Database, desk: Desk, liveness: Liveness, cut_off: Liveness
 ) -> None:
     """One process cannot reach Redis, the others can. Here answers are believed for the real two seconds."""
     me = principal(desk, desk.signed_in(await desk.a_user()))
-    lost = Redis.from_url(AWAY)
-    cut_off = Liveness(database, AccessStore(lost), clock)
     await liveness.check(me)
     async with cut_off.revocation() as revocation, database.as_system() as tx:
         await liveness.check(me)  # as fresh as can be
@@ -247,16 +276,12 @@ async def test_who_cannot_reach_redis_answers_when_what_it_knows_is_stale(
         await revocation.fence(me.user_id)
     with pytest.raises(Unauthenticated):
         await liveness.check(me)
-    await lost.aclose()
 
 
-async def test_with_redis_away_postgres_is_asked(database: Database, desk: Desk, clock: FakeTime) -> None:
-    lost = Redis.from_url(AWAY)
-    cut_off = Liveness(database, AccessStore(lost), clock)
+async def test_with_redis_away_postgres_is_asked(cut_off: Liveness, desk: Desk) -> None:
     me = principal(desk, desk.signed_in(await desk.a_user()))
     for _ in range(3):
         await cut_off.check(me)
-    await lost.aclose()
 
 
 async def test_a_change_past_the_application_holds_when_redis_has_gone_stale(

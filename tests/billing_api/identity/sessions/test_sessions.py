@@ -4,6 +4,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from litestar import Litestar
 
 from core.ids import new_id
 from devstack.valkey import Valkey
@@ -97,12 +98,19 @@ async def test_all_others_end_together(client: Client, desk: Desk, me: Headers) 
 
 
 async def test_when_it_was_last_seen_is_written_once_a_minute(
-    client: Client, desk: Desk, me: Headers, clock: FakeTime, database_urls: DatabaseUrls, valkey_server: Valkey
+    client: Client,
+    desk: Desk,
+    me: Headers,
+    app: Litestar,
+    clock: FakeTime,
+    database_urls: DatabaseUrls,
+    valkey_server: Valkey,
 ) -> None:
     async def seen_after(seconds: int) -> Any:
         clock.now += timedelta(seconds=seconds)
         valkey_server.call("FLUSHALL")  # else Redis answers
         await client.get("/api/v1/me", headers=me)
+        await app.state.api.infrastructure.uses.write()
         return (await rows(database_urls, "SELECT last_seen_at FROM sessions"))[0]["last_seen_at"]
 
     began = clock()

@@ -8,7 +8,7 @@ import hiredis
 import pytest
 from typing_extensions import override
 
-from validator.redis.resp import (
+from core.resp.connection import (
     COMMAND_TICKS,
     NoReply,
     RedisConnection,

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from validator.redis.waiting import (
+from core.resp.waiting import (
     Reply,
     Work,
     drive,

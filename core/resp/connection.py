@@ -21,7 +21,7 @@ import hiredis
 import structlog
 from typing_extensions import override
 
-from validator.redis.waiting import Reply
+from core.resp.waiting import Reply
 
 log = structlog.get_logger()
 
