@@ -37,6 +37,21 @@ _REDUCE_EVENTS: Final = text(
 )
 
 
+# A dispute names no customer, and holds the evidence that was given about one.
+_REDUCE_DISPUTES: Final = text(
+    """
+    UPDATE webhook_events SET payload = jsonb_build_object(
+        'id', payload -> 'id', 'type', payload -> 'type', 'reduced', true,
+        'data', jsonb_build_object('object', jsonb_build_object(
+            'id', payload #> '{data,object,id}', 'object', payload #> '{data,object,object}')))
+    FROM users JOIN payments ON payments.user_id = users.id
+    WHERE users.deleted_at IS NOT NULL AND users.id = coalesce(:user_id, users.id)
+        AND event_type LIKE 'charge.dispute.%' AND payload #>> '{data,object,charge}' = payments.stripe_charge_id
+        AND NOT payload ? 'reduced'
+    """
+)
+
+
 async def page_of(tx: Transaction, holding: Holding, user_id: UUID, *, page: int, most: int) -> list[Mapping[str, Any]]:
     """One row more than a page has, where there is one."""
     table = METADATA.tables[holding.table]
@@ -141,8 +156,11 @@ async def reduce(tx: SystemTransaction, whose: Whose) -> int:
 
 async def reduce_events(tx: SystemTransaction, user_id: UUID | None = None) -> int:
     """Of one deleted user, or of all of them."""
-    done = await tx.session.execute(_REDUCE_EVENTS, {"user_id": user_id})
-    return int(done.rowcount)  # type: ignore[attr-defined]  # an UPDATE has one
+    reduced = 0
+    for statement in (_REDUCE_EVENTS, _REDUCE_DISPUTES):
+        done = await tx.session.execute(statement, {"user_id": user_id})
+        reduced += done.rowcount  # type: ignore[attr-defined]  # an UPDATE has one
+    return reduced
 
 
 async def stripe_customer_of(tx: SystemTransaction, user_id: UUID) -> str | None:

@@ -57,13 +57,21 @@ class MoneyBack:
         disputes = await repository.disputes_of(tx, payment)
         payment.stripe_charge_id = facts.id
         sum_up(payment, refunds, disputes)
-        license_ = None if payment.license_id is None else await lock_license(tx, payment.license_id)
+        license_ = await self._license(tx, payment)
         policy = await policy_in_force(tx)
         for refund_row in refunds:
             await self._refund(tx, user, license_, payment, refund_row, policy)
         for dispute_row in disputes:
             await self._dispute(tx, license_, dispute_row, policy)
         await tx.session.flush()
+
+    async def _license(self, tx: SystemTransaction, payment: Payment) -> License | None:
+        """The license that the payment is for, locked. Money for a former term says nothing about the present one."""
+        if payment.license_id is None:
+            return None
+        license_ = await lock_license(tx, payment.license_id)
+        await tx.session.flush()
+        return None if await repository.pays_for_a_former_term(tx, payment) else license_
 
     async def _note(self, tx: SystemTransaction, payment: Payment, dispute_id: str, *, new: bool) -> None:
         """Staff are told of every dispute once: by a line of the audit trail and of the log."""

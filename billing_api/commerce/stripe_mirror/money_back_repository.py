@@ -5,12 +5,12 @@ from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import exists, func, select, update
+from sqlalchemy import and_, exists, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 
 from billing_api.gateways.stripe.money_back import DisputeFacts, RefundFacts
 from core.ids import new_id
-from db.models.commerce import Payment, PaymentIntent, Subscription, SubscriptionStatus
+from db.models.commerce import Invoice, Payment, PaymentIntent, Subscription, SubscriptionStatus
 from db.models.money_back import Dispute, Effect, Refund, RefundOrigin, RefundStatus
 from db.unit_of_work import SystemTransaction
 
@@ -121,6 +121,16 @@ async def other_suspending_disputes(tx: SystemTransaction, license_id: UUID) -> 
 async def open_disputes(tx: SystemTransaction, license_id: UUID) -> int:
     mine = (Dispute.license_id == license_id, Dispute.status.in_(OPEN_DISPUTE))
     return await tx.session.scalar(select(func.count()).select_from(Dispute).where(*mine)) or 0
+
+
+async def pays_for_a_former_term(tx: SystemTransaction, payment: Payment) -> bool:
+    """Whether the payment's subscription has ended, and the license was bought again since then."""
+    paid_for = select(Invoice.subscription_id).where(Invoice.id == payment.invoice_id).scalar_subquery()
+    ended = exists().where(Subscription.id == paid_for, Subscription.status == SubscriptionStatus.CANCELLED)
+    running = exists().where(
+        Subscription.license_id == payment.license_id, Subscription.status != SubscriptionStatus.CANCELLED
+    )
+    return bool(await tx.session.scalar(select(and_(ended, running))))
 
 
 async def running_subscriptions(tx: SystemTransaction, license_id: UUID) -> Sequence[Subscription]:

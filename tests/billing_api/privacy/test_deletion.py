@@ -137,6 +137,28 @@ async def test_an_event_that_was_reduced_still_finds_its_object(ada: Visitor, da
     assert event["payload"]["data"] == {"object": {"object": "invoice", "id": "in_1", "customer": "cus_1"}}
 
 
+async def test_evidence_about_somebody_who_left_goes_from_the_events_of_a_dispute(
+    ada: Visitor, database_urls: DatabaseUrls
+) -> None:
+    """A dispute names a charge and no customer."""
+    headers = await ada.signed_in()
+    await change(
+        database_urls,
+        "INSERT INTO payments (id, created_at, user_id, stripe_payment_intent_id, stripe_charge_id, amount, currency,"
+        " status) SELECT gen_random_uuid(), now(), id, 'pi_1', 'ch_1', 100, 'usd', 'refunded' FROM users",
+    )
+    payload = '{"id":"evt_1","type":"charge.dispute.closed","data":{"object":{"object":"dispute","id":"du_1"'
+    await change(
+        database_urls,
+        "INSERT INTO webhook_events (id, event_type, source, source_event_id, payload, processed)"
+        " VALUES (gen_random_uuid(), 'charge.dispute.closed', 'stripe', 'evt_1', CAST(:payload AS jsonb), true)",
+        payload=payload + ',"charge":"ch_1","evidence":{"customer_name":"Ada"}}}}',
+    )
+    assert (await leave(ada, headers)).status_code == 204
+    (event,) = await rows(database_urls, "SELECT payload FROM webhook_events")
+    assert event["payload"]["data"] == {"object": {"object": "dispute", "id": "du_1"}}
+
+
 async def test_he_is_out_everywhere_at_once_and_does_not_get_in_again(
     ada: Visitor, visitors: Visitors, database_urls: DatabaseUrls
 ) -> None:

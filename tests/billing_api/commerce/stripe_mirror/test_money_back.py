@@ -13,7 +13,7 @@ from billing_api.operations.webhooks.service import subject_of
 from core import billing_policy
 from tests.billing_api.conftest import Buying, Client
 from tests.support.buyer import Buyer, at_once
-from tests.support.databases import rows
+from tests.support.databases import change, rows
 from tests.support.errands import Errands
 from tests.support.people import Desk
 from tests.support.servers import DatabaseUrls
@@ -331,3 +331,22 @@ async def test_charges_of_others_are_ignored(mirror: Mirror, database_urls: Data
     for kind in ("charge", "refund", "dispute"):
         await mirror.mirror(StripeObject(kind, "xx_unknown", None))
     assert await rows(database_urls, "SELECT 1 FROM payments") == []
+
+
+async def test_money_of_a_former_term_says_nothing_about_a_license_that_was_bought_again(
+    books: Opening, database_urls: DatabaseUrls
+) -> None:
+    one = await books()
+    await one.buyer.ask_stripe("DELETE", f"subscriptions/{one.buyer.stripe_id}")
+    await one.buyer.told()
+    await change(database_urls, "UPDATE licenses SET status = 'active'")
+    again = "gen_random_uuid(), 'sub_again', 'active', NULL"
+    same = "user_id, license_id, plan_id, interval, current_period_start, current_period_end, cancel_at_period_end"
+    await change(
+        database_urls,
+        f"INSERT INTO subscriptions (id, stripe_subscription_id, status, ended_at, {same}, plan_paid_until)"
+        f" SELECT {again}, {same}, plan_paid_until FROM subscriptions",
+    )
+    await one.told("refund", (await one.refund())["id"])
+    assert await one.standing() == ("active", "refunded", STARTER, [])
+    assert await one.errands.waiting() == []
