@@ -67,6 +67,11 @@ def pytest_configure(config: pytest.Config) -> None:
     second_chance.configure(config)
 
 
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    only_calendars = config.option.markexpr == "calendar" and collection_path.match("test_*.py")
+    return True if only_calendars and not calendars.may_be_in(collection_path) else None
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_collection() -> Generator[None]:
     """Garbage collection: modules and thousands of tests stay until the end, so it passes them over from here on."""

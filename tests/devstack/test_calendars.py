@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.calendars import _EVERY, _where_arithmetic_is
+from tests.support.calendars import _EVERY, _where_arithmetic_is, may_be_in
+from tests.support.servers import ROOT
 
 
 @pytest.mark.parametrize(
@@ -31,3 +32,10 @@ def test_a_test_with_days_in_it_is_marked(request: pytest.FixtureRequest) -> Non
 
 def test_another_is_not(request: pytest.FixtureRequest) -> None:
     assert request.node.get_closest_marker("calendar") is None
+
+
+def test_a_file_that_a_run_of_these_alone_leaves_out_has_none(request: pytest.FixtureRequest) -> None:
+    marked = {item.path for item in request.session.items if item.get_closest_marker("calendar")}
+    assert Path(__file__) in marked
+    assert [file for file in sorted(marked) if not may_be_in(file)] == []
+    assert not may_be_in(ROOT / "tests" / "test_quick_tests.py")

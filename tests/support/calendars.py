@@ -21,6 +21,12 @@ _ARITHMETIC: Final = re.compile(
 _EVERY: Final = "every test of the module"
 
 
+def may_be_in(file: Path) -> bool:
+    """Whether a file of tests can have marked ones: a run of these alone need not import the others."""
+    text = file.read_text(encoding="utf-8")
+    return "mark.calendar" in text or bool(_ARITHMETIC.search(text))
+
+
 def mark(items: Iterable[pytest.Item]) -> None:
     for item in items:
         found = _where_arithmetic_is(item.path)
