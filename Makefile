@@ -3,7 +3,7 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help up down demo test test-quick check fmt lock clean install seed load openloop suspension load-report bench bench-usage bench-api bench-alone chaos histories reconcile rebuild verify-audit rotate-kek fill-key-hints openapi client
+.PHONY: help up down demo test test-quick check fmt lock clean install seed load openloop openloop-customers suspension load-report bench bench-usage bench-api bench-alone chaos histories reconcile rebuild verify-audit rotate-kek fill-key-hints openapi client
 
 # PYTHON=... overrides the script's choice.
 PYTHON = $(shell sh devstack/choose_python.sh)
@@ -41,14 +41,18 @@ check: install  ## format, lint, types, import contracts, compose.yaml, wording,
 	$(RUN) devstack.proofread
 
 N ?= 10000
-seed: install  ## licenses and customers for load tests on the running stack: make seed N=100000
-	@exec $(RUN) loadtest.seed --licenses $(N) $(ARGS)
+seed: install  ## licenses and customers for load tests on the running stack: make seed N=100000 CUSTOMERS=10000
+	@exec $(RUN) loadtest.seed --licenses $(N) $(if $(CUSTOMERS),--customers $(CUSTOMERS)) $(ARGS)
 
 load: install  ## a mixed load on the running stack; fails on any error or a broken p99
 	@exec $(RUN) loadtest.run --scenario mixed --users 20 --seconds 30 --p99-ms 500 $(ARGS)
 
 openloop: install  ## 10,000 validations a second over 10,000 connections of the running stack; fails on any error
 	@exec $(RUN) loadtest.openloop --rate 10000 --connections 10000 --seconds 20 --p99-ms 10 $(ARGS)
+
+openloop-customers: install  ## 1,000 requests a second of 10,000 signed-in customers (make seed CUSTOMERS=10000 before); fails on any error
+	@$(RUN) devstack.seeded_sessions
+	@exec $(RUN) loadtest.customers --rate 1000 --connections 10000 --seconds 30 --p99-ms 100 $(ARGS)
 
 suspension: install  ## from COMMIT of a suspension to its refusal, under 5,000 validations a second
 	@exec $(RUN) loadtest.suspension --rate 5000 --suspensions 100 --p99-ms 250 $(ARGS)

@@ -49,3 +49,11 @@ def verdict_code(body: bytes) -> str:
     """The `code` of a verdict or a problem, found without decoding the rest of it."""
     at = body.find(b'"code":"')
     return body[at + 8 : body.index(b'"', at + 8)].decode() if at >= 0 else "no code"
+
+
+def outcome_of(body: bytes) -> str:
+    """The verdict's code, or whether a report was recorded."""
+    if b'"success":false' in body:
+        return "not recorded"
+    code = verdict_code(body)
+    return f"{code} (stale)" if b'"stale":true' in body else code

@@ -35,6 +35,9 @@ class Calls(Protocol):
     def take(self) -> bytes:
         """The bytes of the next request."""
 
+    def outcome(self, body: bytes) -> str:
+        """What a good answer says, in a word, to be counted."""
+
 
 class CannotDrive(Exception):
     """The run cannot begin; the text says why."""
@@ -156,7 +159,7 @@ class Driver:
             return
         now = perf_counter()
         if answer.status == 200:
-            self._note(connection.intended, now, outcome=_outcome(answer.body))
+            self._note(connection.intended, now, outcome=self._calls.outcome(answer.body))
         else:
             self._note(connection.intended, now, fault=f"HTTP {answer.status} {verdict_code(answer.body)}")
         if answer.closing:
@@ -265,10 +268,3 @@ def _address(url: str) -> tuple[str, int]:
         raise CannotDrive(f"{parts.hostname} cannot be found: {fault}") from fault
     host, port = found[0][4][:2]
     return str(host), int(port)
-
-
-def _outcome(body: bytes) -> str:
-    if b'"success":false' in body:
-        return "not recorded"
-    code = verdict_code(body)
-    return f"{code} (stale)" if b'"stale":true' in body else code

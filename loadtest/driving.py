@@ -15,7 +15,9 @@ from typing import Final, NamedTuple
 
 import uvloop
 
+from core.counted import counted
 from core.process import die_with_parent
+from loadtest.customer_calls import CustomersTarget
 from loadtest.driver import Calls, CannotDrive, Driven, Driver, Plan
 from loadtest.seed_files import SeedFiles
 from loadtest.signed_calls import FEATURES, SignedCalls
@@ -39,6 +41,24 @@ class Target(NamedTuple):
     about: int = 20
     """How many licenses each list of reports is about."""
 
+    @property
+    def asked(self) -> str:
+        match self.reports:
+            case 0:
+                return "validations"
+            case 1:
+                return "usage reports"
+            case many:
+                return f"lists of {counted(many, 'usage report', ',')}"
+
+    @property
+    def settings(self) -> dict[str, int]:
+        return {"license keys": len(self.license_keys)}
+
+    def told(self, answered: float) -> dict[str, float]:
+        """Facts that follow from how many calls are answered a second."""
+        return {"usage reports per second": answered * self.reports} if self.reports else {}
+
     def calls(self, plan: Plan) -> Calls:
         if self.reports:
             ahead = round(min(plan.warm_up + plan.seconds, _AHEAD_SECONDS) * plan.rate)
@@ -49,7 +69,7 @@ class Target(NamedTuple):
 class Drivers:
     """The processes of one run, connected and waiting for the start."""
 
-    def __init__(self, target: Target, plans: Iterable[Plan]) -> None:
+    def __init__(self, target: Target | CustomersTarget, plans: Iterable[Plan]) -> None:
         self._context = multiprocessing.get_context("spawn")
         self._children: list[tuple[multiprocessing.process.BaseProcess, Pipe]] = []
         for plan in plans:
@@ -88,7 +108,7 @@ class Drivers:
 
 
 @contextmanager
-def drivers(target: Target, plans: Iterable[Plan]) -> Iterator[Drivers]:
+def drivers(target: Target | CustomersTarget, plans: Iterable[Plan]) -> Iterator[Drivers]:
     started = Drivers(target, plans)
     try:
         yield started
@@ -116,7 +136,7 @@ def target_of(stack: Stack, files: SeedFiles) -> Target:
     return Target(stack.validator, (stack.platform_key.key_id, stack.platform_key.secret), license_keys)
 
 
-def _drive(target: Target, plan: Plan, pipe: Pipe) -> None:
+def _drive(target: Target | CustomersTarget, plan: Plan, pipe: Pipe) -> None:
     """A child's whole life."""
     die_with_parent()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches every process; the parent ends its drivers itself

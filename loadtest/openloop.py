@@ -8,7 +8,7 @@ time that the server needed. It ends with 1 where a request failed, or where the
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from time import perf_counter, sleep
 from typing import NamedTuple
@@ -17,6 +17,7 @@ from core.clock import rfc3339, utc_now
 from core.counted import counted
 from loadtest import processor, results
 from loadtest.arguments import positive_count, positive_number
+from loadtest.customer_calls import CustomersTarget
 from loadtest.driver import CannotDrive, Driven, Plan
 from loadtest.driving import Target, drivers, share, target_of
 from loadtest.histogram import Histogram
@@ -26,7 +27,15 @@ from loadtest.seed_files import SeedFiles
 from loadtest.stack import NoStack, data_folder, read_stack
 
 
-def measure(target: Target, plan: Plan, *, processes: int, pids: Sequence[int], p99_ms: float | None) -> Result:
+def measure(
+    target: Target | CustomersTarget,
+    plan: Plan,
+    *,
+    processes: int,
+    pids: Mapping[str, Sequence[int]],
+    p99_ms: float | None,
+) -> Result:
+    """`pids`: the processes of each part that answers, by its name. The run is a failure where a request failed."""
     began = rfc3339(utc_now())
     with drivers(target, share(plan, processes)) as running:
         start = running.start() + plan.warm_up
@@ -46,10 +55,10 @@ def measure(target: Target, plan: Plan, *, processes: int, pids: Sequence[int], 
     over = counted(plan.connections, "connection", ",")
     return Result(
         tool="openloop",
-        title=f"Open loop: {plan.rate:,.0f} {_asked(target)} a second over {over}",
+        title=f"Open loop: {plan.rate:,.0f} {target.asked} a second over {over}",
         began=began,
-        settings={**plan._asdict(), "processes": processes, "license keys": len(target.license_keys)},
-        facts=_facts(recorder, driven, plan, target.reports) | used.facts(whole.count, plan.seconds),
+        settings={**plan._asdict(), "processes": processes, **target.settings},
+        facts=_facts(recorder, driven, plan, target) | used.facts(whole.count, plan.seconds),
         requests=whole.count,
         curve=curve(whole),
         moments=recorder.moments(),
@@ -59,17 +68,9 @@ def measure(target: Target, plan: Plan, *, processes: int, pids: Sequence[int], 
     )
 
 
-def _asked(target: Target) -> str:
-    match target.reports:
-        case 0:
-            return "validations"
-        case 1:
-            return "usage reports"
-        case many:
-            return f"lists of {counted(many, 'usage report', ',')}"
-
-
-def _facts(recorder: Recorder, driven: Sequence[Driven], plan: Plan, reports: int) -> dict[str, str | Number]:
+def _facts(
+    recorder: Recorder, driven: Sequence[Driven], plan: Plan, target: Target | CustomersTarget
+) -> dict[str, str | Number]:
     lateness = Histogram()
     for one in driven:
         lateness.add(one.lateness)
@@ -79,7 +80,7 @@ def _facts(recorder: Recorder, driven: Sequence[Driven], plan: Plan, reports: in
     return {
         "requests": recorder.whole().count,
         "answered per second": answered,
-        **({"usage reports per second": answered * reports} if reports else {}),
+        **target.told(answered),
         "driver's own delay p50 ms": lateness.percentile(50) / 1000,
         "driver's own delay p99 ms": lateness.percentile(99) / 1000,
         "connections opened again": sum(one.reopened for one in driven),
@@ -87,30 +88,30 @@ def _facts(recorder: Recorder, driven: Sequence[Driven], plan: Plan, reports: in
 
 
 class _Used(NamedTuple):
-    """Processor time in seconds; `server` None where its processes are not known."""
+    """Processor time in seconds: of each part of the server, of the drivers, and of the whole machine."""
 
-    server: float | None
+    parts: Mapping[str, float]
     driver: float
     machine: float
 
     @classmethod
-    def now(cls, server: Sequence[int], driver: Sequence[int]) -> "_Used":
-        return cls(
-            processor.seconds_of(server) if server else None, processor.seconds_of(driver), processor.busy_seconds()
-        )
+    def now(cls, parts: Mapping[str, Sequence[int]], driver: Sequence[int]) -> "_Used":
+        used = {part: processor.seconds_of(pids) for part, pids in parts.items() if pids}
+        return cls(used, processor.seconds_of(driver), processor.busy_seconds())
 
     def since(self, before: "_Used") -> "_Used":
-        server = None if self.server is None or before.server is None else self.server - before.server
-        return _Used(server, self.driver - before.driver, self.machine - before.machine)
+        parts = {part: used - before.parts[part] for part, used in self.parts.items()}
+        return _Used(parts, self.driver - before.driver, self.machine - before.machine)
 
     def facts(self, requests: int, seconds: float) -> dict[str, str | Number]:
         each = 1e6 / max(1, requests)
         facts: dict[str, str | Number] = {"driver CPU µs per request": self.driver * each}
-        if self.server is not None:
-            facts["server CPU µs per request"] = self.server * each
-            facts["server cores used"] = self.server / seconds
-        # This includes Redis, PostgreSQL and the kernel's own work, and all else on the machine.
-        facts["cores used by all others"] = max(0.0, self.machine - self.driver - (self.server or 0.0)) / seconds
+        for part, used in self.parts.items():
+            facts[f"{part} CPU µs per request"] = used * each
+            facts[f"{part} cores used"] = used / seconds
+        # This includes what is not told above, such as Redis, PostgreSQL and the kernel's own work.
+        others = self.machine - self.driver - sum(self.parts.values())
+        facts["cores used by all others"] = max(0.0, others) / seconds
         return facts
 
 
@@ -127,7 +128,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             warm_up=chosen.warm_up,
             patience=chosen.patience,
         )
-        result = measure(target, plan, processes=chosen.processes, pids=pids, p99_ms=chosen.p99_ms)
+        result = measure(target, plan, processes=chosen.processes, pids={"server": pids}, p99_ms=chosen.p99_ms)
     except (CannotDrive, NoStack) as fault:
         print(f"openloop: {fault}", file=sys.stderr)
         return 1

@@ -14,6 +14,7 @@ import msgspec
 
 from core.clock import unix_time
 from core.crypto.signature import HEADER, MAX_AGE, sign
+from loadtest.answer import outcome_of
 
 VALIDATE: Final = "/api/v1/nextpanel/validate-license"
 FEATURES: Final = ("create_account", "create_domain", "create_database", "create_email", "backups", "staging")
@@ -57,6 +58,9 @@ class SignedCalls:
         if self._until[place] < self._clock():
             self._sign(place)
         return self._ready[place]
+
+    def outcome(self, body: bytes) -> str:
+        return outcome_of(body)
 
     def _sign(self, place: int) -> None:
         now = self._clock()

@@ -19,6 +19,7 @@ import msgspec
 
 from core.clock import unix_time
 from core.crypto.signature import HEADER, sign
+from loadtest.answer import outcome_of
 
 USAGE: Final = "/api/v1/billing/usage"
 _RESOURCES: Final = ("domains", "databases", "emails")
@@ -56,6 +57,9 @@ class UsageCalls:
 
     def take(self) -> bytes:
         return self._ready.popleft() if self._ready else self._sign()
+
+    def outcome(self, body: bytes) -> str:
+        return outcome_of(body)
 
     def _sign(self) -> bytes:
         if self._items == 1:
