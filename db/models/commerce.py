@@ -166,7 +166,7 @@ class Payment(Table):
     license_id: Mapped[UUID | None] = mapped_column(ForeignKey("licenses.id"), index=True)
     invoice_id: Mapped[UUID | None] = mapped_column(ForeignKey("invoices.id"), index=True)
     stripe_payment_intent_id: Mapped[str] = mapped_column(index=True)
-    stripe_charge_id: Mapped[str | None]
+    stripe_charge_id: Mapped[str | None] = mapped_column(index=True)
     amount: Mapped[BigInt]
     refunded: Mapped[BigInt] = mapped_column(server_default=text("0"), default=0)
     """What went back or is on its way, in refunds and lost disputes."""

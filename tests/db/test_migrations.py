@@ -278,3 +278,34 @@ async def test_licenses_suspended_before_0032_get_the_cause_that_is_known(own_da
             of["trail"]: ("staff", "04-01", None),
             of["unpaid"]: ("unpaid", "05-01", None),
         }
+
+
+async def test_payments_from_before_0035_name_their_invoice_after_0037(own_database_urls: DatabaseUrls) -> None:
+    urls = own_database_urls
+    async with opened(urls) as database:
+        desk = Desk(api_settings(environment(urls, redis_url="redis://127.0.0.1:1")), database, utc_now)
+        mine, other = await desk.a_user(), await desk.a_user()
+        invoice = (
+            "INSERT INTO invoices (id, user_id, stripe_invoice_id, number, amount_due, amount_paid, currency, status,"
+            " created_at) VALUES (gen_random_uuid(), :user, :stripe, :number, 1, 1, 'usd', 'paid', now())"
+        )
+        await change(urls, invoice, user=mine, stripe="in_1", number="NP-1")
+        await change(urls, invoice, user=other, stripe="in_2", number="NP-1")
+        await change(urls, invoice, user=mine, stripe="in_3", number=None)
+        for intent, text in (("pi_1", "Invoice NP-1"), ("pi_3", "Invoice in_3"), ("pi_4", "something else")):
+            await change(
+                urls,
+                "INSERT INTO payments (id, created_at, user_id, stripe_payment_intent_id, amount, currency, status,"
+                " description) VALUES (gen_random_uuid(), now(), :user, :intent, 1, 'usd', 'succeeded', :text)",
+                user=mine,
+                intent=intent,
+                text=text,
+            )
+        await downgrade(urls.owner, "0036")
+        await db.migrate._with_lock(urls.owner, lambda it: command.upgrade(db.migrate._config(it), "head"))
+        found = await rows(
+            urls,
+            "SELECT stripe_payment_intent_id AS intent, stripe_invoice_id AS invoice FROM payments"
+            " LEFT JOIN invoices ON invoices.id = payments.invoice_id ORDER BY 1",
+        )
+    assert [tuple(row.values()) for row in found] == [("pi_1", "in_1"), ("pi_3", "in_3"), ("pi_4", None)]

@@ -12,7 +12,7 @@ from stripe._v1_services import V1Services
 from billing_api.gateways.stripe.client import stripe_errors_mapped
 from core.errors import NotFound
 
-_MOST = 100
+_A_PAGE = 100
 
 
 class StripeEndings:
@@ -50,8 +50,10 @@ class StripeEndings:
                     await self._void(invoice_id, is_draft=True)
 
     async def _invoices(self, subscription_id: str, status: str) -> list[str]:
-        found = await self._v1.invoices.list_async({"subscription": subscription_id, "status": status, "limit": _MOST})
-        return [str(invoice.id) for invoice in found.data]
+        found = await self._v1.invoices.list_async(
+            {"subscription": subscription_id, "status": status, "limit": _A_PAGE}
+        )
+        return [str(invoice.id) async for invoice in found.auto_paging_iter()]
 
     async def _void(self, invoice_id: str, *, is_draft: bool) -> None:
         """Stripe neither voids nor deletes a subscription's draft: it is finalized without being collected before."""

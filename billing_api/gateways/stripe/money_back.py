@@ -19,7 +19,7 @@ from core.errors import NotFound
 REFUND_ID: Final = "np_refund_id"
 """The metadata field that carries our refund's id."""
 _UNKNOWN: Final = "Stripe does not answer, so it may have been done or not. Read it again before you repeat the request"
-_MOST: Final = 100
+_A_PAGE: Final = 100
 
 
 class RefundRefused(Exception):
@@ -100,16 +100,16 @@ class StripeMoneyBack:
         with suppress(NotFound):
             async with stripe_errors_mapped():
                 found = await self._v1.charges.retrieve_async(charge_id)
-                refunds = await self._v1.refunds.list_async({"charge": charge_id, "limit": _MOST})
-                disputes = await self._v1.disputes.list_async({"charge": charge_id, "limit": _MOST})
+                refunds = await self._v1.refunds.list_async({"charge": charge_id, "limit": _A_PAGE})
+                disputes = await self._v1.disputes.list_async({"charge": charge_id, "limit": _A_PAGE})
                 intent_id = None if found.payment_intent is None else _id(found.payment_intent)
                 return ChargeFacts(
                     id=found.id,
                     customer_id=None if found.customer is None else _id(found.customer),
                     intent_id=intent_id,
                     invoice_id=await self._invoice_of(intent_id),
-                    refunds=tuple(_refund(one) for one in reversed(refunds.data)),
-                    disputes=tuple(_dispute(one) for one in reversed(disputes.data)),
+                    refunds=tuple([_refund(one) async for one in refunds.auto_paging_iter()][::-1]),
+                    disputes=tuple([_dispute(one) async for one in disputes.auto_paging_iter()][::-1]),
                 )
         return None
 
@@ -124,8 +124,11 @@ class StripeMoneyBack:
     async def find_refund(self, intent_id: str, our_id: UUID) -> RefundFacts | None:
         """The refund that was ordered here under this id, however long ago. A list, because search lags behind."""
         async with stripe_errors_mapped():
-            found = await self._v1.refunds.list_async({"payment_intent": intent_id, "limit": _MOST})
-        return next((one for one in map(_refund, found.data) if one.our_id == our_id), None)
+            found = await self._v1.refunds.list_async({"payment_intent": intent_id, "limit": _A_PAGE})
+            async for one in found.auto_paging_iter():
+                if (facts := _refund(one)).our_id == our_id:
+                    return facts
+        return None
 
     async def refund(
         self, our_id: UUID, *, intent_id: str, amount: int, reason: str | None, generation: int

@@ -350,3 +350,35 @@ async def test_money_of_a_former_term_says_nothing_about_a_license_that_was_boug
     await one.told("refund", (await one.refund())["id"])
     assert await one.standing() == ("active", "refunded", STARTER, [])
     assert await one.errands.waiting() == []
+
+
+async def test_more_refunds_than_a_page_of_stripe_holds_are_all_counted(
+    books: Opening, database_urls: DatabaseUrls
+) -> None:
+    one = await books()
+    made = [await one.refund(amount=20) for _ in range(103)]
+    await one.told("refund", made[0]["id"])
+    assert await one.standing() == ("active", "succeeded", 2060, [])
+    assert len(await rows(database_urls, "SELECT 1 FROM refunds")) == 103
+
+
+@pytest.mark.parametrize("kind", ["drop", "drop_after_effect"])
+@pytest.mark.parametrize("outcome", ["open", "won"])
+async def test_a_worker_that_dies_while_it_pauses_or_resumes_does_it_again(
+    books: Opening, kind: str, outcome: str
+) -> None:
+    one = await books()
+    dispute = await one.dispute()
+    await one.told("dispute", dispute["id"])
+    if outcome == "won":
+        await one.carried_out()
+        await one.bank(dispute["id"], "won")
+        await one.told("dispute", dispute["id"])
+    [job] = await one.errands.waiting()
+    fault = {"kind": kind, "method": "POST", "path": "/v1/subscriptions/*", "times": 3}
+    (await one.buyer.browser.post(f"{one.buyer.stripe}/_sim/faults", json=fault)).raise_for_status()
+    await one.errands.attempt(job)
+    (await one.buyer.browser.delete(f"{one.buyer.stripe}/_sim/faults")).raise_for_status()
+    await one.errands.attempt(job)
+    assert await one.errands.waiting() == []
+    assert ((await one.buyer.at_stripe())["pause_collection"] is None) == (outcome == "won")
