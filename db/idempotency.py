@@ -20,10 +20,10 @@ from uuid import UUID
 import msgspec
 from sqlalchemy import ColumnElement, delete, select, update
 from sqlalchemy.dialects.postgresql import insert
-from sqlalchemy.sql import func
 
 from core.crypto.sealing import Sealer
 from core.errors import FieldError, IdempotencyMismatch, InvalidInput, StillRunning
+from db.clock import NOW
 from db.models.messaging import IdempotencyKey
 from db.unit_of_work import SystemTransaction, Transaction
 
@@ -85,8 +85,8 @@ class Once:
             await tx.session.execute(delete(IdempotencyKey).where(*self._where(), IdempotencyKey.answer.is_(None)))
 
     async def _take_over(self, tx: Transaction) -> None:
-        lapsed = update(IdempotencyKey).where(*self._where(), IdempotencyKey.created_at < func.now() - _CLAIM_LAPSES)
-        if await tx.session.scalar(lapsed.values(created_at=func.now()).returning(IdempotencyKey.key)) is None:
+        lapsed = update(IdempotencyKey).where(*self._where(), IdempotencyKey.created_at < NOW - _CLAIM_LAPSES)
+        if await tx.session.scalar(lapsed.values(created_at=NOW).returning(IdempotencyKey.key)) is None:
             raise StillRunning(retry_after=1)
 
     def _where(self) -> tuple[ColumnElement[bool], ...]:
@@ -99,7 +99,7 @@ class Once:
 
 async def forget_answers(tx: SystemTransaction, most: int) -> int:
     """Removes keys that are older than a week, with their answers; says how many."""
-    old = select(IdempotencyKey.scope, IdempotencyKey.key).where(IdempotencyKey.created_at < func.now() - KEPT)
+    old = select(IdempotencyKey.scope, IdempotencyKey.key).where(IdempotencyKey.created_at < NOW - KEPT)
     locked = old.limit(most).with_for_update(skip_locked=True).subquery()
     removal = delete(IdempotencyKey).where(IdempotencyKey.scope == locked.c.scope, IdempotencyKey.key == locked.c.key)
     return len((await tx.session.execute(removal.returning(IdempotencyKey.key))).all())

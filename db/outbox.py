@@ -11,7 +11,7 @@ partner      A claim lasts for some seconds: `attempts` rises and `due_at` moves
              not claimed, it pauses.
 
 Rows are taken in the order they fell due, which is how the index has them. There is no "last id" cursor: ids commit out
-of order. `statement_timestamp()` and not `now()`: a transaction that began before a row was committed would otherwise
+of order. `np_statement_now()` and not `np_now()`: a transaction that began before a row was committed would otherwise
 see the row and hold it not yet due.
 """
 
@@ -23,7 +23,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.asyncio import AsyncSession
 
 _WAITING: Final = "done_at IS NULL AND dead_at IS NULL"
-_DUE: Final = f"{_WAITING} AND due_at <= statement_timestamp()"
+_DUE: Final = f"{_WAITING} AND due_at <= np_statement_now()"
 _SECONDS: Final = "make_interval(secs => :seconds)"
 
 # The array is computed once; IN (SELECT … LIMIT) may be planned as a join that runs the SELECT again and takes more.
@@ -62,7 +62,7 @@ _DIVIDE_TOTALS: Final = text(
 _SYNC_POINT: Final = text(
     f"""
     SELECT epoch, extract(epoch FROM least(
-        statement_timestamp(), (SELECT min(due_at) FROM outbox WHERE lane = 'projection' AND {_DUE})))::float8
+        np_statement_now(), (SELECT min(due_at) FROM outbox WHERE lane = 'projection' AND {_DUE})))::float8
     FROM projection_epoch
     """  # noqa: S608  put together from the constants above
 )
@@ -71,7 +71,7 @@ _SYNC_POINT: Final = text(
 _DUE_PARTNER_JOBS: Final = text(
     f"""
     SELECT id, overdue FROM (
-        SELECT id, due_at, extract(epoch FROM statement_timestamp() - due_at)::float8 AS overdue,
+        SELECT id, due_at, extract(epoch FROM np_statement_now() - due_at)::float8 AS overdue,
             row_number() OVER (PARTITION BY job ->> 'type' ORDER BY due_at) AS place
         FROM outbox WHERE lane = 'partner' AND {_DUE}) AS due
     WHERE place <= :most ORDER BY due_at
@@ -93,23 +93,23 @@ _LOCK: Final = text(
 
 _CLAIM: Final = text(
     f"""
-    UPDATE outbox SET attempts = attempts + 1, due_at = statement_timestamp() + {_SECONDS}, last_error = NULL
+    UPDATE outbox SET attempts = attempts + 1, due_at = np_statement_now() + {_SECONDS}, last_error = NULL
     WHERE id = :id RETURNING attempts
     """  # noqa: S608  put together from the constants above
 )
 
-_FINISH: Final = text("UPDATE outbox SET done_at = statement_timestamp(), last_error = NULL WHERE id = :id")
+_FINISH: Final = text("UPDATE outbox SET done_at = np_statement_now(), last_error = NULL WHERE id = :id")
 
 _RETRY: Final = text(
     f"""
-    UPDATE outbox SET last_error = :error, due_at = statement_timestamp() + {_SECONDS}
+    UPDATE outbox SET last_error = :error, due_at = np_statement_now() + {_SECONDS}
     WHERE id = :id AND attempts = :attempt AND {_WAITING} RETURNING true
     """  # noqa: S608  put together from the constants above
 )
 
 _BURY: Final = text(
     f"""
-    UPDATE outbox SET last_error = :error, dead_at = statement_timestamp()
+    UPDATE outbox SET last_error = :error, dead_at = np_statement_now()
     WHERE id = :id AND attempts = :attempt AND {_WAITING} RETURNING true
     """  # noqa: S608  put together from the constants above
 )
@@ -117,7 +117,7 @@ _BURY: Final = text(
 _SET_ASIDE: Final = text(
     f"""
     UPDATE outbox SET last_error = :error, attempts = attempts + :counted,
-                      due_at = statement_timestamp() + {_SECONDS}
+                      due_at = np_statement_now() + {_SECONDS}
     WHERE id = :id AND {_WAITING}
     """  # noqa: S608  put together from the constants above
 )
@@ -125,7 +125,8 @@ _SET_ASIDE: Final = text(
 _PURGE: Final = text(
     """
     DELETE FROM outbox WHERE id = ANY (ARRAY(
-        SELECT id FROM outbox WHERE done_at < now() - make_interval(days => :days) LIMIT :most FOR UPDATE SKIP LOCKED))
+        SELECT id FROM outbox WHERE done_at < np_now() - make_interval(days => :days)
+        LIMIT :most FOR UPDATE SKIP LOCKED))
     """
 )
 
@@ -135,12 +136,20 @@ _LANES: Final = text(
         count(outbox.id) FILTER (WHERE {_WAITING}) AS waiting,
         count(outbox.id) FILTER (WHERE dead_at IS NOT NULL) AS dead,
         count(outbox.id) FILTER (WHERE {_WAITING} AND last_error IS NOT NULL) AS failing,
-        coalesce(extract(epoch FROM statement_timestamp() - min(due_at) FILTER (WHERE {_DUE})), 0)::float8 AS lag
+        coalesce(extract(epoch FROM np_statement_now() - min(due_at) FILTER (WHERE {_DUE})), 0)::float8 AS lag
     FROM (VALUES ('projection'), ('partner')) AS lanes (lane)
     LEFT JOIN outbox ON outbox.lane = lanes.lane AND done_at IS NULL
     GROUP BY lanes.lane
     """  # noqa: S608  put together from the constants above
 ).columns(lane=Text, waiting=BigInteger, dead=BigInteger, failing=BigInteger, lag=Float)
+
+_DUE_BY_LANE: Final = text(
+    f"""
+    SELECT lane, count(*) FILTER (WHERE due_at <= np_statement_now()) AS due,
+        min(due_at) FILTER (WHERE due_at > np_statement_now()) AS later
+    FROM outbox WHERE {_WAITING} GROUP BY lane
+    """  # noqa: S608  put together from the constant above
+).columns(lane=Text, due=BigInteger, later=DateTime(timezone=True))
 
 
 class Claim(NamedTuple):
@@ -250,6 +259,18 @@ async def set_aside(session: AsyncSession, row_id: int, error: str, seconds: flo
 async def purge_done(session: AsyncSession, *, days: int, most: int) -> int:
     """Removes rows done longer ago than so many days; says how many."""
     return int((await session.execute(_PURGE, {"days": days, "most": most})).rowcount)  # type: ignore[attr-defined]  # a DELETE has one
+
+
+class LaneDue(NamedTuple):
+    """Rows of a lane that are due; when the next of the others falls due."""
+
+    due: int
+    later: datetime | None
+
+
+async def due_by_lane(session: AsyncSession) -> dict[str, LaneDue]:
+    """A lane in which nothing waits is not named."""
+    return {lane: LaneDue(due, later) for lane, due, later in await session.execute(_DUE_BY_LANE)}
 
 
 async def lanes(session: AsyncSession) -> list[LaneState]:

@@ -37,6 +37,7 @@ _NEEDED: Final[Mapping[str, tuple[str, ...]]] = {
     "nextpanel": ("NEXTPANEL_JWT_SECRET",),
     "mail": (),
     "migrate": _DATABASES,
+    "moved-clock": _DATABASES,
     "seed": _API,
     "demo-users": (*_API, *_DEMO),
     "billing_api": (*_API, _PUBLISHED),
@@ -153,7 +154,12 @@ def _stand_ins(keyring: Keyring, ports: Mapping[str, int], postgres: Postgres, v
 
 def _simulators(choices: Choices, env: Mapping[str, str], ports: Mapping[str, int]) -> list[Part]:
     webhook = f"http://{_reached_at(choices.host)}:{env['NP_API_PORT']}/api/v1/webhooks/stripe"
-    flags: dict[str, tuple[str, ...]] = {"stripe": (f"--webhook={webhook}",), "nextpanel": (), "mail": ()}
+    workers = f"http://{_reached_at(choices.host)}:{env['NP_WORKER_PORT']}"
+    flags: dict[str, tuple[str, ...]] = {
+        "stripe": (f"--webhook={webhook}", f"--workers={workers}"),
+        "nextpanel": (),
+        "mail": (),
+    }
     return [
         Part(
             name=name,
@@ -176,7 +182,9 @@ def _our_own(choices: Choices, env: Mapping[str, str], stand_ins: frozenset[str]
     """The project's own commands. Parts that the person's own servers replace are not waited for."""
 
     def after(*names: str) -> tuple[str, ...]:
-        return tuple(name for name in names if name in stand_ins or name in ("migrate", "seed", "demo-users"))
+        return tuple(
+            name for name in names if name in stand_ins or name in ("migrate", "moved-clock", "seed", "demo-users")
+        )
 
     def step(name: str, *words: str, earlier: tuple[str, ...]) -> Step:
         return Step(
@@ -191,7 +199,8 @@ def _our_own(choices: Choices, env: Mapping[str, str], stand_ins: frozenset[str]
 
     return [
         step("migrate", "db", "migrate", earlier=after("database")),
-        step("seed", "billing_api", "seed", earlier=after("migrate", "valkey", "stripe")),
+        step("moved-clock", "devstack.moved_clock", earlier=after("migrate")),
+        step("seed", "billing_api", "seed", earlier=after("moved-clock", "valkey", "stripe")),
         step("demo-users", "billing_api", "demo-users", earlier=after("seed")),
         service(
             "billing_api",

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import msgspec
 
+from core.clock import keep_clock
 from devstack.child import Nursery
 from devstack.choices import Choices
 from devstack.keyring import Keyring, write_private
@@ -32,6 +33,7 @@ def up(environment: Mapping[str, str], plan: Plan = THE_STACK) -> None:
         say(f"{time.monotonic() - began:7.2f}  {line}")
 
     with occupied(choices.data, tell) as lock:
+        keep_clock(choices.data / "clock")
         run_file = choices.data / "run.json"
         was_killed = run_file.exists()
         run_file.unlink(missing_ok=True)

@@ -50,6 +50,7 @@ class Visitor:
         """`facts`: what run.json holds."""
         self.facts = facts
         self.http = http
+        self._ahead: int | None = None
 
     def call(
         self, method: str, path: str, headers: Headers | None = None, content: Mapping[str, Any] | None = None
@@ -84,6 +85,20 @@ class Visitor:
     def sign_in(self, email: str, password: str) -> Headers:
         granted = self.call("POST", "/auth/login", content={"email": email, "password": password})
         return {"Authorization": f"Bearer {granted['access_token']}"}
+
+    def now(self) -> float:
+        """The stack's time in Unix seconds, which may have been moved."""
+        if self._ahead is None:
+            url = self.facts["simulators"].get("stripe")
+            there = self.http.get(f"{url}/_sim/time") if url else None
+            self._ahead = round(there.json()["now"] - unix_time()) if there and there.is_success else 0
+        return unix_time() + self._ahead
+
+    def move_time(self, to: float) -> httpx.Response:
+        """Asks for another time of the whole stack. Users have to sign in again."""
+        answer = self.http.post(f"{self.simulator('stripe')}/_sim/time", json={"to": int(to)}, timeout=600)
+        self._ahead = None
+        return answer
 
     def admin(self) -> Headers:
         return self.sign_in(**self.facts["admin"])
@@ -167,7 +182,7 @@ class Visitor:
             method="POST",
             target=path,
             body=body,
-            now=unix_time(),
+            now=self.now(),
             idempotency_key=idempotency_key,
         )
         headers = {HEADER: signature, "Content-Type": "application/json"}

@@ -11,6 +11,7 @@ from typing import Final
 
 import structlog
 
+from core.clock import unix_time
 from core.health import Dependencies, Dependency, Readiness
 from core.parts import Part, Parts
 from core.resp.waiting import drive
@@ -85,7 +86,7 @@ class Health:
 
     async def _live(self, _request: Request) -> bytes:
         dead = self._parts.dead
-        report = {"status": "dead" if dead else "ok", "parts": self._parts.report()}
+        report = {"status": "dead" if dead else "ok", "now": int(unix_time()), "parts": self._parts.report()}
         return self._letterhead.json(503 if dead else 200, report)
 
     async def _ready(self, _request: Request) -> bytes:

@@ -10,6 +10,7 @@ from typing import Final
 
 import msgspec
 
+from core.clock import unix_time
 from core.health import Dependency, Lookout, Readiness
 from core.parts import Parts, succeeded
 from workers.process.status_server import StatusPage
@@ -56,7 +57,7 @@ class Health:
 
     async def live(self) -> StatusPage:
         dead = self._parts.dead
-        report = {"status": "dead" if dead else "ok", "parts": self._parts.report()}
+        report = {"status": "dead" if dead else "ok", "now": int(unix_time()), "parts": self._parts.report()}
         return StatusPage(_encode(report), HTTPStatus.SERVICE_UNAVAILABLE if dead else HTTPStatus.OK)
 
     async def ready(self) -> StatusPage:

@@ -21,11 +21,12 @@ import asyncio
 import signal
 from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack, suppress
+from functools import partial
 
 from prometheus_client import CONTENT_TYPE_LATEST
 from redis.asyncio import Redis
 
-from core.clock import utc_now
+from core.clock import MOVED, utc_now
 from core.crypto.audit_chain import AuditChain
 from core.health import Dependency, Lookout, Probe, Readiness
 from core.hotstore import condition
@@ -38,6 +39,7 @@ from core.telemetry import logger
 from db.condition import PostgresCondition
 from db.engine import create_engine
 from db.unit_of_work import Database
+from workers.agenda import DAY, WEEK, Agenda, Duty
 from workers.audit.sealer import AuditSealer
 from workers.handlers.wiring import wire_handlers
 from workers.health import Health
@@ -49,7 +51,7 @@ from workers.process import status_server
 from workers.process.listening import listen
 from workers.process.metrics import Metrics
 from workers.process.redis_pool import redis_pool
-from workers.process.status_server import StatusPage
+from workers.process.status_server import Handler, StatusPage
 from workers.process.supervision import end, keep_running
 from workers.projection.lease_signer import Leases
 from workers.projection.pin_sweeper import PinSweeper
@@ -77,6 +79,7 @@ async def run(settings: WorkerSettings, parts: Parts | None = None) -> int:
             "/health/ready": health.ready,
             "/health/dependencies": health.dependencies,
             "/metrics": runtime.show_metrics,
+            **runtime.devstack_pages(),
         }
         server = await status_server.serve(settings.host, settings.port, pages)
         runtime.start()
@@ -197,6 +200,19 @@ class Runtime:
         connection_budget.check(parts, self._works)
         for name, part in parts.items():
             self.parts.start(name, keep_running(name, part))
+
+    def devstack_pages(self) -> dict[str, Handler]:
+        """Where time can be moved, what has fallen due is done when it is asked for (workers/agenda.py)."""
+        if MOVED is None:
+            return {}
+        return Agenda(self._database, MOVED, self._relay, self._partners, self._duties()).pages()
+
+    def _duties(self) -> list[Duty]:
+        return [
+            Duty("overdue subscriptions", self._overdue.look),
+            Duty("leases", self._leases.sweep, each=DAY),
+            *(Duty(task.__name__, partial(task, self._database), each=WEEK) for task in periodic.BY_DATE),
+        ]
 
     async def show_metrics(self) -> StatusPage:
         body = await self.metrics.exposition(self._database, self._queue, self._rebuild)

@@ -17,6 +17,7 @@ from prometheus_client import Counter, Gauge
 from sqlalchemy import text
 
 from billing_api.access.permissions import Permission
+from core.clock import unix_time
 from core.health import Dependencies, Dependency, Lookout, Readiness, Ready
 from core.parts import Parts, beat, succeeded
 from core.telemetry import lines_lost, logger
@@ -38,6 +39,7 @@ class Live(msgspec.Struct, frozen=True):
     """Whether a part of the process is dead."""
 
     status: Annotated[str, Meta(description="`ok` or `dead`.", examples=["ok"])]
+    now: Annotated[int, Meta(description="The process's time, in Unix seconds.", examples=[1795363200])]
     parts: Annotated[
         Mapping[str, Mapping[str, Any]],
         Meta(
@@ -108,7 +110,7 @@ async def get_liveness(state: State) -> Response[Live]:
     parts: Parts = state.api.health.parts
     dead = parts.dead
     status = HTTPStatus.SERVICE_UNAVAILABLE if dead else HTTPStatus.OK
-    return Response(Live("dead" if dead else "ok", parts.report()), status_code=status)
+    return Response(Live("dead" if dead else "ok", int(unix_time()), parts.report()), status_code=status)
 
 
 @get(

@@ -13,11 +13,11 @@ from uuid import UUID
 from sqlalchemy import BigInteger, DateTime, Dialect, Enum, Integer, LargeBinary, MetaData, Text, Uuid
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import DeclarativeBase, mapped_column
-from sqlalchemy.sql import func
 from sqlalchemy.types import TypeDecorator
 from typing_extensions import override
 
 from core.ids import new_id
+from db.clock import NOW
 
 METADATA = MetaData(
     naming_convention={
@@ -65,8 +65,8 @@ class Table(DeclarativeBase):
 
 
 RowId = Annotated[UUID, mapped_column(primary_key=True, default=new_id)]
-CreatedAt = Annotated[datetime, mapped_column(server_default=func.now())]
-UpdatedAt = Annotated[datetime, mapped_column(server_default=func.now(), onupdate=func.now())]
+CreatedAt = Annotated[datetime, mapped_column(server_default=NOW)]
+UpdatedAt = Annotated[datetime, mapped_column(server_default=NOW, onupdate=NOW)]
 BigInt = Annotated[int, mapped_column(BigInteger)]
 
 

@@ -12,6 +12,7 @@ from sqlalchemy import CheckConstraint, ForeignKey, Index, text
 from sqlalchemy.orm import Mapped, mapped_column
 from sqlalchemy.sql import func
 
+from db.clock import NOW
 from db.models.columns import BigInt, CreatedAt, RowId, Table, UpdatedAt, enum_type
 from db.models.licensing import Interval
 
@@ -84,7 +85,7 @@ class Subscription(Table):
     ended_at: Mapped[datetime | None]
     """When it ended, or was decided to end: what is paid for a later time goes back."""
     paused_for_dispute: Mapped[bool] = mapped_column(server_default=text("false"), default=False)
-    mirrored_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    mirrored_at: Mapped[datetime] = mapped_column(server_default=NOW)
     created_at: Mapped[CreatedAt]
     updated_at: Mapped[UpdatedAt]
 

@@ -8,10 +8,10 @@ from uuid import UUID
 from sqlalchemy import ForeignKey, ForeignKeyConstraint, Index, Integer, String, UniqueConstraint, text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
-from sqlalchemy.sql import func
 
 from core.licensing.plan import LIMITS, Limits
 from core.licensing.state import Cause, Status
+from db.clock import NOW
 from db.models.columns import BigInt, CreatedAt, RowId, Table, UpdatedAt, enum_type
 
 
@@ -246,7 +246,7 @@ class LeaseRow(Table):
     not_after: Mapped[datetime]
     token: Mapped[str]
     kid: Mapped[str]
-    signed_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    signed_at: Mapped[datetime] = mapped_column(server_default=NOW)
 
 
 class LeaseKey(Table):

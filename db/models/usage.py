@@ -80,7 +80,7 @@ class OverageCandidate(Table):
 
     license_id: Mapped[UUID] = mapped_column(ForeignKey("licenses.id", ondelete="CASCADE"), primary_key=True)
     user_id: Mapped[UUID] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"), index=True)
-    noted_at: Mapped[datetime] = mapped_column(server_default=text("clock_timestamp()"))
+    noted_at: Mapped[datetime] = mapped_column(server_default=text("np_statement_now()"))
 
 
 class HoldSettlement(Table):

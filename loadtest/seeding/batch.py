@@ -57,7 +57,7 @@ _COLUMNS: Final = (
 )
 _GUARD: Final = """
     INSERT INTO outbox (lane, job, due_at)
-    SELECT $1, unnest($2::jsonb[]), now() + make_interval(secs => $3) RETURNING id
+    SELECT $1, unnest($2::jsonb[]), np_now() + make_interval(secs => $3) RETURNING id
 """
 
 

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
@@ -62,8 +63,9 @@ class RunningStack:
         return wait_until(lambda: bool(now := set(self.pids(part))) and not now & set(before), _READY_WITHIN)
 
 
-@pytest.fixture(scope="session")
-def stack() -> Iterator[RunningStack]:
+@contextmanager
+def running_stack() -> Iterator[RunningStack]:
+    """A stack of its own, stopped at the end."""
     with slot() as folder, looked_through(folder / "stack"):
         names = ("NP_API_PORT", "NP_VALIDATOR_PORT", "NP_NEXTPANEL_PORT", "NP_STRIPE_PORT", "NP_PORTAL_PORT")
         ports = {name: str(choose("127.0.0.1")) for name in names}
@@ -85,6 +87,12 @@ def stack() -> Iterator[RunningStack]:
             except subprocess.TimeoutExpired:
                 supervisor.kill()
                 supervisor.wait()
+
+
+@pytest.fixture(scope="session")
+def stack() -> Iterator[RunningStack]:
+    with running_stack() as stack:
+        yield stack
 
 
 @pytest.fixture

@@ -39,7 +39,7 @@ _OPEN: Final[Mapping[str, _Open]] = {
     "/health/live": _Open(
         "No part of the process is dead",
         "For supervisors.",
-        {"status": "ok", "parts": {"refresher": {"state": "ok", "last_success": 1_795_363_200}}},
+        {"status": "ok", "now": 1_795_363_200, "parts": {"refresher": {"state": "ok", "last_success": 1_795_363_200}}},
         "A part is dead; the process is about to end",
     ),
     "/health/ready": _Open(

@@ -56,7 +56,7 @@ PARTS: Final[Mapping[str, int]] = {
     "partner_lane": 3,  # one looks for due jobs, two look at one job each
     "arq": 1,  # periodic tasks take turns
     "health": 0,  # one of its own, likewise
-    "status": 1,  # metrics
+    "status": 1,  # metrics, or the agenda of a devstack
 }
 
 POOL: Final = sum(room.at_once * room.connections for room in JOBS.values()) + sum(PARTS.values())

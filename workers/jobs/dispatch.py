@@ -70,6 +70,8 @@ class Dispatcher:
         self._unknown = asyncio.Semaphore(1)
         self._looking = asyncio.Semaphore(_LOOKING_AT_ONCE)
         self._performed = performed
+        self.running = 0
+        """Jobs that are being performed."""
 
     async def perform(self, outbox_id: int) -> None:
         """Returns when there is nothing (more) to do for it now. Raises only where Postgres is away."""
@@ -98,7 +100,14 @@ class Dispatcher:
             async with self._database.as_system() as tx:
                 claimed = await self._claim(tx, outbox_id)
             if claimed is not None:
-                await self._carry_out(*claimed)
+                await self._count(self._carry_out(*claimed))
+
+    async def _count(self, performing: Awaitable[None]) -> None:
+        self.running += 1
+        try:
+            await performing
+        finally:
+            self.running -= 1
 
     async def _claim(self, tx: SystemTransaction, outbox_id: int) -> tuple[Work[Any], Job, Claim] | None:
         claim = await outbox.lock_partner_job(tx.session, outbox_id)

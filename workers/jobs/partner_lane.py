@@ -60,6 +60,20 @@ class PartnerLane:
         for outbox_id in left:
             self._perform(outbox_id)
 
+    async def perform_due(self, within: float) -> None:
+        """Performs here and now what is due, without the queue; returns when it is done, or after so many seconds."""
+        async with step(), self._database.as_system() as tx:
+            due = await outbox.due_partner_jobs(tx.session, _MOST_AT_A_LOOK)
+        for job in due:
+            self._perform(job.id)
+        if self._running:
+            await asyncio.wait(list(self._running.values()), timeout=max(within, 0))
+
+    @property
+    def running(self) -> int:
+        """Jobs that are being performed, also those that the queue has handed out."""
+        return self._dispatcher.running
+
     async def take(self, outbox_id: int) -> None:
         """For the queue. A job whose kind has no room waits here: its place in the queue is for others."""
         if not await self._dispatcher.perform_if_room(outbox_id):

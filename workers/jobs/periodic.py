@@ -25,7 +25,7 @@ KEEP_TOKENS: Final = timedelta(days=30)
 """After their end: for so long a panel that repeats its activation gets the same answer."""
 _PURGE_BATCH: Final = 5000
 _QUIET_FOR: Final = timedelta(minutes=10)
-_CREATE_PARTITIONS: Final = text("SELECT np_create_payment_partitions((now() AT TIME ZONE 'UTC')::date, 4)")
+_CREATE_PARTITIONS: Final = text("SELECT np_create_payment_partitions((np_now() AT TIME ZONE 'UTC')::date, 4)")
 
 
 async def create_payment_partitions(database: Database) -> int:
@@ -88,6 +88,17 @@ async def _until_done(database: Database, batch: Callable[[SystemTransaction], A
         purged += removed
         if removed < _PURGE_BATCH:
             return purged
+
+
+BY_DATE: Final[tuple[Callable[[Database], Awaitable[int]], ...]] = (
+    create_payment_partitions,
+    purge_done_jobs,
+    forget_activation_tokens,
+    forget_the_deleted,
+    forget_idempotent_answers,
+    purge_guess_counts,
+)
+"""What depends on the date, and can wait for a week of a time that is moved."""
 
 
 def crons(database: Database) -> list[CronJob]:

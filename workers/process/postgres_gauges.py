@@ -15,7 +15,7 @@ from db.outbox import LaneState
 from db.unit_of_work import Database
 
 _OLDEST_WEBHOOK: Final = text(
-    "SELECT coalesce(extract(epoch FROM statement_timestamp() - min(created_at)), 0)::float8"
+    "SELECT coalesce(extract(epoch FROM np_statement_now() - min(created_at)), 0)::float8"
     " FROM webhook_events WHERE NOT processed"
 )
 _IN_DEFAULT_PARTITION: Final = text("SELECT np_payments_in_default_partition()")

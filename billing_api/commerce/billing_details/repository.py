@@ -3,9 +3,10 @@
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import func, select
+from sqlalchemy import select
 from sqlalchemy.dialects.postgresql import insert
 
+from db.clock import NOW
 from db.models.commerce import BillingDetailsRow
 from db.models.identity import User
 from db.unit_of_work import SystemTransaction, Transaction
@@ -23,7 +24,7 @@ async def user(tx: Transaction, user_id: UUID) -> User | None:
 
 async def store(tx: SystemTransaction, user_id: UUID, **values: Any) -> None:
     statement = insert(BillingDetailsRow).values(user_id=user_id, **values)
-    again = statement.on_conflict_do_update(index_elements=["user_id"], set_={**values, "updated_at": func.now()})
+    again = statement.on_conflict_do_update(index_elements=["user_id"], set_={**values, "updated_at": NOW})
     await tx.session.execute(again)
 
 

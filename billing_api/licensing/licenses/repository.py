@@ -27,6 +27,7 @@ from core.errors import NotFound
 from core.licensing.plan import RESOURCES
 from core.licensing.state import Status
 from core.mailbox import mailbox_key
+from db.clock import STATEMENT_NOW
 from db.models.commerce import Subscription, SubscriptionStatus
 from db.models.identity import User
 from db.models.licensing import License, LicenseType, Plan, ProvisioningState
@@ -163,7 +164,7 @@ async def delete_stale_candidates(tx: SystemTransaction, quiet_for: timedelta) -
     `quiet_for` must be longer than any transaction: an open one may still see older limits. A candidate that is noted
     meanwhile stays, because PostgreSQL checks a changed row again, with its new instant.
     """
-    quiet = OverageCandidate.noted_at < func.statement_timestamp() - quiet_for
+    quiet = OverageCandidate.noted_at < STATEMENT_NOW - quiet_for
     result = await tx.session.execute(
         delete(OverageCandidate).where(quiet, OverageCandidate.license_id.not_in(_exceeding()))
     )

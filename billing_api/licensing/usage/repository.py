@@ -144,7 +144,7 @@ _WRITE: Final = """
         FROM unnest($11::text::bigint[], $19::text[]) AS event (place, reservation_id) JOIN total USING (place)
         WHERE reservation_id IS NOT NULL AND (SELECT count(*) FROM unchanged) = cardinality($1)),
     totaled AS (
-        UPDATE license_usage SET used = total.used, events = total.events, updated_at = now(),
+        UPDATE license_usage SET used = total.used, events = total.events, updated_at = np_now(),
             below_since = total.below_since, corrected_at = total.corrected_at
         FROM total
         WHERE (license_usage.license_id, license_usage.resource) = (total.license_id, total.resource)
@@ -173,7 +173,7 @@ _CORRECT_OLD: Final = text(
             sha256(convert_to(idempotency_key, 'UTF8')), 0, events + 1, false, :now
         FROM below)
     UPDATE license_usage
-    SET used = 0, events = below.events + 1, below_since = NULL, corrected_at = :now, updated_at = now()
+    SET used = 0, events = below.events + 1, below_since = NULL, corrected_at = :now, updated_at = np_now()
     FROM below WHERE (license_usage.license_id, license_usage.resource) = (below.license_id, below.resource)
     """
 )

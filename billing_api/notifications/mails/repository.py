@@ -10,6 +10,7 @@ from sqlalchemy.sql import func
 
 from billing_api.notifications.mails.rendering import TOKEN_PARAMETER
 from core.mailbox import mailbox_key
+from db.clock import NOW
 from db.models.identity import OneTimeToken, TokenPurpose, User
 from db.models.messaging import Mail
 from db.unit_of_work import SystemTransaction
@@ -35,7 +36,7 @@ async def mail(tx: SystemTransaction, mail_id: UUID) -> Mail | None:
 async def note_sent(tx: SystemTransaction, mail_id: UUID) -> None:
     """Wipes the mail's token as well: nobody needs it any more."""
     unsent = update(Mail).where(Mail.id == mail_id, Mail.sent_at.is_(None))
-    await tx.session.execute(unsent.values(sent_at=func.now(), parameters=Mail.parameters.op("-")(TOKEN_PARAMETER)))
+    await tx.session.execute(unsent.values(sent_at=NOW, parameters=Mail.parameters.op("-")(TOKEN_PARAMETER)))
 
 
 async def mails_of(tx: SystemTransaction, user_id: UUID, since: datetime) -> int:

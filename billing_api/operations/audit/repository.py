@@ -26,6 +26,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 
 from core.crypto.audit_chain import EMPTY, Entry, Head
 from core.mailbox import mailbox_key
+from db.clock import STATEMENT_NOW
 from db.models.audit import AuditSeal, AuditUnsealed
 from db.models.identity import Role, ServiceAccount, User
 from db.models.licensing import License
@@ -204,7 +205,7 @@ async def count_seals(tx: SystemTransaction) -> int:
 async def waiting(tx: SystemTransaction) -> Waiting:
     """Reads all of the trail: for the proof, not for every minute."""
     announced = AuditUnsealed.audit_id.is_not(None)
-    age = func.extract("epoch", func.statement_timestamp() - func.min(AuditRow.at).filter(announced))
+    age = func.extract("epoch", STATEMENT_NOW - func.min(AuditRow.at).filter(announced))
     statement = (
         select(
             func.count().filter(announced),
@@ -223,7 +224,7 @@ async def waiting(tx: SystemTransaction) -> Waiting:
 
 async def backlog(tx: SystemTransaction) -> tuple[int, float]:
     """How many rows the sealer still has to do, and the age of the oldest in seconds."""
-    age = func.extract("epoch", func.statement_timestamp() - func.min(AuditRow.at))
+    age = func.extract("epoch", STATEMENT_NOW - func.min(AuditRow.at))
     statement = select(func.count(), func.coalesce(age, 0)).join(AuditUnsealed, AuditUnsealed.audit_id == AuditRow.id)
     rows, oldest = (await tx.session.execute(statement)).one()
     return rows, float(oldest)

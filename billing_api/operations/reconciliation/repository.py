@@ -12,6 +12,7 @@ from sqlalchemy.sql import func
 from core.counted import counted
 from core.errors import NotFound
 from core.ids import new_id
+from db.clock import NOW, STATEMENT_NOW
 from db.models.reconciliation import (
     DifferenceOutcome,
     ReconciliationDifference,
@@ -66,9 +67,9 @@ _LEDGER: Final = text(
 )
 _STUCK: Final = text(
     """
-    SELECT id, job, attempts, last_error, extract(epoch FROM statement_timestamp() - created_at)::float8 AS age
+    SELECT id, job, attempts, last_error, extract(epoch FROM np_statement_now() - created_at)::float8 AS age
     FROM outbox WHERE lane = 'projection' AND done_at IS NULL
-        AND created_at < statement_timestamp() - make_interval(secs => :seconds)
+        AND created_at < np_statement_now() - make_interval(secs => :seconds)
     ORDER BY created_at LIMIT :most
     """
 )
@@ -105,7 +106,7 @@ class Ledger(NamedTuple):
 
 async def begin_run(tx: SystemTransaction, cause: str) -> UUID:
     """Only one runs at a time, so a row that still says "running" was broken off."""
-    ended = {"state": "failed", "finished_at": func.now(), "error": _BROKEN_OFF}
+    ended = {"state": "failed", "finished_at": NOW, "error": _BROKEN_OFF}
     await tx.session.execute(update(ReconciliationRun).where(ReconciliationRun.state == "running").values(**ended))
     run_id = new_id()
     await tx.session.execute(insert(ReconciliationRun).values(id=run_id, cause=cause, state="running"))
@@ -115,7 +116,7 @@ async def begin_run(tx: SystemTransaction, cause: str) -> UUID:
 async def end_run(
     tx: SystemTransaction, run_id: UUID, state: RunState, counts: Mapping[str, int], error: str | None = None
 ) -> None:
-    values = {"state": state, "finished_at": func.now(), "error": error, **counts}
+    values = {"state": state, "finished_at": NOW, "error": error, **counts}
     await tx.session.execute(update(ReconciliationRun).where(ReconciliationRun.id == run_id).values(**values))
 
 
@@ -135,7 +136,7 @@ async def note_outcome(tx: SystemTransaction, ids: Collection[UUID], outcome: Di
 
 async def seconds_since_last(tx: SystemTransaction) -> float | None:
     """Since the last run began; None where there was none yet."""
-    age = func.extract("epoch", func.statement_timestamp() - func.max(ReconciliationRun.started_at))
+    age = func.extract("epoch", STATEMENT_NOW - func.max(ReconciliationRun.started_at))
     seconds = await tx.session.scalar(select(age))
     return None if seconds is None else float(seconds)
 
@@ -146,7 +147,7 @@ async def last_finished(tx: SystemTransaction) -> LastRun | None:
     seconds = partial(func.extract, "epoch")
     statement = (
         select(
-            seconds(func.statement_timestamp() - run.finished_at),
+            seconds(STATEMENT_NOW - run.finished_at),
             seconds(run.finished_at - run.started_at),
             run.differences - run.repaired,
             run.undecided,
@@ -161,7 +162,7 @@ async def last_finished(tx: SystemTransaction) -> LastRun | None:
 
 async def forget_agreed(tx: SystemTransaction, older_than: timedelta) -> None:
     """Removes old runs that found nothing; those that did are evidence and stay."""
-    old = ReconciliationRun.started_at < func.now() - older_than
+    old = ReconciliationRun.started_at < NOW - older_than
     await tx.session.execute(delete(ReconciliationRun).where(ReconciliationRun.state == "agreed", old))
 
 

@@ -5,10 +5,10 @@ from uuid import UUID
 
 from sqlalchemy import Select, select, update
 from sqlalchemy.dialects.postgresql import insert
-from sqlalchemy.sql import func
 
 from core.errors import NotFound
 from core.ids import new_id
+from db.clock import NOW
 from db.models.messaging import WebhookEvent, WebhookSource
 from db.paging import Order
 from db.unit_of_work import PrivilegedTransaction, SystemTransaction
@@ -48,7 +48,7 @@ async def one(tx: PrivilegedTransaction, event_id: UUID) -> WebhookEvent:
 
 
 async def note_processed(tx: SystemTransaction, event_id: UUID) -> None:
-    values = {"processed": True, "processed_at": func.now(), "error_message": None}
+    values = {"processed": True, "processed_at": NOW, "error_message": None}
     await tx.session.execute(update(WebhookEvent).where(WebhookEvent.id == event_id).values(**values))
 
 

@@ -1,5 +1,6 @@
 """`python -m devstack.simulators.stripe`: the process."""
 
+from core.clock import MOVED, clock_file
 from core.settings import process_environment
 from devstack.simulators.journal import Journal
 from devstack.simulators.serving import HOST, arguments, serve
@@ -18,7 +19,9 @@ def main() -> None:
     )
     parser.add_argument("--webhook-delay-ms", type=int, default=0, help="how late each delivery leaves")
     parser.add_argument("--webhook-backoff", type=float, default=0.2, help="seconds before the first retry; doubles")
+    parser.add_argument("--workers", metavar="URL", help="where the workers tell what is due, when time is moved")
     chosen = parser.parse_args()
+    file = clock_file(given)
     if chosen.webhook and not chosen.webhook_secret:
         parser.error("--webhook needs --webhook-secret")
     app = application(
@@ -28,6 +31,7 @@ def main() -> None:
         webhook=(chosen.webhook, chosen.webhook_secret.partition(",")[0]) if chosen.webhook else None,
         webhook_delay_ms=chosen.webhook_delay_ms,
         webhook_backoff=chosen.webhook_backoff,
+        moved=(MOVED, file, chosen.workers) if MOVED and file and chosen.workers else None,
     )
     serve(app, chosen.port)
 

@@ -3,12 +3,14 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from pathlib import Path
 from typing import Any, Final
 
 from litestar import Litestar, Request, Response, route
 from litestar.exceptions import HTTPException
 from litestar.types import ControllerRouterHandler
 
+from core.clock import MovedClock
 from devstack.simulators.asgi import Application
 from devstack.simulators.journal import Journal
 from devstack.simulators.stand_in import stand_in
@@ -37,12 +39,14 @@ from devstack.simulators.stripe import (
     setup_intents,
     subscriptions,
     tax_ids,
+    time_control,
     webhooks,
 )
 from devstack.simulators.stripe.books import Books, Document
 from devstack.simulators.stripe.deliveries import Courier
 from devstack.simulators.stripe.endpoint import AnyRequest, Endpoint
 from devstack.simulators.stripe.errors import envelope
+from devstack.simulators.stripe.moving import Mover
 from devstack.simulators.stripe.operations import Operation
 
 FAMILIES: Final = (
@@ -81,8 +85,9 @@ def application(
     webhook: tuple[str, str] | None = None,
     webhook_delay_ms: int = 0,
     webhook_backoff: float = 0.2,
+    moved: tuple[MovedClock, Path, str] | None = None,
 ) -> Application:
-    """`webhook` is the address and secret of an endpoint that is there from the start."""
+    """`webhook` is the address and secret of an endpoint that is there from the start; `moved` is for a Mover."""
     books = Books(journal, public_url)
     if webhook:
         webhooks.ensure(books, *webhook)
@@ -103,6 +108,7 @@ def application(
             *(_served(operation, endpoint) for operation in OPERATIONS),
             *hosted.routes(books),
             *control.routes(books, courier),
+            *time_control.routes(Mover(books, courier, *moved) if moved else None),
         ],
         default_error=envelope,
         lifespan=[delivering],

@@ -39,6 +39,7 @@ from devstack.simulators.stripe.lines import billed_by, cycle_lines, line_of_ite
 
 _FIRST_PAYMENT_WITHIN: Final = 23 * 3600
 _TRIAL_END_TOLD: Final = 3 * 24 * 3600
+_OPEN: Final = Where("$.status", "open")
 _UPCOMING_TOLD: Final = 7 * 24 * 3600
 CYCLE_ORDER: Final = ("customer.subscription.updated", "invoice.created")
 
@@ -49,22 +50,28 @@ class Due(NamedTuple):
     work: Callable[[], object]
 
 
-def carry_on(books: Books, clock: str, until: int) -> None:
+def next_due(books: Books, clock: str | None, until: int) -> int | None:
+    """When the next thing falls due for the objects of the clock, None: of the real time; not after `until`."""
+    return min((due.at for due in _due(books, clock, until)), default=None)
+
+
+def carry_on(books: Books, clock: str | None, until: int) -> None:
     """Do whatever falls due for the objects of the clock up to then, each at its own instant."""
     while due := min(_due(books, clock, until), key=lambda one: (one.at, one.rank), default=None):
         with books.at(due.at):
             due.work()
 
 
-def _due(books: Books, clock: str, until: int) -> Iterator[Due]:
-    for subscription in books.all("subscription", Where("$.test_clock", clock), Where("$.ended_at", None, "IS")):
+def _due(books: Books, clock: str | None, until: int) -> Iterator[Due]:
+    its = Where("$.test_clock", clock, "IS")
+    for subscription in books.all("subscription", its, Where("$.ended_at", None, "IS")):
         yield from (due for due in _of_subscription(books, subscription) if due.at <= until)
-    for invoice in books.all("invoice", Where("$.test_clock", clock)):
+    for invoice in (*books.all("invoice", its, Where("$.status", "draft")), *books.all("invoice", its, _OPEN)):
         yield from (due for due in _of_invoice(books, invoice) if due.at <= until)
     yield from (due for due in _of_refunds(books, clock) if due.at <= until)
 
 
-def _of_refunds(books: Books, clock: str) -> Iterator[Due]:
+def _of_refunds(books: Books, clock: str | None) -> Iterator[Due]:
     for refund in books.all("refund", Where("$._settles_at", 0, ">")):
         customer = books.find("customer", refund["customer"] or "")
         if customer and customer.get("test_clock") == clock:

@@ -27,6 +27,7 @@ LONGEST_BACKOFF: Final = 10.0
 SHUFFLE_WINDOW: Final = 0.3
 STALE_BY: Final = 3600
 _ATTEMPTS_SHOWN: Final = 50
+_NEXT_LOOK: Final = 0.001
 _AFTER_A_FAULT: Final = 1.0
 
 
@@ -93,6 +94,33 @@ class Courier:
                 self._owe(event, endpoint)
         if endpoints:
             self._books.keep({**event, "pending_webhooks": len(endpoints)})
+
+    @property
+    def announced(self) -> int:
+        """Deliveries there have been; it only rises."""
+        return self._counter
+
+    @property
+    def owed(self) -> int:
+        """Deliveries that are due or under way."""
+        now = unix_time()
+        return len(self._in_flight) + sum(due <= now for due, _, _ in self._waiting)
+
+    async def delivered(self, within: float) -> None:
+        """Returns when none is due or under way, or after so many seconds."""
+        gives_up = asyncio.get_running_loop().time() + within
+        while self.owed and (left := gives_up - asyncio.get_running_loop().time()) > 0:
+            if self._in_flight:
+                await asyncio.wait(self._in_flight, timeout=left)
+            else:
+                await asyncio.sleep(_NEXT_LOOK)
+
+    def next_due(self) -> float | None:
+        return self._waiting[0][0] if self._waiting else None
+
+    def look(self) -> None:
+        """Time has moved: what waits may be due."""
+        self._news.set()
 
     def redeliver(self, event: Document) -> int:
         """Once more to every endpoint, at once; returns to how many."""

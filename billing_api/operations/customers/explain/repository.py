@@ -11,6 +11,7 @@ from sqlalchemy.sql.expression import literal
 
 from billing_api.licensing.licenses.standing_repository import open_causes_shown
 from core.errors import NotFound
+from db.clock import STATEMENT_NOW
 from db.license_records import LICENSE_ROWS
 from db.models.licensing import License
 from db.models.messaging import OutboxRow
@@ -42,7 +43,7 @@ async def license_row(tx: StaffTransaction, license_id: UUID) -> Row[Any]:
     statement = LICENSE_ROWS.add_columns(
         License.updated_at,
         open_causes_shown(to_staff=True).label("suspension_causes"),
-        func.statement_timestamp().label("read_at"),
+        STATEMENT_NOW.label("read_at"),
     )
     row = (await tx.session.execute(statement.where(License.id == license_id))).one_or_none()
     if row is None:

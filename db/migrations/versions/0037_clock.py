@@ -1,0 +1,16 @@
+"""SQL reads the time through np_now() and np_statement_now(), which a devstack can move."""
+
+from db.migrations.sql import run_file
+
+revision = "0037"
+down_revision = "0036"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    run_file("0037_clock.sql")
+
+
+def downgrade() -> None:
+    run_file("0037_clock_down.sql")
