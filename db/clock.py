@@ -1,7 +1,7 @@
 """Clock of the database, as expressions: the only names by which statements read the time.
 
 In production they are now() and statement_timestamp(); in a devstack, these and the seconds by which its time is moved
-(db/migrations/versions/0037_clock.sql). As text: np_now() and np_statement_now().
+(db/migrations/versions/0038_clock.sql). As text: np_now() and np_statement_now().
 """
 
 from datetime import datetime

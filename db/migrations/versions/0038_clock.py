@@ -2,15 +2,15 @@
 
 from db.migrations.sql import run_file
 
-revision = "0037"
-down_revision = "0036"
+revision = "0038"
+down_revision = "0037"
 branch_labels = None
 depends_on = None
 
 
 def upgrade() -> None:
-    run_file("0037_clock.sql")
+    run_file("0038_clock.sql")
 
 
 def downgrade() -> None:
-    run_file("0037_clock_down.sql")
+    run_file("0038_clock_down.sql")
