@@ -110,6 +110,25 @@ async def test_it_is_found_where_the_end_and_the_payment_are_told_together(
     assert await refunds_at_stripe(one) == [STARTER]
 
 
+async def test_a_renewal_between_our_decision_and_its_end_at_stripe_goes_back(
+    buyer: Buying, mirror: Mirror, errands: Errands, database_urls: DatabaseUrls
+) -> None:
+    """The license ended with a refund; the job that ends the subscription came too late for one renewal."""
+    one = await buyer("Starter")
+    [charge] = await objects(one.browser, one.stripe, "charges", customer=one.customer)
+    refund = await one.ask_stripe("POST", "refunds", charge=charge["id"])
+    await mirror.mirror(StripeObject("refund", refund["id"], None))
+    assert (await one.license())["status"] == "cancelled"
+    await one.later(2 * DAY)
+    [renewal, _] = await objects(one.browser, one.stripe, "invoices", subscription=one.stripe_id)
+    assert renewal["status"] == "paid"
+    await mirror.mirror(StripeObject("invoice", renewal["id"], one.customer))
+    await errands.run()
+    assert (await one.at_stripe())["status"] == "canceled"
+    assert await refunds_at_stripe(one) == [STARTER, STARTER]
+    assert {row["status"] for row in await rows(database_urls, "SELECT status FROM payments")} == {"refunded"}
+
+
 async def test_what_was_paid_in_time_stays(buyer: Buying, mirror: Mirror, errands: Errands) -> None:
     one = await buyer("Starter")
     await one.later(2 * DAY)
