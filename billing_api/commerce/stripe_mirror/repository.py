@@ -169,7 +169,7 @@ async def write_payment(
         await tx.session.execute(insert(Payment).values(**row, **new, **values))
         return
     # 2. A known intent: update its payment. The creation instant selects one partition. The registry's row is locked
-    # first, as by whoever refunds the payment: in another order, the two could wait for each other.
+    # first, as an order of a refund does: in another order, the two could wait for each other.
     known = await tx.session.get_one(PaymentIntent, facts.intent_id, with_for_update=True)
     mine = (Payment.id == known.payment_id, Payment.created_at == known.payment_created_at)
     # The intent of a payment that went back has succeeded for ever: only refunds and disputes say more.
