@@ -52,10 +52,12 @@ async def give_back(
         told = {"refund": str(refund_id), "amount": payment.amount - given, "subscription": str(subscription.id)}
         await tx.audit("payment.came_after_end", "payment", payment.id, **told)
         logger().warning("payment.came_after_end", payment_id=str(payment.id), refund_id=str(refund_id))
-        await _tell(tx, user, subscription, payment, now)
+        await _tell(tx, user, subscription, payment, Money(payment.amount - given, payment.currency), now)
 
 
-async def _tell(tx: SystemTransaction, user: User, subscription: Subscription, payment: Payment, now: datetime) -> None:
+async def _tell(
+    tx: SystemTransaction, user: User, subscription: Subscription, payment: Payment, back: Money, now: datetime
+) -> None:
     if user.deleted_at is not None:
         return
     await queue_mail(
@@ -66,7 +68,7 @@ async def _tell(tx: SystemTransaction, user: User, subscription: Subscription, p
         occasion=str(payment.id),
         now=now,
         parameters={
-            "amount": str(Money(payment.amount, payment.currency)),
+            "amount": str(back),
             "license_id": str(subscription.license_id),
         },
     )
