@@ -38,7 +38,11 @@ class Driver(Protocol):
 
 
 class Sessions:
-    """A pool of asyncpg's own connections."""
+    """A pool of asyncpg's own connections.
+
+    Taking a connection out of asyncpg's pool and giving it back starts two tasks, which cost as much as a short read.
+    So a connection that nobody waits for is kept outside the pool, and lent again from there.
+    """
 
     def __init__(
         self,
@@ -58,6 +62,11 @@ class Sessions:
         self._settings = {**server_settings(name), **settings}
         self._prepare = prepare
         self._pool: Any = None
+        self._kept: list[Any] = []
+        """Connections that nobody uses and that were not given back to the pool."""
+        self._waiting = 0
+        self._generation = 0
+        """Connections of an earlier one are given back, and the pool closes them."""
 
     @asynccontextmanager
     async def session(self) -> AsyncIterator[Driver]:
@@ -99,8 +108,9 @@ class Sessions:
                 timeout=CONNECT_WITHIN,
                 server_settings=self._settings,
             )
-        await self._pool  # does nothing from the second time on
+            await self._pool  # does nothing from the second time on
         connection = await self._acquired()
+        generation = self._generation
         try:
             yield connection
         except asyncpg.PostgresError as failure:
@@ -108,23 +118,42 @@ class Sessions:
                 await self.replace_all()
             raise
         finally:
-            await self._pool.release(connection)
+            if self._waiting or generation != self._generation or _is_closed(connection):
+                await self._pool.release(connection)
+            else:
+                self._kept.append(connection)
 
     async def _acquired(self) -> Any:
+        while self._kept:
+            connection = self._kept.pop()
+            if not _is_closed(connection):
+                return connection
+            await self._pool.release(connection)
+        self._waiting += 1
         try:
             return await self._pool.acquire(timeout=LENT_WITHIN)
         except TimeoutError:
             if self._pool.get_size() - self._pool.get_idle_size() >= self._most:
                 raise PoolTimeout("others use all sessions") from None
             raise
+        finally:
+            self._waiting -= 1
 
     async def replace_all(self) -> None:
         """Each connection is replaced when it is needed next."""
+        await self._give_back()
         await self._pool.expire_connections()
 
     async def close(self) -> None:
         if self._pool is not None:
+            await self._give_back()
             await self._pool.close()
+
+    async def _give_back(self) -> None:
+        self._generation += 1
+        kept, self._kept = self._kept, []
+        for connection in kept:
+            await self._pool.release(connection)
 
 
 class SystemSessions(Sessions):
@@ -132,6 +161,14 @@ class SystemSessions(Sessions):
         """Rows are looked up by their keys: see `by_index` of Database.as_system (db/unit_of_work.py)."""
         settings = {"role": "np_system", "enable_seqscan": "off"}
         super().__init__(url, name=name, most=MOST_SESSIONS, settings=settings)
+
+
+def _is_closed(connection: Any) -> bool:
+    """Also where the pool has taken it back by itself, as it does with one that was terminated."""
+    try:
+        return bool(connection.is_closed())
+    except asyncpg.InterfaceError:
+        return True
 
 
 async def _left_as_it_is(_: object) -> None:

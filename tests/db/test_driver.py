@@ -7,7 +7,7 @@ from contextlib import suppress
 import asyncpg  # type: ignore[import-untyped]  # it ships no types
 import pytest
 
-from db.driver import SystemSessions
+from db.driver import MOST_SESSIONS, SystemSessions
 from tests.support.databases import opened, rows
 from tests.support.servers import DatabaseUrls
 
@@ -103,3 +103,40 @@ async def test_a_session_that_was_lost_is_not_used_again(sessions: SystemSession
     await through_a_transaction(sessions, pids)
     assert pids[0] != pids[1]
     assert await count_of_jobs(database_urls) == 1
+
+
+async def pid_of(sessions: SystemSessions) -> int:
+    async with sessions.session() as driver:
+        pid: int = (await driver.fetch("SELECT pg_backend_pid()"))[0][0]
+    return pid
+
+
+async def test_a_connection_that_nobody_waits_for_is_lent_again(sessions: SystemSessions) -> None:
+    assert len({await pid_of(sessions) for _ in range(5)}) == 1
+
+
+async def test_those_who_wait_get_what_others_give_back(sessions: SystemSessions) -> None:
+    pids = await asyncio.gather(*(pid_of(sessions) for _ in range(40)))
+    assert len(set(pids)) == MOST_SESSIONS
+
+
+async def test_one_that_was_closed_meanwhile_is_replaced(sessions: SystemSessions, database_urls: DatabaseUrls) -> None:
+    first = await pid_of(sessions)
+    other = await asyncpg.connect(database_urls.api)
+    await other.execute(f"SELECT pg_terminate_backend({first})")
+    await other.close()
+    async with asyncio.timeout(10):
+        while True:
+            try:
+                assert await pid_of(sessions) != first
+            except (asyncpg.InterfaceError, asyncpg.PostgresError):  # the server's farewell has not been read yet
+                continue
+            break
+
+
+async def test_all_are_replaced_where_that_is_asked_for_those_in_use_too(sessions: SystemSessions) -> None:
+    async with sessions.session() as driver:
+        used: int = (await driver.fetch("SELECT pg_backend_pid()"))[0][0]
+        idle = await pid_of(sessions)
+        await sessions.replace_all()
+    assert {used, idle} & {await pid_of(sessions), await pid_of(sessions)} == set()
