@@ -130,6 +130,7 @@ JobKind = Literal[
     "deliver_mail",
     "mail_reset_link",
     "forget_customer",
+    "update_stripe_customer",
     "send_refund",
     "end_subscription",
     "align_collection",

@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from time import monotonic
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
@@ -24,11 +24,12 @@ from workers.jobs.partner_lane import PartnerLane
 from workers.process.status_server import Handler, StatusPage
 from workers.projection.relay import Relay
 
+MINUTE: Final = timedelta(minutes=1)
 DAY: Final = timedelta(days=1)
 WEEK: Final = timedelta(days=7)
 _WITHIN: Final = 2.0
 """Seconds for one look; what is left then is told, and looked at again."""
-_ASK_AGAIN: Final = 0.003
+_ASK_AGAIN: Final = 0.01
 
 
 async def _unknown() -> datetime | None:
@@ -73,15 +74,19 @@ class Agenda:
         return StatusPage(msgspec.json.encode(await self.look()))
 
     async def _tell_clock(self) -> StatusPage:
-        """SQL's time follows the clock file, before anything happens at the new time."""
-        async with self._database.as_system() as tx:
-            await database_clock.follow(tx.session, self._clock.seconds())
+        """SQL's time follows the clock file, and validators are told that what they know is of the new time."""
+        await self._follow()
+        await self._relay.catch_up()
         return StatusPage(msgspec.json.encode({"now": self._clock.unix_time()}))
 
+    async def _follow(self) -> None:
+        async with self._database.as_system() as tx:
+            await database_clock.follow(tx.session, self._clock.seconds())
+
     async def look(self) -> State:
+        await self._follow()
         for duty in self._duties:
             await self._perform(duty)
-        await self._relay.catch_up()  # also tells validators that what they know is of the new time
         due, later = await self._run_dry()
         nexts = [later, *[await duty.next_due() for duty in self._duties]]
         next_due = min((instant.timestamp() for instant in nexts if instant is not None), default=math.inf)
@@ -98,13 +103,13 @@ class Agenda:
         """Performs jobs until none is due; says what is left, and when the next one falls due."""
         gives_up = monotonic() + _WITHIN
         while True:
-            await self._partners.perform_due(gives_up - monotonic())
-            running = self._partners.running
             async with self._database.as_system() as tx:
                 waiting = await outbox.due_by_lane(tx.session)
-            left: dict[str, Any] = {lane: row.due for lane, row in waiting.items()} | {"running": running}
+            left = {lane: row.due for lane, row in waiting.items()} | {"running": self._partners.running}
             left = {name: number for name, number in left.items() if number}
             if not left or monotonic() > gives_up:
                 return left, min((row.later for row in waiting.values() if row.later), default=None)
-            await self._relay.catch_up()
+            if "projection" in left:
+                await self._relay.catch_up()
+            await self._partners.perform_due(gives_up - monotonic())
             await asyncio.sleep(_ASK_AGAIN)

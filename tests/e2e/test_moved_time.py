@@ -1,6 +1,8 @@
 """Time of a whole stack, moved through the simulator of Stripe: what falls due happens, and is seen from outside."""
 
 import json
+import os
+import signal
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
@@ -100,3 +102,40 @@ def test_a_test_clock_behind_moves_along_and_one_ahead_stays(traveller: Visitor,
     assert [clock["status"] for clock in stands] == ["ready", "ready"]
     assert stands[0]["frozen_time"] >= now + 5 * _DAY
     assert stands[1]["frozen_time"] == now + 30 * _DAY
+
+
+def test_a_step_that_does_not_settle_tells_what_is_left_and_the_next_mover_goes_on(
+    traveller: Visitor, moved_stack: RunningStack
+) -> None:
+    """Half a minute, for that is how long a step may take."""
+    began = traveller.now()
+    workers = moved_stack.pids("workers")
+    for pid in workers:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        answer = traveller.move_time(began + 3 * _DAY)
+    finally:
+        for pid in workers:
+            os.kill(pid, signal.SIGCONT)
+    assert (answer.status_code, answer.json()["due"]) == (504, {"workers": 1})
+    assert traveller.now() < began + 2 * _DAY
+    assert traveller.move_time(began + 3 * _DAY).is_success
+
+
+def test_after_the_workers_were_killed_in_the_middle_of_a_move_it_arrives_all_the_same(
+    traveller: Visitor, moved_stack: RunningStack
+) -> None:
+    buyer = Buyer(traveller)
+    began, before = traveller.now(), moved_stack.pids("workers")
+    with ThreadPoolExecutor(1) as pool:
+        moving = pool.submit(traveller.move_time, began + 65 * _DAY)
+        with httpx.Client(timeout=15) as http:
+            watcher = f"{traveller.simulator('stripe')}/_sim/time"
+            eventually("the second month", lambda: http.get(watcher).json()["now"] > began + 31 * _DAY, 60)
+        moved_stack.kill("workers")
+        assert moving.result().json()["status"] == "ready"
+    assert moved_stack.restarted("workers", before)
+    me = buyer.sign_in()
+    assert [invoice["status"] for invoice in buyer.invoices(me)] == ["paid"] * 3
+    assert traveller.verdict(buyer.key)["code"] == "VALID"
+    assert len(traveller.ready_mails(buyer.email)) == 1
