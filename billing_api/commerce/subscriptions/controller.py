@@ -8,6 +8,10 @@ from litestar.params import FromPath, JSONBody
 
 from billing_api.access.permissions import Permission, Principal
 from billing_api.commerce.subscriptions.schemas import (
+    CancelGiven,
+    Cancelled,
+    CancelOutcome,
+    CancelPreviewed,
     ChangeGiven,
     ChangePreview,
     ChangePreviewed,
@@ -104,12 +108,33 @@ class SubscriptionController(Controller):
         subscriptions: NamedDependency[SubscriptionService],
         once: NamedDependency[Once],
         subscription_id: FromPath[UUID],
-    ) -> Response[SubscriptionView]:
+        data: JSONBody[CancelGiven | None] = None,
+    ) -> Response[Cancelled]:
         """Cancel a subscription.
 
-        It ends with the paid period, and its license with it. Until then `resume` withdraws this.
+        It ends with the paid period, or at once, and its license with it. Until the end of the period `resume`
+        withdraws this. While an invoice is unpaid it ends at once: the invoice is void, and nothing more is charged.
         """
-        return reply(await subscriptions.cancel(principal, subscription_id, once), status_code=200)
+        wanted = data or CancelGiven()
+        return reply(await subscriptions.cancel(principal, subscription_id, wanted, once), status_code=200)
+
+    @post(
+        "/{subscription_id:uuid}/preview-cancel",
+        permission=Permission.PURCHASE,
+        status_code=200,
+    )
+    async def preview_subscription_cancel(
+        self,
+        principal: NamedDependency[Principal],
+        subscriptions: NamedDependency[SubscriptionService],
+        subscription_id: FromPath[UUID],
+        data: JSONBody[CancelPreviewed | None] = None,
+    ) -> CancelOutcome:
+        """Preview a cancellation.
+
+        When it would end, and what would be credited. Nothing is changed.
+        """
+        return await subscriptions.preview_cancel(principal, subscription_id, data or CancelPreviewed())
 
     @post(
         "/{subscription_id:uuid}/resume",

@@ -155,6 +155,52 @@ class NextInvoice(msgspec.Struct, frozen=True):
     at: Annotated[datetime, Meta(description="When it is made.", examples=["2026-12-22T16:00:00Z"])]
 
 
+class CancelPreviewed(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """When the subscription shall end."""
+
+    when: Annotated[
+        Literal["period_end", "now"],
+        Meta(
+            description=(
+                "`period_end`: it goes on until the paid period is over. `now`: at once, its license with it. While an"
+                " invoice is unpaid, it ends at once either way, and nothing more is charged."
+            ),
+            examples=["period_end"],
+        ),
+    ] = "period_end"
+
+
+class CancelGiven(CancelPreviewed, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """When the subscription shall end, and why."""
+
+    reason: Annotated[
+        Literal["too_expensive", "missing_features", "switched_service", "unused", "other"] | None,
+        Meta(description="Why, for the seller's numbers.", examples=["unused"]),
+    ] = None
+    comment: Annotated[
+        Annotated[str, Meta(max_length=1000)] | None, Meta(description="In your own words.", examples=[None])
+    ] = None
+
+
+class CancelOutcome(msgspec.Struct, frozen=True, kw_only=True):
+    """What a cancellation means."""
+
+    ends_at: Annotated[
+        datetime, Meta(description="When the subscription and its license end.", examples=["2026-12-22T16:00:00Z"])
+    ]
+    charges: Annotated[
+        Money,
+        Meta(description="What will still be charged: nothing.", examples=[{"amount": 0, "currency": "usd"}]),
+    ]
+    credit: Annotated[
+        Money,
+        Meta(
+            description="What goes to your balance for the rest of the paid period, where the seller gives that.",
+            examples=[{"amount": 0, "currency": "usd"}],
+        ),
+    ]
+
+
 class LimitToCome(msgspec.Struct, frozen=True):
     """A limit of the future plan, and how present usage fits into it."""
 
@@ -251,3 +297,17 @@ def _pending_read(row: Record) -> PendingChange | None:
 
 def _over(limits: Mapping[str, LimitToCome]) -> dict[str, int]:
     return {name: limit.over for name, limit in limits.items() if limit.over}
+
+
+class Cancelled(SubscriptionView, frozen=True, kw_only=True):
+    """The subscription after its cancellation, and what that means."""
+
+    ends_at: Annotated[
+        datetime, Meta(description="When the subscription and its license end.", examples=["2026-12-22T16:00:00Z"])
+    ]
+    charges: Annotated[Money, Meta(description="What will still be charged: nothing.")]
+    credit: Annotated[Money, Meta(description="What went to your balance for the rest of the paid period.")]
+
+    @classmethod
+    def of_both(cls, view: SubscriptionView, outcome: CancelOutcome) -> "Cancelled":
+        return cls(**msgspec.structs.asdict(view), **msgspec.structs.asdict(outcome))

@@ -17,9 +17,14 @@ from billing_api.access.permissions import Principal
 from billing_api.commerce.plans.repository import one_on_offer, price_of
 from billing_api.commerce.stripe_mirror.service import Mirror, StripeObject
 from billing_api.commerce.subscriptions import own_repository, repository
+from billing_api.commerce.subscriptions.ends import Ends
 from billing_api.commerce.subscriptions.previews import ENDED, Previews, direction_of
 from billing_api.commerce.subscriptions.repository import StripeIds
 from billing_api.commerce.subscriptions.schemas import (
+    CancelGiven,
+    Cancelled,
+    CancelOutcome,
+    CancelPreviewed,
     ChangeGiven,
     ChangePreview,
     ChangePreviewed,
@@ -41,6 +46,9 @@ _ASKED_WITHIN: Final = 8
 """Seconds for all calls to Stripe under the lock: its caller waits for an answer, and others for the lock."""
 
 
+_ENDED_AT_STRIPE: Final = frozenset({"canceled", "incomplete_expired"})
+
+
 class SubscriptionService:
     def __init__(
         self,
@@ -50,6 +58,7 @@ class SubscriptionService:
         changes: SubscriptionChanges,
         mirror: Mirror,
         previews: Previews,
+        ends: Ends,
     ) -> None:
         self._database = database
         self._reads = reads
@@ -57,6 +66,7 @@ class SubscriptionService:
         self._changes = changes
         self._mirror = mirror
         self._previews = previews
+        self._ends = ends
 
     async def page(self, principal: Principal, paging: Paging) -> Page[SubscriptionView]:
         found = await own_repository.OWN_LIST.page(self._reads, principal.user_id, paging)
@@ -97,18 +107,42 @@ class SubscriptionService:
             await self._mirror_now(known)
         return await self._answer(principal, subscription_id, once)
 
-    async def cancel(self, principal: Principal, subscription_id: UUID, once: Once) -> Replayable[SubscriptionView]:
-        """Cancels at the end of the paid period. A pending change is dropped."""
-        return await self._cancel_or_resume(principal, subscription_id, "cancel", once)
+    async def preview_cancel(
+        self, principal: Principal, subscription_id: UUID, wanted: CancelPreviewed
+    ) -> CancelOutcome:
+        """What a cancellation would mean. Nothing is changed."""
+        async with self._database.as_customer(principal.user_id) as tx:
+            known = await repository.stripe_ids(tx, subscription_id)
+        async with self._locked(known) as facts:
+            _require_running(facts)
+            return await self._ends.preview(facts, wanted.when)
+
+    async def cancel(
+        self, principal: Principal, subscription_id: UUID, wanted: CancelGiven, once: Once
+    ) -> Replayable[Cancelled]:
+        """Ends it with the paid period or at once. A pending change is dropped."""
+        change_id = _change_id(principal, subscription_id, "cancel", once)
+        async with self._database.as_customer(principal.user_id) as tx:
+            if stored := await once.claim(tx, Cancelled):
+                return stored
+            known = await repository.stripe_ids(tx, subscription_id)
+        async with self._key_released_on_refusal(principal, once):
+            async with self._locked(known) as facts:
+                if facts.status in _ENDED_AT_STRIPE:
+                    await self._ends.finish(change_id, facts)
+                _require_running(facts)
+                outcome = await self._ends.end(change_id, facts, wanted.when)
+            await self._mirror_now(known)
+        async with self._database.as_customer(principal.user_id) as tx:
+            await tx.audit(
+                "subscription.cancelled", "subscription", subscription_id, when=wanted.when, reason=wanted.reason
+            )
+            view = await _view(tx, subscription_id)
+            return await once.record(tx, Cancelled.of_both(view, outcome))
 
     async def resume(self, principal: Principal, subscription_id: UUID, once: Once) -> Replayable[SubscriptionView]:
         """Withdraws a cancellation or a pending change."""
-        return await self._cancel_or_resume(principal, subscription_id, "resume", once)
-
-    async def _cancel_or_resume(
-        self, principal: Principal, subscription_id: UUID, verb: str, once: Once
-    ) -> Replayable[SubscriptionView]:
-        change_id = _change_id(principal, subscription_id, verb, once)
+        change_id = _change_id(principal, subscription_id, "resume", once)
         async with self._database.as_customer(principal.user_id) as tx:
             if stored := await once.claim(tx, SubscriptionView):
                 return stored
@@ -116,10 +150,7 @@ class SubscriptionService:
         async with self._key_released_on_refusal(principal, once):
             async with self._locked(known) as facts:
                 _require_running(facts)
-                if verb == "cancel" and not facts.ends_with_period:
-                    await self._changes.end_with_period(change_id, facts)
-                if verb == "resume":
-                    await self._changes.take_back(change_id, facts)
+                await self._changes.take_back(change_id, facts)
             await self._mirror_now(known)
         return await self._answer(principal, subscription_id, once)
 
@@ -199,5 +230,5 @@ def _change_id(principal: Principal, subscription_id: UUID, verb: str, once: Onc
 
 
 def _require_running(facts: SubscriptionFacts) -> None:
-    if facts.status in {"canceled", "incomplete_expired"}:
+    if facts.status in _ENDED_AT_STRIPE:
         raise Conflict(ENDED)

@@ -7,6 +7,7 @@ from stripe.params import InvoiceCreatePreviewParams
 from devstack.simulators.stripe import cycles, lifecycle, prorations
 from devstack.simulators.stripe.billing import draft_change
 from devstack.simulators.stripe.books import Books, Document, Params, a_list, new_id
+from devstack.simulators.stripe.ending import cancel_now
 from devstack.simulators.stripe.errors import Refused, invalid, not_simulated
 from devstack.simulators.stripe.operations import Operations
 
@@ -16,7 +17,7 @@ _NOT_SIMULATED: Final = (
     " schedule schedule_details"
 )
 _DETAIL_NOT_SIMULATED: Final = (
-    "billing_mode billing_schedules cancel_at cancel_at_period_end cancel_now default_tax_rates metadata pause"
+    "billing_mode billing_schedules cancel_at cancel_at_period_end default_tax_rates metadata pause"
     " resume_at start_date trial_end"
 )
 
@@ -33,13 +34,27 @@ def create_preview(books: Books, params: Params) -> Document:
     not_simulated(details, _DETAIL_NOT_SIMULATED)
     seen: Document | None = None
     with books.only_looking():
-        seen = _change(books, subscription, details) if _changes(details) else None
+        if details.get("cancel_now"):
+            seen = _end(books, subscription, details)
+        elif _changes(details):
+            seen = _change(books, subscription, details)
+        if seen is None and details.get("cancel_now"):
+            raise Refused(404, "Nothing to invoice for subscription", code="invoice_upcoming_none")
         seen = seen or cycles.renew(books, subscription)
     return _shown(seen)
 
 
 def _changes(details: Params) -> bool:
     return bool(details.get("items") or details.get("billing_cycle_anchor"))
+
+
+def _end(books: Books, subscription: Document, details: Params) -> Document | None:
+    """The last invoice, if it were canceled now; None where there would be none."""
+    before = subscription["latest_invoice"]
+    prorate = details.get("proration_behavior", "create_prorations") != "none"
+    cancel_now(books, subscription, prorate=prorate, invoice_now=True)
+    latest = books.fetch("subscription", subscription["id"])["latest_invoice"]
+    return books.fetch("invoice", latest) if latest != before else None
 
 
 def _change(books: Books, subscription: Document, details: Params) -> Document | None:

@@ -203,3 +203,15 @@ def test_the_rest_is_credited_where_that_is_asked_for(shop: Shop) -> None:
     assert months.now.status == "canceled"
     assert months.invoices()[0] == ("subscription_update", "paid", -4950)
     assert shop.v1.customers.retrieve(months.customer).balance == -4950
+
+
+def test_the_end_is_previewed_and_changes_nothing(shop: Shop) -> None:
+    months = Months(shop, begins=instant(2027, 4, 1))
+    months.advance(instant(2027, 4, 16))
+    details: Any = {"cancel_now": True}
+    seen = shop.v1.invoices.create_preview({"subscription": months.id, "subscription_details": details})
+    assert (seen.total, months.now.status, len(months.invoices())) == (-4950, "active", 1)
+    details |= {"proration_behavior": "none"}
+    with pytest.raises(stripe.InvalidRequestError) as nothing:
+        shop.v1.invoices.create_preview({"subscription": months.id, "subscription_details": details})
+    assert nothing.value.code == "invoice_upcoming_none"
