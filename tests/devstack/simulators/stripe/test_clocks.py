@@ -215,3 +215,11 @@ def test_the_end_is_previewed_and_changes_nothing(shop: Shop) -> None:
     with pytest.raises(stripe.InvalidRequestError) as nothing:
         shop.v1.invoices.create_preview({"subscription": months.id, "subscription_details": details})
     assert nothing.value.code == "invoice_upcoming_none"
+
+
+def test_outside_of_a_devstack_time_is_told_and_cannot_be_moved(shop: Shop) -> None:
+    address = f"{shop.simulator.url}/_sim/time"
+    now = httpx.get(address).json()["now"]
+    refused = httpx.post(address, json={"to": now + 24 * 3600})
+    assert (refused.status_code, refused.json().keys()) == (403, {"detail"})
+    assert httpx.get(address).json()["now"] - now < 3600
