@@ -42,6 +42,9 @@ sys.exit(uvloop.run(runtime.run(worker_settings(), Parts(silent_after={SHORT_MIN
 """
 
 
+pytestmark = pytest.mark.usefixtures("api_database")  # what the process writes down goes with its test
+
+
 @pytest.fixture
 def env(database_urls: DatabaseUrls, valkey: str) -> dict[str, str]:
     return process_environment() | environment(database_urls, redis_url=valkey, NP_WORKER_PORT=str(choose("127.0.0.1")))
