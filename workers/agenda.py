@@ -25,7 +25,6 @@ from workers.process.status_server import Handler, StatusPage
 from workers.projection.relay import Relay
 
 MINUTE: Final = timedelta(minutes=1)
-DAY: Final = timedelta(days=1)
 WEEK: Final = timedelta(days=7)
 _WITHIN: Final = 2.0
 """Seconds for one look; what is left then is told, and looked at again."""
@@ -42,7 +41,7 @@ class Duty:
     name: str
     perform: Callable[[], Awaitable[object]]
     each: timedelta = timedelta(0)
-    """Moved time that passes at least between two times; zero: at each step."""
+    """Moved time that passes at least between two times on the way; zero: at each step. On arrival it is performed."""
     next_due: Callable[[], Awaitable[datetime | None]] = _unknown
 
 
@@ -68,7 +67,11 @@ class Agenda:
         self._performed: dict[str, datetime] = {}
 
     def pages(self) -> dict[str, Handler]:
-        return {"/devstack/clock": self._tell_clock, "/devstack/agenda": self._tell}
+        return {
+            "/devstack/clock": self._tell_clock,
+            "/devstack/agenda": self._tell,
+            "/devstack/arrival": self._arrive,
+        }
 
     async def _tell(self) -> StatusPage:
         return StatusPage(msgspec.json.encode(await self.look()))
@@ -78,6 +81,13 @@ class Agenda:
         await self._follow()
         await self._relay.catch_up()
         return StatusPage(msgspec.json.encode({"now": self._clock.unix_time()}))
+
+    async def _arrive(self) -> StatusPage:
+        """Time stays where it is now: every duty is performed, however short ago it was."""
+        await self._follow()
+        for duty in self._duties:
+            await duty.perform()
+        return await self._tell_clock()
 
     async def _follow(self) -> None:
         async with self._database.as_system() as tx:

@@ -39,7 +39,7 @@ from core.telemetry import logger
 from db.condition import PostgresCondition
 from db.engine import create_engine
 from db.unit_of_work import Database
-from workers.agenda import DAY, MINUTE, WEEK, Agenda, Duty
+from workers.agenda import MINUTE, WEEK, Agenda, Duty
 from workers.audit.sealer import AuditSealer
 from workers.handlers.wiring import wire_handlers
 from workers.health import Health
@@ -210,7 +210,7 @@ class Runtime:
     def _duties(self) -> list[Duty]:
         return [
             Duty("overdue subscriptions", self._overdue.look, each=MINUTE),
-            Duty("leases", self._leases.sweep, each=DAY),
+            Duty("leases", self._leases.sweep, each=WEEK),
             *(Duty(task.__name__, partial(task, self._database), each=WEEK) for task in periodic.BY_DATE),
         ]
 

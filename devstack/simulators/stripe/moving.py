@@ -83,6 +83,7 @@ class Mover:
         self._let_happen(self.now())
         self._tell_clocks()
         gives_up = monotonic() + _SETTLED_WITHIN
+        await self._ask("arrival", gives_up)
         await self._settle(self.now(), gives_up)
         await self._ask("clock", gives_up)
         await asyncio.sleep(_VALIDATORS_WITHIN)
