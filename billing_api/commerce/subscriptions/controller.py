@@ -15,6 +15,8 @@ from billing_api.commerce.subscriptions.schemas import (
     ChangeGiven,
     ChangePreview,
     ChangePreviewed,
+    PayGiven,
+    PayOutcome,
     SubscriptionView,
 )
 from billing_api.commerce.subscriptions.service import SubscriptionService
@@ -135,6 +137,27 @@ class SubscriptionController(Controller):
         When it would end, and what would be credited. Nothing is changed.
         """
         return await subscriptions.preview_cancel(principal, subscription_id, data or CancelPreviewed())
+
+    @post(
+        "/{subscription_id:uuid}/pay",
+        permission=Permission.PURCHASE,
+        status_code=200,
+        responses={402: documented(PaymentDeclined)},
+    )
+    async def pay_subscription(
+        self,
+        principal: NamedDependency[Principal],
+        subscriptions: NamedDependency[SubscriptionService],
+        once: NamedDependency[Once],
+        subscription_id: FromPath[UUID],
+        data: JSONBody[PayGiven | None] = None,
+    ) -> Response[PayOutcome]:
+        """Pay what is open.
+
+        Tries the subscription's oldest open invoice now, with the card that is charged or another one of mine. Where
+        the bank wants a confirmation, the answer says where.
+        """
+        return reply(await subscriptions.pay(principal, subscription_id, data or PayGiven(), once), status_code=200)
 
     @post(
         "/{subscription_id:uuid}/resume",

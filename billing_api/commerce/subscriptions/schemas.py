@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
+from billing_api.commerce.payment_methods.schemas import MethodId
 from billing_api.commerce.subscriptions.views import SubscriptionDetails
 from billing_api.licensing.licenses.terms import limits_on
 from billing_api.web.fields import CreatedAt, LicenseId, LimitOrNone, NumberUsed, PlanId, PlanName, SubscriptionId
@@ -198,6 +199,26 @@ class CancelOutcome(msgspec.Struct, frozen=True, kw_only=True):
             description="What goes to your balance for the rest of the paid period, where the seller gives that.",
             examples=[{"amount": 0, "currency": "usd"}],
         ),
+    ]
+
+
+class PayGiven(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Which card to try."""
+
+    payment_method_id: Annotated[
+        MethodId | None, Meta(description="A card of mine; null: the one that is charged.", examples=[None])
+    ] = None
+
+
+class PayOutcome(msgspec.Struct, frozen=True, kw_only=True):
+    """What came of trying the open invoice."""
+
+    status: Annotated[
+        Literal["paid", "action_required"],
+        Meta(description="`action_required`: the bank waits for a confirmation at `url`.", examples=["paid"]),
+    ]
+    url: Annotated[
+        str | None, Meta(description="Where the customer confirms the payment; null where it is paid.", examples=[None])
     ]
 
 

@@ -28,13 +28,16 @@ from billing_api.commerce.subscriptions.schemas import (
     ChangeGiven,
     ChangePreview,
     ChangePreviewed,
+    PayGiven,
+    PayOutcome,
     SubscriptionView,
 )
 from billing_api.gateways.stripe.client import GoneAtStripe, Stripe
 from billing_api.gateways.stripe.facts import SubscriptionFacts
+from billing_api.gateways.stripe.payment_methods import StripeWallets
 from billing_api.gateways.stripe.subscription_changes import SubscriptionChanges
 from core.deadline import MAY_HAVE_HAPPENED
-from core.errors import Conflict, NotFound, Refusal, Unavailable
+from core.errors import Conflict, NotFound, PaymentDeclined, Refusal, Unavailable
 from core.ids import new_id
 from db.idempotency import Once, Replayable
 from db.models.commerce import ChangeDirection, PlanChange
@@ -59,6 +62,7 @@ class SubscriptionService:
         mirror: Mirror,
         previews: Previews,
         ends: Ends,
+        wallets: StripeWallets,
     ) -> None:
         self._database = database
         self._reads = reads
@@ -67,6 +71,7 @@ class SubscriptionService:
         self._mirror = mirror
         self._previews = previews
         self._ends = ends
+        self._wallets = wallets
 
     async def page(self, principal: Principal, paging: Paging) -> Page[SubscriptionView]:
         found = await own_repository.OWN_LIST.page(self._reads, principal.user_id, paging)
@@ -139,6 +144,36 @@ class SubscriptionService:
             )
             view = await _view(tx, subscription_id)
             return await once.record(tx, Cancelled.of_both(view, outcome))
+
+    async def pay(
+        self, principal: Principal, subscription_id: UUID, wanted: PayGiven, once: Once
+    ) -> Replayable[PayOutcome]:
+        """Tries the oldest open invoice now. PaymentDeclined where the card is; Conflict where nothing is open."""
+        async with self._database.as_customer(principal.user_id) as tx:
+            if stored := await once.claim(tx, PayOutcome):
+                return stored
+            known = await repository.stripe_ids(tx, subscription_id)
+        async with self._key_released_on_refusal(principal, once):
+            async with self._locked(known) as facts:
+                _require_running(facts)
+                if wanted.payment_method_id is not None:
+                    await self._expect_own_card(known, wanted.payment_method_id)
+                tried = await self._wallets.collect_oldest(facts.id, wanted.payment_method_id)
+            if tried is None:
+                raise Conflict("nothing is open: this subscription is paid")
+            await self._mirror.mirror(StripeObject("invoice", tried.invoice_id, known.customer_id))
+            if tried.error is not None:
+                raise PaymentDeclined(f"{tried.error.rstrip('.')}. Nothing was charged; try another card")
+        outcome = PayOutcome(
+            status="paid" if tried.paid else "action_required", url=None if tried.paid else tried.page_url
+        )
+        async with self._database.as_customer(principal.user_id) as tx:
+            return await once.record(tx, outcome)
+
+    async def _expect_own_card(self, known: StripeIds, method_id: str) -> None:
+        wallet = await self._wallets.wallet(known.customer_id)
+        if method_id not in {card.id for card in wallet.cards}:
+            raise NotFound("there is no such card among yours; read payment-methods")
 
     async def resume(self, principal: Principal, subscription_id: UUID, once: Once) -> Replayable[SubscriptionView]:
         """Withdraws a cancellation or a pending change."""

@@ -73,6 +73,9 @@ class StripeWallets(Protocol):
     async def collect_open(self, customer_id: str, method_id: str) -> list[Collected]:
         """Tries each open invoice with this card."""
 
+    async def collect_oldest(self, subscription_id: str, method_id: str | None) -> Collected | None:
+        """Tries the subscription's oldest open invoice, by default with the card that is charged. None: none is."""
+
     async def detach(self, method_id: str) -> None:
         """Idempotent: a card that is gone needs no further call."""
 
@@ -122,10 +125,17 @@ class StripePaymentMethods:
             found = await self._v1.invoices.list_async({"customer": customer_id, "status": "open", "limit": _MOST})
             return [await self._collect(str(invoice.id), method_id) for invoice in found.data]
 
-    async def _collect(self, invoice_id: str, method_id: str) -> Collected:
+    async def collect_oldest(self, subscription_id: str, method_id: str | None) -> Collected | None:
+        wanted: Any = {"subscription": subscription_id, "status": "open", "limit": _MOST}
+        async with stripe_errors_mapped(_UNKNOWN):
+            found = await self._v1.invoices.list_async(wanted)
+            return await self._collect(str(found.data[-1].id), method_id) if found.data else None
+
+    async def _collect(self, invoice_id: str, method_id: str | None) -> Collected:
         """Stripe pays an invoice once, however often it is asked: one that is paid is no longer open."""
+        how: Any = {"off_session": False} | ({"payment_method": method_id} if method_id else {})
         try:
-            paid = await self._v1.invoices.pay_async(invoice_id, {"payment_method": method_id, "off_session": False})
+            paid = await self._v1.invoices.pay_async(invoice_id, how)
         except stripe.CardError as failure:
             return Collected(invoice_id, paid=False, error=failure.user_message)
         except stripe.InvalidRequestError as failure:

@@ -38,7 +38,7 @@ class CommerceServices:
 
 def commerce(on: Infrastructure) -> CommerceServices:
     database, stripe = on.database, on.stripe
-    changes = StripeChanges(stripe)
+    changes, wallets = StripeChanges(stripe), StripePaymentMethods(stripe)
     mirror = Mirror(database, stripe, on.settings.secrets, on.clock)
     return CommerceServices(
         plans=KeptAnswer(PlanList(on.system_reads).read, cache_control="no-cache"),
@@ -51,6 +51,7 @@ def commerce(on: Infrastructure) -> CommerceServices:
             mirror,
             Previews(database, stripe, changes, PlanService(database), on.clock),
             Ends(database, changes, StripeEnds(stripe), on.clock),
+            wallets,
         ),
         payments=PaymentService(on.reads),
         payment_administration=PaymentAdministration(database),
@@ -60,7 +61,7 @@ def commerce(on: Infrastructure) -> CommerceServices:
         billing_details=BillingDetailsService(database),
         payment_methods=PaymentMethodService(
             database,
-            StripePaymentMethods(stripe),
+            wallets,
             StripeCustomers(database, stripe),
             mirror,
             publishable_key=on.settings.portal.stripe_publishable_key,

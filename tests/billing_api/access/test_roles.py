@@ -115,6 +115,7 @@ looks     GET     /api/v1/subscriptions
 looks     GET     /api/v1/subscriptions/{subscription_id:uuid}
 customer  POST    /api/v1/subscriptions/{subscription_id:uuid}/cancel
 customer  POST    /api/v1/subscriptions/{subscription_id:uuid}/change
+customer  POST    /api/v1/subscriptions/{subscription_id:uuid}/pay
 customer  POST    /api/v1/subscriptions/{subscription_id:uuid}/preview-cancel
 customer  POST    /api/v1/subscriptions/{subscription_id:uuid}/preview-change
 customer  POST    /api/v1/subscriptions/{subscription_id:uuid}/resume

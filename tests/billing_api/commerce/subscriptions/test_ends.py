@@ -115,3 +115,44 @@ async def test_a_wish_that_is_none_changes_nothing(buyer: Buying, wish: dict[str
     one = await buyer("Starter")
     assert (await cancel(one, **wish)).status_code == 400
     assert (await one.subscription())["cancel_at_period_end"] is False
+
+
+async def pay(buyer: Buyer, key: str | None = None, **wish: Any) -> httpx.Response:
+    return await cancel(buyer, "pay", key, **wish)
+
+
+async def test_what_is_open_is_paid_with_the_card_that_is_charged_by_now(buyer: Buying) -> None:
+    one = await buyer("Starter")
+    assert (await pay(one)).json()["code"] == "conflict"
+    await past_due(one)
+    declined = await pay(one, key="try")
+    assert (declined.status_code, declined.json()["code"]) == (402, "payment_declined")
+    await one.use_card("pm_card_visa")
+    paid = await pay(one, key="try")
+    assert (paid.status_code, paid.json()) == (200, {"status": "paid", "url": None})
+    assert ((await one.subscription())["status"], (await one.license())["status"]) == ("active", "active")
+    again = await pay(one, key="try")
+    assert (again.json(), again.headers["idempotency-replayed"]) == (paid.json(), "true")
+    assert [status for _, status, _ in await one.invoices()] == ["paid", "paid"]
+
+
+async def test_another_card_of_mine_may_pay_and_nobody_elses(buyer: Buying) -> None:
+    one = await buyer("Starter")
+    other = await buyer("Starter")
+    (theirs,) = (await other.client.get("/api/v1/payment-methods", headers=other.me)).json()["items"]
+    (mine,) = (await one.client.get("/api/v1/payment-methods", headers=one.me)).json()["items"]
+    await past_due(one)
+    assert (await pay(one, payment_method_id=theirs["id"])).status_code == 404
+    assert (await pay(one, payment_method_id="card")).status_code == 400
+    assert (await pay(one, payment_method_id=mine["id"])).json()["status"] == "paid"
+
+
+async def test_the_bank_s_question_is_asked_where_the_answer_says(buyer: Buying) -> None:
+    one = await buyer("Starter")
+    await past_due(one)
+    await one.use_card("pm_card_threeDSecure2Required")
+    asked = (await pay(one)).json()
+    assert asked["status"] == "action_required"
+    await one.confirm(asked["url"])
+    await one.told()
+    assert (await one.subscription())["status"] == "active"
