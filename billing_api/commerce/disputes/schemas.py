@@ -8,7 +8,8 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from billing_api.web.fields import DISPUTE, CreatedAt, Email, LicenseId, PaymentId, UserId
-from billing_api.web.text_patterns import LINES
+from billing_api.web.text_patterns import LINES, LINES_IN_WORDS
+from core.field_errors import FORM
 from core.money import Money
 from db.models.money_back import Dispute, Effect
 
@@ -76,7 +77,14 @@ class DisputeView(DisputeLine, frozen=True, kw_only=True):
 
 
 def _text(description: str, example: str) -> Meta:
-    return Meta(min_length=1, max_length=_LONGEST, pattern=LINES, description=description, examples=[example])
+    return Meta(
+        min_length=1,
+        max_length=_LONGEST,
+        pattern=LINES,
+        description=description,
+        examples=[example],
+        extra={FORM: LINES_IN_WORDS},
+    )
 
 
 class EvidenceGiven(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):

@@ -5,12 +5,25 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
+from core.field_errors import FORM
+
 MethodId = Annotated[
-    str, Meta(description="Stripe's id of the card.", pattern=r"^pm_[A-Za-z0-9_]{1,255}$", examples=["pm_1RAx2LkJqp"])
+    str,
+    Meta(
+        description="Stripe's id of the card.",
+        pattern=r"^pm_[A-Za-z0-9_]{1,255}$",
+        examples=["pm_1RAx2LkJqp"],
+        extra={FORM: "pm_ and letters, digits or underscores"},
+    ),
 ]
 SetupId = Annotated[
     str,
-    Meta(description="Stripe's id of the setup.", pattern=r"^seti_[A-Za-z0-9_]{1,255}$", examples=["seti_1RAx2LkJqp"]),
+    Meta(
+        description="Stripe's id of the setup.",
+        pattern=r"^seti_[A-Za-z0-9_]{1,255}$",
+        examples=["seti_1RAx2LkJqp"],
+        extra={FORM: "seti_ and letters, digits or underscores"},
+    ),
 ]
 
 

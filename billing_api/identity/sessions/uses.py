@@ -53,5 +53,8 @@ class SessionUses:
         try:
             async with self._database.as_system() as tx:
                 await repository.touch(tx, noted)
+        except asyncio.CancelledError:
+            self._noted = noted | self._noted  # interrupted by `close`, which writes it then
+            raise
         except Exception as failure:  # noqa: BLE001  whatever it was, no request depends on it
             logger().warning("sessions.uses_lost", sessions=len(noted), error=type(failure).__name__)

@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from sqlalchemy import text
 
 from billing_api.identity.sessions import uses as uses_of_sessions
 from billing_api.identity.sessions.uses import SessionUses
@@ -13,7 +14,7 @@ from core.ids import new_id
 from db.engine import create_engine
 from db.unit_of_work import Database
 from tests.billing_api.conftest import FakeTime
-from tests.support.databases import rows
+from tests.support.databases import as_owner, rows, until_blocked
 from tests.support.people import Desk
 from tests.support.servers import DatabaseUrls
 
@@ -49,6 +50,21 @@ async def test_the_end_writes_what_is_noted_and_the_later_instant_stays(
     uses.note(user_id, clock() + timedelta(minutes=1))
     await uses.close()
     assert await seen(database_urls) == [clock() + timedelta(minutes=2)]
+
+
+async def test_a_write_that_is_under_way_at_the_end_is_finished(
+    uses: SessionUses, desk: Desk, clock: FakeTime, database_urls: DatabaseUrls, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(uses_of_sessions, "WRITTEN_AFTER", 0.0)
+    user_id = await desk.a_user()
+    async with as_owner(database_urls) as owner:
+        await owner.execute(text("SELECT FROM sessions FOR UPDATE"))
+        uses.note(user_id, clock() + timedelta(minutes=1))
+        await until_blocked(database_urls)
+        ending = asyncio.create_task(uses.close())
+        await asyncio.sleep(0)  # it has begun
+    await ending
+    assert await seen(database_urls) == [clock() + timedelta(minutes=1)]
 
 
 async def test_a_session_that_is_gone_is_passed_over(uses: SessionUses, clock: FakeTime) -> None:
