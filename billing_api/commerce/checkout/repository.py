@@ -32,15 +32,6 @@ _INTENT: Final = Statement(
     )
     .on_conflict_do_nothing()
 )
-_CUSTOMER: Final = bindparam("customer_id", type_=Text())
-_NOTE_CUSTOMER: Final = Statement(
-    update(User)
-    .where(
-        User.id == bindparam("user_id", type_=User.id.type),
-        User.stripe_customer_id.is_distinct_from(_CUSTOMER),
-    )
-    .values(stripe_customer_id=_CUSTOMER)
-)
 _NOTE_SESSION: Final = Statement(
     update(Checkout)
     .where(Checkout.id == bindparam("checkout_id", type_=Checkout.id.type))
@@ -53,11 +44,7 @@ async def write_intent(tx: CustomerTransaction, **values: Any) -> None:
     await tx.run(_INTENT, {f"its_{name}": value for name, value in values.items()})
 
 
-async def store_session(
-    tx: SystemTransaction, checkout_id: UUID, *, user_id: UUID, customer_id: str, session_id: str, url: str
-) -> None:
-    # The user first, as the deletion of an account does it.
-    await tx.run(_NOTE_CUSTOMER, {"user_id": user_id, "customer_id": customer_id})
+async def store_session(tx: SystemTransaction, checkout_id: UUID, *, session_id: str, url: str) -> None:
     await tx.run(_NOTE_SESSION, {"checkout_id": checkout_id, "session_id": session_id, "its_url": url})
 
 

@@ -18,7 +18,8 @@ from billing_api.commerce.checkout.schemas import (
 )
 from billing_api.commerce.plans.repository import price_on_offer
 from billing_api.commerce.plans.service import PlanService
-from billing_api.commerce.stripe_customers import repository as stripe_customers
+from billing_api.commerce.stripe_customers.repository import buyer
+from billing_api.commerce.stripe_customers.service import StripeCustomers
 from billing_api.commerce.stripe_mirror.service import Mirror, StripeObject
 from billing_api.gateways.stripe.client import GoneAtStripe, Stripe
 from core.errors import FieldError, InvalidInput, NotFound, PartnerUnavailable, Refusal
@@ -35,9 +36,6 @@ RETURN_PATH: Final = "/checkout/return"
 _PATIENCE_SECONDS: Final = 5
 """A browser waits for the page. After this time it shows that the payment is being confirmed."""
 
-_MOST_REPLACED: Final = 4
-"""Attempts to create a session. Two may fail on a deleted customer and a deleted price, a third on a concurrent one."""
-
 
 class CheckoutOutcome(NamedTuple):
     """The state of a checkout, for a page that may show nothing else."""
@@ -47,9 +45,8 @@ class CheckoutOutcome(NamedTuple):
 
 
 class _Opened(NamedTuple):
-    """Stripe's ids of customer and session, and the URL of the payment page."""
+    """Stripe's id of the session, and the URL of the payment page."""
 
-    customer_id: str
     session_id: str
     url: str
 
@@ -63,6 +60,7 @@ class CheckoutService:
         self._reads = reads
         self._plans = PlanService(database)
         self._stripe = stripe
+        self._customers = StripeCustomers(database, stripe)
         self._mirror = mirror
         self._public_url = public_url
 
@@ -75,28 +73,21 @@ class CheckoutService:
         async with self._database.as_customer(principal.user_id) as tx:
             if stored := await once.claim(tx, StartedCheckout):
                 return stored
-            user = await stripe_customers.buyer(tx)
+            user = await buyer(tx)
             price_id = await price_on_offer(tx, order.plan_id, order.interval)
             await repository.write_intent(
                 tx, id=checkout_id, user_id=user.id, plan_id=order.plan_id, interval=order.interval
             )
         # 2. Call Stripe, outside of any transaction. A refusal releases the Idempotency-Key.
         try:
-            customer_id, session_id, url = await self._open_session(user, checkout_id, order, price_id)
+            session_id, url = await self._open_session(user, checkout_id, order, price_id)
         except Refusal:
             async with self._database.as_system(principal.user_id) as system:
                 await once.give_back(system)
             raise
         # 3. Store Stripe's ids, and the answer under the Idempotency-Key.
         async with self._database.as_system(principal.user_id) as system:
-            await repository.store_session(
-                system,
-                checkout_id,
-                user_id=user.id,
-                customer_id=customer_id,
-                session_id=session_id,
-                url=url,
-            )
+            await repository.store_session(system, checkout_id, session_id=session_id, url=url)
             return await once.record(system, StartedCheckout(url, checkout_id))
 
     async def one(self, principal: Principal, checkout_id: UUID) -> CheckoutView:
@@ -137,27 +128,18 @@ class CheckoutService:
 
         A customer or a price that was deleted at Stripe is created again.
         """
-        recreated = bool(user.former_stripe_customer_ids)
-        for _ in range(_MOST_REPLACED):
-            customer_id = user.stripe_customer_id
+
+        async def open_for(customer_id: str, replaced: bool) -> _Opened:  # noqa: FBT001  as `use` calls it
             try:
-                customer_id = customer_id or await self._stripe.create_customer(
-                    user.id,
-                    email=user.email,
-                    name=user.full_name,
-                    generation=len(user.former_stripe_customer_ids),
-                )
-                return await self._session_for(customer_id, checkout_id, price_id, recreated=recreated)
+                return await self._session_for(customer_id, checkout_id, price_id, recreated=replaced)
             except GoneAtStripe as gone:
-                logger().warning("checkout.gone_at_stripe", checkout_id=str(checkout_id), parameter=gone.parameter)
-                if gone.parameter == "customer":
-                    user = await self._without_customer(user, gone.object_id or customer_id)
-                elif gone.is_price:
-                    price_id = (await self._plans.publish_one(self._stripe, order.plan_id))[order.interval]
-                else:
+                if not gone.is_price:
                     raise
-                recreated = True
-        raise PartnerUnavailable("objects at Stripe are being deleted while we create them; try again")
+                logger().warning("checkout.price_deleted", checkout_id=str(checkout_id), parameter=gone.parameter)
+            fresh = (await self._plans.publish_one(self._stripe, order.plan_id))[order.interval]
+            return await self._session_for(customer_id, checkout_id, fresh, recreated=True)
+
+        return await self._customers.use(user, open_for)
 
     async def _session_for(self, customer_id: str, checkout_id: UUID, price_id: str, *, recreated: bool) -> _Opened:
         back = f"{self._public_url}{RETURN_PATH}?session_id={checkout_id}"
@@ -171,13 +153,7 @@ class CheckoutService:
         )
         if session.url is None:
             raise PartnerUnavailable("Stripe has no payment page for this checkout; start another purchase")
-        return _Opened(customer_id, session.id, session.url)
-
-    async def _without_customer(self, user: User, customer_id: str | None) -> User:
-        if customer_id is None:
-            return user
-        async with self._database.as_system() as tx:
-            return await stripe_customers.mark_customer_deleted(tx, user.id, customer_id)
+        return _Opened(session.id, session.url)
 
     async def _mirror_now(self, checkout_id: UUID, session: StripeObject) -> None:
         try:

@@ -58,7 +58,8 @@ class PaymentMethodService:
 
     async def begin(self, principal: Principal) -> SetupStarted:
         setup_id = new_id()
-        setup = await self._customers.use(principal, lambda customer: self._wallets.begin_setup(setup_id, customer))
+        user = await self._customers.buyer(principal)
+        setup = await self._customers.use(user, lambda customer, _: self._wallets.begin_setup(setup_id, customer))
         return SetupStarted(setup_id=setup.id, client_secret=setup.client_secret, publishable_key=self._publishable_key)
 
     async def settle(self, principal: Principal, setup_id: str) -> SetupView:

@@ -10,9 +10,9 @@ from uuid import UUID
 
 from billing_api.commerce.billing_settings.repository import policy_in_force
 from billing_api.commerce.subscriptions.schemas import CancelOutcome
+from billing_api.gateways.stripe.endings import StripeEndings
 from billing_api.gateways.stripe.facts import SubscriptionFacts
 from billing_api.gateways.stripe.subscription_changes import SubscriptionChanges
-from billing_api.gateways.stripe.subscription_ends import SubscriptionEnds
 from core.clock import Clock
 from core.money import Money
 from db.unit_of_work import Database
@@ -25,10 +25,10 @@ class _Way(NamedTuple):
 
 
 class Ends:
-    def __init__(self, database: Database, changes: SubscriptionChanges, ends: SubscriptionEnds, clock: Clock) -> None:
+    def __init__(self, database: Database, changes: SubscriptionChanges, endings: StripeEndings, clock: Clock) -> None:
         self._database = database
         self._changes = changes
-        self._ends = ends
+        self._endings = endings
         self._clock = clock
 
     async def preview(self, facts: SubscriptionFacts, when: str) -> CancelOutcome:
@@ -39,17 +39,17 @@ class Ends:
         way = await self._way(facts, when)
         outcome = await self._outcome(facts, way)
         if way.at_once:
-            await self._ends.end_now(change_id, facts, credit=way.credit)
+            await self._endings.end(facts.id, credit=way.credit)
         elif not facts.ends_with_period:
             await self._changes.end_with_period(change_id, facts)
         return outcome
 
-    async def finish(self, change_id: UUID, facts: SubscriptionFacts) -> None:
+    async def finish(self, facts: SubscriptionFacts) -> None:
         """For one that has ended: a cancellation that died half-way may have left an invoice to be paid."""
-        await self._ends.void_unpaid(change_id, facts.id)
+        await self._endings.void_unpaid(facts.id)
 
     async def _way(self, facts: SubscriptionFacts, when: str) -> _Way:
-        if await self._ends.has_unpaid(facts):
+        if await self._endings.has_unpaid(facts):
             return _Way(at_once=True, credit=False)
         if when != "now":
             return _Way(at_once=False, credit=False)
@@ -59,7 +59,7 @@ class Ends:
 
     async def _outcome(self, facts: SubscriptionFacts, way: _Way) -> CancelOutcome:
         nothing = Money(0, facts.currency)
-        credit = await self._ends.credit_now(facts) if way.credit else nothing
+        credit = await self._endings.credit_now(facts) if way.credit else nothing
         return CancelOutcome(ends_at=self._end_of(facts, way), charges=nothing, credit=credit)
 
     def _end_of(self, facts: SubscriptionFacts, way: _Way) -> datetime:

@@ -134,7 +134,7 @@ class SubscriptionService:
         async with self._key_released_on_refusal(principal, once):
             async with self._locked(known) as facts:
                 if facts.status in _ENDED_AT_STRIPE:
-                    await self._ends.finish(change_id, facts)
+                    await self._ends.finish(facts)
                 _require_running(facts)
                 outcome = await self._ends.end(change_id, facts, wanted.when)
             await self._mirror_now(known)

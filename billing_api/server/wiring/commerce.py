@@ -15,9 +15,9 @@ from billing_api.commerce.stripe_mirror.service import Mirror
 from billing_api.commerce.subscriptions.ends import Ends
 from billing_api.commerce.subscriptions.previews import Previews
 from billing_api.commerce.subscriptions.service import SubscriptionService
+from billing_api.gateways.stripe.endings import BY_ITS_CUSTOMER, StripeEndings
 from billing_api.gateways.stripe.payment_methods import StripePaymentMethods
 from billing_api.gateways.stripe.subscription_changes import StripeChanges
-from billing_api.gateways.stripe.subscription_ends import StripeEnds
 from billing_api.server.wiring.infrastructure import Infrastructure
 from billing_api.web.kept_answer import KeptAnswer
 
@@ -50,7 +50,7 @@ def commerce(on: Infrastructure) -> CommerceServices:
             changes,
             mirror,
             Previews(database, stripe, changes, PlanService(database), on.clock),
-            Ends(database, changes, StripeEnds(stripe), on.clock),
+            Ends(database, changes, StripeEndings(stripe.v1, unanswered=BY_ITS_CUSTOMER), on.clock),
             wallets,
         ),
         payments=PaymentService(on.reads),

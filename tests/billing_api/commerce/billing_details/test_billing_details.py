@@ -1,6 +1,6 @@
 """Billing details: checked by country, stored, and shown at Stripe, whatever happens in between."""
 
-from typing import Any
+from typing import Any, get_args
 
 import httpx
 import pytest
@@ -55,11 +55,25 @@ async def test_they_are_stored_and_shown_at_stripe(buyer: Buying, database: Data
     assert (await one.client.get(PATH, headers=one.me)).json() == given.json()
     async with database.as_system() as tx:
         jobs = [row["type"] for row in await tx.session.scalars(select(OutboxRow.job))]
-    assert jobs.count("update_stripe_customer") == 1
+    assert jobs.count("update_stripe_customer") == 2  # the first when the purchase made the customer
     shown = await carried(database, stripe, one)
     assert (shown["name"], shown["email"]) == ("Analytical Engines Ltd", "books@example.com")
     assert (shown["address"]["city"], shown["address"]["country"]) == ("Wien", "AT")
     assert [tax_id["value"] for tax_id in shown["tax_ids"]["data"]] == ["ATU12345678"]
+
+
+async def test_those_given_before_the_first_purchase_are_carried_to_its_customer(
+    client: httpx.AsyncClient, desk: Desk, database: Database
+) -> None:
+    me = desk.signed_in(await desk.a_user())
+    await put(client, me)
+    plans = (await client.get("/api/v1/plans")).json()["items"]
+    order = {"plan_id": plans[0]["id"], "interval": "month"}
+    for _ in range(2):
+        assert (await client.post("/api/v1/checkout/sessions", json=order, headers=me)).status_code == 201
+    async with database.as_system() as tx:
+        jobs = [row["type"] for row in await tx.session.scalars(select(OutboxRow.job))]
+    assert jobs.count("update_stripe_customer") == 2  # when they were given, and when there was a customer
 
 
 async def test_what_is_left_out_is_removed_there_too(buyer: Buying, database: Database, stripe: StripeGateway) -> None:
@@ -129,5 +143,5 @@ def test_a_number_may_be_written_as_its_office_writes_it(country: str, kind: str
 
 
 def test_the_wire_names_every_kind_that_is_known() -> None:
-    assert set(TAX_ID_TYPES) == set(TaxIdType.__args__)  # type: ignore[attr-defined]  # a Literal's values
+    assert set(TAX_ID_TYPES) == set(get_args(TaxIdType))
     assert len(COUNTRIES) == 249

@@ -156,3 +156,23 @@ async def test_the_bank_s_question_is_asked_where_the_answer_says(buyer: Buying)
     await one.confirm(asked["url"])
     await one.told()
     assert (await one.subscription())["status"] == "active"
+
+
+async def test_an_upgrade_that_waits_for_the_bank_does_not_end_what_is_paid(buyer: Buying) -> None:
+    one = await buyer("Starter")
+    await one.use_card("pm_card_threeDSecure2Required")
+    assert (await one.done("change", "Professional"))["pending_change"] is not None
+    done = (await cancel(one)).json()
+    assert (done["status"], done["cancel_at_period_end"], done["pending_change"]) == ("active", True, None)
+    assert done["ends_at"] == (await one.subscription())["current_period_end"]
+    assert [status for _, status, _ in await one.invoices()] == ["void", "paid"]
+    assert (await one.license())["status"] == "active"
+
+
+async def test_at_once_drops_a_change_that_was_planned(buyer: Buying) -> None:
+    one = await buyer("Professional")
+    await one.done("change", "Starter")
+    assert (await cancel(one, when="now")).json()["status"] == "cancelled"
+    assert (await one.at_stripe())["status"] == "canceled"
+    await one.later(40 * 24 * HOUR)
+    assert [status for _, status, _ in await one.invoices()] == ["paid"]
