@@ -1,7 +1,7 @@
 """Link to the server of the access store: one connection, shared by all requests of a process.
 
 It is dialed at its first use, and again after it was lost. Commands of one turn of the loop leave in one write
-(core/resp/connection.py), which costs a sixth of redis-py's way with a connection of its own for each command.
+(core/resp/connection.py). docs/decisions/0047 says what this and one call in place of two save together.
 
 A server that was demoted answers writes with READONLY. The name may lead to the new primary by then, so the connection
 is left, and the next command dials. A command that is given up is not sent again: its sender goes on without.

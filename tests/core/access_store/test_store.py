@@ -153,6 +153,32 @@ async def test_a_server_that_was_demoted_is_left_and_dialed_again(
         await redis.aclose()
 
 
+async def test_a_server_that_falls_silent_is_given_up_and_used_again_when_it_answers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("core.access_store.store._LEFT_ALONE", 0.0)
+    server = Valkey(data=tmp_path / "server", port=choose("127.0.0.1"))
+    with running(server, tmp_path / "log") as process:
+        async with a_store(server.url) as store:
+            assert (await store.take([limit(10)]))[0].remaining == 9
+            process.send_signal(signal.SIGSTOP)
+            try:
+                asked = [store.take([limit(10)]) for _ in range(3)]
+                told = await asyncio.wait_for(asyncio.gather(*asked, return_exceptions=True), 10)
+                assert [type(one) for one in told] == [StoreAway] * 3
+            finally:
+                process.send_signal(signal.SIGCONT)
+            # The late answers belong to those who gave up: the next one gets its own.
+            async with asyncio.timeout(10):
+                while True:
+                    try:
+                        (allowance,) = await store.take([limit(1000, who="bob")])
+                    except StoreAway:
+                        continue
+                    break
+            assert 900 < allowance.remaining < 1000
+
+
 async def test_an_unknown_session_has_to_be_asked_about(store: AccessStore, other: AccessStore) -> None:
     assert (await store.look(SESSION, USER)).role is None
     assert (await known(store)).role == "customer"
