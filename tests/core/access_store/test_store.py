@@ -25,6 +25,7 @@ from core.ids import new_id
 from core.rate_limit import Quota
 from devstack.ports import choose
 from devstack.valkey import Valkey
+from devstack.waiting import wait_until
 from tests.support.servers import running
 
 SESSION: Final = new_id()
@@ -245,6 +246,12 @@ async def test_an_entry_is_kept_for_half_an_hour_after_its_last_use(store: Acces
     assert min(left) > KEPT_SECONDS - 60
 
 
+def is_written(data: Path) -> bool:
+    """Whether the session has reached the server's files."""
+    key = keys.session(SESSION).encode()
+    return any(key in file.read_bytes() for file in data.rglob("*.aof"))
+
+
 async def test_a_server_that_comes_back_with_older_data_is_not_believed(tmp_path: Path) -> None:
     """The server is killed, and started with a copy from before the fence, like a file that lacks its last second."""
     port = choose("127.0.0.1")
@@ -252,16 +259,17 @@ async def test_a_server_that_comes_back_with_older_data_is_not_believed(tmp_path
     with running(server, tmp_path / "log") as process:
         async with a_store(server.url) as store:
             await known(store)
+            # The file follows in its own time: while it is being synced, writing waits.
+            assert await asyncio.to_thread(wait_until, lambda: is_written(tmp_path / "now"), 10)
             shutil.copytree(tmp_path / "now", tmp_path / "earlier")
             await store.fence(USER)
         process.send_signal(signal.SIGKILL)
         process.wait()
     earlier = Valkey(data=tmp_path / "earlier", port=port)
     with running(earlier, tmp_path / "log"):
-        redis = Redis.from_url(earlier.url)
-        assert await redis.exists(keys.session(SESSION))
-        assert await redis.get(keys.session_generation(USER)) != b""
-        await redis.aclose()
+        async with Redis.from_url(earlier.url) as redis:
+            assert await redis.exists(keys.session(SESSION))
+            assert await redis.get(keys.session_generation(USER)) != b""
         async with a_store(earlier.url) as store:
             assert (await store.look(SESSION, USER)).role is None
 
