@@ -117,6 +117,9 @@ class Sessions:
             if is_gone(failure):
                 await self.replace_all()
             raise
+        except asyncpg.InternalClientError:
+            connection.terminate()  # it broke off in the middle of an exchange, and may not know yet that it is closed
+            raise
         finally:
             if self._waiting or generation != self._generation or _is_closed(connection):
                 await self._pool.release(connection)
