@@ -3,7 +3,7 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help up down demo test test-quick check fmt lock clean install seed load openloop openloop-customers suspension load-report bench bench-usage bench-api bench-alone chaos histories reconcile rebuild verify-audit rotate-kek fill-key-hints openapi client
+.PHONY: help up down demo test test-quick check fmt lock clean install seed load openloop openloop-customers suspension load-report bench bench-usage bench-api bench-growth bench-alone chaos histories reconcile rebuild verify-audit rotate-kek fill-key-hints openapi client
 
 # PYTHON=... overrides the script's choice.
 PYTHON = $(shell sh devstack/choose_python.sh)
@@ -71,7 +71,10 @@ bench-usage: install  ## cost of a usage report, compared with FastAPI with SQLA
 bench-api: install  ## cost of the API's routes for customers, compared with FastAPI, and layer by layer: ARGS=--help
 	@exec $(RUN) bench.api $(ARGS)
 
-bench-alone: install  ## start, memory, metrics, and whether a million licenses make a validation slower
+bench-growth: install  ## only the cost over the number of licenses: ARGS="--rate 10000 --connections 10000 --spread zipf"
+	@exec $(RUN) bench.growth $(ARGS)
+
+bench-alone: install  ## start, memory, metrics, and the cost over 1,000 to 1,000,000 licenses in play
 	@exec $(RUN) bench.alone $(ARGS)
 
 reconcile: install  ## compare Redis with Postgres now, repair differences, and print the proof: ARGS=--help

@@ -1,14 +1,13 @@
 """Benchmark of the validator alone (`python -m bench.alone`), against the limits that its design promises.
 
 It measures the time from start to ready, memory with many connections, the cost of metrics, and whether a request costs
-more when there are more licenses. The exit code is 1 where a promise is broken.
+more when there are more licenses in play (bench.growth). The exit code is 1 where a promise is broken.
 
     python -m bench.alone [--licenses 1000000] [--connections 10000] [--seconds 2] [--rounds 5]
 """
 
 import argparse
 import asyncio
-import http.client
 import os
 import resource
 import socket
@@ -23,14 +22,15 @@ from typing import Final, NamedTuple
 
 from typing_extensions import override
 
-from bench import contenders, cost, load, material, running
-from bench.contenders import HOST, ROOT, Contender, Place
+from bench import contenders, cost, growth, material, running
+from bench.contenders import HOST, ROOT, Place
 from core.counted import counted
 from core.settings import validator_settings
+from loadtest import results
+from loadtest.stack import data_folder
 from validator.metrics import Tally
 
 _FEW: Final = 1000
-_ASKED_ABOUT: Final = 1000
 _LOOPS: Final = 200_000
 _PATIENCE: Final = 50
 
@@ -91,22 +91,8 @@ def _start(place: Place, folder: Path) -> float:
     one = contenders.validator(place, near_cache=True)
     began = perf_counter()
     with running.process_of(one, folder):
-        _until_ready(one)
+        running.until_ready(one)
         return perf_counter() - began
-
-
-def _until_ready(one: Contender) -> None:
-    while True:
-        connection = http.client.HTTPConnection(HOST, one.port, timeout=1)
-        try:
-            connection.request("GET", "/health/ready")
-            if connection.getresponse().status == http.client.OK:
-                return
-        except OSError:
-            pass
-        finally:
-            connection.close()
-        sleep(0.005)
 
 
 def _metrics() -> list[float]:
@@ -136,7 +122,7 @@ def _memory(place: Place, folder: Path, core: int, connections: int) -> Line:
     keys = _fill(place, settings.remembered * 5 // 4)
     asyncio.run(material.give_own_keys(place.redis_url, keys, settings.secrets))
     with running.started(one, folder, core) as (_, pid), ExitStack() as open_ones:
-        _until_ready(one)
+        running.until_ready(one)
         reach = (HOST, one.port)
         peers = [open_ones.enter_context(socket.create_connection(reach, timeout=30)) for _ in range(connections)]
         for number, request in enumerate(_questions(keys)):
@@ -166,39 +152,12 @@ def _questions(keys: Sequence[str]) -> Iterator[bytes]:
 
 
 def _growth(place: Place, folder: Path, core: int, options: argparse.Namespace) -> Iterator[Line]:
-    """Asks about the same number of licenses among few, among all, and among few again, because machines drift."""
-    with ExitStack() as both:
-        makers = [contenders.validator(place, near_cache=near_cache) for near_cache in (True, False)]
-        servers = [both.enter_context(running.started(one, folder, core)) for one in makers]
-        few = _costs(servers, _fill(place, _FEW), folder, options)
-        many = _costs(servers, _fill(place, options.licenses), folder, options)
-        again = _costs(servers, _fill(place, _FEW), folder, options)
-    for name in few:
-        yield Line(
-            f"{name}: cost with {options.licenses:,} to {_FEW:,}",
-            [after / median(few[name] + again[name]) for after in many[name]],
-            1.15,
-        )
-
-
-def _costs(
-    servers: Sequence[tuple[Contender, int]],
-    keys: Sequence[str],
-    folder: Path,
-    options: argparse.Namespace,
-) -> dict[str, list[float]]:
-    costs: dict[str, list[float]] = {one.name: [] for one, _ in servers}
-    asked_about = keys[:: max(1, len(keys) // _ASKED_ABOUT)][:_ASKED_ABOUT]
-    for _ in range(options.rounds):
-        requests = folder / "requests"
-        load.write_requests(requests, material.signed_requests(asked_about))
-        for one, pid in servers:
-            _until_ready(one)
-            running.load_on(one, requests, 64, 0.5)
-            before = cost.cpu_seconds(pid)
-            tally = running.load_on(one, requests, 64, options.seconds)
-            costs[one.name].append((cost.cpu_seconds(pid) - before) / tally.answered * 1e6)
-    return costs
+    """How the cost of a request grows with the number of licenses in play; the whole table is kept for the report."""
+    sweep = growth.Sweep(licenses=options.licenses, seconds=options.seconds, rounds=options.rounds)
+    whole = growth.summary(list(growth.measured(place, folder, core, sweep)), sweep)
+    results.conclude(whole, None, data_folder())
+    for check in whole.checks:
+        yield Line(check.what, [check.value], check.limit)
 
 
 def _allow_files(wanted: int) -> None:

@@ -9,13 +9,15 @@ has nothing to do it yields its core, on which Redis lives as well.
 
     python -m bench.load PORT REQUESTS CONNECTIONS SECONDS YES NO END     prints a Tally as JSON
 
-YES is in every right answer, NO in none, and END ends every answer.
+It goes around the requests for so many seconds; with `once` for SECONDS it sends each of them once. YES is in every
+right answer, NO in none, and END ends every answer.
 """
 
 import os
 import select
 import socket
 import sys
+from collections.abc import Iterator
 from itertools import cycle
 from pathlib import Path
 from time import perf_counter
@@ -48,6 +50,7 @@ class Tally(msgspec.Struct, frozen=True):
     seconds: float
     p50_ms: float
     p99_ms: float
+    p999_ms: float = 0.0
 
 
 class WrongEnd(Exception):
@@ -58,39 +61,46 @@ def write_requests(file: Path, requests: list[bytes]) -> None:
     file.write_bytes(_SEPARATOR.join(requests))
 
 
-def run(port: int, requests: list[bytes], connections: int, seconds: float, expected: Expected) -> Tally:
-    following = cycle(requests)
+def run(port: int, requests: list[bytes], connections: int, seconds: float | None, expected: Expected) -> Tally:
+    """`seconds`: None sends each request once."""
+    following = iter(requests) if seconds is None else cycle(requests)
+    until = float("inf") if seconds is None else perf_counter() + seconds
     poll = select.epoll()
     peers: dict[int, socket.socket] = {}
     sent_at: dict[int, float] = {}
-    began = perf_counter()
+    began = now = perf_counter()
     # Connect, and send the first request on each connection.
     for _ in range(connections):
         peer = socket.create_connection((HOST, port))
         peer.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         peers[peer.fileno()] = peer
         poll.register(peer.fileno(), select.EPOLLIN)
-        sent_at[peer.fileno()] = perf_counter()
-        peer.sendall(next(following))
+        _send_next(peer, following, sent_at)
     # Read each answer as it comes, and send the next request on its connection.
     waits: list[float] = []
     wrong = 0
-    while (now := perf_counter()) - began < seconds:
+    while sent_at and (now := perf_counter()) < until:
         ready = poll.poll(0)
         if not ready:
             os.sched_yield()
         for number, _ in ready:
             answer = _answer(peers[number], expected.end)
-            now = perf_counter()
-            waits.append(now - sent_at[number])
+            waits.append(perf_counter() - sent_at.pop(number))
             wrong += expected.yes not in answer or expected.no in answer
-            sent_at[number] = now
-            peers[number].sendall(next(following))
+            _send_next(peers[number], following, sent_at)
     for peer in peers.values():
         peer.close()
     if not waits:
-        raise WrongEnd(f"no answer within {seconds:g} s")
+        raise WrongEnd(f"no answer within {now - began:.3g} s")
     return tally(waits, wrong, now - began)
+
+
+def _send_next(peer: socket.socket, following: Iterator[bytes], sent_at: dict[int, float]) -> None:
+    """Nothing where none is left."""
+    request = next(following, None)
+    if request is not None:
+        sent_at[peer.fileno()] = perf_counter()
+        peer.sendall(request)
 
 
 def tally(waits: list[float], wrong: int, seconds: float) -> Tally:
@@ -102,6 +112,7 @@ def tally(waits: list[float], wrong: int, seconds: float) -> Tally:
         seconds=seconds,
         p50_ms=waits[len(waits) // 2] * 1000,
         p99_ms=waits[len(waits) * 99 // 100] * 1000,
+        p999_ms=waits[len(waits) * 999 // 1000] * 1000,
     )
 
 
@@ -120,7 +131,7 @@ def main() -> None:
     port, file, connections, seconds, *told = sys.argv[1:]
     expected = Expected(*(part.encode() for part in told))
     requests = Path(file).read_bytes().split(_SEPARATOR)
-    done = run(int(port), requests, int(connections), float(seconds), expected)
+    done = run(int(port), requests, int(connections), None if seconds == "once" else float(seconds), expected)
     sys.stdout.buffer.write(msgspec.json.encode(done))
 
 

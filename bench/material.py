@@ -44,18 +44,28 @@ async def fill(url: str, keys: Sequence[str], secrets: Secrets, *, yardsticks: b
             await _fill_yardsticks(redis, keys)
 
 
+async def add(url: str, keys: Sequence[str], secrets: Secrets) -> None:
+    """Adds licenses to those that `fill` has written."""
+    async with Redis.from_url(url) as redis:
+        await _add(Writer(HotStoreClient(redis)), keys, secrets)
+
+
 async def _fill_projection(redis: Redis, keys: Sequence[str], secrets: Secrets) -> None:
     writer = Writer(HotStoreClient(redis))
     await writer.load_functions()
     tokens = await writer.begin_rebuild(range(BUCKETS), holds_lost=False)
     await writer.apply_api_keys([_api_key(KEY_ID, None, secrets)])
+    await _add(writer, keys, secrets)
+    for bucket, token in tokens.items():
+        await writer.mark_loaded(bucket, token)
+    await writer.publish_synced(1, unix_time() + _NOBODY_RELAYS)
+
+
+async def _add(writer: Writer, keys: Sequence[str], secrets: Secrets) -> None:
     for start in range(0, len(keys), _AT_ONCE):
         some = [secrets.index.digest("license_key", key) for key in keys[start : start + _AT_ONCE]]
         await writer.apply_licenses([(digest, _record()) for digest in some])
         await writer.apply_usage([UsageTotal(digest, "databases", USED, 1, 1) for digest in some])
-    for bucket, token in tokens.items():
-        await writer.mark_loaded(bucket, token)
-    await writer.publish_synced(1, unix_time() + _NOBODY_RELAYS)
 
 
 async def give_own_keys(url: str, keys: Sequence[str], secrets: Secrets) -> None:

@@ -1,12 +1,14 @@
 """Test bed of every measurement here: a Redis of its own, contenders on one core, load from the other."""
 
 import base64
+import http.client
 import secrets
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from time import sleep
 from typing import Final
 
 import httpx
@@ -60,6 +62,21 @@ def started(one: Contender, folder: Path, core: int) -> Iterator[tuple[Contender
         yield one, process.pid
 
 
+def until_ready(one: Contender) -> None:
+    """Waits until a validator can answer every question: Redis and its marks."""
+    while True:
+        connection = http.client.HTTPConnection(HOST, one.port, timeout=1)
+        try:
+            connection.request("GET", "/health/ready")
+            if connection.getresponse().status == http.client.OK:
+                return
+        except OSError:
+            pass
+        finally:
+            connection.close()
+        sleep(0.005)
+
+
 def _accepts(port: int) -> bool:
     try:
         httpx.get(f"http://{HOST}:{port}/", timeout=1)
@@ -82,9 +99,10 @@ def ending(process: "subprocess.Popen[bytes]") -> Iterator[None]:
 
 
 def load_on(
-    one: Contender, requests: Path, connections: int, seconds: float, expected: load.Expected = load.VALID
+    one: Contender, requests: Path, connections: int, seconds: float | None, expected: load.Expected = load.VALID
 ) -> load.Tally:
-    numbers = (str(one.port), str(requests), str(connections), str(seconds))
+    """`seconds`: None sends each request once."""
+    numbers = (str(one.port), str(requests), str(connections), "once" if seconds is None else str(seconds))
     argv = python_argv("bench.load", *numbers, *(part.decode() for part in expected))
     done = subprocess.run(argv, cwd=ROOT, capture_output=True, check=False)  # noqa: S603  # our own words
     if done.returncode:

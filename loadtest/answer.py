@@ -19,6 +19,8 @@ class Answer(NamedTuple):
     body: bytes
     closing: bool
     """Whether the server ends the connection after it."""
+    put_off: bool = False
+    """Whether it is a 503 that says when to come again: the server cannot tell now, and says so."""
 
 
 def read(data: bytes) -> Answer | None:
@@ -42,7 +44,8 @@ def read(data: bytes) -> Answer | None:
         return None
     if missing < 0:
         raise BadAnswer("more came than was asked for")
-    return Answer(status, data[end + 4 :], b"\r\nconnection: close" in head)
+    put_off = status == 503 and b"\r\nretry-after:" in head
+    return Answer(status, data[end + 4 :], b"\r\nconnection: close" in head, put_off)
 
 
 def verdict_code(body: bytes) -> str:

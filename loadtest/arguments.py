@@ -1,4 +1,4 @@
-"""Numbers on a command line that must be above zero."""
+"""Numbers on a command line."""
 
 import argparse
 
@@ -17,3 +17,9 @@ def positive_number(text: str) -> float:
     if not 0 < number < float("inf"):
         raise argparse.ArgumentTypeError(f"{text!r} is no number above 0")
     return number
+
+
+def count_from_zero(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number from 0")
+    return int(text)

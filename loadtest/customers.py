@@ -16,7 +16,7 @@ from loadtest import results
 from loadtest.arguments import positive_count, positive_number
 from loadtest.customer_calls import CustomersTarget, SignedIn
 from loadtest.driver import CannotDrive, Plan
-from loadtest.openloop import measure
+from loadtest.openloop import Limits, measure
 from loadtest.seed_files import SeedFiles
 from loadtest.stack import NoStack, data_folder, read_stack
 
@@ -41,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             plan,
             processes=chosen.processes,
             pids={part: stack.pids.get(part, []) for part in _MEASURED},
-            p99_ms=chosen.p99_ms,
+            limits=Limits(chosen.p99_ms),
         )
     except (CannotDrive, NoStack) as fault:
         print(f"customers: {fault}", file=sys.stderr)

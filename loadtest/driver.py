@@ -132,7 +132,7 @@ class Driver:
     async def connect(self) -> None:
         """Opens all connections; CannotDrive where the server does not take them."""
         allow_files(self._plan.connections + _FILES_BESIDES)
-        self._address = _address(self._plan.url)
+        self._address = address_of(self._plan.url)
         turns = asyncio.Semaphore(_CONNECTING_AT_ONCE)
 
         async def open_in_turn() -> None:
@@ -161,7 +161,8 @@ class Driver:
         if answer.status == 200:
             self._note(connection.intended, now, outcome=self._calls.outcome(answer.body))
         else:
-            self._note(connection.intended, now, fault=f"HTTP {answer.status} {verdict_code(answer.body)}")
+            told = f"HTTP {answer.status} {verdict_code(answer.body)}"
+            self._note(connection.intended, now, **{"put_off" if answer.put_off else "fault": told})
         if answer.closing:
             connection.abort()
         else:
@@ -217,7 +218,7 @@ class Driver:
                 self._note(self._start + self._sent * self._interval, now, fault="never sent: no connection was free")
                 self._sent += 1
 
-    def _note(self, intended: float, now: float, *, outcome: str = "", fault: str = "") -> None:
+    def _note(self, intended: float, now: float, *, outcome: str = "", fault: str = "", put_off: str = "") -> None:
         self._done += 1
         if intended < self._measured_from:
             return
@@ -225,6 +226,8 @@ class Driver:
         second, microseconds = int(intended - self._measured_from), int((now - intended) * 1e6)
         if fault:
             self._recorder.failed(second, microseconds, fault)
+        elif put_off:
+            self._recorder.put_off_at(second, microseconds, put_off)
         else:
             self._recorder.answered(second, microseconds, outcome)
 
@@ -257,7 +260,7 @@ def allow_files(wanted: int) -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
-def _address(url: str) -> tuple[str, int]:
+def address_of(url: str) -> tuple[str, int]:
     """Resolved once, not for each of thousands of connections."""
     parts = urlsplit(url)
     if parts.scheme != "http" or not parts.hostname:

@@ -18,6 +18,7 @@ import uvloop
 from core.counted import counted
 from core.process import die_with_parent
 from loadtest.customer_calls import CustomersTarget
+from loadtest.drawing import Spread
 from loadtest.driver import Calls, CannotDrive, Driven, Driver, Plan
 from loadtest.seed_files import SeedFiles
 from loadtest.signed_calls import FEATURES, SignedCalls
@@ -40,6 +41,8 @@ class Target(NamedTuple):
     """Above 0: sends so many usage reports in each call, instead of asking for a verdict."""
     about: int = 20
     """How many licenses each list of reports is about."""
+    spread: Spread | None = None
+    """How licenses are drawn for verdicts; without one, 50,000 at most are asked about in turn."""
 
     @property
     def asked(self) -> str:
@@ -52,18 +55,27 @@ class Target(NamedTuple):
                 return f"lists of {counted(many, 'usage report', ',')}"
 
     @property
-    def settings(self) -> dict[str, int]:
-        return {"license keys": len(self.license_keys)}
+    def settings(self) -> dict[str, str | int]:
+        drawn: dict[str, str | int] = {} if self.spread is None else {"spread": self.spread}
+        return {"licenses": len(self.license_keys), **drawn}
 
     def told(self, answered: float) -> dict[str, float]:
         """Facts that follow from how many calls are answered a second."""
         return {"usage reports per second": answered * self.reports} if self.reports else {}
 
     def calls(self, plan: Plan) -> Calls:
+        seconds = plan.warm_up + plan.seconds
         if self.reports:
-            ahead = round(min(plan.warm_up + plan.seconds, _AHEAD_SECONDS) * plan.rate)
+            ahead = round(min(seconds, _AHEAD_SECONDS) * plan.rate)
             return UsageCalls(self.url, self.key, self.license_keys, items=self.reports, about=self.about, ahead=ahead)
-        return SignedCalls(self.url, self.key, self.license_keys, features=self.features)
+        return SignedCalls(
+            self.url,
+            self.key,
+            self.license_keys,
+            features=self.features,
+            spread=self.spread,
+            ahead=round(seconds * plan.rate),
+        )
 
 
 class Drivers:

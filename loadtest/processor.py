@@ -1,4 +1,4 @@
-"""Processor time as Linux counts it (proc(5)): of some processes, and of the whole machine.
+"""Processor time and memory as Linux counts them (proc(5)): of some processes, and of the whole machine.
 
 A measurement on a machine that others use at the same time shows how much they used.
 """
@@ -15,6 +15,11 @@ _IDLE_FIELDS: Final = (3, 4)  # idle and iowait
 def seconds_of(pids: Iterable[int]) -> float:
     """User and system time these processes and those they started have used so far. One that has gone counts 0."""
     return sum(map(_seconds, family(pids)))
+
+
+def resident_mb(pids: Iterable[int]) -> float:
+    """Resident memory of these processes and those they started; pages that they share count for each of them."""
+    return sum(map(_resident_pages, family(pids))) * os.sysconf("SC_PAGE_SIZE") / 1e6
 
 
 def family(pids: Iterable[int]) -> set[int]:
@@ -42,6 +47,13 @@ def _seconds(pid: int) -> float:
         return 0.0
     fields = stat.rpartition(")")[2].split()  # the name before it may hold anything
     return (int(fields[11]) + int(fields[12])) / _ticks()
+
+
+def _resident_pages(pid: int) -> int:
+    try:
+        return int((_PROC / str(pid) / "statm").read_text(encoding="ascii").split()[1])
+    except OSError:
+        return 0
 
 
 def _children(pid: int) -> list[int]:

@@ -1,8 +1,9 @@
 """Recorder of a run: counts every request once, by the second in which it was due, and by its result.
 
-An outcome is an answer that was expected (a verdict's code, a refusal that the rules foresee). A fault is all else (no
-answer, a status that must not occur). Both have a latency: a request that was given up counts with the time until then,
-or a server could look fast by not answering.
+An outcome is an answer that was expected (a verdict's code, a refusal that the rules foresee). A request is put off
+where the server cannot tell now and says when to come again (503 with Retry-After). A fault is all else (no answer, a
+status that must not occur). Each has a latency: a request that was given up counts with the time until then, or a
+server could look fast by not answering.
 """
 
 from collections import Counter, defaultdict
@@ -18,6 +19,7 @@ class Recorder:
         self.faults_at: Counter[int] = Counter()
         self.outcomes: Counter[str] = Counter()
         self.faults: Counter[str] = Counter()
+        self.put_off: Counter[str] = Counter()
 
     def answered(self, second: int, microseconds: int, outcome: str) -> None:
         """`second`: of the run, in which the request was to be sent."""
@@ -29,6 +31,10 @@ class Recorder:
         self.faults_at[second] += 1
         self.faults[fault] += 1
 
+    def put_off_at(self, second: int, microseconds: int, answer: str) -> None:
+        self.seconds[second].record(microseconds)
+        self.put_off[answer] += 1
+
     def add(self, other: Self) -> None:
         """Adds the records of another process of the same run."""
         for second, histogram in other.seconds.items():
@@ -36,6 +42,7 @@ class Recorder:
         self.faults_at.update(other.faults_at)
         self.outcomes.update(other.outcomes)
         self.faults.update(other.faults)
+        self.put_off.update(other.put_off)
 
     def whole(self) -> Histogram:
         everything = Histogram()

@@ -14,6 +14,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from core.counted import counted
 from loadtest import plots, results
+from loadtest.growth import growth
 from loadtest.plots import Linear, Logarithmic, Percentiles, Series
 from loadtest.results import Number, Result
 from loadtest.stack import data_folder
@@ -36,7 +37,7 @@ def render(all_results: Sequence[Result]) -> str:
     runs = [_run(result) for result in all_results]
     compared = curves([(result.title, result) for result in all_results]) if len(runs) > 1 else None
     return templates.get_template("report.html").render(
-        runs=runs, compared=compared, headline=_HEADLINE, colors=_COLORS
+        runs=runs, compared=compared, growth=growth(all_results), headline=_HEADLINE, colors=_COLORS
     )
 
 

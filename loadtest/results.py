@@ -47,6 +47,20 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     longest: float
 
 
+class Point(msgspec.Struct, frozen=True, kw_only=True):
+    """What a request cost where so many licenses were in play: a point of the plots over their number."""
+
+    series: str
+    """Everything else that was the same, in words: points of one series are joined by a line."""
+    licenses: int
+    requests: int
+    micros: dict[str, float]
+    """CPU time of a request in µs, of each process that took part, by its name."""
+    resident_mb: dict[str, float]
+    curve: list[tuple[float, float]]
+    """Percent and milliseconds."""
+
+
 class Result(msgspec.Struct, frozen=True, kw_only=True):
     tool: str
     title: str
@@ -60,7 +74,10 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     """Percent and milliseconds."""
     moments: list[Moment] = []
     rows: list[Row] = []
+    points: list[Point] = []
     outcomes: dict[str, int] = {}
+    put_off: dict[str, int] = {}
+    """503 with Retry-After: the server could not tell, and said when to come again."""
     faults: dict[str, int] = {}
     checks: list[Check] = []
 
@@ -85,9 +102,14 @@ def write(result: Result, file: Path) -> None:
     file.write_bytes(msgspec.json.format(msgspec.json.encode(result)))
 
 
+def place_of(result: Result, data: Path) -> Path:
+    """A file under the stack's folder."""
+    return data / "results" / f"{result.tool}-{result.began.replace(':', '')}.json"
+
+
 def conclude(result: Result, out: Path | None, data: Path) -> int:
     """Shows and keeps it, in `out` or under the stack's folder; the exit code is 0 where all promises hold."""
-    out = out or data / "results" / f"{result.tool}-{result.began.replace(':', '')}.json"
+    out = out or place_of(result, data)
     write(result, out)
     print(f"{table(result)}\n\n  written to {out}")
     return 0 if result.holds else 1
@@ -99,7 +121,8 @@ def table(result: Result) -> str:
     lines += [f"  {name:<34}{_number(value)}" for name, value in result.facts.items()]
     lines += [f"  {f'latency p{percent:g}':<34}{ms:.2f} ms" for percent, ms in result.curve if percent in _SHOWN]
     lines += _rows(result.rows)
-    for what, counts in (("answers", result.outcomes), ("faults", result.faults)):
+    lines += _points(result.points)
+    for what, counts in (("answers", result.outcomes), ("put off", result.put_off), ("faults", result.faults)):
         if counts:
             lines += ["", f"  {what}"]
             lines += [f"    {name:<48}{count:>12,}" for name, count in _most_first(counts)]
@@ -120,6 +143,24 @@ def _rows(rows: list[Row]) -> list[str]:
             for row in rows
         ),
     ]
+
+
+def _points(points: list[Point]) -> list[str]:
+    if not points:
+        return []
+    parts = list(dict.fromkeys(part for point in points for part in point.micros))
+    shown = [percent for percent in _SHOWN if percent < 100]
+    head = f"  {'series':<44}{'licenses':>10}" + "".join(f"{f'{part} µs':>14}" for part in parts)
+    head += "".join(f"{f'p{percent:g}':>8}" for percent in shown) + "".join(f"{f'{part} MB':>14}" for part in parts)
+    return ["", head, *(_point(point, parts, shown) for point in points)]
+
+
+def _point(point: Point, parts: list[str], shown: list[float]) -> str:
+    known = dict(point.curve)
+    line = f"  {point.series:<44}{point.licenses:>10,}"
+    line += "".join(f"{point.micros.get(part, 0):>14.1f}" for part in parts)
+    line += "".join(f"{known[percent]:>8.2f}" if percent in known else f"{'–':>8}" for percent in shown)
+    return line + "".join(f"{point.resident_mb.get(part, 0):>14,.0f}" for part in parts)
 
 
 def _check(check: Check) -> str:

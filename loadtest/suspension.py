@@ -211,11 +211,12 @@ def measure(stack: Stack, target: Target, plan: Plan, trial: Trial, p99_ms: floa
         curve=curve(sending),
         moments=load.recorder.moments(),
         outcomes=dict(load.recorder.outcomes),
+        put_off=dict(load.recorder.put_off),
         faults=dict(load.recorder.faults),
         checks=[
             Check("p99 in ms, from sending to refused everywhere", p99_ms, sending.percentile(99) / 1000),
             Check("licenses let pass again after a refusal", 0, sum(lag.relapses for lag in lags)),
-            Check("requests of the load that failed", 0, sum(load.recorder.faults.values())),
+            Check("requests of the load that failed", 0, (load.recorder.faults + load.recorder.put_off).total()),
             Check("seconds for which the load had ended before the last suspension", 0, _overrun(load, ended)),
         ],
     )

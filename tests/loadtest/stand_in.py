@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import ExitStack
 from types import TracebackType
 from typing import Any, NamedTuple, Self
@@ -35,10 +35,11 @@ class Answer(NamedTuple):
 Handler = Callable[[Request], Awaitable[Answer]]
 
 
-def answer(content: object, status: int = 200) -> Answer:
+def answer(content: object, status: int = 200, headers: Mapping[str, str] | None = None) -> Answer:
     body = json.dumps(content, separators=(",", ":")).encode()
-    head = f"HTTP/1.1 {status} -\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
-    return Answer(head.encode() + body)
+    lines = {"Content-Type": "application/json", "Content-Length": str(len(body)), **(headers or {})}
+    head = "".join(f"{name}: {value}\r\n" for name, value in lines.items())
+    return Answer(f"HTTP/1.1 {status} -\r\n{head}\r\n".encode() + body)
 
 
 def verdict(code: str = "VALID") -> Answer:

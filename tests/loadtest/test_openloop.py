@@ -69,6 +69,56 @@ def test_a_fault_or_a_broken_p99_ends_with_1(tmp_path: Path) -> None:
     assert "BROKEN  p99 in ms" in slow.stdout
 
 
+def test_a_warm_run_asks_again_what_it_has_asked_of_each_license_in_play(tmp_path: Path) -> None:
+    out = tmp_path / "result.json"
+    with StandIn(checking) as server:
+        describe_stack(tmp_path, url=server.url, license_keys=_KEYS)
+        flags = ("--rate", "200", "--connections", "4", "--seconds", "1", "--warm-up", "0")
+        more = ("--licenses", "12", "--spread", "zipf", "--warm", "1", "--pid", str(os.getpid()), "--out", str(out))
+        done = run("openloop", *flags, *more, data=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    before, during = server.seen[:12], server.seen[12:]
+    assert [request.json["license_key"] for request in before] == _KEYS[:12]
+    assert {request.body for request in during} <= {request.body for request in before}
+    (point,) = results.read(out).points
+    assert (point.licenses, point.requests) == (12, 200)
+    assert point.micros["server"] > 0
+    assert point.resident_mb["server"] > 1
+
+
+def test_an_answer_that_says_when_to_come_again_is_told_apart_from_faults(tmp_path: Path) -> None:
+    """Nor does it spoil the pass before the run: what is put off there is sent again."""
+    waiting = iter([True] * 3)
+
+    async def busy(_request: Request) -> Answer:
+        return answer({"code": "busy"}, 503, {"Retry-After": "1"}) if next(waiting, False) else verdict()
+
+    keys = tmp_path / "keys"
+    keys.write_text("\n".join(_KEYS))
+    out = tmp_path / "result.json"
+    flags = ("--rate", "50", "--connections", "2", "--seconds", "0.4", "--warm-up", "0", "--keys", str(keys))
+    with StandIn(busy) as server:
+        reach = ("--url", server.url, "--api-key", "a:b", "--out", str(out))
+        strict = run("openloop", *flags, *reach, data=tmp_path)
+        waiting = iter([True] * 3)
+        allowed = run("openloop", *flags, *reach, "--put-off", "3", data=tmp_path)
+        waiting = iter([True] * 3)
+        warm = run("openloop", *flags, *reach, "--warm", "1", data=tmp_path)
+    assert "BROKEN  requests that were put off: 3, at most 0" in strict.stdout
+    assert strict.returncode == 1
+    assert allowed.returncode == 0, allowed.stdout
+    assert warm.returncode == 0, warm.stdout
+    assert results.read(out).put_off == {}
+
+
+def test_more_licenses_than_there_are_keys_are_refused(tmp_path: Path) -> None:
+    with StandIn(checking) as server:
+        describe_stack(tmp_path, url=server.url, license_keys=_KEYS)
+        refused = run("openloop", "--licenses", "21", data=tmp_path)
+    assert refused.returncode == 1
+    assert "there are 20 license keys, too few" in refused.stderr
+
+
 @pytest.mark.parametrize(
     ("flags", "said"),
     [

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from loadtest import report, results
 from loadtest.plots import Linear, Logarithmic, Percentiles, Scale
-from loadtest.results import Check, Moment, Row
+from loadtest.results import Check, Moment, Point, Row
 from tests.loadtest.test_results import a_result
 
 _SVG = "{http://www.w3.org/2000/svg}"
@@ -34,6 +34,29 @@ def test_every_result_has_its_charts_and_numbers() -> None:
         assert expected in told
     bars = [rect for rect in page.iter(f"{_SVG}rect") if "fault" in rect.get("class", "")]
     assert len(bars) == 2, "a failed request in each"
+
+
+def a_point(licenses: int, micros: float, series: str = "warm") -> Point:
+    return Point(
+        series=series,
+        licenses=licenses,
+        requests=10_000,
+        micros={"server": micros},
+        resident_mb={"server": 90.0},
+        curve=[(50.0, 1.0), (99.0, 2.0)],
+    )
+
+
+def test_points_of_all_results_are_drawn_over_the_number_of_licenses() -> None:
+    before = a_result(points=[a_point(1_000, 11.0), a_point(1_000_000, 87.0)])
+    after = a_result(title="Later", points=[a_point(1_000_000, 13.5), a_point(1_000, 20.0, series="cold")])
+    (section,) = (one for one in parsed(before, after).iter(f"{_HTML}section") if one.get("id") == "growth")
+    captions = [text_of(one) for one in section.iter(f"{_HTML}figcaption")]
+    assert captions == ["CPU of a request: server", "Latency: p50", "Latency: p99", "Memory: server"]
+    rows = [text_of(row) for row in section.iter(f"{_HTML}tr")][1:]
+    assert len(rows) == 3, "the later of two equal points counts"
+    assert "13.5" in rows[-1]
+    assert not [one for one in parsed(a_result()).iter(f"{_HTML}section") if one.get("id") == "growth"]
 
 
 def test_the_page_needs_nothing_from_anywhere() -> None:
