@@ -156,7 +156,7 @@ def _simulators(choices: Choices, env: Mapping[str, str], ports: Mapping[str, in
     webhook = f"http://{_reached_at(choices.host)}:{env['NP_API_PORT']}/api/v1/webhooks/stripe"
     workers = f"http://{_reached_at(choices.host)}:{env['NP_WORKER_PORT']}"
     flags: dict[str, tuple[str, ...]] = {
-        "stripe": (f"--webhook={webhook}", f"--workers={workers}"),
+        "stripe": ("--after-retries=past_due", f"--webhook={webhook}", f"--workers={workers}"),
         "nextpanel": (),
         "mail": (),
     }

@@ -8,6 +8,7 @@
     audit                            seals what has been added to the audit trail
     leases                           signs what the relay has projected, and what is due
     overdue                          each half minute: which subscriptions lack a webhook?
+    dunning                          each half minute: which steps after a failed payment are due?
     arq                              takes hints, starts periodic work
     health                           notices when everything was there, looks at the stores
     status                           answers requests for health and metrics
@@ -26,6 +27,7 @@ from functools import partial
 from prometheus_client import CONTENT_TYPE_LATEST
 from redis.asyncio import Redis
 
+from billing_api.licensing.licenses import lapsing
 from core.clock import MOVED, utc_now
 from core.crypto.audit_chain import AuditChain
 from core.health import Dependency, Lookout, Probe, Readiness
@@ -152,7 +154,7 @@ class Runtime:
         )
 
     def _wire_jobs(self, closing: AsyncExitStack) -> None:
-        self._works, self._overdue = wire_handlers(self._settings, self._database, closing)
+        self._works, self._overdue, self._dunning = wire_handlers(self._settings, self._database, closing)
         crons = periodic.crons(self._database)
         dispatcher = Dispatcher(self._database, self._works, performed=self.metrics.performed)
         # A place for each job of each kind, so that a kind whose room is full takes no place of another kind.
@@ -193,6 +195,7 @@ class Runtime:
             "audit": self._sealer.run,
             "leases": self._leases.run,
             "overdue": self._overdue.run,
+            "dunning": self._dunning.run,
             "partner_lane": self._partners.run,
             "arq": self._queue.run,
             "health": self.health.run,
@@ -208,8 +211,12 @@ class Runtime:
         return Agenda(self._database, MOVED, self._relay, self._partners, self._duties()).pages()
 
     def _duties(self) -> list[Duty]:
+        expire = partial(periodic.record_expired_licenses, self._database)
         return [
             Duty("overdue subscriptions", self._overdue.look, each=MINUTE),
+            Duty("dunning", self._dunning.take_steps, next_due=self._dunning.next_step),
+            Duty("renewal notices", self._dunning.send_notices, next_due=self._dunning.next_notice),
+            Duty("licenses that are over", expire, next_due=partial(lapsing.next_due, self._database)),
             Duty("leases", self._leases.sweep, each=WEEK),
             *(Duty(task.__name__, partial(task, self._database), each=WEEK) for task in periodic.BY_DATE),
         ]

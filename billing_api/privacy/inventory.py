@@ -193,7 +193,7 @@ HOLDINGS: Final = (
         f"id license_id stripe_subscription_id {_PLAN} status current_period_start current_period_end"
         " cancel_at_period_end renewal_amount renewal_currency"
         " plan_paid_until pending_plan_id pending_interval pending_from pending_payment_url"
-        " ended_at paused_for_dispute mirrored_at created_at updated_at",
+        " ended_at renewal_told_for paused_for_dispute mirrored_at created_at updated_at",
     ),
     Holding(
         "plan_changes", Fate.KEPT, f"id subscription_id {_PLAN} stripe_price_id direction proration_date created_at"
@@ -202,7 +202,7 @@ HOLDINGS: Final = (
         "invoices",
         Fate.KEPT,
         "id stripe_invoice_id subscription_id number amount_due amount_paid currency status invoice_pdf_url created_at"
-        " due_date paid_at",
+        " due_date paid_at first_failed_at",
     ),
     Holding(
         "payments",

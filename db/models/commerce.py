@@ -84,6 +84,8 @@ class Subscription(Table):
     pending_payment_url: Mapped[str | None]
     ended_at: Mapped[datetime | None]
     """When it ended, or was decided to end: what is paid for a later time goes back."""
+    renewal_told_for: Mapped[datetime | None]
+    """The end of the period of whose renewal the owner was told."""
     paused_for_dispute: Mapped[bool] = mapped_column(server_default=text("false"), default=False)
     mirrored_at: Mapped[datetime] = mapped_column(server_default=NOW)
     created_at: Mapped[CreatedAt]
@@ -137,9 +139,28 @@ class Invoice(Table):
     created_at: Mapped[CreatedAt]
     due_date: Mapped[datetime | None]
     paid_at: Mapped[datetime | None]
+    first_failed_at: Mapped[datetime | None]
+    """Of a renewal: when the first try to collect it failed, from which the steps of dunning are counted."""
 
 
+Index(
+    "ix_invoices_first_failed_at",
+    Invoice.first_failed_at,
+    postgresql_where=text("status = 'open' AND first_failed_at IS NOT NULL"),
+)
 Index("ix_invoices_number", func.upper(Invoice.number).label("folded"), postgresql_ops={"folded": "text_pattern_ops"})
+
+
+class DunningStepRow(Table):
+    """A step after a failed payment that was taken, or passed over because a later one was due as well."""
+
+    __tablename__ = "dunning_steps"
+
+    invoice_id: Mapped[UUID] = mapped_column(ForeignKey("invoices.id"), primary_key=True)
+    day: Mapped[int] = mapped_column(primary_key=True)
+    step: Mapped[str]
+    passed_over: Mapped[bool]
+    taken_at: Mapped[CreatedAt]
 
 
 class PaymentStatus(enum.StrEnum):

@@ -105,6 +105,7 @@ class License(_Limited, Table):
     __table_args__ = (
         UniqueConstraint("id", "user_id"),
         Index("ix_licenses_created_at", "created_at", "id"),
+        Index("ix_licenses_lapsing", "expiry_date", postgresql_where=text("status = 'active' AND NOT auto_renew")),
     )
 
     id: Mapped[RowId]

@@ -139,3 +139,37 @@ def test_after_the_workers_were_killed_in_the_middle_of_a_move_it_arrives_all_th
     assert [invoice["status"] for invoice in buyer.invoices(me)] == ["paid"] * 3
     assert traveller.verdict(buyer.key)["code"] == "VALID"
     assert len(traveller.ready_mails(buyer.email)) == 1
+
+
+def test_who_does_not_pay_is_told_suspended_and_ended_and_a_payment_in_between_mends_it(traveller: Visitor) -> None:
+    buyer = Buyer(traveller)
+    began = traveller.now()
+    traveller.at_stripe(buyer.email, "card", payment_method="pm_card_chargeCustomerFail")
+
+    def subjects() -> list[str]:
+        return [mail["subject"] for mail in traveller.ready_mails(buyer.email)]
+
+    def account() -> str:
+        license_id = traveller.licenses(buyer.sign_in())[0]["id"]
+        return str(traveller.accounts(license_id)[-1]["status"])
+
+    # 1. A month and a week without payment.
+    assert traveller.move_time(began + 40 * _DAY).is_success
+    told = ["Your payment failed", "Your invoice is still unpaid", "Your license will be suspended"]
+    assert subjects()[1:] == [*told, "Your license is suspended"]
+    assert (traveller.verdict(buyer.key)["code"], account()) == ("SUSPENDED", "suspended")
+    # 2. Another card, and the open invoice is paid.
+    traveller.at_stripe(buyer.email, "card", payment_method="pm_card_visa")
+    me = buyer.sign_in()
+    subscription = traveller.call("GET", "/subscriptions", me)["items"][0]["id"]
+    traveller.call("POST", f"/subscriptions/{subscription}/pay", {**me, "Idempotency-Key": "once more"})
+    eventually("a valid verdict", lambda: traveller.judged(buyer.key, "VALID"))
+    eventually("the account", lambda: account() == "active")
+    # 3. The next month is not paid either, up to the end.
+    traveller.at_stripe(buyer.email, "card", payment_method="pm_card_chargeCustomerFail")
+    assert traveller.move_time(began + 95 * _DAY).is_success
+    assert subjects()[5:] == [*told, "Your license is suspended", "Your license has ended"]
+    assert traveller.verdict(buyer.key)["code"] == "CANCELLED"
+    assert traveller.call("GET", "/subscriptions", buyer.sign_in())["items"][0]["status"] == "cancelled"
+    statuses = [invoice["status"] for invoice in buyer.invoices(buyer.sign_in())]  # of a short month two are void
+    assert (statuses.count("paid"), set(statuses)) == (2, {"void", "paid"})

@@ -32,6 +32,7 @@ from db.models.licensing import ProvisioningState
 from db.unit_of_work import Database, SystemTransaction
 
 _OVER: Final = frozenset({Status.CANCELLED, Status.EXPIRED})
+_STOPPED: Final = frozenset({Status.SUSPENDED, Status.EXPIRED})
 
 
 class Provisioning:
@@ -89,7 +90,7 @@ class Provisioning:
 
     async def _follow(self, license_id: UUID, license_: LicensedAccount) -> None:
         version = license_.version
-        if license_.status is Status.SUSPENDED:
+        if license_.status in _STOPPED:
             with _nothing_there():
                 await self._nextpanel.suspend(license_id, key=f"suspend-{license_id}-{version}")
             return

@@ -4,6 +4,8 @@ from contextlib import AsyncExitStack
 from typing import Any, NamedTuple
 
 from billing_api.commerce.billing_details.customer_mirror import CustomerMirror
+from billing_api.commerce.dunning.renewal_notices import RenewalNotices
+from billing_api.commerce.dunning.service import Dunning
 from billing_api.commerce.stripe_mirror.service import Mirror
 from billing_api.gateways.mail.choice import mail_relay
 from billing_api.gateways.nextpanel import NextPanelGateway
@@ -18,6 +20,7 @@ from core.clock import utc_now
 from core.jobs import AlignAccount, DeliverMail, ForgetCustomer, MailResetLink, Provision, UpdateStripeCustomer
 from core.settings import WorkerSettings
 from db.unit_of_work import Database
+from workers.handlers.dunning import DunningSweep
 from workers.handlers.mail import MailDelivery
 from workers.handlers.money_back import money_back_works
 from workers.handlers.overdue_subscriptions import OverdueSubscriptions
@@ -29,7 +32,8 @@ from workers.jobs.dispatch import Work
 class Handlers(NamedTuple):
     works: list[Work[Any]]
     overdue: OverdueSubscriptions
-    """Not a job: a loop that mirrors through the same client of Stripe."""
+    dunning: DunningSweep
+    """Not jobs: loops that read Stripe through the same client."""
 
 
 def wire_handlers(settings: WorkerSettings, database: Database, closing: AsyncExitStack) -> Handlers:
@@ -59,4 +63,6 @@ def wire_handlers(settings: WorkerSettings, database: Database, closing: AsyncEx
         ),
         *money_back_works(database, stripe, mirror, utc_now),
     ]
-    return Handlers(works, OverdueSubscriptions(database, mirror, utc_now))
+    overdue = OverdueSubscriptions(database, mirror, utc_now)
+    dunning = DunningSweep(Dunning(database, stripe, mirror, utc_now), RenewalNotices(database, utc_now))
+    return Handlers(works, overdue, dunning)

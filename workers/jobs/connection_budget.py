@@ -53,6 +53,7 @@ PARTS: Final[Mapping[str, int]] = {
     "audit": 2,  # the lock's and a batch's
     "leases": 1,
     "overdue": 1,
+    "dunning": 1,
     "partner_lane": 3,  # one looks for due jobs, two look at one job each
     "arq": 1,  # periodic tasks take turns
     "health": 0,  # one of its own, likewise

@@ -11,6 +11,7 @@ from sqlalchemy import text
 from billing_api.identity.login_throttle import repository as throttle_repository
 from billing_api.identity.login_throttle.rules import FORGOTTEN
 from billing_api.licensing.activation.repository import delete_expired_tokens
+from billing_api.licensing.licenses import lapsing
 from billing_api.licensing.licenses import repository as license_repository
 from billing_api.licensing.usage import corrections
 from billing_api.privacy import aftermath
@@ -79,6 +80,16 @@ async def forget_the_deleted(database: Database) -> int:
     return await aftermath.forget_leftovers(database, utc_now)
 
 
+async def record_expired_licenses(database: Database) -> int:
+    """Licenses that are over and that no subscription renews; says how many."""
+    recorded = 0
+    while True:
+        batch = await lapsing.record_expired(database, utc_now)
+        recorded += batch
+        if batch < lapsing.AT_A_TIME:
+            return recorded
+
+
 async def _until_done(database: Database, batch: Callable[[SystemTransaction], Awaitable[int]]) -> int:
     """One transaction a batch, so that nothing is locked for long; says how many rows in all."""
     purged = 0
@@ -111,6 +122,7 @@ def crons(database: Database) -> list[CronJob]:
         _cron(create_payment_partitions, database, turn, hour={3}, minute={17}, run_at_startup=True),
         _cron(purge_done_jobs, database, turn, minute={41}),
         _cron(forget_overages, database, turn, minute={23}),
+        _cron(record_expired_licenses, database, turn, second={15}),
         _cron(correct_totals_below_zero, database, turn, second={5, 35}),
         _cron(forget_activation_tokens, database, turn, hour={4}, minute={7}),
         _cron(forget_the_deleted, database, turn, hour={4}, minute={37}),

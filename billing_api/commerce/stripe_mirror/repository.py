@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, and_, case, delete, func, literal, or_, select, text, update
+from sqlalchemy import ColumnElement, and_, case, delete, exists, func, literal, or_, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 
 from billing_api.gateways.stripe.facts import InvoiceFacts, PaymentFacts
@@ -118,10 +118,23 @@ async def postpone(tx: SystemTransaction, stripe_subscription_id: str, now: date
     await tx.session.execute(update(Subscription).where(mine).values(mirrored_at=now))
 
 
-async def status_of_invoice(tx: SystemTransaction, stripe_invoice_id: str) -> InvoiceStatus | None:
-    mine = Invoice.stripe_invoice_id == stripe_invoice_id
-    found: InvoiceStatus | None = await tx.session.scalar(select(Invoice.status).where(mine))
-    return found
+class KnownInvoice(NamedTuple):
+    """What our rows say of an invoice before it is mirrored. `on_its_way`: a payment of it had not been answered."""
+
+    status: InvoiceStatus
+    first_failed_at: datetime | None
+    on_its_way: bool
+
+
+async def known_invoice(tx: SystemTransaction, stripe_invoice_id: str) -> KnownInvoice | None:
+    on_its_way = exists().where(Payment.invoice_id == Invoice.id, Payment.status == PaymentStatus.PENDING)
+    statement = select(Invoice.status, Invoice.first_failed_at, on_its_way)
+    row = (await tx.session.execute(statement.where(Invoice.stripe_invoice_id == stripe_invoice_id))).one_or_none()
+    return None if row is None else KnownInvoice(*row)
+
+
+async def note_first_failure(tx: SystemTransaction, invoice_id: UUID, failed_at: datetime) -> None:
+    await tx.session.execute(update(Invoice).where(Invoice.id == invoice_id).values(first_failed_at=failed_at))
 
 
 async def write_invoice(

@@ -23,6 +23,7 @@ from billing_api.commerce.plans.repository import of_price
 from billing_api.commerce.stripe_mirror import money_back_repository, repository
 from billing_api.commerce.stripe_mirror.after_end import comes_after_end, give_back
 from billing_api.commerce.stripe_mirror.customer_lock import WAITS_FOR, CustomerLock
+from billing_api.commerce.stripe_mirror.failed_renewal import note_first_failure, note_given_up
 from billing_api.commerce.stripe_mirror.granting import CannotMirror, grant_license, term_of
 from billing_api.commerce.stripe_mirror.money_back import MoneyBack
 from billing_api.commerce.stripe_mirror.plan_following import (
@@ -229,11 +230,14 @@ class Mirror:
         facts: SubscriptionFacts,
         billed: Billed,
     ) -> None:
+        ended_before = row.status is SubscriptionStatus.CANCELLED or row.ended_at is not None
         _copy(row, facts)
         row.mirrored_at = self._clock()
         license_ = await lock_license(tx, row.license_id)
         if row.status is SubscriptionStatus.CANCELLED:
             show_pending(row, None, None)
+            if facts.was_given_up and not ended_before:
+                await note_given_up(tx, row, self._clock())
             await self._end(tx, license_)
         else:
             await follow_plan(tx, row, license_, facts, billed, self._clock())
@@ -262,7 +266,7 @@ class Mirror:
         self, tx: SystemTransaction, user: User, invoice: InvoiceFacts, subscription: Subscription | None
     ) -> None:
         # 1. The invoice and its payments.
-        before = await repository.status_of_invoice(tx, invoice.id)
+        before = await repository.known_invoice(tx, invoice.id)
         invoice_id = await repository.write_invoice(
             tx, invoice, user_id=user.id, subscription_id=subscription.id if subscription else None
         )
@@ -275,10 +279,13 @@ class Mirror:
                 invoice_id=invoice_id,
                 description=f"Invoice {invoice.number or invoice.id}",
             )
-        # 2. What was paid for something that has ended goes back.
         if subscription is None:
             return
-        was_unpaid_then = before is not None and before is not InvoiceStatus.PAID
+        # 2. From its first failed try on, the steps of dunning are counted.
+        if invoice.has_failed_renewal and (before is None or before.first_failed_at is None):
+            await note_first_failure(tx, invoice, before, invoice_id, subscription, self._clock())
+        # 3. What was paid for something that has ended goes back.
+        was_unpaid_then = before is not None and before.status is not InvoiceStatus.PAID
         if comes_after_end(invoice, subscription.ended_at, was_unpaid_then=was_unpaid_then):
             await give_back(tx, user, subscription, invoice, self._clock())
 

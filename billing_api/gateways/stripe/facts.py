@@ -56,6 +56,8 @@ class SubscriptionFacts(msgspec.Struct, frozen=True):
     ends_by_flag: bool
     """Whether a flag set the end, and not a date: the end is withdrawn in the way in which it was set."""
     ended_at: datetime | None
+    was_given_up: bool = False
+    """Whether Stripe ended it by itself, because nobody paid."""
 
 
 class PaymentFacts(msgspec.Struct, frozen=True):
@@ -98,6 +100,25 @@ class InvoiceFacts(msgspec.Struct, frozen=True):
     payments: tuple[PaymentFacts, ...]
     page_url: str | None
     charges: tuple[ChargedPeriod, ...]
+    is_renewal: bool = False
+    """Whether a new period begins with it; not a first payment, a change of plan or a one-off invoice."""
+    attempts: int = 0
+    finalized_at: datetime | None = None
+    """Since when it is owed. Stripe tries to collect it at once."""
+    next_attempt_at: datetime | None = None
+
+    @property
+    def has_failed_renewal(self) -> bool:
+        """Whether it is owed for a new period and was not collected; a payment on its way at a bank has not failed."""
+        tried = self.status == "open" and self.is_renewal and self.attempts > 0
+        return tried and all(payment.status != "processing" for payment in self.payments)
+
+    @property
+    def needs_its_owner(self) -> bool:
+        """Whether the bank wants the owner to confirm the payment, which no further try of Stripe's can do."""
+        return any(
+            one.status == "requires_action" or one.failure_code == "authentication_required" for one in self.payments
+        )
 
     def pays_until(self, until: datetime, price_id: str | None = None) -> bool:
         """Whether it is paid and charges for the time until then, at that price where one is given."""
@@ -110,6 +131,7 @@ def subscription_facts(subscription: stripe.Subscription) -> SubscriptionFacts:
     item = subscription["items"].data[0]
     pending = subscription.pending_update
     becomes = pending.subscription_items[0] if pending and pending.subscription_items else None
+    ending = subscription.cancellation_details
     return SubscriptionFacts(
         id=subscription.id,
         customer_id=_id(subscription.customer),
@@ -129,6 +151,7 @@ def subscription_facts(subscription: stripe.Subscription) -> SubscriptionFacts:
         currency=item.price.currency,
         ends_by_flag=bool(subscription.cancel_at_period_end),
         ended_at=_optional_instant(subscription.ended_at),
+        was_given_up=bool(ending and ending.reason == "payment_failed"),
     )
 
 
@@ -166,6 +189,10 @@ def invoice_facts(invoice: stripe.Invoice) -> InvoiceFacts:
         payments=tuple(_payment_facts(p.payment.payment_intent) for p in payments if _is_intent(p.payment)),
         page_url=getattr(invoice, "hosted_invoice_url", None),
         charges=_charges(invoice),
+        is_renewal=invoice.billing_reason == "subscription_cycle",
+        attempts=invoice.attempt_count,
+        finalized_at=_optional_instant(invoice.status_transitions.finalized_at),
+        next_attempt_at=_optional_instant(invoice.next_payment_attempt),
     )
 
 

@@ -5,10 +5,10 @@ from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import ScalarSelect, func, select, text, update
+from sqlalchemy import ColumnElement, ScalarSelect, func, select, text, update
 from sqlalchemy.dialects.postgresql import JSONB, insert
 
-from core.licensing.state import Cause
+from core.licensing.state import Cause, Status
 from db.models.licensing import License, LicenseSuspension
 from db.unit_of_work import PrivilegedTransaction, Transaction
 
@@ -76,3 +76,27 @@ async def start_usage_again(tx: PrivilegedTransaction, license_id: UUID, generat
     """Sets the totals to 0: they counted what is on an account that has ended."""
     key = f"floor:again:{license_id}:{generation}:"  # the prefix that reports may not use
     await tx.session.execute(_START_AGAIN, {"license_id": license_id, "key": key, "now": now})
+
+
+def _to_expire() -> tuple[ColumnElement[bool], ...]:
+    """SQL: in force by its state, and renewed by no subscription."""
+    return License.status == Status.ACTIVE, ~License.auto_renew
+
+
+def _end() -> ColumnElement[datetime]:
+    """SQL: the last instant at which the license is valid; NULL: none. PostgreSQL's `greatest` passes over NULL."""
+    return func.greatest(License.expiry_date, License.grace_until)
+
+
+async def lock_over(tx: PrivilegedTransaction, ended_before: datetime, *, most: int) -> Sequence[License]:
+    """Licenses that are over and not recorded so; those that others hold are left out."""
+    statement = select(License).where(*_to_expire(), License.expiry_date < ended_before, _end() < ended_before)
+    found = await tx.session.scalars(
+        statement.order_by(License.expiry_date).limit(most).with_for_update(skip_locked=True)
+    )
+    return found.all()
+
+
+async def next_end(tx: PrivilegedTransaction) -> datetime | None:
+    found: datetime | None = await tx.session.scalar(select(func.min(_end())).where(*_to_expire()))
+    return found

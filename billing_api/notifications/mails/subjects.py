@@ -31,6 +31,13 @@ MAIL_KINDS: Final[Mapping[str, MailKind]] = {
     "email_changed": MailKind("Your e-mail address was changed", "undo-email-change"),
     "refund_made": MailKind("Your refund"),
     "payment_returned": MailKind("Your payment goes back to you"),
+    "payment_failed": MailKind("Your payment failed"),
+    "payment_failed_again": MailKind("Your invoice is still unpaid"),
+    "payment_needs_confirmation": MailKind("Confirm your payment"),
+    "suspension_tomorrow": MailKind("Your license will be suspended"),
+    "license_suspended": MailKind("Your license is suspended"),
+    "license_ended_unpaid": MailKind("Your license has ended"),
+    "renewal_notice": MailKind("Your license renews soon"),
     "license_ready": MailKind("Your NextPanel license is ready"),
 }
 """By the name that stands in `mails.template`."""

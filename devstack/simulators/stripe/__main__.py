@@ -1,9 +1,12 @@
 """`python -m devstack.simulators.stripe`: the process."""
 
+from typing import get_args
+
 from core.clock import MOVED, clock_file
 from core.settings import process_environment
 from devstack.simulators.journal import Journal
 from devstack.simulators.serving import HOST, arguments, serve
+from devstack.simulators.stripe.account import AfterRetries
 from devstack.simulators.stripe.app import application
 
 
@@ -20,6 +23,9 @@ def main() -> None:
     parser.add_argument("--webhook-delay-ms", type=int, default=0, help="how late each delivery leaves")
     parser.add_argument("--webhook-backoff", type=float, default=0.2, help="seconds before the first retry; doubles")
     parser.add_argument("--workers", metavar="URL", help="where the workers tell what is due, when time is moved")
+    parser.add_argument(
+        "--after-retries", choices=get_args(AfterRetries), help="what an unpaid subscription becomes; by default cancel"
+    )
     chosen = parser.parse_args()
     file = clock_file(given)
     if chosen.webhook and not chosen.webhook_secret:
@@ -28,6 +34,7 @@ def main() -> None:
         Journal(chosen.data / "stripe.sqlite3"),
         api_key=chosen.api_key,
         public_url=chosen.public_url or f"http://{HOST}:{chosen.port}",
+        after_retries=chosen.after_retries,
         webhook=(chosen.webhook, chosen.webhook_secret.partition(",")[0]) if chosen.webhook else None,
         webhook_delay_ms=chosen.webhook_delay_ms,
         webhook_backoff=chosen.webhook_backoff,

@@ -13,6 +13,9 @@ OPERATIONS = Operations()
 _SETTINGS: Final = "_settings"
 
 
+AfterRetries = Literal["cancel", "unpaid", "past_due"]
+
+
 class Collection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What happens to an invoice whose payment failed, as the account's settings at Stripe say it."""
 
@@ -20,13 +23,19 @@ class Collection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         default_factory=lambda: [3, 3, 3]
     )
     """Days from one try to the next. After the last one no more is tried."""
-    after: Literal["cancel", "unpaid", "past_due"] = "cancel"
+    after: AfterRetries = "cancel"
     """What its subscription becomes then."""
 
 
 def collection_settings(books: Books) -> Collection:
     kept = books.find(_SETTINGS, "collection")
     return msgspec.convert(kept["settings"], Collection) if kept else Collection()
+
+
+def begin_with(books: Books, after: AfterRetries) -> None:
+    """Sets what follows the last try, where nobody has set it before."""
+    if books.find(_SETTINGS, "collection") is None:
+        change_collection(books, Collection(after=after))
 
 
 def change_collection(books: Books, settings: Collection) -> Document:

@@ -42,6 +42,7 @@ from devstack.simulators.stripe import (
     time_control,
     webhooks,
 )
+from devstack.simulators.stripe.account import AfterRetries
 from devstack.simulators.stripe.books import Books, Document
 from devstack.simulators.stripe.deliveries import Courier
 from devstack.simulators.stripe.endpoint import AnyRequest, Endpoint
@@ -82,6 +83,7 @@ def application(
     *,
     api_key: str,
     public_url: str,
+    after_retries: AfterRetries | None = None,
     webhook: tuple[str, str] | None = None,
     webhook_delay_ms: int = 0,
     webhook_backoff: float = 0.2,
@@ -89,6 +91,8 @@ def application(
 ) -> Application:
     """`webhook` is the address and secret of an endpoint that is there from the start; `moved` is for a Mover."""
     books = Books(journal, public_url)
+    if after_retries:
+        account.begin_with(books, after_retries)
     if webhook:
         webhooks.ensure(books, *webhook)
     courier = Courier(books, first_backoff=webhook_backoff, delay_ms=webhook_delay_ms)

@@ -14,6 +14,7 @@ OF_NOBODY: Final = {
     "billing_settings",
     "hold_settlements",
     "inbox",
+    "dunning_steps",
     "lease_keys",
     "payment_intents",
     "plan_prices",

@@ -45,7 +45,7 @@ def test_each_purpose_of_a_token_has_a_mail_with_a_link() -> None:
 def test_each_kind_is_named_by_the_code_that_queues_it() -> None:
     """A misspelled name would fail when the mail is sent; a kind without a name in code is never sent."""
     words: set[object] = {purpose.value for purpose in TokenPurpose}
-    for room in ("billing_api", "workers"):
+    for room in ("billing_api", "core", "workers"):
         for path in (ROOT / room).rglob("*.py"):
             if path.name != "subjects.py":
                 words |= {
