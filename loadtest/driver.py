@@ -54,6 +54,8 @@ class Plan(NamedTuple):
     """Sent like the rest and not recorded."""
     patience: float = 10.0
     """A request without an answer for so long is given up, with its connection."""
+    idle_at_most: float | None = None
+    """A connection that was idle for so long is replaced, as clients do before the server ends it."""
     phase: float = 0.0
     """Part of an interval by which all requests come later, so that several processes take turns."""
 
@@ -68,12 +70,13 @@ class Driven(NamedTuple):
 
 
 class Connection(asyncio.Protocol):
-    __slots__ = ("_driver", "_held", "_transport", "intended", "lost")
+    __slots__ = ("_driver", "_held", "_transport", "idle_since", "intended", "lost")
 
     def __init__(self, driver: "Driver") -> None:
         self._driver = driver
         self._held = b""
         self.intended = 0.0
+        self.idle_since = perf_counter()
         self.lost = False
 
     @override
@@ -166,6 +169,7 @@ class Driver:
         if answer.closing:
             connection.abort()
         else:
+            connection.idle_since = now
             self._idle.append(connection)
         if now >= self._start + self._sent * self._interval:
             self._send_due(now)
@@ -189,6 +193,7 @@ class Driver:
         if now - self._looked > _LOOK_EACH:
             self._looked = now
             self._give_up(now)
+            self._replace_idle(now)
         if self._done < self._total:
             self._loop.call_later(_GRAIN, self._tick)
         elif not self._finished.done():
@@ -217,6 +222,11 @@ class Driver:
             while self._sent < self._total:
                 self._note(self._start + self._sent * self._interval, now, fault="never sent: no connection was free")
                 self._sent += 1
+
+    def _replace_idle(self, now: float) -> None:
+        longest = self._plan.idle_at_most
+        while longest is not None and self._idle and now - self._idle[0].idle_since > longest:
+            self._idle.popleft().abort()
 
     def _note(self, intended: float, now: float, *, outcome: str = "", fault: str = "", put_off: str = "") -> None:
         self._done += 1

@@ -73,6 +73,13 @@ async def test_all_connections_are_used_in_turn() -> None:
         assert server.connections == 100
 
 
+async def test_a_connection_is_replaced_before_the_server_ends_it() -> None:
+    with StandIn(valid) as server:
+        driven = await drive(Plan(server.url, rate=100, connections=100, seconds=1, idle_at_most=0.3))
+    assert driven.recorder.outcomes == {"VALID": 100}
+    assert driven.reopened >= 100, "in turn each would wait for a second"
+
+
 async def test_every_kind_of_failure_is_counted_as_what_it_is() -> None:
     numbers = count()
     sent: Counter[str] = Counter()

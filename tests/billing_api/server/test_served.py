@@ -12,8 +12,8 @@ import pytest
 from devstack.ports import choose
 from tests.support.environment import environment
 from tests.support.people import Desk, Headers
-from tests.support.processes import ROOT, module
-from tests.support.servers import DatabaseUrls
+from tests.support.processes import module
+from tests.support.servers import ROOT, DatabaseUrls
 
 ME: Final = "/api/v1/me"
 
