@@ -27,6 +27,7 @@ from loadtest.recording import Recorder
 _GRAIN: Final = 0.001
 _LOOK_EACH: Final = 0.05
 _CONNECTING_AT_ONCE: Final = 200
+_STRIDE: Final = 101
 _FILES_BESIDES: Final = 100
 _AGAIN_AFTER: Final = 0.2
 
@@ -146,6 +147,19 @@ class Driver:
             await asyncio.gather(*(open_in_turn() for _ in range(self._plan.connections)))
         except OSError as fault:
             raise CannotDrive(f"{self._plan.url} takes no connection: {fault}") from fault
+        self._mix()
+
+    def _mix(self) -> None:
+        """Puts connections that were opened together far apart, with ages as if they had come one after the other.
+
+        A process of the server takes many that wait in one go. In their order it would have all requests of a while.
+        And all of an age would be replaced in one moment.
+        """
+        opened = list(self._idle)
+        self._idle = deque(one for first in range(_STRIDE) for one in opened[first::_STRIDE])
+        now, longest = perf_counter(), self._plan.idle_at_most or 0.0
+        for place, connection in enumerate(self._idle):
+            connection.idle_since = now - longest * (1 - place / len(opened))
 
     async def run(self, start: float) -> Driven:
         """Sends everything, the first request at `start` (perf_counter), and waits for the answers."""
