@@ -33,6 +33,9 @@ from validator.metrics import Tally
 _FEW: Final = 1000
 _LOOPS: Final = 200_000
 _PATIENCE: Final = 50
+_REMEMBERED_MB: Final = 32
+_LEAST_BYTES: Final = 512
+"""So many for each license fill every cache: each is asked about twice, and has a key of its own."""
 
 
 class Line(NamedTuple):
@@ -117,9 +120,10 @@ def _memory(place: Place, folder: Path, core: int, connections: int) -> Line:
 
     It is asked about more licenses than it can cache, two features each, and then by the licenses' own keys.
     """
+    place = place._replace(env={**place.env, "NP_REMEMBERED_MB": str(_REMEMBERED_MB)})
     one = contenders.validator(place, near_cache=True)
     settings = validator_settings(place.env)
-    keys = _fill(place, settings.remembered * 5 // 4)
+    keys = _fill(place, settings.remembered_bytes // _LEAST_BYTES)
     asyncio.run(material.give_own_keys(place.redis_url, keys, settings.secrets))
     with running.started(one, folder, core) as (_, pid), ExitStack() as open_ones:
         running.until_ready(one)

@@ -164,8 +164,8 @@ class ValidatorSettings:
     redis_url: str
     secrets: Secrets
     near_cache: bool
-    remembered: int
-    """Licenses whose answers one process remembers; of API keys half as many."""
+    remembered_bytes: int
+    """What one process may use to remember licenses, questions and API keys."""
     trusted_proxies: tuple[IPv4Network | IPv6Network, ...]
     """Whose X-Forwarded-For is believed."""
     signature_failures: Quota
@@ -349,7 +349,7 @@ def validator_settings(source: Mapping[str, str] | None = None) -> ValidatorSett
             redis_url=r.url("REDIS_URL", "redis", "rediss", "unix"),
             secrets=r.secrets(),
             near_cache=r.flag("NP_NEAR_CACHE", default=True),
-            remembered=r.number("NP_REMEMBERED", 20_000),
+            remembered_bytes=r.number("NP_REMEMBERED_MB", 256) * 1_000_000,
             trusted_proxies=r.networks("NP_TRUSTED_PROXIES"),
             signature_failures=r.quotas("NP_LIMITS", LIMITS)["signature_failures"],
             license_rate=r.number("NP_LICENSE_RATE", 6000),

@@ -32,6 +32,7 @@ from validator.metrics import Figure, Tally, exposition
 from validator.redis.link import RedisLink
 from validator.reference import openapi
 from validator.store.hashes import LicenseHashes
+from validator.store.shares import Shares
 from validator.store.store import Store
 
 _RENEW_SECONDS: Final = 0.05
@@ -47,12 +48,14 @@ class Validator:
         self._letterhead = Letterhead()
         self._due = self._loop.time()
         secrets = settings.secrets
-        most = settings.remembered
+        most = Shares.of(settings.remembered_bytes)
         self._store = Store(settings.redis_url, secrets.sealer, near_cache=settings.near_cache, most=most)
         # The handlers of calls, and what they share.
         gate = Gate(self._store.api_keys, RateLimit(settings.license_rate), settings.trusted_proxies)
-        hashes = LicenseHashes(secrets.index, secrets.license_checksum_key, most)
-        verdicts = Verdicts(self._store, gate, Questions(hashes, 2 * most), self._letterhead, self._tally)
+        hashes = LicenseHashes(secrets.index, secrets.license_checksum_key, most.hashes)
+        questions = Questions(hashes, most.questions)
+        self._held = {**self._store.held, "questions": questions.held, "hashes": hashes.held}
+        verdicts = Verdicts(self._store, gate, questions, self._letterhead, self._tally)
         reservations = Reservations(self._store, gate, hashes, self._letterhead, self._tally)
         leases = Leases(self._store, gate, hashes, self._letterhead)
         # Health, which watches the parts of this process.
@@ -135,6 +138,7 @@ class Validator:
         store, nodes = self._store, self._store.nodes
         yield Figure("np_validator_connections", "Clients now", lambda: self._server.connections)
         yield Figure("np_validator_cached_licenses", "Licenses remembered", lambda: store.remembered)
+        yield from self._memory_figures()
         yield Figure("np_log_lines_lost", "Lines that could not be written to the log", lines_lost, CounterMetricFamily)
         yield Figure("np_validator_license_reads", "Licenses read from Redis", lambda: store.reads, CounterMetricFamily)
         yield Figure("np_validator_cache_age_seconds", "How old cached data may be", lambda: monotonic() - nodes.proven)
@@ -163,6 +167,21 @@ class Validator:
             "np_validator_fence_lag_seconds",
             "Since when changes may be unknown here",
             lambda: {_name(link): monotonic() - link.fence.proven for link in nodes.serving},
+        )
+
+    def _memory_figures(self) -> Iterator[Figure]:
+        yield Figure(
+            "np_validator_remembered_bytes",
+            "Memory that is used to remember, by what it holds",
+            lambda: {name: cache.taken for name, cache in self._held.items()},
+            labels=("cache",),
+        )
+        yield Figure(
+            "np_validator_evictions",
+            "What was forgotten for lack of room",
+            lambda: {name: cache.evicted for name, cache in self._held.items()},
+            CounterMetricFamily,
+            labels=("cache",),
         )
 
 

@@ -5,13 +5,13 @@ is authenticated together with a `context` that the caller gives (table, column,
 another place cannot be opened there.
 """
 
-import hashlib
-import hmac
 import secrets
 from collections.abc import Mapping
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from core.crypto.mac import Mac
 
 _NONCE_BYTES = 12
 KEY_BYTES = 32
@@ -67,8 +67,8 @@ class KeyedHash:
     def __init__(self, key: bytes) -> None:
         if len(key) != KEY_BYTES:
             raise ValueError(f"the index key has {KEY_BYTES} bytes, not {len(key)}")
-        self._key = key
+        self._mac = Mac(key)
 
     def digest(self, kind: str, value: str) -> bytes:
         """32 bytes. `kind` (license_key, api_secret, token …) keeps the hashes of different kinds apart."""
-        return hmac.digest(self._key, f"{kind}\n{value}".encode(), hashlib.sha256)
+        return self._mac.digest(f"{kind}\n{value}".encode())

@@ -18,6 +18,8 @@ from typing import Final
 
 import msgspec
 
+from core.crypto.mac import Mac
+
 HEADER: Final = "NP-Signature"
 MAX_AGE: Final = 300
 MAX_AHEAD: Final = 30
@@ -31,9 +33,6 @@ _SHAPE: Final = bytes.maketrans(b"0123456789abcdef", b"0" * 16)
 _TAIL_SHAPE: Final = (b",n=" + b"0" * 32 + b",v1=" + b"0" * 64).translate(_SHAPE)
 _MOST_FRONTS: Final = 4096
 
-_BLOCK: Final = 64
-_INNER_PAD: Final = bytes(byte ^ 0x36 for byte in range(256))
-_OUTER_PAD: Final = bytes(byte ^ 0x5C for byte in range(256))
 _FORM: Final = re.compile(rb"k=([A-Za-z0-9_\-]{1,64}),t=([0-9]{1,12}),n=([0-9a-f]{32}),v1=([0-9a-f]{64})")
 
 
@@ -101,20 +100,10 @@ class SignatureReader:
         return check_time(signature, now) or signature
 
 
-class Verifier:
-    """One secret, prepared to check many signatures.
+class Verifier(Mac):
+    """One secret, prepared to check many signatures."""
 
-    HMAC (RFC 2104) hashes a padded key before each of its two messages; those two states are the same for every
-    signature, so they are computed once here and copied. That is 0.6 µs a signature where `hmac.digest` needs 1.5.
-    """
-
-    __slots__ = ("_inner", "_outer")
-
-    def __init__(self, secret: bytes) -> None:
-        key = secret if len(secret) <= _BLOCK else hashlib.sha256(secret).digest()
-        padded = key.ljust(_BLOCK, b"\0")
-        self._inner = hashlib.sha256(padded.translate(_INNER_PAD))
-        self._outer = hashlib.sha256(padded.translate(_OUTER_PAD))
+    __slots__ = ()
 
     def mac(self, method: bytes, target: bytes, t: bytes, nonce: bytes, idempotency_key: bytes, digest: bytes) -> str:
         """v1 in hex. `target` is the path with its query as it stands in the request line, `digest` the body's."""

@@ -48,7 +48,11 @@ def encode_license(record: LicenseRecord) -> bytes:
 
 
 def decode_license(packed: bytes) -> LicenseRecord:
-    record = _decode_license(packed)
+    return with_unlimited(_decode_license(packed))
+
+
+def with_unlimited(record: LicenseRecord) -> LicenseRecord:
+    """A record that was stored, with None where it says UNLIMITED."""
     if UNLIMITED not in record.limits.values():
         return record
     limits = {resource: None if most == UNLIMITED else most for resource, most in record.limits.items()}

@@ -13,6 +13,7 @@ local UNLIMITED = @UNLIMITED@
 local HELD = {@HELD@}  -- fields of the holds hash with the sums
 local TOTALS = {@TOTALS@}  -- fields of the usage hash: each resource and its stamp, sorted by name
 local DOCUMENT, USAGE, LEASE = '@DOCUMENT@', '@USAGE@', '@LEASE@'  -- prefixes of keys
+local HOLDS, HOLD_ENDS, MARK = '@HOLDS@', '@HOLD_ENDS@', '@MARK@'
 local TOMBSTONE = 0x80  -- an empty map, which is in the place of a tombstone's limits
 local MARGIN = @MARGIN@  -- ms, as all durations; core/hotstore/keys.py says what each is for
 local LONGEST_DOUBT = @LONGEST_DOUBT@
@@ -100,26 +101,77 @@ local function collect(holds, ends, ended, limits, resource, now, proven)
   return doubted
 end
 
--- read: everything that one verdict needs, at one instant. O(1); O(expired) where holds ran out since the last grant.
--- KEYS document, usage, holds, hold ends, mark
--- Answer {document or nil, loaded incarnation or nil, {used …}, {held …} or nil, ms until a hold ends or nil};
--- used and held are in the order of RESOURCES, each a number as text, or nil for 0.
-local function read(keys)
-  local document = redis.call('GET', keys[1])
-  local loaded = redis.call('HGET', keys[5], 'loaded')
-  local used = redis.call('HMGET', keys[2], unpack(RESOURCES))
-  if redis.call('EXISTS', keys[3]) == 0 then return {document, loaded, used, false, false} end
-  local held = redis.call('HMGET', keys[3], unpack(HELD))
+-- Sums of the live holds in the order of RESOURCES, each a number as text or nil, and for how many ms the first of them
+-- lasts, or false; nothing where there are no holds. O(1); O(expired) where holds ran out since the last grant.
+local function live_holds(holds, ends)
+  if redis.call('EXISTS', holds) == 0 then return end
+  local held = redis.call('HMGET', holds, unpack(HELD))
   local now = now_ms()
-  for _, id in ipairs(redis.call('ZRANGEBYSCORE', keys[4], '-inf', now)) do
-    local count, resource = hold_parts(redis.call('HGET', keys[3], id))
+  for _, id in ipairs(redis.call('ZRANGEBYSCORE', ends, '-inf', now)) do
+    local count, resource = hold_parts(redis.call('HGET', holds, id))
     for i, name in ipairs(RESOURCES) do
       if name == resource then held[i] = tostring(held[i] - count) end
     end
   end
-  local first = redis.call('ZRANGEBYSCORE', keys[4], '(' .. now, '+inf', 'WITHSCORES', 'LIMIT', 0, 1)[2]
-  local lasts = first and first ~= 'inf' and first - now or false  -- a nil would end the answer here
-  return {document, loaded, used, held, lasts}
+  local first = redis.call('ZRANGEBYSCORE', ends, '(' .. now, '+inf', 'WITHSCORES', 'LIMIT', 0, 1)[2]
+  return held, first and first ~= 'inf' and first - now or false
+end
+
+-- read: everything that one verdict needs, at one instant.
+-- KEYS document, usage, holds, hold ends, mark
+-- Answer {document or nil, loaded incarnation or nil, {used …}, {held …} or nil, ms until a hold ends or nil};
+-- used and held are in the order of RESOURCES, each a number as text, or nil for 0.
+local function read(keys)
+  local held, lasts = live_holds(keys[3], keys[4])
+  return {
+    redis.call('GET', keys[1]), redis.call('HGET', keys[5], 'loaded'), redis.call('HMGET', keys[2], unpack(RESOURCES)),
+    held or false, lasts or false,  -- a nil would end the answer here
+  }
+end
+
+local packed_names  -- of the resources; made at the first call, for a library has no functions while it is loaded
+
+-- A map of resource → number as msgpack, from values in the order of RESOURCES; it has only those that are there.
+local function packed_counts(values)
+  if not packed_names then
+    packed_names = {}
+    for i, name in ipairs(RESOURCES) do packed_names[i] = cmsgpack.pack(name) end
+  end
+  local packed, there = '', 0
+  for i = 1, #RESOURCES do
+    local value = values[i]
+    if value then
+      packed = packed .. packed_names[i] .. cmsgpack.pack(tonumber(value))
+      there = there + 1
+    end
+  end
+  return string.char(0x80 + there) .. packed
+end
+
+-- A snapshot of one license as msgpack: an array of document or nil, used, held, and the ms until a hold ends or nil. The
+-- document is put into it as it is stored.
+local function snapshot(place)
+  local document = redis.call('GET', DOCUMENT .. place) or '\192'
+  local used = packed_counts(redis.call('HMGET', USAGE .. place, unpack(RESOURCES)))
+  local held, lasts = live_holds(HOLDS .. place, HOLD_ENDS .. place)
+  if not held then return '\148' .. document .. used .. '\128\192' end
+  return '\148' .. document .. used .. packed_counts(held) .. cmsgpack.pack(lasts or nil)
+end
+
+-- read_many: what `read` tells, of many licenses. What cannot be read of one is an error in its place only.
+-- KEYS none on a single server, which has all buckets; on a node of a Cluster those of `read` for each license, all of
+-- one bucket. ARGV the licenses' hashes.
+-- Answer {loaded incarnation or nil, snapshot, …}, two for each license.
+local function read_many(_, hashes)
+  local answer, marks = {}, {}
+  for i, h in ipairs(hashes) do
+    local tag = ':{' .. string.sub(h, 1, 2) .. '}'
+    if marks[tag] == nil then marks[tag] = redis.call('HGET', MARK .. tag, 'loaded') end
+    local fine, found = pcall(snapshot, tag .. ':' .. h)
+    answer[2 * i - 1] = marks[tag]
+    answer[2 * i] = fine and found or redis.error_reply(tostring(type(found) == 'table' and found.err or found))
+  end
+  return answer
 end
 
 -- read_key: an API key, and the mark that says whether its absence is conclusive.
@@ -518,6 +570,7 @@ local function register(name, callback, flags)
 end
 
 register('read', read, {'no-writes'})
+register('read_many', read_many, {'no-writes'})
 register('read_key', read_key, {'no-writes'})
 register('apply', apply)
 register('usage', usage)

@@ -22,6 +22,9 @@ _TEMPLATE: Final = (
     .replace("@DOCUMENT@", keys.DOCUMENT_KIND)
     .replace("@USAGE@", keys.USAGE_KIND)
     .replace("@LEASE@", keys.LEASE_KIND)
+    .replace("@HOLDS@", keys.HOLDS_KIND)
+    .replace("@HOLD_ENDS@", keys.HOLD_ENDS_KIND)
+    .replace("@MARK@", keys.MARK_KIND)
     .replace("@MARGIN@", str(keys.HOLD_MARGIN * 1000))
     .replace("@LONGEST_DOUBT@", str(keys.LONGEST_DOUBT * 1000))
     .replace("@REPLAYABLE@", str(keys.REPLAYABLE * 1000))
@@ -39,6 +42,7 @@ def name(function: str) -> str:
 
 
 READ: Final = name("read")
+READ_MANY: Final = name("read_many")
 READ_KEY: Final = name("read_key")
 APPLY: Final = name("apply")
 USAGE: Final = name("usage")

@@ -7,6 +7,8 @@ can be told from "it is not loaded yet", and no hold is seen both before and aft
 from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 
+import msgspec
+
 from core.hotstore import codec, functions, keys
 from core.licensing.plan import RESOURCES, Resource
 from core.licensing.record import ApiKeyRecord, LicenseRecord, Usage
@@ -25,6 +27,15 @@ class Reading(NamedTuple):
     usage: Usage
     hold_ends_in: float | None
     """Seconds until a live hold runs out, which changes `usage` without a write; None without holds."""
+
+
+class Snapshot(NamedTuple):
+    """A license as `read_many` tells it, and as a validator keeps it; the mark of its bucket comes beside it."""
+
+    record: LicenseRecord | None
+    usage: Usage
+    hold_ends_in: float | None
+    """As in `Reading`."""
 
 
 class KeyReading(NamedTuple):
@@ -55,6 +66,31 @@ def decode_reading(answer: Sequence[Any]) -> Reading:
         usage=Usage(_counts(used), _counts(held) if held else {}),
         hold_ends_in=None if hold_ends_in is None else hold_ends_in / 1000,
     )
+
+
+def read_many_command(hashes: Sequence[str], *, in_cluster: bool) -> tuple[str | int, ...]:
+    """Reads these licenses; in a Cluster they are of one bucket, and the keys tell whether its node was asked."""
+    names = [name for h in hashes for name in read_keys(h)] if in_cluster else ()
+    return ("FCALL_RO", functions.READ_MANY, len(names), *names, *hashes)
+
+
+_unpack: Final = msgspec.msgpack.Decoder(
+    tuple[LicenseRecord | None, dict[Resource, int], dict[Resource, int], int | None]
+).decode
+_pack: Final = msgspec.msgpack.Encoder(uuid_format="bytes").encode
+
+
+def decode_snapshot(packed: bytes) -> Snapshot:
+    """Raises ValueError where it cannot be read."""
+    record, used, held, ends_in = _unpack(packed)
+    if record is not None:
+        record = codec.with_unlimited(record)
+    return Snapshot(record, Usage(used, held), None if ends_in is None else ends_in / 1000)
+
+
+def encode_snapshot(record: LicenseRecord | None, usage: Usage) -> bytes:
+    """What `decode_snapshot` reads, without the end of a hold."""
+    return _pack((record, usage.used, usage.held, None))
 
 
 def read_key_command(key_id: str) -> tuple[str | int, ...]:

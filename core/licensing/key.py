@@ -8,11 +8,12 @@ Keys are also pasted from mails, chats and documents, which change them. So any 
 (zero-width, byte order mark, soft hyphen) and full-width letters are accepted.
 """
 
-import hashlib
-import hmac
 import secrets
 import unicodedata
+from functools import lru_cache
 from typing import Final
+
+from core.crypto.mac import Mac
 
 ALPHABET: Final = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 _LETTERS: Final = frozenset(ALPHABET)
@@ -71,7 +72,13 @@ def _plain(text: str) -> str:
 
 
 def _checksum(payload: str, checksum_key: bytes) -> str:
-    return ALPHABET[hmac.digest(checksum_key, _CHECKSUM_PURPOSE + payload.encode(), hashlib.sha256)[0] & 31]
+    return ALPHABET[_mac(checksum_key).digest(_CHECKSUM_PURPOSE + payload.encode())[0] & 31]
+
+
+@lru_cache(maxsize=8)
+def _mac(checksum_key: bytes) -> Mac:
+    """A process has one such key."""
+    return Mac(checksum_key)
 
 
 def _dashed(symbols: str) -> str:

@@ -56,7 +56,7 @@ def test_defaults_are_those_of_production() -> None:
     assert api.staff_second_factor
     validator = settings.validator_settings(GOOD)
     assert (validator.port, validator.near_cache, validator.license_rate) == (8002, True, 6000)
-    assert validator.remembered == 20_000
+    assert validator.remembered_bytes == 256_000_000
     assert settings.worker_settings(GOOD).nextpanel_url == "http://127.0.0.1:9000"
     assert settings.demo_settings(GOOD).admin == ("admin@example.com", "pass:word")
 

@@ -5,17 +5,20 @@ that is signed, the fields, the license's hash) is cached under them. A question
 valid, and only if its license key can be one of ours, so strangers and guesses leave nothing here.
 """
 
-from sys import intern
+from sys import getsizeof, intern
 from typing import Final
 
 import msgspec
 
 from core.crypto.signature import body_digest
+from core.licensing.plan import RESOURCE_OF_FEATURE
 from validator.calls.wire import Ask, read
-from validator.store.bounded_cache import BoundedCache
 from validator.store.hashes import LicenseHashes
+from validator.store.sized_cache import SizedCache, block, heap_bytes
 
 _ask: Final = msgspec.json.Decoder(Ask)
+_LONGEST: Final = 1024
+"""Bytes. Ours are of a hundred; a body that is blown up with blanks would push many of them out."""
 
 
 class Question(msgspec.Struct, frozen=True, gc=False):
@@ -29,22 +32,34 @@ class Question(msgspec.Struct, frozen=True, gc=False):
 
 class Questions:
     def __init__(self, hashes: LicenseHashes, most: int) -> None:
+        """`most`: bytes."""
         self._hashes = hashes
-        self._known: BoundedCache[bytes, Question] = BoundedCache(most)
-
-    def known(self, body: bytes) -> Question | None:
-        return self._known.items.get(body)
+        self.held: SizedCache[bytes, Question] = SizedCache(most, _bytes_of)
+        self.known = self.held.get
+        """The question in a body that was read before."""
 
     def of(self, body: bytes) -> Question:
         """The question in a body whose signature was valid. Raises InvalidInput."""
-        known = self._known.items.get(body)
-        if known is not None:
-            return known
+        known = self.held.get(body)
+        return self.read(body, body_digest(body)) if known is None else known
+
+    def read(self, body: bytes, digest: bytes) -> Question:
+        """The same, of a body that is not known, with its digest."""
         ask = read(_ask, body)
-        question = Question(self._hashes.find(ask.license_key), intern(ask.feature), ask.fingerprint, body_digest(body))
-        if question.h is not None and ask.nonce is None:
-            self._known.put(body, question)
+        question = Question(self._hashes.find(ask.license_key), intern(ask.feature), ask.fingerprint, digest)
+        if question.h is not None and ask.nonce is None and len(body) <= _LONGEST:
+            self.held.put(body, question)
         return question
 
     def part(self, ask: Ask) -> Question:
         return Question(self._hashes.find(ask.license_key), ask.feature, ask.fingerprint)
+
+
+_QUESTION_BYTES: Final = block(getsizeof(Question(None, "", None)))
+
+
+def _bytes_of(body: bytes, question: Question) -> int:
+    fingerprint = 0 if question.fingerprint is None else heap_bytes(question.fingerprint)
+    feature = 0 if question.feature in RESOURCE_OF_FEATURE else heap_bytes(question.feature)  # those are one for all
+    texts = heap_bytes(body) + heap_bytes(question.digest) + heap_bytes(question.h) + fingerprint + feature
+    return texts + _QUESTION_BYTES

@@ -7,15 +7,18 @@ last judged, and is sent again.
 
 from collections.abc import Mapping
 from datetime import datetime
+from sys import getsizeof
 from time import monotonic
 from typing import Any, Final
 
 import msgspec
 
 from core.clock import rfc3339, unix_time
+from core.crypto.signature import body_digest
+from core.hotstore.functions import NotReady
 from core.hotstore.snapshot import NOTHING_USED
-from core.licensing.verdict import explain, holds_until, judge
-from core.resp.waiting import Work, together
+from core.licensing.verdict import Verdict, explain, holds_until, judge
+from core.resp.waiting import Reply, Work, together
 from validator.calls.gate import Caller, Gate
 from validator.calls.questions import Question, Questions
 from validator.calls.wire import (
@@ -27,13 +30,19 @@ from validator.calls.wire import (
 from validator.http.answers import Letterhead, verdict_text
 from validator.http.protocol import Request
 from validator.metrics import Tally
-from validator.store.near_cache import CachedVerdict, KnownLicense
+from validator.store.near_cache import NEVER, CachedVerdict, KnownLicense
+from validator.store.sized_cache import block, heap_bytes
 from validator.store.store import Store
 
 _ask_many: Final = msgspec.json.Decoder(AskMany)
 
 _NO_LICENSE: Final = KnownLicense(None, NOTHING_USED, stale=False, known_until=float("inf"))
 """Callers get this, too, about a license that they may not ask about."""
+
+_MOST_SHARED: Final = 4096
+_SHARED: Final[dict[tuple[str, Verdict], CachedVerdict]] = {}
+"""The first verdicts that were given, by feature and verdict: a million licenses have a few hundred between them."""
+_VERDICT_BYTES: Final = block(getsizeof(CachedVerdict("", b"", 0)))
 
 
 class Verdicts:
@@ -44,18 +53,28 @@ class Verdicts:
         self._letterhead = letterhead
         self._tally = tally
 
-    def validate_license(self, request: Request) -> bytes | Work[bytes]:
+    def validate_license(self, request: Request) -> bytes | Work[bytes] | Reply[bytes | Exception]:
         question = self._questions.known(request.body)
-        caller = self._gate.recognize(request, "validate", None if question is None else question.digest)
+        digest = body_digest(request.body) if question is None else question.digest
+        caller = self._gate.recognize(request, "validate", digest)
         if caller is None:
             return self._look_up_caller(request)
         if question is None:
-            question = self._questions.of(request.body)
+            question = self._questions.read(request.body, digest)
         headers = self._gate.charge(caller)
         text = self._kept(question, caller)
-        if text is None:
-            return self._answer(question, caller, headers)
-        return self._letterhead.verdict(text, stale=False, headers=headers)
+        if text is not None:
+            return self._letterhead.verdict(text, stale=False, headers=headers)
+        h = question.h
+        if h is None or not caller.may_ask_about(h):
+            return self.answer(_NO_LICENSE, question, caller, headers)
+        awaited = _Awaited(self, question, caller, headers)
+        self._store.when_known(h, awaited.told)
+        return awaited
+
+    def answer(self, known: KnownLicense, question: Question, caller: Caller, headers: bytes) -> bytes:
+        text, stale = self._judged(known, question, caller)
+        return self._letterhead.verdict(text, stale=stale, headers=headers)
 
     async def validate_licenses(self, request: Request) -> bytes:
         """All or nothing: where one verdict is not known, the call fails."""
@@ -96,18 +115,14 @@ class Verdicts:
         text, stale = await self._verdict(question, caller)
         return self._letterhead.verdict(text, stale=stale, headers=headers)
 
-    async def _answer(self, question: Question, caller: Caller, headers: bytes) -> bytes:
-        text, stale = await self._judged(question, caller)
-        return self._letterhead.verdict(text, stale=stale, headers=headers)
-
     def _kept(self, question: Question, caller: Caller) -> bytes | None:
         """The cached text of this verdict, if all that it was made from is still believed."""
         h = question.h
         if h is None or question.fingerprint is not None or not caller.may_ask_about(h):
             return None
         entry = self._store.peek(h, caller.at)
-        kept = None if entry is None else entry.of(question.feature)
-        if kept is None or caller.now >= kept.until:
+        kept = None if entry is None else entry.of(question.feature, caller.now)
+        if kept is None:
             return None
         self._tally.by_place[kept.place] += 1
         return kept.text
@@ -115,19 +130,46 @@ class Verdicts:
     async def _verdict(self, question: Question, caller: Caller) -> tuple[bytes, bool]:
         """The verdict's text, after counting it, and whether it is stale."""
         text = self._kept(question, caller)
-        return await self._judged(question, caller) if text is None else (text, caller.stale)
-
-    async def _judged(self, question: Question, caller: Caller) -> tuple[bytes, bool]:
+        if text is not None:
+            return text, caller.stale
         h = question.h
         known = await self._store.license(h) if h is not None and caller.may_ask_about(h) else _NO_LICENSE
+        return self._judged(known, question, caller)
+
+    def _judged(self, known: KnownLicense, question: Question, caller: Caller) -> tuple[bytes, bool]:
         given = known.given if question.fingerprint is None else None
-        kept = None if given is None else given.of(question.feature)
-        if kept is None or caller.now >= kept.until:
+        kept = None if given is None else given.of(question.feature, caller.now)
+        if kept is None:
             kept = _judge(known, question, caller.now)
-            if given is not None:
-                given.keep(kept)
+            if given is not None and question.h is not None:
+                until = NEVER if known.record is None else holds_until(known.record, caller.now)
+                self._store.keep(question.h, given, kept, until)
         self._tally.by_place[kept.place] += 1
         return kept.text, known.stale or caller.stale
+
+
+class _Awaited(Reply[bytes | Exception]):
+    """An answer that waits for its license. A coroutine would cost twice as much."""
+
+    __slots__ = ("_caller", "_headers", "_question", "_verdicts")
+
+    def __init__(self, verdicts: Verdicts, question: Question, caller: Caller, headers: bytes) -> None:
+        super().__init__()
+        self._verdicts = verdicts
+        self._question = question
+        self._caller = caller
+        self._headers = headers
+
+    def told(self, known: KnownLicense | NotReady) -> None:
+        if isinstance(known, NotReady):
+            self.resolve(known)
+            return
+        try:
+            answer = self._verdicts.answer(known, self._question, self._caller, self._headers)
+        except Exception as fault:  # noqa: BLE001  # every exception of a handler is answered
+            self.resolve(fault)
+        else:
+            self.resolve(answer)
 
 
 def _told(saw: Mapping[str, Any]) -> dict[str, Any]:
@@ -137,5 +179,12 @@ def _told(saw: Mapping[str, Any]) -> dict[str, Any]:
 
 def _judge(known: KnownLicense, question: Question, now: float) -> CachedVerdict:
     verdict = judge(known.record, known.usage, question.feature, question.fingerprint, now)
-    until = float("inf") if known.record is None else holds_until(known.record, now)
-    return CachedVerdict(question.feature, verdict_text(verdict), Tally.PLACES[verdict.code], until)
+    shared = _SHARED.get((question.feature, verdict))
+    if shared is not None:
+        return shared
+    text = verdict_text(verdict)
+    if len(_SHARED) < _MOST_SHARED:
+        made = CachedVerdict(question.feature, text, Tally.PLACES[verdict.code])
+        return _SHARED.setdefault((question.feature, verdict), made)
+    own = _VERDICT_BYTES + heap_bytes(question.feature) + heap_bytes(text)
+    return CachedVerdict(question.feature, text, Tally.PLACES[verdict.code], own)

@@ -13,11 +13,11 @@ make the kernel send a reset, which can destroy our last answer on its way.
 
 import asyncio
 from time import perf_counter
-from typing import Final, Protocol, cast
+from typing import Any, Final, Protocol, cast
 
 from typing_extensions import override
 
-from core.resp.waiting import Work, drive
+from core.resp.waiting import Reply, Work, drive
 from validator.http.heads import Heads
 from validator.http.limits import IDLE_SECONDS, LINGER_SECONDS, MOST_OWED, REQUEST_SECONDS, UNREAD_SECONDS
 from validator.http.protocol import (
@@ -32,7 +32,7 @@ _CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
 class Application(Protocol):
-    def respond(self, request: Request) -> bytes | Work[bytes]: ...
+    def respond(self, request: Request) -> bytes | Work[bytes] | Reply[bytes | Exception]: ...
     def refuse(self, fault: Exception, request: Request) -> bytes: ...
     def malformed(self, fault: ProtocolFault) -> bytes: ...
 
@@ -50,11 +50,13 @@ class Serving(Protocol):
 
 
 class _Owed:
-    """A place in the queue for an answer, and the coroutine that makes it."""
+    """A place in the queue for an answer, and the coroutine that makes it, or the Reply that it comes in."""
 
     __slots__ = ("_began", "_connection", "_request", "_work", "answer")
 
-    def __init__(self, connection: "Connection", request: Request, work: Work[bytes]) -> None:
+    def __init__(
+        self, connection: "Connection", request: Request, work: Work[bytes] | Reply[bytes | Exception]
+    ) -> None:
         self.answer: bytes | None = None
         self._connection = connection
         self._request = request
@@ -62,7 +64,13 @@ class _Owed:
         self._began = perf_counter()
 
     def go_on(self) -> None:
-        drive(self._work, self._done, self._failed)
+        work = self._work
+        if not isinstance(work, Reply):
+            drive(work, self._done, self._failed)
+        elif isinstance(work.value, bytes):
+            self._done(work.value)
+        else:
+            self._failed(work.value)
 
     def _done(self, answer: bytes) -> None:
         self.answer = _dressed(self._request, answer)
@@ -222,7 +230,12 @@ class Connection(asyncio.Protocol):
             work = self._app.respond(request)
             if isinstance(work, bytes):
                 return work
-            reply = work.send(None)
+            if not isinstance(work, Reply):
+                reply: Reply[Any] = work.send(None)
+            elif work.done:
+                return work.value if isinstance(work.value, bytes) else self.refuse(work.value, request)
+            else:
+                reply = work
         except StopIteration as end:
             answer: bytes = end.value
             return answer

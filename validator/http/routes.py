@@ -17,14 +17,14 @@ from core.errors import (
 )
 from core.field_errors import invalid, unknown
 from core.headers import JSON, is_json
-from core.resp.waiting import Work
+from core.resp.waiting import Reply, Work
 from validator.http.answers import Letterhead
 from validator.http.problems import UNREADABLE
 from validator.http.protocol import ProtocolFault, Request
 from validator.http.rate_limit_headers import SignatureFailures
 from validator.metrics import Tally
 
-Handler = Callable[[Request], bytes | Work[bytes]]
+Handler = Callable[[Request], bytes | Work[bytes] | Reply[bytes | Exception]]
 
 PREFIX: Final = b"/api/v1/nextpanel/"
 _STRICT: Final = b"/api/v1/"
@@ -47,7 +47,7 @@ class Routes:
         self._letterhead = letterhead
         self._tally = tally
 
-    def respond(self, request: Request) -> bytes | Work[bytes]:
+    def respond(self, request: Request) -> bytes | Work[bytes] | Reply[bytes | Exception]:
         """The answer, or the coroutine that makes it. Raises Refusal if there is no route, or its handler refuses."""
         route = self._table.get(request.target) or self._find(request)
         if route.method != request.method:

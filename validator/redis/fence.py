@@ -87,6 +87,11 @@ class Fence:
         while monotonic() > self.fresh_until and self._is_answered() and await self._passing():
             pass
 
+    @property
+    def is_late(self) -> bool:
+        """Whether `catch_up` would wait."""
+        return monotonic() > self.fresh_until and self._is_answered()
+
     def _is_answered(self) -> bool:
         return self._connection is not None and not self._connection.silent
 

@@ -138,6 +138,11 @@ class RedisLink:
             return unanswered
         return self._connection.call(command)
 
+    def flush(self) -> None:
+        """Sends now what would be sent at the end of this turn."""
+        if self._connection is not None:
+            self._connection.flush()
+
     async def ask(self, *words: str | bytes | int) -> Any:
         """One command and its answer; NotReady where there is no usable answer."""
         answer = await self.call(pack(*words))

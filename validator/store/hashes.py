@@ -1,29 +1,33 @@
 """License hashes: from a typed license key to the hash that Redis knows it by, cached.
 
-Checksum and hash are HMACs and cost more than the rest of a request, so valid keys are cached as they were typed.
-Invalid ones are not: there is no end of them.
+Checksum and hash are HMACs, so valid keys are cached as they were typed. Invalid ones are not: there is no end of them.
 """
 
 from core.crypto.sealing import KeyedHash
 from core.hotstore.keys import short_hash
 from core.licensing import key as license_key
-from validator.store.bounded_cache import BoundedCache
+from validator.store.sized_cache import SizedCache, heap_bytes
 
 
 class LicenseHashes:
     def __init__(self, index: KeyedHash, checksum_key: bytes, most: int) -> None:
+        """`most`: bytes."""
         self._index = index
         self._checksum_key = checksum_key
-        self._remembered: BoundedCache[str, str] = BoundedCache(most)
+        self.held: SizedCache[str, str] = SizedCache(most, _bytes_of)
 
     def find(self, typed: str) -> str | None:
         """None where the checksum is wrong: a typo or a guess, refused without asking Redis."""
-        h = self._remembered.items.get(typed)
+        h = self.held.get(typed)
         if h is not None:
             return h
         canonical = license_key.parse(typed, self._checksum_key)
         if canonical is None:
             return None
         h = short_hash(self._index.digest("license_key", canonical))
-        self._remembered.put(typed, h)
+        self.held.put(typed, h)
         return h
+
+
+def _bytes_of(typed: str, h: str) -> int:
+    return heap_bytes(typed) + heap_bytes(h)

@@ -28,10 +28,16 @@ from validator.redis.eras import Era, Eras
 from validator.redis.link import checked
 from validator.store.bounded_cache import BoundedCache
 from validator.store.near_cache import MOST_UNKNOWN
+from validator.store.sized_cache import SizedCache, heap_bytes
 from validator.store.staleness import Trust, is_recent
 
 _PERMISSION_SETS: Final[dict[frozenset[Permission], frozenset[Permission]]] = {}
 """Each set of permissions once: there are at most sixteen, and thousands of keys."""
+
+# Bytes, measured: an object with its numbers, a secret with OpenSSL's two states, a network of IPv4 or IPv6.
+_KEY_BYTES: Final = 320
+_VERIFIER_BYTES: Final = 560
+_NETWORK_BYTES: Final = 240
 
 log = structlog.get_logger()
 
@@ -93,16 +99,17 @@ class KnownKey(NamedTuple):
 
 class KeyRing:
     def __init__(self, eras: Eras, trust: Trust, sealer: Sealer, most: int) -> None:
+        """`most`: bytes."""
         self._eras = eras
         self._trust = trust
         self._sealer = sealer
-        self._keys: BoundedCache[bytes, OpenKey] = BoundedCache(most)
+        self._keys = self.held = SizedCache[bytes, OpenKey](most, _bytes_of)
         self._unknown: BoundedCache[bytes, OpenKey] = BoundedCache(MOST_UNKNOWN)
         self._under_way: dict[bytes, Reply[KnownKey | NotReady]] = {}
 
     def peek(self, key_id: bytes, now: float) -> OpenKey | None:
         """The key if it is believed at the monotonic instant `now`."""
-        key = self._keys.items.get(key_id) or self._unknown.items.get(key_id)
+        key = self._keys.get(key_id) or self._unknown.items.get(key_id)
         if key is not None and key.current:
             era = key.era
             if era.live and now <= era.fence.fresh_until:
@@ -118,7 +125,7 @@ class KeyRing:
         read = await self._read(key_id)
         if isinstance(read, KnownKey):
             return read
-        old = self._keys.items.get(key_id)
+        old = self._keys.get(key_id)
         if old is None or old.replaced or not is_recent(old.era.known_until):
             raise read
         return KnownKey(old, stale=True)
@@ -128,7 +135,7 @@ class KeyRing:
         return not stale and self._trust.denies(key.era.link)
 
     def changed(self, key_id: bytes) -> None:
-        key = self._keys.items.get(key_id) or self._unknown.items.get(key_id)
+        key = self._keys.get(key_id) or self._unknown.items.get(key_id)
         if key is not None:
             key.current = False
             key.replaced = True
@@ -162,13 +169,16 @@ class KeyRing:
         era = self._era(key_id)
         if era.link.of_this_run(reading.loaded):
             key = OpenKey(reading.record, era, self._sealer)
-            kept, dropped = (self._keys, self._unknown) if key.exists else (self._unknown, self._keys)
-            dropped.items.pop(key_id, None)
-            kept.put(key_id, key)
+            if key.exists:
+                self._unknown.items.pop(key_id, None)
+                self._keys.put(key_id, key)
+            else:
+                self._keys.pop(key_id)
+                self._unknown.put(key_id, key)
             return KnownKey(key, stale=False)
         if reading.record is None:
             raise NotReady("the API keys are being loaded: try again")
-        told = self._keys.items.get(key_id)
+        told = self._keys.get(key_id)
         if told is not None and (reading.record.epoch, reading.record.version) < told.age:
             raise NotReady("the API key has changed, and the data here is older than the change")
         if reading.loaded is None:
@@ -189,3 +199,10 @@ class KeyRing:
         key = OpenKey(record, Era.past(link, monotonic() - (unix_time() - through)), self._sealer)
         self._keys.put(key_id, key)
         return key
+
+
+def _bytes_of(key_id: bytes, key: OpenKey) -> int:
+    networks = 0 if key.networks is None else heap_bytes(key.networks) + _NETWORK_BYTES * len(key.networks)
+    verifiers = (key.verifier is not None) + (key.previous is not None)
+    license_hash = 0 if key.license_hash is None else heap_bytes(key.license_hash)
+    return heap_bytes(key_id) + _KEY_BYTES + verifiers * _VERIFIER_BYTES + networks + license_hash

@@ -23,13 +23,13 @@ from typing import Final, NamedTuple
 
 from core.clock import unix_time
 from core.hotstore.functions import NotReady
-from core.hotstore.snapshot import Reading
+from core.hotstore.snapshot import Snapshot
 from core.licensing.record import LicenseRecord, Usage
 from validator.redis.eras import Eras
 from validator.redis.link import RedisLink
 from validator.redis.nodes import Nodes
-from validator.store.bounded_cache import BoundedCache
-from validator.store.near_cache import KnownLicense, NearCache, SeenAnswer
+from validator.store.near_cache import Change, KnownLicense, NearCache, SeenAnswer
+from validator.store.sized_cache import SizedCache
 
 AGED_SECONDS: Final = 10.0
 """Once `as_of` is older than this, every answer is stale, and "no" is not said any more."""
@@ -101,16 +101,14 @@ class _Told(NamedTuple):
 class StaleAnswers:
     """What may be told of a license, as stale, where the answer of Redis is not conclusive."""
 
-    def __init__(
-        self, eras: Eras, trust: Trust, licenses: NearCache, seen: BoundedCache[str, SeenAnswer] | None
-    ) -> None:
+    def __init__(self, eras: Eras, trust: Trust, licenses: NearCache, seen: SizedCache[str, SeenAnswer] | None) -> None:
         """`seen`: where told answers are remembered instead, with the near cache off."""
         self._by_tag = eras.by_tag
         self._trust = trust
         self._licenses = licenses
         self._seen = seen
 
-    def of_another_reign(self, h: str, reading: Reading) -> KnownLicense | NotReady:
+    def of_another_reign(self, h: str, reading: Snapshot) -> KnownLicense | NotReady:
         """Data of another reign may be of a moment ago, or of last week: never older than what was told before."""
         told = self._told(h)
         through = self._trust.file_through
@@ -157,9 +155,10 @@ class StaleAnswers:
             if old is None:
                 return None
             # When a bucket moves, the node that it leaves pushes each key.
-            changed_in = old.changed_in if old.era.link is self._by_tag[h[:2]].link else 0
-            return _Told(*old.facts, old.era.known_until, old.changed_at, changed_in, not old.replaced)
-        seen = self._seen.items.get(h)
+            change = old.change or Change()
+            tenure = change.tenure if old.era.link is self._by_tag[h[:2]].link else 0
+            return _Told(*old.facts, old.era.known_until, change.at, tenure, not old.replaced)
+        seen = self._seen.get(h)
         return None if seen is None else _Told(seen.known.record, seen.known.usage, seen.at, 0.0, 0, usable=True)
 
     def _as_told(self, told: _Told | None) -> KnownLicense | None:
@@ -175,7 +174,7 @@ class StaleAnswers:
         record, usage = old.facts
         return KnownLicense(record, usage, stale=True, known_until=old.era.known_until)
 
-    def while_loading(self, h: str, reading: Reading) -> KnownLicense | None:
+    def while_loading(self, h: str, reading: Snapshot) -> KnownLicense | None:
         """While the bucket is being filled a record that is there is true, but a missing total is not zero.
 
         A record may also stand there from before (an old file, an unfinished rebuild), and be older than ours.

@@ -10,9 +10,10 @@ With the near cache off every license is read anew, and none is remembered for a
 of Redis meant is kept beside it all the same: when the next answer is the same to the last byte, so is its meaning.
 """
 
+from collections.abc import Mapping
 from functools import partial
 from time import monotonic
-from typing import Final
+from typing import Any, Final
 
 import structlog
 
@@ -20,21 +21,26 @@ from core.crypto.sealing import Sealer
 from core.health import Dependency
 from core.hotstore import codec, functions, keys
 from core.hotstore.functions import FunctionsMissing, NotReady
-from core.hotstore.snapshot import (
-    Reading,
-    decode_reading,
-    read_command,
-    reserve_keys,
-)
+from core.hotstore.snapshot import Snapshot, decode_snapshot, reserve_keys
 from core.licensing.plan import Resource
 from core.licensing.record import LeaseRecord, LicenseRecord
 from core.resp.connection import Answer, pack
-from core.resp.waiting import Reply
+from core.resp.waiting import Reply, drive
 from validator.redis.link import checked
 from validator.redis.nodes import Nodes
-from validator.store.bounded_cache import BoundedCache
 from validator.store.keyring import KeyRing
-from validator.store.near_cache import CachedVerdicts, Entry, KnownLicense, NearCache, SeenAnswer
+from validator.store.near_cache import (
+    NEVER,
+    CachedVerdict,
+    CachedVerdicts,
+    Entry,
+    KnownLicense,
+    NearCache,
+    SeenAnswer,
+)
+from validator.store.reads import LicenseReads, Tell
+from validator.store.shares import Shares
+from validator.store.sized_cache import SizedCache, heap_bytes
 from validator.store.staleness import StaleAnswers, Trust
 
 _READINESS_SECONDS: Final = 0.2
@@ -44,8 +50,7 @@ log = structlog.get_logger()
 
 
 class Store:
-    def __init__(self, url: str, sealer: Sealer, *, near_cache: bool, most: int) -> None:
-        """`most`: how many licenses are cached, and half as many API keys."""
+    def __init__(self, url: str, sealer: Sealer, *, near_cache: bool, most: Shares) -> None:
         kinds = [keys.API_KEY_KIND, keys.MARK_KIND]
         if near_cache:
             kinds += [keys.DOCUMENT_KIND, keys.USAGE_KIND, keys.HOLDS_KIND]
@@ -53,20 +58,19 @@ class Store:
         self._eras = self.nodes.eras
         self._by_tag = self._eras.by_tag
         self.trust = Trust(self.nodes)
-        self.api_keys = KeyRing(self._eras, self.trust, sealer, max(1, most // 2))
-        self._licenses = NearCache(self._eras, most)
+        self.api_keys = KeyRing(self._eras, self.trust, sealer, most.api_keys)
+        self._licenses = NearCache(self._eras, most.licenses)
+        self._known_license = self._licenses.held.get  # a call less for each answer from memory
         self._near_cache = near_cache
-        self._under_way: dict[str, Reply[KnownLicense | NotReady]] = {}
-        self._seen: BoundedCache[str, SeenAnswer] = BoundedCache(most)
+        self._reads = LicenseReads(self._by_tag, self._conclude, shared=near_cache)
+        self._seen: SizedCache[str, SeenAnswer] = SizedCache(most.licenses // _SEEN_SHARE, _bytes_of)
         self._stale = StaleAnswers(self._eras, self.trust, self._licenses, None if near_cache else self._seen)
         self._readiness: tuple[float, str | None] = (float("-inf"), None)
-        self.reads = 0
-        """How many licenses had to be read from Redis."""
 
     def peek(self, h: str, now: float) -> Entry | None:
         """The entry of a license, if it is believed at the monotonic instant `now`."""
-        entry = self._licenses.get(h)
-        if entry is not None and entry.current and now < entry.ends_at:
+        entry = self._known_license(h) or self._licenses.get(h)
+        if entry is not None and entry.change is None and now < entry.ends_at:
             era = entry.era
             if era.live and now <= era.fence.fresh_until:
                 return entry
@@ -74,30 +78,52 @@ class Store:
 
     async def license(self, h: str) -> KnownLicense:
         """What is known of the license. Raises NotReady where nothing may be concluded."""
-        known = await self._known(h) if self._near_cache else await self._look(h)
-        if known.record is None or known.record.tombstone:
-            self._deny(h, known)
-        return known
-
-    async def _known(self, h: str) -> KnownLicense:
-        await self._by_tag[h[:2]].fence.catch_up()
-        entry = self.peek(h, monotonic())
-        if entry is not None:
-            record, usage = entry.facts
-            return KnownLicense(record, usage, stale=False, known_until=entry.era.known_until, given=entry)
-        known = await self._read(h)
+        if self._near_cache:
+            await self._by_tag[h[:2]].fence.catch_up()
+            entry = self.peek(h, monotonic())
+            if entry is not None:
+                return self._of_entry(h, entry)
+        read: Reply[KnownLicense | NotReady] = Reply()
+        self._reads.ask(h, read.resolve)
+        known = await read
         if isinstance(known, NotReady):
             raise known
         return known
 
-    def _deny(self, h: str, known: KnownLicense) -> None:
-        """Raises NotReady where "there is no such license" is not certain."""
-        if known.stale or not self.trust.denies(self._by_tag[h[:2]].link):
-            raise NotReady("the license is not known here yet: try again")
+    def when_known(self, h: str, tell: Tell) -> None:
+        """Calls `tell` with the same, or with the NotReady; for a caller that has just found nothing with `peek`."""
+        if self._near_cache and self._by_tag[h[:2]].fence.is_late:
+            drive(self.license(h), tell, partial(_tell_fault, tell))
+        else:
+            self._reads.ask(h, tell)
+
+    def _of_entry(self, h: str, entry: Entry) -> KnownLicense:
+        record, usage = entry.facts
+        known = KnownLicense(record, usage, stale=False, known_until=entry.era.known_until, given=entry)
+        if isinstance(concluded := self._certain_of_no(h, known), NotReady):
+            raise concluded
+        return concluded
+
+    def keep(self, h: str, given: CachedVerdicts, verdict: CachedVerdict, until: float) -> None:
+        """Keeps a verdict beside what it was made from; `until`: unix time until which it holds."""
+        if isinstance(given, Entry):
+            self._licenses.keep(h, given, verdict, until)
+        elif not verdict.own_bytes:
+            given.keep(verdict, until)
+
+    @property
+    def reads(self) -> int:
+        """How many licenses had to be read from Redis."""
+        return self._reads.number
 
     @property
     def remembered(self) -> int:
         return len(self._licenses)
+
+    @property
+    def held(self) -> Mapping[str, SizedCache[Any, Any]]:
+        """The caches that are bounded by bytes, by the name of what they hold."""
+        return {"licenses": self._licenses.held if self._near_cache else self._seen, "api_keys": self.api_keys.held}
 
     def forget(self, h: str) -> None:
         """The license is read from Redis the next time."""
@@ -190,71 +216,70 @@ class Store:
         else:
             self._licenses.changed(subject, replaced=kind == keys.DOCUMENT_KIND, used=kind == keys.USAGE_KIND)
 
-    async def _look(self, h: str) -> KnownLicense:
-        """Reads the license, with the near cache off: no caller gets an answer to an earlier question."""
-        link = self._by_tag[h[:2]].link
-        self.reads += 1
-        answer = await link.call(packed_read(h))
-        seen = self._seen.items.get(h)
-        if seen is not None and seen.answer == answer and seen.run_id == link.run_id:
-            return seen.known
-        known = self._conclude(h, answer)
-        if isinstance(known, NotReady):
-            raise known
-        run_id = None if known.given is None else link.run_id
-        self._seen.put(h, SeenAnswer(answer, run_id, known, known.known_until if known.stale else monotonic()))
+    def _conclude(self, h: str, mark: Answer, packed: Answer) -> KnownLicense | NotReady:
+        """Concludes from an answer of Redis, and from what is remembered where that is not enough."""
+        known = self._concluded(h, mark, packed) if self._near_cache else self._seen_before(h, mark, packed)
+        return known if isinstance(known, NotReady) else self._certain_of_no(h, known)
+
+    def _certain_of_no(self, h: str, known: KnownLicense) -> KnownLicense | NotReady:
+        """NotReady instead of "there is no such license" where that is not certain."""
+        if known.record is not None and not known.record.tombstone:
+            return known
+        if known.stale or not self.trust.denies(self._by_tag[h[:2]].link):
+            return NotReady("the license is not known here yet: try again")
         return known
 
-    def _read(self, h: str) -> Reply[KnownLicense | NotReady]:
-        """Reads the license for the cache; callers that come meanwhile wait for the same answer."""
-        under_way = self._under_way.get(h)
-        if under_way is not None:
-            return under_way
-        result: Reply[KnownLicense | NotReady] = Reply()
-        self._under_way[h] = result
-        self.reads += 1
-        answer = self._by_tag[h[:2]].link.call(packed_read(h))
-        answer.when_done(partial(self._have_read, h, answer, result))
-        return result
+    def _seen_before(self, h: str, mark: Answer, packed: Answer) -> KnownLicense | NotReady:
+        """With the near cache off: an answer that is the same to the last byte as the one before means the same."""
+        link = self._by_tag[h[:2]].link
+        seen = self._seen.get(h)
+        if seen is not None and seen.packed == packed and seen.mark == mark and seen.run_id == link.run_id:
+            return seen.known
+        known = self._concluded(h, mark, packed)
+        if isinstance(known, NotReady):
+            return known
+        run_id = None if known.given is None else link.run_id
+        at = known.known_until if known.stale else monotonic()
+        self._seen.put(h, SeenAnswer(mark, packed, run_id, known, at))
+        return known
 
-    def _have_read(self, h: str, answer: Reply[Answer], result: Reply[KnownLicense | NotReady]) -> None:
-        del self._under_way[h]
-        result.resolve(self._conclude(h, answer.value))
-
-    def _conclude(self, h: str, answer: Answer) -> KnownLicense | NotReady:
-        """Concludes from an answer of Redis, and from what is remembered where that is not enough."""
+    def _concluded(self, h: str, mark: Answer, packed: Answer) -> KnownLicense | NotReady:
         try:
-            reading = decode_reading(checked(answer))
+            loaded, reading = checked(mark), decode_snapshot(checked(packed))
         except NotReady as fault:
             return self._stale.while_away(h) or fault
         except ValueError as fault:
             log.exception("license.unreadable", bucket=h[:2], exc_info=fault)
             return self._stale.while_away(h) or NotReady("the stored record of this license cannot be read")
-        if reading.loaded is None:
+        if loaded is None:
             return self._stale.while_loading(h, reading) or NotReady("the data is being loaded: try again")
-        if self._by_tag[h[:2]].link.of_this_run(reading.loaded):
-            return self._certain(h, reading)
+        if self._by_tag[h[:2]].link.of_this_run(loaded):
+            return self._certain(h, reading, packed)
         return self._stale.of_another_reign(h, reading)
 
-    def _certain(self, h: str, reading: Reading) -> KnownLicense:
-        record, usage, ends_in = reading.record, reading.usage, reading.hold_ends_in
+    def _certain(self, h: str, reading: Snapshot, packed: bytes) -> KnownLicense:
+        record, usage, ends_in = reading
         if self._near_cache:
-            ends_at = float("inf") if ends_in is None else monotonic() + ends_in
-            if record is None or record.tombstone:
+            now = monotonic()
+            known = record is not None and not record.tombstone
+            ends_at = NEVER if ends_in is None else now + ends_in
+            if not known:
                 ends_at = min(ends_at, self.trust.denies_until(self._by_tag[h[:2]].link))
-            entry = self._licenses.put(h, record, usage, ends_at)
-            return KnownLicense(record, usage, stale=False, known_until=monotonic(), given=entry)
+            entry = self._licenses.put(h, packed, ends_at, known=record is not None)
+            return KnownLicense(record, usage, stale=False, known_until=now, given=entry)
         # It is used again only after an equal answer, so it is always of that moment.
         given = CachedVerdicts() if ends_in is None else None
-        return KnownLicense(record, usage, stale=False, known_until=float("inf"), given=given)
+        return KnownLicense(record, usage, stale=False, known_until=NEVER, given=given)
 
 
-def packed_read(h: str) -> bytes:
-    """The command that reads a license. Every `h` has one length, so all but the names is packed in advance."""
-    name = h.encode()
-    bucket = name[:2]
-    return _PACKED_READ % (bucket, name, bucket, name, bucket, name, bucket, name, bucket)
+def _tell_fault(tell: Tell, fault: Exception) -> None:
+    tell(fault if isinstance(fault, NotReady) else NotReady("the license cannot be looked up"))
 
 
-_PLACE: Final = "zz" * keys.HASH_BYTES
-_PACKED_READ: Final = pack(*read_command(_PLACE)).replace(b"{zz}", b"{%b}").replace(_PLACE.encode(), b"%b")
+_SEEN_SHARE: Final = 4  # what is read anew each time is worth less room
+_SEEN_BYTES: Final = 2048
+"""An answer with what it meant, unpacked."""
+
+
+def _bytes_of(h: str, seen: SeenAnswer) -> int:
+    return heap_bytes(h) + heap_bytes(seen.packed) + _SEEN_BYTES

@@ -11,10 +11,10 @@ from core.crypto.sealing import Sealer
 from core.health import Dependency
 from core.hotstore import keys
 from core.hotstore.functions import NotReady
-from core.hotstore.snapshot import read_command
+from core.hotstore.snapshot import encode_snapshot
 from core.licensing.record import Usage
 from core.licensing.state import Status
-from core.resp.connection import pack
+from core.resp.waiting import Reply
 from devstack.valkey import Valkey
 from tests.validator.stage import SECRETS, License, Projection, a_record, eventually, finished
 from validator.redis.eras import Eras
@@ -23,14 +23,15 @@ from validator.redis.link import RedisLink
 from validator.store import staleness
 from validator.store import store as store_module
 from validator.store.bounded_cache import BoundedCache
-from validator.store.near_cache import KnownLicense, NearCache
+from validator.store.near_cache import NEVER, KnownLicense, NearCache
+from validator.store.shares import Shares
 from validator.store.staleness import STALE_SECONDS
 from validator.store.store import Store
 
 
 @asynccontextmanager
 async def a_store(url: str, sealer: Sealer = SECRETS.sealer, *, near_cache: bool = True) -> AsyncIterator[Store]:
-    store = Store(url, sealer, near_cache=near_cache, most=1000)
+    store = Store(url, sealer, near_cache=near_cache, most=Shares.of(1_000_000))
     store.nodes.start()
     try:
         await eventually(lambda: finished(store.condition()), lambda seen: seen is Dependency.OK)
@@ -51,6 +52,14 @@ def hash_of(issued: License) -> str:
 
 async def look(store: Store, issued: License) -> KnownLicense:
     return await finished(store.license(hash_of(issued)))
+
+
+async def eventually_told(told: Reply[KnownLicense | NotReady]) -> KnownLicense | NotReady:
+    async def is_done() -> bool:
+        return told.done
+
+    await eventually(is_done, bool)
+    return told.value
 
 
 async def remembered(store: Store, issued: License) -> None:
@@ -152,8 +161,49 @@ class TestBelief:
 
     async def test_who_asks_for_the_same_waits_for_the_same(self, store: Store, projection: Projection) -> None:
         issued = await projection.license()
-        first, second = store._read(hash_of(issued)), store._read(hash_of(issued))
+        reads = store.reads
+        looks: list[Reply[KnownLicense | NotReady]] = [Reply(), Reply()]
+        for told in looks:
+            store.when_known(hash_of(issued), told.resolve)
+        first, second = [await eventually_told(told) for told in looks]
         assert first is second
+        assert store.reads == reads + 1
+
+    async def test_what_is_asked_in_one_turn_leaves_as_one_command(
+        self, store: Store, projection: Projection, hot_valkey: Valkey
+    ) -> None:
+        """65 licenses, of which 64 fit into one; one that cannot be read is no reason to doubt the others."""
+        issued = [await projection.license() for _ in range(65)]
+        await projection.use(issued[1], "databases", 7, 1)
+        await projection.redis.delete(keys.document(hash_of(issued[2])))
+        hot_valkey.call("LPUSH", keys.document(hash_of(issued[2])), "no document")
+        await projection.redis.config_resetstat()
+        looks: list[Reply[KnownLicense | NotReady]] = [Reply() for _ in issued]
+        for one, told in zip(issued, looks, strict=True):
+            store.when_known(hash_of(one), told.resolve)
+        known = [await eventually_told(told) for told in looks]
+        calls = (await projection.redis.info("commandstats"))["cmdstat_fcall_ro"]["calls"]
+        assert calls == 2
+        assert isinstance(known.pop(2), NotReady)
+        assert [one.record for one in known if isinstance(one, KnownLicense)] == [
+            one.record for place, one in enumerate(issued) if place != 2
+        ]
+        assert isinstance(known[1], KnownLicense)
+        assert known[1].usage == Usage({"databases": 7})
+
+    async def test_a_caller_that_stumbles_over_its_answer_does_not_keep_it_from_others(
+        self, store: Store, projection: Projection
+    ) -> None:
+        issued, other = await projection.license(), await projection.license()
+        looks: list[Reply[KnownLicense | NotReady]] = [Reply(), Reply()]
+
+        def stumble(_known: KnownLicense | NotReady) -> None:
+            raise RuntimeError("on purpose")
+
+        store.when_known(hash_of(issued), stumble)
+        for one, told in zip((issued, other), looks, strict=True):
+            store.when_known(hash_of(one), told.resolve)
+        assert all([isinstance(await eventually_told(told), KnownLicense) for told in looks])
 
     async def test_without_the_cache_nothing_is_shared_or_remembered(
         self, hot_valkey: Valkey, projection: Projection
@@ -161,12 +211,10 @@ class TestBelief:
         async with a_store(hot_valkey.url, near_cache=False) as store:
             issued = await projection.license()
             assert (await look(store, issued)).record == issued.record
-            assert not store._under_way
+            assert store.reads == 1
+            assert (await look(store, issued)).record == issued.record
+            assert store.reads == 2
             assert store.peek(hash_of(issued), monotonic()) is None
-
-    def test_the_command_is_the_one_that_the_contract_names(self) -> None:
-        h = "0123456789abcdef" * 2
-        assert store_module.packed_read(h) == pack(*read_command(h))
 
 
 class TestMemory:
@@ -292,20 +340,21 @@ class TestBounds:
         assert list(cache.items) == list(range(10, 641))
 
     async def test_guesses_do_not_push_licenses_out(self) -> None:
-        cache = NearCache(Eras(RedisLink("redis://", [], lambda _: None)), 100)
+        cache = NearCache(Eras(RedisLink("redis://", [], lambda _: None)), 100_000)
         cache._unknown = BoundedCache(10)
-        cache.put("00aa", a_record(), Usage(), float("inf"))
+        cache.put("00aa", encode_snapshot(a_record(), Usage()), NEVER, known=True)
         for number in range(100):
-            cache.put(f"00{number}", None, Usage(), float("inf"))
+            cache.put(f"00{number}", encode_snapshot(None, Usage()), NEVER, known=False)
         assert cache.old("00aa") is not None
         assert len(cache._unknown.items) == 10
 
     async def test_what_appears_is_no_longer_unknown(self) -> None:
-        cache = NearCache(Eras(RedisLink("redis://", [], lambda _: None)), 100)
-        cache.put("00aa", None, Usage(), float("inf"))
-        cache.put("00aa", a_record(), Usage(), float("inf"))
+        cache = NearCache(Eras(RedisLink("redis://", [], lambda _: None)), 100_000)
+        nothing = encode_snapshot(None, Usage())
+        cache.put("00aa", nothing, NEVER, known=False)
+        cache.put("00aa", encode_snapshot(a_record(), Usage()), NEVER, known=True)
         entry = cache.get("00aa")
         assert entry is not None
         assert entry.facts[0] is not None
-        cache.put("00aa", None, Usage(), float("inf"))
+        cache.put("00aa", nothing, NEVER, known=False)
         assert cache.old("00aa") is None
