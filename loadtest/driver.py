@@ -60,6 +60,11 @@ class Plan(NamedTuple):
     phase: float = 0.0
     """Part of an interval by which all requests come later, so that several processes take turns."""
 
+    @property
+    def settings(self) -> dict[str, str | float]:
+        """As a result tells them."""
+        return {name: value for name, value in self._asdict().items() if value is not None}
+
 
 class Driven(NamedTuple):
     recorder: Recorder

@@ -73,7 +73,7 @@ def measure(
         tool="openloop",
         title=f"Open loop: {plan.rate:,.0f} {target.asked} a second over {over}",
         began=began,
-        settings={**plan._asdict(), "processes": processes, **target.settings},
+        settings={**plan.settings, "processes": processes, **target.settings},
         facts=_facts(recorder, driven, plan, target) | used.facts(whole.count, plan.seconds) | resident,
         requests=whole.count,
         curve=curve(whole),

@@ -205,7 +205,7 @@ def measure(stack: Stack, target: Target, plan: Plan, trial: Trial, p99_ms: floa
         tool="suspension",
         title=f"Suspensions under {counted(round(plan.rate), 'validation', ',')} a second",
         began=began,
-        settings=plan._asdict() | trial._asdict(),
+        settings=plan.settings | trial._asdict(),
         facts=_facts(sending, answering, load.recorder),
         requests=len(lags),
         curve=curve(sending),
