@@ -201,7 +201,8 @@ HOLDINGS: Final = (
     Holding(
         "invoices",
         Fate.KEPT,
-        "id stripe_invoice_id subscription_id number amount_due amount_paid currency status invoice_pdf_url created_at"
+        "id stripe_invoice_id subscription_id number subtotal discount tax total balance_used amount_due amount_paid"
+        " amount_remaining currency status lines credit_notes invoice_pdf_url payment_url created_at"
         " due_date paid_at first_failed_at",
     ),
     Holding(

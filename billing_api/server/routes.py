@@ -10,9 +10,10 @@ from billing_api.commerce.billing_details.controller import BillingDetailsContro
 from billing_api.commerce.billing_settings.controller import AdminBillingSettingsController
 from billing_api.commerce.checkout.controller import CheckoutController, checkout_return
 from billing_api.commerce.disputes.controller import AdminDisputeController
+from billing_api.commerce.invoices.controller import BalanceController, InvoiceController
 from billing_api.commerce.payment_methods.controller import PaymentMethodController
 from billing_api.commerce.payments.admin_controller import AdminPaymentController
-from billing_api.commerce.payments.controller import InvoiceController, PaymentController
+from billing_api.commerce.payments.controller import PaymentController
 from billing_api.commerce.plans.controller import PlanController
 from billing_api.commerce.refunds.controller import AdminRefundController
 from billing_api.commerce.subscriptions.controller import SubscriptionController
@@ -80,6 +81,7 @@ ROUTES: Final[Sequence[ControllerRouterHandler]] = (
             UsageHistoryController,
             SubscriptionController,
             InvoiceController,
+            BalanceController,
             PaymentController,
             PaymentMethodController,
             BillingDetailsController,

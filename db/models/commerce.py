@@ -139,6 +139,16 @@ class Invoice(Table):
     created_at: Mapped[CreatedAt]
     due_date: Mapped[datetime | None]
     paid_at: Mapped[datetime | None]
+    subtotal: Mapped[BigInt] = mapped_column(server_default=text("0"), default=0)
+    discount: Mapped[BigInt] = mapped_column(server_default=text("0"), default=0)
+    tax: Mapped[BigInt] = mapped_column(server_default=text("0"), default=0)
+    total: Mapped[BigInt] = mapped_column(server_default=text("0"), default=0)
+    balance_used: Mapped[BigInt] = mapped_column(server_default=text("0"), default=0)
+    """What the customer's balance at Stripe paid of it; negative: what was owed there and is paid with it."""
+    amount_remaining: Mapped[BigInt] = mapped_column(server_default=text("0"), default=0)
+    lines: Mapped[list[Any]] = mapped_column(server_default=text("'[]'"))
+    credit_notes: Mapped[list[Any]] = mapped_column(server_default=text("'[]'"))
+    payment_url: Mapped[str | None]
     first_failed_at: Mapped[datetime | None]
     """Of a renewal: when the first try to collect it failed, from which the steps of dunning are counted."""
 

@@ -16,7 +16,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 import billing_api
 from billing_api.commerce.checkout.repository import OWN as CHECKOUT
-from billing_api.commerce.payments.repository import INVOICE, INVOICES, PAYMENT, PAYMENTS
+from billing_api.commerce.invoices.repository import INVOICE, INVOICES
+from billing_api.commerce.payments.repository import PAYMENT, PAYMENTS
 from billing_api.commerce.subscriptions.own_repository import OWN_LIST as SUBSCRIPTIONS
 from billing_api.commerce.subscriptions.own_repository import OWN_ONE as SUBSCRIPTION
 from billing_api.identity.oauth.repository import OWN_LIVE as CLIENTS

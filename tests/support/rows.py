@@ -10,6 +10,7 @@ from sqlalchemy import Column, Table
 
 from core.clock import utc_now
 from core.ids import new_id, new_token
+from db.models.commerce import InvoiceStatus
 
 STARTER_PLAN: Final = UUID("0198d2f0-0000-7000-8000-000000000001")
 """Filled by a migration."""
@@ -29,6 +30,8 @@ def a_row(table: Table, user_id: UUID, made: Mapping[str, Mapping[str, Any]]) ->
     """The values that an INSERT needs, and no more. `made`: rows of other tables, by name, for foreign keys."""
     needed = (column for column in table.c if not column.nullable and column.server_default is None)
     row = {column.name: _value(column, made) for column in needed if column.name != "user_id"}
+    if table.name == "invoices":
+        row["status"] = InvoiceStatus.OPEN  # a draft is shown to nobody
     return row | ({"id": user_id} if table.name == "users" else {"user_id": user_id})
 
 

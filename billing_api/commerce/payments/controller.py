@@ -1,4 +1,4 @@
-"""Payment routes: a customer's invoices and payments."""
+"""Payment routes: a customer's payments."""
 
 from uuid import UUID
 
@@ -7,40 +7,9 @@ from litestar.di import NamedDependency
 from litestar.params import FromPath
 
 from billing_api.access.permissions import Permission, Principal
-from billing_api.commerce.payments.schemas import InvoiceView, PaymentView
+from billing_api.commerce.payments.schemas import PaymentView
 from billing_api.commerce.payments.service import PaymentService
 from db.paging import Page, Paging
-
-
-class InvoiceController(Controller):
-    path = "/invoices"
-    tags = ("payments",)
-
-    @get("/", permission=Permission.OWN_INVOICES_READ)
-    async def list_invoices(
-        self,
-        principal: NamedDependency[Principal],
-        payments: NamedDependency[PaymentService],
-        paging: NamedDependency[Paging],
-    ) -> Page[InvoiceView]:
-        """List my invoices.
-
-        The newest first, as Stripe has them.
-        """
-        return await payments.invoices(principal, paging)
-
-    @get("/{invoice_id:uuid}", permission=Permission.OWN_INVOICES_READ)
-    async def get_invoice(
-        self,
-        principal: NamedDependency[Principal],
-        payments: NamedDependency[PaymentService],
-        invoice_id: FromPath[UUID],
-    ) -> InvoiceView:
-        """Read one of my invoices.
-
-        With the address of its PDF at Stripe.
-        """
-        return await payments.invoice(principal, invoice_id)
 
 
 class PaymentController(Controller):

@@ -1,4 +1,4 @@
-"""Payment repository: every SQL statement about invoices and payments as their owner and staff see them."""
+"""Payment repository: every SQL statement about payments as their owner and staff see them."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
@@ -10,14 +10,13 @@ from sqlalchemy.dialects.postgresql import JSONB
 
 from core.errors import NotFound
 from core.mailbox import mailbox_key
-from db.models.commerce import Invoice, Payment, PaymentStatus
+from db.models.commerce import Payment, PaymentStatus
 from db.models.identity import User
 from db.models.money_back import Dispute, Refund
 from db.paging import Order
 from db.reads import OwnList, OwnStatement
 from db.unit_of_work import StaffTransaction
 
-NEWEST_INVOICES: Final = Order(Invoice.created_at, Invoice.id)
 NEWEST_PAYMENTS: Final = Order(Payment.created_at, Payment.id)
 _ZULU: Final = 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'
 _FACTS: Final = (
@@ -51,10 +50,6 @@ class PaymentFilter(NamedTuple):
     disputed: bool | None = None
     since: datetime | None = None
     before: datetime | None = None
-
-
-def invoices() -> Select[Invoice]:
-    return select(Invoice)
 
 
 def payments() -> Select[*tuple[Any, ...]]:
@@ -131,7 +126,5 @@ def _json(row: type[Refund] | type[Dispute], **values: Any) -> Any:
     return func.jsonb_build_object(*(part for pair in named.items() for part in pair), type_=JSONB)
 
 
-INVOICES: Final = OwnList(invoices(), NEWEST_INVOICES)
 PAYMENTS: Final = OwnList(payments(), NEWEST_PAYMENTS)
-INVOICE: Final = OwnStatement(invoices().where(Invoice.id == bindparam("invoice_id", type_=Invoice.id.type)))
 PAYMENT: Final = OwnStatement(payments().where(Payment.id == bindparam("payment_id", type_=Payment.id.type)))

@@ -1,4 +1,4 @@
-"""Payment use cases: a customer reads invoices and payments, and staff read all payments."""
+"""Payment use cases: a customer reads payments, and staff read all payments."""
 
 from uuid import UUID
 
@@ -7,7 +7,7 @@ from billing_api.commerce.disputes.schemas import DisputeView
 from billing_api.commerce.payments import repository
 from billing_api.commerce.payments.admin_schemas import AdminPaymentDetails, AdminPaymentView
 from billing_api.commerce.payments.repository import PaymentFilter
-from billing_api.commerce.payments.schemas import InvoiceView, PaymentView
+from billing_api.commerce.payments.schemas import PaymentView
 from billing_api.commerce.refunds.schemas import RefundView
 from core.errors import NotFound
 from db.paging import Page, Paging, fetch_page
@@ -18,16 +18,6 @@ from db.unit_of_work import Database
 class PaymentService:
     def __init__(self, reads: CustomerReads) -> None:
         self._reads = reads
-
-    async def invoices(self, principal: Principal, paging: Paging) -> Page[InvoiceView]:
-        found = await repository.INVOICES.page(self._reads, principal.user_id, paging)
-        return found.page(map(InvoiceView.of, found.rows))
-
-    async def invoice(self, principal: Principal, invoice_id: UUID) -> InvoiceView:
-        rows = await self._reads.rows(principal.user_id, repository.INVOICE, {"invoice_id": invoice_id})
-        if not rows:
-            raise NotFound("there is no such invoice; check its id")
-        return InvoiceView.of(rows[0])
 
     async def payments(self, principal: Principal, paging: Paging) -> Page[PaymentView]:
         found = await repository.PAYMENTS.page(self._reads, principal.user_id, paging)

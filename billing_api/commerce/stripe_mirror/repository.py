@@ -4,9 +4,11 @@ from datetime import datetime
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
+import msgspec
 from sqlalchemy import ColumnElement, and_, case, delete, exists, func, literal, or_, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 
+from billing_api.gateways.stripe.bills import Bill
 from billing_api.gateways.stripe.facts import InvoiceFacts, PaymentFacts
 from core.ids import new_id
 from db.models.commerce import (
@@ -151,10 +153,25 @@ async def write_invoice(
         "invoice_pdf_url": facts.pdf_url,
         "due_date": facts.due,
         "paid_at": facts.paid_at,
+        "payment_url": facts.page_url,
+        **_billed(facts.bill),
     }
     statement = insert(Invoice).values(id=new_id(), stripe_invoice_id=facts.id, created_at=facts.created, **values)
     written = statement.on_conflict_do_update(index_elements=["stripe_invoice_id"], set_=values)
     return (await tx.session.execute(written.returning(Invoice.id))).scalar_one()
+
+
+def _billed(bill: Bill) -> dict[str, Any]:
+    return {
+        "subtotal": bill.subtotal,
+        "discount": bill.discount,
+        "tax": bill.tax,
+        "total": bill.total,
+        "balance_used": bill.balance_used,
+        "amount_remaining": bill.remaining,
+        "lines": msgspec.to_builtins(bill.lines, builtin_types=()),
+        "credit_notes": msgspec.to_builtins(bill.credit_notes, builtin_types=()),
+    }
 
 
 async def write_payment(

@@ -16,6 +16,7 @@ from stripe import HTTPXClient, StripeClient
 from stripe._base_address import BaseAddresses
 from stripe._v1_services import V1Services
 
+from billing_api.gateways.stripe.bills import CreditNoteFacts, credit_note_facts, has_credit_notes
 from billing_api.gateways.stripe.facts import (
     CHECKOUT_ID,
     InvoiceFacts,
@@ -174,8 +175,13 @@ class StripeGateway:
                 found = await self._v1.invoices.retrieve_async(
                     invoice_id, {"expand": ["payments.data.payment.payment_intent"]}
                 )
-            return invoice_facts(found)
+                notes = await self._credit_notes(invoice_id) if has_credit_notes(found) else ()
+            return invoice_facts(found, notes)
         return None
+
+    async def _credit_notes(self, invoice_id: str) -> tuple[CreditNoteFacts, ...]:
+        listed = await self._v1.credit_notes.list_async({"invoice": invoice_id, "limit": 100})
+        return tuple(credit_note_facts(note) for note in reversed(listed.data))
 
     async def paid_invoice(self, subscription_id: str) -> InvoiceFacts | None:
         """The newest paid invoice of the subscription."""

@@ -11,6 +11,8 @@ from uuid import UUID
 import msgspec
 import stripe
 
+from billing_api.gateways.stripe.bills import Bill, CreditNoteFacts, bill_of
+
 CHECKOUT_ID: Final = "np_checkout_id"
 """The metadata field that carries our checkout's id on sessions and subscriptions."""
 
@@ -100,6 +102,7 @@ class InvoiceFacts(msgspec.Struct, frozen=True):
     payments: tuple[PaymentFacts, ...]
     page_url: str | None
     charges: tuple[ChargedPeriod, ...]
+    bill: Bill
     is_renewal: bool = False
     """Whether a new period begins with it; not a first payment, a change of plan or a one-off invoice."""
     attempts: int = 0
@@ -169,7 +172,7 @@ def _scheduled(schedule: Any, price_id: str, period_end: int) -> ScheduledPrice 
     return None
 
 
-def invoice_facts(invoice: stripe.Invoice) -> InvoiceFacts:
+def invoice_facts(invoice: stripe.Invoice, credit_notes: tuple[CreditNoteFacts, ...] = ()) -> InvoiceFacts:
     """Needs an invoice that was read with the payment intents of its payments expanded."""
     parent = invoice.parent.subscription_details if invoice.parent else None
     payments = invoice.payments.data if invoice.payments else []
@@ -189,6 +192,7 @@ def invoice_facts(invoice: stripe.Invoice) -> InvoiceFacts:
         payments=tuple(_payment_facts(p.payment.payment_intent) for p in payments if _is_intent(p.payment)),
         page_url=getattr(invoice, "hosted_invoice_url", None),
         charges=_charges(invoice),
+        bill=bill_of(invoice, credit_notes),
         is_renewal=invoice.billing_reason == "subscription_cycle",
         attempts=invoice.attempt_count,
         finalized_at=_optional_instant(invoice.status_transitions.finalized_at),

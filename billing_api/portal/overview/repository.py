@@ -24,7 +24,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import aliased
 
-from billing_api.commerce.payments.repository import NEWEST_INVOICES
+from billing_api.commerce.invoices.repository import NEWEST_INVOICES
 from billing_api.licensing.licenses.repository import NEWEST_FIRST, effective_status, subscription_id
 from billing_api.portal.overview.views import Found
 from core.licensing.plan import RESOURCES
@@ -150,7 +150,7 @@ def _invoices() -> Select[*tuple[Any, ...]]:
         Invoice.created_at,
         Invoice.due_date,
         Invoice.paid_at,
-    )
+    ).where(Invoice.status != InvoiceStatus.DRAFT)
     return NEWEST_INVOICES.sorted(shown).limit(MOST_INVOICES)
 
 

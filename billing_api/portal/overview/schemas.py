@@ -7,7 +7,7 @@ from uuid import UUID
 import msgspec
 from msgspec import Meta
 
-from billing_api.commerce.payments.schemas import InvoiceView
+from billing_api.commerce.invoices.schemas import InvoiceSummary
 from billing_api.portal.overview.views import Card, FoundOf, NextPeriod
 from billing_api.web import fields
 from core.licensing.plan import RESOURCES, Resource
@@ -170,7 +170,7 @@ class Overview(msgspec.Struct, frozen=True, kw_only=True):
     licenses: Annotated[list[LicenseCard], Meta(description="The newest first; at most 20.")]
     next_renewal: Annotated[NextRenewal | None, Meta(description="What is charged next; null: nothing is.")]
     recent_invoices: Annotated[
-        list[InvoiceView],
+        list[InvoiceSummary],
         Meta(
             description="The newest first; at most 5.",
             examples=[
@@ -213,4 +213,4 @@ class Overview(msgspec.Struct, frozen=True, kw_only=True):
 _CARDS: Final = msgspec.json.Decoder(list[Card])
 _FOUND: Final = msgspec.json.Decoder(list[FoundOf])
 _PERIODS: Final = msgspec.json.Decoder(list[NextPeriod])
-_INVOICES: Final = msgspec.json.Decoder(list[InvoiceView])
+_INVOICES: Final = msgspec.json.Decoder(list[InvoiceSummary])

@@ -6,6 +6,7 @@ from billing_api.commerce.billing_details.service import BillingDetailsService
 from billing_api.commerce.billing_settings.service import BillingSettingsService
 from billing_api.commerce.checkout.service import CheckoutService
 from billing_api.commerce.disputes.service import DisputeAdministration
+from billing_api.commerce.invoices.service import InvoiceService
 from billing_api.commerce.payment_methods.service import PaymentMethodService
 from billing_api.commerce.payments.service import PaymentAdministration, PaymentService
 from billing_api.commerce.plans.service import PlanList, PlanService
@@ -28,6 +29,7 @@ class CommerceServices:
     checkouts: CheckoutService
     subscriptions: SubscriptionService
     payments: PaymentService
+    invoices: InvoiceService
     billing_settings: BillingSettingsService
     payment_methods: PaymentMethodService
     billing_details: BillingDetailsService
@@ -54,6 +56,7 @@ def commerce(on: Infrastructure) -> CommerceServices:
             wallets,
         ),
         payments=PaymentService(on.reads),
+        invoices=InvoiceService(on.reads, StripeCustomers(database, stripe), on.documents),
         payment_administration=PaymentAdministration(database),
         refunds=RefundService(database, on.clock),
         disputes=DisputeAdministration(database, stripe, mirror),

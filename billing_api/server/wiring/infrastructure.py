@@ -7,6 +7,7 @@ from redis.asyncio import Redis
 
 from billing_api.access.tokens import TokenIssuer
 from billing_api.gateways.stripe.client import StripeGateway
+from billing_api.gateways.stripe.documents import StripeDocuments
 from billing_api.identity.credentials.password_hashing import Passwords
 from billing_api.identity.sessions.liveness import Liveness
 from billing_api.identity.sessions.uses import SessionUses
@@ -44,6 +45,7 @@ class Infrastructure:
     access_store: AccessStore
     uses: SessionUses
     stripe: StripeGateway
+    documents: StripeDocuments
     passwords: Passwords
     liveness: Liveness
 
@@ -58,7 +60,8 @@ def open_infrastructure(
     system_reads = SystemReads(settings.database_url, name="billing_api")
     sessions = SystemSessions(settings.database_url, name="billing_api")
     stripe = StripeGateway(settings.stripe)
-    for opened in (database, reads, system_reads, sessions, stripe):
+    documents = StripeDocuments(stripe.v1, api_base=settings.stripe.api_base)
+    for opened in (database, reads, system_reads, sessions, stripe, documents):
         until_stopped.push_async_callback(opened.close)
     # Redis: the hot store, then the one of the queue, which also holds sessions and rate limits.
     redis = Redis.from_pool(LeavingPool.of(settings.redis_url))
@@ -88,6 +91,7 @@ def open_infrastructure(
         access_store=access_store,
         uses=uses,
         stripe=stripe,
+        documents=documents,
         passwords=passwords,
         liveness=Liveness(database, system_reads, access_store, uses, clock),
     )

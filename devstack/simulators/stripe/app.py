@@ -29,6 +29,7 @@ from devstack.simulators.stripe import (
     disputes,
     hosted,
     invoice_operations,
+    invoice_page,
     payment_methods,
     payment_operations,
     payment_pages,
@@ -111,6 +112,7 @@ def application(
         [
             *(_served(operation, endpoint) for operation in OPERATIONS),
             *hosted.routes(books),
+            *invoice_page.routes(books),
             *control.routes(books, courier),
             *time_control.routes(Mover(books, courier, *moved) if moved else None),
         ],

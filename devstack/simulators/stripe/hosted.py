@@ -1,4 +1,4 @@
-"""The pages that Stripe hosts: checkout, a bank's 3-D Secure question, an invoice.
+"""Pages that Stripe hosts: checkout, and a bank's 3-D Secure question.
 
 Plain HTML forms, so that a person's browser and any HTTP client can use them alike. The card form is the first form of
 the checkout page: `card_number`, `exp` (MM/YY), `cvc`, `name`. A declined card brings the page back with status 402.
@@ -6,33 +6,23 @@ the checkout page: `card_number`, `exp` (MM/YY), `cvc`, `name`. A declined card 
 
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from pathlib import Path
-from typing import Any, Final
-from urllib.parse import parse_qsl, urlencode
+from urllib.parse import urlencode
 
-from jinja2 import Environment, FileSystemLoader, select_autoescape
-from litestar import Request, Response, get, post
+from litestar import get, post
 from litestar.response import Redirect
 from litestar.types import ControllerRouterHandler
 
-from devstack.simulators.stripe import checkout, invoices, promotion_codes, purchase, settlement, setup_intents
+from devstack.simulators.stripe import checkout, promotion_codes, purchase, settlement, setup_intents
 from devstack.simulators.stripe.books import Books, Document
 from devstack.simulators.stripe.cards import CardForm
 from devstack.simulators.stripe.errors import Refused
 from devstack.simulators.stripe.lines import money, rate
+from devstack.simulators.stripe.pages import AnyRequest, Page, render, typed_form
 from devstack.simulators.stripe.payment_methods import today
-
-AnyRequest = Request[Any, Any, Any]
-Page = Response[str] | Redirect
-
-_TEMPLATES: Final = Environment(
-    loader=FileSystemLoader(Path(__file__).parent / "templates"), autoescape=select_autoescape()
-)
-_TEMPLATES.globals.update(money=money)
 
 
 def routes(books: Books) -> list[ControllerRouterHandler]:
-    return [*_checkout_routes(books), *_bank_routes(books), *_invoice_routes(books)]
+    return [*_checkout_routes(books), *_bank_routes(books)]
 
 
 def _checkout_routes(books: Books) -> list[ControllerRouterHandler]:
@@ -42,12 +32,12 @@ def _checkout_routes(books: Books) -> list[ControllerRouterHandler]:
 
     @post("/c/pay/{session_id:str}", status_code=200)
     async def submit(session_id: str, request: AnyRequest) -> Page:
-        typed = await _form(request)
+        typed = await typed_form(request)
         return _session_page(books, session_id, lambda session: _submit(books, session, typed))
 
     @post("/c/pay/{session_id:str}/promotion_code", status_code=200)
     async def redeem(session_id: str, request: AnyRequest) -> Page:
-        typed = await _form(request)
+        typed = await typed_form(request)
         return _session_page(books, session_id, lambda session: _redeem(books, session, typed))
 
     @get("/c/pay/{session_id:str}/confirm", status_code=200)
@@ -56,7 +46,7 @@ def _checkout_routes(books: Books) -> list[ControllerRouterHandler]:
 
     @post("/c/pay/{session_id:str}/confirm", status_code=200)
     async def answer(session_id: str, request: AnyRequest) -> Page:
-        agreed = (await _form(request)).get("result") == "complete"
+        agreed = (await typed_form(request)).get("result") == "complete"
         return _session_page(books, session_id, lambda session: _answer(books, session, agreed=agreed))
 
     return [show, submit, redeem, ask, answer]
@@ -68,14 +58,12 @@ def _session_page(books: Books, session_id: str, page: Callable[[Document], Page
         try:
             session = checkout.current(books, session_id)
         except Refused:
-            return _render(
-                "message", 404, heading="There is no such checkout", text="The link is not complete, or old."
-            )
+            return render("message", 404, heading="There is no such checkout", text="The link is not complete, or old.")
         if session["status"] == "complete":
             return Redirect(checkout.return_address(session), status_code=303)
         if session["status"] == "expired":
             back = session["cancel_url"]
-            return _render("message", 410, heading="This checkout has expired", text="Nothing was charged.", back=back)
+            return render("message", 410, heading="This checkout has expired", text="Nothing was charged.", back=back)
         return page(session)
 
 
@@ -111,7 +99,7 @@ def _ask(books: Books, session: Document) -> Page:
         return _card_page(books, session)
     amount = money(session["amount_total"], session["currency"])
     here = f"{session['url']}/confirm"
-    return _render("confirm", question=f"A payment of {amount} waits for your confirmation.", here=here)
+    return render("confirm", question=f"A payment of {amount} waits for your confirmation.", here=here)
 
 
 def _answer(books: Books, session: Document, *, agreed: bool) -> Page:
@@ -130,7 +118,7 @@ def _card_page(
     recurring = next(
         (item["price"]["recurring"] for item in session["_line_items"] if item["price"]["recurring"]), None
     )
-    return _render(
+    return render(
         "checkout",
         refusal.status if refusal else 200,
         session=session,
@@ -155,11 +143,11 @@ def _bank_routes(books: Books) -> list[ControllerRouterHandler]:
             return _nothing_to_confirm()
         asked = money(intent["amount"], intent["currency"]) if "amount" in intent else "keeping this card for later"
         here = f"{books.public_url}/3ds/{intent_id}"
-        return _render("confirm", question=f"Do you agree: {asked}?", here=here)
+        return render("confirm", question=f"Do you agree: {asked}?", here=here)
 
     @post("/3ds/{intent_id:str}", status_code=200)
     async def answer(intent_id: str, request: AnyRequest) -> Page:
-        agreed = (await _form(request)).get("result") == "complete"
+        agreed = (await typed_form(request)).get("result") == "complete"
         intent = _intent(books, intent_id)
         if intent is None:
             return _nothing_to_confirm()
@@ -178,14 +166,14 @@ def _intent(books: Books, intent_id: str) -> Document | None:
 
 
 def _nothing_to_confirm() -> Page:
-    return _render("message", 404, heading="Nothing to confirm", text="This confirmation is not asked for any more.")
+    return render("message", 404, heading="Nothing to confirm", text="This confirmation is not asked for any more.")
 
 
 def _back_from_bank(intent: Document) -> Page:
     done = intent["status"] in ("succeeded", "requires_capture")
     address = intent.get("_return_url")
     if not address:
-        return _render("message", heading="Confirmed" if done else "Not confirmed", text="You may close this page.")
+        return render("message", heading="Confirmed" if done else "Not confirmed", text="You may close this page.")
     name = intent["object"]
     result = {
         name: intent["id"],
@@ -193,31 +181,3 @@ def _back_from_bank(intent: Document) -> Page:
         "redirect_status": "succeeded" if done else "failed",
     }
     return Redirect(f"{address}{'&' if '?' in address else '?'}{urlencode(result)}", status_code=303)
-
-
-def _invoice_routes(books: Books) -> list[ControllerRouterHandler]:
-    @get(["/i/{invoice_id:str}", "/i/{invoice_id:str}/pdf"], status_code=200)
-    async def invoice(invoice_id: str) -> Page:
-        found = books.find("invoice", invoice_id)
-        if found is None:
-            return _render("message", 404, heading="There is no such invoice", text="The link is not complete.")
-        return _render("invoice", invoice=found, confirm=_confirmation(books, found))
-
-    return [invoice]
-
-
-def _confirmation(books: Books, invoice: Document) -> str | None:
-    """Where the card's owner agrees to the payment of an open invoice, if the bank wants to hear it."""
-    payment = invoices.payment_of(books, invoice["id"])
-    if payment is None or settlement.intent_of(books, payment)["status"] != "requires_action":
-        return None
-    return f"{books.public_url}/3ds/{payment['payment']['payment_intent']}"
-
-
-async def _form(request: AnyRequest) -> dict[str, str]:
-    return dict(parse_qsl((await request.body()).decode("utf-8", "replace"), keep_blank_values=True))
-
-
-def _render(template: str, status: int = 200, **values: Any) -> Response[str]:
-    page = _TEMPLATES.get_template(f"{template}.html").render(**values)
-    return Response(page, status_code=status, media_type="text/html")

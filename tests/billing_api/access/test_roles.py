@@ -70,6 +70,8 @@ customer  POST    /api/v1/checkout/sessions
 customer  GET     /api/v1/checkout/sessions/{session_id:uuid}
 looks     GET     /api/v1/invoices
 looks     GET     /api/v1/invoices/{invoice_id:uuid}
+looks     GET     /api/v1/invoices/{invoice_id:uuid}/pdf
+looks     GET     /api/v1/balance
 looks     GET     /api/v1/licenses
 looks     GET     /api/v1/licenses/{license_id:uuid}
 customer  PATCH   /api/v1/licenses/{license_id:uuid}

@@ -6,6 +6,7 @@ from uuid import UUID
 
 from sqlalchemy import Select, Text, cast, func, literal_column, select
 
+from billing_api.commerce.invoices import repository as invoices
 from billing_api.commerce.payments import repository as payments
 from billing_api.commerce.subscriptions import repository as subscriptions
 from billing_api.licensing.licenses import repository as licenses
@@ -50,7 +51,7 @@ def subscriptions_of(user_id: UUID) -> Select[*tuple[Any, ...]]:
 
 
 def invoices_of(user_id: UUID) -> Select[*tuple[Any, ...]]:
-    return _first(payments.invoices().where(Invoice.user_id == user_id), payments.NEWEST_INVOICES)
+    return _first(invoices.invoices().where(Invoice.user_id == user_id), invoices.NEWEST_INVOICES)
 
 
 def payments_of(user_id: UUID) -> Select[*tuple[Any, ...]]:

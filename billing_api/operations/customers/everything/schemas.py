@@ -8,7 +8,8 @@ import msgspec
 from msgspec import Meta
 
 from billing_api.access.permissions import Permission
-from billing_api.commerce.payments.schemas import InvoiceView, PaymentView
+from billing_api.commerce.invoices.schemas import InvoiceView
+from billing_api.commerce.payments.schemas import PaymentView
 from billing_api.commerce.subscriptions.schemas import SubscriptionView
 from billing_api.identity.users.schemas import UserView
 from billing_api.licensing.api_keys.schemas import ApiKeyView

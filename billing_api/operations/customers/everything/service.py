@@ -9,7 +9,8 @@ from typing import Any, Final, NamedTuple
 from uuid import UUID
 
 from billing_api.access.permissions import Permission, Principal, may
-from billing_api.commerce.payments.schemas import InvoiceView, PaymentView
+from billing_api.commerce.invoices.schemas import InvoiceView
+from billing_api.commerce.payments.schemas import PaymentView
 from billing_api.commerce.subscriptions.repository import usage_of
 from billing_api.commerce.subscriptions.schemas import SubscriptionView
 from billing_api.commerce.subscriptions.views import SubscriptionDetails
@@ -100,7 +101,7 @@ async def _subscriptions(look: _Look) -> _Part:
 
 async def _invoices(look: _Look) -> _Part:
     found = await repository.newest(look.tx, repository.invoices_of(look.user_id))
-    return _Part([InvoiceView.of(row[0]) for row in found.rows], found.more)
+    return _Part([InvoiceView.of(row) for row in found.rows], found.more)
 
 
 async def _payments(look: _Look) -> _Part:

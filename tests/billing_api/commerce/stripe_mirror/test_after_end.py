@@ -8,6 +8,7 @@ import pytest
 
 from billing_api.commerce.stripe_mirror.after_end import comes_after_end
 from billing_api.commerce.stripe_mirror.service import Mirror, StripeObject
+from billing_api.gateways.stripe.bills import Bill
 from billing_api.gateways.stripe.facts import ChargedPeriod, InvoiceFacts
 from core.clock import utc_now
 from tests.billing_api.conftest import Buying, FakeTime
@@ -188,6 +189,7 @@ def an_invoice(paid_at: datetime | None, until: datetime) -> InvoiceFacts:
         paid_at=paid_at,
         payments=(),
         page_url=None,
+        bill=Bill(STARTER, 0, 0, STARTER, 0, 0, ()),
         charges=(ChargedPeriod("price_1", until),),
     )
 

@@ -286,8 +286,10 @@ def test_the_invoice_has_a_page(shop: Shop) -> None:
     session = shop.session()
     shop.pay(session)
     invoice = bought(shop, session)["invoice"]
-    for address in (invoice["hosted_invoice_url"], invoice["invoice_pdf"]):
-        page = shop.http.get(address)
-        assert page.status_code == 200
-        assert invoice["number"] in page.text
+    page, pdf = shop.http.get(invoice["hosted_invoice_url"]), shop.http.get(invoice["invoice_pdf"])
+    assert (page.status_code, pdf.status_code, pdf.headers["content-type"]) == (200, 200, "application/pdf")
+    assert invoice["number"] in page.text
+    assert "<form" not in page.text, "nothing is open"
+    assert pdf.content.startswith(b"%PDF-1.4")
+    assert invoice["number"].encode() in pdf.content
     assert shop.http.get("/i/in_none").status_code == 404

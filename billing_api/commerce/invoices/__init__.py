@@ -1,0 +1,1 @@
+"""Invoices: as Stripe has them, mirrored, with what they add up from, their PDF, and the customer's balance."""
