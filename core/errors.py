@@ -39,7 +39,7 @@ class FieldError(msgspec.Struct, frozen=True):
             description=(
                 "What is wrong, for programs: missing, unknown, wrong_type, too_short, too_long, "
                 "too_small, too_large, not_multiple, not_one_of, bad_format, malformed, repeated or "
-                "invalid."
+                "invalid. A promotion code can be expired, used_up, first_purchase_only or wrong_currency, too."
             ),
             examples=["missing"],
         ),
@@ -236,6 +236,10 @@ class Unprocessable(Refusal):
     """The request is well formed, and its values do not fit together, or not this object: see `errors`."""
 
     code = "unprocessable"
+
+
+class TrialUsed(Refusal):
+    code = "trial_used"
 
 
 class IdempotencyMismatch(Refusal):

@@ -325,6 +325,14 @@ _LINES: Final = (
         _API,
     ),
     Meaning(
+        "trial_used",
+        422,
+        "A trial is given once",
+        "You, or somebody with the same card, have had a trial.",
+        "Order without a trial.",
+        _API,
+    ),
+    Meaning(
         "unprocessable",
         422,
         "The values cannot be carried out",

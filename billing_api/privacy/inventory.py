@@ -186,14 +186,26 @@ HOLDINGS: Final = (
         "name company address tax_ids email created_at updated_at",
         order="user_id",
     ),
-    Holding("checkout_sessions", Fate.KEPT, f"id {_PLAN} status stripe_session_id url created_at updated_at"),
+    Holding(
+        "checkout_sessions",
+        Fate.KEPT,
+        f"id {_PLAN} status quantity currency promotion_code is_trial license_id refused_because stripe_session_id url"
+        " created_at updated_at",
+    ),
+    Holding("trials", Fate.KEPT, "card_fingerprint checkout_id created_at", order="user_id"),
     Holding(
         "subscriptions",
         Fate.KEPT,
         f"id license_id stripe_subscription_id {_PLAN} status current_period_start current_period_end"
-        " cancel_at_period_end renewal_amount renewal_currency"
+        " cancel_at_period_end quantity ends_at trial_ends_at renewal_amount renewal_currency"
         " plan_paid_until pending_plan_id pending_interval pending_from pending_payment_url"
         " ended_at renewal_told_for paused_for_dispute mirrored_at created_at updated_at",
+    ),
+    Holding(
+        "license_subscriptions",
+        Fate.KEPT,
+        "subscription_id license_id position ends_with_period ended_at created_at",
+        order="subscription_id position",
     ),
     Holding(
         "plan_changes", Fate.KEPT, f"id subscription_id {_PLAN} stripe_price_id direction proration_date created_at"

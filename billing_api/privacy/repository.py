@@ -1,7 +1,7 @@
 """SQL of the export and of a deletion. Rows of one user, or of all deleted users."""
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
 
@@ -9,6 +9,7 @@ from sqlalchemy import ColumnElement, Select, Table, and_, case, delete, func, n
 
 from billing_api.privacy.inventory import HOLDINGS, Fate, Holding
 from core.licensing.state import Status
+from db.clock import NOW
 from db.models.all_tables import METADATA
 from db.models.commerce import Checkout, CheckoutStatus, Subscription, SubscriptionStatus
 from db.models.identity import User
@@ -92,8 +93,9 @@ async def renewing_subscriptions(tx: SystemTransaction, user_id: UUID) -> int:
 
 
 async def last_open_checkout(tx: SystemTransaction, user_id: UUID) -> datetime | None:
-    """When the youngest one was begun."""
-    is_open = (Checkout.user_id == user_id, Checkout.status == CheckoutStatus.OPEN)
+    """When the youngest one was begun. One that never got a page cannot be paid, unless it is being begun now."""
+    payable = Checkout.stripe_session_id.is_not(None) | (Checkout.created_at > NOW - timedelta(minutes=5))
+    is_open = (Checkout.user_id == user_id, Checkout.status == CheckoutStatus.OPEN, payable)
     begun: datetime | None = await tx.session.scalar(select(func.max(Checkout.created_at)).where(*is_open))
     return begun
 

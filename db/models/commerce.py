@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import CheckConstraint, ForeignKey, Index, text
+from sqlalchemy import CheckConstraint, ForeignKey, ForeignKeyConstraint, Index, text
 from sqlalchemy.orm import Mapped, mapped_column
 from sqlalchemy.sql import func
 
@@ -29,6 +29,7 @@ class Checkout(Table):
     """A customer's intent to buy, written before Stripe is asked; its id is the idempotency key of that call."""
 
     __tablename__ = "checkout_sessions"
+    __table_args__ = (CheckConstraint("quantity >= 1 AND (quantity = 1 OR license_id IS NULL)", name="quantity"),)
 
     id: Mapped[RowId]
     user_id: Mapped[UUID] = mapped_column(ForeignKey("users.id"), index=True)
@@ -37,10 +38,42 @@ class Checkout(Table):
     status: Mapped[CheckoutStatus] = mapped_column(
         enum_type(CheckoutStatus, "checkout_status"), default=CheckoutStatus.OPEN
     )
+    quantity: Mapped[int] = mapped_column(server_default=text("1"), default=1)
+    currency: Mapped[str | None]
+    """The one that was asked for; None: the customer's, or the plan's own."""
+    promotion_code: Mapped[str | None]
+    is_trial: Mapped[bool] = mapped_column(server_default=text("false"), default=False)
+    license_id: Mapped[UUID | None] = mapped_column(
+        # The two tables name each other.
+        ForeignKey(
+            "licenses.id",
+            use_alter=True,
+            deferrable=True,
+            initially="DEFERRED",
+            name="fk_checkout_sessions_license_id",
+        )
+    )
+    """The license that has ended and is bought again."""
+    refused_because: Mapped[str | None]
+    """Why nothing was issued for what was confirmed on Stripe's page; nothing was charged then."""
     stripe_session_id: Mapped[str | None] = mapped_column(unique=True)
     url: Mapped[str | None]
     created_at: Mapped[CreatedAt]
     updated_at: Mapped[UpdatedAt]
+
+
+Index("ix_checkout_sessions_license_id", Checkout.license_id, postgresql_where=text("license_id IS NOT NULL"))
+
+
+class Trial(Table):
+    """The trial that a user had, with the card that it was begun with: each has one."""
+
+    __tablename__ = "trials"
+
+    user_id: Mapped[UUID] = mapped_column(ForeignKey("users.id"), primary_key=True)
+    card_fingerprint: Mapped[str] = mapped_column(unique=True)
+    checkout_id: Mapped[UUID] = mapped_column(ForeignKey("checkout_sessions.id"))
+    created_at: Mapped[CreatedAt]
 
 
 class SubscriptionStatus(enum.StrEnum):
@@ -74,6 +107,11 @@ class Subscription(Table):
     current_period_start: Mapped[datetime]
     current_period_end: Mapped[datetime]
     cancel_at_period_end: Mapped[bool] = mapped_column(default=False)
+    quantity: Mapped[int] = mapped_column(server_default=text("1"), default=1)
+    ends_at: Mapped[datetime | None]
+    """When it ends or has ended; None: it renews."""
+    trial_ends_at: Mapped[datetime | None]
+    """The end of its trial, also of one that is over."""
     renewal_amount: Mapped[BigInt | None]
     """Of each later period at this price, before taxes, discounts and credit. NULL: not read from Stripe yet."""
     renewal_currency: Mapped[str | None]
@@ -90,6 +128,28 @@ class Subscription(Table):
     mirrored_at: Mapped[datetime] = mapped_column(server_default=NOW)
     created_at: Mapped[CreatedAt]
     updated_at: Mapped[UpdatedAt]
+
+
+class LicenseSubscription(Table):
+    """A license that a subscription pays for, or paid for until `ended_at`. `subscriptions.license_id` is the first."""
+
+    __tablename__ = "license_subscriptions"
+    __table_args__ = (
+        ForeignKeyConstraint(
+            ["license_id", "user_id"],
+            ["licenses.id", "licenses.user_id"],
+            name="fk_license_subscriptions_license_id_user_id",
+        ),
+    )
+
+    subscription_id: Mapped[UUID] = mapped_column(ForeignKey("subscriptions.id"), primary_key=True)
+    license_id: Mapped[UUID] = mapped_column(ForeignKey("licenses.id"), primary_key=True, index=True)
+    user_id: Mapped[UUID] = mapped_column(ForeignKey("users.id"), index=True)
+    position: Mapped[int]
+    ends_with_period: Mapped[bool] = mapped_column(server_default=text("false"), default=False)
+    """Whether its owner named it as one that ends when the quantity falls."""
+    ended_at: Mapped[datetime | None]
+    created_at: Mapped[CreatedAt]
 
 
 class ChangeDirection(enum.StrEnum):

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ForeignKey, ForeignKeyConstraint, Index, Integer, String, UniqueConstraint, text
+from sqlalchemy import CheckConstraint, ForeignKey, ForeignKeyConstraint, Index, Integer, String, UniqueConstraint, text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -51,6 +51,7 @@ class Plan(_Limited, Table):
     """A plan that is sold. Editing it changes no license: each license has its own copy of the limits."""
 
     __tablename__ = "plans"
+    __table_args__ = (CheckConstraint("trial_days BETWEEN 1 AND 730", name="trial_days"),)
 
     id: Mapped[RowId]
     name: Mapped[str] = mapped_column(unique=True)
@@ -60,6 +61,10 @@ class Plan(_Limited, Table):
     price_yearly: Mapped[int]
     currency: Mapped[str] = mapped_column(default="usd")
     features: Mapped[dict[str, Any]]
+    trial_days: Mapped[int | None]
+    """For how many days a new customer may try it; None: not at all."""
+    currency_prices: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'"), default=dict)
+    """Its prices in other currencies than its own, in minor units: {"eur": {"month": 2700, "year": 27000}}."""
     stripe_price_id_monthly: Mapped[str | None]
     stripe_price_id_yearly: Mapped[str | None]
     is_active: Mapped[bool] = mapped_column(default=True)

@@ -34,7 +34,7 @@ class Where(NamedTuple):
 
     path: str
     value: Any
-    operator: Literal["=", "<>", ">", ">=", "<", "<=", "IS"] = "="
+    operator: Literal["=", "<>", ">", ">=", "<", "<=", "IS", "LIKE"] = "="
 
     def sql(self) -> str:
         return f" AND {_extract(self.path)} {self.operator} ?"

@@ -181,7 +181,7 @@ async def test_a_customer_writes_no_row_in_anothers_name(
     database: Database, database_urls: DatabaseUrls, two: Two, table: Table
 ) -> None:
     made: dict[str, Mapping[str, Any]] = {"plans": {"id": STARTER_PLAN}, "users": {"id": two.bob}}
-    for owned in ("licenses", "subscriptions", "customer_notes"):
+    for owned in ("licenses", "checkout_sessions", "subscriptions", "customer_notes"):
         [made[owned]] = await rows(database_urls, f"SELECT id FROM {owned} WHERE user_id = :bob", bob=two.bob)
     of_bob = "SELECT token_hash FROM one_time_tokens WHERE user_id = :bob"
     [made["one_time_tokens"]] = await rows(database_urls, of_bob, bob=two.bob)

@@ -16,6 +16,8 @@ from billing_api.commerce.checkout.schemas import (
 )
 from billing_api.commerce.checkout.service import RETURN_PATH, CheckoutService
 from billing_api.web.parameters import reply
+from billing_api.web.problems import documented
+from core.errors import IdempotencyMismatch, TrialUsed, Unprocessable
 from db.idempotency import Once
 
 
@@ -23,7 +25,11 @@ class CheckoutController(Controller):
     path = "/checkout/sessions"
     tags = ("checkout",)
 
-    @post("/", permission=Permission.PURCHASE)
+    @post(
+        "/",
+        permission=Permission.PURCHASE,
+        responses={422: documented(Unprocessable, TrialUsed, IdempotencyMismatch)},
+    )
     async def start_checkout(
         self,
         principal: NamedDependency[Principal],
@@ -34,8 +40,8 @@ class CheckoutController(Controller):
         """Start a purchase.
 
         Send the customer to the `url` of the answer, Stripe's payment page. The license is issued once Stripe confirms
-        the payment; `checkout/sessions/{session_id}` tells. Send an Idempotency-Key: a retry gets the same page instead
-        of a second purchase.
+        the payment; `checkout/sessions/{session_id}` tells. An order that cannot be carried out is refused with 422,
+        and `errors` says which field. Send an Idempotency-Key: a retry gets the same page instead of a second purchase.
         """
         return reply(await checkouts.start(principal, data, once), status_code=201)
 

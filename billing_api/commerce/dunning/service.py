@@ -15,6 +15,7 @@ from billing_api.commerce.billing_settings.repository import policy_in_force
 from billing_api.commerce.dunning import mails, repository, schedule
 from billing_api.commerce.dunning.repository import Case, UnpaidInvoice
 from billing_api.commerce.stripe_mirror.ending import end_license
+from billing_api.commerce.stripe_mirror.held_repository import licenses_of
 from billing_api.commerce.stripe_mirror.service import Mirror, StripeObject
 from billing_api.gateways.stripe.client import Stripe
 from billing_api.gateways.stripe.facts import InvoiceFacts
@@ -126,5 +127,7 @@ async def _perform(tx: SystemTransaction, case: Case, deed: DunningDeed, now: da
     said = StaffReason(_UNPAID, f"{_UNPAID}: {case.invoice.number or case.invoice.stripe_invoice_id}")
     if deed == "end":
         await end_license(tx, case.license, said, now)
-    elif case.license.status in IN_FORCE and await change_standing(tx, case.license, Event.GRACE_ENDED, said, now):
-        await tx.audit("license.suspended", "license", case.license.id, **said.detail)
+        return
+    for license_ in await licenses_of(tx, case.subscription.id):
+        if license_.status in IN_FORCE and await change_standing(tx, license_, Event.GRACE_ENDED, said, now):
+            await tx.audit("license.suspended", "license", license_.id, **said.detail)

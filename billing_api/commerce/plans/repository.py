@@ -31,18 +31,25 @@ ON_SALE: Final = Statement(
 )
 """The cheapest first."""
 _ONE_ON_SALE: Final = Statement(
-    select(Plan.name, Plan.stripe_price_id_monthly, Plan.stripe_price_id_yearly).where(
-        Plan.id == bindparam("plan_id", type_=Plan.id.type), Plan.is_active
-    )
+    select(
+        Plan.name,
+        Plan.currency,
+        Plan.price_monthly,
+        Plan.price_yearly,
+        Plan.currency_prices,
+        Plan.trial_days,
+        Plan.stripe_price_id_monthly,
+        Plan.stripe_price_id_yearly,
+    ).where(Plan.id == bindparam("plan_id", type_=Plan.id.type), Plan.is_active)
 )
 
 
-async def price_on_offer(tx: Transaction, plan_id: UUID, interval: Interval) -> str:
-    """The id of Stripe's price for a plan on sale at this interval."""
+async def offer_of(tx: Transaction, plan_id: UUID) -> Record:
+    """What a purchase needs to know of a plan on sale: its prices, their ids at Stripe, its trial."""
     rows = await tx.run(_ONE_ON_SALE, {"plan_id": plan_id})
     if not rows:
         raise NotFound(_NOT_ON_SALE)
-    return price_of(rows[0], interval)
+    return rows[0]
 
 
 async def on_offer(tx: Transaction) -> Sequence[Plan]:

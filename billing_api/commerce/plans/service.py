@@ -61,4 +61,4 @@ class PlanService:
 
 def _entry(plan: Plan) -> CatalogueEntry:
     amounts = {Interval.MONTH: plan.price_monthly, Interval.YEAR: plan.price_yearly}
-    return CatalogueEntry(plan.id, plan.name, plan.description, plan.currency, amounts)
+    return CatalogueEntry(plan.id, plan.name, plan.description, plan.currency, amounts, plan.currency_prices)

@@ -8,9 +8,9 @@ from uuid import UUID
 
 from billing_api.commerce.billing_settings.repository import policy_in_force
 from billing_api.commerce.stripe_mirror import repository
+from billing_api.commerce.stripe_mirror.held_repository import licenses_of
 from billing_api.commerce.stripe_mirror.repository import KnownInvoice
 from billing_api.gateways.stripe.facts import InvoiceFacts
-from billing_api.licensing.licenses.repository import lock as lock_license
 from core.telemetry import logger
 from db.models.commerce import Subscription
 from db.unit_of_work import SystemTransaction
@@ -35,11 +35,11 @@ async def note_first_failure(
     logger().info("invoice.first_try_failed", invoice=invoice.id, failed_at=failed_at.isoformat())
     if subscription.ended_at is not None or subscription.cancel_at_period_end:
         return
-    license_ = await lock_license(tx, subscription.license_id)
     # Stripe finalizes an invoice about an hour after the period's end, from which the grace was counted until now.
     goes_on = failed_at + (await policy_in_force(tx)).grace
-    if license_.grace_until is not None and license_.grace_until < goes_on:
-        license_.grace_until = goes_on
+    for license_ in await licenses_of(tx, subscription.id):
+        if license_.grace_until is not None and license_.grace_until < goes_on:
+            license_.grace_until = goes_on
 
 
 async def note_given_up(tx: SystemTransaction, subscription: Subscription, now: datetime) -> None:

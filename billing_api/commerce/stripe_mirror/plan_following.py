@@ -6,6 +6,7 @@ end of the paid period. They apply to changes through our routes and to changes 
 has not taken effect yet is shown as pending.
 """
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import NamedTuple
 
@@ -36,11 +37,16 @@ class Pending(NamedTuple):
 
 
 async def follow_plan(
-    tx: SystemTransaction, row: Subscription, license_: License, facts: SubscriptionFacts, billed: Billed, now: datetime
+    tx: SystemTransaction,
+    row: Subscription,
+    licenses: Sequence[License],
+    facts: SubscriptionFacts,
+    billed: Billed,
+    now: datetime,
 ) -> None:
-    """Gives row and license the billed plan, or shows it as pending."""
+    """Gives row and licenses the billed plan, or shows it as pending."""
     # 1. Decide whether the billed plan is in force.
-    in_force = await tx.session.get_one(Plan, license_.plan_id)
+    in_force = await tx.session.get_one(Plan, row.plan_id)
     way = direction(offer(in_force, row.interval), offer(billed.plan, billed.interval))
     until = facts.period_end
     paid = billed.paid is not None and billed.paid.pays_until(until, facts.price_id)
@@ -50,9 +56,10 @@ async def follow_plan(
     pending: Pending | None = None
     if is_in_force(way, paid=paid, plan_paid_until=row.plan_paid_until, now=moment):
         row.plan_id, row.interval = billed.plan.id, billed.interval
-        if license_.plan_id != billed.plan.id:
-            await apply_plan(tx, license_, billed.plan)
-            logger().info("license.plan_changed", license_id=str(license_.id), plan=billed.plan.name, way=way)
+        for license_ in licenses:
+            if license_.plan_id != billed.plan.id:
+                await apply_plan(tx, license_, billed.plan)
+                logger().info("license.plan_changed", license_id=str(license_.id), plan=billed.plan.name, way=way)
         if billed.paid is not None and billed.paid.pays_until(until):
             row.plan_paid_until = until
         pending = await _upcoming(tx, facts)

@@ -17,34 +17,31 @@ the renewal was a draft.
 from contextlib import AbstractAsyncContextManager
 from typing import Final, Literal, NamedTuple
 
-from billing_api.access.staff_reason import StaffReason
-from billing_api.commerce.billing_settings.repository import policy_in_force
 from billing_api.commerce.plans.repository import of_price
 from billing_api.commerce.stripe_mirror import money_back_repository, repository
 from billing_api.commerce.stripe_mirror.after_end import comes_after_end, give_back
 from billing_api.commerce.stripe_mirror.customer_lock import WAITS_FOR, CustomerLock
 from billing_api.commerce.stripe_mirror.failed_renewal import note_first_failure, note_given_up
-from billing_api.commerce.stripe_mirror.granting import CannotMirror, grant_license, term_of
+from billing_api.commerce.stripe_mirror.following import follow_end, follow_running, let_run_out
+from billing_api.commerce.stripe_mirror.granting import CannotMirror, grant_licenses
+from billing_api.commerce.stripe_mirror.held_repository import link
 from billing_api.commerce.stripe_mirror.money_back import MoneyBack
 from billing_api.commerce.stripe_mirror.plan_following import (
     Billed,
-    follow_plan,
     show_pending,
 )
+from billing_api.commerce.stripe_mirror.trials import admit_trial
 from billing_api.gateways.stripe.client import Stripe
+from billing_api.gateways.stripe.endings import StripeEndings
 from billing_api.gateways.stripe.facts import InvoiceFacts, SubscriptionFacts
 from billing_api.gateways.stripe.money_back import StripeMoneyBack
-from billing_api.licensing.licenses.repository import lock as lock_license
-from billing_api.licensing.licenses.standing import change_standing
-from billing_api.licensing.licenses.terms import set_paid_period
 from core.clock import Clock
 from core.ids import new_id
-from core.licensing.state import Event, Status
 from core.settings import Secrets
 from core.telemetry import logger
 from db.models.commerce import CheckoutStatus, InvoiceStatus, Subscription, SubscriptionStatus
 from db.models.identity import User
-from db.models.licensing import Interval, License, Plan
+from db.models.licensing import Interval, Plan
 from db.unit_of_work import Database, SystemTransaction
 
 Kind = Literal["checkout.session", "subscription", "invoice", "charge", "refund", "dispute"]
@@ -55,9 +52,6 @@ _STATUS: Final = {
     "canceled": SubscriptionStatus.CANCELLED,
     "incomplete_expired": SubscriptionStatus.CANCELLED,
 }
-
-
-_ENDED: Final = "the subscription ended"
 
 
 class StripeObject(NamedTuple):
@@ -77,6 +71,7 @@ class Mirror:
         self._secrets = secrets
         self._clock = clock
         self._lock = CustomerLock(database, within=within)
+        self._endings = StripeEndings(stripe.v1)
         self._charges = StripeMoneyBack(stripe.v1)
         self._money_back = MoneyBack(clock)
 
@@ -186,9 +181,8 @@ class Mirror:
         row.status = SubscriptionStatus.CANCELLED
         row.mirrored_at = row.ended_at = self._clock()
         show_pending(row, None, None)
-        license_ = await lock_license(tx, row.license_id)
-        license_.auto_renew, license_.grace_until = False, None
-        await tx.audit("subscription.gone", "license", license_.id, subscription=subscription_id)
+        for license_ in await let_run_out(tx, row, row.mirrored_at):
+            await tx.audit("subscription.gone", "license", license_.id, subscription=subscription_id)
         return row
 
     async def _first_payment(
@@ -204,13 +198,16 @@ class Mirror:
         paid = latest if latest and latest.status == "paid" else await self._stripe.paid_invoice(facts.id)
         if paid is None:
             return None
-        license_ = await grant_license(tx, self._secrets, user, facts, plan)
-        if license_ is None:
+        if not await admit_trial(tx, user, facts, self._endings):
+            return None
+        licenses = await grant_licenses(tx, self._secrets, user, facts, plan, self._clock())
+        if not licenses:
             return None
         row = Subscription(
             id=new_id(),
             user_id=user.id,
-            license_id=license_.id,
+            license_id=licenses[0].id,
+            quantity=len(licenses),
             stripe_subscription_id=facts.id,
             plan_id=plan.id,
             interval=interval,
@@ -220,6 +217,7 @@ class Mirror:
         row.mirrored_at = self._clock()
         tx.session.add(row)
         await tx.session.flush()
+        tx.session.add_all(link(row, one, place, row.mirrored_at) for place, one in enumerate(licenses))
         await self._write_invoice(tx, user, paid, row)
         return row
 
@@ -233,34 +231,14 @@ class Mirror:
         ended_before = row.status is SubscriptionStatus.CANCELLED or row.ended_at is not None
         _copy(row, facts)
         row.mirrored_at = self._clock()
-        license_ = await lock_license(tx, row.license_id)
-        if row.status is SubscriptionStatus.CANCELLED:
-            show_pending(row, None, None)
-            if facts.was_given_up and not ended_before:
-                await note_given_up(tx, row, self._clock())
-            await self._end(tx, license_)
-        else:
-            await follow_plan(tx, row, license_, facts, billed, self._clock())
-            if billed.paid is not None and billed.paid.pays_until(facts.period_end):
-                set_paid_period(license_, term_of(facts, (await policy_in_force(tx)).grace))
-                await self._paid(tx, license_)
-            elif facts.ends_with_period:
-                license_.grace_until = None
-        license_.auto_renew = not facts.ends_with_period and row.status is not SubscriptionStatus.CANCELLED
-
-    async def _end(self, tx: SystemTransaction, license_: License) -> None:
-        """Ends the license with its subscription, unless staff extended it."""
-        given = license_.extended_until
-        if license_.status is Status.CANCELLED or (given is not None and given > self._clock()):
+        now = self._clock()
+        if row.status is not SubscriptionStatus.CANCELLED:
+            await follow_running(tx, self._secrets, row, facts, billed, now)
             return
-        license_.grace_until = None
-        await change_standing(tx, license_, Event.CANCELLED, StaffReason(_ENDED, _ENDED), self._clock())
-        await tx.audit("license.cancelled", "license", license_.id, message=_ENDED)
-
-    async def _paid(self, tx: SystemTransaction, license_: License) -> None:
-        """The present period is paid: an expired license is in force again, and `unpaid` suspends none."""
-        if license_.status in {Status.SUSPENDED, Status.EXPIRED}:
-            await change_standing(tx, license_, Event.PAID, StaffReason(None), self._clock())
+        show_pending(row, None, None)
+        if facts.was_given_up and not ended_before:
+            await note_given_up(tx, row, now)
+        await follow_end(tx, row, now)
 
     async def _write_invoice(
         self, tx: SystemTransaction, user: User, invoice: InvoiceFacts, subscription: Subscription | None
@@ -295,6 +273,7 @@ def _copy(row: Subscription, facts: SubscriptionFacts) -> None:
     row.current_period_start = facts.period_start
     row.current_period_end = facts.period_end
     row.cancel_at_period_end = facts.ends_with_period
+    row.ends_at, row.trial_ends_at = facts.ends_at, facts.trial_ends_at
     row.renewal_amount, row.renewal_currency = facts.renewal_amount, facts.currency
     # A decision of ours may have been earlier than the end that Stripe made of it.
     ends = [instant for instant in (row.ended_at, facts.ended_at) if instant is not None]

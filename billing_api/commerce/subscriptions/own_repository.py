@@ -1,16 +1,20 @@
 """Repository of what customers read of their subscriptions: each read is one statement (db/reads.py)."""
 
 from typing import Final
+from uuid import UUID
 
 from sqlalchemy import bindparam, case, func, select
+from sqlalchemy.dialects.postgresql import aggregate_order_by
 from sqlalchemy.orm import aliased
 
 from billing_api.commerce.subscriptions.repository import NEWEST_FIRST
+from core.errors import NotFound
 from core.licensing.plan import LIMITS
-from db.models.commerce import Subscription
+from db.models.commerce import LicenseSubscription, Subscription
 from db.models.licensing import License, Plan
 from db.models.usage import LicenseUsage
-from db.reads import OwnList, OwnStatement
+from db.reads import OwnList, OwnStatement, Record, Statement
+from db.unit_of_work import Transaction
 
 _Pending = aliased(Plan, name="pending_plan")
 _USED: Final = (
@@ -19,10 +23,24 @@ _USED: Final = (
     .correlate(Subscription)
     .scalar_subquery()
 )
-_OWN: Final = (
+_LICENSES: Final = (
+    select(func.array_agg(aggregate_order_by(LicenseSubscription.license_id, LicenseSubscription.position)))
+    .where(
+        LicenseSubscription.subscription_id == Subscription.id,
+        # Of one that has ended: those that ended with it.
+        LicenseSubscription.ended_at.is_(None) | (LicenseSubscription.ended_at >= Subscription.ended_at),
+    )
+    .correlate(Subscription)
+    .scalar_subquery()
+)
+SHOWN: Final = (
     select(
         Subscription.id,
         Subscription.license_id,
+        Subscription.quantity,
+        Subscription.ends_at,
+        Subscription.trial_ends_at,
+        _LICENSES.label("license_ids"),
         Subscription.plan_id,
         Plan.name.label("plan"),
         Subscription.interval,
@@ -44,7 +62,17 @@ _OWN: Final = (
     .join(Plan, Plan.id == Subscription.plan_id)
     .outerjoin(_Pending, _Pending.id == Subscription.pending_plan_id)
 )
-"""A subscription with its pending plan and what a change to it is compared with: limits of that plan, and usage."""
+"""A subscription with its licenses and its pending plan; its usage is compared with the limits of that."""
 
-OWN_LIST: Final = OwnList(_OWN, NEWEST_FIRST)
-OWN_ONE: Final = OwnStatement(_OWN.where(Subscription.id == bindparam("subscription_id", type_=Subscription.id.type)))
+OWN_LIST: Final = OwnList(SHOWN, NEWEST_FIRST)
+_WANTED: Final = SHOWN.where(Subscription.id == bindparam("subscription_id", type_=Subscription.id.type))
+OWN_ONE: Final = OwnStatement(_WANTED)
+_ONE: Final = Statement(_WANTED)
+
+
+async def one(tx: Transaction, subscription_id: UUID) -> Record:
+    """The same row, as the transaction has it by now."""
+    rows = await tx.run(_ONE, {"subscription_id": subscription_id})
+    if not rows:
+        raise NotFound("there is no such subscription; check its id")
+    return rows[0]

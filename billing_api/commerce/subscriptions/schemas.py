@@ -3,14 +3,23 @@
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Annotated, Literal
+from uuid import UUID
 
 import msgspec
 from msgspec import Meta
 
 from billing_api.commerce.payment_methods.schemas import MethodId
-from billing_api.commerce.subscriptions.views import SubscriptionDetails
 from billing_api.licensing.licenses.terms import limits_on
-from billing_api.web.fields import CreatedAt, LicenseId, LimitOrNone, NumberUsed, PlanId, PlanName, SubscriptionId
+from billing_api.web.fields import (
+    LICENSE,
+    CreatedAt,
+    LicenseId,
+    LimitOrNone,
+    NumberUsed,
+    PlanId,
+    PlanName,
+    SubscriptionId,
+)
 from core.licensing.plan import RESOURCES
 from core.money import Money
 from db.models.commerce import SubscriptionStatus
@@ -53,7 +62,21 @@ class SubscriptionView(msgspec.Struct, frozen=True, kw_only=True):
     """A subscription: how its license is paid for."""
 
     id: SubscriptionId
-    license_id: LicenseId
+    license_id: Annotated[LicenseId, Meta(description="The first license that it pays for.")]
+    quantity: Annotated[int, Meta(description="How many licenses it pays for.", examples=[1])]
+    license_ids: Annotated[
+        list[UUID], Meta(description="All licenses that it pays for, the first first.", examples=[[LICENSE]])
+    ]
+    ends_at: Annotated[
+        datetime | None,
+        Meta(
+            description="When it ends or has ended, also in the middle of a period; null: it renews.", examples=[None]
+        ),
+    ]
+    trial_ends_at: Annotated[
+        datetime | None,
+        Meta(description="When its trial ends or has ended; null where it had none.", examples=[None]),
+    ]
     plan_id: PlanId
     plan: PlanName
     interval: Interval
@@ -75,28 +98,15 @@ class SubscriptionView(msgspec.Struct, frozen=True, kw_only=True):
     created_at: CreatedAt
 
     @classmethod
-    def of(cls, details: SubscriptionDetails, used: Mapping[str, int]) -> "SubscriptionView":
-        row = details.subscription
-        return cls(
-            id=row.id,
-            license_id=row.license_id,
-            plan_id=row.plan_id,
-            plan=details.plan.name,
-            interval=row.interval,
-            status=row.status,
-            current_period_start=row.current_period_start,
-            current_period_end=row.current_period_end,
-            cancel_at_period_end=row.cancel_at_period_end,
-            pending_change=_pending(details, used),
-            created_at=row.created_at,
-        )
-
-    @classmethod
     def read(cls, row: Record) -> "SubscriptionView":
         """From a row of own_repository."""
         return cls(
             id=row.id,
             license_id=row.license_id,
+            quantity=row.quantity,
+            license_ids=list(row.license_ids or ()),
+            ends_at=row.ends_at,
+            trial_ends_at=row.trial_ends_at,
             plan_id=row.plan_id,
             plan=row.plan,
             interval=row.interval,
@@ -104,7 +114,7 @@ class SubscriptionView(msgspec.Struct, frozen=True, kw_only=True):
             current_period_start=row.current_period_start,
             current_period_end=row.current_period_end,
             cancel_at_period_end=row.cancel_at_period_end,
-            pending_change=_pending_read(row),
+            pending_change=_pending(row),
             created_at=row.created_at,
         )
 
@@ -289,21 +299,7 @@ def _limit(used: int, limit: int | None) -> LimitToCome:
     return LimitToCome(used, limit, 0 if limit is None else max(0, used - limit))
 
 
-def _pending(details: SubscriptionDetails, used: Mapping[str, int]) -> PendingChange | None:
-    row, plan = details.subscription, details.pending_plan
-    if plan is None or row.pending_interval is None:
-        return None
-    return PendingChange(
-        plan_id=plan.id,
-        plan=plan.name,
-        interval=row.pending_interval,
-        takes_effect_at=row.pending_from,
-        payment_url=row.pending_payment_url,
-        over=_over(future_limits(details.license, plan, used)),
-    )
-
-
-def _pending_read(row: Record) -> PendingChange | None:
+def _pending(row: Record) -> PendingChange | None:
     if row.pending_plan_id is None or row.pending_interval is None:
         return None
     return PendingChange(
@@ -331,4 +327,4 @@ class Cancelled(SubscriptionView, frozen=True, kw_only=True):
 
     @classmethod
     def of_both(cls, view: SubscriptionView, outcome: CancelOutcome) -> "Cancelled":
-        return cls(**msgspec.structs.asdict(view), **msgspec.structs.asdict(outcome))
+        return cls(**msgspec.structs.asdict(view) | msgspec.structs.asdict(outcome))

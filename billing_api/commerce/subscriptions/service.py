@@ -252,9 +252,7 @@ class SubscriptionService:
 
 
 async def _view(tx: Transaction, subscription_id: UUID) -> SubscriptionView:
-    details = await repository.one(tx, subscription_id)
-    usage = await repository.usage_of(tx, [details.license.id])
-    return SubscriptionView.of(details, usage.get(details.license.id, {}))
+    return SubscriptionView.read(await own_repository.one(tx, subscription_id))
 
 
 def _change_id(principal: Principal, subscription_id: UUID, verb: str, once: Once) -> UUID:

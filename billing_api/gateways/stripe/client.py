@@ -7,7 +7,7 @@ write carries an idempotency key that is derived from a row stored before the fi
 import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 from uuid import UUID
 
 import msgspec
@@ -19,6 +19,7 @@ from stripe._v1_services import V1Services
 from billing_api.gateways.stripe.bills import CreditNoteFacts, credit_note_facts, has_credit_notes
 from billing_api.gateways.stripe.facts import (
     CHECKOUT_ID,
+    EXPANDED,
     InvoiceFacts,
     SessionFacts,
     SubscriptionFacts,
@@ -44,6 +45,19 @@ class CatalogueEntry(msgspec.Struct, frozen=True):
     description: str
     currency: str
     amounts: Mapping[Interval, int]
+    others: Mapping[str, Mapping[str, int]]
+    """Amounts in other currencies, by currency and interval."""
+
+
+class SessionOrder(msgspec.Struct, frozen=True, kw_only=True):
+    """What a payment page sells. `promotion_id`: Stripe's id of the code; None lets codes be entered on the page."""
+
+    price_id: str
+    quantity: int = 1
+    currency: str | None = None
+    promotion_id: str | None = None
+    trial_days: int | None = None
+    """The first charge comes after so many days; a card is taken at once."""
 
 
 class GoneAtStripe(PartnerRefused):
@@ -74,7 +88,14 @@ class Stripe(Protocol):
     async def delete_customer(self, customer_id: str) -> None: ...
 
     async def create_session(
-        self, checkout_id: UUID, *, customer_id: str, price_id: str, success_url: str, cancel_url: str, recreated: bool
+        self,
+        checkout_id: UUID,
+        order: SessionOrder,
+        *,
+        customer_id: str,
+        success_url: str,
+        cancel_url: str,
+        recreated: bool,
     ) -> SessionFacts: ...
 
     async def session(self, session_id: str) -> SessionFacts | None: ...
@@ -134,26 +155,40 @@ class StripeGateway:
             logger().info("stripe.customer_gone", customer_id=customer_id)
 
     async def create_session(
-        self, checkout_id: UUID, *, customer_id: str, price_id: str, success_url: str, cancel_url: str, recreated: bool
+        self,
+        checkout_id: UUID,
+        order: SessionOrder,
+        *,
+        customer_id: str,
+        success_url: str,
+        cancel_url: str,
+        recreated: bool,
     ) -> SessionFacts:
         """`recreated`: customer or price replaced a deleted one, so the call needs a key of its own."""
         marker = {CHECKOUT_ID: str(checkout_id)}
-        key = f"checkout-{checkout_id}-{customer_id}-{price_id}" if recreated else f"checkout-{checkout_id}"
+        key = f"checkout-{checkout_id}-{customer_id}-{order.price_id}" if recreated else f"checkout-{checkout_id}"
+        data: Any = {"metadata": marker}
+        more: Any = {"discounts": [{"promotion_code": order.promotion_id}]} if order.promotion_id else {}
+        if not more:
+            more["allow_promotion_codes"] = True
+        if order.currency is not None:
+            more["currency"] = order.currency
+        if order.trial_days is not None:
+            data["trial_period_days"] = order.trial_days
+            more["payment_method_collection"] = "always"
+        wanted: Any = {
+            "mode": "subscription",
+            "customer": customer_id,
+            "client_reference_id": str(checkout_id),
+            "line_items": [{"price": order.price_id, "quantity": order.quantity}],
+            "metadata": marker,
+            "subscription_data": data,
+            "success_url": success_url,
+            "cancel_url": cancel_url,
+            **more,
+        }
         async with _missing_object_named(), stripe_errors_mapped():
-            session = await self._v1.checkout.sessions.create_async(
-                {
-                    "mode": "subscription",
-                    "customer": customer_id,
-                    "client_reference_id": str(checkout_id),
-                    "line_items": [{"price": price_id, "quantity": 1}],
-                    "metadata": marker,
-                    "subscription_data": {"metadata": marker},
-                    "success_url": success_url,
-                    "cancel_url": cancel_url,
-                    "allow_promotion_codes": True,
-                },
-                {"idempotency_key": key},
-            )
+            session = await self._v1.checkout.sessions.create_async(wanted, {"idempotency_key": key})
         return session_facts(session)
 
     async def session(self, session_id: str) -> SessionFacts | None:
@@ -165,7 +200,7 @@ class StripeGateway:
     async def subscription(self, subscription_id: str) -> SubscriptionFacts | None:
         with suppress(NotFound):
             async with stripe_errors_mapped():
-                found = await self._v1.subscriptions.retrieve_async(subscription_id, {"expand": ["schedule"]})
+                found = await self._v1.subscriptions.retrieve_async(subscription_id, {"expand": list(EXPANDED)})
             return subscription_facts(found)
         return None
 
@@ -206,6 +241,9 @@ class StripeGateway:
                         "unit_amount": entry.amounts[interval],
                         "recurring": {"interval": interval.value},
                         "lookup_key": lookup[interval],
+                        "currency_options": {
+                            name: {"unit_amount": amounts[interval]} for name, amounts in entry.others.items()
+                        },
                     },
                     {"idempotency_key": f"price-{lookup[interval]}"},
                 )
@@ -225,17 +263,25 @@ class StripeGateway:
 
     def _lookup_key(self, entry: CatalogueEntry, interval: Interval) -> str:
         """Contains everything that is fixed in a price, so that a changed amount becomes another price."""
-        return f"np-{entry.plan_id}-{interval}-{entry.amounts[interval]}-{entry.currency}"
+        others = "".join(f"-{name}{entry.others[name][interval]}" for name in sorted(entry.others))
+        return f"np-{entry.plan_id}-{interval}-{entry.amounts[interval]}-{entry.currency}{others}"
 
 
 @asynccontextmanager
 async def _missing_object_named() -> AsyncIterator[None]:
-    """For a call whose path names no object: a missing object is then one that a parameter names."""
+    """For a call whose path names no object: a missing object is then one that a parameter names.
+
+    A discount may be refused for more reasons; for the one who wanted it, it is not there.
+    """
     try:
         yield
     except NotFound as absent:
         if parameter := _parameter(absent):
             raise GoneAtStripe(parameter) from absent
+        raise
+    except PartnerRefused as refused:
+        if (parameter := _parameter(refused)).startswith("discounts"):
+            raise GoneAtStripe(parameter) from refused
         raise
 
 

@@ -17,6 +17,10 @@ CHECKOUT_ID: Final = "np_checkout_id"
 """The metadata field that carries our checkout's id on sessions and subscriptions."""
 
 
+EXPANDED: Final = ("schedule", "default_payment_method", "items.data.price.currency_options")
+"""What a subscription is read with."""
+
+
 class SessionFacts(msgspec.Struct, frozen=True):
     """A Checkout Session. `subscription_id` is set once it has been paid."""
 
@@ -60,6 +64,12 @@ class SubscriptionFacts(msgspec.Struct, frozen=True):
     ended_at: datetime | None
     was_given_up: bool = False
     """Whether Stripe ended it by itself, because nobody paid."""
+    quantity: int = 1
+    ends_at: datetime | None = None
+    """When it will end or has ended, also in the middle of a period; None: it renews."""
+    trial_ends_at: datetime | None = None
+    card_fingerprint: str | None = None
+    """The same for the same card number of every customer; None where the subscription has no card of its own."""
 
 
 class PaymentFacts(msgspec.Struct, frozen=True):
@@ -82,6 +92,7 @@ class ChargedPeriod(msgspec.Struct, frozen=True):
 
     price_id: str
     until: datetime
+    quantity: int = 1
 
 
 class InvoiceFacts(msgspec.Struct, frozen=True):
@@ -123,14 +134,16 @@ class InvoiceFacts(msgspec.Struct, frozen=True):
             one.status == "requires_action" or one.failure_code == "authentication_required" for one in self.payments
         )
 
-    def pays_until(self, until: datetime, price_id: str | None = None) -> bool:
-        """Whether it is paid and charges for the time until then, at that price where one is given."""
-        fits = (one.until >= until and price_id in {None, one.price_id} for one in self.charges)
+    def pays_until(self, until: datetime, price_id: str | None = None, quantity: int = 0) -> bool:
+        """Whether it is paid and charges for the time until then, at that price where one is given, for so many."""
+        fits = (
+            one.until >= until and price_id in {None, one.price_id} and one.quantity >= quantity for one in self.charges
+        )
         return self.status == "paid" and any(fits)
 
 
 def subscription_facts(subscription: stripe.Subscription) -> SubscriptionFacts:
-    """Needs a subscription that was read with its schedule expanded."""
+    """Needs a subscription that was read with `EXPANDED`."""
     item = subscription["items"].data[0]
     pending = subscription.pending_update
     becomes = pending.subscription_items[0] if pending and pending.subscription_items else None
@@ -150,16 +163,35 @@ def subscription_facts(subscription: stripe.Subscription) -> SubscriptionFacts:
         schedule_id=_optional_id(subscription.schedule),
         scheduled=_scheduled(subscription.schedule, item.price.id, item.current_period_end),
         pending_price_id=becomes.price.id if becomes else None,
-        renewal_amount=_amount(item),
-        currency=item.price.currency,
+        renewal_amount=_amount(item, subscription.currency),
+        currency=subscription.currency,
         ends_by_flag=bool(subscription.cancel_at_period_end),
         ended_at=_optional_instant(subscription.ended_at),
         was_given_up=bool(ending and ending.reason == "payment_failed"),
+        quantity=1 if item.quantity is None else item.quantity,
+        ends_at=_end(subscription, item.current_period_end),
+        trial_ends_at=_optional_instant(subscription.trial_end),
+        card_fingerprint=_fingerprint(subscription.default_payment_method),
     )
 
 
-def _amount(item: Any) -> int | None:
+def _end(subscription: stripe.Subscription, period_end: int) -> datetime | None:
+    known = subscription.ended_at or subscription.cancel_at
+    return _optional_instant(known or (period_end if subscription.cancel_at_period_end else None))
+
+
+def _fingerprint(method: Any) -> str | None:
+    card = getattr(method, "card", None)
+    fingerprint: str | None = getattr(card, "fingerprint", None)
+    return fingerprint
+
+
+def _amount(item: Any, currency: str) -> int | None:
+    """A price may be sold in other currencies than its own: what is billed is its amount in the subscription's."""
     amount: int | None = item.price.unit_amount
+    if currency != item.price.currency:
+        options = getattr(item.price, "currency_options", None)
+        amount = options[currency].unit_amount if options and currency in options else None
     return None if amount is None else amount * (1 if item.quantity is None else item.quantity)
 
 
@@ -202,7 +234,11 @@ def invoice_facts(invoice: stripe.Invoice, credit_notes: tuple[CreditNoteFacts, 
 
 def _charges(invoice: stripe.Invoice) -> tuple[ChargedPeriod, ...]:
     return tuple(
-        ChargedPeriod(_id(line.pricing.price_details.price), _instant(line.period.end))
+        ChargedPeriod(
+            _id(line.pricing.price_details.price),
+            _instant(line.period.end),
+            1 if line.quantity is None else line.quantity,
+        )
         for line in invoice.lines.data
         if line.amount >= 0 and line.pricing and line.pricing.price_details
     )

@@ -42,8 +42,12 @@ async def issue(
     plan: Plan,
     term: Term,
     checkout_id: UUID | None = None,
+    renews: bool = False,
 ) -> Issued:
-    """Writes the license with the plan's present limits, and the job that creates its NextPanel account."""
+    """Writes the license with the plan's present limits, and the job that creates its NextPanel account.
+
+    `renews`: whether a subscription pays for it.
+    """
     key = license_key.generate(secrets.license_checksum_key)
     license_id = new_id()
     license_ = License(
@@ -63,7 +67,7 @@ async def issue(
         activation_date=term.start,
         expiry_date=term.expiry,
         grace_until=term.grace_until,
-        auto_renew=checkout_id is not None,
+        auto_renew=renews,
     )
     tx.session.add(license_)
     await tx.session.flush()

@@ -28,7 +28,7 @@ from core.licensing.plan import RESOURCES
 from core.licensing.state import Status
 from core.mailbox import mailbox_key
 from db.clock import STATEMENT_NOW
-from db.models.commerce import Subscription, SubscriptionStatus
+from db.models.commerce import LicenseSubscription, Subscription, SubscriptionStatus
 from db.models.identity import User
 from db.models.licensing import License, LicenseType, Plan, ProvisioningState
 from db.models.usage import LicenseUsage, OverageCandidate
@@ -68,7 +68,12 @@ def effective_status(now: datetime | ColumnElement[datetime]) -> ColumnElement[S
 
 def subscription_id() -> ScalarSelect[Any]:
     """The subscription that pays for the license: the newest, but one that has ended only where there is no other."""
-    its = select(Subscription.id).where(Subscription.license_id == License.id).correlate(License)
+    its = (
+        select(Subscription.id)
+        .join(LicenseSubscription, LicenseSubscription.subscription_id == Subscription.id)
+        .where(LicenseSubscription.license_id == License.id)
+        .correlate(License)
+    )
     ended = Subscription.status == SubscriptionStatus.CANCELLED
     return its.order_by(ended, Subscription.created_at.desc()).limit(1).scalar_subquery()
 

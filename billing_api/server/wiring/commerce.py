@@ -44,7 +44,7 @@ def commerce(on: Infrastructure) -> CommerceServices:
     mirror = Mirror(database, stripe, on.settings.secrets, on.clock)
     return CommerceServices(
         plans=KeptAnswer(PlanList(on.system_reads).read, cache_control="no-cache"),
-        checkouts=CheckoutService(database, on.reads, stripe, mirror, public_url=on.settings.public_url),
+        checkouts=CheckoutService(database, on.reads, stripe, mirror, on.clock, public_url=on.settings.public_url),
         subscriptions=SubscriptionService(
             database,
             on.reads,

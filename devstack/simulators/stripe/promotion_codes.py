@@ -57,7 +57,9 @@ def create_code(books: Books, params: Params) -> Document:
 
 @OPERATIONS.get("/v1/promotion_codes", PromotionCodeListParams)
 def list_codes(books: Books, params: Params) -> Document:
-    chosen = equal(params, "active", "code", "customer")
+    chosen = equal(params, "active", "customer")
+    if "code" in params:  # whatever its case; a code has letters and digits alone
+        chosen.append(Where("$.code", params["code"], "LIKE" if params["code"].isalnum() else "="))
     if "coupon" in params:
         chosen.append(Where("$.promotion.coupon", params["coupon"]))
     return books.page("promotion_code", "/v1/promotion_codes", params, *chosen)

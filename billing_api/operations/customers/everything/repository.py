@@ -8,7 +8,8 @@ from sqlalchemy import Select, Text, cast, func, literal_column, select
 
 from billing_api.commerce.invoices import repository as invoices
 from billing_api.commerce.payments import repository as payments
-from billing_api.commerce.subscriptions import repository as subscriptions
+from billing_api.commerce.subscriptions.own_repository import SHOWN
+from billing_api.commerce.subscriptions.repository import NEWEST_FIRST
 from billing_api.licensing.licenses import repository as licenses
 from billing_api.operations.audit import repository as audit
 from billing_api.operations.customers.notes import repository as notes
@@ -47,7 +48,7 @@ def licenses_of(user_id: UUID) -> Select[*tuple[Any, ...]]:
 
 
 def subscriptions_of(user_id: UUID) -> Select[*tuple[Any, ...]]:
-    return _first(subscriptions.details().where(Subscription.user_id == user_id), subscriptions.NEWEST_FIRST)
+    return _first(SHOWN.where(Subscription.user_id == user_id), NEWEST_FIRST)
 
 
 def invoices_of(user_id: UUID) -> Select[*tuple[Any, ...]]:

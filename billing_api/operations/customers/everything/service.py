@@ -11,9 +11,7 @@ from uuid import UUID
 from billing_api.access.permissions import Permission, Principal, may
 from billing_api.commerce.invoices.schemas import InvoiceView
 from billing_api.commerce.payments.schemas import PaymentView
-from billing_api.commerce.subscriptions.repository import usage_of
 from billing_api.commerce.subscriptions.schemas import SubscriptionView
-from billing_api.commerce.subscriptions.views import SubscriptionDetails
 from billing_api.identity.users import repository as users
 from billing_api.identity.users.schemas import UserView
 from billing_api.licensing.licenses.schemas import AdminLicenseView
@@ -94,9 +92,7 @@ async def _licenses(look: _Look) -> _Part:
 
 async def _subscriptions(look: _Look) -> _Part:
     found = await repository.newest(look.tx, repository.subscriptions_of(look.user_id))
-    details = [SubscriptionDetails(*row) for row in found.rows]
-    usage = await usage_of(look.tx, [one.license.id for one in details])
-    return _Part([SubscriptionView.of(one, usage.get(one.license.id, {})) for one in details], found.more)
+    return _Part([SubscriptionView.read(row) for row in found.rows], found.more)
 
 
 async def _invoices(look: _Look) -> _Part:

@@ -160,3 +160,10 @@ def test_shares_add_up(amount: int, weights: list[int]) -> None:
 )
 def test_exact_halves_go_down(numerator: int, denominator: int, expected: int) -> None:
     assert nearest(numerator, denominator) == expected
+
+
+def test_a_promotion_code_is_found_whatever_its_case(shop: Shop) -> None:
+    coupon = shop.v1.coupons.create({"percent_off": 25, "duration": "once"}).id
+    made = shop.v1.promotion_codes.create({"promotion": {"type": "coupon", "coupon": coupon}, "code": "Spring2027"})
+    assert [one.id for one in shop.v1.promotion_codes.list({"code": "sPRING2027"}).data] == [made.id]
+    assert shop.v1.promotion_codes.list({"code": "spring202_"}).data == []
