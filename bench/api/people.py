@@ -57,6 +57,10 @@ _ROWS: Final = (
         now(), now() + interval '30 days', false, now() + interval '30 days'
     FROM licenses ORDER BY user_id, id
     """,
+    """
+    INSERT INTO license_subscriptions (subscription_id, license_id, user_id, position)
+    SELECT id, license_id, user_id, 0 FROM subscriptions
+    """,
     "UPDATE users SET stripe_customer_id = 'cus_' || id",
     "UPDATE plans SET stripe_price_id_monthly = 'price_m_' || id, stripe_price_id_yearly = 'price_y_' || id",
     "VACUUM (ANALYZE) users, sessions, licenses, license_usage, invoices, subscriptions, plans",

@@ -35,6 +35,12 @@ def a_row(table: Table, user_id: UUID, made: Mapping[str, Mapping[str, Any]]) ->
     return row | ({"id": user_id} if table.name == "users" else {"user_id": user_id})
 
 
+def a_link(subscription: Mapping[str, Any]) -> dict[str, Any]:
+    """The row that says which license the subscription pays for."""
+    license_id, user_id = subscription["license_id"], subscription["user_id"]
+    return {"subscription_id": subscription["id"], "license_id": license_id, "user_id": user_id, "position": 0}
+
+
 def _value(column: Column[Any], made: Mapping[str, Mapping[str, Any]]) -> Any:
     for key in column.foreign_keys:
         return made[key.column.table.name][key.column.name]

@@ -23,7 +23,7 @@ from db.models.licensing import Interval, LicenseType
 from tests.billing_api.conftest import Buying, Client, FakeTime
 from tests.support.databases import as_owner, change
 from tests.support.people import Desk, Headers
-from tests.support.rows import STARTER_PLAN, a_row
+from tests.support.rows import STARTER_PLAN, a_link, a_row
 from tests.support.servers import DatabaseUrls
 
 PATH = "/api/v1/overview"
@@ -43,6 +43,8 @@ async def added(urls: DatabaseUrls, table: str, user_id: UUID, license_id: UUID 
     row = a_row(METADATA.tables[table], user_id, made) | columns
     async with as_owner(urls) as owner:
         await owner.execute(insert(METADATA.tables[table]).values(row))
+        if table == "subscriptions":
+            await owner.execute(insert(METADATA.tables["license_subscriptions"]).values(a_link(row)))
     return row.get("id")
 
 

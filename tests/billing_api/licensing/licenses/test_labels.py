@@ -7,13 +7,13 @@ from typing import Any
 import pytest
 from sqlalchemy import insert
 
-from db.models.commerce import Subscription, SubscriptionStatus
+from db.models.commerce import LicenseSubscription, Subscription, SubscriptionStatus
 from db.models.identity import Role
 from db.models.licensing import License
 from tests.billing_api.conftest import Client, FakeTime
 from tests.support.databases import as_owner, change, rows
 from tests.support.people import Desk
-from tests.support.rows import STARTER_PLAN, a_row
+from tests.support.rows import STARTER_PLAN, a_link, a_row
 from tests.support.servers import DatabaseUrls
 
 PATH = "/api/v1/licenses"
@@ -155,6 +155,7 @@ async def test_the_subscription_that_pays_is_named(
         told = {"stripe_subscription_id": stripe_id, "status": status, "created_at": created_at}
         async with as_owner(database_urls) as connection:
             await connection.execute(insert(Subscription).values(row | told))
+            await connection.execute(insert(LicenseSubscription).values(a_link(row)))
         return str(row["id"])
 
     async def seen() -> set[str | None]:
