@@ -198,6 +198,7 @@ HOLDINGS: Final = (
         Fate.KEPT,
         f"id license_id stripe_subscription_id {_PLAN} status current_period_start current_period_end"
         " cancel_at_period_end quantity ends_at trial_ends_at renewal_amount renewal_currency"
+        " discount next_amount next_amount_for"
         " plan_paid_until pending_plan_id pending_interval pending_from pending_payment_url"
         " ended_at renewal_told_for paused_for_dispute mirrored_at created_at updated_at",
     ),
@@ -215,7 +216,7 @@ HOLDINGS: Final = (
         Fate.KEPT,
         "id stripe_invoice_id subscription_id number subtotal discount tax total balance_used amount_due amount_paid"
         " amount_remaining currency status lines credit_notes invoice_pdf_url payment_url created_at"
-        " due_date paid_at first_failed_at",
+        " due_date paid_at first_failed_at next_attempt_at needs_owner",
     ),
     Holding(
         "payments",

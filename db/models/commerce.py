@@ -9,6 +9,7 @@ from typing import Any
 from uuid import UUID
 
 from sqlalchemy import CheckConstraint, ForeignKey, ForeignKeyConstraint, Index, text
+from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 from sqlalchemy.sql import func
 
@@ -115,6 +116,12 @@ class Subscription(Table):
     renewal_amount: Mapped[BigInt | None]
     """Of each later period at this price, before taxes, discounts and credit. NULL: not read from Stripe yet."""
     renewal_currency: Mapped[str | None]
+    discount: Mapped[dict[str, Any] | None] = mapped_column(JSONB(none_as_null=True))
+    """The one that reduces the next invoice: the facts of gateways/stripe/facts.py."""
+    next_amount: Mapped[BigInt | None]
+    """What the next invoice charges, by Stripe's own reckoning. NULL: not asked yet, or there is none."""
+    next_amount_for: Mapped[str | None]
+    """For which price, quantity, discount and period that was asked."""
     plan_paid_until: Mapped[datetime]
     pending_plan_id: Mapped[UUID | None] = mapped_column(ForeignKey("plans.id"))
     pending_interval: Mapped[Interval | None] = mapped_column(enum_type(Interval, "billing_interval"))
@@ -211,6 +218,9 @@ class Invoice(Table):
     payment_url: Mapped[str | None]
     first_failed_at: Mapped[datetime | None]
     """Of a renewal: when the first try to collect it failed, from which the steps of dunning are counted."""
+    next_attempt_at: Mapped[datetime | None]
+    needs_owner: Mapped[bool] = mapped_column(server_default=text("false"), default=False)
+    """Whether the bank wants the owner to confirm the payment, which no further try of Stripe's can do."""
 
 
 Index(

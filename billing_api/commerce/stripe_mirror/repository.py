@@ -154,6 +154,8 @@ async def write_invoice(
         "due_date": facts.due,
         "paid_at": facts.paid_at,
         "payment_url": facts.page_url,
+        "next_attempt_at": facts.next_attempt_at,
+        "needs_owner": facts.needs_its_owner,
         **_billed(facts.bill),
     }
     statement = insert(Invoice).values(id=new_id(), stripe_invoice_id=facts.id, created_at=facts.created, **values)

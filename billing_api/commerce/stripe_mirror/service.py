@@ -17,6 +17,8 @@ the renewal was a draft.
 from contextlib import AbstractAsyncContextManager
 from typing import Final, Literal, NamedTuple
 
+import msgspec
+
 from billing_api.commerce.plans.repository import of_price
 from billing_api.commerce.stripe_mirror import money_back_repository, repository
 from billing_api.commerce.stripe_mirror.after_end import comes_after_end, give_back
@@ -35,6 +37,7 @@ from billing_api.gateways.stripe.client import Stripe
 from billing_api.gateways.stripe.endings import StripeEndings
 from billing_api.gateways.stripe.facts import InvoiceFacts, SubscriptionFacts
 from billing_api.gateways.stripe.money_back import StripeMoneyBack
+from billing_api.gateways.stripe.upcoming import StripeUpcoming, basis
 from core.clock import Clock
 from core.ids import new_id
 from core.settings import Secrets
@@ -72,6 +75,7 @@ class Mirror:
         self._clock = clock
         self._lock = CustomerLock(database, within=within)
         self._endings = StripeEndings(stripe.v1)
+        self._upcoming = StripeUpcoming(stripe.v1)
         self._charges = StripeMoneyBack(stripe.v1)
         self._money_back = MoneyBack(clock)
 
@@ -214,6 +218,7 @@ class Mirror:
             plan_paid_until=facts.period_end,
         )
         _copy(row, facts)
+        await self._look_ahead(row, facts)
         row.mirrored_at = self._clock()
         tx.session.add(row)
         await tx.session.flush()
@@ -232,6 +237,7 @@ class Mirror:
         _copy(row, facts)
         row.mirrored_at = self._clock()
         now = self._clock()
+        await self._look_ahead(row, facts)
         if row.status is not SubscriptionStatus.CANCELLED:
             await follow_running(tx, self._secrets, row, facts, billed, now)
             return
@@ -239,6 +245,15 @@ class Mirror:
         if facts.was_given_up and not ended_before:
             await note_given_up(tx, row, now)
         await follow_end(tx, row, now)
+
+    async def _look_ahead(self, row: Subscription, facts: SubscriptionFacts) -> None:
+        """What the next invoice charges: asked of Stripe once for each period, price, quantity and discount."""
+        renews = row.status is not SubscriptionStatus.CANCELLED and facts.ends_at is None
+        wanted = basis(facts) if renews else None
+        if wanted == row.next_amount_for:
+            return
+        row.next_amount = await self._upcoming.amount(facts) if wanted else None
+        row.next_amount_for = wanted if row.next_amount is not None else None
 
     async def _write_invoice(
         self, tx: SystemTransaction, user: User, invoice: InvoiceFacts, subscription: Subscription | None
@@ -274,6 +289,7 @@ def _copy(row: Subscription, facts: SubscriptionFacts) -> None:
     row.current_period_end = facts.period_end
     row.cancel_at_period_end = facts.ends_with_period
     row.ends_at, row.trial_ends_at = facts.ends_at, facts.trial_ends_at
+    row.discount = msgspec.to_builtins(facts.discount)
     row.renewal_amount, row.renewal_currency = facts.renewal_amount, facts.currency
     # A decision of ours may have been earlier than the end that Stripe made of it.
     ends = [instant for instant in (row.ended_at, facts.ended_at) if instant is not None]

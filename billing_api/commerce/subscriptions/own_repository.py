@@ -10,7 +10,7 @@ from sqlalchemy.orm import aliased
 from billing_api.commerce.subscriptions.repository import NEWEST_FIRST
 from core.errors import NotFound
 from core.licensing.plan import LIMITS
-from db.models.commerce import LicenseSubscription, Subscription
+from db.models.commerce import Invoice, InvoiceStatus, LicenseSubscription, Subscription, SubscriptionStatus
 from db.models.licensing import License, Plan
 from db.models.usage import LicenseUsage
 from db.reads import OwnList, OwnStatement, Record, Statement
@@ -33,6 +33,24 @@ _LICENSES: Final = (
     .correlate(Subscription)
     .scalar_subquery()
 )
+_OPEN: Final = (
+    select(
+        func.jsonb_build_object(
+            *("amount", Invoice.amount_remaining, "currency", Invoice.currency, "needs_owner", Invoice.needs_owner),
+            *("url", Invoice.payment_url, "next_attempt_at", Invoice.next_attempt_at),
+        )
+    )
+    .where(
+        Invoice.subscription_id == Subscription.id,
+        Invoice.status == InvoiceStatus.OPEN,
+        Subscription.status != SubscriptionStatus.CANCELLED,
+    )
+    .correlate(Subscription)
+    .order_by(Invoice.created_at, Invoice.id)
+    .limit(1)
+    .scalar_subquery()
+)
+"""The oldest open invoice of a subscription that runs."""
 SHOWN: Final = (
     select(
         Subscription.id,
@@ -41,6 +59,11 @@ SHOWN: Final = (
         Subscription.ends_at,
         Subscription.trial_ends_at,
         _LICENSES.label("license_ids"),
+        _OPEN.label("open_payment"),
+        Subscription.discount,
+        Subscription.next_amount,
+        Subscription.renewal_amount,
+        Subscription.renewal_currency,
         Subscription.plan_id,
         Plan.name.label("plan"),
         Subscription.interval,

@@ -15,12 +15,12 @@ from billing_api.commerce.plans.repository import one_on_offer, price_of
 from billing_api.commerce.plans.service import PlanService
 from billing_api.commerce.stripe_mirror.plan_following import offer
 from billing_api.commerce.subscriptions import repository
+from billing_api.commerce.subscriptions.ahead import NextInvoice
 from billing_api.commerce.subscriptions.repository import StripeIds
 from billing_api.commerce.subscriptions.schemas import (
     ChangeGiven,
     ChangePreview,
     ChangePreviewed,
-    NextInvoice,
     PreviewLine,
     PreviewPeriod,
     future_limits,

@@ -9,6 +9,14 @@ import msgspec
 from msgspec import Meta
 
 from billing_api.commerce.payment_methods.schemas import MethodId
+from billing_api.commerce.subscriptions.ahead import (
+    DiscountView,
+    NextInvoice,
+    OpenPayment,
+    discount_of,
+    next_invoice_of,
+    open_payment_of,
+)
 from billing_api.licensing.licenses.terms import limits_on
 from billing_api.web.fields import (
     LICENSE,
@@ -91,6 +99,17 @@ class SubscriptionView(msgspec.Struct, frozen=True, kw_only=True):
     cancel_at_period_end: Annotated[
         bool, Meta(description="True: it ends with the paid period and is not renewed.", examples=[False])
     ]
+    discount: Annotated[
+        DiscountView | None,
+        Meta(description="What reduces its invoices; null where nothing does.", examples=[None]),
+    ]
+    next_invoice: Annotated[
+        NextInvoice | None, Meta(description="What its renewal will charge; null where it is not renewed.")
+    ]
+    open_payment: Annotated[
+        OpenPayment | None,
+        Meta(description="What is to be paid now; null where nothing is.", examples=[None]),
+    ]
     pending_change: Annotated[
         PendingChange | None,
         Meta(description="A change of plan that is not in force yet; null where there is none.", examples=[None]),
@@ -114,6 +133,9 @@ class SubscriptionView(msgspec.Struct, frozen=True, kw_only=True):
             current_period_start=row.current_period_start,
             current_period_end=row.current_period_end,
             cancel_at_period_end=row.cancel_at_period_end,
+            discount=discount_of(row),
+            next_invoice=next_invoice_of(row),
+            open_payment=open_payment_of(row),
             pending_change=_pending(row),
             created_at=row.created_at,
         )
@@ -157,13 +179,6 @@ class PreviewLine(msgspec.Struct, frozen=True):
         Meta(description="Negative: a credit.", examples=[{"amount": -2900, "currency": "usd"}]),
     ]
     period: Annotated[PreviewPeriod, Meta(description="For which time.")]
-
-
-class NextInvoice(msgspec.Struct, frozen=True):
-    """The invoice after this one."""
-
-    amount: Annotated[Money, Meta(description="What it would charge, after discounts and taxes.")]
-    at: Annotated[datetime, Meta(description="When it is made.", examples=["2026-12-22T16:00:00Z"])]
 
 
 class CancelPreviewed(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

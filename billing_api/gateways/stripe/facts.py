@@ -17,7 +17,13 @@ CHECKOUT_ID: Final = "np_checkout_id"
 """The metadata field that carries our checkout's id on sessions and subscriptions."""
 
 
-EXPANDED: Final = ("schedule", "default_payment_method", "items.data.price.currency_options")
+EXPANDED: Final = (
+    "schedule",
+    "default_payment_method",
+    "items.data.price.currency_options",
+    "discounts.source.coupon",
+    "discounts.promotion_code",
+)
 """What a subscription is read with."""
 
 
@@ -34,10 +40,25 @@ class SessionFacts(msgspec.Struct, frozen=True):
 
 
 class ScheduledPrice(msgspec.Struct, frozen=True):
-    """The next price in the subscription's schedule, and when it starts."""
+    """The next price and quantity in the subscription's schedule, and when they start."""
 
     price_id: str
     starts_at: datetime
+    quantity: int = 1
+
+
+class DiscountFacts(msgspec.Struct, frozen=True):
+    """A discount that is in force. One of `percent_off` and `amount_off`, which is in minor units of `currency`."""
+
+    id: str
+    code: str | None
+    """What the customer typed; None: it was given without a code."""
+    percent_off: float | None
+    amount_off: int | None
+    currency: str | None
+    duration: str
+    """once, repeating or forever."""
+    ends_at: datetime | None
 
 
 class SubscriptionFacts(msgspec.Struct, frozen=True):
@@ -68,6 +89,7 @@ class SubscriptionFacts(msgspec.Struct, frozen=True):
     ends_at: datetime | None = None
     """When it will end or has ended, also in the middle of a period; None: it renews."""
     trial_ends_at: datetime | None = None
+    discount: DiscountFacts | None = None
     card_fingerprint: str | None = None
     """The same for the same card number of every customer; None where the subscription has no card of its own."""
 
@@ -161,7 +183,7 @@ def subscription_facts(subscription: stripe.Subscription) -> SubscriptionFacts:
         checkout_id=_checkout_id(subscription.metadata),
         item_id=item.id,
         schedule_id=_optional_id(subscription.schedule),
-        scheduled=_scheduled(subscription.schedule, item.price.id, item.current_period_end),
+        scheduled=_scheduled(subscription.schedule, item),
         pending_price_id=becomes.price.id if becomes else None,
         renewal_amount=_amount(item, subscription.currency),
         currency=subscription.currency,
@@ -171,6 +193,7 @@ def subscription_facts(subscription: stripe.Subscription) -> SubscriptionFacts:
         quantity=1 if item.quantity is None else item.quantity,
         ends_at=_end(subscription, item.current_period_end),
         trial_ends_at=_optional_instant(subscription.trial_end),
+        discount=_discount(subscription.discounts),
         card_fingerprint=_fingerprint(subscription.default_payment_method),
     )
 
@@ -178,6 +201,22 @@ def subscription_facts(subscription: stripe.Subscription) -> SubscriptionFacts:
 def _end(subscription: stripe.Subscription, period_end: int) -> datetime | None:
     known = subscription.ended_at or subscription.cancel_at
     return _optional_instant(known or (period_end if subscription.cancel_at_period_end else None))
+
+
+def _discount(discounts: Any) -> DiscountFacts | None:
+    """The first one; a subscription of ours has no more than that."""
+    for one in discounts:
+        coupon, code = one.source.coupon, one.promotion_code
+        return DiscountFacts(
+            id=one.id,
+            code=getattr(code, "code", None),
+            percent_off=None if coupon.percent_off is None else float(coupon.percent_off),
+            amount_off=coupon.amount_off,
+            currency=coupon.currency,
+            duration=coupon.duration,
+            ends_at=_optional_instant(one.end),
+        )
+    return None
 
 
 def _fingerprint(method: Any) -> str | None:
@@ -195,12 +234,13 @@ def _amount(item: Any, currency: str) -> int | None:
     return None if amount is None else amount * (1 if item.quantity is None else item.quantity)
 
 
-def _scheduled(schedule: Any, price_id: str, period_end: int) -> ScheduledPrice | None:
-    """The next phase of the schedule, if its price is another one."""
+def _scheduled(schedule: Any, item: Any) -> ScheduledPrice | None:
+    """The next phase of the schedule, if its price or quantity is another one."""
     for phase in schedule.phases if schedule else ():
-        to_come = _id(phase["items"][0].price)
-        if phase.start_date >= period_end and to_come != price_id:
-            return ScheduledPrice(to_come, _instant(phase.start_date))
+        planned = phase["items"][0]
+        to_come = (_id(planned.price), 1 if planned.quantity is None else planned.quantity)
+        if phase.start_date >= item.current_period_end and to_come != (item.price.id, item.quantity):
+            return ScheduledPrice(to_come[0], _instant(phase.start_date), to_come[1])
     return None
 
 

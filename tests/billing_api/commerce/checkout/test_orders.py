@@ -6,8 +6,8 @@ import httpx
 import pytest
 
 from core.ids import new_id
-from tests.billing_api.commerce.checkout.conftest import Shoppers
-from tests.billing_api.commerce.checkout.shop import Shopper
+from tests.billing_api.commerce.conftest import Shoppers
+from tests.billing_api.commerce.shop import Shopper
 from tests.billing_api.conftest import FakeTime
 from tests.support.databases import rows
 from tests.support.servers import DatabaseUrls

@@ -9,7 +9,7 @@ import pytest
 from billing_api.commerce.stripe_mirror.service import Mirror
 from billing_api.gateways.stripe.client import StripeGateway
 from db.unit_of_work import Database
-from tests.billing_api.commerce.checkout.shop import Shopper, sold_differently
+from tests.billing_api.commerce.shop import Shopper, sold_differently
 from tests.billing_api.conftest import Client, FakeTime
 from tests.support.people import Desk
 from tests.support.servers import DatabaseUrls
