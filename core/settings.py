@@ -97,6 +97,11 @@ class StripeSettings:
     api_base: str | None
     webhook_secrets: tuple[str, ...] = ()
 
+    @property
+    def livemode(self) -> bool:
+        """Whether the key moves real money: `sk_live_…` or `rk_live_…`."""
+        return "_live_" in self.api_key
+
 
 @dataclass(frozen=True, repr=False)
 class WorkerSettings:

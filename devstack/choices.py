@@ -13,7 +13,7 @@ from typing import Final, Self
 from devstack.faults import CannotStart
 
 CONNECTIONS_PER_PROCESS: Final = 35  # of the API, as db.engine, db.driver, db.reads and db.condition say
-CONNECTIONS_OF_WORKERS: Final = 52  # as workers.jobs.connection_budget declares
+CONNECTIONS_OF_WORKERS: Final = 53  # as workers.jobs.connection_budget declares
 _MARGIN: Final = 40  # the steps before the services, a person's psql, and what the server keeps for its superuser
 
 # What replaces each stand-in, and what has to come with it.

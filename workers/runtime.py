@@ -8,6 +8,7 @@
     audit                            seals what has been added to the audit trail
     leases                           signs what the relay has projected, and what is due
     overdue                          each half minute: which subscriptions lack a webhook?
+    stripe                           each five minutes: which events did no webhook bring?
     dunning                          each half minute: which steps after a failed payment are due?
     arq                              takes hints, starts periodic work
     health                           notices when everything was there, looks at the stores
@@ -154,7 +155,7 @@ class Runtime:
         )
 
     def _wire_jobs(self, closing: AsyncExitStack) -> None:
-        self._works, self._overdue, self._dunning = wire_handlers(self._settings, self._database, closing)
+        self._works, self._overdue, self._dunning, self._stripe = wire_handlers(self._settings, self._database, closing)
         crons = periodic.crons(self._database)
         dispatcher = Dispatcher(self._database, self._works, performed=self.metrics.performed)
         # A place for each job of each kind, so that a kind whose room is full takes no place of another kind.
@@ -196,6 +197,7 @@ class Runtime:
             "leases": self._leases.run,
             "overdue": self._overdue.run,
             "dunning": self._dunning.run,
+            "stripe": self._stripe.run,
             "partner_lane": self._partners.run,
             "arq": self._queue.run,
             "health": self.health.run,
@@ -214,6 +216,7 @@ class Runtime:
         expire = partial(periodic.record_expired_licenses, self._database)
         return [
             Duty("overdue subscriptions", self._overdue.look, each=MINUTE),
+            Duty("events of Stripe", self._stripe.look, each=MINUTE),
             Duty("dunning", self._dunning.take_steps, next_due=self._dunning.next_step),
             Duty("renewal notices", self._dunning.send_notices, next_due=self._dunning.next_notice),
             Duty("licenses that are over", expire, next_due=partial(lapsing.next_due, self._database)),

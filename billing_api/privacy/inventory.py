@@ -200,7 +200,7 @@ HOLDINGS: Final = (
         " cancel_at_period_end quantity ends_at trial_ends_at renewal_amount renewal_currency"
         " discount next_amount next_amount_for"
         " plan_paid_until pending_plan_id pending_interval pending_from pending_payment_url"
-        " ended_at renewal_told_for paused_for_dispute mirrored_at created_at updated_at",
+        " ended_at unknown_price_id renewal_told_for paused_for_dispute mirrored_at created_at updated_at",
     ),
     Holding(
         "license_subscriptions",

@@ -129,6 +129,8 @@ class Subscription(Table):
     pending_payment_url: Mapped[str | None]
     ended_at: Mapped[datetime | None]
     """When it ended, or was decided to end: what is paid for a later time goes back."""
+    unknown_price_id: Mapped[str | None]
+    """The price at Stripe that no plan has, while it is at one: the plan in force stays."""
     renewal_told_for: Mapped[datetime | None]
     """The end of the period of whose renewal the owner was told."""
     paused_for_dispute: Mapped[bool] = mapped_column(server_default=text("false"), default=False)

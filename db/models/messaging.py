@@ -110,6 +110,17 @@ class WebhookEvent(Table):
     created_at: Mapped[CreatedAt]
 
 
+class StripeEventCursor(Table):
+    """One row, or none: up to which instant Stripe's list of events was read, and when all customers were walked."""
+
+    __tablename__ = "stripe_event_cursor"
+    __table_args__ = (CheckConstraint("only_row", name="only_row"),)
+
+    only_row: Mapped[bool] = mapped_column(primary_key=True, default=True, server_default=text("true"))
+    read_until: Mapped[datetime]
+    walked_at: Mapped[datetime | None]
+
+
 def _key_of_recipient(context: DefaultExecutionContext) -> str:
     return mailbox_key(context.get_current_parameters()["recipient"])  # type: ignore[no-untyped-call]  # SQLAlchemy's own
 

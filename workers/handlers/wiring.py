@@ -11,9 +11,11 @@ from billing_api.gateways.mail.choice import mail_relay
 from billing_api.gateways.nextpanel import NextPanelGateway
 from billing_api.gateways.stripe.client import StripeGateway
 from billing_api.gateways.stripe.customer_details import StripeCustomerWriter
+from billing_api.gateways.stripe.listing import StripeListing
 from billing_api.identity.credentials.reset_links import ResetLinks
 from billing_api.notifications.mails.rendering import MailRenderer
 from billing_api.notifications.mails.service import Mails
+from billing_api.operations.stripe_reconciliation.service import StripeReconciliation
 from billing_api.operations.webhooks.service import WebhookProcessor
 from billing_api.privacy.aftermath import CustomerErasure
 from core.clock import utc_now
@@ -25,6 +27,7 @@ from workers.handlers.mail import MailDelivery
 from workers.handlers.money_back import money_back_works
 from workers.handlers.overdue_subscriptions import OverdueSubscriptions
 from workers.handlers.provisioning import Provisioning
+from workers.handlers.stripe_reconciliation import StripeSweep
 from workers.handlers.webhooks import WEBHOOK_CLAIM_SECONDS, webhook_work
 from workers.jobs.dispatch import Work
 
@@ -33,6 +36,7 @@ class Handlers(NamedTuple):
     works: list[Work[Any]]
     overdue: OverdueSubscriptions
     dunning: DunningSweep
+    stripe: StripeSweep
     """Not jobs: loops that read Stripe through the same client."""
 
 
@@ -49,7 +53,7 @@ def wire_handlers(settings: WorkerSettings, database: Database, closing: AsyncEx
     mirror = Mirror(database, stripe, settings.secrets, utc_now, within=WEBHOOK_CLAIM_SECONDS)
     reset_links = ResetLinks(database, Mails(settings.secrets), settings.secrets, utc_now)
     works: list[Work[Any]] = [
-        webhook_work(WebhookProcessor(database, mirror)),
+        webhook_work(WebhookProcessor(database, mirror, livemode=settings.stripe.livemode)),
         Work(Provision, provisioning.provision, claim_seconds=15, connections=2, on_death=provisioning.refuse),
         Work(AlignAccount, provisioning.align, claim_seconds=30, connections=2),
         Work(DeliverMail, mail.deliver, claim_seconds=15),
@@ -65,4 +69,5 @@ def wire_handlers(settings: WorkerSettings, database: Database, closing: AsyncEx
     ]
     overdue = OverdueSubscriptions(database, mirror, utc_now)
     dunning = DunningSweep(Dunning(database, stripe, mirror, utc_now), RenewalNotices(database, utc_now))
-    return Handlers(works, overdue, dunning)
+    reconciliation = StripeReconciliation(database, StripeListing(stripe.v1), mirror, utc_now)
+    return Handlers(works, overdue, dunning, StripeSweep(reconciliation, utc_now))

@@ -54,6 +54,7 @@ PARTS: Final[Mapping[str, int]] = {
     "leases": 1,
     "overdue": 1,
     "dunning": 1,
+    "stripe": 1,
     "partner_lane": 3,  # one looks for due jobs, two look at one job each
     "arq": 1,  # periodic tasks take turns
     "health": 0,  # one of its own, likewise

@@ -69,6 +69,14 @@ async def follow_plan(
     show_pending(row, pending, billed.latest)
 
 
+async def note_price(tx: SystemTransaction, row: Subscription, unknown: str | None) -> None:
+    """Tells staff, once, of a price that no plan has. `unknown`: its id; None where a plan has the price."""
+    if unknown is not None and row.unknown_price_id != unknown:
+        logger().error("mirror.price_unknown", subscription=row.stripe_subscription_id, price=unknown)
+        await tx.audit("subscription.price_unknown", "subscription", row.id, price=unknown)
+    row.unknown_price_id = unknown
+
+
 def offer(plan: Plan, interval: Interval) -> Offer:
     return Offer(plan.id, plan.price_monthly, interval.value)
 

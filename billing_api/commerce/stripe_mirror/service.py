@@ -20,6 +20,7 @@ from typing import Final, Literal, NamedTuple
 import msgspec
 
 from billing_api.commerce.plans.repository import of_price
+from billing_api.commerce.stripe_customers.repository import mark_customer_deleted
 from billing_api.commerce.stripe_mirror import money_back_repository, repository
 from billing_api.commerce.stripe_mirror.after_end import comes_after_end, give_back
 from billing_api.commerce.stripe_mirror.customer_lock import WAITS_FOR, CustomerLock
@@ -28,10 +29,7 @@ from billing_api.commerce.stripe_mirror.following import follow_end, follow_runn
 from billing_api.commerce.stripe_mirror.granting import CannotMirror, grant_licenses
 from billing_api.commerce.stripe_mirror.held_repository import link
 from billing_api.commerce.stripe_mirror.money_back import MoneyBack
-from billing_api.commerce.stripe_mirror.plan_following import (
-    Billed,
-    show_pending,
-)
+from billing_api.commerce.stripe_mirror.plan_following import Billed, note_price, show_pending
 from billing_api.commerce.stripe_mirror.trials import admit_trial
 from billing_api.gateways.stripe.client import Stripe
 from billing_api.gateways.stripe.endings import StripeEndings
@@ -47,7 +45,7 @@ from db.models.identity import User
 from db.models.licensing import Interval, Plan
 from db.unit_of_work import Database, SystemTransaction
 
-Kind = Literal["checkout.session", "subscription", "invoice", "charge", "refund", "dispute"]
+Kind = Literal["checkout.session", "subscription", "invoice", "charge", "refund", "dispute", "customer"]
 
 _STATUS: Final = {
     "active": SubscriptionStatus.ACTIVE,
@@ -100,15 +98,21 @@ class Mirror:
             if user is None:
                 logger().info("mirror.unknown_customer", kind=subject.kind, object_id=subject.id)
                 return
-            match subject.kind:
-                case "checkout.session":
-                    await self._session(tx, user, object_id)
-                case "subscription":
-                    await self._subscription(tx, user, object_id)
-                case "invoice":
-                    await self._invoice(tx, user, object_id)
-                case "charge" | "refund" | "dispute":
-                    await self._charge(tx, user, object_id)
+            await self._write(tx, user, subject.kind, object_id)
+
+    async def _write(self, tx: SystemTransaction, user: User, kind: Kind, object_id: str) -> None:
+        match kind:
+            case "checkout.session":
+                await self._session(tx, user, object_id)
+            case "subscription":
+                await self._subscription(tx, user, object_id)
+            case "invoice":
+                await self._invoice(tx, user, object_id)
+            case "charge" | "refund" | "dispute":
+                await self._charge(tx, user, object_id)
+            case "customer":
+                if not await self._stripe.has_customer(object_id):
+                    await mark_customer_deleted(tx, user.id, object_id)
 
     async def _session(self, tx: SystemTransaction, user: User, session_id: str) -> None:
         session = await self._stripe.session(session_id)
@@ -158,6 +162,10 @@ class Mirror:
         if known is None and facts.checkout_id is None:
             return None  # created by hand at Stripe: not a purchase of ours
         sold = await of_price(tx, facts.price_id)
+        if known is not None:
+            await note_price(tx, known, None if sold else facts.price_id)
+        if sold is None and known is not None:  # the plan in force stays, and what was paid extends it
+            sold = await tx.session.get_one(Plan, known.plan_id), known.interval
         if sold is None:
             raise CannotMirror(
                 f"subscription {facts.id} has the price {facts.price_id}, which no plan has; change it at Stripe"

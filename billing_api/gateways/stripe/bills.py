@@ -1,4 +1,4 @@
-"""What an invoice at Stripe adds up from, reduced to the facts that we keep: its lines, taxes, discounts, credit notes.
+"""Bills: what an invoice at Stripe adds up from, reduced to what we keep: its lines, taxes, discounts, credit notes.
 
 All amounts are minor units of the invoice's currency.
 """

@@ -87,6 +87,8 @@ class Stripe(Protocol):
 
     async def delete_customer(self, customer_id: str) -> None: ...
 
+    async def has_customer(self, customer_id: str) -> bool: ...
+
     async def create_session(
         self,
         checkout_id: UUID,
@@ -153,6 +155,14 @@ class StripeGateway:
                 await self._v1.customers.delete_async(customer_id)
         except NotFound:
             logger().info("stripe.customer_gone", customer_id=customer_id)
+
+    async def has_customer(self, customer_id: str) -> bool:
+        """False for one that was deleted."""
+        with suppress(NotFound):
+            async with stripe_errors_mapped():
+                customer = await self._v1.customers.retrieve_async(customer_id)
+            return not getattr(customer, "deleted", False)
+        return False
 
     async def create_session(
         self,

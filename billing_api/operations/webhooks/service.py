@@ -12,13 +12,14 @@ from billing_api.access.permissions import Principal
 from billing_api.commerce.stripe_mirror.service import Mirror, StripeObject
 from billing_api.operations.webhooks import repository
 from billing_api.operations.webhooks.schemas import Received, WebhookEventSummary, WebhookEventView
-from billing_api.operations.webhooks.stripe_event import is_signed, read
+from billing_api.operations.webhooks.stripe_event import Event, is_signed, read
 from core.clock import Clock, utc_now
 from core.errors import InvalidInput
 from core.jobs import ProcessWebhook
+from core.telemetry import logger
 from db.models.messaging import WebhookEvent, WebhookSource
 from db.paging import Page, Paging, fetch_page
-from db.unit_of_work import Database
+from db.unit_of_work import Database, SystemTransaction
 
 
 class UnverifiedEvent(InvalidInput):
@@ -39,18 +40,26 @@ class WebhookReceiver:
             )
         event = read(raw)
         async with self._database.as_system() as tx:
-            stored = await repository.store(tx, WebhookSource.STRIPE, event.id, event.type, event.payload)
-            if stored is not None:
-                await tx.enqueue(ProcessWebhook(stored))
-        return Received(received=True, duplicate=stored is None)
+            is_new = await take_in(tx, event)
+        return Received(received=True, duplicate=not is_new)
+
+
+async def take_in(tx: SystemTransaction, event: Event) -> bool:
+    """Stores the event with the job that processes it; False where it was stored before."""
+    stored = await repository.store(tx, WebhookSource.STRIPE, event.id, event.type, event.payload)
+    if stored is not None:
+        await tx.enqueue(ProcessWebhook(stored))
+    return stored is not None
 
 
 class WebhookProcessor:
     """Processes one stored event; run again, it does nothing new."""
 
-    def __init__(self, database: Database, mirror: Mirror) -> None:
+    def __init__(self, database: Database, mirror: Mirror, *, livemode: bool) -> None:
+        """`livemode`: whether ours is a live key. An event of the other mode is stored and never mirrored."""
         self._database = database
         self._mirror = mirror
+        self._livemode = livemode
 
     async def process(self, webhook_event_id: UUID) -> None:
         async with self._database.as_system() as tx:
@@ -58,7 +67,10 @@ class WebhookProcessor:
         if event.processed:
             return
         try:
-            subject = subject_of(event.payload)
+            foreign = event.payload.get("livemode") is not self._livemode and "livemode" in event.payload
+            subject = None if foreign else subject_of(event.payload)
+            if foreign:
+                logger().error("webhook.of_the_other_mode", event_id=event.source_event_id)
             if subject is not None:
                 await self._mirror.mirror(subject)
         except BaseException as failure:  # also a cancellation: an admin should see that a job took too long
@@ -98,16 +110,22 @@ class WebhookAdministration:
 def subject_of(event: dict[str, Any]) -> StripeObject | None:
     """The object that the event points at; None for kinds of events that have no effect here."""
     match event.get("data"):
-        case {"object": {"object": "checkout.session", "id": str(object_id), "customer": str(customer)}}:
-            return StripeObject("checkout.session", object_id, customer)
-        case {"object": {"object": "subscription", "id": str(object_id), "customer": str(customer)}}:
-            return StripeObject("subscription", object_id, customer)
-        case {"object": {"object": "invoice", "id": str(object_id), "customer": str(customer)}}:
-            return StripeObject("invoice", object_id, customer)
+        case {
+            "object": {
+                "object": "checkout.session" | "subscription" | "invoice" as kind,
+                "id": str(object_id),
+                "customer": str(customer),
+            }
+        }:
+            return StripeObject(kind, object_id, customer)
         # What a charge that was just made says, its invoice says too.
         case {"object": {"object": "charge", "id": str(object_id)}} if event.get("type") == "charge.refunded":
             return StripeObject("charge", object_id, None)
         case {"object": {"object": "refund" | "dispute" as kind, "id": str(object_id)}}:
             return StripeObject(kind, object_id, None)
+        case {"object": {"object": "credit_note", "invoice": str(invoice), "customer": str(customer)}}:
+            return StripeObject("invoice", invoice, customer)
+        case {"object": {"object": "customer", "id": str(object_id)}} if event.get("type") == "customer.deleted":
+            return StripeObject("customer", object_id, object_id)
         case _:
             return None

@@ -23,6 +23,7 @@ OF_NOBODY: Final = {
     "reconciliation_differences",
     "reconciliation_runs",
     "service_accounts",
+    "stripe_event_cursor",
 }
 """Rows of these tables refer to a user only through another table."""
 

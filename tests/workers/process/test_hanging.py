@@ -26,14 +26,15 @@ from core.parts import Parts
 from core.settings import worker_settings
 from core.telemetry import configure_logging
 from workers import health, runtime
-from workers.handlers import dunning, overdue_subscriptions
+from workers.handlers import dunning, overdue_subscriptions, stripe_reconciliation
 from workers.reconciliation import run
 from workers.projection.pin_sweeper import PinSweeper
 
 async def hangs(_):
     await asyncio.Event().wait()
 
-health._LOOK_EACH_LATER = dunning._LOOK_EACH = overdue_subscriptions._LOOK_EACH = run._LOOK_EACH = 0.5
+health._LOOK_EACH_LATER = dunning._LOOK_EACH = stripe_reconciliation._LOOK_EACH = 0.5
+overdue_subscriptions._LOOK_EACH = run._LOOK_EACH = 0.5
 if "pins" in sys.argv:
     PinSweeper.run = hangs
 signal.signal(signal.SIGUSR1, lambda *_: time.sleep(600))

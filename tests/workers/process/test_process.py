@@ -372,7 +372,7 @@ async def test_every_part_tells_of_its_last_success(worker: Worker) -> None:
 
         async def all_have_succeeded() -> bool:
             parts = worker.ask("/health/live").json()["parts"]
-            return len(parts) == 12 and all(part["last_success"] is not None for part in parts.values())
+            return len(parts) == 13 and all(part["last_success"] is not None for part in parts.values())
 
         await eventually(all_have_succeeded, within=30)
         assert 'np_part_last_success_age_seconds{part="relay"}' in worker.ask("/metrics").text

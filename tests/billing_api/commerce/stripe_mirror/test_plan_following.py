@@ -143,12 +143,11 @@ async def test_one_that_cannot_be_mirrored_keeps_no_other_from_it(
     buyer: Buying, database: Database, mirror: Mirror, clock: FakeTime
 ) -> None:
     broken, sound = await buyer("Enterprise"), await buyer("Professional")
-    price = (await broken.at_stripe())["items"]["data"][0]["price"]["id"]
     await broken.later(2 * 3600)
     await sound.done("change", "Starter")
     await sound.later(2 * 3600)
-    async with database.as_system() as tx:
-        await tx.session.execute(delete(PlanPrice).where(PlanPrice.stripe_price_id == price))
+    fault = {"kind": "status", "status": 400, "path": f"/v1/subscriptions/{broken.stripe_id}", "method": "GET", "times": 9}
+    (await broken.browser.post(f"{broken.stripe}/_sim/faults", json=fault)).raise_for_status()
     clock.now += timedelta(days=32)
     assert await mirror_overdue(database, mirror, clock()) == 2
     sound.sign_in()
@@ -156,3 +155,4 @@ async def test_one_that_cannot_be_mirrored_keeps_no_other_from_it(
     assert await mirror_overdue(database, mirror, clock()) == 0
     clock.now += timedelta(minutes=6)
     assert await mirror_overdue(database, mirror, clock()) >= 1
+    await broken.browser.delete(f"{broken.stripe}/_sim/faults")

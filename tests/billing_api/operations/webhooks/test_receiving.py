@@ -151,7 +151,7 @@ async def test_whatever_is_signed_is_stored_and_worked_off(
     async with database.as_system() as tx:
         event = (await tx.session.execute(select(WebhookEvent))).scalar_one()
     assert event.event_type == kind
-    await WebhookProcessor(database, mirror).process(event.id)
+    await WebhookProcessor(database, mirror, livemode=False).process(event.id)
     async with database.as_system() as tx:
         assert (await tx.session.execute(select(WebhookEvent.processed))).scalar_one() is True
 
@@ -173,6 +173,6 @@ async def test_an_event_type_we_have_no_use_for_is_stored_and_worked_off(
 
     async with database.as_system() as tx:
         event_id = (await tx.session.execute(select(WebhookEvent.id))).scalar_one()
-    await WebhookProcessor(database, mirror).process(event_id)
+    await WebhookProcessor(database, mirror, livemode=False).process(event_id)
     async with database.as_system() as tx:
         assert (await tx.session.execute(select(WebhookEvent.processed))).scalar_one() is True
