@@ -160,9 +160,11 @@ async def browser() -> AsyncIterator[httpx.AsyncClient]:
 
 @pytest.fixture
 def buyer(client: Client, browser: httpx.AsyncClient, stripe_simulator: str, mirror: Mirror, desk: Desk) -> Buying:
-    async def bought(plan: str = "Professional", interval: str = "month", card: str = "4242424242424242") -> Buyer:
+    async def bought(
+        plan: str = "Professional", interval: str = "month", card: str = "4242424242424242", **order: Any
+    ) -> Buyer:
         buyer = Buyer(client, browser, stripe_simulator, mirror, desk)
-        await buyer.buy(plan, interval, card)
+        await buyer.buy(plan, interval, card, **order)
         return buyer
 
     return bought

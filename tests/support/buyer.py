@@ -39,10 +39,10 @@ class Buyer:
         self.id = ""
         self.license_id = ""
 
-    async def buy(self, plan: str, interval: str, card: str) -> None:
+    async def buy(self, plan: str, interval: str, card: str, **more: Any) -> None:
         self.user_id = await self.desk.a_user()
         self.sign_in()
-        order = {"plan_id": await self.plan_id(plan), "interval": interval}
+        order = {"plan_id": await self.plan_id(plan), "interval": interval, **more}
         path = "/api/v1/checkout/sessions"
         checkout = (await self.client.post(path, json=order, headers=self.me)).json()
         paid = await pay(self.browser, checkout["url"], card)

@@ -39,7 +39,7 @@ async def tell(
     }
     for deed, name in (("suspend", "suspension_on"), ("end", "end_on")):
         planned = next((one for one in policy.dunning if one.do == deed), None)
-        at = None if planned is None else schedule.due_at(planned, failed_at, case.license.expiry_date)
+        at = None if planned is None else schedule.due_at(planned, failed_at, case.in_force_until)
         parameters[name] = _day(at)
     await _queue(tx, case.user, template, f"{case.invoice.id}:{step.day}", parameters, now)
 

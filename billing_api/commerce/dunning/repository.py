@@ -8,6 +8,7 @@ from uuid import UUID
 from sqlalchemy import RowMapping, func, or_, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 
+from billing_api.commerce.stripe_mirror.held_repository import licenses_of
 from core.billing_policy import DunningStep
 from db.models.commerce import DunningStepRow, Invoice, Subscription, SubscriptionStatus
 from db.models.identity import User
@@ -23,7 +24,11 @@ _DUE: Final = text(
         coalesce(users.stripe_customer_id, users.former_stripe_customer_ids ->> -1, '') AS customer_id
     FROM invoices
     JOIN subscriptions ON subscriptions.id = invoices.subscription_id
-    JOIN licenses ON licenses.id = subscriptions.license_id
+    CROSS JOIN LATERAL (
+        SELECT max(expiry_date) AS expiry_date FROM licenses
+        JOIN license_subscriptions AS link ON link.license_id = licenses.id
+        WHERE link.subscription_id = subscriptions.id AND link.ended_at IS NULL
+    ) AS licenses
     JOIN users ON users.id = invoices.user_id
     WHERE invoices.status = 'open' AND invoices.first_failed_at <= :now AND NOT invoices.id = ANY(:put_off)
         AND subscriptions.status <> 'cancelled' AND subscriptions.ended_at IS NULL
@@ -50,7 +55,11 @@ _UNPAID: Final = text(
         ARRAY(SELECT day FROM dunning_steps WHERE invoice_id = invoices.id) AS taken
     FROM invoices
     JOIN subscriptions ON subscriptions.id = invoices.subscription_id
-    JOIN licenses ON licenses.id = subscriptions.license_id
+    CROSS JOIN LATERAL (
+        SELECT max(expiry_date) AS expiry_date FROM licenses
+        JOIN license_subscriptions AS link ON link.license_id = licenses.id
+        WHERE link.subscription_id = subscriptions.id AND link.ended_at IS NULL
+    ) AS licenses
     WHERE invoices.status = 'open' AND invoices.first_failed_at IS NOT NULL
         AND subscriptions.status <> 'cancelled' AND subscriptions.ended_at IS NULL
         AND subscriptions.plan_paid_until <= :now
@@ -80,34 +89,44 @@ async def due(
 
 
 async def unpaid(tx: SystemTransaction, now: datetime) -> Sequence[RowMapping]:
-    """`first_failed_at`, `expiry_date` of the license, and `taken`, the days, of every unpaid renewal."""
+    """`first_failed_at`, the latest `expiry_date` of its licenses, and `taken`, the days, of every unpaid renewal."""
     return (await tx.session.execute(_UNPAID, {"now": now})).mappings().all()
 
 
 class Case(NamedTuple):
-    """An unpaid renewal with what it is for. The license is locked."""
+    """An unpaid renewal with what it is for. Its licenses are locked, and there is at least one."""
 
     invoice: Invoice
     subscription: Subscription
-    license: License
     user: User
+    licenses: Sequence[License]
     taken: frozenset[int]
+
+    @property
+    def license(self) -> License:
+        """The first of them, which names all in mails and in the audit trail."""
+        return self.licenses[0]
+
+    @property
+    def in_force_until(self) -> datetime | None:
+        """The end of what any of them has."""
+        return max((one.expiry_date for one in self.licenses if one.expiry_date is not None), default=None)
 
 
 async def lock_case(tx: SystemTransaction, invoice_id: UUID) -> Case | None:
     statement = (
-        select(Invoice, Subscription, License, User)
+        select(Invoice, Subscription, User)
         .join(Subscription, Subscription.id == Invoice.subscription_id)
-        .join(License, License.id == Subscription.license_id)
         .join(User, User.id == Invoice.user_id)
         .where(Invoice.id == invoice_id)
-        .with_for_update(of=[Invoice, License])
+        .with_for_update(of=Invoice)
     )
     row = (await tx.session.execute(statement)).one_or_none()
-    if row is None:
+    licenses = [] if row is None else await licenses_of(tx, row[1].id)
+    if row is None or not licenses:
         return None
     taken = await tx.session.scalars(select(DunningStepRow.day).where(DunningStepRow.invoice_id == invoice_id))
-    return Case(*row, frozenset(taken))
+    return Case(*row, licenses, frozenset(taken))
 
 
 async def note_step(tx: SystemTransaction, invoice_id: UUID, step: DunningStep, now: datetime, **more: Any) -> bool:

@@ -15,7 +15,6 @@ from billing_api.commerce.billing_settings.repository import policy_in_force
 from billing_api.commerce.dunning import mails, repository, schedule
 from billing_api.commerce.dunning.repository import Case, UnpaidInvoice
 from billing_api.commerce.stripe_mirror.ending import end_license
-from billing_api.commerce.stripe_mirror.held_repository import licenses_of
 from billing_api.commerce.stripe_mirror.service import Mirror, StripeObject
 from billing_api.gateways.stripe.client import Stripe
 from billing_api.gateways.stripe.facts import InvoiceFacts
@@ -95,7 +94,7 @@ class Dunning:
                 failed_at=case.invoice.first_failed_at,
                 taken=case.taken,
                 now=now,
-                in_force_until=case.license.expiry_date,
+                in_force_until=case.in_force_until,
             )
             # 3. Take it, and tell the owner of the last step.
             for passed in due.pass_over:
@@ -120,14 +119,14 @@ def _is_unpaid(case: Case, facts: InvoiceFacts, now: datetime) -> bool:
     """Whether its owner still has something, did not leave, and still has to pay for it."""
     gone = case.subscription.status is SubscriptionStatus.CANCELLED or case.subscription.ended_at is not None
     paid = case.subscription.plan_paid_until > now or case.invoice.status is not InvoiceStatus.OPEN
-    return facts.has_failed_renewal and not (gone or paid or case.license.status is Status.CANCELLED)
+    over = all(one.status is Status.CANCELLED for one in case.licenses)
+    return facts.has_failed_renewal and not (gone or paid or over)
 
 
 async def _perform(tx: SystemTransaction, case: Case, deed: DunningDeed, now: datetime) -> None:
     said = StaffReason(_UNPAID, f"{_UNPAID}: {case.invoice.number or case.invoice.stripe_invoice_id}")
-    if deed == "end":
-        await end_license(tx, case.license, said, now)
-        return
-    for license_ in await licenses_of(tx, case.subscription.id):
-        if license_.status in IN_FORCE and await change_standing(tx, license_, Event.GRACE_ENDED, said, now):
+    for license_ in case.licenses:
+        if deed == "end":
+            await end_license(tx, license_, said, now)
+        elif license_.status in IN_FORCE and await change_standing(tx, license_, Event.GRACE_ENDED, said, now):
             await tx.audit("license.suspended", "license", license_.id, **said.detail)

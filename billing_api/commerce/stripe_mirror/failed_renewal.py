@@ -24,7 +24,7 @@ async def note_first_failure(
     subscription: Subscription,
     now: datetime,
 ) -> None:
-    """Notes day 0, and lets the license go on until the day that suspends it.
+    """Notes day 0, and lets the licenses go on until the day that suspends it.
 
     Stripe tries when it finalizes the invoice, so that is day 0, however late the webhook comes. A payment that was on
     its way at a bank for days has failed now.

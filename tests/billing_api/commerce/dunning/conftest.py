@@ -117,8 +117,8 @@ def failing(
     errands: Errands,
     left_past_due: None,
 ) -> Failing:
-    async def a_renewal_fails(card: str = "pm_card_chargeCustomerFail") -> Unpaid:
-        unpaid = Unpaid(await buyer("Starter"), dunning, clock, database_urls, errands)
+    async def a_renewal_fails(card: str = "pm_card_chargeCustomerFail", **order: Any) -> Unpaid:
+        unpaid = Unpaid(await buyer("Starter", **order), dunning, clock, database_urls, errands)
         await unpaid.fails(card)
         return unpaid
 

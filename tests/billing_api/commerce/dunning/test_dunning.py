@@ -194,3 +194,16 @@ async def test_of_two_unpaid_invoices_the_older_one_has_steps(failing: Failing) 
     assert (latest["status"], latest["id"] != one.invoice) == ("open", True)
     await one.steps()
     assert await one.mails() == ["license_ended_unpaid"]
+
+
+async def test_all_licenses_of_a_subscription_are_suspended_and_ended(
+    failing: Failing, database_urls: DatabaseUrls
+) -> None:
+    one = await failing(quantity=3)
+    seen = []
+    for day in (7, 30):
+        await one.day(day)
+        await one.steps()
+        seen.append([row["status"] for row in await rows(database_urls, "SELECT status FROM licenses")])
+    assert seen == [["suspended"] * 3, ["cancelled"] * 3]
+    assert await one.mails() == ["license_suspended", "license_ended_unpaid"]

@@ -5,11 +5,10 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import delete, select
+from sqlalchemy import select
 
 from billing_api.commerce.stripe_mirror.overdue import mirror_overdue
 from billing_api.commerce.stripe_mirror.service import Mirror, StripeObject
-from db.models.licensing import PlanPrice
 from db.models.messaging import OutboxRow
 from db.unit_of_work import Database
 from tests.billing_api.conftest import Buying, FakeTime
@@ -146,7 +145,13 @@ async def test_one_that_cannot_be_mirrored_keeps_no_other_from_it(
     await broken.later(2 * 3600)
     await sound.done("change", "Starter")
     await sound.later(2 * 3600)
-    fault = {"kind": "status", "status": 400, "path": f"/v1/subscriptions/{broken.stripe_id}", "method": "GET", "times": 9}
+    fault = {
+        "kind": "status",
+        "status": 400,
+        "path": f"/v1/subscriptions/{broken.stripe_id}",
+        "method": "GET",
+        "times": 9,
+    }
     (await broken.browser.post(f"{broken.stripe}/_sim/faults", json=fault)).raise_for_status()
     clock.now += timedelta(days=32)
     assert await mirror_overdue(database, mirror, clock()) == 2
