@@ -398,9 +398,9 @@ _LINES: Final = (
         "busy",
         503,
         "Too much is under way; try again",
-        "Too many requests of this kind are running, or a time limit has passed.",
+        "Too many requests of this kind are running, or a time limit has passed. At the validator: so many licenses "
+        "are being read, as after a restart, that this one would wait for more than 200 ms.",
         "Send the same request again after `Retry-After`, with jitter and the same `Idempotency-Key`.",
-        _API,
     ),
     Meaning(
         "not_ready",

@@ -3,7 +3,7 @@
 import asyncio
 import math
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import partial
 from time import monotonic
 from typing import Final
@@ -47,6 +47,7 @@ class Validator:
         self._tally = Tally()
         self._letterhead = Letterhead()
         self._due = self._loop.time()
+        self._pause_began = 0.0
         secrets = settings.secrets
         most = Shares.of(settings.remembered_bytes)
         self._store = Store(settings.redis_url, secrets.sealer, near_cache=settings.near_cache, most=most)
@@ -85,6 +86,14 @@ class Validator:
         scraped = {b"/metrics": Route(b"GET", self._metrics)}
         self._metrics_server = Server(Routes(scraped | health, self._letterhead, Tally(), failures), Tally())
 
+    def note_pause(self, phase: str, _told: Mapping[str, int]) -> None:
+        """A callback of Python's garbage collector: its pauses are parts of a turn that the timer may miss."""
+        if phase == "start":
+            self._pause_began = monotonic()
+        else:
+            now = monotonic()
+            self._tally.longest_turn.add(now - self._pause_began, now)
+
     async def start(self, at: socket.socket, metrics_at: socket.socket) -> None:
         """Serves once Redis has told how old its data is, which takes milliseconds, or after half a second."""
         self._renew()
@@ -108,6 +117,7 @@ class Validator:
     def _renew(self) -> None:
         now = self._loop.time()
         self._tally.lateness.add(now - self._due)
+        self._tally.longest_turn.add(now - self._due, now)
         self._due = now + _RENEW_SECONDS
         self._loop.call_at(self._due, self._renew)
         self._renew_trust()
@@ -139,6 +149,8 @@ class Validator:
         yield Figure("np_validator_connections", "Clients now", lambda: self._server.connections)
         yield Figure("np_validator_cached_licenses", "Licenses remembered", lambda: store.remembered)
         yield from self._memory_figures()
+        yield Figure("np_validator_backlog_licenses", "Licenses being read", lambda: store.backlog.length)
+        yield Figure("np_validator_backlog_seconds", "How long one more would wait", lambda: store.backlog.wait)
         yield Figure("np_log_lines_lost", "Lines that could not be written to the log", lines_lost, CounterMetricFamily)
         yield Figure("np_validator_license_reads", "Licenses read from Redis", lambda: store.reads, CounterMetricFamily)
         yield Figure("np_validator_cache_age_seconds", "How old cached data may be", lambda: monotonic() - nodes.proven)
@@ -170,6 +182,11 @@ class Validator:
         )
 
     def _memory_figures(self) -> Iterator[Figure]:
+        yield Figure(
+            "np_validator_longest_turn_seconds",
+            "Longest turn of the loop in the last minute or two, pauses of the collector included",
+            lambda: self._tally.longest_turn.seconds,
+        )
         yield Figure(
             "np_validator_remembered_bytes",
             "Memory that is used to remember, by what it holds",

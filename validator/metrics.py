@@ -21,6 +21,7 @@ from typing_extensions import override
 from core.licensing.verdict import Code
 
 _CLASSES: Final = 24  # up to 2^23 µs, 8 s
+_MINUTE: Final = 60.0
 
 
 class Histogram:
@@ -36,8 +37,30 @@ class Histogram:
         self.classes[min(micros.bit_length(), _CLASSES - 1)] += 1
 
 
+class Longest:
+    """The longest of the last minute, or of up to two: a scrape each minute misses none."""
+
+    __slots__ = ("_before", "_now", "_until")
+
+    def __init__(self) -> None:
+        self._before = self._now = 0.0
+        self._until = float("-inf")
+
+    def add(self, seconds: float, at: float) -> None:
+        """`at`: any clock of seconds, always the same."""
+        if at >= self._until:
+            self._before = self._now if at < self._until + _MINUTE else 0.0
+            self._now = 0.0
+            self._until = at + _MINUTE
+        self._now = max(self._now, seconds)
+
+    @property
+    def seconds(self) -> float:
+        return max(self._before, self._now)
+
+
 class Tally:
-    __slots__ = ("at_once", "by_place", "lateness", "problems", "reservations", "waits")
+    __slots__ = ("at_once", "by_place", "lateness", "longest_turn", "problems", "reservations", "waits")
 
     PLACES: Final = {code: place for place, code in enumerate(Code)}
     """The index of each code in `by_place`."""
@@ -49,6 +72,7 @@ class Tally:
         self.at_once = 0
         self.waits = Histogram()
         self.lateness = Histogram()
+        self.longest_turn = Longest()
 
 
 class Figure(NamedTuple):

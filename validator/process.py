@@ -51,6 +51,7 @@ async def _run(settings: ValidatorSettings, parent: int, sockets: Sockets, tell:
     await validator.start(*sockets)
     validator.parts.watch(condemned=lambda: _note(asked, 0))
     _spare_the_collector()
+    gc.callbacks.append(validator.note_pause)
     _tell(tell)
     log.info("validator.serving", pid=os.getpid())
     seconds = await asked

@@ -15,7 +15,7 @@ import msgspec
 
 from core.clock import rfc3339, unix_time
 from core.crypto.signature import body_digest
-from core.hotstore.functions import NotReady
+from core.errors import Busy, Unavailable
 from core.hotstore.snapshot import NOTHING_USED
 from core.licensing.verdict import Verdict, explain, holds_until, judge
 from core.resp.waiting import Reply, Work, together
@@ -68,6 +68,9 @@ class Verdicts:
         h = question.h
         if h is None or not caller.may_ask_about(h):
             return self.answer(_NO_LICENSE, question, caller, headers)
+        if self._store.backlog.is_long:
+            self._tally.problems[503, Busy.code] += 1
+            return self._letterhead.busy()
         awaited = _Awaited(self, question, caller, headers)
         self._store.when_known(h, awaited.told)
         return awaited
@@ -160,8 +163,8 @@ class _Awaited(Reply[bytes | Exception]):
         self._caller = caller
         self._headers = headers
 
-    def told(self, known: KnownLicense | NotReady) -> None:
-        if isinstance(known, NotReady):
+    def told(self, known: KnownLicense | Unavailable) -> None:
+        if isinstance(known, Unavailable):
             self.resolve(known)
             return
         try:

@@ -15,7 +15,7 @@ from typing import Any, Final
 import msgspec
 
 from core.clock import rfc3339, unix_time
-from core.errors import Refusal
+from core.errors import Busy, Refusal
 from core.licensing.verdict import Verdict
 from core.problem_document import problem_of
 from validator.http.problems import headers_of
@@ -46,12 +46,16 @@ class Letterhead:
         self.doubtful = False
         """Whether every answer is told as stale (validator/store/staleness.py)."""
         self._tails: dict[bool, bytes] = {}
+        self._busy_front = self._busy_back = b""
 
     def renew(self, now: float, synced_through: float | None, *, doubtful: bool = False) -> None:
         """Both in unix seconds; called several times a second."""
         if int(now) != self._second:
             self._second = int(now)
             date = formatdate(self._second, usegmt=True).encode()
+            process = self._process.encode()
+            front, _, self._busy_back = self.problem(Busy()).partition(b"%b%08x" % (process, self._serial))
+            self._busy_front = front + process
             self.head = b"HTTP/1.1 200 OK\r\nDate: %b\r\nContent-Type: application/json\r\nContent-Length: " % date
         if synced_through != self._synced_through or doubtful is not self.doubtful:
             self._synced_through = synced_through
@@ -90,6 +94,11 @@ class Letterhead:
         lines = [f"HTTP/1.1 {status} {_REASONS[status]}", f"Date: {formatdate(self._second, usegmt=True)}"]
         lines += [f"{name}: {value}" for name, value in headers.items()]
         return "\r\n".join([*lines, f"Content-Length: {len(body)}", "", ""]).encode("latin-1") + body
+
+    def busy(self) -> bytes:
+        """503 `busy`, which comes in thousands: made once a second, but for its number."""
+        self._serial += 1
+        return b"%b%08x%b" % (self._busy_front, self._serial & 0xFFFFFFFF, self._busy_back)
 
     def problem(self, refusal: Refusal) -> bytes:
         body = _encode(problem_of(refusal, self.request_id(), unix_time()))

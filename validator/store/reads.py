@@ -10,22 +10,19 @@ anew, so that no caller gets an answer to an earlier question.
 import asyncio
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Final
 
 import structlog
 
-from core.hotstore.functions import NotReady
+from core.errors import Unavailable
 from core.hotstore.snapshot import read_many_command
 from core.resp.connection import Answer, pack
 from core.resp.waiting import Reply
 from validator.redis.eras import Era
 from validator.redis.link import RedisLink
+from validator.store.backlog import FULL, Backlog
 from validator.store.near_cache import KnownLicense
 
-_MOST_AT_ONCE: Final = 64
-"""Licenses in one command: the server serves others in between."""
-
-Told = KnownLicense | NotReady
+Told = KnownLicense | Unavailable
 Tell = Callable[[Told], None]
 Conclude = Callable[[str, Answer, Answer], Told]
 
@@ -45,6 +42,7 @@ class LicenseReads:
         self._under_way: dict[str, list[Tell]] = {}
         self._collected: dict[RedisLink | str, list[tuple[str, list[Tell]]]] = {}
         """What leaves at the end of this turn, by server, or by bucket where a Cluster wants it."""
+        self.backlog = Backlog()
         self.number = 0
         """How many licenses were read."""
 
@@ -59,6 +57,7 @@ class LicenseReads:
         else:
             tells = [tell]
         self.number += 1
+        self.backlog.asked()
         link = self._by_tag[h[:2]].link
         place = h[:2] if link.in_cluster else link
         collected = self._collected.get(place)
@@ -67,7 +66,7 @@ class LicenseReads:
             self._loop.call_soon(self._send, place)
             return
         collected.append((h, tells))
-        if len(collected) == _MOST_AT_ONCE:
+        if len(collected) == FULL:
             self._send(place)  # a turn of a busy loop is long: let the server begin
 
     def _send(self, place: RedisLink | str) -> None:
@@ -81,6 +80,7 @@ class LicenseReads:
         answer.when_done(partial(self._have_read, asked, answer))
 
     def _have_read(self, asked: list[tuple[str, list[Tell]]], answer: Reply[Answer]) -> None:
+        self.backlog.answered(len(asked))
         told = answer.value
         if not isinstance(told, list):
             told = [told] * (2 * len(asked))

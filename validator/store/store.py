@@ -18,6 +18,7 @@ from typing import Any, Final
 import structlog
 
 from core.crypto.sealing import Sealer
+from core.errors import Busy, Unavailable
 from core.health import Dependency
 from core.hotstore import codec, functions, keys
 from core.hotstore.functions import FunctionsMissing, NotReady
@@ -28,6 +29,7 @@ from core.resp.connection import Answer, pack
 from core.resp.waiting import Reply, drive
 from validator.redis.link import checked
 from validator.redis.nodes import Nodes
+from validator.store.backlog import Backlog
 from validator.store.keyring import KeyRing
 from validator.store.near_cache import (
     NEVER,
@@ -77,21 +79,26 @@ class Store:
         return None
 
     async def license(self, h: str) -> KnownLicense:
-        """What is known of the license. Raises NotReady where nothing may be concluded."""
+        """What is known of it. Raises NotReady where nothing may be concluded; Busy where it would wait long."""
         if self._near_cache:
             await self._by_tag[h[:2]].fence.catch_up()
             entry = self.peek(h, monotonic())
             if entry is not None:
                 return self._of_entry(h, entry)
-        read: Reply[KnownLicense | NotReady] = Reply()
+        if self.backlog.is_long:
+            raise Busy
+        read: Reply[KnownLicense | Unavailable] = Reply()
         self._reads.ask(h, read.resolve)
         known = await read
-        if isinstance(known, NotReady):
+        if isinstance(known, Unavailable):
             raise known
         return known
 
     def when_known(self, h: str, tell: Tell) -> None:
-        """Calls `tell` with the same, or with the NotReady; for a caller that has just found nothing with `peek`."""
+        """Calls `tell` with the same, or with the refusal; for a caller that has just found nothing with `peek`.
+
+        The caller looks at `backlog` before.
+        """
         if self._near_cache and self._by_tag[h[:2]].fence.is_late:
             drive(self.license(h), tell, partial(_tell_fault, tell))
         else:
@@ -110,6 +117,10 @@ class Store:
             self._licenses.keep(h, given, verdict, until)
         elif not verdict.own_bytes:
             given.keep(verdict, until)
+
+    @property
+    def backlog(self) -> Backlog:
+        return self._reads.backlog
 
     @property
     def reads(self) -> int:
@@ -273,7 +284,7 @@ class Store:
 
 
 def _tell_fault(tell: Tell, fault: Exception) -> None:
-    tell(fault if isinstance(fault, NotReady) else NotReady("the license cannot be looked up"))
+    tell(fault if isinstance(fault, Unavailable) else NotReady("the license cannot be looked up"))
 
 
 _SEEN_SHARE: Final = 4  # what is read anew each time is worth less room

@@ -8,6 +8,7 @@ from time import monotonic
 import pytest
 
 from core.crypto.sealing import Sealer
+from core.errors import Busy, Unavailable
 from core.health import Dependency
 from core.hotstore import keys
 from core.hotstore.functions import NotReady
@@ -20,8 +21,9 @@ from tests.validator.stage import SECRETS, License, Projection, a_record, eventu
 from validator.redis.eras import Eras
 from validator.redis.fence import MAX_AGE
 from validator.redis.link import RedisLink
-from validator.store import staleness
+from validator.store import backlog, staleness
 from validator.store import store as store_module
+from validator.store.backlog import MOST_WAIT, Backlog
 from validator.store.bounded_cache import BoundedCache
 from validator.store.near_cache import NEVER, KnownLicense, NearCache
 from validator.store.shares import Shares
@@ -54,7 +56,7 @@ async def look(store: Store, issued: License) -> KnownLicense:
     return await finished(store.license(hash_of(issued)))
 
 
-async def eventually_told(told: Reply[KnownLicense | NotReady]) -> KnownLicense | NotReady:
+async def eventually_told(told: Reply[KnownLicense | Unavailable]) -> KnownLicense | Unavailable:
     async def is_done() -> bool:
         return told.done
 
@@ -162,7 +164,7 @@ class TestBelief:
     async def test_who_asks_for_the_same_waits_for_the_same(self, store: Store, projection: Projection) -> None:
         issued = await projection.license()
         reads = store.reads
-        looks: list[Reply[KnownLicense | NotReady]] = [Reply(), Reply()]
+        looks: list[Reply[KnownLicense | Unavailable]] = [Reply(), Reply()]
         for told in looks:
             store.when_known(hash_of(issued), told.resolve)
         first, second = [await eventually_told(told) for told in looks]
@@ -178,7 +180,7 @@ class TestBelief:
         await projection.redis.delete(keys.document(hash_of(issued[2])))
         hot_valkey.call("LPUSH", keys.document(hash_of(issued[2])), "no document")
         await projection.redis.config_resetstat()
-        looks: list[Reply[KnownLicense | NotReady]] = [Reply() for _ in issued]
+        looks: list[Reply[KnownLicense | Unavailable]] = [Reply() for _ in issued]
         for one, told in zip(issued, looks, strict=True):
             store.when_known(hash_of(one), told.resolve)
         known = [await eventually_told(told) for told in looks]
@@ -195,9 +197,9 @@ class TestBelief:
         self, store: Store, projection: Projection
     ) -> None:
         issued, other = await projection.license(), await projection.license()
-        looks: list[Reply[KnownLicense | NotReady]] = [Reply(), Reply()]
+        looks: list[Reply[KnownLicense | Unavailable]] = [Reply(), Reply()]
 
-        def stumble(_known: KnownLicense | NotReady) -> None:
+        def stumble(_known: KnownLicense | Unavailable) -> None:
             raise RuntimeError("on purpose")
 
         store.when_known(hash_of(issued), stumble)
@@ -215,6 +217,45 @@ class TestBelief:
             assert (await look(store, issued)).record == issued.record
             assert store.reads == 2
             assert store.peek(hash_of(issued), monotonic()) is None
+
+
+class TestBacklog:
+    async def test_what_would_wait_too_long_is_refused_and_what_is_remembered_is_not(
+        self, store: Store, projection: Projection
+    ) -> None:
+        """As after a restart under full load: ten thousand and more ask in one turn, before any answer can come."""
+        issued = await projection.license()
+        await remembered(store, issued)
+        looks: list[Reply[KnownLicense | Unavailable]] = []
+        while not store.backlog.is_long:
+            looks.append(Reply())
+            store.when_known(f"{len(looks):032x}", looks[-1].resolve)
+        assert store.backlog.wait > MOST_WAIT
+        with pytest.raises(Busy):
+            await finished(store.license("ff" * 16))
+        entry = store.peek(hash_of(issued), store.nodes.proven)
+        assert entry is not None
+        for told in looks:
+            assert isinstance(await eventually_told(told), KnownLicense)
+        assert store.backlog.length == 0
+        assert (await look(store, License("", bytes(32), a_record()))).record is None
+
+    def test_a_lone_license_does_not_make_a_burst_seem_slow(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        now = 100.0
+        monkeypatch.setattr(backlog, "monotonic", lambda: now)
+        queue = Backlog()
+        for _ in range(1000):
+            queue.asked()
+            now += 0.0005
+            queue.answered(1)
+        for _ in range(10_000):
+            queue.asked()
+        assert not queue.is_long
+        now += 1.0
+        for _ in range(100):
+            queue.answered(64)
+        assert queue.length == 3600
+        assert queue.is_long, "in a second 6,400 were read, so 3,600 take half a second more"
 
 
 class TestMemory:
