@@ -24,6 +24,7 @@ from loadtest.arguments import positive_count, positive_number
 from loadtest.histogram import Histogram
 from loadtest.recording import Recorder, curve
 from loadtest.results import Check, Result, Row
+from loadtest.scenarios.caller import put_off_for
 from loadtest.scenarios.casts import CASTS, cast
 from loadtest.scenarios.world import world
 from loadtest.stack import NoStack, data_folder
@@ -48,8 +49,10 @@ class Witness:
         second = int(perf_counter() - self._began - response_time / 1000)
         call = f"{request_type} {name.removeprefix('/api/v1')}"
         self._latencies[call].record(microseconds)
-        if exception is None:
-            response = more.get("response")
+        response = more.get("response")
+        if exception is None and put_off_for(response) is not None:
+            self.recorder.put_off_at(second, microseconds, f"{call}: HTTP 503")
+        elif exception is None:
             self.recorder.answered(second, microseconds, f"HTTP {getattr(response, 'status_code', '')}")
         else:
             self._faults[call] += 1
@@ -100,6 +103,7 @@ def play(scenario: str, *, users: int, seconds: float, tags: list[str], p99_ms: 
         moments=recorder.moments(),
         rows=witness.rows(),
         outcomes=dict(recorder.outcomes),
+        put_off=dict(recorder.put_off),
         faults=dict(recorder.faults),
         checks=checks,
     )

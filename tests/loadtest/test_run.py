@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from time import monotonic
 from typing import Any, Final
 
 import pytest
@@ -93,6 +94,36 @@ def test_a_p99_that_was_asked_for_is_held_against_the_run(tmp_path: Path) -> Non
 
 def unavailable(call: str, _content: dict[str, Any]) -> Answer | None:
     return answer({"code": "not_ready"}, 503) if call == "reserve" else None
+
+
+def test_a_panel_that_is_put_off_comes_again_when_it_was_told_to(tmp_path: Path) -> None:
+    """As in the minute after a loss of Redis, when nothing can be reserved."""
+    asked: list[tuple[float, str]] = []
+
+    def recovering(call: str, content: dict[str, Any]) -> Answer | None:
+        if call != "reserve":
+            return None
+        asked.append((monotonic(), content["license_key"]))
+        return answer({"code": "not_ready"}, 503, {"Retry-After": "1"}) if len(asked) == 1 else None
+
+    flags = ("--users", "1", "--seconds", "4", "--tags", "reserve")
+    code, result, said = play(tmp_path, Nextpanel(recovering), *flags)
+    assert code == 0, result.faults
+    assert sum(result.put_off.values()) == 1
+    assert "503" not in str(result.outcomes)
+    assert "put off" in said
+    (first, key), (second, again), *_ = asked
+    assert second - first >= 1.0
+    assert key == again
+
+
+def test_a_run_does_not_wait_for_a_panel_that_is_put_off_beyond_its_end(tmp_path: Path) -> None:
+    def closed(call: str, _content: dict[str, Any]) -> Answer | None:
+        return answer({"code": "not_ready"}, 503, {"Retry-After": "60"}) if call == "reserve" else None
+
+    code, result, _ = play(tmp_path, Nextpanel(closed), *_SHORT, "--tags", "reserve")
+    assert code == 0, result.faults
+    assert sum(result.put_off.values()) == result.requests > 0
 
 
 def contradictory(call: str, _content: dict[str, Any]) -> Answer | None:
