@@ -238,6 +238,10 @@ class Unprocessable(Refusal):
     code = "unprocessable"
 
 
+class NameThoseThatEnd(Refusal):
+    code = "name_those_that_end"
+
+
 class TrialUsed(Refusal):
     code = "trial_used"
 

@@ -325,6 +325,14 @@ _LINES: Final = (
         _API,
     ),
     Meaning(
+        "name_those_that_end",
+        422,
+        "Name the licenses that end",
+        "A subscription is to pay for fewer licenses, and `end_license_ids` names not exactly as many of its own.",
+        "Send `end_license_ids` with as many licenses of the subscription as it is to pay for no longer.",
+        _API,
+    ),
+    Meaning(
         "trial_used",
         422,
         "A trial is given once",

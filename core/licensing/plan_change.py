@@ -4,6 +4,8 @@ An upgrade (to a more expensive plan, or to a longer interval of the same plan) 
 before. Any other change takes effect at the end of the paid period, and not before: the customer has used the larger
 plan until then, and gets no money back. Where plan and interval point in different directions the plan decides, because
 it has the limits: a more expensive plan by the month in place of a cheaper one by the year is an upgrade.
+
+More licenses are an upgrade and fewer are a downgrade. Plan and number may change together where both go one way.
 """
 
 import enum
@@ -37,6 +39,20 @@ def direction(now: Offer, wanted: Offer) -> Direction:
     if longer == 0:
         return Direction.NONE
     return Direction.UPGRADE if longer > 0 else Direction.DOWNGRADE
+
+
+def direction_with_number(now: Offer, wanted: Offer, number_now: int, number_wanted: int) -> Direction | None:
+    """The direction of a change of plan and number of licenses together; None where they go different ways."""
+    ways = {direction(now, wanted), _of_number(number_now, number_wanted)} - {Direction.NONE}
+    if len(ways) > 1:
+        return None
+    return ways.pop() if ways else Direction.NONE
+
+
+def _of_number(now: int, wanted: int) -> Direction:
+    if now == wanted:
+        return Direction.NONE
+    return Direction.UPGRADE if wanted > now else Direction.DOWNGRADE
 
 
 def is_in_force(way: Direction, *, paid: bool, plan_paid_until: datetime, now: datetime) -> bool:

@@ -125,6 +125,7 @@ class Subscription(Table):
     plan_paid_until: Mapped[datetime]
     pending_plan_id: Mapped[UUID | None] = mapped_column(ForeignKey("plans.id"))
     pending_interval: Mapped[Interval | None] = mapped_column(enum_type(Interval, "billing_interval"))
+    pending_quantity: Mapped[int | None]
     pending_from: Mapped[datetime | None]
     pending_payment_url: Mapped[str | None]
     ended_at: Mapped[datetime | None]
@@ -178,6 +179,9 @@ class PlanChange(Table):
     interval: Mapped[Interval] = mapped_column(enum_type(Interval, "billing_interval"))
     stripe_price_id: Mapped[str]
     direction: Mapped[ChangeDirection] = mapped_column(enum_type(ChangeDirection, "plan_change_direction"))
+    quantity: Mapped[int] = mapped_column(server_default=text("1"), default=1)
+    end_license_ids: Mapped[list[Any]] = mapped_column(server_default=text("'[]'"), default=list)
+    """The licenses that end with the period, where there are to be fewer."""
     proration_date: Mapped[datetime | None]
     """The instant of the preview that was seen; None: when the change is made."""
     created_at: Mapped[CreatedAt]

@@ -7,11 +7,11 @@ from datetime import datetime
 from typing import Final, NamedTuple
 
 from billing_api.commerce.checkout.schemas import StartCheckout
+from billing_api.commerce.plans.prices import prices
 from billing_api.gateways.stripe.promotions import PromotionFacts
 from core.errors import Conflict, FieldError, TrialUsed, Unprocessable
 from core.licensing.state import Status
 from core.money import Money
-from db.models.licensing import Interval
 from db.reads import Record
 
 _ENDED: Final = frozenset({Status.CANCELLED, Status.EXPIRED})
@@ -69,12 +69,6 @@ def expect_usable(
 def refused_by_stripe() -> Unprocessable:
     """Stripe knows more than is checked here, or knows it later."""
     return _refused("promotion_code", "cannot be used for this purchase; leave it out", "invalid")
-
-
-def prices(plan: Record, interval: Interval) -> dict[str, int]:
-    """What the plan costs for the interval, by currency."""
-    own: int = plan.price_monthly if interval is Interval.MONTH else plan.price_yearly
-    return {plan.currency: own} | {name: amounts[interval] for name, amounts in plan.currency_prices.items()}
 
 
 def _price(order: StartCheckout, plan: Record, known: Known) -> Money:

@@ -1,10 +1,11 @@
 """Checkout schemas: requests and answers as JSON."""
 
-from typing import Annotated, Final, Literal
+from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta
 
+from billing_api.commerce.plans.prices import MOST_LICENSES
 from billing_api.web.fields import CheckoutId, LicenseId, PlanId
 from core.field_errors import FORM
 from db.models.commerce import CheckoutStatus
@@ -19,7 +20,6 @@ Currency = Annotated[
         extra={FORM: "three lower-case letters"},
     ),
 ]
-MOST_AT_ONCE: Final = 100
 
 
 class StartCheckout(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -28,7 +28,7 @@ class StartCheckout(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     plan_id: PlanId
     interval: Interval
     quantity: Annotated[
-        Annotated[int, Meta(ge=1, le=MOST_AT_ONCE)],
+        Annotated[int, Meta(ge=1, le=MOST_LICENSES)],
         Meta(description="How many licenses; one subscription pays for all of them.", examples=[1]),
     ] = 1
     currency: Annotated[

@@ -45,9 +45,10 @@ async def follow_running(
         elif facts.ends_with_period:
             license_.grace_until = None
         license_.auto_renew = not facts.ends_with_period
-    for one in held:
-        if one.link.ends_with_period:
-            one.license.auto_renew, one.license.grace_until = False, None
+    if facts.scheduled is not None and facts.scheduled.quantity < facts.quantity:
+        for one in held:
+            if one.link.ends_with_period:
+                one.license.auto_renew, one.license.grace_until = False, None
     row.quantity = len(licenses)
 
 

@@ -32,6 +32,7 @@ class Billed(NamedTuple):
 class Pending(NamedTuple):
     plan: Plan
     interval: Interval
+    quantity: int
     starts_at: datetime | None
     """None: as soon as it is paid."""
 
@@ -65,7 +66,7 @@ async def follow_plan(
         pending = await _upcoming(tx, facts)
     else:
         starts_at = row.plan_paid_until if way is Direction.DOWNGRADE else None
-        pending = Pending(billed.plan, billed.interval, starts_at)
+        pending = Pending(billed.plan, billed.interval, facts.quantity, starts_at)
     show_pending(row, pending, billed.latest)
 
 
@@ -84,21 +85,22 @@ def offer(plan: Plan, interval: Interval) -> Offer:
 async def _upcoming(tx: SystemTransaction, facts: SubscriptionFacts) -> Pending | None:
     """The update that waits for its payment; otherwise the next price of the schedule."""
     if facts.pending_price_id is not None:
-        price_id, starts_at = facts.pending_price_id, None
+        price_id, quantity, starts_at = facts.pending_price_id, facts.pending_quantity, None
     elif facts.scheduled is not None:
-        price_id, starts_at = facts.scheduled.price_id, facts.scheduled.starts_at
+        price_id, quantity, starts_at = facts.scheduled.price_id, facts.scheduled.quantity, facts.scheduled.starts_at
     else:
         return None
     sold = await of_price(tx, price_id)
     if sold is None:
         logger().error("mirror.pending_price_unknown", subscription=facts.id, price=price_id)
         return None
-    return Pending(*sold, starts_at)
+    return Pending(*sold, quantity, starts_at)
 
 
 def show_pending(row: Subscription, pending: Pending | None, latest: InvoiceFacts | None) -> None:
     row.pending_plan_id = pending.plan.id if pending else None
     row.pending_interval = pending.interval if pending else None
+    row.pending_quantity = pending.quantity if pending else None
     row.pending_from = pending.starts_at if pending else None
     waits_for_payment = pending is not None and pending.starts_at is None
     row.pending_payment_url = latest.page_url if waits_for_payment and latest and latest.status == "open" else None

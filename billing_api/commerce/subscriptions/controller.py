@@ -24,7 +24,14 @@ from billing_api.web.parameters import (
     reply,
 )
 from billing_api.web.problems import documented
-from core.errors import Conflict, PaymentDeclined, PreviewStale
+from core.errors import (
+    Conflict,
+    IdempotencyMismatch,
+    NameThoseThatEnd,
+    PaymentDeclined,
+    PreviewStale,
+    Unprocessable,
+)
 from db.idempotency import Once
 from db.paging import Page, Paging
 
@@ -63,6 +70,7 @@ class SubscriptionController(Controller):
         "/{subscription_id:uuid}/preview-change",
         permission=Permission.PURCHASE,
         status_code=200,
+        responses={422: documented(NameThoseThatEnd, Unprocessable)},
     )
     async def preview_subscription_change(
         self,
@@ -71,7 +79,7 @@ class SubscriptionController(Controller):
         subscription_id: FromPath[UUID],
         data: JSONBody[ChangePreviewed],
     ) -> ChangePreview:
-        """Preview a change of plan.
+        """Preview a change of plan, or of the number of licenses.
 
         Its cost, line by line, and its limits, as if it were made now. Nothing is changed. Send the `proration_date`
         with the change: within ten minutes exactly this is charged.
@@ -82,7 +90,11 @@ class SubscriptionController(Controller):
         "/{subscription_id:uuid}/change",
         permission=Permission.PURCHASE,
         status_code=200,
-        responses={402: documented(PaymentDeclined), 409: documented(PreviewStale, Conflict)},
+        responses={
+            402: documented(PaymentDeclined),
+            409: documented(PreviewStale, Conflict),
+            422: documented(NameThoseThatEnd, Unprocessable, IdempotencyMismatch),
+        },
     )
     async def change_subscription(
         self,
@@ -92,9 +104,10 @@ class SubscriptionController(Controller):
         subscription_id: FromPath[UUID],
         data: JSONBody[ChangeGiven],
     ) -> Response[SubscriptionView]:
-        """Change the plan.
+        """Change the plan, or the number of licenses.
 
-        An upgrade takes effect once it is paid; any other change takes effect with the next period. Where the bank
+        An upgrade, also to more licenses, takes effect once it is paid; any other change takes effect with the next
+        period. Where there are to be fewer licenses, `end_license_ids` names those that end. Where the bank
         wants the customer to confirm, the answer has `pending_change.payment_url`.
         """
         return reply(await subscriptions.change(principal, subscription_id, data, once), status_code=200)

@@ -75,6 +75,7 @@ SHOWN: Final = (
         Subscription.pending_plan_id,
         _Pending.name.label("pending_plan"),
         Subscription.pending_interval,
+        Subscription.pending_quantity,
         Subscription.pending_from,
         Subscription.pending_payment_url,
         *(getattr(_Pending, limit) for limit in LIMITS),

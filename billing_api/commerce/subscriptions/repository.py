@@ -1,23 +1,23 @@
 """Subscription repository: every SQL statement about subscriptions and requested changes."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import Select, select
+from sqlalchemy import Select, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import aliased
 
 from billing_api.commerce.stripe_mirror.repository import customer_at_stripe
 from billing_api.commerce.subscriptions.views import SubscriptionDetails
 from core.errors import NotFound
-from db.models.commerce import PlanChange, Subscription
+from db.models.commerce import LicenseSubscription, PlanChange, Subscription
 from db.models.identity import User
 from db.models.licensing import License, Plan
 from db.models.usage import LicenseUsage
 from db.paging import Order
-from db.unit_of_work import CustomerTransaction, Transaction
+from db.unit_of_work import CustomerTransaction, SystemTransaction, Transaction
 
 NEWEST_FIRST: Final = Order(Subscription.created_at, Subscription.id)
 _Pending = aliased(Plan, name="pending_plan")
@@ -75,3 +75,16 @@ async def stored_change(tx: CustomerTransaction, change_id: UUID) -> PlanChange 
 async def write_change(tx: CustomerTransaction, **values: Any) -> None:
     """Writes the request. A retry after a request that died may find it written already."""
     await tx.session.execute(insert(PlanChange).values(**values).on_conflict_do_nothing())
+
+
+async def license_ids(tx: Transaction, subscription_id: UUID) -> set[UUID]:
+    """The licenses that it pays for now."""
+    mine = (LicenseSubscription.subscription_id == subscription_id, LicenseSubscription.ended_at.is_(None))
+    return set(await tx.session.scalars(select(LicenseSubscription.license_id).where(*mine)))
+
+
+async def name_leaving(tx: SystemTransaction, subscription_id: UUID, leaving: Collection[UUID]) -> None:
+    """Notes which licenses end when the quantity falls, in place of those that were named before."""
+    mine = (LicenseSubscription.subscription_id == subscription_id, LicenseSubscription.ended_at.is_(None))
+    named = LicenseSubscription.license_id.in_(list(leaving))
+    await tx.session.execute(update(LicenseSubscription).where(*mine).values(ends_with_period=named))

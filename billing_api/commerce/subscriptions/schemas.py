@@ -9,6 +9,7 @@ import msgspec
 from msgspec import Meta
 
 from billing_api.commerce.payment_methods.schemas import MethodId
+from billing_api.commerce.plans.prices import MOST_LICENSES
 from billing_api.commerce.subscriptions.ahead import (
     DiscountView,
     NextInvoice,
@@ -41,6 +42,7 @@ class PendingChange(msgspec.Struct, frozen=True, kw_only=True):
     plan_id: PlanId
     plan: PlanName
     interval: Interval
+    quantity: Annotated[int, Meta(description="For how many licenses it pays then.", examples=[1])]
     takes_effect_at: Annotated[
         datetime | None,
         Meta(
@@ -141,14 +143,28 @@ class SubscriptionView(msgspec.Struct, frozen=True, kw_only=True):
         )
 
 
-class ChangePreviewed(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The plan to change to."""
+class ChangePreviewed(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The plan to change to, and the number of licenses."""
 
     plan_id: PlanId
     interval: Interval
+    quantity: Annotated[
+        Annotated[int, Meta(ge=1, le=MOST_LICENSES)] | None,
+        Meta(
+            description=(
+                "For how many licenses it shall pay. More are charged and issued at once; fewer end with the period,"
+                " and no money goes back. Null: as many as now."
+            ),
+            examples=[3],
+        ),
+    ] = None
+    end_license_ids: Annotated[
+        Annotated[list[UUID], Meta(max_length=MOST_LICENSES)],
+        Meta(description="Where there are to be fewer: exactly those of its licenses that end.", examples=[[]]),
+    ] = []
 
 
-class ChangeGiven(ChangePreviewed, frozen=True, forbid_unknown_fields=True):
+class ChangeGiven(ChangePreviewed, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """The plan to change to, and the preview that was seen."""
 
     proration_date: Annotated[
@@ -262,11 +278,12 @@ class ChangePreview(msgspec.Struct, frozen=True, kw_only=True):
 
     direction: Annotated[
         Literal["upgrade", "downgrade"],
-        Meta(description="Whether the plan becomes larger (at once) or smaller (with the next period)."),
+        Meta(description="Whether it becomes larger (at once) or smaller (with the next period)."),
     ]
     plan_id: PlanId
     plan: PlanName
     interval: Interval
+    quantity: Annotated[int, Meta(description="For how many licenses it would pay.", examples=[1])]
     takes_effect_at: Annotated[
         datetime | None, Meta(description="When the change takes effect; null: as soon as it is paid.", examples=[None])
     ]
@@ -291,7 +308,9 @@ class ChangePreview(msgspec.Struct, frozen=True, kw_only=True):
     valid_until: Annotated[
         datetime, Meta(description="Until when the change may name this preview.", examples=["2026-11-22T16:10:00Z"])
     ]
-    price: Annotated[Money, Meta(description="Charged for each later period, before taxes and discounts.")]
+    price: Annotated[
+        Money, Meta(description="Charged for each later period and all licenses, before taxes and discounts.")
+    ]
     limits: Annotated[
         dict[str, LimitToCome],
         Meta(
@@ -321,6 +340,7 @@ def _pending(row: Record) -> PendingChange | None:
         plan_id=row.pending_plan_id,
         plan=row.pending_plan,
         interval=row.pending_interval,
+        quantity=row.quantity if row.pending_quantity is None else row.pending_quantity,
         takes_effect_at=row.pending_from,
         payment_url=row.pending_payment_url,
         over=_over(future_limits(row, row, row.used or {})),

@@ -8,7 +8,7 @@ The lock on the Stripe customer is held during these calls, so that two requests
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
 from typing import Final
 from uuid import NAMESPACE_URL, UUID, uuid5
@@ -18,7 +18,7 @@ from billing_api.commerce.plans.repository import one_on_offer, price_of
 from billing_api.commerce.stripe_mirror.service import Mirror, StripeObject
 from billing_api.commerce.subscriptions import own_repository, repository
 from billing_api.commerce.subscriptions.ends import Ends
-from billing_api.commerce.subscriptions.previews import ENDED, Previews, direction_of
+from billing_api.commerce.subscriptions.previews import ENDED, Previews, direction_of, expect_named, number_of
 from billing_api.commerce.subscriptions.repository import StripeIds
 from billing_api.commerce.subscriptions.schemas import (
     CancelGiven,
@@ -35,7 +35,7 @@ from billing_api.commerce.subscriptions.schemas import (
 from billing_api.gateways.stripe.client import GoneAtStripe, Stripe
 from billing_api.gateways.stripe.facts import SubscriptionFacts
 from billing_api.gateways.stripe.payment_methods import StripeWallets
-from billing_api.gateways.stripe.subscription_changes import SubscriptionChanges
+from billing_api.gateways.stripe.subscription_changes import SubscriptionChanges, Wanted
 from core.deadline import MAY_HAVE_HAPPENED
 from core.errors import Conflict, NotFound, PaymentDeclined, Refusal, Unavailable
 from core.ids import new_id
@@ -104,6 +104,8 @@ class SubscriptionService:
         # 2. Store the request, call Stripe, mirror the result. A refusal releases the key.
         async with self._key_released_on_refusal(principal, once):
             change = await self._store_request(principal, known, change_id, subscription_id, wanted)
+            # Before Stripe is asked: a process that dies in between leaves names without effect.
+            await self._name_leaving(principal, subscription_id, wanted.end_license_ids)
             try:
                 await self._carry_out(known, change, change_id, change.stripe_price_id)
             except GoneAtStripe as gone:
@@ -186,15 +188,17 @@ class SubscriptionService:
             async with self._locked(known) as facts:
                 _require_running(facts)
                 await self._changes.take_back(change_id, facts)
+            await self._name_leaving(principal, subscription_id, ())
             await self._mirror_now(known)
         return await self._answer(principal, subscription_id, once)
 
     async def _carry_out(self, known: StripeIds, change: PlanChange, change_id: UUID, price_id: str) -> None:
+        wanted = Wanted(price_id, change.quantity)
         async with self._locked(known) as facts:
             if change.direction is ChangeDirection.UPGRADE:
-                await self._changes.upgrade(change_id, facts, price_id, change.proration_date)
+                await self._changes.upgrade(change_id, facts, wanted, change.proration_date)
             else:
-                await self._changes.downgrade(change_id, facts, price_id, change.interval)
+                await self._changes.downgrade(change_id, facts, wanted, change.interval)
 
     async def _store_request(
         self, principal: Principal, known: StripeIds, change_id: UUID, subscription_id: UUID, wanted: ChangeGiven
@@ -208,16 +212,23 @@ class SubscriptionService:
         async with self._database.as_customer(principal.user_id) as tx:
             details = await repository.one(tx, subscription_id)
             plan = await one_on_offer(tx, wanted.plan_id)
+            expect_named(details, await repository.license_ids(tx, subscription_id), wanted)
             values = {"id": change_id, "user_id": principal.user_id, "subscription_id": subscription_id}
             offered = {
                 "plan_id": plan.id,
                 "interval": wanted.interval,
                 "stripe_price_id": price_of(plan, wanted.interval),
+                "quantity": number_of(details, wanted),
+                "end_license_ids": list(map(str, wanted.end_license_ids)),
                 "proration_date": wanted.proration_date,
             }
-            way = ChangeDirection(direction_of(details, plan, wanted.interval))
+            way = ChangeDirection(direction_of(details, plan, wanted))
             await repository.write_change(tx, **values, **offered, direction=way)
         return PlanChange(**values, **offered, direction=way)
+
+    async def _name_leaving(self, principal: Principal, subscription_id: UUID, leaving: Collection[UUID]) -> None:
+        async with self._database.as_system(principal.user_id) as system:
+            await repository.name_leaving(system, subscription_id, leaving)
 
     async def _mirror_now(self, known: StripeIds) -> None:
         await self._mirror.mirror(StripeObject("subscription", known.subscription_id, known.customer_id))

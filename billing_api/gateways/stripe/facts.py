@@ -86,6 +86,8 @@ class SubscriptionFacts(msgspec.Struct, frozen=True):
     was_given_up: bool = False
     """Whether Stripe ended it by itself, because nobody paid."""
     quantity: int = 1
+    pending_quantity: int = 1
+    """Beside `pending_price_id`."""
     ends_at: datetime | None = None
     """When it will end or has ended, also in the middle of a period; None: it renews."""
     trial_ends_at: datetime | None = None
@@ -191,6 +193,7 @@ def subscription_facts(subscription: stripe.Subscription) -> SubscriptionFacts:
         ended_at=_optional_instant(subscription.ended_at),
         was_given_up=bool(ending and ending.reason == "payment_failed"),
         quantity=1 if item.quantity is None else item.quantity,
+        pending_quantity=1 if becomes is None or becomes.quantity is None else becomes.quantity,
         ends_at=_end(subscription, item.current_period_end),
         trial_ends_at=_optional_instant(subscription.trial_end),
         discount=_discount(subscription.discounts),

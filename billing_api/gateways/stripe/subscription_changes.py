@@ -45,6 +45,13 @@ class PaymentNeeded(msgspec.Struct, frozen=True):
     page_url: str | None
 
 
+class Wanted(msgspec.Struct, frozen=True):
+    """What a subscription is to become."""
+
+    price_id: str
+    quantity: int
+
+
 class CostLine(msgspec.Struct, frozen=True):
     """A line of the invoice that a change would make. A credit is negative."""
 
@@ -71,11 +78,11 @@ class SubscriptionChanges(Protocol):
     """
 
     async def upgrade(
-        self, change_id: UUID, facts: SubscriptionFacts, price_id: str, prorated_at: datetime | None
+        self, change_id: UUID, facts: SubscriptionFacts, wanted: Wanted, prorated_at: datetime | None
     ) -> PaymentNeeded | None:
         """None: it is paid and in force. PaymentDeclined: nothing has changed. `prorated_at`: None means now."""
 
-    async def downgrade(self, change_id: UUID, facts: SubscriptionFacts, price_id: str, interval: Interval) -> None:
+    async def downgrade(self, change_id: UUID, facts: SubscriptionFacts, wanted: Wanted, interval: Interval) -> None:
         """The new price begins with the next period."""
 
     async def take_back(self, change_id: UUID, facts: SubscriptionFacts) -> None:
@@ -83,10 +90,10 @@ class SubscriptionChanges(Protocol):
 
     async def end_with_period(self, change_id: UUID, facts: SubscriptionFacts) -> None: ...
 
-    async def cost_now(self, facts: SubscriptionFacts, price_id: str, prorated_at: datetime) -> ChangeCost:
+    async def cost_now(self, facts: SubscriptionFacts, wanted: Wanted, prorated_at: datetime) -> ChangeCost:
         """What an upgrade would charge."""
 
-    async def cost_of_renewal(self, facts: SubscriptionFacts, price_id: str) -> Money:
+    async def cost_of_renewal(self, facts: SubscriptionFacts, wanted: Wanted) -> Money:
         """What the next invoice at this price would charge."""
 
 
@@ -95,7 +102,7 @@ class StripeChanges:
         self._v1 = stripe_.v1
 
     async def upgrade(
-        self, change_id: UUID, facts: SubscriptionFacts, price_id: str, prorated_at: datetime | None
+        self, change_id: UUID, facts: SubscriptionFacts, wanted: Wanted, prorated_at: datetime | None
     ) -> PaymentNeeded | None:
         dated: SubscriptionUpdateParams = {} if prorated_at is None else {"proration_date": _seconds(prorated_at)}
         async with _change_errors_mapped():
@@ -103,7 +110,7 @@ class StripeChanges:
                 subscription = await self._v1.subscriptions.update_async(
                     facts.id,
                     {
-                        "items": [{"id": facts.item_id, "price": price_id}],
+                        "items": [{"id": facts.item_id, "price": wanted.price_id, "quantity": wanted.quantity}],
                         "payment_behavior": "pending_if_incomplete",
                         "proration_behavior": "always_invoice",
                         **dated,
@@ -138,21 +145,22 @@ class StripeChanges:
         error = intent.last_payment_error if intent is not None else None
         raise _declined(error.message if error is not None else None)
 
-    async def downgrade(self, change_id: UUID, facts: SubscriptionFacts, price_id: str, interval: Interval) -> None:
+    async def downgrade(self, change_id: UUID, facts: SubscriptionFacts, wanted: Wanted, interval: Interval) -> None:
         async with _change_errors_mapped():
             # 1. A schedule that says what is in force anyway.
             schedule_id = facts.schedule_id or await self._schedule(change_id, facts)
             # 2. Its phases: the present price to the end of the period, then the new price.
             start, end = int(facts.period_start.timestamp()), int(facts.period_end.timestamp())
+            present: Any = {"price": facts.price_id, "quantity": facts.quantity}
             await self._v1.subscription_schedules.update_async(
                 schedule_id,
                 {
                     "end_behavior": "release",
                     "proration_behavior": "none",
                     "phases": [
-                        {"items": [{"price": facts.price_id, "quantity": 1}], "start_date": start, "end_date": end},
+                        {"items": [present], "start_date": start, "end_date": end},
                         {
-                            "items": [{"price": price_id, "quantity": 1}],
+                            "items": [{"price": wanted.price_id, "quantity": wanted.quantity}],
                             "duration": {"interval": interval.value},
                             "proration_behavior": "none",
                         },
@@ -191,20 +199,20 @@ class StripeChanges:
                 facts.id, {"cancel_at_period_end": True}, {"idempotency_key": f"cancel-{change_id}"}
             )
 
-    async def cost_now(self, facts: SubscriptionFacts, price_id: str, prorated_at: datetime) -> ChangeCost:
+    async def cost_now(self, facts: SubscriptionFacts, wanted: Wanted, prorated_at: datetime) -> ChangeCost:
         dated: Any = {"proration_behavior": "always_invoice", "proration_date": _seconds(prorated_at)}
-        invoice = await self._preview(facts, price_id, dated)
+        invoice = await self._preview(facts, wanted, dated)
         lines = tuple(_cost_line(line) for line in invoice.lines.data)
         credit = min(max(-(invoice.starting_balance or 0), 0), max(invoice.total, 0))
         until = max((line.end for line in lines), default=facts.period_end)
         return ChangeCost(Money(invoice.amount_due, invoice.currency), lines, credit, until)
 
-    async def cost_of_renewal(self, facts: SubscriptionFacts, price_id: str) -> Money:
-        invoice = await self._preview(facts, price_id, {"proration_behavior": "none"})
+    async def cost_of_renewal(self, facts: SubscriptionFacts, wanted: Wanted) -> Money:
+        invoice = await self._preview(facts, wanted, {"proration_behavior": "none"})
         return Money(invoice.amount_due, invoice.currency)
 
-    async def _preview(self, facts: SubscriptionFacts, price_id: str, how: Any) -> stripe.Invoice:
-        details: Any = {"items": [{"id": facts.item_id, "price": price_id}], **how}
+    async def _preview(self, facts: SubscriptionFacts, wanted: Wanted, how: Any) -> stripe.Invoice:
+        details: Any = {"items": [{"id": facts.item_id, "price": wanted.price_id, "quantity": wanted.quantity}], **how}
         async with missing_price_named(), stripe_errors_mapped():
             return await self._v1.invoices.create_preview_async(
                 {"subscription": facts.id, "subscription_details": details}

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.licensing.overrides import Override, override
-from core.licensing.plan_change import Direction, Offer, direction, is_in_force
+from core.licensing.plan_change import Direction, Offer, direction, direction_with_number, is_in_force
 
 NOW = datetime(2027, 1, 31, tzinfo=UTC)
 OFFERS = st.builds(
@@ -87,3 +87,17 @@ def test_what_an_override_looks_like_in_the_database() -> None:
     assert msgspec.to_builtins(override(0, 50)) == {"at_most": 0}
     assert msgspec.convert({"at_least": None}, Override).applied(5) is None
     assert Override().applied(5) == 5
+
+
+@given(OFFERS, OFFERS, st.integers(1, 5), st.integers(1, 5))
+def test_plan_and_number_change_together_only_where_both_go_one_way(
+    now: Offer, wanted: Offer, had: int, asked: int
+) -> None:
+    of_plan = direction(now, wanted)
+    of_number = direction_with_number(now, now, had, asked)
+    together = direction_with_number(now, wanted, had, asked)
+    assert of_number is (Direction.NONE if had == asked else Direction.UPGRADE if asked > had else Direction.DOWNGRADE)
+    if Direction.NONE in {of_plan, of_number} or of_plan is of_number:
+        assert together is (of_plan if of_number is Direction.NONE else of_number)
+    else:
+        assert together is None

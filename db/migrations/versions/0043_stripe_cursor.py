@@ -2,15 +2,15 @@
 
 from db.migrations.sql import run_file
 
-revision = "0042"
-down_revision = "0041"
+revision = "0043"
+down_revision = "0042"
 branch_labels = None
 depends_on = None
 
 
 def upgrade() -> None:
-    run_file("0042_stripe_cursor.sql")
+    run_file("0043_stripe_cursor.sql")
 
 
 def downgrade() -> None:
-    run_file("0042_stripe_cursor_down.sql")
+    run_file("0043_stripe_cursor_down.sql")
