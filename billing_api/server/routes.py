@@ -10,6 +10,7 @@ from billing_api.commerce.billing_details.controller import BillingDetailsContro
 from billing_api.commerce.billing_settings.controller import AdminBillingSettingsController
 from billing_api.commerce.checkout.controller import CheckoutController, checkout_return
 from billing_api.commerce.disputes.controller import AdminDisputeController
+from billing_api.commerce.invoices.admin_controller import AdminBalanceController, AdminInvoiceController
 from billing_api.commerce.invoices.controller import BalanceController, InvoiceController
 from billing_api.commerce.payment_methods.controller import PaymentMethodController
 from billing_api.commerce.payments.admin_controller import AdminPaymentController
@@ -102,6 +103,8 @@ ROUTES: Final[Sequence[ControllerRouterHandler]] = (
             AdminReconciliationController,
             AdminBillingSettingsController,
             AdminPaymentController,
+            AdminInvoiceController,
+            AdminBalanceController,
             AdminRefundController,
             AdminDisputeController,
             AdminSearchController,

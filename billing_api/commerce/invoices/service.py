@@ -8,7 +8,7 @@ from billing_api.access.permissions import Principal
 from billing_api.commerce.invoices import repository
 from billing_api.commerce.invoices.schemas import BalanceEntry, BalanceView, InvoiceView
 from billing_api.commerce.stripe_customers.service import StripeCustomers
-from billing_api.gateways.stripe.documents import StripeDocuments
+from billing_api.gateways.stripe.documents import BalanceFacts, StripeDocuments
 from core.errors import NotFound
 from core.money import Money
 from db.paging import Page, Paging
@@ -45,12 +45,14 @@ class InvoiceService:
         """Stripe keeps it; we have no copy."""
         customer_id = await self._customers.known(principal)
         found = None if customer_id is None else await self._documents.balance(customer_id)
-        if found is None:
-            return BalanceView(None, [])
-        entries = [
-            BalanceEntry(
-                one.at, Money(one.amount, one.currency), Money(one.balance, one.currency), one.kind, one.description
-            )
-            for one in found.entries
-        ]
-        return BalanceView(Money(found.balance, found.currency), entries)
+        return BalanceView(None, []) if found is None else balance_view(found)
+
+
+def balance_view(found: BalanceFacts) -> BalanceView:
+    entries = [
+        BalanceEntry(
+            one.at, Money(one.amount, one.currency), Money(one.balance, one.currency), one.kind, one.description
+        )
+        for one in found.entries
+    ]
+    return BalanceView(Money(found.balance, found.currency), entries)

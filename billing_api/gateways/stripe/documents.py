@@ -72,6 +72,12 @@ class StripeDocuments:
         # At Stripe a negative balance is credit.
         return BalanceFacts(-(customer.balance or 0), customer.currency, tuple(_entry(one) for one in listed.data))
 
+    async def line_ids(self, invoice_id: str) -> list[str]:
+        """Stripe's ids of the first ten lines, in their order."""
+        async with stripe_errors_mapped():
+            invoice = await self._v1.invoices.retrieve_async(invoice_id)
+        return [line.id for line in invoice.lines.data]
+
     def _client(self) -> httpx.AsyncClient:
         """Made when it is needed first: it reads the machine's certificates, which takes a part of a start."""
         if self._http is None:

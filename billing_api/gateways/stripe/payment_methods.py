@@ -76,6 +76,9 @@ class StripeWallets(Protocol):
     async def collect_oldest(self, subscription_id: str, method_id: str | None) -> Collected | None:
         """Tries the subscription's oldest open invoice, by default with the card that is charged. None: none is."""
 
+    async def collect(self, invoice_id: str) -> Collected:
+        """Tries this invoice, with the card that is charged."""
+
     async def detach(self, method_id: str) -> None:
         """Idempotent: a card that is gone needs no further call."""
 
@@ -130,6 +133,10 @@ class StripePaymentMethods:
         async with stripe_errors_mapped(_UNKNOWN):
             found = await self._v1.invoices.list_async(wanted)
             return await self._collect(str(found.data[-1].id), method_id) if found.data else None
+
+    async def collect(self, invoice_id: str) -> Collected:
+        async with stripe_errors_mapped(_UNKNOWN):
+            return await self._collect(invoice_id, None)
 
     async def _collect(self, invoice_id: str, method_id: str | None) -> Collected:
         """Stripe pays an invoice once, however often it is asked: one that is paid is no longer open."""

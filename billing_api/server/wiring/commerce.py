@@ -6,6 +6,7 @@ from billing_api.commerce.billing_details.service import BillingDetailsService
 from billing_api.commerce.billing_settings.service import BillingSettingsService
 from billing_api.commerce.checkout.service import CheckoutService
 from billing_api.commerce.disputes.service import DisputeAdministration
+from billing_api.commerce.invoices.admin_service import InvoiceAdministration
 from billing_api.commerce.invoices.service import InvoiceService
 from billing_api.commerce.payment_methods.service import PaymentMethodService
 from billing_api.commerce.payments.service import PaymentAdministration, PaymentService
@@ -17,6 +18,7 @@ from billing_api.commerce.subscriptions.ends import Ends
 from billing_api.commerce.subscriptions.previews import Previews
 from billing_api.commerce.subscriptions.service import SubscriptionService
 from billing_api.gateways.stripe.endings import BY_ITS_CUSTOMER, StripeEndings
+from billing_api.gateways.stripe.invoice_deeds import StripeInvoiceDeeds
 from billing_api.gateways.stripe.payment_methods import StripePaymentMethods
 from billing_api.gateways.stripe.subscription_changes import StripeChanges
 from billing_api.server.wiring.infrastructure import Infrastructure
@@ -30,6 +32,7 @@ class CommerceServices:
     subscriptions: SubscriptionService
     payments: PaymentService
     invoices: InvoiceService
+    invoice_administration: InvoiceAdministration
     billing_settings: BillingSettingsService
     payment_methods: PaymentMethodService
     billing_details: BillingDetailsService
@@ -57,6 +60,9 @@ def commerce(on: Infrastructure) -> CommerceServices:
         ),
         payments=PaymentService(on.reads),
         invoices=InvoiceService(on.reads, StripeCustomers(database, stripe), on.documents),
+        invoice_administration=InvoiceAdministration(
+            database, StripeInvoiceDeeds(stripe.v1), wallets, on.documents, mirror
+        ),
         payment_administration=PaymentAdministration(database),
         refunds=RefundService(database, on.clock),
         disputes=DisputeAdministration(database, stripe, mirror),

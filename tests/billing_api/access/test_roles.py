@@ -155,6 +155,13 @@ admin     POST    /api/v1/admin/service-accounts/{service_account_id:uuid}/rotat
 support   GET     /api/v1/admin/disputes  billing:read
 admin     POST    /api/v1/admin/disputes/{dispute_id:uuid}/close
 admin     POST    /api/v1/admin/disputes/{dispute_id:uuid}/evidence
+support   GET     /api/v1/admin/invoices  billing:read
+support   GET     /api/v1/admin/invoices/{invoice_id:uuid}  billing:read
+admin     POST    /api/v1/admin/invoices/{invoice_id:uuid}/credit-note
+admin     POST    /api/v1/admin/invoices/{invoice_id:uuid}/mark-uncollectible
+admin     POST    /api/v1/admin/invoices/{invoice_id:uuid}/retry
+admin     POST    /api/v1/admin/invoices/{invoice_id:uuid}/void
+admin     POST    /api/v1/admin/users/{user_id:uuid}/balance
 support   GET     /api/v1/admin/payments  billing:read
 support   GET     /api/v1/admin/payments/{payment_id:uuid}  billing:read
 admin     POST    /api/v1/admin/payments/{payment_id:uuid}/refund

@@ -138,6 +138,8 @@ EXCUSED: Final = {
     "POST /api/v1/subscriptions/{subscription_id}/change": "as above",
     "POST /api/v1/subscriptions/{subscription_id}/preview-change": "as above",
     "POST /api/v1/subscriptions/{subscription_id}/resume": "as above",
+    "POST /api/v1/admin/invoices/{invoice_id}/mark-uncollectible": "Stripe knows no such invoice, only our row does",
+    "POST /api/v1/admin/invoices/{invoice_id}/void": "as above",
     "GET /api/v1/invoices/{invoice_id}/pdf": "Stripe has no PDF of what only our row tells of",
     "DELETE /api/v1/payment-methods/{method_id}": "Stripe knows no such card",
     "GET /api/v1/payment-methods/setup/{setup_id}": "as above",

@@ -36,6 +36,12 @@ _BODIES: Final[dict[str, dict[str, Any]]] = {
 
 _OTHER_REASONS: Final = {
     "POST /api/v1/admin/payments/{payment_id}/refund",  # a word of Stripe's; staff's own words are in the note
+    # Of invoices and balances: for the audit trail alone, and Stripe is asked, which these rows do not come from.
+    "POST /api/v1/admin/invoices/{invoice_id}/credit-note",
+    "POST /api/v1/admin/invoices/{invoice_id}/mark-uncollectible",
+    "POST /api/v1/admin/invoices/{invoice_id}/retry",
+    "POST /api/v1/admin/invoices/{invoice_id}/void",
+    "POST /api/v1/admin/users/{user_id}/balance",
     "POST /api/v1/subscriptions/{subscription_id}/cancel",  # the customer's own
 }
 
