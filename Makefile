@@ -3,7 +3,7 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help up down demo test test-quick check fmt lock clean install seed load openloop openloop-customers suspension load-report bench bench-usage bench-api bench-growth bench-alone chaos histories reconcile reconcile-stripe rebuild verify-audit rotate-kek fill-key-hints openapi client
+.PHONY: help up down demo test test-quick check fmt lock clean install seed load openloop openloop-customers suspension load-report bench bench-usage bench-api bench-growth bench-alone chaos histories reconcile reconcile-stripe push-plans rebuild verify-audit rotate-kek fill-key-hints openapi client
 
 # PYTHON=... overrides the script's choice.
 PYTHON = $(shell sh devstack/choose_python.sh)
@@ -82,6 +82,9 @@ reconcile: install  ## compare Redis with Postgres now, repair differences, and 
 
 reconcile-stripe: install  ## find what no webhook of Stripe's brought, now; ARGS=--all reads every customer
 	@exec $(RUN) devstack run workers.commands.reconcile_stripe $(ARGS)
+
+push-plans: install  ## make Stripe's products and prices agree with the plans; again and again without harm
+	@exec $(RUN) devstack run billing_api push-plans $(ARGS)
 
 verify-audit: install  ## check the audit trail against its seals: ARGS="--head POSITION:SEAL"
 	@exec $(RUN) devstack run workers.commands.verify_audit $(ARGS)

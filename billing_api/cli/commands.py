@@ -31,8 +31,10 @@ Command = Callable[[argparse.Namespace, ApiSettings, Database], Awaitable[int]]
 
 
 def describe(subcommands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    seed = subcommands.add_parser("seed", help="create the plans' products and prices at Stripe, once")
-    seed.set_defaults(run=_seed)
+    seed = subcommands.add_parser("seed", help="the same as push-plans")
+    seed.set_defaults(run=_push_plans)
+    push = subcommands.add_parser("push-plans", help="make Stripe's products and prices agree with the plans")
+    push.set_defaults(run=_push_plans)
     admin = subcommands.add_parser("create-admin", help="create the first administrator; asks for the password")
     admin.add_argument("--email", required=True)
     admin.add_argument("--full-name", default="Administrator")
@@ -74,7 +76,7 @@ async def _run(chosen: argparse.Namespace) -> int:
         await database.close()
 
 
-async def _seed(_chosen: argparse.Namespace, settings: ApiSettings, database: Database) -> int:
+async def _push_plans(_chosen: argparse.Namespace, settings: ApiSettings, database: Database) -> int:
     stripe = StripeGateway(settings.stripe)
     try:
         changed = await PlanService(database).publish(stripe)

@@ -197,7 +197,7 @@ HOLDINGS: Final = (
         "subscriptions",
         Fate.KEPT,
         f"id license_id stripe_subscription_id {_PLAN} status current_period_start current_period_end"
-        " cancel_at_period_end quantity ends_at trial_ends_at renewal_amount renewal_currency"
+        " cancel_at_period_end quantity ends_at trial_ends_at stripe_price_id renewal_amount renewal_currency"
         " discount next_amount next_amount_for"
         " plan_paid_until pending_plan_id pending_interval pending_quantity pending_from pending_payment_url"
         " ended_at unknown_price_id renewal_told_for paused_for_dispute mirrored_at created_at updated_at",
@@ -211,7 +211,8 @@ HOLDINGS: Final = (
     Holding(
         "plan_changes",
         Fate.KEPT,
-        f"id subscription_id {_PLAN} stripe_price_id direction quantity end_license_ids proration_date created_at",
+        f"id subscription_id {_PLAN} stripe_price_id keeps_price direction quantity end_license_ids proration_date"
+        " created_at",
     ),
     Holding(
         "invoices",

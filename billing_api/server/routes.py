@@ -15,6 +15,7 @@ from billing_api.commerce.invoices.controller import BalanceController, InvoiceC
 from billing_api.commerce.payment_methods.controller import PaymentMethodController
 from billing_api.commerce.payments.admin_controller import AdminPaymentController
 from billing_api.commerce.payments.controller import PaymentController
+from billing_api.commerce.plans.admin_controller import AdminPlanController
 from billing_api.commerce.plans.controller import PlanController
 from billing_api.commerce.refunds.controller import AdminRefundController
 from billing_api.commerce.subscriptions.controller import SubscriptionController
@@ -102,6 +103,7 @@ ROUTES: Final[Sequence[ControllerRouterHandler]] = (
             AdminJobController,
             AdminReconciliationController,
             AdminBillingSettingsController,
+            AdminPlanController,
             AdminPaymentController,
             AdminInvoiceController,
             AdminBalanceController,

@@ -10,6 +10,8 @@ from uuid import UUID
 
 from msgspec import Meta
 
+from core.field_errors import FORM
+
 USER: Final = "019ab3f0-5d3a-7c11-8f0e-2f6d1b7a9c01"
 LICENSE: Final = "019ab3f4-8e21-7d52-9a1b-6c0f4e2d7b02"
 PLAN: Final = "0198d2f0-0000-7000-8000-000000000002"
@@ -63,6 +65,15 @@ CreatedAt = Annotated[datetime, Meta(description="When it was created.", example
 UpdatedAt = Annotated[datetime, Meta(description="When it was last changed.", examples=["2026-11-23T09:30:00Z"])]
 
 # Licenses.
+PlanCode = Annotated[
+    str,
+    Meta(
+        description="The plan's code, which never changes.",
+        pattern=r"^[a-z0-9](-?[a-z0-9]){1,39}$",
+        examples=["professional"],
+        extra={FORM: "2 to 40 lower-case letters, digits and single dashes between them"},
+    ),
+]
 PlanName = Annotated[str, Meta(description="The plan's name, for people.", examples=["Professional"])]
 LicenseKey = Annotated[
     str,

@@ -113,6 +113,8 @@ class Subscription(Table):
     """When it ends or has ended; None: it renews."""
     trial_ends_at: Mapped[datetime | None]
     """The end of its trial, also of one that is over."""
+    stripe_price_id: Mapped[str | None]
+    """The price that is billed: it stays when the plan's changes. NULL: not read from Stripe yet."""
     renewal_amount: Mapped[BigInt | None]
     """Of each later period at this price, before taxes, discounts and credit. NULL: not read from Stripe yet."""
     renewal_currency: Mapped[str | None]
@@ -180,6 +182,8 @@ class PlanChange(Table):
     stripe_price_id: Mapped[str]
     direction: Mapped[ChangeDirection] = mapped_column(enum_type(ChangeDirection, "plan_change_direction"))
     quantity: Mapped[int] = mapped_column(server_default=text("1"), default=1)
+    keeps_price: Mapped[bool] = mapped_column(server_default=text("false"), default=False)
+    """Whether the number alone changes: the price is not named to Stripe then, because it may be archived."""
     end_license_ids: Mapped[list[Any]] = mapped_column(server_default=text("'[]'"), default=list)
     """The licenses that end with the period, where there are to be fewer."""
     proration_date: Mapped[datetime | None]

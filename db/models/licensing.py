@@ -54,6 +54,8 @@ class Plan(_Limited, Table):
     __table_args__ = (CheckConstraint("trial_days BETWEEN 1 AND 730", name="trial_days"),)
 
     id: Mapped[RowId]
+    code: Mapped[str] = mapped_column(unique=True)
+    """By which staff and programs name it; it never changes."""
     name: Mapped[str] = mapped_column(unique=True)
     license_type: Mapped[LicenseType] = mapped_column(enum_type(LicenseType, "license_type"))
     description: Mapped[str]

@@ -59,6 +59,7 @@ async def belongings(client: httpx.AsyncClient, desk: Desk, urls: DatabaseUrls, 
         "subscriptions": str(made["subscriptions"]["id"]),
         "invoices": str(made["invoices"]["id"]),
         "payments": str(made["payments"]["id"]),
+        "plans": str(STARTER_PLAN),
         "disputes": str(made["disputes"]["id"]),
         "payment-methods": "pm_1Q1yZ2eZvKYlo2C",  # Stripe's alone: nobody here has a row of it
         "payment-methods/setup": "seti_1Q1yZ2eZvKYlo2C",

@@ -18,13 +18,14 @@ class _Published(NamedTuple):
     changed: bool
 
 
-class PlanList:
+class PlansOnSale:
     def __init__(self, reads: SystemReads) -> None:
         self._reads = reads
 
-    async def read(self) -> Page[PlanView]:
-        """The plans on sale, the cheapest first."""
-        items = [PlanView.read(row) for row in await self._reads.rows(repository.ON_SALE)]
+    async def read(self, currency: str | None = None) -> Page[PlanView]:
+        """The plans on sale, the cheapest first. With a currency: those that are sold in it, at their prices there."""
+        rows = await self._reads.rows(repository.ON_SALE)
+        items = [PlanView.read(row, currency) for row in rows if currency in {None, row.currency, *row.currency_prices}]
         return Page(items, total=len(items), limit=100, offset=0)
 
 
@@ -39,8 +40,19 @@ class PlanService:
         the price at which they were sold.
         """
         async with self._database.as_system() as tx:
-            plans = await repository.on_offer(tx)
+            plans, retired = await repository.on_offer(tx), await repository.retired(tx)
+        for plan in retired:
+            await stripe.archive_prices(plan.id, keep=())
         return sum([(await self._publish(stripe, plan)).changed for plan in plans])
+
+    async def align_one(self, stripe: Stripe, plan_id: UUID) -> None:
+        """Publishes a plan that is on sale; archives the prices of one that is retired."""
+        async with self._database.as_system() as tx:
+            on_sale = {plan.id: plan for plan in await repository.on_offer(tx)}
+        if plan_id in on_sale:
+            await self._publish(stripe, on_sale[plan_id])
+        else:
+            await stripe.archive_prices(plan_id, keep=())
 
     async def publish_one(self, stripe: Stripe, plan_id: UUID) -> Mapping[Interval, str]:
         """The prices of a plan at Stripe. A price that was deleted there is created again."""
@@ -56,6 +68,7 @@ class PlanService:
             fresh = await repository.one_on_offer(tx, plan.id)
             changed = (fresh.stripe_price_id_monthly, fresh.stripe_price_id_yearly) != (month, year)
             fresh.stripe_price_id_monthly, fresh.stripe_price_id_yearly = month, year
+        await stripe.archive_prices(plan.id, keep=(month, year))
         return _Published(prices, changed)
 
 

@@ -297,6 +297,7 @@ def _copy(row: Subscription, facts: SubscriptionFacts) -> None:
     row.current_period_end = facts.period_end
     row.cancel_at_period_end = facts.ends_with_period
     row.ends_at, row.trial_ends_at = facts.ends_at, facts.trial_ends_at
+    row.stripe_price_id = facts.price_id
     row.discount = msgspec.to_builtins(facts.discount)
     row.renewal_amount, row.renewal_currency = facts.renewal_amount, facts.currency
     # A decision of ours may have been earlier than the end that Stripe made of it.

@@ -75,15 +75,15 @@ class Previews:
         upgrades = direction_of(details, plan, wanted) is Direction.UPGRADE
         facts = await self._facts(known)
         dated = self._date(facts)
-        number = number_of(details, wanted)
-        costs = await self._costs(facts, plan, wanted.interval, number, dated if upgrades else None)
+        target = target_of(details, plan, wanted)
+        costs = await self._costs(facts, plan, wanted.interval, target, dated if upgrades else None)
         due = costs.now
         return ChangePreview(
             direction="upgrade" if upgrades else "downgrade",
             plan_id=plan.id,
             plan=plan.name,
             interval=wanted.interval,
-            quantity=number,
+            quantity=target.quantity,
             takes_effect_at=None if upgrades else details.subscription.current_period_end,
             due_now=due.due if due else Money(0, facts.currency),
             lines=_lines(due) if due else [],
@@ -91,7 +91,7 @@ class Previews:
             next_invoice=NextInvoice(costs.renewal, due.period_end if due else facts.period_end),
             proration_date=dated,
             valid_until=dated + VALID_FOR,
-            price=Money(prices(plan, wanted.interval)[facts.currency], facts.currency) * number,
+            price=Money(_unit_price(facts, plan, wanted.interval, target), facts.currency) * target.quantity,
             limits=future_limits(details.license, plan, usage.get(details.license.id, {})),
         )
 
@@ -119,15 +119,14 @@ class Previews:
         return (await self._plans.publish_one(self._stripe, plan_id))[interval]
 
     async def _costs(
-        self, facts: SubscriptionFacts, plan: Plan, interval: Interval, number: int, prorated_at: datetime | None
+        self, facts: SubscriptionFacts, plan: Plan, interval: Interval, wanted: Wanted, prorated_at: datetime | None
     ) -> _Costs:
         """`prorated_at`: None where nothing is charged now."""
-        wanted = Wanted(price_of(plan, interval), number)
         try:
             return await self._ask(facts, wanted, prorated_at)
         except GoneAtStripe as gone:
             fresh = await self.recreated_price(gone, plan.id, interval)
-            return await self._ask(facts, Wanted(fresh, number), prorated_at)
+            return await self._ask(facts, Wanted(fresh, wanted.quantity), prorated_at)
 
     async def _ask(self, facts: SubscriptionFacts, wanted: Wanted, prorated_at: datetime | None) -> _Costs:
         now = await self._changes.cost_now(facts, wanted, prorated_at) if prorated_at else None
@@ -144,6 +143,13 @@ class Previews:
         return max(self._clock().replace(microsecond=0), facts.period_start)
 
 
+def _unit_price(facts: SubscriptionFacts, plan: Plan, interval: Interval, wanted: Wanted) -> int:
+    """Of one license for a period, in the subscription's currency."""
+    if wanted.keeps_price and facts.renewal_amount is not None:
+        return facts.renewal_amount // facts.quantity
+    return prices(plan, interval)[facts.currency]
+
+
 def _lines(cost: ChangeCost) -> list[PreviewLine]:
     return [
         PreviewLine(line.description, Money(line.amount, cost.due.currency), PreviewPeriod(line.start, line.end))
@@ -154,6 +160,14 @@ def _lines(cost: ChangeCost) -> list[PreviewLine]:
 def number_of(details: SubscriptionDetails, wanted: ChangePreviewed) -> int:
     """For how many licenses it shall pay."""
     return details.subscription.quantity if wanted.quantity is None else wanted.quantity
+
+
+def target_of(details: SubscriptionDetails, plan: Plan, wanted: ChangePreviewed) -> Wanted:
+    """What Stripe is asked for. Who changes the number alone keeps the price at which it was sold."""
+    row = details.subscription
+    if row.stripe_price_id is not None and (plan.id, wanted.interval) == (row.plan_id, row.interval):
+        return Wanted(row.stripe_price_id, number_of(details, wanted), keeps_price=True)
+    return Wanted(price_of(plan, wanted.interval), number_of(details, wanted))
 
 
 def expect_named(details: SubscriptionDetails, held: Collection[UUID], wanted: ChangePreviewed) -> None:

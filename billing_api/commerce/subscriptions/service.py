@@ -14,11 +14,17 @@ from typing import Final
 from uuid import NAMESPACE_URL, UUID, uuid5
 
 from billing_api.access.permissions import Principal
-from billing_api.commerce.plans.repository import one_on_offer, price_of
+from billing_api.commerce.plans.repository import one_on_offer
 from billing_api.commerce.stripe_mirror.service import Mirror, StripeObject
 from billing_api.commerce.subscriptions import own_repository, repository
 from billing_api.commerce.subscriptions.ends import Ends
-from billing_api.commerce.subscriptions.previews import ENDED, Previews, direction_of, expect_named, number_of
+from billing_api.commerce.subscriptions.previews import (
+    ENDED,
+    Previews,
+    direction_of,
+    expect_named,
+    target_of,
+)
 from billing_api.commerce.subscriptions.repository import StripeIds
 from billing_api.commerce.subscriptions.schemas import (
     CancelGiven,
@@ -193,7 +199,7 @@ class SubscriptionService:
         return await self._answer(principal, subscription_id, once)
 
     async def _carry_out(self, known: StripeIds, change: PlanChange, change_id: UUID, price_id: str) -> None:
-        wanted = Wanted(price_id, change.quantity)
+        wanted = Wanted(price_id, change.quantity, keeps_price=change.keeps_price)
         async with self._locked(known) as facts:
             if change.direction is ChangeDirection.UPGRADE:
                 await self._changes.upgrade(change_id, facts, wanted, change.proration_date)
@@ -214,11 +220,13 @@ class SubscriptionService:
             plan = await one_on_offer(tx, wanted.plan_id)
             expect_named(details, await repository.license_ids(tx, subscription_id), wanted)
             values = {"id": change_id, "user_id": principal.user_id, "subscription_id": subscription_id}
+            target = target_of(details, plan, wanted)
             offered = {
                 "plan_id": plan.id,
                 "interval": wanted.interval,
-                "stripe_price_id": price_of(plan, wanted.interval),
-                "quantity": number_of(details, wanted),
+                "stripe_price_id": target.price_id,
+                "keeps_price": target.keeps_price,
+                "quantity": target.quantity,
                 "end_license_ids": list(map(str, wanted.end_license_ids)),
                 "proration_date": wanted.proration_date,
             }

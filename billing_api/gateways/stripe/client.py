@@ -5,7 +5,7 @@ write carries an idempotency key that is derived from a row stored before the fi
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import asynccontextmanager, suppress
 from typing import Any, Final, Protocol
 from uuid import UUID
@@ -109,6 +109,8 @@ class Stripe(Protocol):
     async def paid_invoice(self, subscription_id: str) -> InvoiceFacts | None: ...
 
     async def ensure_prices(self, entry: CatalogueEntry) -> dict[Interval, str]: ...
+
+    async def archive_prices(self, plan_id: UUID, *, keep: Collection[str]) -> None: ...
 
 
 class StripeGateway:
@@ -241,6 +243,9 @@ class StripeGateway:
             lookup = {interval: self._lookup_key(entry, interval) for interval in entry.amounts}
             found = await self._v1.prices.list_async({"lookup_keys": list(lookup.values()), "limit": 10})
             known = {price.lookup_key: price.id for price in found.data}
+            for price in found.data:
+                if not price.active:  # a price that was changed, and changed back
+                    await self._v1.prices.update_async(price.id, {"active": True})
             # 2. Create the others.
             missing = [interval for interval in lookup if lookup[interval] not in known]
             for interval in missing:
@@ -251,6 +256,7 @@ class StripeGateway:
                         "unit_amount": entry.amounts[interval],
                         "recurring": {"interval": interval.value},
                         "lookup_key": lookup[interval],
+                        "tax_behavior": "exclusive",
                         "currency_options": {
                             name: {"unit_amount": amounts[interval]} for name, amounts in entry.others.items()
                         },
@@ -259,6 +265,16 @@ class StripeGateway:
                 )
                 known[lookup[interval]] = price.id
         return {interval: known[key] for interval, key in lookup.items()}
+
+    async def archive_prices(self, plan_id: UUID, *, keep: Collection[str]) -> None:
+        """Archives the plan's other prices: nobody can buy at them, and their subscribers go on to pay them."""
+        with suppress(NotFound):
+            async with stripe_errors_mapped():
+                wanted: Any = {"product": f"np_{plan_id}", "active": True, "limit": 100}
+                found = await self._v1.prices.list_async(wanted)
+                async for price in found.auto_paging_iter():
+                    if price.id not in keep:
+                        await self._v1.prices.update_async(price.id, {"active": False})
 
     async def _ensure_product(self, entry: CatalogueEntry) -> str:
         """Creates or updates the product. We choose its id, so there is one product for each plan."""

@@ -50,6 +50,8 @@ class Wanted(msgspec.Struct, frozen=True):
 
     price_id: str
     quantity: int
+    keeps_price: bool = False
+    """The price is not named then: it may be archived, and could not be chosen any more."""
 
 
 class CostLine(msgspec.Struct, frozen=True):
@@ -110,7 +112,7 @@ class StripeChanges:
                 subscription = await self._v1.subscriptions.update_async(
                     facts.id,
                     {
-                        "items": [{"id": facts.item_id, "price": wanted.price_id, "quantity": wanted.quantity}],
+                        "items": [_item(facts, wanted)],
                         "payment_behavior": "pending_if_incomplete",
                         "proration_behavior": "always_invoice",
                         **dated,
@@ -212,7 +214,7 @@ class StripeChanges:
         return Money(invoice.amount_due, invoice.currency)
 
     async def _preview(self, facts: SubscriptionFacts, wanted: Wanted, how: Any) -> stripe.Invoice:
-        details: Any = {"items": [{"id": facts.item_id, "price": wanted.price_id, "quantity": wanted.quantity}], **how}
+        details: Any = {"items": [_item(facts, wanted)], **how}
         async with missing_price_named(), stripe_errors_mapped():
             return await self._v1.invoices.create_preview_async(
                 {"subscription": facts.id, "subscription_details": details}
@@ -229,6 +231,11 @@ class StripeChanges:
             await self._v1.invoices.void_invoice_async(
                 invoice_id, {}, {"idempotency_key": f"void-{change_id}-{invoice_id}"}
             )
+
+
+def _item(facts: SubscriptionFacts, wanted: Wanted) -> Any:
+    price = {} if wanted.keeps_price else {"price": wanted.price_id}
+    return {"id": facts.item_id, "quantity": wanted.quantity, **price}
 
 
 def _cost_line(line: stripe.InvoiceLineItem) -> CostLine:

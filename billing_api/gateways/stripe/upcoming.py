@@ -18,7 +18,9 @@ class StripeUpcoming:
         """In minor units of the subscription's currency. None where Stripe cannot tell now: nothing depends on it."""
         wanted: Any = {"subscription": facts.id}
         if facts.scheduled is not None:
-            item = {"id": facts.item_id, "price": facts.scheduled.price_id, "quantity": facts.scheduled.quantity}
+            item: dict[str, Any] = {"id": facts.item_id, "quantity": facts.scheduled.quantity}
+            if facts.scheduled.price_id != facts.price_id:  # one that stays may be archived
+                item["price"] = facts.scheduled.price_id
             wanted["subscription_details"] = {"items": [item], "proration_behavior": "none"}
         try:
             async with stripe_errors_mapped():

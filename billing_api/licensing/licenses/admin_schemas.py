@@ -1,7 +1,7 @@
 """License schemas of staff: the orders that they give, as JSON. What they read is in schemas.py."""
 
 from datetime import datetime
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import msgspec
 from msgspec import Meta
@@ -10,6 +10,7 @@ from billing_api.access.staff_reason import StaffReason
 from billing_api.web.fields import (
     LicenseId,
     LicenseKey,
+    PlanCode,
 )
 from billing_api.web.parameters import STORABLE, Message, Reason, ReasonGiven
 from core.licensing.plan import LIMITS, with_limits
@@ -84,9 +85,7 @@ class IssueLicense(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             examples=["ada@example.com"],
         ),
     ]
-    plan: Annotated[
-        Literal["starter", "professional", "enterprise"], Meta(description="The plan.", examples=["professional"])
-    ]
+    plan: PlanCode
     expiry_date: Annotated[
         Annotated[datetime, msgspec.Meta(tz=True)] | None,
         Meta(description="When it ends, with a UTC offset; absent or null: never.", examples=["2027-11-22T00:00:00Z"]),

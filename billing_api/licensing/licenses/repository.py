@@ -23,7 +23,7 @@ from sqlalchemy.orm import aliased
 
 from billing_api.licensing.licenses.standing_repository import open_causes_shown
 from billing_api.licensing.licenses.views import ForStaff, Shown
-from core.errors import NotFound
+from core.errors import FieldError, InvalidInput, NotFound
 from core.licensing.plan import RESOURCES
 from core.licensing.state import Status
 from core.mailbox import mailbox_key
@@ -219,11 +219,11 @@ async def plan_of(tx: Transaction, license_: License) -> Plan:
     return await tx.session.get_one(Plan, license_.plan_id)
 
 
-async def plan_of_type(tx: StaffTransaction, license_type: str) -> Plan:
-    statement = select(Plan).where(Plan.license_type == license_type, Plan.is_active).order_by(Plan.created_at).limit(1)
-    plan = await tx.session.scalar(statement)
+async def plan_of_code(tx: StaffTransaction, code: str) -> Plan:
+    plan = await tx.session.scalar(select(Plan).where(Plan.code == code, Plan.is_active))
     if plan is None:
-        raise NotFound("no plan of this type is on sale; see GET /api/v1/plans")
+        told = "is the code of no plan that is on sale; see GET /api/v1/plans"
+        raise InvalidInput(f"plan {told}", errors=(FieldError("plan", told, "not_one_of"),))
     return plan
 
 

@@ -181,7 +181,7 @@ class LicenseAdministration:
             if stored := await once.claim(tx, IssuedLicense):
                 return stored
             user = await repository.user_by_email(tx, order.email)
-            plan = await repository.plan_of_type(tx, order.plan)
+            plan = await repository.plan_of_code(tx, order.plan)
             made = await issue(tx, self._secrets, user_id=user.id, plan=plan, term=Term(now, order.expiry_date))
             await tx.audit("license.issued", "license", made.license.id, plan=order.plan, user_id=str(user.id))
             return await once.record(tx, IssuedLicense(made.license.id, made.key))

@@ -16,6 +16,7 @@ class _Known(NamedTuple):
 
 _IN_PATHS: Final[Mapping[str, _Known]] = {
     "license_id": _Known("The license's id.", fields.LICENSE),
+    "plan_id": _Known("The plan's id.", fields.PLAN),
     "method_id": _Known("The card's id at Stripe.", "pm_1RAx2LkJqp"),
     "setup_id": _Known("The setup's id at Stripe.", "seti_1RAx2LkJqp"),
     "subscription_id": _Known("The subscription's id.", fields.SUBSCRIPTION),

@@ -1,6 +1,9 @@
 """Wiring of commerce: plans, checkout, subscriptions, payments and cards."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
+from typing import get_args
 
 from billing_api.commerce.billing_details.service import BillingDetailsService
 from billing_api.commerce.billing_settings.service import BillingSettingsService
@@ -10,7 +13,9 @@ from billing_api.commerce.invoices.admin_service import InvoiceAdministration
 from billing_api.commerce.invoices.service import InvoiceService
 from billing_api.commerce.payment_methods.service import PaymentMethodService
 from billing_api.commerce.payments.service import PaymentAdministration, PaymentService
-from billing_api.commerce.plans.service import PlanList, PlanService
+from billing_api.commerce.plans.administration import PlanAdministration
+from billing_api.commerce.plans.prices import Currency
+from billing_api.commerce.plans.service import PlanService, PlansOnSale
 from billing_api.commerce.refunds.service import RefundService
 from billing_api.commerce.stripe_customers.service import StripeCustomers
 from billing_api.commerce.stripe_mirror.service import Mirror
@@ -27,7 +32,8 @@ from billing_api.web.kept_answer import KeptAnswer
 
 @dataclass(frozen=True)
 class CommerceServices:
-    plans: KeptAnswer
+    plans: Mapping[Currency | None, KeptAnswer]
+    plan_administration: PlanAdministration
     checkouts: CheckoutService
     subscriptions: SubscriptionService
     payments: PaymentService
@@ -46,7 +52,11 @@ def commerce(on: Infrastructure) -> CommerceServices:
     changes, wallets = StripeChanges(stripe), StripePaymentMethods(stripe)
     mirror = Mirror(database, stripe, on.settings.secrets, on.clock)
     return CommerceServices(
-        plans=KeptAnswer(PlanList(on.system_reads).read, cache_control="no-cache"),
+        plans={
+            currency: KeptAnswer(partial(PlansOnSale(on.system_reads).read, currency), cache_control="no-cache")
+            for currency in (None, *get_args(Currency))
+        },
+        plan_administration=PlanAdministration(database, stripe),
         checkouts=CheckoutService(database, on.reads, stripe, mirror, on.clock, public_url=on.settings.public_url),
         subscriptions=SubscriptionService(
             database,

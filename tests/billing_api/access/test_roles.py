@@ -165,6 +165,11 @@ admin     POST    /api/v1/admin/users/{user_id:uuid}/balance
 support   GET     /api/v1/admin/payments  billing:read
 support   GET     /api/v1/admin/payments/{payment_id:uuid}  billing:read
 admin     POST    /api/v1/admin/payments/{payment_id:uuid}/refund
+support   GET     /api/v1/admin/plans  billing:read
+support   GET     /api/v1/admin/plans/{plan_id:uuid}  billing:read
+admin     PATCH   /api/v1/admin/plans/{plan_id:uuid}
+admin     POST    /api/v1/admin/plans
+admin     POST    /api/v1/admin/plans/{plan_id:uuid}/retire
 support   GET     /api/v1/admin/settings/billing  billing:read
 admin     PUT     /api/v1/admin/settings/billing
 support   GET     /api/v1/admin/users  customers:read

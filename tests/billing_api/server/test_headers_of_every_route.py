@@ -120,7 +120,7 @@ async def test_they_stand_on_a_preflight(web: httpx.AsyncClient) -> None:
 async def test_they_stand_on_a_crash(
     production: Litestar, web: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.delattr(production.state.api.services.commerce.plans, "_kept")
+    monkeypatch.delattr(production.state.api.services.commerce.plans[None], "_kept")
     answer = await web.get("/api/v1/plans")
     assert answer.status_code == 500
     hold_the_fixed_headers(answer)

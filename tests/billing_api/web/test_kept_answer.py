@@ -11,7 +11,7 @@ import httpx
 import msgspec
 import pytest
 
-from billing_api.commerce.plans.service import PlanList
+from billing_api.commerce.plans.service import PlansOnSale
 from billing_api.web.kept_answer import KEPT_FOR, KeptAnswer
 from db.reads import SystemReads
 from devstack.ports import choose
@@ -152,7 +152,7 @@ async def test_two_processes_show_a_change_a_second_after_it(database_urls: Data
     """Each has connections of its own, and nothing tells either of them."""
     now = 100.0
     pools = [SystemReads(database_urls.api, name=f"test-{number}") for number in range(2)]
-    lists = [KeptAnswer(PlanList(pool).read, cache_control="", monotonic=lambda: now) for pool in pools]
+    lists = [KeptAnswer(PlansOnSale(pool).read, cache_control="", monotonic=lambda: now) for pool in pools]
     try:
         before = [(await kept.current()).answer("", "").content for kept in lists]
         assert before[0] == before[1]

@@ -218,3 +218,17 @@ async def test_a_trial_is_not_changed(shopper: Shopper) -> None:
     tried = await shopper.buys(trial=True)
     answer = await ask(shopper, tried, "change", quantity=2)
     assert (answer.status_code, "trial" in answer.json()["detail"]) == (409, True)
+
+
+@pytest.mark.parametrize("kind", ["drop", "drop_after_effect"])
+async def test_an_answer_that_was_lost_is_one_charge_and_one_more_license(shopper: Shopper, kind: str) -> None:
+    bought = await shopper.buys()
+    body, headers = await wish(shopper, bought, quantity=2), shopper.me | {"Idempotency-Key": "lost"}
+    path = f"{SUBSCRIPTIONS}/{bought['id']}/change"
+    fault = {"kind": kind, "method": "POST", "path": "/v1/subscriptions/*", "times": 3}
+    (await shopper.browser.post(f"{shopper.stripe}/_sim/faults", json=fault)).raise_for_status()
+    assert (await shopper.client.post(path, json=body, headers=headers)).status_code >= 500
+    (await shopper.browser.delete(f"{shopper.stripe}/_sim/faults")).raise_for_status()
+    again = await shopper.client.post(path, json=body, headers=headers)
+    assert (again.status_code, again.json()["quantity"]) == (200, 2)
+    assert (len(await charged(shopper)), len(await shopper.licenses())) == (2, 2)
