@@ -38,9 +38,8 @@ async def follow_running(
     paid = billed.paid is not None and billed.paid.pays_until(facts.period_end)
     if billed.paid is not None and billed.paid.pays_until(facts.period_end, facts.price_id, facts.quantity):
         licenses += await _issue_more(tx, secrets, row, facts, billed, len(held), now)
-    for license_ in licenses:
-        if license_.status is Status.CANCELLED:  # by a decision of ours, which Stripe has not carried out yet
-            continue
+    # One that a decision of ours has ended stays as it is, also before Stripe has carried that out.
+    for license_ in (one for one in licenses if one.status is not Status.CANCELLED):
         if paid:
             set_paid_period(license_, term_of(facts, (await policy_in_force(tx)).grace))
             await _is_paid(tx, license_, now)
