@@ -46,11 +46,17 @@ async def follow_running(
         elif facts.ends_with_period:
             license_.grace_until = None
         license_.auto_renew = not facts.ends_with_period
-    if facts.scheduled is not None and facts.scheduled.quantity < facts.quantity:
-        for one in held:
-            if one.link.ends_with_period:
-                one.license.auto_renew, one.license.grace_until = False, None
+    _let_leaving_run_out(facts, held)
     row.quantity = len(licenses)
+
+
+def _let_leaving_run_out(facts: SubscriptionFacts, held: Sequence[Held]) -> None:
+    """Those that their owner named are not renewed while fewer are planned."""
+    if facts.scheduled is None or facts.scheduled.quantity >= facts.quantity:
+        return
+    for one in held:
+        if one.link.ends_with_period:
+            one.license.auto_renew, one.license.grace_until = False, None
 
 
 async def follow_end(tx: SystemTransaction, row: Subscription, now: datetime) -> None:
