@@ -19,7 +19,7 @@ from billing_api.commerce.invoices.repository import InvoiceFilter
 from billing_api.commerce.invoices.schemas import BalanceView
 from billing_api.web.parameters import instant, reply
 from billing_api.web.problems import documented
-from core.errors import Conflict, PaymentDeclined, Unprocessable
+from core.errors import Conflict, PaymentDeclined, PaymentDisputed, Unprocessable
 from db.idempotency import Once
 from db.models.commerce import InvoiceStatus
 from db.paging import Page, Paging
@@ -151,7 +151,7 @@ class AdminInvoiceController(Controller):
         permission=Permission.BILLING_CHANGE,
         step_up=True,
         status_code=201,
-        responses={409: documented(Conflict), 422: documented(Unprocessable)},
+        responses={409: documented(PaymentDisputed, Conflict), 422: documented(Unprocessable)},
     )
     async def credit_invoice(
         self,

@@ -19,7 +19,7 @@ from billing_api.gateways.stripe.documents import StripeDocuments
 from billing_api.gateways.stripe.invoice_deeds import StripeInvoiceDeeds
 from billing_api.gateways.stripe.payment_methods import StripeWallets
 from core.counted import counted
-from core.errors import Conflict, FieldError, NotFound, PaymentDeclined, Refusal, Unprocessable
+from core.errors import Conflict, FieldError, NotFound, PaymentDeclined, PaymentDisputed, Refusal, Unprocessable
 from core.ids import new_id
 from db.idempotency import Once, Replayable
 from db.paging import Page, Paging, fetch_page
@@ -76,6 +76,9 @@ class InvoiceAdministration:
         """Tries to collect it. PaymentDeclined where the card is; Conflict where the invoice is not open."""
 
         async def deed(stripe_id: str, _: str) -> None:
+            async with self._database.as_system(principal.user_id) as tx:
+                if await repository.has_ended(tx, invoice_id):
+                    raise Conflict("its subscription has ended, so it is not charged any more: void the invoice")
             tried = await self._wallets.collect(stripe_id)
             if tried.error is not None:
                 raise PaymentDeclined(f"{tried.error.rstrip('.')}. Nothing was charged")
@@ -92,6 +95,11 @@ class InvoiceAdministration:
             raise Unprocessable("say either amount or lines, and not both", errors=(fault,))
 
         async def deed(stripe_id: str, key: str) -> None:
+            async with self._database.as_system(principal.user_id) as tx:
+                if given.to == "refund" and await repository.is_disputed(tx, invoice_id):
+                    raise PaymentDisputed(
+                        "the bank has taken this payment back, and decides about it: answer it under admin/disputes"
+                    )
             amounts = await self._amounts(stripe_id, given)
             await self._deeds.credit(key, stripe_id, amounts, to=given.to, reason="order_change")
 
@@ -124,7 +132,7 @@ class InvoiceAdministration:
             await tx.audit(action, "invoice", invoice_id, **told)
         # 2. Stripe is asked, and then mirrored. A refusal gives the key back.
         try:
-            await deed(invoice.stripe_invoice_id, f"{invoice_id}-{once.key or new_id()}")
+            await deed(invoice.stripe_invoice_id, _key(principal, invoice_id, once))
         except Refusal:
             async with self._database.as_system(principal.user_id) as tx:
                 await once.give_back(tx)
@@ -146,7 +154,7 @@ class InvoiceAdministration:
             told = {"amount": given.amount, "description": given.description, "reason": given.reason}
             await tx.audit("balance.changed", "user", user_id, **told)
         try:
-            view = await self._change_balance(customer_id, given, f"{user_id}-{once.key or new_id()}")
+            view = await self._change_balance(customer_id, given, _key(principal, user_id, once))
         except Refusal:
             async with self._database.as_system(principal.user_id) as tx:
                 await once.give_back(tx)
@@ -171,3 +179,8 @@ class InvoiceAdministration:
         if changed is None:
             raise NotFound("Stripe has no such customer any more")
         return balance_view(changed)
+
+
+def _key(principal: Principal, of: UUID, once: Once) -> str:
+    """The same for one request that is repeated; a colleague's key of the same name is another one."""
+    return f"{of}-{principal.user_id}-{once.key}" if once.key else str(new_id())

@@ -5,13 +5,15 @@ from datetime import datetime
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import BigInteger, ColumnElement, ScalarSelect, Select, and_, bindparam, cast, func, select
+from sqlalchemy import BigInteger, ColumnElement, ScalarSelect, Select, and_, bindparam, cast, exists, func, select
 
+from billing_api.commerce.stripe_mirror.money_back_repository import OPEN_DISPUTE
 from billing_api.commerce.stripe_mirror.repository import customer_at_stripe
 from core.errors import NotFound
 from core.mailbox import mailbox_key
-from db.models.commerce import Invoice, InvoiceStatus, Payment
+from db.models.commerce import Invoice, InvoiceStatus, Payment, Subscription
 from db.models.identity import User
+from db.models.money_back import Dispute
 from db.paging import Order
 from db.reads import OwnList, OwnStatement
 from db.unit_of_work import PrivilegedTransaction
@@ -94,6 +96,18 @@ async def one_for_staff(tx: PrivilegedTransaction, invoice_id: UUID) -> Any:
     if row is None:
         raise NotFound("there is no such invoice: list them with GET admin/invoices")
     return row
+
+
+async def has_ended(tx: PrivilegedTransaction, invoice_id: UUID) -> bool:
+    """Whether the invoice is one of a subscription that has ended."""
+    ended = exists().where(Invoice.id == invoice_id, Subscription.id == Invoice.subscription_id)
+    return bool(await tx.session.scalar(select(ended.where(Subscription.ended_at.is_not(None)))))
+
+
+async def is_disputed(tx: PrivilegedTransaction, invoice_id: UUID) -> bool:
+    """Whether a payment of the invoice has an open dispute."""
+    disputed = exists().where(Payment.invoice_id == invoice_id, Dispute.payment_id == Payment.id)
+    return bool(await tx.session.scalar(select(disputed.where(Dispute.status.in_(OPEN_DISPUTE)))))
 
 
 async def customer_of(tx: PrivilegedTransaction, user_id: UUID) -> str | None:

@@ -8,10 +8,11 @@ from collections.abc import Mapping
 from typing import Any, Final, Literal
 
 import stripe
+from stripe import ListObject
 from stripe._v1_services import V1Services
 
 from billing_api.gateways.stripe.client import stripe_errors_mapped
-from core.errors import Conflict
+from core.errors import Conflict, Unprocessable
 
 KEY: Final = "np_key"
 """The metadata field that carries our key."""
@@ -54,11 +55,10 @@ class StripeInvoiceDeeds:
         """One credit note for each key. `amounts`: Stripe's parameters, `amount` or `lines`.
 
         `to`: where a paid invoice's money goes; None for an open one, of which less is to be paid. Conflict where the
-        invoice does not fit; PartnerRefused where Stripe refuses the amount.
+        invoice does not fit; Unprocessable, with Stripe's words, where it refuses the amount: more than is left.
         """
         async with stripe_errors_mapped(_UNANSWERED):
-            known = await self._v1.credit_notes.list_async({"invoice": invoice_id, "limit": _A_PAGE})
-            if any(_key_of(note) == key for note in known.data):
+            if await _was_made(await self._v1.credit_notes.list_async({"invoice": invoice_id, "limit": _A_PAGE}), key):
                 return
             invoice = await self._v1.invoices.retrieve_async(invoice_id)
             status = invoice.status
@@ -75,13 +75,17 @@ class StripeInvoiceDeeds:
                 wanted["reason"] = reason
             if to is not None:
                 wanted[f"{to}_amount"] = _total(invoice, amounts)
-            await self._v1.credit_notes.create_async(wanted, {"idempotency_key": f"credit-note-{key}"})
+            try:
+                await self._v1.credit_notes.create_async(wanted, {"idempotency_key": f"credit-note-{key}"})
+            except stripe.InvalidRequestError as refusal:
+                said = (refusal.user_message or "it does not fit this invoice").rstrip(".")
+                raise Unprocessable(f"Stripe refused the credit note: {said}. Nothing was credited") from refusal
 
     async def add_balance(self, key: str, customer_id: str, amount: int, currency: str, description: str) -> None:
         """`amount`: positive is credit. One entry for each key."""
         async with stripe_errors_mapped(_UNANSWERED):
             known = await self._v1.customers.balance_transactions.list_async(customer_id, {"limit": _A_PAGE})
-            if any(_key_of(entry) == key for entry in known.data):
+            if await _was_made(known, key):
                 return
             await self._v1.customers.balance_transactions.create_async(
                 customer_id,
@@ -109,6 +113,9 @@ def _share(amount: int, part: int, whole: int) -> int:
     return (2 * amount * part + whole) // (2 * whole)
 
 
-def _key_of(made: stripe.CreditNote | stripe.CustomerBalanceTransaction) -> str | None:
-    found: str | None = made.metadata.to_dict().get(KEY) if made.metadata else None
-    return found
+async def _was_made(listed: ListObject[Any], key: str) -> bool:
+    """Whether an object of the list, however long, carries our key."""
+    async for made in listed.auto_paging_iter():
+        if made.metadata and made.metadata.to_dict().get(KEY) == key:
+            return True
+    return False

@@ -7,9 +7,10 @@ from typing import Any
 import httpx
 import pytest
 
+from billing_api.commerce.stripe_mirror.service import Mirror, StripeObject
 from tests.billing_api.conftest import Buying, Client
 from tests.support.buyer import Buyer
-from tests.support.databases import rows
+from tests.support.databases import change, rows
 from tests.support.people import Desk, Headers
 from tests.support.servers import DatabaseUrls
 from tests.support.stripe import objects
@@ -114,6 +115,54 @@ async def test_a_retry_charges_the_card_that_is_there_by_now(client: Client, buy
     assert (await one.license())["status"] == "active"
 
 
+async def test_what_has_ended_is_not_charged_any_more(
+    client: Client, buyer: Buying, admin: Headers, database_urls: DatabaseUrls
+) -> None:
+    one, invoice_id = await unpaid(buyer)
+    await change(database_urls, "UPDATE subscriptions SET ended_at = created_at")
+    await one.use_card("pm_card_visa")
+    refused = await do(client, admin, invoice_id, "retry", WHY)
+    assert (refused.status_code, refused.json()["code"]) == (409, "conflict")
+    assert (await client.get(f"{PATH}/{invoice_id}", headers=admin)).json()["status"] == "open"
+
+
+async def test_a_disputed_payment_is_not_given_back_by_a_credit_note(
+    client: Client, buyer: Buying, admin: Headers, mirror: Mirror
+) -> None:
+    one = await buyer("Starter")
+    invoice_id = await paid(one)
+    [charge] = await objects(one.browser, one.stripe, "charges", customer=one.customer)
+    made = await one.browser.post(f"{one.stripe}/_sim/disputes", json={"charge": charge["id"], "kind": "chargeback"})
+    await mirror.mirror(StripeObject("dispute", made.json()["id"], None))
+    refused = await do(client, admin, invoice_id, "credit-note", {**WHY, "amount": 900, "to": "refund"})
+    assert (refused.status_code, refused.json()["code"]) == (409, "payment_disputed")
+    assert await objects(one.browser, one.stripe, "credit_notes", customer=one.customer) == []
+
+
+async def test_colleagues_may_choose_the_same_key(client: Client, buyer: Buying, admin: Headers, desk: Desk) -> None:
+    one = await buyer("Starter")
+    invoice_id = await paid(one)
+    order = {**WHY, "amount": 900, "to": "credit"}
+    for colleague in (admin, await desk.staff()):
+        assert (await do(client, colleague, invoice_id, "credit-note", order)).status_code == 201
+    goodwill = {**WHY, "amount": 100, "description": "Goodwill"}
+    for colleague in (admin, await desk.staff()):
+        path = f"/api/v1/admin/users/{one.user_id}/balance"
+        await client.post(path, json=goodwill, headers={**colleague, "Idempotency-Key": "k"})
+    assert (await client.get("/api/v1/balance", headers=one.me)).json()["balance"] == usd(2000)
+
+
+async def test_many_credit_notes_at_once_never_give_more_than_was_paid(
+    client: Client, buyer: Buying, admin: Headers
+) -> None:
+    one = await buyer("Starter")
+    invoice_id, order = await paid(one), {**WHY, "amount": 1000, "to": "refund"}
+    answers = await asyncio.gather(*(do(client, admin, invoice_id, "credit-note", order, f"{n}") for n in range(5)))
+    assert sorted(answer.status_code for answer in answers) == [201, 201, 422, 422, 422]
+    notes = await objects(one.browser, one.stripe, "credit_notes", customer=one.customer)
+    assert [note["total"] for note in notes] == [1000, 1000]
+
+
 @pytest.mark.parametrize("to", ["refund", "credit", "out_of_band"])
 async def test_a_credit_note_of_a_paid_invoice_goes_where_it_is_said_and_once(
     client: Client, buyer: Buying, admin: Headers, to: str
@@ -153,7 +202,9 @@ async def test_a_credit_note_by_lines_and_of_an_open_invoice(client: Client, buy
         ({"amount": 1.5, "to": "credit"}, 400),
         ({"amount": 100, "to": "charity"}, 400),
         ({"amount": 100, "to": "credit", "currency": "eur"}, 400),
-        ({"amount": 10**12, "to": "refund"}, 502),
+        ({"amount": 10**12, "to": "refund"}, 422),
+        ({"amount": 2901, "to": "refund"}, 422),
+        ({"lines": [{"line": 1, "amount": 2901}], "to": "credit"}, 422),
     ],
 )
 async def test_a_credit_note_that_does_not_fit_is_refused_and_changes_nothing(
