@@ -164,9 +164,8 @@ def orders(subjects: Sequence[StripeObject]) -> Iterator[tuple[str, list[StripeO
     yield "reversed", list(reversed(subjects))
     yield "twice each", [subject for subject in subjects for _ in range(2)]
     dice = random.Random(93)
-    for number in range(3):
-        yield f"shuffled, {number}", dice.sample(subjects, len(subjects))
-    for late in dice.sample(range(len(subjects)), min(3, len(subjects))):
+    yield "shuffled", dice.sample(subjects, len(subjects))
+    for late in dice.sample(range(len(subjects)), 2):
         yield f"the event {late} last", [*subjects[:late], *subjects[late + 1 :], subjects[late]]
 
 
