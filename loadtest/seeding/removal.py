@@ -24,8 +24,8 @@ from loadtest.seeding.people import PATTERN
 
 USERS_A_STEP: Final = 20
 
-# Every table that says whose its rows are, with those it points at. One that is partitioned counts once. What is checked
-# at the end of the transaction says nothing about the order.
+# Every table that says whose its rows are, with those it points at. One that is partitioned counts once. A constraint
+# that is checked at the end of the transaction says nothing about the order.
 _OWNED: Final = """
     SELECT child.relname AS table, array_remove(array_agg(parent.relname), NULL) AS points_at
     FROM pg_class child
