@@ -17,6 +17,7 @@ from billing_api.commerce.payments.admin_controller import AdminPaymentControlle
 from billing_api.commerce.payments.controller import PaymentController
 from billing_api.commerce.plans.admin_controller import AdminPlanController
 from billing_api.commerce.plans.controller import PlanController
+from billing_api.commerce.promotions.controller import AdminCouponController, AdminPromotionCodeController
 from billing_api.commerce.refunds.controller import AdminRefundController
 from billing_api.commerce.subscriptions.controller import SubscriptionController
 from billing_api.identity.accounts.controller import AuthController, MeController, show_verification, verify_by_form
@@ -104,6 +105,8 @@ ROUTES: Final[Sequence[ControllerRouterHandler]] = (
             AdminReconciliationController,
             AdminBillingSettingsController,
             AdminPlanController,
+            AdminCouponController,
+            AdminPromotionCodeController,
             AdminPaymentController,
             AdminInvoiceController,
             AdminBalanceController,

@@ -60,6 +60,8 @@ async def belongings(client: httpx.AsyncClient, desk: Desk, urls: DatabaseUrls, 
         "invoices": str(made["invoices"]["id"]),
         "payments": str(made["payments"]["id"]),
         "plans": str(STARTER_PLAN),
+        "coupons": "c0upon",  # Stripe's alone, as the next ones
+        "promotion-codes": "promo_1Q1yZ2eZvKYlo2C",
         "disputes": str(made["disputes"]["id"]),
         "payment-methods": "pm_1Q1yZ2eZvKYlo2C",  # Stripe's alone: nobody here has a row of it
         "payment-methods/setup": "seti_1Q1yZ2eZvKYlo2C",

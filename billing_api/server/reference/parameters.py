@@ -17,6 +17,8 @@ class _Known(NamedTuple):
 _IN_PATHS: Final[Mapping[str, _Known]] = {
     "license_id": _Known("The license's id.", fields.LICENSE),
     "plan_id": _Known("The plan's id.", fields.PLAN),
+    "coupon_id": _Known("The coupon's id at Stripe.", "019ab3f9-5a11-7c21-9d31-1f5b6a7c8d31"),
+    "promotion_code_id": _Known("The promotion code's id at Stripe.", "promo_1RAx2LkJqp"),
     "method_id": _Known("The card's id at Stripe.", "pm_1RAx2LkJqp"),
     "setup_id": _Known("The setup's id at Stripe.", "seti_1RAx2LkJqp"),
     "subscription_id": _Known("The subscription's id.", fields.SUBSCRIPTION),

@@ -16,6 +16,7 @@ from billing_api.commerce.payments.service import PaymentAdministration, Payment
 from billing_api.commerce.plans.administration import PlanAdministration
 from billing_api.commerce.plans.prices import Currency
 from billing_api.commerce.plans.service import PlanService, PlansOnSale
+from billing_api.commerce.promotions.service import PromotionService
 from billing_api.commerce.refunds.service import RefundService
 from billing_api.commerce.stripe_customers.service import StripeCustomers
 from billing_api.commerce.stripe_mirror.service import Mirror
@@ -34,6 +35,7 @@ from billing_api.web.kept_answer import KeptAnswer
 class CommerceServices:
     plans: Mapping[Currency | None, KeptAnswer]
     plan_administration: PlanAdministration
+    promotions: PromotionService
     checkouts: CheckoutService
     subscriptions: SubscriptionService
     payments: PaymentService
@@ -57,6 +59,7 @@ def commerce(on: Infrastructure) -> CommerceServices:
             for currency in (None, *get_args(Currency))
         },
         plan_administration=PlanAdministration(database, stripe),
+        promotions=PromotionService(database, stripe, on.clock),
         checkouts=CheckoutService(database, on.reads, stripe, mirror, on.clock, public_url=on.settings.public_url),
         subscriptions=SubscriptionService(
             database,

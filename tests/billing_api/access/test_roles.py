@@ -165,6 +165,12 @@ admin     POST    /api/v1/admin/users/{user_id:uuid}/balance
 support   GET     /api/v1/admin/payments  billing:read
 support   GET     /api/v1/admin/payments/{payment_id:uuid}  billing:read
 admin     POST    /api/v1/admin/payments/{payment_id:uuid}/refund
+support   GET     /api/v1/admin/coupons  billing:read
+admin     POST    /api/v1/admin/coupons
+admin     DELETE  /api/v1/admin/coupons/{coupon_id:str}
+support   GET     /api/v1/admin/promotion-codes  billing:read
+admin     POST    /api/v1/admin/promotion-codes
+admin     PATCH   /api/v1/admin/promotion-codes/{promotion_code_id:str}
 support   GET     /api/v1/admin/plans  billing:read
 support   GET     /api/v1/admin/plans/{plan_id:uuid}  billing:read
 admin     PATCH   /api/v1/admin/plans/{plan_id:uuid}
