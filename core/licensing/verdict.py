@@ -34,6 +34,7 @@ class Code(enum.StrEnum):
 
 
 _LAST_SECOND: Final = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC).timestamp()
+_NEVER: Final = float("inf")
 STANDS: Final = frozenset({Code.VALID, Code.GRACE})
 """The codes of a license that is usable."""
 
@@ -85,8 +86,11 @@ def standing(record: LicenseRecord | None, fingerprint: str | None, now: float) 
 
 def holds_until(record: LicenseRecord, now: float) -> float:
     """The next instant at which a date alone changes the code of this license; infinity where there is none."""
-    turns = (record.valid_from, record.valid_until, record.grace_until)
-    return min((turn for turn in turns if turn is not None and turn > now), default=float("inf"))
+    until = _NEVER
+    for turn in (record.valid_from, record.valid_until, record.grace_until):
+        if turn is not None and now < turn < until:
+            until = turn
+    return until
 
 
 def _begun(record: LicenseRecord, now: float) -> bool:

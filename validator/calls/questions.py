@@ -14,7 +14,7 @@ from core.crypto.signature import body_digest
 from core.licensing.plan import RESOURCE_OF_FEATURE
 from validator.calls.wire import Ask, read
 from validator.store.hashes import LicenseHashes
-from validator.store.sized_cache import SizedCache, block, heap_bytes
+from validator.store.sized_cache import SizedCache, ascii_bytes, binary_bytes, block, heap_bytes
 
 _ask: Final = msgspec.json.Decoder(Ask)
 _LONGEST: Final = 1024
@@ -46,7 +46,9 @@ class Questions:
     def read(self, body: bytes, digest: bytes) -> Question:
         """The same, of a body that is not known, with its digest."""
         ask = read(_ask, body)
-        question = Question(self._hashes.find(ask.license_key), intern(ask.feature), ask.fingerprint, digest)
+        question = Question(
+            self._hashes.find(ask.license_key, keep=False), intern(ask.feature), ask.fingerprint, digest
+        )
         if question.h is not None and ask.nonce is None and len(body) <= _LONGEST:
             self.held.put(body, question)
         return question
@@ -56,10 +58,13 @@ class Questions:
 
 
 _QUESTION_BYTES: Final = block(getsizeof(Question(None, "", None)))
+_DIGEST_BYTES: Final = heap_bytes(body_digest(b""))
 
 
 def _bytes_of(body: bytes, question: Question) -> int:
-    fingerprint = 0 if question.fingerprint is None else heap_bytes(question.fingerprint)
-    feature = 0 if question.feature in RESOURCE_OF_FEATURE else heap_bytes(question.feature)  # those are one for all
-    texts = heap_bytes(body) + heap_bytes(question.digest) + heap_bytes(question.h) + fingerprint + feature
-    return texts + _QUESTION_BYTES
+    size = _QUESTION_BYTES + binary_bytes(body) + _DIGEST_BYTES + ascii_bytes(question.h or "")
+    if question.fingerprint is not None:
+        size += heap_bytes(question.fingerprint)
+    if question.feature not in RESOURCE_OF_FEATURE:  # those are one for all
+        size += heap_bytes(question.feature)
+    return size

@@ -22,7 +22,7 @@ from core.licensing.record import LicenseRecord, Usage
 from core.resp.connection import Answer
 from validator.redis.eras import Era, Eras
 from validator.store.bounded_cache import BoundedCache
-from validator.store.sized_cache import SizedCache, block, heap_bytes
+from validator.store.sized_cache import SizedCache, ascii_bytes, binary_bytes, block, heap_bytes
 
 MOST_UNKNOWN: Final = 4096
 MOST_GIVEN: Final = 16
@@ -189,6 +189,9 @@ class NearCache:
 
     def keep(self, h: str, entry: Entry, verdict: CachedVerdict, until: float) -> None:
         """Keeps a verdict that was made from this entry."""
+        if not entry.kept and not verdict.own_bytes:  # the usual case: the first one, which many licenses share
+            entry.until, entry.kept = until, verdict
+            return
         before = entry.kept_bytes
         entry.keep(verdict, until)
         self._grew(h, entry, entry.kept_bytes - before)
@@ -213,12 +216,14 @@ class NearCache:
             self._known.grew(size)
 
 
-_ENTRY_BYTES: Final = block(getsizeof(Entry(packed=b"", era=cast("Era", None))))
+_ENTRY_BYTES: Final = block(getsizeof(Entry(packed=b"", era=cast("Era", None)))) + _FLOAT_BYTES
 _CHANGE_BYTES: Final = block(getsizeof(Change())) + _FLOAT_BYTES
 
 
 def _bytes_of(h: str, entry: Entry) -> int:
-    size = _ENTRY_BYTES + _FLOAT_BYTES + heap_bytes(h) + heap_bytes(entry.packed) + entry.kept_bytes
+    size = _ENTRY_BYTES + ascii_bytes(h) + binary_bytes(entry.packed)
+    if entry.kept:
+        size += entry.kept_bytes
     if entry.ends_at != NEVER:
         size += _FLOAT_BYTES
     return size if entry.change is None else size + _CHANGE_BYTES

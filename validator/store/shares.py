@@ -1,7 +1,7 @@
 """Shares: how the memory that a process may remember with (NP_REMEMBERED_MB) is divided among its caches.
 
-A license that is forgotten has to be read from Redis again, which costs most, so licenses get most. A question that is
-forgotten is read and hashed again; an API key is read and its secret decrypted.
+A license that is forgotten has to be read from Redis and judged again, three times what it costs to read and hash a
+forgotten question again; both take about as many bytes. So licenses get most.
 """
 
 from typing import NamedTuple, Self
@@ -19,4 +19,4 @@ class Shares(NamedTuple):
     def of(cls, most: int) -> Self:
         """`most`: bytes in all."""
         sixteenth = most // 16
-        return cls(licenses=10 * sixteenth, questions=4 * sixteenth, api_keys=sixteenth, hashes=sixteenth)
+        return cls(licenses=12 * sixteenth, questions=2 * sixteenth, api_keys=sixteenth, hashes=sixteenth)

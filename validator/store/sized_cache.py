@@ -38,6 +38,15 @@ def heap_bytes(thing: object) -> int:
     return block(getsizeof(thing))
 
 
+def ascii_bytes(text: str) -> int:
+    """The same of a text in ASCII, at a tenth of the cost."""
+    return len(text) + 64 & ~15
+
+
+def binary_bytes(data: bytes) -> int:
+    return len(data) + 48 & ~15
+
+
 class SizedCache(Generic[K, V]):
     __slots__ = ("_hand", "_most", "_shards", "_size_of", "evicted", "taken")
 

@@ -1,6 +1,7 @@
 """A validation under more reads than can be answered in time: told so at once, and nothing that is remembered waits."""
 
 import json
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 from core.clock import unix_time
@@ -26,11 +27,21 @@ class Parts(NamedTuple):
     verdicts: Verdicts
     tally: Tally
 
-    def ask(self, request: Request) -> bytes:
-        """An answer that is given at once."""
-        answer = self.verdicts.validate_license(request)
-        assert isinstance(answer, bytes)
-        return answer
+    async def at_once(self, request: Request) -> bytes:
+        """An answer that is given at once; on a machine so busy that the fence is late, that of a later try."""
+
+        async def ask() -> bytes | None:
+            answer = self.verdicts.validate_license(request)
+            if isinstance(answer, bytes):
+                return answer
+            if not isinstance(answer, Reply):
+                with suppress(Busy):
+                    await finished(answer)
+            return None
+
+        found = await eventually(ask, lambda answer: answer is not None)
+        assert found is not None
+        return found
 
     async def look(self, request: Request) -> bytes:
         answer = self.verdicts.validate_license(request)
@@ -86,19 +97,16 @@ async def test_a_miss_is_put_off_at_once_and_a_hit_is_answered(hot_valkey: Valke
 
         await eventually(lambda: finished(parts.store.condition()), lambda _: parts.store.hears_changes)
         await eventually(remembered, bool)
+        refused = parts.tally.problems[503, "busy"]
         while not parts.store.backlog.is_long:
-            parts.store.when_known(f"{parts.store.backlog.length:032x}", lambda _known: None)
-        first, headers, problem = _read(parts.ask(_question(api_key, other)))
+            parts.store.backlog.asked()
+        first, headers, problem = _read(await parts.at_once(_question(api_key, other)))
         assert first == "HTTP/1.1 503 Service Unavailable"
         assert headers["Retry-After"] == "1"
         assert (problem["code"], problem["conclusive"]) == ("busy", False)
-        assert b'"VALID"' in parts.ask(_question(api_key, known))
-        assert parts.tally.problems[503, "busy"] == 1
-
-        async def length() -> int:
-            return parts.store.backlog.length
-
-        await eventually(length, lambda waiting: waiting == 0)
+        assert b'"VALID"' in await parts.at_once(_question(api_key, known))
+        assert parts.tally.problems[503, "busy"] == refused + 1
+        parts.store.backlog.answered(parts.store.backlog.length)
         assert b'"VALID"' in await parts.look(_question(api_key, other))
     finally:
         parts.store.nodes.close()
