@@ -19,6 +19,7 @@ from billing_api.commerce.plans.admin_controller import AdminPlanController
 from billing_api.commerce.plans.controller import PlanController
 from billing_api.commerce.promotions.controller import AdminCouponController, AdminPromotionCodeController
 from billing_api.commerce.refunds.controller import AdminRefundController
+from billing_api.commerce.subscriptions.admin_controller import AdminSubscriptionController
 from billing_api.commerce.subscriptions.controller import SubscriptionController
 from billing_api.identity.accounts.controller import AuthController, MeController, show_verification, verify_by_form
 from billing_api.identity.credentials.controller import PAGES as CREDENTIAL_PAGES
@@ -107,6 +108,7 @@ ROUTES: Final[Sequence[ControllerRouterHandler]] = (
             AdminPlanController,
             AdminCouponController,
             AdminPromotionCodeController,
+            AdminSubscriptionController,
             AdminPaymentController,
             AdminInvoiceController,
             AdminBalanceController,

@@ -20,6 +20,7 @@ from billing_api.commerce.promotions.service import PromotionService
 from billing_api.commerce.refunds.service import RefundService
 from billing_api.commerce.stripe_customers.service import StripeCustomers
 from billing_api.commerce.stripe_mirror.service import Mirror
+from billing_api.commerce.subscriptions.administration import SubscriptionAdministration
 from billing_api.commerce.subscriptions.ends import Ends
 from billing_api.commerce.subscriptions.previews import Previews
 from billing_api.commerce.subscriptions.service import SubscriptionService
@@ -45,6 +46,7 @@ class CommerceServices:
     payment_methods: PaymentMethodService
     billing_details: BillingDetailsService
     payment_administration: PaymentAdministration
+    subscription_administration: SubscriptionAdministration
     refunds: RefundService
     disputes: DisputeAdministration
 
@@ -53,6 +55,7 @@ def commerce(on: Infrastructure) -> CommerceServices:
     database, stripe = on.database, on.stripe
     changes, wallets = StripeChanges(stripe), StripePaymentMethods(stripe)
     mirror = Mirror(database, stripe, on.settings.secrets, on.clock)
+    ends = Ends(database, changes, StripeEndings(stripe.v1, unanswered=BY_ITS_CUSTOMER), on.clock)
     return CommerceServices(
         plans={
             currency: KeptAnswer(partial(PlansOnSale(on.system_reads).read, currency), cache_control="no-cache")
@@ -68,7 +71,7 @@ def commerce(on: Infrastructure) -> CommerceServices:
             changes,
             mirror,
             Previews(database, stripe, changes, PlanService(database), on.clock),
-            Ends(database, changes, StripeEndings(stripe.v1, unanswered=BY_ITS_CUSTOMER), on.clock),
+            ends,
             wallets,
         ),
         payments=PaymentService(on.reads),
@@ -76,6 +79,7 @@ def commerce(on: Infrastructure) -> CommerceServices:
         invoice_administration=InvoiceAdministration(
             database, StripeInvoiceDeeds(stripe.v1), wallets, on.documents, mirror
         ),
+        subscription_administration=SubscriptionAdministration(database, stripe, mirror, ends),
         payment_administration=PaymentAdministration(database),
         refunds=RefundService(database, on.clock),
         disputes=DisputeAdministration(database, stripe, mirror),

@@ -155,6 +155,9 @@ admin     POST    /api/v1/admin/service-accounts/{service_account_id:uuid}/rotat
 support   GET     /api/v1/admin/disputes  billing:read
 admin     POST    /api/v1/admin/disputes/{dispute_id:uuid}/close
 admin     POST    /api/v1/admin/disputes/{dispute_id:uuid}/evidence
+support   GET     /api/v1/admin/subscriptions  billing:read
+support   GET     /api/v1/admin/subscriptions/{subscription_id:uuid}  billing:read
+admin     POST    /api/v1/admin/subscriptions/{subscription_id:uuid}/cancel
 support   GET     /api/v1/admin/invoices  billing:read
 support   GET     /api/v1/admin/invoices/{invoice_id:uuid}  billing:read
 admin     POST    /api/v1/admin/invoices/{invoice_id:uuid}/credit-note

@@ -64,6 +64,7 @@ STEP_UP = {
     ("GET", "/api/v1/me/export"),
     ("PATCH", "/api/v1/admin/platform-keys/{api_key_id:uuid}"),
     ("POST", "/api/v1/admin/payments/{payment_id:uuid}/refund"),
+    ("POST", "/api/v1/admin/subscriptions/{subscription_id:uuid}/cancel"),
     ("POST", "/api/v1/admin/invoices/{invoice_id:uuid}/credit-note"),
     ("POST", "/api/v1/admin/invoices/{invoice_id:uuid}/mark-uncollectible"),
     ("POST", "/api/v1/admin/invoices/{invoice_id:uuid}/retry"),

@@ -42,6 +42,7 @@ _OTHER_REASONS: Final = {
     "POST /api/v1/admin/invoices/{invoice_id}/retry",
     "POST /api/v1/admin/invoices/{invoice_id}/void",
     "POST /api/v1/admin/users/{user_id}/balance",
+    "POST /api/v1/admin/subscriptions/{subscription_id}/cancel",
     "POST /api/v1/subscriptions/{subscription_id}/cancel",  # the customer's own
 }
 
