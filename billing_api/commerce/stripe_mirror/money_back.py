@@ -13,6 +13,7 @@ transaction that carries it out.
 """
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Final
 
 from billing_api.access.staff_reason import StaffReason
@@ -20,6 +21,7 @@ from billing_api.commerce.billing_details.repository import recipient_of_bills
 from billing_api.commerce.billing_settings.repository import policy_in_force
 from billing_api.commerce.stripe_mirror import money_back_repository as repository
 from billing_api.commerce.stripe_mirror.ending import end_license
+from billing_api.commerce.stripe_mirror.held_repository import licenses_of
 from billing_api.commerce.stripe_mirror.money_back_repository import GIVEN_BACK, OPEN_DISPUTE
 from billing_api.gateways.stripe.money_back import ChargeFacts
 from billing_api.licensing.licenses.repository import lock as lock_license
@@ -114,7 +116,7 @@ class MoneyBack:
         if license_ is not None and effect is Effect.END:
             await end_license(tx, license_, said, row.effect_at)
         if license_ is not None and effect is Effect.SUSPEND and license_.status in IN_FORCE:
-            await change_standing(tx, license_, Event.REFUNDED, said, row.effect_at)
+            await _change_all(tx, license_, Event.REFUNDED, said, row.effect_at)
         await tx.audit("payment.refunded", "payment", payment.id, refund=str(row.id), amount=row.amount, license=effect)
 
     async def _undo(self, tx: SystemTransaction, license_: License | None, row: Refund) -> None:
@@ -125,7 +127,7 @@ class MoneyBack:
         if license_ is None or row.effect is not Effect.SUSPEND or license_.status not in IN_FORCE:
             return
         if not await repository.other_suspending_refunds(tx, license_.id):
-            await change_standing(tx, license_, Event.REFUND_UNDONE, StaffReason(None), row.undone_at)
+            await _change_all(tx, license_, Event.REFUND_UNDONE, StaffReason(None), row.undone_at)
 
     async def _receipt(self, tx: SystemTransaction, user: User, payment: Payment, row: Refund) -> None:
         """Money that came for what has ended has a mail of its own (after_end.py)."""
@@ -163,7 +165,7 @@ class MoneyBack:
         if row.effect is Effect.END:
             await end_license(tx, license_, said, row.effect_at)
         elif row.effect is Effect.SUSPEND and license_.status in IN_FORCE:
-            await change_standing(tx, license_, Event.DISPUTED, said, row.effect_at)
+            await _change_all(tx, license_, Event.DISPUTED, said, row.effect_at)
         await self._align_collection(tx, license_)
 
     async def _win(self, tx: SystemTransaction, license_: License | None, row: Dispute) -> None:
@@ -172,7 +174,7 @@ class MoneyBack:
         if license_ is None:
             return
         if license_.status in IN_FORCE and not await repository.other_suspending_disputes(tx, license_.id):
-            await change_standing(tx, license_, Event.DISPUTE_WON, StaffReason(None), self._clock())
+            await _change_all(tx, license_, Event.DISPUTE_WON, StaffReason(None), self._clock())
         await self._align_collection(tx, license_)
 
     async def _lose(self, tx: SystemTransaction, license_: License | None, row: Dispute) -> None:
@@ -201,3 +203,12 @@ def sum_up(payment: Payment, refunds: Sequence[Refund], disputes: Sequence[Dispu
     if payment.status in {PaymentStatus.SUCCEEDED, PaymentStatus.REFUNDED}:
         whole = back >= payment.amount or lost > 0
         payment.status = PaymentStatus.REFUNDED if whole else PaymentStatus.SUCCEEDED
+
+
+async def _change_all(tx: SystemTransaction, license_: License, event: Event, said: StaffReason, now: datetime) -> None:
+    """The license and those that the same subscription pays for: one payment was for all of them."""
+    for subscription in await repository.running_subscriptions(tx, license_.id):
+        for other in await licenses_of(tx, subscription.id):
+            if other.id != license_.id and other.status in IN_FORCE:
+                await change_standing(tx, other, event, said, now)
+    await change_standing(tx, license_, event, said, now)

@@ -89,8 +89,8 @@ Opening = Callable[..., Coroutine[Any, Any, Books]]
 
 @pytest.fixture
 def books(buyer: Buying, mirror: Mirror, database_urls: DatabaseUrls, errands: Errands) -> Opening:
-    async def opened(card: str = "4242424242424242") -> Books:
-        return Books(await buyer("Starter", card=card), mirror, database_urls, errands)
+    async def opened(card: str = "4242424242424242", **order: Any) -> Books:
+        return Books(await buyer("Starter", card=card, **order), mirror, database_urls, errands)
 
     return opened
 
@@ -382,3 +382,21 @@ async def test_a_worker_that_dies_while_it_pauses_or_resumes_does_it_again(
     await one.errands.attempt(job)
     assert await one.errands.waiting() == []
     assert ((await one.buyer.at_stripe())["pause_collection"] is None) == (outcome == "won")
+
+
+async def test_all_licenses_of_a_subscription_are_suspended_come_back_and_end_together(books: Opening) -> None:
+    one = await books(quantity=3)
+
+    async def statuses() -> list[str]:
+        return [row["status"] for row in await rows(one.urls, "SELECT status FROM licenses")]
+
+    dispute = await one.dispute()
+    await one.told("dispute", dispute["id"])
+    assert await statuses() == ["suspended"] * 3
+    await one.bank(dispute["id"], "won")
+    await one.told("dispute", dispute["id"])
+    assert await statuses() == ["active"] * 3
+    refund = await one.refund()
+    await one.told("refund", refund["id"])
+    await one.carried_out()
+    assert await statuses() == ["cancelled"] * 3
