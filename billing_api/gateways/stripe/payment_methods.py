@@ -77,7 +77,7 @@ class StripeWallets(Protocol):
         """Tries the subscription's oldest open invoice, by default with the card that is charged. None: none is."""
 
     async def collect(self, invoice_id: str) -> Collected:
-        """Tries this invoice, with the card that is charged."""
+        """Tries this invoice, with the card that is charged, while its owner is not there."""
 
     async def detach(self, method_id: str) -> None:
         """Idempotent: a card that is gone needs no further call."""
@@ -136,11 +136,11 @@ class StripePaymentMethods:
 
     async def collect(self, invoice_id: str) -> Collected:
         async with stripe_errors_mapped(_UNKNOWN):
-            return await self._collect(invoice_id, None)
+            return await self._collect(invoice_id, None, off_session=True)
 
-    async def _collect(self, invoice_id: str, method_id: str | None) -> Collected:
+    async def _collect(self, invoice_id: str, method_id: str | None, *, off_session: bool = False) -> Collected:
         """Stripe pays an invoice once, however often it is asked: one that is paid is no longer open."""
-        how: Any = {"off_session": False} | ({"payment_method": method_id} if method_id else {})
+        how: Any = {"off_session": off_session} | ({"payment_method": method_id} if method_id else {})
         try:
             paid = await self._v1.invoices.pay_async(invoice_id, how)
         except stripe.CardError as failure:

@@ -163,6 +163,16 @@ async def test_many_credit_notes_at_once_never_give_more_than_was_paid(
     assert [note["total"] for note in notes] == [1000, 1000]
 
 
+async def test_a_retry_for_which_the_bank_asks_for_the_owner_is_declined(
+    client: Client, buyer: Buying, admin: Headers
+) -> None:
+    one, invoice_id = await unpaid(buyer)
+    await one.use_card("pm_card_authenticationRequired")
+    answer = await do(client, admin, invoice_id, "retry", WHY)
+    assert (answer.status_code, answer.json()["code"]) == (402, "payment_declined")
+    assert (await client.get(f"{PATH}/{invoice_id}", headers=admin)).json()["status"] == "open"
+
+
 @pytest.mark.parametrize("to", ["refund", "credit", "out_of_band"])
 async def test_a_credit_note_of_a_paid_invoice_goes_where_it_is_said_and_once(
     client: Client, buyer: Buying, admin: Headers, to: str
