@@ -61,7 +61,8 @@ async def test_a_payment_lifts_the_suspension_and_ends_the_steps(failing: Failin
     await one.pay()
     await one.told()
     assert ((await one.buyer.license())["status"], await one.causes()) == ("active", [])
-    await one.day(29)
+    await one.buyer.use_card("pm_card_visa")
+    await one.day(31)
     await one.steps()
     assert (await one.buyer.at_stripe())["status"] == "active"
     assert await one.mails() == ["license_suspended"]
