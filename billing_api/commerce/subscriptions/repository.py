@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
+from datetime import timedelta
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
@@ -12,6 +13,7 @@ from sqlalchemy.orm import aliased
 from billing_api.commerce.stripe_mirror.repository import customer_at_stripe
 from billing_api.commerce.subscriptions.views import SubscriptionDetails
 from core.errors import NotFound
+from db.clock import NOW
 from db.models.commerce import LicenseSubscription, PlanChange, Subscription
 from db.models.identity import User
 from db.models.licensing import License, Plan
@@ -19,6 +21,7 @@ from db.models.usage import LicenseUsage
 from db.paging import Order
 from db.unit_of_work import CustomerTransaction, SystemTransaction, Transaction
 
+_KEPT_BY_STRIPE: Final = timedelta(hours=23)
 NEWEST_FIRST: Final = Order(Subscription.created_at, Subscription.id)
 _Pending = aliased(Plan, name="pending_plan")
 
@@ -70,6 +73,12 @@ async def stripe_ids(tx: CustomerTransaction, subscription_id: UUID) -> StripeId
 
 async def stored_change(tx: CustomerTransaction, change_id: UUID) -> PlanChange | None:
     return await tx.session.get(PlanChange, change_id)
+
+
+async def is_forgotten_by_stripe(tx: CustomerTransaction, change_id: UUID) -> bool:
+    """Whether the change is so old that Stripe may carry out its idempotency key, kept for a day, a second time."""
+    old = select(PlanChange.id).where(PlanChange.id == change_id, PlanChange.created_at < NOW - _KEPT_BY_STRIPE)
+    return await tx.session.scalar(old) is not None
 
 
 async def write_change(tx: CustomerTransaction, **values: Any) -> None:

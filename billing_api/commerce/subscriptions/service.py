@@ -43,7 +43,7 @@ from billing_api.gateways.stripe.facts import SubscriptionFacts
 from billing_api.gateways.stripe.payment_methods import StripeWallets
 from billing_api.gateways.stripe.subscription_changes import SubscriptionChanges, Wanted
 from core.deadline import MAY_HAVE_HAPPENED
-from core.errors import Conflict, NotFound, PaymentDeclined, Refusal, Unavailable
+from core.errors import Conflict, IdempotencyMismatch, NotFound, PaymentDeclined, Refusal, Unavailable
 from core.ids import new_id
 from db.idempotency import Once, Replayable
 from db.models.commerce import ChangeDirection, PlanChange
@@ -212,6 +212,11 @@ class SubscriptionService:
         """Stores the request with its direction, by Stripe's present state. A retry gets the stored one."""
         async with self._database.as_customer(principal.user_id) as tx:
             if stored := await repository.stored_change(tx, change_id):
+                _expect_same(stored, wanted)
+                if await repository.is_forgotten_by_stripe(tx, change_id):
+                    raise Conflict(
+                        "this Idempotency-Key is older than a day; read the subscription, then use a new key"
+                    )
                 return stored
         await self._mirror_now(known)
         await self._previews.expect_valid(principal, subscription_id, known, wanted)
@@ -279,6 +284,14 @@ def _change_id(principal: Principal, subscription_id: UUID, verb: str, once: Onc
     if once.key is None:
         return new_id()
     return uuid5(NAMESPACE_URL, f"urn:nextpanel:{verb}:{principal.user_id}:{subscription_id}:{once.key}")
+
+
+def _expect_same(stored: PlanChange, wanted: ChangeGiven) -> None:
+    """A key that was released after a refusal, or forgotten after a week, still names the change it came with first."""
+    before = (stored.plan_id, stored.interval, sorted(stored.end_license_ids), stored.proration_date)
+    now = (wanted.plan_id, wanted.interval, sorted(map(str, wanted.end_license_ids)), wanted.proration_date)
+    if before != now or wanted.quantity not in {None, stored.quantity}:
+        raise IdempotencyMismatch("this Idempotency-Key was used with another body; use a new key")
 
 
 def _require_running(facts: SubscriptionFacts) -> None:

@@ -13,7 +13,9 @@ from db.models.usage import LicenseUsage
 from db.unit_of_work import Database
 from tests.billing_api.conftest import Buying, FakeTime
 from tests.support.buyer import PATH, Buyer
+from tests.support.databases import change
 from tests.support.people import Desk
+from tests.support.servers import DatabaseUrls
 
 pytestmark = [pytest.mark.usefixtures("on_sale"), pytest.mark.calendar]
 
@@ -357,3 +359,28 @@ async def test_a_wish_that_makes_no_sense_changes_nothing(buyer: Buying, wish: d
         answer = await one.client.post(f"{PATH}/{one.id}/{verb}", json=wish, headers=one.me)
         assert (answer.status_code, answer.json()["code"]) == (400, "invalid_input")
     assert in_force(await one.license()) == STARTER
+
+
+async def test_a_key_that_a_decline_has_released_carries_out_no_other_change(buyer: Buying) -> None:
+    one = await buyer("Starter")
+    await one.use_card("pm_card_chargeCustomerFail")
+    assert (await one.post("change", "Professional", key="up")).status_code == 402
+    await one.use_card("pm_card_visa")
+    answer = await one.post("change", "Enterprise", key="up")
+    assert (answer.status_code, answer.json()["code"]) == (422, "idempotency_mismatch")
+    assert (await one.subscription())["plan"] == "Starter"
+    assert (await one.post("change", "Professional", key="up-2")).status_code == 200
+
+
+async def test_a_key_that_stripe_has_forgotten_charges_nothing_again(
+    buyer: Buying, database_urls: DatabaseUrls
+) -> None:
+    """An answer is kept for a week, Stripe's for a day; here ours is gone too."""
+    one = await buyer("Starter")
+    assert (await one.post("change", "Professional", key="up")).status_code == 200
+    invoices = await one.invoices()
+    await change(database_urls, "DELETE FROM idempotency_keys")
+    await change(database_urls, "UPDATE plan_changes SET created_at = created_at - interval '25 hours'")
+    answer = await one.post("change", "Professional", key="up")
+    assert (answer.status_code, answer.json()["code"]) == (409, "conflict")
+    assert await one.invoices() == invoices
